@@ -1,0 +1,104 @@
+//! Removed weights become +0.0, bit for bit; kept weights are not touched.
+
+use rayon::prelude::*;
+
+use crate::axes::Axes;
+use crate::error::Error;
+use crate::mask::{is_kept, words_for};
+use crate::numbers::NumbersMut;
+
+const TASK: usize = 1 << 16;
+
+/// Zeroes the weights of all units that the mask removes.
+pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<(), Error> {
+    if numbers.len() != axes.weights() || mask.len() != words_for(axes.units()) {
+        return Err(Error::Request("apply: the mask does not describe the numbers"));
+    }
+    match numbers {
+        NumbersMut::Float32(numbers) => zero(numbers, axes, mask),
+        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask),
+    }
+    Ok(())
+}
+
+fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) {
+    // A line is a stretch of memory with either one unit (the last stored axis is reduced) or one unit per number.
+    let (units_in_a_row, same_unit) = (axes.units_in_a_row(), axes.same_unit_in_a_row());
+    let line = units_in_a_row * same_unit;
+    if same_unit == 1 && line == numbers.len() {
+        let chunks = numbers.par_chunks_mut(TASK).zip(mask.par_chunks(TASK / 32));
+        return chunks.for_each(|(numbers, words)| {
+            for (numbers, &word) in numbers.chunks_mut(32).zip(words) {
+                zero_by_bits(numbers, word);
+            }
+        });
+    }
+    let lines_per_task = (TASK / line).max(1);
+    numbers.par_chunks_mut(line * lines_per_task).enumerate().for_each(|(task, lines)| {
+        for (place, line_numbers) in lines.chunks_mut(line).enumerate() {
+            let first = axes.unit_of((task * lines_per_task + place) * line);
+            if units_in_a_row == 1 {
+                if !is_kept(mask, first) {
+                    line_numbers.fill([0; BYTES]);
+                }
+            } else {
+                for (bit, number) in line_numbers.iter_mut().enumerate() {
+                    if !is_kept(mask, first + bit) {
+                        *number = [0; BYTES];
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
+    if word == u32::MAX {
+        return;
+    }
+    for (bit, number) in numbers.iter_mut().enumerate() {
+        let keep = 0u8.wrapping_sub((word >> bit & 1) as u8);
+        for byte in number {
+            *byte &= keep;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axes::tests::{any_axes, naive_places};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn exactly_the_weights_of_removed_units_become_zero(list in any_axes(), words in proptest::collection::vec(any::<u32>(), 500)) {
+            let axes = Axes::new(&list).unwrap();
+            let mask = &words[..words_for(axes.units())];
+            let mut numbers: Vec<[u8; 4]> = (1..=axes.weights() as u32).map(|i| (-(i as f32)).to_le_bytes()).collect();
+            let before = numbers.clone();
+            apply(NumbersMut::Float32(&mut numbers), &axes, mask).unwrap();
+            for (position, (unit, ..)) in naive_places(&list).into_iter().enumerate() {
+                prop_assert_eq!(numbers[position], if is_kept(mask, unit) { before[position] } else { [0; 4] });
+            }
+        }
+    }
+
+    #[test]
+    fn long_lines_and_half_precision_agree_with_the_definition() {
+        use crate::axes::Axis;
+        for count in [31, 32, 33, TASK - 1, TASK + 1, 2 * TASK + 3] {
+            for reduced in [false, true] {
+                let list = [Axis { size: 3, reduced: false, order: 0 }, Axis { size: count, reduced, order: 1 }];
+                let axes = Axes::new(&list).unwrap();
+                let mask: Vec<u32> = (0..words_for(axes.units()) as u32).map(|i| 0x5a5a_1234 ^ i.wrapping_mul(2_654_435_761)).collect();
+                let mut numbers = vec![[1u8, 128]; 3 * count];
+                apply(NumbersMut::Float16(&mut numbers), &axes, &mask).unwrap();
+                for (position, number) in numbers.into_iter().enumerate() {
+                    let unit = if reduced { position / count } else { position };
+                    assert_eq!(number, if is_kept(&mask, unit) { [1, 128] } else { [0, 0] });
+                }
+            }
+        }
+    }
+}

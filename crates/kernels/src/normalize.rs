@@ -1,0 +1,103 @@
+//! Scores of one layer brought to a scale that layers share, for rankings across layers.
+
+use rayon::prelude::*;
+
+use crate::axes::Axes;
+use crate::error::Error;
+use crate::mask::{is_kept, words_for};
+
+/// What each score `s` of a layer becomes. Sums, extremes and counts are over the units not yet removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalizer {
+    /// `s / sum |s|`
+    Sum,
+    /// `s / mean |s|`
+    Mean,
+    /// `s / max |s|`
+    Max,
+    /// `s / square root of sum s^2`
+    L2,
+    /// `(s - min) / (max - min)`
+    MinMax,
+    /// `(s - mean) / standard deviation`, with `n - 1`
+    Standard,
+}
+
+/// Replaces the scores, in `f64` and rounded once. A zero or undefined divisor gives 0 for all.
+pub fn normalize(scores: &mut [f32], axes: &Axes, earlier: Option<&[u32]>, normalizer: Normalizer) -> Result<(), Error> {
+    if scores.len() != axes.units() || earlier.is_some_and(|mask| mask.len() != words_for(scores.len())) {
+        return Err(Error::Request("normalize: one score and one bit per unit"));
+    }
+    let ranked = |scores: &[f32], visit: &mut dyn FnMut(f64)| {
+        // In canonical order, so that a transposed tensor gives the same bits.
+        let mut walk = axes.walk_units(0);
+        for _ in 0..scores.len() {
+            let unit = walk.offset();
+            if earlier.is_none_or(|mask| is_kept(mask, unit)) {
+                visit(f64::from(scores[unit]));
+            }
+            walk.advance(1);
+        }
+    };
+    let fold = |start: f64, step: &dyn Fn(f64, f64) -> f64| {
+        let mut result = start;
+        ranked(scores, &mut |score| result = step(result, score));
+        result
+    };
+    let count = fold(0.0, &|count, _| count + 1.0);
+    let sum_of_magnitudes = || fold(0.0, &|sum, score| sum + score.abs());
+    let (offset, divisor) = match normalizer {
+        Normalizer::Sum => (0.0, sum_of_magnitudes()),
+        Normalizer::Mean => (0.0, sum_of_magnitudes() / count),
+        Normalizer::Max => (0.0, fold(0.0, &|max, score| max.max(score.abs()))),
+        Normalizer::L2 => (0.0, fold(0.0, &|sum, score| sum + score * score).sqrt()),
+        Normalizer::MinMax => {
+            let min = fold(f64::INFINITY, &f64::min);
+            (min, fold(f64::NEG_INFINITY, &f64::max) - min)
+        }
+        Normalizer::Standard => {
+            let mean = fold(0.0, &|sum, score| sum + score) / count;
+            (mean, (fold(0.0, &|sum, score| sum + (score - mean) * (score - mean)) / (count - 1.0)).sqrt())
+        }
+    };
+    let usable = divisor > 0.0 && divisor.is_finite();
+    scores.par_iter_mut().with_min_len(1 << 14).for_each(|score| {
+        *score = if usable { ((f64::from(*score) - offset) / divisor) as f32 } else { 0.0 };
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axes::Axis;
+
+    fn normalized(scores: &[f32], earlier: Option<&[u32]>, normalizer: Normalizer) -> Vec<f32> {
+        let axes = Axes::new(&[Axis { size: scores.len(), reduced: false, order: 0 }]).unwrap();
+        let mut scores = scores.to_vec();
+        normalize(&mut scores, &axes, earlier, normalizer).unwrap();
+        scores
+    }
+
+    #[test]
+    fn each_normalizer_follows_its_formula() {
+        let scores = [-2.0, 0.0, 4.0, 2.0];
+        assert_eq!(normalized(&scores, None, Normalizer::Sum), [-0.25, 0.0, 0.5, 0.25]);
+        assert_eq!(normalized(&scores, None, Normalizer::Mean), [-1.0, 0.0, 2.0, 1.0]);
+        assert_eq!(normalized(&scores, None, Normalizer::Max), [-0.5, 0.0, 1.0, 0.5]);
+        assert_eq!(normalized(&scores, None, Normalizer::L2), scores.map(|s| (f64::from(s) / 24f64.sqrt()) as f32));
+        assert_eq!(normalized(&scores, None, Normalizer::MinMax), [0.0, 1.0 / 3.0, 1.0, 2.0 / 3.0]);
+        let deviation = (20f64 / 3.0).sqrt();
+        assert_eq!(normalized(&scores, None, Normalizer::Standard), scores.map(|s| ((f64::from(s) - 1.0) / deviation) as f32));
+    }
+
+    #[test]
+    fn removed_units_do_not_count_and_an_undefined_divisor_gives_zero() {
+        assert_eq!(normalized(&[8.0, 1.0, 3.0], Some(&[0b110]), Normalizer::Sum)[1..], [0.25, 0.75]);
+        for normalizer in [Normalizer::Sum, Normalizer::Mean, Normalizer::Max, Normalizer::L2, Normalizer::MinMax, Normalizer::Standard] {
+            assert_eq!(normalized(&[0.0, 0.0], None, normalizer), [0.0, 0.0]);
+            assert_eq!(normalized(&[3.0], Some(&[0]), normalizer), [0.0]);
+        }
+        assert_eq!(normalized(&[3.0], None, Normalizer::Standard), [0.0]);
+    }
+}

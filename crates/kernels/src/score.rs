@@ -1,0 +1,349 @@
+//! One score per unit: larger is more useful.
+
+use rayon::prelude::*;
+
+use crate::axes::Axes;
+use crate::error::{Error, reserve};
+use crate::numbers::Numbers;
+
+/// The score of one weight, in `f32`, every operation rounded once, in the order written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// `w`: for numbers that are scores already.
+    Itself,
+    /// `|w|`
+    Magnitude,
+    /// `w * w`
+    Square,
+}
+
+/// How the scores of a unit's weights become one. Sums run in `f64` from +0 and are rounded to `f32` once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reducer {
+    Mean,
+    Sum,
+    /// The square root of the sum of squares.
+    L2,
+    Max,
+}
+
+/// The element scores of a tensor, computed where they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Elements<'a> {
+    pub numbers: Numbers<'a>,
+    pub element: Element,
+}
+
+impl Elements<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    pub(crate) fn at(&self, index: usize) -> f32 {
+        let weight = self.numbers.at(index);
+        match self.element {
+            Element::Itself => weight,
+            Element::Magnitude => weight.abs(),
+            Element::Square => weight * weight,
+        }
+    }
+
+    /// Fills `target` with `change` of the scores from stored position `start` on.
+    pub(crate) fn fill<T>(&self, start: usize, target: &mut [T], change: impl Fn(f32) -> T) {
+        match self.element {
+            Element::Itself => self.numbers.fill(start, target, change),
+            Element::Magnitude => self.numbers.fill(start, target, |weight| change(weight.abs())),
+            Element::Square => self.numbers.fill(start, target, |weight| change(weight * weight)),
+        }
+    }
+}
+
+/// Sums have this many partial sums: the n-th number of a run goes to partial sum n mod 8. Enough independent chains to
+/// hide the latency of an addition.
+const LANES: usize = 8;
+
+/// A unit's weights are cut into runs of this many in canonical order, and the sums of the runs are added in order, so
+/// that one large unit is work for several threads. A multiple of [`LANES`].
+const RUN: usize = 4096;
+
+/// Units side by side in memory are summed together, this many at a time: 8 lanes x 128 units x 8 bytes fit a first
+/// level cache beside the numbers.
+const WIDTH: usize = 128;
+
+/// A task is about this many weights, enough to outweigh its scheduling.
+const TASK: usize = 1 << 16;
+
+/// Writes the score of each unit, in stored order of the units.
+pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f32]) -> Result<(), Error> {
+    if elements.len() != axes.weights() || scores.len() != axes.units() {
+        return Err(Error::Request("score: the axes do not describe the numbers"));
+    }
+    match reducer {
+        Reducer::Mean | Reducer::Sum => reduce(elements, axes, |sum, score| sum + score, |a, b| a + b, 0.0, scores, |sum, count| {
+            if reducer == Reducer::Mean { sum / count } else { sum }
+        }),
+        Reducer::L2 => {
+            reduce(elements, axes, |sum, score| sum + score * score, |a, b| a + b, 0.0, scores, |sum, _| sum.sqrt())
+        }
+        Reducer::Max => reduce(elements, axes, f64::max, f64::max, f64::NEG_INFINITY, scores, |max, _| max),
+    }
+}
+
+/// Folds a unit's element scores with `step` into lanes, lanes and runs with `merge`, and rounds what `finish` gives.
+fn reduce(
+    elements: Elements,
+    axes: &Axes,
+    step: impl Fn(f64, f64) -> f64 + Sync,
+    merge: impl Fn(f64, f64) -> f64 + Sync,
+    start: f64,
+    scores: &mut [f32],
+    finish: impl Fn(f64, f64) -> f64 + Sync,
+) -> Result<(), Error> {
+    let count = axes.weights_per_unit();
+    if count == 1 {
+        // The fold of one number is that number, up to its square root's square.
+        scores.par_chunks_mut(TASK).enumerate().for_each(|(chunk, scores)| {
+            elements.fill(chunk * TASK, scores, |score| {
+                finish(merge(start, step(start, f64::from(score))), 1.0) as f32
+            });
+        });
+        return Ok(());
+    }
+
+    let fold = Fold { elements, axes, step, merge, start };
+    let group = axes.units_in_a_row().min(WIDTH);
+    let row = axes.units_in_a_row();
+    let runs = count.div_ceil(RUN);
+    let finish = |sum: f64| finish(sum, count as f64) as f32;
+
+    if runs == 1 {
+        let rows_per_task = (TASK / (row * count)).max(1);
+        scores.par_chunks_mut(row * rows_per_task).enumerate().for_each(|(task, scores)| {
+            let first_row = task * rows_per_task * row;
+            if row == 1 && axes.run_length() == count {
+                return fold.units_side_by_side(first_row, scores, finish);
+            }
+            for (place, scores) in scores.chunks_mut(row).enumerate() {
+                let first = first_row + place * row;
+                scores.par_chunks_mut(group).enumerate().for_each(|(place, scores)| {
+                    let mut sums = [0.0; WIDTH];
+                    let sums = &mut sums[..scores.len()];
+                    fold.run(first + place * group, 0..count, sums);
+                    for (score, sum) in scores.iter_mut().zip(sums) {
+                        *score = finish(*sum);
+                    }
+                });
+            }
+        });
+        return Ok(());
+    }
+
+    // Sums of runs, `group` at a time; the last group of a row may leave some of its places unused.
+    let groups_per_row = row.div_ceil(group);
+    let groups = axes.units() / row * groups_per_row;
+    let mut partial = reserve::<f64>(groups * runs * group)?;
+    partial.resize(groups * runs * group, 0.0);
+    let place_of = |index: usize| {
+        let first = index / groups_per_row * row + index % groups_per_row * group;
+        (first, group.min(row - index % groups_per_row * group))
+    };
+    partial.par_chunks_mut(group).enumerate().for_each(|(index, sums)| {
+        let (first, width) = place_of(index / runs);
+        let from = index % runs * RUN;
+        fold.run(first, from..count.min(from + RUN), &mut sums[..width]);
+    });
+    for (index, partial) in partial.chunks(group * runs).enumerate() {
+        let (first, width) = place_of(index);
+        for (place, score) in scores[first..first + width].iter_mut().enumerate() {
+            let sums = partial.iter().skip(place).step_by(group);
+            *score = finish(sums.fold(start, |sum, &run| (fold.merge)(sum, run)));
+        }
+    }
+    Ok(())
+}
+
+struct Fold<'a, Step, Merge> {
+    elements: Elements<'a>,
+    axes: &'a Axes,
+    step: Step,
+    merge: Merge,
+    start: f64,
+}
+
+impl<Step, Merge> Fold<'_, Step, Merge>
+where
+    Step: Fn(f64, f64) -> f64,
+    Merge: Fn(f64, f64) -> f64,
+{
+    /// Lanes as a balanced tree, so that SIMD and scalar code agree.
+    fn merge_lanes(&self, lanes: [f64; LANES]) -> f64 {
+        let [a, b, c, d, e, f, g, h] = lanes;
+        let merge = &self.merge;
+        merge(merge(merge(a, e), merge(c, g)), merge(merge(b, f), merge(d, h)))
+    }
+
+    fn into_lanes(&self, lanes: &mut [f64; LANES], scores: &[f32]) {
+        let mut blocks = scores.chunks_exact(LANES);
+        for block in &mut blocks {
+            for (lane, &score) in lanes.iter_mut().zip(block) {
+                *lane = (self.step)(*lane, f64::from(score));
+            }
+        }
+        for (lane, &score) in lanes.iter_mut().zip(blocks.remainder()) {
+            *lane = (self.step)(*lane, f64::from(score));
+        }
+    }
+
+    /// Units whose weights lie side by side in canonical order, none longer than a run.
+    fn units_side_by_side(&self, first: usize, scores: &mut [f32], finish: impl Fn(f64) -> f32) {
+        let count = self.axes.weights_per_unit();
+        let mut buffer = [0f32; RUN];
+        let units_at_once = RUN / count;
+        for (place, scores) in scores.chunks_mut(units_at_once).enumerate() {
+            let buffer = &mut buffer[..scores.len() * count];
+            self.elements.fill((first + place * units_at_once) * count, buffer, |score| score);
+            for (score, unit) in scores.iter_mut().zip(buffer.chunks_exact(count)) {
+                let mut lanes = [self.start; LANES];
+                self.into_lanes(&mut lanes, unit);
+                *score = finish((self.merge)(self.start, self.merge_lanes(lanes)));
+            }
+        }
+    }
+
+    /// Folds the weights `range` (canonical indices inside the unit) of `sums.len()` units that lie in a row.
+    fn run(&self, first: usize, range: std::ops::Range<usize>, sums: &mut [f64]) {
+        let base = self.axes.first_weight(first);
+        let mut walk = self.axes.walk(range.start);
+        let mut index = 0;
+        let length = range.len();
+        if self.axes.units_in_a_row() == 1 {
+            let mut lanes = [self.start; LANES];
+            let in_a_row = self.axes.run_length();
+            let mut buffer = [0f32; 512];
+            while index < length {
+                // A piece ends where the memory jumps, and at a whole number of lanes where it can.
+                let until_jump = in_a_row - (range.start + index) % in_a_row;
+                let piece = until_jump.min(length - index).min(buffer.len() - index % LANES);
+                let buffer = &mut buffer[..piece];
+                self.elements.fill(base + walk.offset(), buffer, |score| score);
+                let lead = (LANES - index % LANES) % LANES;
+                let (head, tail) = buffer.split_at(lead.min(piece));
+                for (&score, place) in head.iter().zip(index..) {
+                    lanes[place % LANES] = (self.step)(lanes[place % LANES], f64::from(score));
+                }
+                self.into_lanes(&mut lanes, tail);
+                index += piece;
+                walk.advance(piece);
+            }
+            sums[0] = self.merge_lanes(lanes);
+            return;
+        }
+        let mut lanes = [[self.start; WIDTH]; LANES];
+        let mut buffer = [0f32; WIDTH];
+        let buffer = &mut buffer[..sums.len()];
+        while index < length {
+            self.elements.fill(base + walk.offset(), buffer, |score| score);
+            for (lane, &score) in lanes[index % LANES].iter_mut().zip(&*buffer) {
+                *lane = (self.step)(*lane, f64::from(score));
+            }
+            index += 1;
+            walk.advance(1);
+        }
+        for (place, sum) in sums.iter_mut().enumerate() {
+            *sum = self.merge_lanes(std::array::from_fn(|lane| lanes[lane][place]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axes::{Axis, tests::any_axes, tests::naive_places};
+    use proptest::prelude::*;
+
+    fn bytes(weights: &[f32]) -> Vec<[u8; 4]> {
+        weights.iter().map(|weight| weight.to_le_bytes()).collect()
+    }
+
+    fn scores_of(weights: &[f32], list: &[Axis], element: Element, reducer: Reducer) -> Vec<f32> {
+        let axes = Axes::new(list).unwrap();
+        let mut scores = vec![0.0; axes.units()];
+        let bytes = bytes(weights);
+        score(Elements { numbers: Numbers::Float32(&bytes), element }, &axes, reducer, &mut scores).unwrap();
+        scores
+    }
+
+    /// Weights whose sums are exact in any order, so that the oracle may add as it likes.
+    fn exact_weights(count: usize) -> Vec<f32> {
+        (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as i32 as f32 - 2048.0).collect()
+    }
+
+    fn naive(weights: &[f32], list: &[Axis], reducer: Reducer) -> Vec<f32> {
+        let axes = Axes::new(list).unwrap();
+        let mut units = vec![vec![]; axes.units()];
+        for (position, (unit, ..)) in naive_places(list).into_iter().enumerate() {
+            units[unit].push(f64::from(weights[position].abs()));
+        }
+        let sum = |unit: &[f64]| unit.iter().sum::<f64>();
+        units
+            .iter()
+            .map(|unit| match reducer {
+                Reducer::Mean => sum(unit) / unit.len() as f64,
+                Reducer::Sum => sum(unit),
+                Reducer::L2 => unit.iter().map(|x| x * x).sum::<f64>().sqrt(),
+                Reducer::Max => unit.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            } as f32)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_axes_agree_with_the_definition(list in any_axes(), reducer in proptest::sample::select(vec![Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max])) {
+            let weights = exact_weights(list.iter().map(|axis| axis.size).product());
+            prop_assert_eq!(scores_of(&weights, &list, Element::Magnitude, reducer), naive(&weights, &list, reducer));
+        }
+    }
+
+    #[test]
+    fn units_at_the_edges_of_lanes_runs_and_widths_agree_with_the_definition() {
+        for count in [1, 2, 7, 8, 9, 511, 512, 513, RUN - 1, RUN, RUN + 1, 2 * RUN + 3] {
+            for units in [1, 3, WIDTH - 1, WIDTH, WIDTH + 1] {
+                for reduced_first in [false, true] {
+                    let list = if reduced_first {
+                        [Axis { size: count, reduced: true, order: 1 }, Axis { size: units, reduced: false, order: 0 }]
+                    } else {
+                        [Axis { size: units, reduced: false, order: 0 }, Axis { size: count, reduced: true, order: 1 }]
+                    };
+                    let weights = exact_weights(count * units);
+                    assert_eq!(
+                        scores_of(&weights, &list, Element::Magnitude, Reducer::Mean),
+                        naive(&weights, &list, Reducer::Mean),
+                        "{count} weights in each of {units} units, reduced first: {reduced_first}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_transposed_tensor_has_the_same_scores_bit_for_bit() {
+        let (out, rest) = (37, 5000);
+        let weights: Vec<f32> = (0..out * rest).map(|i| (i as f32 * 0.7).sin() * 1e3f32.powf((i % 7) as f32 - 3.0)).collect();
+        let transposed: Vec<f32> = (0..out * rest).map(|i| weights[i % out * rest + i / out]).collect();
+        let out_axis = Axis { size: out, reduced: false, order: 0 };
+        let rest_axis = Axis { size: rest, reduced: true, order: 1 };
+        for reducer in [Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max] {
+            assert_eq!(
+                scores_of(&weights, &[out_axis, rest_axis], Element::Square, reducer),
+                scores_of(&transposed, &[rest_axis, out_axis], Element::Square, reducer)
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_that_disagree_are_refused() {
+        let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }]).unwrap();
+        let elements = Elements { numbers: Numbers::Float32(&[[0; 4]; 3]), element: Element::Magnitude };
+        assert!(score(elements, &axes, Reducer::Mean, &mut [0.0; 4]).is_err());
+    }
+}

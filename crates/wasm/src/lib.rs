@@ -1,0 +1,143 @@
+//! The boundary: every export of the project, and the reading of its arguments.
+//!
+//! Only numbers cross. A *table* is an array of [`WORDS`]-word records in memory, one per tensor; each verb takes a table
+//! and works through all its records, so that a model of many small layers is one call. Results go into the records.
+//! The caller owns every block of memory and nothing is kept after returning. Requests are checked once, on entry,
+//! before any thread starts; a status comes back: see [`Status`].
+//!
+//! `packages/sparsifier/src/engine/table.ts` writes the records and names their words as here.
+
+mod table;
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+
+use sparsifier_kernels::{Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, normalize, random, score as score_units, select as find_cuts};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+pub use wasm_bindgen_rayon::init_thread_pool;
+
+use table::{Recipe, Record, records};
+
+/// What every verb returns: 0 when all is done, [`OUT_OF_MEMORY`], or [`BAD_REQUEST`] for a caller's mistake.
+type Status = u32;
+const DONE: Status = 0;
+const OUT_OF_MEMORY: Status = 1;
+const BAD_REQUEST: Status = 2;
+
+/// Blocks begin at multiples of this.
+const ALIGNMENT: usize = 16;
+
+/// The address of `bytes` zeroed bytes, or 0 where memory has no room for them.
+#[wasm_bindgen]
+pub fn allocate(bytes: usize) -> usize {
+    match Layout::from_size_align(bytes.max(1), ALIGNMENT) {
+        // SAFETY: the size is not zero.
+        Ok(layout) => unsafe { alloc_zeroed(layout) as usize },
+        Err(_) => 0,
+    }
+}
+
+/// Gives a block back.
+#[wasm_bindgen]
+pub fn release(address: usize, bytes: usize) {
+    if let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGNMENT) {
+        // SAFETY: the caller (`Block.free`, once per block) promises that `allocate(bytes)` gave this address.
+        unsafe { dealloc(address as *mut u8, layout) }
+    }
+}
+
+/// Counts each tensor's zeros and finds its first number that is not finite.
+#[wasm_bindgen]
+pub fn inspect(table: usize, count: usize) -> Status {
+    run(table, count, |record| {
+        let findings = look(record.numbers()?);
+        record.set_findings(findings);
+        Ok(())
+    })
+}
+
+/// Writes the scores of each record that has room for them; where it has none, `select` and `mask` score on the fly.
+#[wasm_bindgen]
+pub fn score(table: usize, count: usize) -> Status {
+    run(table, count, |record| {
+        let axes = record.axes()?;
+        let Some(scores) = record.scores_mut()? else { return Ok(()) };
+        match record.recipe()? {
+            Recipe::Random { seed, layer } => random(seed, layer, &axes, scores),
+            Recipe::Weights { element, reducer, normalizer } => {
+                score_units(record.elements(element)?, &axes, reducer, scores)?;
+                normalizer.map_or(Ok(()), |normalizer| normalize(scores, &axes, record.earlier()?, normalizer))
+            }
+        }
+    })
+}
+
+/// Finds each record's cut. `removes` has one word per group: how many units it loses.
+#[wasm_bindgen]
+pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Status {
+    let body = || {
+        let mut records = records(table, count)?;
+        let removes = table::words(removes, groups)?;
+        let memory = |bytes| Error::Memory { bytes };
+        let mut axes = Vec::new();
+        let mut segments = Vec::new();
+        let mut totals = Vec::new();
+        axes.try_reserve_exact(count).map_err(|_| memory(count))?;
+        segments.try_reserve_exact(count).map_err(|_| memory(count))?;
+        totals.try_reserve_exact(groups).map_err(|_| memory(groups))?;
+        for record in &records {
+            axes.push(record.axes()?);
+        }
+        for (record, axes) in records.iter().zip(&axes) {
+            segments.push(record.segment(axes)?);
+        }
+        totals.extend(removes.iter().map(|&remove| remove as usize));
+        let cuts = find_cuts(&segments, &totals)?;
+        drop(segments);
+        for (record, cut) in records.iter_mut().zip(cuts) {
+            record.set_cut(cut);
+        }
+        Ok(())
+    };
+    status(inside_the_pool(body))
+}
+
+/// Writes each record's mask from its cut.
+#[wasm_bindgen]
+pub fn mask(table: usize, count: usize) -> Status {
+    run(table, count, |record| {
+        let axes = record.axes()?;
+        let cut: Cut = record.cut();
+        let bits = record.mask_mut()?;
+        write_mask(&record.segment(&axes)?, cut, bits)
+    })
+}
+
+/// Zeroes the weights that each record's mask removes, and counts its zeros.
+#[wasm_bindgen]
+pub fn apply(table: usize, count: usize) -> Status {
+    run(table, count, |record| {
+        let axes = record.axes()?;
+        apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
+        let findings = look(record.numbers()?);
+        record.set_findings(findings);
+        Ok(())
+    })
+}
+
+fn run(table: usize, count: usize, mut verb: impl FnMut(&mut Record) -> Result<(), Error> + Send) -> Status {
+    status(inside_the_pool(|| records(table, count)?.iter_mut().try_for_each(&mut verb)))
+}
+
+/// Moves to a thread of the pool once, so that the many small parallel parts inside start without a hand-over.
+fn inside_the_pool<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    rayon::join(body, || ()).0
+}
+
+fn status(result: Result<(), Error>) -> Status {
+    match result {
+        Ok(()) => DONE,
+        Err(Error::Memory { .. }) => OUT_OF_MEMORY,
+        Err(Error::Request(_)) => BAD_REQUEST,
+    }
+}

@@ -1,0 +1,251 @@
+//! Records of a table, read and checked.
+
+use sparsifier_kernels::{Axes, Axis, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Reducer, Segment, words_for};
+
+/// Words of a record.
+pub const WORDS: usize = 40;
+
+const WEIGHTS: usize = 0;
+const DATA_TYPE: usize = 1;
+const AXES: usize = 2;
+const SIZES: usize = 3;
+const ORDERS: usize = SIZES + MAX_AXES;
+const ELEMENT: usize = ORDERS + MAX_AXES;
+const REDUCER: usize = 20;
+const NORMALIZER: usize = 21;
+const SEED: usize = 22;
+const LAYER: usize = 23;
+const SCORES: usize = 24;
+const EARLIER: usize = 25;
+const MASK: usize = 26;
+const GROUP: usize = 27;
+const LIMIT: usize = 28;
+const REMOVED: usize = 29;
+const KEY: usize = 30;
+const BOUND: usize = 31;
+const SETTLED: usize = 32;
+const ZEROS: usize = 33;
+const FIRST_NOT_FINITE: usize = 34;
+
+/// In an order word: the axis runs inside a unit.
+const REDUCED: u32 = 1 << 8;
+/// In an element word: a draw per unit.
+const RANDOM: u32 = 255;
+/// In the word of the first number that is not finite: there is none.
+const NONE: u32 = u32::MAX;
+
+/// How a record's units are scored.
+pub enum Recipe {
+    Random { seed: u32, layer: u32 },
+    Weights { element: Element, reducer: Reducer, normalizer: Option<Normalizer> },
+}
+
+/// The record of one tensor.
+pub struct Record<'a> {
+    words: &'a mut [u32; WORDS],
+}
+
+/// The records of a table.
+pub fn records<'a>(table: usize, count: usize) -> Result<Vec<Record<'a>>, Error> {
+    check_range(table, count, size_of::<[u32; WORDS]>(), align_of::<u32>())?;
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|_| Error::Memory { bytes: count * size_of::<Record>() })?;
+    if count > 0 {
+        // SAFETY: the range lies in memory and is aligned (checked); the caller promises that it wrote the table there,
+        // lends it for this call alone, and that no tensor, score or mask overlaps it.
+        let table = unsafe { std::slice::from_raw_parts_mut(table as *mut [u32; WORDS], count) };
+        list.extend(table.iter_mut().map(|words| Record { words }));
+    }
+    Ok(list)
+}
+
+/// `count` words to read.
+pub fn words<'a>(address: usize, count: usize) -> Result<&'a [u32], Error> {
+    check_range(address, count, size_of::<u32>(), align_of::<u32>())?;
+    // SAFETY: the range lies in memory and is aligned (checked); the caller promises that nothing writes there meanwhile.
+    Ok(unsafe { std::slice::from_raw_parts(address as *const u32, count) })
+}
+
+/// Refuses a range that is not wholly in memory or not aligned.
+fn check_range(address: usize, count: usize, size: usize, alignment: usize) -> Result<(), Error> {
+    let end = count.checked_mul(size).and_then(|bytes| bytes.checked_add(address));
+    let fits = address != 0 && address.is_multiple_of(alignment) && end.is_some_and(|end| end as u64 <= memory_bytes());
+    if fits { Ok(()) } else { Err(Error::Request("a range is not in memory")) }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn memory_bytes() -> u64 {
+    core::arch::wasm32::memory_size(0) as u64 * 65536
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn memory_bytes() -> u64 {
+    u64::MAX
+}
+
+impl<'a> Record<'a> {
+    fn word(&self, index: usize) -> usize {
+        self.words[index] as usize
+    }
+
+    pub fn axes(&self) -> Result<Axes, Error> {
+        let count = self.word(AXES);
+        if count > MAX_AXES {
+            return Err(Error::Request("more axes than a record holds"));
+        }
+        let mut axes = [Axis::default(); MAX_AXES];
+        for (i, axis) in axes[..count].iter_mut().enumerate() {
+            let order = self.words[ORDERS + i];
+            *axis = Axis { size: self.word(SIZES + i), reduced: order & REDUCED != 0, order: order as u8 };
+        }
+        Axes::new(&axes[..count])
+    }
+
+    /// The weights, anywhere in memory.
+    pub fn numbers(&self) -> Result<Numbers<'a>, Error> {
+        let (address, count, size) = self.range()?;
+        check_range(address, count, size, 1)?;
+        // SAFETY (all three): the range lies in memory (checked) and byte arrays have no alignment; the caller promises
+        // that the tensor is there and that nothing writes to it during the call.
+        Ok(match self.words[DATA_TYPE] {
+            // SAFETY: as above.
+            0 => Numbers::Float32(unsafe { std::slice::from_raw_parts(address as *const [u8; 4], count) }),
+            // SAFETY: as above.
+            1 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+            // SAFETY: as above.
+            _ => Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+        })
+    }
+
+    pub fn numbers_mut(&mut self) -> Result<NumbersMut<'a>, Error> {
+        let (address, count, size) = self.range()?;
+        check_range(address, count, size, 1)?;
+        // SAFETY (all three): as in `numbers`; records are worked on one after another, and the caller promises that a
+        // record's tensor does not overlap its mask, so this is the only view of the range while it lives.
+        Ok(match self.words[DATA_TYPE] {
+            // SAFETY: as above.
+            0 => NumbersMut::Float32(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 4], count) }),
+            // SAFETY: as above.
+            1 => NumbersMut::Float16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
+            // SAFETY: as above.
+            _ => NumbersMut::Bfloat16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
+        })
+    }
+
+    /// Address, count and bytes of each of the weights.
+    fn range(&self) -> Result<(usize, usize, usize), Error> {
+        let size = match self.words[DATA_TYPE] {
+            0 => 4,
+            1 | 2 => 2,
+            _ => return Err(Error::Request("unknown data type")),
+        };
+        Ok((self.word(WEIGHTS), self.axes()?.weights(), size))
+    }
+
+    pub fn elements(&self, element: Element) -> Result<Elements<'a>, Error> {
+        Ok(Elements { numbers: self.numbers()?, element })
+    }
+
+    pub fn recipe(&self) -> Result<Recipe, Error> {
+        let unknown = Err(Error::Request("unknown recipe"));
+        let element = match self.words[ELEMENT] {
+            1 => Element::Magnitude,
+            2 => Element::Square,
+            RANDOM => return Ok(Recipe::Random { seed: self.words[SEED], layer: self.words[LAYER] }),
+            _ => return unknown,
+        };
+        let reducer = match self.words[REDUCER] {
+            0 => Reducer::Mean,
+            1 => Reducer::Sum,
+            2 => Reducer::L2,
+            3 => Reducer::Max,
+            _ => return unknown,
+        };
+        let normalizer = match self.words[NORMALIZER] {
+            0 => None,
+            1 => Some(Normalizer::Sum),
+            2 => Some(Normalizer::Mean),
+            3 => Some(Normalizer::Max),
+            4 => Some(Normalizer::L2),
+            5 => Some(Normalizer::MinMax),
+            6 => Some(Normalizer::Standard),
+            _ => return unknown,
+        };
+        Ok(Recipe::Weights { element, reducer, normalizer })
+    }
+
+    /// Room for one score per unit, or none where the units are weights and are scored on the fly.
+    pub fn scores_mut(&mut self) -> Result<Option<&'a mut [f32]>, Error> {
+        let address = self.word(SCORES);
+        if address == 0 {
+            return Ok(None);
+        }
+        let units = self.axes()?.units();
+        check_range(address, units, size_of::<f32>(), align_of::<f32>())?;
+        // SAFETY: the range lies in memory and is aligned (checked); records are worked on one after another, and the
+        // caller promises a block of its own for each record's scores.
+        Ok(Some(unsafe { std::slice::from_raw_parts_mut(address as *mut f32, units) }))
+    }
+
+    fn bits(&self, index: usize) -> Result<&'a [u32], Error> {
+        words(self.word(index), words_for(self.axes()?.units()))
+    }
+
+    /// The mask of an earlier call.
+    pub fn earlier(&self) -> Result<Option<&'a [u32]>, Error> {
+        if self.words[EARLIER] == 0 { Ok(None) } else { self.bits(EARLIER).map(Some) }
+    }
+
+    pub fn mask(&self) -> Result<&'a [u32], Error> {
+        self.bits(MASK)
+    }
+
+    pub fn mask_mut(&mut self) -> Result<&'a mut [u32], Error> {
+        let (address, count) = (self.word(MASK), words_for(self.axes()?.units()));
+        check_range(address, count, size_of::<u32>(), align_of::<u32>())?;
+        // SAFETY: the range lies in memory and is aligned (checked); records are worked on one after another, and the
+        // caller promises a block of its own for each record's mask.
+        Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u32, count) })
+    }
+
+    pub fn segment<'b>(&self, axes: &'b Axes) -> Result<Segment<'b>, Error>
+    where
+        'a: 'b,
+    {
+        let address = self.word(SCORES);
+        let scores = if address == 0 {
+            match self.recipe()? {
+                Recipe::Weights { element, normalizer: None, .. } => self.elements(element)?,
+                _ => return Err(Error::Request("these scores need room")),
+            }
+        } else {
+            let units = axes.units();
+            check_range(address, units, size_of::<f32>(), align_of::<f32>())?;
+            // SAFETY: the range lies in memory (checked); `score` wrote it in an earlier call, nothing writes there now.
+            let scores = unsafe { std::slice::from_raw_parts(address as *const [u8; 4], units) };
+            Elements { numbers: Numbers::Float32(scores), element: Element::Itself }
+        };
+        Ok(Segment { scores, axes, earlier: self.earlier()?, group: self.word(GROUP), limit: self.word(LIMIT) })
+    }
+
+    pub fn cut(&self) -> Cut {
+        Cut {
+            removed: self.word(REMOVED),
+            key: self.words[KEY],
+            bound: self.word(BOUND),
+            settled: self.words[SETTLED] != 0,
+        }
+    }
+
+    pub fn set_cut(&mut self, cut: Cut) {
+        self.words[REMOVED] = cut.removed as u32;
+        self.words[KEY] = cut.key;
+        self.words[BOUND] = cut.bound as u32;
+        self.words[SETTLED] = u32::from(cut.settled);
+    }
+
+    pub fn set_findings(&mut self, findings: Findings) {
+        self.words[ZEROS] = findings.zeros as u32;
+        self.words[FIRST_NOT_FINITE] = findings.first_not_finite.map_or(NONE, |index| index as u32);
+    }
+}
