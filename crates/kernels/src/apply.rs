@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::axes::Axes;
 use crate::error::Error;
-use crate::mask::{is_kept, words_for};
+use crate::mask::{BITS, is_kept, words_for};
 use crate::numbers::NumbersMut;
 
 const TASK: usize = 1 << 16;
@@ -28,8 +28,12 @@ fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u3
     if same_unit == 1 && line == numbers.len() {
         let chunks = numbers.par_chunks_mut(TASK).zip(mask.par_chunks(TASK / 32));
         return chunks.for_each(|(numbers, words)| {
-            for (numbers, &word) in numbers.chunks_mut(32).zip(words) {
+            let (groups, last) = numbers.as_chunks_mut::<32>();
+            for (numbers, &word) in groups.iter_mut().zip(words) {
                 zero_by_bits(numbers, word);
+            }
+            if !last.is_empty() {
+                zero_by_bits(last, words[groups.len()]);
             }
         });
     }
@@ -53,14 +57,8 @@ fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u3
 }
 
 fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
-    if word == u32::MAX {
-        return;
-    }
-    for (bit, number) in numbers.iter_mut().enumerate() {
-        let keep = 0u8.wrapping_sub((word >> bit & 1) as u8);
-        for byte in number {
-            *byte &= keep;
-        }
+    for (number, bit) in numbers.iter_mut().zip(BITS) {
+        *number = if word & bit == 0 { [0; BYTES] } else { *number };
     }
 }
 

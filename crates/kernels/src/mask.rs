@@ -3,9 +3,20 @@
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::select::{Cut, Segment};
+use crate::select::{BUFFER, Cut, Segment};
 
 const TASK_WORDS: usize = 1 << 11;
+
+/// The bits of a word. Shifts by different distances are no SIMD everywhere; comparisons and these constants are.
+pub(crate) const BITS: [u32; 32] = {
+    let mut bits = [0; 32];
+    let mut bit = 0;
+    while bit < 32 {
+        bits[bit] = 1 << bit;
+        bit += 1;
+    }
+    bits
+};
 
 /// How many words the mask of that many units has.
 pub fn words_for(units: usize) -> usize {
@@ -23,19 +34,20 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
         return Err(Error::Request("mask: one bit per unit"));
     }
     bits.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, words)| {
-        let mut keys = [0; 32];
-        for (place, word) in words.iter_mut().enumerate() {
-            let start = (task * TASK_WORDS + place) * 32;
-            let keys = &mut keys[..32.min(units - start)];
-            segment.fill_keys(start, keys);
-            *word = u32::MAX;
-            for (bit, &key) in keys.iter().enumerate() {
-                *word ^= u32::from(key < cut.key) << bit;
-            }
-            if cut.bound > 0 {
-                for (bit, _) in keys.iter().enumerate().filter(|(_, key)| **key == cut.key) {
-                    let goes = cut.bound == units || segment.axes.canonical_unit(start + bit) < cut.bound;
-                    *word ^= u32::from(goes) << bit;
+        for (place, words) in words.chunks_mut(BUFFER / 32).enumerate() {
+            let start = task * TASK_WORDS * 32 + place * BUFFER;
+            // Beyond the last unit nothing goes.
+            let mut keys = [u32::MAX; BUFFER];
+            segment.fill_keys(start, &mut keys[..BUFFER.min(units - start)]);
+            for (place, (word, keys)) in words.iter_mut().zip(keys.as_chunks::<32>().0).enumerate() {
+                let gone = keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < cut.key { bit } else { 0 });
+                *word = !gone;
+                if cut.bound > 0 && keys.contains(&cut.key) {
+                    for (bit, _) in keys.iter().enumerate().filter(|(_, key)| **key == cut.key) {
+                        let unit = start + place * 32 + bit;
+                        let goes = cut.bound == units || segment.axes.canonical_unit(unit) < cut.bound;
+                        *word ^= u32::from(goes) << bit;
+                    }
                 }
             }
         }

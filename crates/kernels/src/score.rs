@@ -49,12 +49,19 @@ impl Elements<'_> {
     }
 
     /// Fills `target` with `change` of the scores from stored position `start` on.
+    // Not inlined: nine loops, one for each pair of data type and element, that every caller would repeat.
+    #[inline(never)]
     pub(crate) fn fill<T>(&self, start: usize, target: &mut [T], change: impl Fn(f32) -> T) {
         match self.element {
             Element::Itself => self.numbers.fill(start, target, change),
             Element::Magnitude => self.numbers.fill(start, target, |weight| change(weight.abs())),
             Element::Square => self.numbers.fill(start, target, |weight| change(weight * weight)),
         }
+    }
+
+    /// Fills `target` with the scores from stored position `start` on.
+    fn read(&self, start: usize, target: &mut [f32]) {
+        self.fill(start, target, std::convert::identity::<f32>);
     }
 }
 
@@ -78,15 +85,17 @@ pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f3
     if elements.len() != axes.weights() || scores.len() != axes.units() {
         return Err(Error::Request("score: the axes do not describe the numbers"));
     }
-    match reducer {
-        Reducer::Mean | Reducer::Sum => reduce(elements, axes, |sum, score| sum + score, |a, b| a + b, 0.0, scores, |sum, count| {
-            if reducer == Reducer::Mean { sum / count } else { sum }
-        }),
-        Reducer::L2 => {
-            reduce(elements, axes, |sum, score| sum + score * score, |a, b| a + b, 0.0, scores, |sum, _| sum.sqrt())
-        }
-        Reducer::Max => reduce(elements, axes, f64::max, f64::max, f64::NEG_INFINITY, scores, |max, _| max),
+    if reducer == Reducer::Max {
+        return reduce(elements, axes, f64::max, f64::max, f64::NEG_INFINITY, scores, |max, _| max);
     }
+    // One loop for all sums: the choice is made by a multiplication, exact in `f64`.
+    let square = reducer == Reducer::L2;
+    let step = move |sum: f64, score: f64| sum + score * if square { score } else { 1.0 };
+    reduce(elements, axes, step, |a, b| a + b, 0.0, scores, |sum, count| match reducer {
+        Reducer::Mean => sum / count,
+        Reducer::L2 => sum.sqrt(),
+        _ => sum,
+    })
 }
 
 /// Folds a unit's element scores with `step` into lanes, lanes and runs with `merge`, and rounds what `finish` gives.
@@ -103,9 +112,10 @@ fn reduce(
     if count == 1 {
         // The fold of one number is that number, up to its square root's square.
         scores.par_chunks_mut(TASK).enumerate().for_each(|(chunk, scores)| {
-            elements.fill(chunk * TASK, scores, |score| {
-                finish(merge(start, step(start, f64::from(score))), 1.0) as f32
-            });
+            elements.read(chunk * TASK, scores);
+            for score in scores {
+                *score = finish(step(start, f64::from(*score)), 1.0) as f32;
+            }
         });
         return Ok(());
     }
@@ -201,11 +211,11 @@ where
         let units_at_once = RUN / count;
         for (place, scores) in scores.chunks_mut(units_at_once).enumerate() {
             let buffer = &mut buffer[..scores.len() * count];
-            self.elements.fill((first + place * units_at_once) * count, buffer, |score| score);
+            self.elements.read((first + place * units_at_once) * count, buffer);
             for (score, unit) in scores.iter_mut().zip(buffer.chunks_exact(count)) {
                 let mut lanes = [self.start; LANES];
                 self.into_lanes(&mut lanes, unit);
-                *score = finish((self.merge)(self.start, self.merge_lanes(lanes)));
+                *score = finish(self.merge_lanes(lanes));
             }
         }
     }
@@ -225,7 +235,7 @@ where
                 let until_jump = in_a_row - (range.start + index) % in_a_row;
                 let piece = until_jump.min(length - index).min(buffer.len() - index % LANES);
                 let buffer = &mut buffer[..piece];
-                self.elements.fill(base + walk.offset(), buffer, |score| score);
+                self.elements.read(base + walk.offset(), buffer);
                 let lead = (LANES - index % LANES) % LANES;
                 let (head, tail) = buffer.split_at(lead.min(piece));
                 for (&score, place) in head.iter().zip(index..) {
@@ -242,7 +252,7 @@ where
         let mut buffer = [0f32; WIDTH];
         let buffer = &mut buffer[..sums.len()];
         while index < length {
-            self.elements.fill(base + walk.offset(), buffer, |score| score);
+            self.elements.read(base + walk.offset(), buffer);
             for (lane, &score) in lanes[index % LANES].iter_mut().zip(&*buffer) {
                 *lane = (self.step)(*lane, f64::from(score));
             }

@@ -1,7 +1,9 @@
 //! The cut that removes exactly as many units as asked.
 //!
-//! Scores become keys, whole numbers in the same order, and the k-th smallest key is found digit by digit from counts:
-//! three passes over the scores, whatever their distribution, and nothing as large as the scores is allocated.
+//! Scores become keys, whole numbers in the same order. A sample brackets the key at which the ranking is cut; counts of
+//! the keys inside the bracket narrow it down to one key. Most often that is two passes at the speed of memory. A bracket
+//! that missed is widened to all keys, so the answer is exact and the work bounded whatever the distribution, and nothing
+//! as large as the scores is allocated.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -9,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
-use crate::mask::is_kept;
+use crate::mask::{BITS, is_kept, words_for};
 use crate::score::Elements;
 
 /// The units of one tensor that take part in a selection.
@@ -41,14 +43,25 @@ pub struct Cut {
 }
 
 /// Keys are read this many at a time.
-const BUFFER: usize = 1024;
+pub(crate) const BUFFER: usize = 1024;
 
 /// A task's units. A multiple of [`BUFFER`].
-const TASK: usize = 1 << 16;
+const TASK: usize = 1 << 17;
 
-/// Upper digits, in order: how far right they lie, and how many bits they have.
-const DIGITS: [(u32, u32); 3] = [(21, 11), (10, 11), (0, 10)];
-const BINS: usize = 1 << 11;
+/// The keys between the ends of a bracket fall into this many bins.
+const BINS: usize = 1 << BIN_BITS;
+const BIN_BITS: u32 = 11;
+
+/// What is counted of a bracket, in order of the keys: its lowest key, the bins between, its highest key. The ends are
+/// counted apart since a value that many units share is most often one of them, and equal keys are counted by SIMD.
+const COUNTS: usize = BINS + 2;
+
+/// Groups of fewer units are counted without a sample.
+const SAMPLE: usize = 1 << 16;
+
+/// Neighbouring keys are counted in different tables: weights crowd in few bins, and an addition to the bin of the
+/// addition before has to wait for it.
+const TABLES: usize = 4;
 
 /// A whole number that orders like the score; -0 and +0 are one. Removed units have key 0, which no score has.
 pub(crate) fn key_of(score: f32) -> u32 {
@@ -60,7 +73,7 @@ impl Segment<'_> {
     fn check(&self, groups: usize) -> Result<(), Error> {
         let units = self.axes.units();
         let fits = self.scores.len() == units
-            && self.earlier.is_none_or(|mask| mask.len() == crate::mask::words_for(units))
+            && self.earlier.is_none_or(|mask| mask.len() == words_for(units))
             && self.group < groups
             && self.limit <= units
             && u32::try_from(units).is_ok();
@@ -75,12 +88,18 @@ impl Segment<'_> {
     pub(crate) fn fill_keys(&self, start: usize, keys: &mut [u32]) {
         self.scores.fill(start, keys, key_of);
         if let Some(mask) = self.earlier {
-            for (keys, &word) in keys.chunks_mut(32).zip(&mask[start / 32..]) {
-                if word != u32::MAX {
-                    for (bit, key) in keys.iter_mut().enumerate() {
-                        *key &= 0u32.wrapping_sub(word >> bit & 1);
-                    }
+            let remove = |keys: &mut [u32], word: u32| {
+                for (key, bit) in keys.iter_mut().zip(BITS) {
+                    *key = if word & bit == 0 { 0 } else { *key };
                 }
+            };
+            let words = &mask[start / 32..];
+            let (groups, last) = keys.as_chunks_mut::<32>();
+            for (keys, &word) in groups.iter_mut().zip(words) {
+                remove(keys, word);
+            }
+            if !last.is_empty() {
+                remove(last, words[groups.len()]);
             }
         }
     }
@@ -106,105 +125,226 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
     for segment in segments {
         segment.check(removes.len())?;
     }
-    let mut groups = reserve(removes.len())?;
-    groups.extend(removes.iter().map(|&remove| Group { remove, prefix: 0 }));
-    for (index, group) in groups.iter_mut().enumerate() {
-        let room: usize = segments.iter().filter(|segment| segment.group == index).map(|segment| segment.limit).sum();
-        group.remove = group.remove.min(room);
+    let mut by_group = reserve::<usize>(segments.len())?;
+    let mut ends = reserve::<usize>(removes.len())?;
+    for group in 0..removes.len() {
+        by_group.extend((0..segments.len()).filter(|&index| segments[index].group == group));
+        ends.push(by_group.len());
+    }
+    let mut searches = reserve::<Search>(removes.len())?;
+    let mut start = 0;
+    for (&end, &remove) in ends.iter().zip(removes) {
+        let members = &by_group[start..end];
+        start = end;
+        let remove = remove.min(members.iter().map(|&index| segments[index].limit).sum());
+        let bracket = if remove == 0 { EVERYTHING } else { sampled_bracket(segments, members, remove)? };
+        searches.push(Search { members, remove, bracket, found: remove == 0 });
     }
 
+    let mut counts = reserve::<AtomicU32>(segments.len() * COUNTS)?;
+    counts.resize_with(segments.len() * COUNTS, AtomicU32::default);
+    // How many units of each segment have a key below the bracket.
+    let mut below = reserve::<AtomicU32>(segments.len())?;
+    below.resize_with(segments.len(), AtomicU32::default);
     let mut tasks = reserve::<(usize, usize)>(segments.iter().map(|segment| segment.axes.units().div_ceil(TASK)).sum())?;
-    for (index, segment) in segments.iter().enumerate() {
-        if groups[segment.group].remove > 0 {
-            tasks.extend((0..segment.axes.units().div_ceil(TASK)).map(|task| (index, task)));
-        }
-    }
-    let mut counts = reserve::<AtomicU32>(segments.len() * BINS)?;
-    counts.resize_with(segments.len() * BINS, AtomicU32::default);
-    let counts = counts.as_mut_slice();
-    // How many units have a key below the prefix, and how many have it: of each segment.
-    let mut below = reserve::<usize>(segments.len())?;
-    below.resize(segments.len(), 0);
-    let mut equal = reserve::<usize>(segments.len())?;
-    equal.resize(segments.len(), 0);
-
-    for (shift, bits) in DIGITS {
-        counts.iter_mut().for_each(|count| *count.get_mut() = 0);
-        let shared: &[AtomicU32] = counts;
-        tasks.par_iter().for_each(|&(index, task)| {
-            let segment = &segments[index];
-            let prefix = groups[segment.group].prefix;
-            let mut bins = [0u32; BINS];
-            segment.for_keys(task, |keys| count_digits(keys, prefix, shift, bits, &mut bins));
-            for (count, bin) in shared[index * BINS..].iter().zip(bins) {
-                if bin > 0 {
-                    count.fetch_add(bin, Relaxed);
-                }
-            }
-        });
-        let count = |index: usize, digit: usize| counts_at(shared, index, digit);
-        for (number, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.remove > 0) {
-            let members = || segments.iter().enumerate().filter(|(_, segment)| segment.group == number);
-            let mut digit = 0;
-            loop {
-                let reached: usize = members().map(|(i, segment)| segment.limit.min(below[i] + count(i, digit))).sum();
-                if reached >= group.remove || digit + 1 == 1 << bits {
-                    break;
-                }
-                members().for_each(|(i, _)| below[i] += count(i, digit));
-                digit += 1;
-            }
-            members().for_each(|(i, _)| equal[i] = count(i, digit));
-            group.prefix |= (digit as u32) << shift;
-        }
-    }
-
     let mut cuts = reserve(segments.len())?;
     cuts.resize(segments.len(), Cut { settled: true, ..Cut::default() });
-    for (number, group) in groups.iter().enumerate().filter(|(_, group)| group.remove > 0) {
-        let members = || segments.iter().enumerate().filter(|(_, segment)| segment.group == number);
-        let certain: usize = members().map(|(i, segment)| segment.limit.min(below[i])).sum();
-        let mut rest = group.remove - certain;
-        for (i, segment) in members() {
-            let certain = segment.limit.min(below[i]);
-            let ties = equal[i].min(segment.limit - certain).min(rest);
-            rest -= ties;
-            cuts[i] = Cut {
-                removed: certain + ties,
-                key: group.prefix,
-                bound: tie_bound(segment, group.prefix, ties, equal[i])?,
-                settled: below[i] <= segment.limit,
-            };
+
+    while searches.iter().any(|search| !search.found) {
+        tasks.clear();
+        for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !searches[segment.group].found) {
+            tasks.extend((0..segment.axes.units().div_ceil(TASK)).map(|task| (index, task)));
+            counts[index * COUNTS..][..COUNTS].iter_mut().for_each(|count| *count.get_mut() = 0);
+            *below[index].get_mut() = 0;
+        }
+        tasks.par_iter().for_each(|&(index, task)| {
+            let segment = &segments[index];
+            let mut counter = Counter::new(searches[segment.group].bracket);
+            segment.for_keys(task, |keys| counter.count(keys));
+            counter.add_to(&below[index], &counts[index * COUNTS..][..COUNTS]);
+        });
+        for search in searches.iter_mut().filter(|search| !search.found) {
+            search.narrow(segments, &below, &counts, &mut cuts)?;
         }
     }
     Ok(cuts)
 }
 
-struct Group {
-    remove: usize,
-    /// The upper digits of the key at which the ranking is cut.
-    prefix: u32,
+/// The keys from `low` to `high`, both included.
+#[derive(Clone, Copy)]
+struct Bracket {
+    low: u32,
+    high: u32,
 }
 
-fn counts_at(counts: &[AtomicU32], segment: usize, digit: usize) -> usize {
-    counts[segment * BINS + digit].load(Relaxed) as usize
-}
+const EVERYTHING: Bracket = Bracket { low: 0, high: u32::MAX };
 
-/// Counts the digit at `shift` of the keys whose upper digits are those of `prefix`.
-fn count_digits(keys: &[u32], prefix: u32, shift: u32, bits: u32, bins: &mut [u32; BINS]) {
-    let upper = shift + bits;
-    let digit = |key: u32| (key >> shift & ((1 << bits) - 1)) as usize;
-    if upper == u32::BITS {
-        for &key in keys {
-            bins[digit(key) & (BINS - 1)] += 1;
-        }
-    } else {
-        for &key in keys {
-            if (key ^ prefix) >> upper == 0 {
-                bins[digit(key) & (BINS - 1)] += 1;
+impl Bracket {
+    /// A key between the ends is in the bin of its distance from `low + 1` without this many of its lower bits.
+    fn shift(self) -> u32 {
+        let between = (self.high - self.low).saturating_sub(1);
+        (u32::BITS - between.leading_zeros()).saturating_sub(BIN_BITS)
+    }
+
+    /// The keys that the count at this place is of.
+    fn narrowed(self, place: usize) -> Bracket {
+        match place {
+            0 => Bracket { high: self.low, ..self },
+            _ if place == COUNTS - 1 => Bracket { low: self.high, ..self },
+            _ => {
+                let low = self.low + 1 + (((place - 1) as u32) << self.shift());
+                Bracket { low, high: (self.high - 1).min(low + ((1 << self.shift()) - 1)) }
             }
         }
     }
+}
+
+/// The search for one group's cut.
+struct Search<'a> {
+    /// The group's segments, in order.
+    members: &'a [usize],
+    remove: usize,
+    /// Where the key lies at which the ranking is cut, unless the sample misled.
+    bracket: Bracket,
+    found: bool,
+}
+
+impl Search<'_> {
+    /// Goes on to the bin or end that holds the cut; where that is a single key, writes the members' cuts.
+    fn narrow(&mut self, segments: &[Segment], below: &[AtomicU32], counts: &[AtomicU32], cuts: &mut [Cut]) -> Result<(), Error> {
+        let count = |index: usize, place: usize| counts[index * COUNTS + place].load(Relaxed) as usize;
+        // For each member, how many of its keys lie below those counted at the place that is looked at.
+        let mut below_place = reserve::<usize>(self.members.len())?;
+        below_place.extend(self.members.iter().map(|&index| below[index].load(Relaxed) as usize));
+        let mut found = None;
+        for place in 0..COUNTS {
+            let certain: usize = self.members.iter().zip(&below_place).map(|(&i, &below)| segments[i].limit.min(below)).sum();
+            if certain >= self.remove {
+                break;
+            }
+            let reached: usize =
+                self.members.iter().zip(&below_place).map(|(&i, &below)| segments[i].limit.min(below + count(i, place))).sum();
+            if reached >= self.remove {
+                found = Some((place, certain));
+                break;
+            }
+            for (&i, below) in self.members.iter().zip(&mut below_place) {
+                *below += count(i, place);
+            }
+        }
+        let Some((place, certain)) = found else {
+            self.bracket = EVERYTHING;
+            return Ok(());
+        };
+        self.bracket = self.bracket.narrowed(place);
+        self.found = self.bracket.low == self.bracket.high;
+        if self.found {
+            let mut rest = self.remove - certain;
+            for (&i, &below) in self.members.iter().zip(&below_place) {
+                let segment = &segments[i];
+                let certain = segment.limit.min(below);
+                let ties = count(i, place).min(segment.limit - certain).min(rest);
+                rest -= ties;
+                cuts[i] = Cut {
+                    removed: certain + ties,
+                    key: self.bracket.low,
+                    bound: tie_bound(segment, self.bracket.low, ties, count(i, place))?,
+                    settled: below <= segment.limit,
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts one task's keys.
+struct Counter {
+    bracket: Bracket,
+    below: u32,
+    at_low: u32,
+    at_high: u32,
+    tables: [[u32; BINS]; TABLES],
+}
+
+impl Counter {
+    fn new(bracket: Bracket) -> Self {
+        Counter { bracket, below: 0, at_low: 0, at_high: 0, tables: [[0; BINS]; TABLES] }
+    }
+
+    fn count(&mut self, keys: &[u32]) {
+        let (Bracket { low, high }, shift) = (self.bracket, self.bracket.shift());
+        let (mut below, mut at_low, mut at_high) = (0, 0, 0);
+        for &key in keys {
+            below += u32::from(key < low);
+            at_low += u32::from(key == low);
+            at_high += u32::from(key == high);
+        }
+        self.below += below;
+        self.at_low += at_low;
+        self.at_high += at_high;
+        let between = (high - low).saturating_sub(1);
+        let first = low.wrapping_add(1);
+        let inside = |key: u32| key.wrapping_sub(first) < between;
+        let mut bin = |keys: &[u32]| {
+            for (lane, &key) in keys.iter().enumerate().filter(|(_, key)| inside(**key)) {
+                self.tables[lane % TABLES][(key.wrapping_sub(first) >> shift) as usize & (BINS - 1)] += 1;
+            }
+        };
+        // Few groups have a key inside a narrow bracket, and this look at a whole group is SIMD.
+        let (groups, last) = keys.as_chunks::<16>();
+        for keys in groups {
+            if keys.iter().fold(false, |any, &key| any | inside(key)) {
+                bin(keys);
+            }
+        }
+        bin(last);
+    }
+
+    fn add_to(self, below: &AtomicU32, counts: &[AtomicU32]) {
+        below.fetch_add(self.below, Relaxed);
+        counts[0].fetch_add(self.at_low, Relaxed);
+        if self.bracket.low < self.bracket.high {
+            counts[COUNTS - 1].fetch_add(self.at_high, Relaxed);
+        }
+        for (bin, count) in counts[1..COUNTS - 1].iter().enumerate() {
+            let sum = self.tables.iter().map(|table| table[bin]).sum();
+            if sum > 0 {
+                count.fetch_add(sum, Relaxed);
+            }
+        }
+    }
+}
+
+/// Brackets the key at which the members' ranking is cut, by the keys of units picked evenly at random.
+///
+/// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n); the bracket reaches five of them
+/// to each side. Where limits hold segments back, or the sample misleads, the counts say so and everything is counted.
+fn sampled_bracket(segments: &[Segment], members: &[usize], remove: usize) -> Result<Bracket, Error> {
+    let units: usize = members.iter().map(|&index| segments[index].axes.units()).sum();
+    if units < 4 * SAMPLE {
+        return Ok(EVERYTHING);
+    }
+    let mut sample = reserve::<u32>(SAMPLE)?;
+    let (mut member, mut start) = (0, 0);
+    for pick in 0..SAMPLE {
+        // One unit from each of equal stretches, at a place given by a multiplicative hash: the same for every run.
+        let from = (pick as u64 * units as u64 / SAMPLE as u64) as usize;
+        let width = ((pick + 1) as u64 * units as u64 / SAMPLE as u64) as usize - from;
+        let place = from + (pick as u32).wrapping_mul(2_654_435_769) as usize % width;
+        while place - start >= segments[members[member]].axes.units() {
+            start += segments[members[member]].axes.units();
+            member += 1;
+        }
+        sample.push(segments[members[member]].key_at(place - start));
+    }
+    let share = remove as f64 / units as f64;
+    let deviation = (share * (1.0 - share) * SAMPLE as f64).sqrt();
+    let place = share * SAMPLE as f64;
+    let (low, high) = (place - 5.0 * deviation - 8.0, place + 5.0 * deviation + 8.0);
+    Ok(Bracket {
+        low: if low < 0.0 { 0 } else { *sample.select_nth_unstable(low as usize).1 },
+        high: if high >= SAMPLE as f64 { u32::MAX } else { *sample.select_nth_unstable(high as usize).1 },
+    })
 }
 
 /// The canonical number below which exactly `ties` units have the key. `equal` have it in all.
@@ -249,7 +389,7 @@ fn tie_bound(segment: &Segment, key: u32, ties: usize, equal: usize) -> Result<u
 mod tests {
     use super::*;
     use crate::axes::{Axis, tests::any_axes};
-    use crate::mask::{mask, words_for};
+    use crate::mask::mask;
     use crate::numbers::Numbers;
     use crate::score::Element;
     use proptest::prelude::*;
@@ -376,6 +516,37 @@ mod tests {
                 assert!(gone[0].iter().enumerate().all(|(unit, &gone)| gone == (unit < remove)));
                 let gone = fast(&spread, remove);
                 assert!(gone[0].iter().enumerate().all(|(unit, &gone)| gone == (unit * 7919 % units < remove)), "{units} {remove}");
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_that_hold_and_brackets_that_miss_give_the_same_cut() {
+        let units = 4 * SAMPLE + 4321;
+        let picked: Vec<usize> = (0..SAMPLE)
+            .map(|pick| {
+                let from = (pick as u64 * units as u64 / SAMPLE as u64) as usize;
+                let width = ((pick + 1) as u64 * units as u64 / SAMPLE as u64) as usize - from;
+                from + (pick as u32).wrapping_mul(2_654_435_769) as usize % width
+            })
+            .collect();
+        let spread: Vec<f32> = (0..units).map(|i| ((i as u32).wrapping_mul(2_246_822_519) >> 8) as f32).collect();
+        // Made against the sample: whatever it sees is larger than all the rest.
+        let mut misleading = spread.clone();
+        picked.iter().for_each(|&unit| misleading[unit] += 1e9);
+        let two_valued: Vec<f32> = (0..units).map(|i| (i % 3 % 2) as f32).collect();
+        let sorted: Vec<f32> = (0..units).map(|i| i as f32).collect();
+        for scores in [spread, misleading, two_valued, sorted, vec![0.0; units]] {
+            for remove in [1, 100, units / 3, units / 2, units - 1] {
+                let layers = [flat(&scores)];
+                let cut = select(&segments(&layers, |_| 0), &[remove]).unwrap()[0];
+                let mut keys: Vec<u32> = scores.iter().map(|&score| key_of(score)).collect();
+                let key = *keys.select_nth_unstable(remove - 1).1;
+                let ties = remove - keys.iter().filter(|&&each| each < key).count();
+                let bound = scores.iter().enumerate().filter(|(_, score)| key_of(**score) == key).nth(ties - 1).unwrap().0 + 1;
+                assert_eq!((cut.removed, cut.key), (remove, key));
+                let all_ties = keys.iter().filter(|&&each| each == key).count() == ties;
+                assert_eq!(cut.bound, if all_ties { units } else { bound });
             }
         }
     }

@@ -1,0 +1,80 @@
+// lib (from tsc) and wasm (from wasm-pack) -> dist, one file per module, so that an app's bundler keeps only what it uses.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const lib = join(here, 'lib');
+const wasm = join(here, 'wasm');
+const { dependencies = {}, peerDependencies = {} } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
+const installed = Object.keys({ ...dependencies, ...peerDependencies });
+
+const entries = [
+  'index',
+  'formats/onnx',
+  'formats/arrays',
+  'cli/main',
+  'host/node',
+  'host/browser',
+  'host/node-thread',
+  'host/browser-thread',
+];
+
+export default {
+  input: Object.fromEntries(entries.map((name) => [name, join(lib, `${name}.js`)])),
+  output: { dir: join(here, 'dist'), format: 'es', preserveModules: true, preserveModulesRoot: lib },
+  external: (id) =>
+    id === '#host' || id.startsWith('node:') || installed.some((name) => id === name || id.startsWith(`${name}/`)),
+  plugins: [ownThreadPool(), besideTheModules()],
+  onLog(level, log, handle) {
+    // An import that leads nowhere is only a warning to rollup.
+    handle(log.code === 'UNRESOLVED_IMPORT' ? 'error' : level, log);
+  },
+};
+
+/** Answers the glue's import of wasm-bindgen-rayon's workerHelpers.js, which knows browsers only, with the project's pool. */
+function ownThreadPool() {
+  const found = [];
+  return {
+    name: 'own-thread-pool',
+    resolveId(id, importer) {
+      if (!/\/snippets\/wasm-bindgen-rayon-[^/]+\/src\/workerHelpers\.js$/.test(id)) return null;
+      found.push(`${id} in ${importer}`);
+      return join(lib, 'engine', 'pool.js');
+    },
+    buildEnd(error) {
+      if (!error && found.length !== 1) {
+        this.error(
+          `wasm-bindgen-rayon's workerHelpers.js must be imported exactly once, not ${found.length} times: ${found.join(', ')}`,
+        );
+      }
+    },
+  };
+}
+
+/** Adds the wasm where its glue looks for it, and the types. */
+function besideTheModules() {
+  return {
+    name: 'beside-the-modules',
+    generateBundle() {
+      const add = (folder, to, end, change = (content) => content) => {
+        for (const name of readdirSync(folder, { recursive: true }).filter((file) => file.endsWith(end))) {
+          const fileName = join(to, name).split(sep).join('/');
+          this.emitFile({ type: 'asset', fileName, source: change(readFileSync(join(folder, name)), name) });
+        }
+      };
+      const out = relative(here, wasm);
+      add(wasm, out, '_bg.wasm');
+      add(wasm, out, 'sparsifier_wasm.d.ts');
+      // wasm lies beside lib, but within dist.
+      add(lib, '', '.d.ts', (types) =>
+        types
+          .toString()
+          .replace(
+            /(['"])\.\.\/((?:\.\.\/)*wasm\/)/g,
+            (_, quote, path) => quote + (path.startsWith('.') ? '' : './') + path,
+          ),
+      );
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import type { KernelHost } from '../host/thread.js';
+import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
+import { startThreadsWith, type PoolThread } from './pool.js';
+
+/** What loading gave. */
+export interface Started {
+  readonly memory: WebAssembly.Memory;
+  readonly threads: number;
+  /** Why there are that many threads, as a sentence for people. */
+  readonly why: string;
+}
+
+/** The exports that take and return numbers: everything that crosses the boundary. */
+export type Verb = 'allocate' | 'release' | 'inspect' | 'score' | 'select' | 'mask' | 'apply';
+
+/** One call of a verb with its numbers. */
+export type Call = readonly [verb: Verb, ...numbers: number[]];
+
+/** The shared maximum is reserved up front, and hosts with little address space refuse large ones. In 64 kB pages. */
+const maximumPages = [65536, 32768, 16384, 8192];
+
+/** Instantiates the kernels in this thread and starts the pool, or explains why there is none. */
+export async function start(threads: number, wasm: string | undefined, host: KernelHost): Promise<Started> {
+  startThreadsWith(host.startThread);
+  const memory = reserve();
+  await initialize({ module_or_path: await host.wasmSource(wasm), memory });
+  const reason = threads > 1 ? host.whyNoThreads() : undefined;
+  if (threads === 1) return { memory, threads, why: 'one thread was asked for, or there is one core' };
+  if (reason !== undefined) return { memory, threads: 1, why: reason };
+  try {
+    await kernels.initThreadPool(threads);
+    return { memory, threads, why: `${threads} threads share the work` };
+  } catch (error) {
+    return { memory, threads: 1, why: `threads did not start (${error instanceof Error ? error.message : error})` };
+  }
+}
+
+/** Calls a verb. Numbers come back as they are: an address, or a status. */
+export function call([verb, ...numbers]: Call): number {
+  const kernel = kernels[verb] as (...numbers: number[]) => number | undefined;
+  return kernel(...numbers) ?? 0;
+}
+
+/** Lends this thread to the pool for good; `answer` is called when it is about to begin. */
+export async function joinPool({ module, memory, receiver }: PoolThread, answer: () => void): Promise<void> {
+  await initialize({ module_or_path: module, memory });
+  answer();
+  kernels.wbg_rayon_start_worker(receiver);
+}
+
+function reserve(): WebAssembly.Memory {
+  for (const maximum of maximumPages) {
+    try {
+      // The module asks for this many pages to begin with, for its own data and stack.
+      return new WebAssembly.Memory({ initial: 64, maximum, shared: true });
+    } catch (error) {
+      if (!(error instanceof RangeError) || maximum === maximumPages.at(-1)) throw error;
+    }
+  }
+  throw new RangeError('no memory could be reserved');
+}

@@ -1,0 +1,268 @@
+import * as host from '#host';
+import { SparsifyError } from '../errors.js';
+import type { Thread } from '../host/thread.js';
+import type { Call } from './core.js';
+import { ready } from './pool.js';
+import type { Answer, EngineThread, Ready, Request } from './thread.js';
+
+/** How the engine is loaded. */
+export interface LoadOptions {
+  /** How many threads share the work; by default as many as the host has cores. */
+  readonly threads?: number;
+  /** The address of `sparsifier_wasm_bg.wasm`, where a bundler does not follow `new URL(..., import.meta.url)`. */
+  readonly wasm?: string | URL;
+  /** The address of the thread file (`host/browser-thread.js` or `host/node-thread.js`), likewise. */
+  readonly thread?: string | URL;
+}
+
+/** The way to the thread that runs the kernels. */
+interface Transport {
+  calls(calls: readonly Call[]): Promise<readonly number[]>;
+  /** The memory itself, where this thread shares it. */
+  readonly memory: WebAssembly.Memory | undefined;
+  write(address: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  read(address: number, length: number): Promise<Uint8Array>;
+}
+
+/** Copies are cut into slices of this many bytes: a slice takes under a millisecond or two. */
+const sliceBytes = 4 << 20;
+
+/** The largest block: addresses are 32 bits wide. */
+const largestBlock = 2 ** 32 - 1;
+
+/** The kernels, loaded once per page or process, with their memory. */
+export class Engine {
+  /** How many threads share the work. */
+  readonly threads: number;
+  /** Why there are that many, as a sentence. */
+  readonly why: string;
+  readonly #transport: Transport;
+  readonly #live = new Set<Block>();
+
+  /** @internal Use {@link load}. */
+  constructor(transport: Transport, { threads, why }: { readonly threads: number; readonly why: string }) {
+    this.#transport = transport;
+    this.threads = threads;
+    this.why = why;
+  }
+
+  /** The blocks of shared memory in use now, and their bytes. */
+  get memory(): { readonly blocks: number; readonly bytes: number } {
+    let bytes = 0;
+    for (const block of this.#live) bytes += block.bytes;
+    return { blocks: this.#live.size, bytes };
+  }
+
+  /**
+   * A block of zeroed shared memory, aligned to 16 bytes.
+   * @throws SparsifyError `memory` where there is no room; the engine goes on working
+   */
+  async allocate(bytes: number): Promise<Block> {
+    const address = bytes <= largestBlock ? (await this.run([['allocate', bytes]]))[0]! : 0;
+    if (address === 0) {
+      const megabytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
+      throw new SparsifyError('memory', 'the engine has no room for a block of memory', {
+        asked: megabytes(bytes),
+        found: `${megabytes(this.memory.bytes)} in use of at most 4096 MiB`,
+        hint: 'Close models that are not needed any more, or work on fewer layers at once',
+      });
+    }
+    const block: Block = new Block(address, bytes, this.#transport, () => {
+      this.#live.delete(block);
+      void this.run([['release', address, bytes]]).catch(() => {});
+    });
+    this.#live.add(block);
+    return block;
+  }
+
+  /** Calls verbs one after another, in one exchange with the engine's thread. @internal */
+  run(calls: readonly Call[]): Promise<readonly number[]> {
+    return this.#transport.calls(calls);
+  }
+}
+
+/** A block of shared memory. */
+export class Block {
+  #free: (() => void) | undefined;
+
+  /** @internal Use {@link Engine.allocate}. */
+  constructor(
+    readonly address: number,
+    readonly bytes: number,
+    private readonly transport: Transport,
+    free: () => void,
+  ) {
+    this.#free = free;
+  }
+
+  /**
+   * The bytes themselves, where the caller's thread shares the memory (Node, isolated pages). Make a view per use:
+   * memory that grows has a new buffer.
+   */
+  view(offset = 0, length = this.bytes - offset): Uint8Array | undefined {
+    const buffer = this.transport.memory?.buffer;
+    return buffer && new Uint8Array(buffer, this.address + offset, length);
+  }
+
+  /** Copies `source` into the block, in slices that keep a page responsive. */
+  async write(source: Uint8Array, offset = 0): Promise<void> {
+    await inSlices(source.length, async (from, to) => {
+      const slice = source.subarray(from, to);
+      const view = this.view(offset + from, to - from);
+      if (view) view.set(slice);
+      else await this.transport.write(this.address + offset + from, new Uint8Array(slice));
+    });
+  }
+
+  /** Fills `target` from the block, in slices likewise, and returns it. */
+  async read(offset: number, target: Uint8Array): Promise<Uint8Array> {
+    await inSlices(target.length, async (from, to) => {
+      const view = this.view(offset + from, to - from);
+      target.set(view ?? (await this.transport.read(this.address + offset + from, to - from)), from);
+    });
+    return target;
+  }
+
+  /** Gives the memory back. A second call does nothing. */
+  free(): void {
+    this.#free?.();
+    this.#free = undefined;
+  }
+}
+
+/** Covers `length` bytes slice by slice, and lets the page breathe before 16 ms are over. */
+async function inSlices(length: number, copy: (from: number, to: number) => Promise<void>): Promise<void> {
+  let begun = performance.now();
+  for (let from = 0; from < length; from += sliceBytes) {
+    await copy(from, Math.min(length, from + sliceBytes));
+    if (performance.now() - begun > 8) {
+      await host.pause();
+      begun = performance.now();
+    }
+  }
+}
+
+let loading: { readonly asked: string; readonly engine: Promise<Engine> } | undefined;
+
+/**
+ * Loads the engine, once: later calls return the same one. Optional, since the first use loads.
+ *
+ * Threads start in Node and in pages that are cross-origin isolated; elsewhere one thread does the work, and
+ * `engine.why` says so.
+ *
+ * @throws SparsifyError `usage` when it was loaded before with other options
+ */
+export function load(options: LoadOptions = {}): Promise<Engine> {
+  const { threads = host.cores(), wasm, thread } = options;
+  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
+    throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { asked: threads });
+  }
+  const asked = JSON.stringify([threads, wasm, thread]);
+  if (loading && Object.keys(options).length > 0 && loading.asked !== asked) {
+    throw new SparsifyError('usage', 'the engine is loaded already, with other options', {
+      asked,
+      found: loading.asked,
+      hint: 'Call load() with options once, before anything else',
+    });
+  }
+  loading ??= {
+    asked,
+    engine: begin(threads, wasm?.toString(), thread?.toString()).catch((error) => {
+      loading = undefined;
+      throw error;
+    }),
+  };
+  return loading.engine;
+}
+
+async function begin(threads: number, wasm: string | undefined, threadUrl: string | undefined): Promise<Engine> {
+  let thread: Thread | undefined;
+  let answer: Ready;
+  try {
+    thread = host.startThread(threadUrl);
+    thread.post({ role: 'engine', threads, wasm } satisfies EngineThread);
+    answer = (await ready(thread)) as Ready;
+  } catch {
+    thread?.terminate();
+    return onThisThread(threads, wasm, threadUrl);
+  }
+  if ('error' in answer) {
+    thread.terminate();
+    throw new SparsifyError('file', `the engine could not be loaded: ${answer.error}`, {
+      hint: 'Where a bundler moved the package, tell load({ wasm, thread }) where these files are',
+    });
+  }
+  return new Engine(overMessages(thread, answer.memory), answer);
+}
+
+/** Where no thread can be started the kernels run right here. */
+async function onThisThread(threads: number, wasm: string | undefined, threadUrl: string | undefined): Promise<Engine> {
+  const { call, start } = await import('./core.js');
+  const started = await start(host.mayWait() ? threads : 1, wasm, { ...host, startThread: () => host.startThread(threadUrl) });
+  const { memory } = started;
+  const transport: Transport = {
+    memory,
+    calls: async (calls) => calls.map(call),
+    write: async (address, bytes) => new Uint8Array(memory.buffer).set(bytes, address),
+    read: async (address, length) => new Uint8Array(memory.buffer, address, length),
+  };
+  return new Engine(transport, {
+    threads: started.threads,
+    why: `${started.why}; the caller's thread does the work, since no other could be started`,
+  });
+}
+
+function overMessages(thread: Thread, memory: WebAssembly.Memory | undefined): Transport {
+  interface Waiting {
+    resolve(answer: Answer): void;
+    reject(error: unknown): void;
+  }
+  const waiting = new Map<number, Waiting>();
+  let next = 0;
+  let stopped: unknown;
+
+  const settle = (id: number): Waiting | undefined => {
+    const entry = waiting.get(id);
+    waiting.delete(id);
+    // A process ends by itself when nothing is asked of the engine.
+    if (waiting.size === 0) thread.release();
+    return entry;
+  };
+  const broken = (cause: unknown) =>
+    new SparsifyError('memory', 'the engine stopped working', { hint: 'Load the page or start the process again' }, { cause });
+  thread.listen(
+    (message) => {
+      const answer = message as Answer;
+      const entry = settle(answer.id);
+      if ('error' in answer) entry?.reject(broken(answer.error));
+      else entry?.resolve(answer);
+    },
+    (error) => {
+      stopped = error;
+      for (const id of [...waiting.keys()]) settle(id)?.reject(broken(error));
+    },
+  );
+  thread.release();
+
+  const ask = (request: Record<string, unknown>, transfer: ArrayBuffer[] = []): Promise<Answer> => {
+    if (stopped !== undefined) return Promise.reject(broken(stopped));
+    return new Promise((resolve, reject) => {
+      const id = next++;
+      waiting.set(id, { resolve, reject });
+      thread.hold();
+      thread.post({ id, ...request } as unknown as Request, transfer);
+    });
+  };
+  return {
+    memory,
+    calls: async (calls) => {
+      const answer = await ask({ kind: 'calls', calls });
+      return 'results' in answer ? answer.results : [];
+    },
+    write: async (address, bytes) => void (await ask({ kind: 'write', address, bytes }, [bytes.buffer])),
+    read: async (address, length) => {
+      const answer = await ask({ kind: 'read', address, length });
+      return 'bytes' in answer && answer.bytes ? answer.bytes : new Uint8Array();
+    },
+  };
+}

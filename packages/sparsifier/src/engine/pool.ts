@@ -1,0 +1,71 @@
+import type { Thread } from '../host/thread.js';
+
+/** wasm-bindgen-rayon's handle: it hands out the address that threads ask for work, and starts the pool. */
+interface PoolBuilder {
+  numThreads(): number;
+  receiver(): number;
+  build(): void;
+}
+
+/** What a new thread needs to join the pool. */
+export interface PoolThread {
+  readonly role: 'pool';
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly receiver: number;
+}
+
+/** A thread that does not answer in this time, in milliseconds, counts as one that cannot start. */
+const patience = 10_000;
+
+let startThread: () => Thread = () => {
+  throw new Error('no way to start threads');
+};
+const threads: Thread[] = [];
+
+/** Says how this host starts a thread of the pool, before the pool starts. */
+export function startThreadsWith(start: () => Thread): void {
+  startThread = start;
+}
+
+/**
+ * The build answers the generated glue's import of wasm-bindgen-rayon's `startWorkers` with this function, which
+ * starts the threads through the host, in Node as in pages.
+ */
+export async function startWorkers(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  builder: PoolBuilder,
+): Promise<void> {
+  try {
+    await Promise.all(
+      Array.from({ length: builder.numThreads() }, async () => {
+        const thread = startThread();
+        // A reference is kept: Firefox collects workers that nothing refers to (bug 1702191).
+        threads.push(thread);
+        thread.post({ role: 'pool', module, memory, receiver: builder.receiver() } satisfies PoolThread);
+        await ready(thread);
+        thread.release();
+      }),
+    );
+  } catch (error) {
+    for (const thread of threads.splice(0)) thread.terminate();
+    throw error;
+  }
+  builder.build();
+}
+
+/** Resolves with a thread's first message. */
+export function ready(thread: Thread): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`a thread did not answer in ${patience / 1000} s`)), patience);
+    const end = (settle: () => void) => {
+      clearTimeout(timer);
+      settle();
+    };
+    thread.listen(
+      (message) => end(() => resolve(message)),
+      (error) => end(() => reject(error)),
+    );
+  });
+}

@@ -1,0 +1,64 @@
+/** The causes an operation can fail for; the `code` of a {@link SparsifyError}. */
+export type ErrorCode =
+  | 'file'
+  | 'format'
+  | 'layer'
+  | 'kind'
+  | 'granularity'
+  | 'criteria'
+  | 'sparsity'
+  | 'weights'
+  | 'memory'
+  | 'usage';
+
+/** What an error is about, as data. The message is made from it. */
+export interface ErrorDetails {
+  /** The layer, file or option concerned. */
+  readonly subject?: string;
+  /** What was asked for. */
+  readonly asked?: unknown;
+  /** What was found instead. */
+  readonly found?: unknown;
+  /** The values that would have worked. */
+  readonly allowed?: readonly string[];
+  /** A sentence that says what to do. */
+  readonly hint?: string;
+}
+
+/** The one error class of the package: a code per cause, the facts as data, and a message that says what would work. */
+export class SparsifyError extends Error {
+  override readonly name = 'SparsifyError';
+
+  /**
+   * @param code the cause
+   * @param summary what went wrong, one clause without a full stop
+   */
+  constructor(
+    readonly code: ErrorCode,
+    summary: string,
+    readonly details: ErrorDetails = {},
+    options?: ErrorOptions,
+  ) {
+    super(messageOf(summary, details), options);
+  }
+}
+
+const listedAtMost = 20;
+
+function messageOf(summary: string, { subject, asked, found, allowed, hint }: ErrorDetails): string {
+  const parts = [subject === undefined ? summary : `${subject}: ${summary}`];
+  if (asked !== undefined) parts.push(`asked: ${show(asked)}`);
+  if (found !== undefined) parts.push(`found: ${show(found)}`);
+  if (allowed !== undefined) {
+    const more = allowed.length - listedAtMost;
+    parts.push(`possible: ${allowed.slice(0, listedAtMost).join(', ')}${more > 0 ? ` and ${more} more` : ''}`);
+  }
+  if (hint !== undefined) parts.push(hint);
+  return parts.map((part) => part.replace(/\.$/, '')).join('. ') + '.';
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number') return String(value);
+  return JSON.stringify(value) ?? String(value);
+}

@@ -1,0 +1,83 @@
+import { SparsifyError } from '../errors.js';
+import { asThread, startWorker } from './browser-worker.js';
+import type { OutputFile, Source } from './host.js';
+import type { Thread } from './thread.js';
+
+export type { OutputFile, Source } from './host.js';
+export { wasmSource, whyNoThreads } from './browser-worker.js';
+
+/** How many threads the machine has. */
+export const cores = (): number => navigator.hardwareConcurrency || 1;
+
+/** Whether this thread may sleep until others are done: a page's own thread may not. */
+export const mayWait = (): boolean => typeof document === 'undefined';
+
+/** Starts a thread from an address, or from the package's own file, in the form that bundlers follow. */
+export function startThread(address: string | undefined): Thread {
+  if (address !== undefined) return startWorker(address);
+  return asThread(new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
+}
+
+/** Ends the current task, so that the page can paint and answer. Not a timer: those wait 4 ms and more. */
+export function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}
+
+/** Opens what a model can be read from: an address, a Blob or bytes. */
+export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
+  if (typeof source !== 'string' && !(source instanceof URL)) {
+    const blob = source instanceof Blob ? source : new Blob([source as BlobPart]);
+    return fromBlob(blob, source instanceof File ? source.name : undefined);
+  }
+  const url = new URL(source, location.href);
+  const fetched = await fetchBlob(url);
+  return { ...fromBlob(fetched, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
+}
+
+async function fetchBlob(url: URL): Promise<Blob> {
+  let response: Response;
+  try {
+    response = await fetch(url);
+  } catch (cause) {
+    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
+  }
+  if (!response.ok) {
+    throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
+  }
+  return response.blob();
+}
+
+function fromBlob(blob: Blob, name: string | undefined): Source {
+  return {
+    name,
+    size: blob.size,
+    read: async (target, position) => {
+      target.set(new Uint8Array(await blob.slice(position, position + target.length).arrayBuffer()));
+    },
+    sibling: async (sibling) => {
+      throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
+        asked: sibling,
+        hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
+      });
+    },
+    close: async () => {},
+  };
+}
+
+const siblingOf = (url: URL, name: string): URL => new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+
+export async function writeFiles(_files: readonly OutputFile[], _options: { readonly force?: boolean } = {}): Promise<void> {
+  throw new SparsifyError('usage', 'a page cannot write to paths', { hint: 'Use bytes() and files(), and offer them for download' });
+}
+
+export const isFolder = async (_path: string): Promise<boolean> => false;
+export const sameFile = async (_first: string | URL, _second: string | URL): Promise<boolean> => false;
+export const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+export const join = (folder: string, name: string): string => `${folder.replace(/\/+$/, '')}/${name}`;

@@ -1,0 +1,14 @@
+import { parentPort } from 'node:worker_threads';
+import { serve } from '../engine/thread.js';
+import { startWorker, wasmSource, whyNoThreads } from './node-worker.js';
+
+const port = parentPort!;
+
+serve(
+  {
+    post: (message, transfer) => port.postMessage(message, transfer),
+    listen: (receive) => port.on('message', receive),
+    sharesMemory: true,
+  },
+  { startThread: () => startWorker(new URL(import.meta.url)), whyNoThreads, wasmSource },
+);

@@ -1,0 +1,32 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { Thread } from './thread.js';
+
+/** Why threads cannot share memory here: in Node they can. */
+export const whyNoThreads = (): string | undefined => undefined;
+
+/** The bytes of the wasm. */
+export const wasmSource = (address: string | undefined): Promise<Uint8Array<ArrayBuffer>> =>
+  readFile(address === undefined ? new URL('../wasm/sparsifier_wasm_bg.wasm', import.meta.url) : asPath(address));
+
+export const asPath = (source: string | URL): string =>
+  source instanceof URL || source.startsWith('file:') ? fileURLToPath(source) : source;
+
+export function startWorker(url: URL): Thread {
+  // The process's own options, such as --eval or a loader, are not for these threads.
+  const worker = new Worker(url, { execArgv: [] });
+  return {
+    post: (message, transfer = []) => worker.postMessage(message, transfer),
+    listen: (receive, fail) => {
+      worker.removeAllListeners();
+      worker.on('message', receive);
+      worker.on('error', fail);
+      worker.on('messageerror', fail);
+      worker.on('exit', (code) => fail(new Error(`the thread ended with code ${code}`)));
+    },
+    hold: () => worker.ref(),
+    release: () => worker.unref(),
+    terminate: () => void worker.terminate(),
+  };
+}

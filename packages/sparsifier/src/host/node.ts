@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open as openFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import * as path from 'node:path';
+import { SparsifyError } from '../errors.js';
+import { asPath, startWorker } from './node-worker.js';
+import type { OutputFile, Source } from './host.js';
+import type { Thread } from './thread.js';
+
+export type { OutputFile, Source } from './host.js';
+export { wasmSource, whyNoThreads } from './node-worker.js';
+
+/** How many threads the process may use at once. */
+export const cores = (): number => availableParallelism();
+
+/** Whether this thread may sleep until others are done. */
+export const mayWait = (): boolean => true;
+
+/** Starts a thread from an address, or from the package's own file. */
+export const startThread = (address: string | undefined): Thread =>
+  startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
+
+/** Ends the current turn of the event loop. */
+export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Opens what a model can be read from: a path, an address, a Blob or bytes. */
+export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
+  if (source instanceof Blob) return fromBytes(new Uint8Array(await source.arrayBuffer()), undefined);
+  if (source instanceof ArrayBuffer) return fromBytes(new Uint8Array(source), undefined);
+  if (source instanceof Uint8Array) return fromBytes(source, undefined);
+  const address = source.toString();
+  if (/^https?:/.test(address)) return fetched(new URL(address));
+  const file = asPath(source);
+  const handle = await openFile(file, 'r').catch((cause) => {
+    throw new SparsifyError('file', 'could not be opened', { subject: file, found: reason(cause) }, { cause });
+  });
+  const status = await handle.stat();
+  if (!status.isFile()) {
+    await handle.close();
+    throw new SparsifyError('file', 'is not a file', { subject: file });
+  }
+  return {
+    name: path.basename(file),
+    size: status.size,
+    read: async (target, position) => {
+      for (let done = 0; done < target.length; ) {
+        // One read is at most 2 GiB long.
+        const { bytesRead } = await handle.read(target, done, Math.min(target.length - done, 1 << 30), position + done);
+        if (bytesRead === 0) throw new SparsifyError('file', 'the file became shorter while it was read', { subject: file });
+        done += bytesRead;
+      }
+    },
+    sibling: (name) => open(path.join(path.dirname(file), name)),
+    close: () => handle.close(),
+  };
+}
+
+async function fetched(url: URL): Promise<Source> {
+  let response: Response;
+  try {
+    response = await fetch(url);
+  } catch (cause) {
+    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
+  }
+  if (!response.ok) {
+    throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
+  }
+  const source = fromBytes(new Uint8Array(await response.arrayBuffer()), path.posix.basename(url.pathname));
+  return { ...source, sibling: (name) => open(siblingOf(url, name)) };
+}
+
+const siblingOf = (url: URL, name: string): URL => new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+
+function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
+  return {
+    name,
+    size: bytes.length,
+    read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
+    sibling: async (sibling) => {
+      throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
+        asked: sibling,
+        hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
+      });
+    },
+    close: async () => {},
+  };
+}
+
+/**
+ * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
+ * @throws SparsifyError `file` where one exists and `force` is not set, or the folder cannot be written to
+ */
+export async function writeFiles(files: readonly OutputFile[], { force = false }: { readonly force?: boolean } = {}): Promise<void> {
+  if (!force) {
+    for (const { path: target } of files) if (await stat(target).catch(() => undefined)) throw exists(target);
+  }
+  const written: { readonly temporary: string; readonly target: string }[] = [];
+  try {
+    for (const { path: target, chunks } of files) {
+      await mkdir(path.dirname(target), { recursive: true });
+      const temporary = path.join(path.dirname(target), `.${path.basename(target)}.${randomUUID()}.part`);
+      written.push({ temporary, target });
+      const handle = await openFile(temporary, 'wx');
+      try {
+        for await (const chunk of chunks()) {
+          for (let done = 0; done < chunk.length; ) {
+            done += (await handle.write(chunk, done, Math.min(chunk.length - done, 1 << 30))).bytesWritten;
+          }
+        }
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    }
+    for (const { temporary, target } of written) {
+      if (force) await rename(temporary, target);
+      // A link, unlike a renaming, refuses a target that came into being meanwhile.
+      else await link(temporary, target).catch((error) => linkFailed(error, temporary, target));
+    }
+  } catch (cause) {
+    if (cause instanceof SparsifyError) throw cause;
+    throw new SparsifyError('file', 'could not be written', { subject: files[0]?.path ?? '', found: reason(cause) }, { cause });
+  } finally {
+    for (const { temporary } of written) await rm(temporary, { force: true });
+  }
+}
+
+/** Some file systems have no links. */
+async function linkFailed(error: unknown, temporary: string, target: string): Promise<void> {
+  if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw exists(target);
+  await rename(temporary, target);
+}
+
+const exists = (target: string): SparsifyError =>
+  new SparsifyError('file', 'exists already', { subject: target, hint: 'Choose another name, or replace it with force (--force)' });
+
+const reason = (error: unknown): string => {
+  const code = (error as NodeJS.ErrnoException).code;
+  const known: Record<string, string> = {
+    ENOENT: 'there is no such file or folder',
+    EACCES: 'permission is denied',
+    EISDIR: 'it is a folder',
+    ENOTDIR: 'a part of the path is not a folder',
+    ENOSPC: 'the disk is full',
+  };
+  return (code && known[code]) || (error instanceof Error ? error.message : String(error));
+};
+
+export const isFolder = async (name: string): Promise<boolean> =>
+  (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
+
+export async function sameFile(first: string | URL, second: string | URL): Promise<boolean> {
+  const local = (address: string | URL) => !/^https?:/.test(address.toString());
+  if (!local(first) || !local(second)) return false;
+  const real = (address: string | URL) => realpath(asPath(address)).catch(() => undefined);
+  const found = await real(first);
+  return found !== undefined && found === (await real(second));
+}
+
+export const baseName = (name: string): string => path.basename(name);
+export const join = (folder: string, name: string): string => path.join(folder, name);

@@ -1,0 +1,254 @@
+import { recipeOf, type CriteriaName, type Normalizer, type Recipe, type Reducer } from './criteria.js';
+import { load } from './engine/engine.js';
+import { unitsOf, weightsOf } from './engine/table.js';
+import { SparsifyError } from './errors.js';
+import { checkGranularity, unitsOfTensor, type GranularityName } from './granularity.js';
+import { remove, type Job, type Progress } from './pipeline.js';
+import { reportOf, type Report } from './report.js';
+import { amountsOf, byName, checkAmount, fits, isAmount, limitOf, removedBy, type Amount, type Floors, type Sparsity } from './sparsity.js';
+import { kinds, type Kind, type Model, type WeightTensor } from './tensor.js';
+
+/** Where units are compared: in each layer by itself, or over the whole network. */
+export type Context = 'local' | 'global';
+
+/** One value for all layers, or values by layer name or glob. */
+export type PerLayer = number | Readonly<Record<string, number>>;
+
+export interface SparsifierOptions {
+  /** Which part of the filters is removed. */
+  readonly granularity: GranularityName;
+  /** Where units are compared. */
+  readonly context: Context;
+  /** What counts as useful. */
+  readonly criteria: CriteriaName;
+  /** Which kinds of layers {@link Sparsifier.sparsifyModel} takes; `conv2d` by default. */
+  readonly layerType?: Kind | readonly Kind[] | 'all';
+  /** For the criterion `random`: a whole number below 2^32; 0 by default. */
+  readonly seed?: number;
+  /** How the scores of a unit's weights become one; `mean` by default. */
+  readonly reducer?: Reducer;
+  /** How a layer's scores are brought to a scale that layers share; by default they are compared as they are. */
+  readonly normalizer?: Normalizer;
+  /** Whether a layer may lose all its units; otherwise the best one stays. */
+  readonly allowEmpty?: boolean;
+  /** The least number of units that a layer keeps. */
+  readonly minKeep?: PerLayer;
+  /** The largest percentage of units that a layer loses, 0 to 100. */
+  readonly maxSparsity?: PerLayer;
+}
+
+export interface CallOptions {
+  /** The number of units kept in each layer is raised to a multiple of this whole number. */
+  readonly roundTo?: number | undefined;
+  /** Ends the call with the signal's reason, as long as nothing is changed. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** Calls on one model take turns. */
+const turns = new WeakMap<Model, Promise<unknown>>();
+
+/**
+ * Makes a model sparse: fasterai's `Sparsifier`, on the model file itself.
+ *
+ * Scores every unit of the chosen layers, removes exactly as many of the least useful ones as asked, and remembers
+ * which: units removed in one call stay removed in the next, unless that asks for fewer.
+ */
+export class Sparsifier {
+  readonly model: Model;
+  readonly #granularity: GranularityName;
+  readonly #context: Context;
+  readonly #recipe: Recipe;
+  readonly #kinds: readonly Kind[];
+  readonly #options: SparsifierOptions;
+  readonly #masks = new Map<WeightTensor, Uint8Array>();
+
+  /** @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has */
+  constructor(model: Model, options: SparsifierOptions) {
+    const { granularity, context, criteria, layerType = 'conv2d', seed = 0, reducer = 'mean', normalizer } = options;
+    this.model = model;
+    this.#granularity = checkGranularity(granularity);
+    if (context !== 'local' && context !== 'global') {
+      throw new SparsifyError('usage', 'unknown context', { asked: context, allowed: ['local', 'global'] });
+    }
+    this.#context = context;
+    this.#recipe = recipeOf(criteria, reducer, normalizer);
+    this.#kinds = kindsOf(layerType);
+    if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
+      throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { asked: seed });
+    }
+    this.#options = options;
+    floorsOf(options, model.tensors);
+  }
+
+  /**
+   * Removes `amount` of the units of one layer, ranked by itself in either context, whatever `layerType` says.
+   * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; then nothing is changed
+   */
+  async sparsifyLayer(layer: string, amount: Amount, options: CallOptions = {}): Promise<Report> {
+    checkAmount(amount, layer);
+    const tensor = this.model.tensors.find(({ name }) => name === layer) ?? this.model.tensors.find(({ aliases }) => aliases.includes(layer));
+    if (!tensor) {
+      const skipped = this.model.skipped.find(({ name }) => name === layer);
+      throw new SparsifyError('layer', skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name', {
+        asked: layer, allowed: this.model.tensors.map(({ name }) => name),
+      });
+    }
+    return this.#inTurn([tensor], [amount], 'local', options);
+  }
+
+  /**
+   * Removes units of all layers of `layerType`. In the local context `sparsity` may be a list with one amount per layer
+   * or give amounts by layer name or glob; the layers that it does not name are left alone. In the global context it is
+   * one amount, of all units of these layers together.
+   * @throws SparsifyError `kind` where the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
+   *   then nothing is changed
+   */
+  async sparsifyModel(sparsity: Sparsity, options: CallOptions = {}): Promise<Report> {
+    const tensors = this.model.tensors.filter(({ kind }) => this.#kinds.includes(kind));
+    if (tensors.length === 0) {
+      const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
+      throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
+        asked: this.#kinds.join(', '), found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
+        ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
+      });
+    }
+    if (this.#context === 'global') {
+      if (!isAmount(sparsity)) {
+        throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
+          asked: sparsity, hint: `Limit single layers with minKeep and maxSparsity, or use the context 'local'`,
+        });
+      }
+      checkAmount(sparsity);
+      return this.#inTurn(tensors, [sparsity], 'global', options);
+    }
+    const others = this.model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
+    const amounts = amountsOf(sparsity, tensors, others);
+    const chosen = tensors.filter((_, index) => amounts[index] !== undefined);
+    return this.#inTurn(chosen, amounts.filter((amount) => amount !== undefined), 'local', options);
+  }
+
+  /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
+  pruneModel(sparsity: Sparsity, options: CallOptions = {}): Promise<Report> {
+    return this.sparsifyModel(sparsity, options);
+  }
+
+  async #inTurn(tensors: readonly WeightTensor[], amounts: readonly Amount[], context: Context, options: CallOptions): Promise<Report> {
+    const { roundTo, signal } = options;
+    if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
+      throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
+    }
+    signal?.throwIfAborted();
+    const units = this.#unitsOf(tensors);
+    const before = turns.get(this.model);
+    const turn = (async () => {
+      await before?.catch(() => {});
+      return this.#remove(tensors, units, amounts, context, options);
+    })();
+    turns.set(this.model, turn);
+    return turn;
+  }
+
+  async #remove(
+    tensors: readonly WeightTensor[],
+    units: readonly Job['units'][],
+    amounts: readonly Amount[],
+    context: Context,
+    { roundTo, signal, onProgress }: CallOptions,
+  ): Promise<Report> {
+    const counts = units.map(({ axes }) => unitsOf(axes));
+    const all = floorsOf(this.#options, this.model.tensors);
+    const positions = tensors.map((tensor) => this.model.tensors.indexOf(tensor));
+    const limits = counts.map((count, index) => limitOf(count, all[positions[index]!]!));
+    const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
+
+    // One group for each layer, or one for all.
+    const groups = context === 'local'
+      ? tensors.map(({ name }, index) => ({ name, units: counts[index]!, limit: limits[index]! }))
+      : [{ name: 'the network', units: sum(counts), limit: sum(limits) }];
+    const notes: string[] = [];
+    const removes = groups.map(({ name, units, limit }, index) => {
+      const amount = amounts[index]!;
+      const asked = removedBy(amount, units);
+      if (!fits(amount, units)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${units} units`);
+      if (asked > limit) notes.push(`${name}: ${asked} of ${units} units were to go; ${limit} do, since the floors keep ${units - limit}`);
+      return Math.min(asked, limit);
+    });
+    for (const amount of new Set(amounts)) {
+      if (typeof amount === 'number' && amount > 0 && amount < 1) {
+        notes.push(`${amount} is ${amount} percent; write ${amount * 100} for the share ${amount}`);
+      }
+    }
+
+    const engine = await load();
+    const done = await remove(engine, {
+      model: this.model,
+      jobs: tensors.map((tensor, index): Job => ({
+        tensor,
+        position: positions[index]!,
+        units: units[index]!,
+        recipe: this.#recipe,
+        seed: this.#options.seed ?? 0,
+        earlier: this.#masks.get(tensor),
+        group: context === 'local' ? index : 0,
+        limit: limits[index]!,
+      })),
+      removes,
+      roundTo,
+      signal,
+      onProgress,
+    });
+    tensors.forEach((tensor, index) => {
+      this.#masks.set(tensor, done[index]!.mask);
+      if (units[index]!.isChannel) notes.push(...tensor.notes.map((note) => `${tensor.name}: ${note}`));
+    });
+    const layers = tensors.map(({ name, kind, shape }, index) => {
+      const { zeros, removed } = done[index]!;
+      return { name, kind, shape, weights: weightsOf(units[index]!.axes), zeros, units: counts[index]!, kept: counts[index]! - removed };
+    });
+    return reportOf(layers, this.model.skipped, engine, notes);
+  }
+
+  /** All layers that do not have the granularity are named in one error. */
+  #unitsOf(tensors: readonly WeightTensor[]): Job['units'][] {
+    const failures: SparsifyError[] = [];
+    const units = tensors.flatMap((tensor) => {
+      try {
+        return [unitsOfTensor(tensor, this.#granularity)];
+      } catch (error) {
+        if (!(error instanceof SparsifyError)) throw error;
+        failures.push(error);
+        return [];
+      }
+    });
+    const [first] = failures;
+    if (!first) return units;
+    if (failures.length === 1) throw first;
+    throw new SparsifyError('granularity', `${failures.length} layers have no granularity '${this.#granularity}'`, {
+      found: failures.map(({ details }) => details.subject).join(', '),
+      ...(first.details.allowed ? { allowed: first.details.allowed } : {}),
+      hint: 'Choose another granularity, or set layerType to the kinds that have it',
+    });
+  }
+}
+
+function kindsOf(layerType: Kind | readonly Kind[] | 'all'): readonly Kind[] {
+  if (layerType === 'all') return kinds;
+  const list = typeof layerType === 'string' ? [layerType] : layerType;
+  for (const kind of list) {
+    if (!kinds.includes(kind)) throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
+  }
+  return list;
+}
+
+/** The floors of each layer. */
+function floorsOf({ allowEmpty = false, minKeep = 0, maxSparsity = 100 }: SparsifierOptions, tensors: readonly WeightTensor[]): Floors[] {
+  const perLayer = (value: PerLayer, otherwise: number, check: (value: number) => void): number[] => {
+    const entries: [string, number][] = typeof value === 'number' ? [['*', value]] : Object.entries(value);
+    for (const [, each] of entries) check(each);
+    return typeof value === 'number' ? tensors.map(() => value) : byName(entries, tensors).map((each) => each ?? otherwise);
+  };
+  const keeps = perLayer(minKeep, 0, (keep) => checkAmount({ keep }, 'minKeep'));
+  const shares = perLayer(maxSparsity, 100, (share) => checkAmount(share, 'maxSparsity'));
+  return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
+}

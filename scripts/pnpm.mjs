@@ -1,0 +1,67 @@
+// pnpm of the version that package.json pins, and the packages of pnpm-lock.yaml.
+// By hand: node scripts/pnpm.mjs <what pnpm takes>
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { ask, cache, contentOf, Failure, fingerprint, main, root, run, show, step } from './steps.mjs';
+import { keep } from './cache.mjs';
+
+/** Brings node_modules up to date; does nothing when what decides about it has not changed. */
+export async function installPackages() {
+  const stamp = join(root, 'node_modules', '.sparsifier-set-up');
+  const members = readFileSync(join(root, 'pnpm-lock.yaml'), 'utf8')
+    .match(/^importers:$([^]*?)^packages:$/m)[1]
+    .match(/^ {2}\S+(?=:)/gm)
+    .map((line) => join(root, line.trim(), 'package.json'));
+  const inputs = [...members, join(root, 'pnpm-lock.yaml'), join(root, 'pnpm-workspace.yaml')];
+  const wanted = fingerprint(inputs, process.platform, process.arch);
+  if (contentOf(stamp) === wanted) return;
+  const pnpm = (await findPnpm()) ?? (await fetchPnpm());
+  await step('packages: pnpm install', () =>
+    run(pnpm[0], [...pnpm.slice(1), 'install', '--frozen-lockfile'], { minutes: 10 }).catch((error) => {
+      throw new Failure(
+        `${error.message}\n\nIf a package.json was changed: node scripts/pnpm.mjs install --no-frozen-lockfile`,
+      );
+    }),
+  );
+  writeFileSync(stamp, wanted);
+}
+
+const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).packageManager.split('@')[1];
+const folder = join(cache, `pnpm-${version}`);
+const cached = [process.execPath, join(folder, 'node_modules', 'pnpm', 'bin', 'pnpm.cjs')];
+
+async function findPnpm() {
+  if (existsSync(cached[1])) return cached;
+  const command = process.platform === 'win32' ? 'pnpm.cmd' : 'pnpm';
+  // Asked outside the repository, where neither pnpm nor Corepack fetches the version that package.json names.
+  mkdirSync(cache, { recursive: true });
+  const found = await ask(command, ['--version'], {
+    cwd: cache,
+    environment: { ...process.env, COREPACK_ENABLE_NETWORK: '0' },
+  });
+  return found === version ? [command] : undefined;
+}
+
+async function fetchPnpm() {
+  const [npm, ...script] = findNpm();
+  await step(`pnpm ${version}: npm install into the cache folder`, () =>
+    keep(folder, (temporary) =>
+      run(npm, [...script, 'install', '--no-audit', '--no-fund', '--prefix', temporary, `pnpm@${version}`], {
+        cwd: cache,
+        minutes: 5,
+      }),
+    ),
+  );
+  return cached;
+}
+
+function findNpm() {
+  const started = process.env.npm_execpath;
+  if (started && basename(started) === 'npm-cli.js') return [process.execPath, started];
+  return [process.platform === 'win32' ? 'npm.cmd' : 'npm'];
+}
+
+await main(import.meta, async (parameters) => {
+  const pnpm = (await findPnpm()) ?? (await fetchPnpm());
+  process.exitCode = await show(pnpm[0], [...pnpm.slice(1), ...parameters]);
+});

@@ -1,0 +1,18 @@
+// Sets up what is missing on this machine, and nothing that is there: `npm run setup`, and first in every other verb.
+import { setUpChromium } from './chromium.mjs';
+import { installPackages } from './pnpm.mjs';
+import { main, seconds } from './steps.mjs';
+import { setUpToolchain } from './toolchain.mjs';
+import { setUpWasmTools } from './wasm-tools.mjs';
+
+export async function setUp({ chromium = false } = {}) {
+  const start = performance.now();
+  await installPackages();
+  const toolchain = await setUpToolchain();
+  const wasmTools = await setUpWasmTools(toolchain);
+  if (chromium) await setUpChromium();
+  console.log(`set up, with ${toolchain.id} ... ${seconds(start)}`);
+  return { toolchain, wasmTools };
+}
+
+await main(import.meta, () => setUp({ chromium: true }));

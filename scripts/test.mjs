@@ -1,0 +1,134 @@
+// npm test: every suite. npm test -- rust node: only these. The last line is the count.
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { build } from './build.mjs';
+import { setUp } from './setup.mjs';
+import { ask, environmentWith, Failure, main, root, seconds, show } from './steps.mjs';
+
+const results = join(root, 'tests', '.results');
+
+const suites = {
+  rust: testRust,
+  types: testTypes,
+  node: () => testWithVitest('node'),
+  isolated: () => testWithVitest('isolated'),
+  bare: () => testWithVitest('bare'),
+};
+
+await main(import.meta, async (asked) => {
+  const unknown = asked.find((name) => !(name in suites));
+  if (unknown) throw new Failure(`${unknown} is not a suite: ${Object.keys(suites).join(', ')}`);
+  const names = asked.length > 0 ? asked : Object.keys(suites);
+
+  const { toolchain, wasmTools } = await setUp({ chromium: names.includes('isolated') || names.includes('bare') });
+  await build({ toolchain, wasmTools });
+
+  rmSync(results, { recursive: true, force: true });
+  mkdirSync(results, { recursive: true });
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const lines = [];
+  for (const name of names) {
+    console.log(`\n--- ${name}`);
+    const start = performance.now();
+    const count = await suites[name](toolchain);
+    for (const key in total) total[key] += count[key];
+    lines.push(`${name}: ${inWords(count)}${count.trouble ? ` (${count.trouble})` : ''} ... ${seconds(start)}`);
+  }
+  console.log(`\n${lines.join('\n')}\n${inWords(total)}`);
+  const ranTests = total.passed > 0 || names.every((name) => name === 'types');
+  if (total.failed > 0 || !ranTests) process.exitCode = 1;
+});
+
+function inWords({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}
+
+/** A suite that ended badly without naming a failed test, or that ran nothing, counts as one failure. */
+function judged(count, code) {
+  if (code !== 0 && count.failed === 0) return { ...count, failed: 1, trouble: `ended with ${code}` };
+  if (count.passed + count.failed === 0) return { ...count, failed: 1, trouble: 'no test ran' };
+  return count;
+}
+
+async function testRust(toolchain) {
+  // The kernels need no nightly: whatever cargo is at hand, and only else the one that builds the wasm.
+  const own = (await ask('cargo', ['--version'])) ? [] : [toolchain.bin];
+  const environment = environmentWith(own, process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always' } : {});
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  let code = 0;
+  const cargo = async (...parameters) => {
+    let output = '';
+    const ended = await show('cargo', parameters, {
+      environment,
+      listen: (text) => {
+        output += text;
+      },
+    });
+    const counted = countRust(stripVTControlCharacters(output));
+    if (ended !== 0 && counted.failed === 0) counted.failed = 1;
+    for (const key in count) count[key] += counted[key];
+    code ||= ended;
+  };
+  if (await ask('cargo', ['nextest', '--version'], { environment })) {
+    await cargo('nextest', 'run', '--no-fail-fast');
+    await cargo('test', '--doc');
+  } else {
+    await cargo('test', '--no-fail-fast');
+  }
+  return judged(count, code);
+}
+
+/** Adds up the summaries of nextest ("Summary [1 s] 3 tests run: 2 passed, 1 failed, 0 skipped") and of cargo test. */
+function countRust(output) {
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  const nextest = [...output.matchAll(/^ *Summary \[.*\] +\S+ tests? run: (.*)$/gm)].flatMap((match) =>
+    match[1].replace(/\(.*?\)/g, '').split(','),
+  );
+  const libtest = [...output.matchAll(/^test result: \w+\. (.*?); \d+ measured/gm)].flatMap((match) =>
+    match[1].split(';'),
+  );
+  for (const part of [...nextest, ...libtest]) {
+    const [, number, word] = part.match(/(\d+) (.*\w)/);
+    count[{ passed: 'passed', skipped: 'skipped', ignored: 'skipped' }[word] ?? 'failed'] += Number(number);
+  }
+  return count;
+}
+
+async function testTypes() {
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  if (!existsSync(join(root, 'tests', 'tsconfig.json'))) return count;
+  const code = await show(process.execPath, [
+    join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+    '--noEmit',
+    '-p',
+    join(root, 'tests'),
+  ]);
+  return code === 0 ? count : { ...count, failed: 1, trouble: 'tests do not type-check' };
+}
+
+async function testWithVitest(project) {
+  const file = join(results, `${project}.json`);
+  const code = await show(process.execPath, [
+    join(root, 'node_modules', 'vitest', 'vitest.mjs'),
+    'run',
+    '--config',
+    join(root, 'tests', 'vitest.config.ts'),
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${file}`,
+  ]);
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  if (!existsSync(file)) return judged(count, code);
+  const report = JSON.parse(readFileSync(file, 'utf8'));
+  count.passed = report.numPassedTests;
+  // A file that does not even load has no tests to fail.
+  const broken = report.testResults.filter(
+    (result) => result.status === 'failed' && !result.assertionResults.some((test) => test.status === 'failed'),
+  );
+  count.failed = report.numFailedTests + broken.length;
+  count.skipped = report.numPendingTests + report.numTodoTests;
+  return judged(count, code);
+}

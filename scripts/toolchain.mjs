@@ -1,0 +1,101 @@
+// A Rust toolchain that can rebuild std with atomics, which threads in WebAssembly need:
+// a nightly from rustup, or Debian's rustc-web, a stable one that is told to accept unstable flags.
+// SPARSIFIER_TOOLCHAIN=rustup or =debian admits only that one, to test both.
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { ask, Failure, onPath, root, run, step } from './steps.mjs';
+
+const nightly = 'nightly-2026-04-15';
+const debianPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'lld-22'];
+
+export const isRoot = process.platform === 'linux' && process.getuid() === 0;
+export const cargoHome = process.env.CARGO_HOME || join(homedir(), '.cargo');
+
+const kinds = [
+  {
+    name: 'rustup',
+    find: findRustup,
+    fetchable: async () => Boolean(await ask(rustup(), ['--version'])),
+    fetch: fetchRustup,
+  },
+  { name: 'debian', find: findDebian, fetchable: async () => isRoot && Boolean(onPath('apt-get')), fetch: fetchDebian },
+].filter(({ name }) => [undefined, '', name].includes(process.env.SPARSIFIER_TOOLCHAIN));
+
+/** `{ id, bin, sources, linker, variables }` of an installed toolchain, or of one that it installs. */
+export async function setUpToolchain() {
+  for (const kind of kinds) {
+    const toolchain = await kind.find();
+    if (toolchain) return toolchain;
+  }
+  let said = '';
+  for (const kind of kinds) {
+    if (!(await kind.fetchable())) continue;
+    try {
+      await kind.fetch();
+    } catch (error) {
+      said += `${error.message}\n\n`;
+      continue;
+    }
+    const toolchain = await kind.find();
+    if (toolchain) return toolchain;
+  }
+  throw new Failure(`${said}There is no Rust toolchain that can rebuild std for WebAssembly threads. Install one of these:
+  rustup (https://rustup.rs), then: rustup toolchain install ${nightly} --profile minimal --component rust-src
+  on Debian, as root: apt-get install ${debianPackages.join(' ')}`);
+}
+
+// rustup's installer changes PATH only for shells that start later.
+const rustup = () => onPath('rustup') ?? join(cargoHome, 'bin', process.platform === 'win32' ? 'rustup.exe' : 'rustup');
+
+async function findRustup() {
+  const rustc = await ask(rustup(), ['which', '--toolchain', nightly, 'rustc'], {
+    environment: { ...process.env, RUSTUP_AUTO_INSTALL: '0' },
+  });
+  if (!rustc) return;
+  const bin = dirname(rustc);
+  const sources = join(dirname(bin), 'lib', 'rustlib', 'src', 'rust');
+  if (!existsSync(join(sources, 'library'))) return;
+  return { id: `rustup's ${nightly}`, bin, sources, linker: undefined, variables: {} };
+}
+
+function fetchRustup() {
+  return step(`Rust ${nightly}: rustup toolchain install`, () =>
+    run(
+      rustup(),
+      ['toolchain', 'install', nightly, '--profile', 'minimal', '--component', 'rust-src', '--no-self-update'],
+      {
+        environment: { ...process.env, RUST_BACKTRACE: '0' },
+        minutes: 5,
+      },
+    ),
+  );
+}
+
+async function findDebian() {
+  const sources = '/usr/lib/rustlib/src/rust';
+  if (!['/usr/bin/cargo', '/usr/bin/wasm-ld-22', `${sources}/library`].every(existsSync)) return;
+  const version = (await ask('/usr/bin/rustc', ['--version']))?.match(/^rustc (\d+\.(\d+)\.\d+)/);
+  if (!version || Number(version[2]) < 88) return;
+  return {
+    id: `Debian's rustc ${version[1]}`,
+    bin: '/usr/bin',
+    sources,
+    linker: 'wasm-ld-22',
+    variables: { RUSTC_BOOTSTRAP: '1' },
+  };
+}
+
+function fetchDebian() {
+  return step(`Rust: apt-get install ${debianPackages.join(' ')}`, () => aptInstall(debianPackages));
+}
+
+export async function aptInstall(packages) {
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await run('apt-get', ['update', '-q'], { environment, minutes: 5 });
+  await run('apt-get', ['install', '-q', '-y', '--no-install-recommends', ...packages], {
+    cwd: root,
+    environment,
+    minutes: 10,
+  });
+}

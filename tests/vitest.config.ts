@@ -1,0 +1,58 @@
+import { playwright } from '@vitest/browser-playwright';
+import { fileURLToPath } from 'node:url';
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { findChromium } from '../scripts/chromium.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const tests = 'tests/**/*.test.ts';
+const executablePath = await findChromium();
+
+function browser(name: string, headers: Record<string, string>): TestProjectConfiguration {
+  return {
+    root,
+    server: { headers },
+    optimizeDeps: {
+      // Bundled ahead of time, these would lose sight of their wasm and thread files, which lie beside their modules.
+      exclude: ['sparsifier', 'onnxruntime-web'],
+      // Found only while a test runs, this one would reload the page under it.
+      include: ['sparsifier > @bufbuild/protobuf/wire'],
+    },
+    test: {
+      name,
+      include: [tests],
+      exclude: ['tests/**/*.node.test.ts'],
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        // As root, which CI often is, Chromium does not start its sandbox; a container's /dev/shm is small.
+        provider: playwright({ launchOptions: { executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] } }),
+        instances: [{ browser: 'chromium' }],
+      },
+    },
+  };
+}
+
+export default defineConfig({
+  root,
+  test: {
+    projects: [
+      {
+        root,
+        test: {
+          name: 'node',
+          include: [tests],
+          exclude: ['tests/**/*.browser.test.ts'],
+          environment: 'node',
+          // Loaded by Node itself, as a user's program would.
+          server: { deps: { external: [/\/packages\/sparsifier\/dist\//] } },
+        },
+      },
+      browser('isolated', {
+        'Cross-Origin-Opener-Policy': 'same-origin',
+        'Cross-Origin-Embedder-Policy': 'require-corp',
+      }),
+      browser('bare', {}),
+    ],
+  },
+});
