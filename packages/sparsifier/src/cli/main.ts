@@ -47,12 +47,11 @@ common(program.command('inspect').argument('<model>', 'an ONNX file'))
 Example:
   $ sparsifier inspect model.onnx`)
   .action(async (file: string, options: Common) => {
-    const engine = await load(options.threads === undefined ? {} : { threads: options.threads });
-    void engine;
+    await loadWith(options);
     using model = await readOnnx(file);
     const report = await inspect(model);
     if (options.json) print(JSON.stringify(report, null, 2));
-    else print(table(report));
+    else print(table(report, { units: false }));
   });
 
 common(program.command('prune').argument('<model>', 'an ONNX file'))
@@ -83,7 +82,7 @@ Examples:
 async function prune(file: string, options: PruneOptions): Promise<void> {
   const { threads, json, sparsity, roundTo, out, force, layerType, minKeep, maxSparsity, ...rest } = options;
   const asked = parseSparsity(sparsity);
-  await load(threads === undefined ? {} : { threads });
+  await loadWith({ threads });
   using model = await readOnnx(file);
   const sparsifier = new Sparsifier(model, {
     ...rest,
@@ -101,11 +100,13 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     await model.write(out, force ? { force } : {});
     spinner?.stop();
     if (json) print(JSON.stringify({ ...report, out }, null, 2));
-    else print(`${table(report)}\n\nwritten: ${out}`);
+    else print(`${table(report, { units: true })}\nwritten: ${out}`);
   } finally {
     spinner?.stop();
   }
 }
+
+const loadWith = ({ threads }: { readonly threads?: number | undefined }) => load(threads === undefined ? {} : { threads });
 
 /** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
 function parseSparsity(texts: readonly string[]): Sparsity {

@@ -3,16 +3,17 @@ import type { Report } from '../report.js';
 const number = new Intl.NumberFormat('en');
 const percent = (value: number): string => `${value.toFixed(2)} %`;
 
-/** A report as people read it. */
-export function table({ layers, skipped, total, engine, notes }: Report): string {
+/** A report as people read it. Units are of interest where some were removed. */
+export function table({ layers, skipped, total, engine, notes }: Report, { units: withUnits }: { readonly units: boolean }): string {
   const share = (units: number, kept: number) => percent(units === 0 ? 0 : (100 * (units - kept)) / units);
   const row = (name: string, kind: string, shape: string, { weights, zeros, sparsity, units, kept }: Report['total']) => [
-    name, kind, shape, number.format(weights), number.format(zeros), percent(sparsity), number.format(units), number.format(units - kept), share(units, kept),
+    name, kind, shape, number.format(weights), number.format(zeros), percent(sparsity),
+    ...(withUnits ? [number.format(units), number.format(units - kept), share(units, kept)] : []),
   ];
   const rows = [
-    ['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity', 'units', 'removed', 'of units'],
+    ['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity', ...(withUnits ? ['units', 'removed', 'of units'] : [])],
     ...layers.map((layer) => row(layer.name, layer.kind, layer.shape.join(' x '), layer)),
-    row(`${layers.length} layers`, '', '', total),
+    row(`${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}`, '', '', total),
   ];
   const textColumns = 3;
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
@@ -24,7 +25,7 @@ export function table({ layers, skipped, total, engine, notes }: Report): string
     lines[0]!, rule, ...lines.slice(1, -1), rule, lines.at(-1)!,
     ...section('not pruned', skipped.map(({ name, reason }) => `${name}: ${reason}`)),
     ...section('notes', notes),
-    '', `engine: ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'} (${engine.why})`,
+    '', `engine: ${engine.why}`,
   ].join('\n');
 }
 

@@ -98,7 +98,7 @@ export async function writeFiles(files: readonly OutputFile[], { force = false }
   try {
     for (const { path: target, chunks } of files) {
       await mkdir(path.dirname(target), { recursive: true });
-      const temporary = path.join(path.dirname(target), `.${path.basename(target)}.${randomUUID()}.part`);
+      const temporary = path.join(path.dirname(target), `.sparsifier-${randomUUID()}`);
       written.push({ temporary, target });
       const handle = await openFile(temporary, 'wx');
       try {

@@ -1,0 +1,327 @@
+import * as host from '#host';
+import { load, type Block, type Engine } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import type { OutputFile, Source } from '../host/host.js';
+import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../tensor.js';
+import { locationsIn, relocate, type Edit } from './onnx/external.js';
+import { readGraph } from './onnx/graph.js';
+import { readLayers } from './onnx/layers.js';
+import { recognise } from './onnx/recognise.js';
+import { gather, scatter } from './onnx/scattered.js';
+import { StoredValues } from './onnx/tensor.js';
+import type { ModelFile, Range } from './onnx/wire.js';
+
+type Bytes = Blob | Uint8Array | ArrayBuffer;
+
+export interface ReadOnnxOptions {
+  /** Gives an external data file by its location in the model, in place of a file beside the model. */
+  readonly external?: (location: string) => Bytes | Promise<Bytes>;
+}
+
+export interface WriteOnnxOptions {
+  /** Replace files that exist. The files that the model was read from are never replaced. */
+  readonly force?: boolean;
+}
+
+/** How many bytes are read or written at a time. */
+const sliceBytes = 2 ** 24;
+
+/**
+ * Reads an ONNX model with its external data.
+ * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
+ * @throws SparsifyError `file` if a file is missing or lies outside the model's folder, `format` if the file is not a
+ * whole ONNX model, `memory` if it does not fit
+ */
+export async function readOnnx(source: string | URL | Bytes, { external }: ReadOnnxOptions = {}): Promise<OnnxModel> {
+  const engine = await load();
+  const opened = await host.open(source);
+  const blocks: Block[] = [];
+  const keep = async (file: Source, name: string): Promise<Block> => {
+    const block = await readBlock(engine, file, name);
+    blocks.push(block);
+    return block;
+  };
+  try {
+    const name = opened.name ?? 'model.onnx';
+    const file = await keep(opened, name);
+    const { tensors, skipped, locations } = parse(await modelFile(file, name));
+    const data = new Map<string, Block>();
+    for (const location of locations) {
+      const dataFile = external ? await openExternal(external, location) : await opened.sibling(location);
+      try {
+        data.set(location, await keep(dataFile, location));
+      } finally {
+        await dataFile.close();
+      }
+    }
+    for (const tensor of tensors) checkExternal(tensor, data);
+    return new OnnxModel({ tensors, skipped, file, data, name, origin: originOf(source) });
+  } catch (error) {
+    for (const block of blocks) block.free();
+    throw error;
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Reads a file into a block of its own. */
+async function readBlock(engine: Engine, file: Source, name: string): Promise<Block> {
+  if (file.size === 0) throw new SparsifyError('format', 'the file is empty', { subject: name });
+  const block = await engine.allocate(file.size);
+  try {
+    for (let start = 0; start < file.size; start += sliceBytes) {
+      const length = Math.min(sliceBytes, file.size - start);
+      const shared = block.view(start, length);
+      const slice = shared ?? new Uint8Array(length);
+      await file.read(slice, start);
+      if (shared === undefined) await block.write(slice, start);
+    }
+  } catch (error) {
+    block.free();
+    throw error;
+  }
+  return block;
+}
+
+async function openExternal(external: NonNullable<ReadOnnxOptions['external']>, location: string): Promise<Source> {
+  const bytes = (await external(location)) as Bytes | undefined;
+  if (bytes === undefined) {
+    throw new SparsifyError('file', 'the external data of the model is missing', {
+      subject: location,
+      hint: `external('${location}') gave nothing`,
+    });
+  }
+  return host.open(bytes);
+}
+
+/** The bytes of a model file to look at: its block where the memory is shared with this thread, else a copy. */
+async function modelFile(block: Block, name: string): Promise<ModelFile> {
+  return { name, bytes: block.view() ?? (await block.read(0, new Uint8Array(block.bytes))) };
+}
+
+interface Contents {
+  readonly tensors: readonly WeightTensor[];
+  readonly skipped: readonly Skipped[];
+  readonly locations: ReadonlySet<string>;
+}
+
+function parse(file: ModelFile): Contents {
+  try {
+    // First, since it refuses files whose messages lie too deep within each other.
+    const locations = locationsIn(file);
+    return { ...readLayers(readGraph(file)), locations };
+  } catch (error) {
+    const found = error instanceof SparsifyError && error.code === 'format' ? recognise(file.bytes) : undefined;
+    if (found === undefined) throw error;
+    const hint = 'Export the model to ONNX and read that file';
+    throw new SparsifyError('format', 'the file is not an ONNX model', { subject: file.name, found, hint }, { cause: error });
+  }
+}
+
+/** Fails if the data of a tensor lie beyond the end of their file. */
+function checkExternal({ name, values, partners }: WeightTensor, data: ReadonlyMap<string, Block>): void {
+  for (const { location, range } of [values, ...partners.map((partner) => partner.values)].map(stored)) {
+    const block = location === undefined ? undefined : data.get(location);
+    if (block === undefined || range.end <= block.bytes) continue;
+    throw new SparsifyError('format', `the external data ${location} end too early`, {
+      subject: name,
+      asked: `bytes ${range.start} to ${range.end}`,
+      found: `${block.bytes} bytes`,
+      hint: 'The file is cut off or belongs to another model: copy or download it again',
+    });
+  }
+}
+
+/** The values of a tensor of an ONNX model, which know where they lie. */
+function stored(values: Values): StoredValues {
+  if (values instanceof StoredValues) return values;
+  throw new SparsifyError('usage', 'the values are not those of an ONNX model');
+}
+
+/** Where a model was read from, if that is a place that could be written to. */
+function originOf(source: string | URL | Bytes): string | URL | undefined {
+  if (typeof source === 'string' && source.includes('://')) return new URL(source);
+  return typeof source === 'string' || source instanceof URL ? source : undefined;
+}
+
+/** Frees the memory of models that nobody holds any more. */
+const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
+  for (const block of blocks) block.free();
+});
+
+/**
+ * An ONNX model in shared memory. Its weights are changed in place there; every other byte stays as it was in the file,
+ * and the file itself is never changed.
+ */
+export class OnnxModel implements Model {
+  readonly tensors: readonly WeightTensor[];
+  readonly skipped: readonly Skipped[];
+  readonly #file: Block;
+  /** External data files by location. */
+  readonly #data: ReadonlyMap<string, Block>;
+  readonly #name: string;
+  readonly #origin: string | URL | undefined;
+  #isClosed = false;
+
+  /** @internal Use {@link readOnnx}. */
+  constructor(parts: {
+    readonly tensors: readonly WeightTensor[];
+    readonly skipped: readonly Skipped[];
+    readonly file: Block;
+    readonly data: ReadonlyMap<string, Block>;
+    readonly name: string;
+    readonly origin: string | URL | undefined;
+  }) {
+    this.tensors = parts.tensors;
+    this.skipped = parts.skipped;
+    this.#file = parts.file;
+    this.#data = parts.data;
+    this.#name = parts.name;
+    this.#origin = parts.origin;
+    abandoned.register(this, [this.#file, ...this.#data.values()], this);
+  }
+
+  /** The numbers in place, or gathered in a scratch copy where they lie scattered in the file. */
+  async load(engine: Engine, values: Values): Promise<Region> {
+    const { dtype, length, location, range, scattered } = stored(values);
+    const block = this.#blockOf(location);
+    const bytes = length * bytesOf[dtype];
+    if (!scattered) return { block, offset: range.start, bytes, release() {} };
+
+    const scratch = await engine.allocate(bytes);
+    const { file, tensor } = await this.#message(block, range);
+    const target = scratch.view() ?? new Uint8Array(bytes);
+    gather(file, tensor, dtype, target);
+    if (scratch.view() === undefined) await scratch.write(target);
+    return { block: scratch, offset: 0, bytes, release: () => scratch.free() };
+  }
+
+  /** Puts a scratch copy back; numbers in place need nothing. */
+  async store(_engine: Engine, values: Values, region: Region): Promise<void> {
+    const { dtype, location, range, scattered } = stored(values);
+    const block = this.#blockOf(location);
+    if (!scattered) return;
+
+    const source =
+      region.block.view(region.offset, region.bytes) ??
+      (await region.block.read(region.offset, new Uint8Array(region.bytes)));
+    const { file, tensor } = await this.#message(block, range);
+    scatter(file, tensor, dtype, source);
+    if (block.view() === undefined) await block.write(file.bytes, range.start);
+  }
+
+  /**
+   * Writes the model to a file, or with its external data into a folder: one that exists, or a path that ends with a
+   * separator. Written to a file `out.onnx`, external data go to `out.onnx.data` beside it (further files to
+   * `out.onnx.2.data` and so on). Node only.
+   * @throws SparsifyError `file` if a file exists and `force` is not set, or if the model was read from it; `usage` in
+   * a page
+   */
+  async write(path: string, { force = false }: WriteOnnxOptions = {}): Promise<void> {
+    const isFolder = /[\\/]$/.test(path) || (await host.isFolder(path));
+    const files = isFolder ? this.#filesIn(path) : await this.#filesAt(path);
+    const sources = this.#sources();
+    for (const file of files) {
+      for (const source of sources) {
+        if (!(await host.sameFile(source, file.path))) continue;
+        throw new SparsifyError('file', 'the model was read from this file and does not replace it', {
+          subject: file.path,
+          hint: 'Write to another path, then move the file',
+        });
+      }
+    }
+    await host.writeFiles(files, { force });
+  }
+
+  /** The bytes of the model file; external data keep their names, and are those of {@link files}. */
+  async bytes(): Promise<Uint8Array> {
+    return copyOf(this.#blockOf(undefined));
+  }
+
+  /** The bytes of the external data files, by their locations in the model. */
+  async files(): Promise<Map<string, Uint8Array>> {
+    this.#blockOf(undefined);
+    const files = new Map<string, Uint8Array>();
+    for (const [location, block] of this.#data) files.set(location, await copyOf(block));
+    return files;
+  }
+
+  /** Gives the memory back; the model cannot be used afterwards. A second call does nothing. */
+  close(): void {
+    this.#isClosed = true;
+    abandoned.unregister(this);
+    for (const block of [this.#file, ...this.#data.values()]) block.free();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #blockOf(location: string | undefined): Block {
+    if (this.#isClosed) throw new SparsifyError('usage', 'the model is closed', { subject: this.#name });
+    const block = location === undefined ? this.#file : this.#data.get(location);
+    if (block === undefined) throw new SparsifyError('usage', 'the values are those of another model');
+    return block;
+  }
+
+  /** The message of a tensor, to look at and to change: in place where the memory is shared, else a copy of it. */
+  async #message(block: Block, range: Range): Promise<{ file: ModelFile; tensor: Range }> {
+    const length = range.end - range.start;
+    const bytes = block.view(range.start, length) ?? (await block.read(range.start, new Uint8Array(length)));
+    return { file: { name: this.#name, bytes }, tensor: { start: 0, end: length } };
+  }
+
+  #filesIn(folder: string): OutputFile[] {
+    const file = this.#blockOf(undefined);
+    return [
+      { path: host.join(folder, this.#name), chunks: () => chunks(file) },
+      ...[...this.#data].map(([location, block]) => ({ path: host.join(folder, location), chunks: () => chunks(block) })),
+    ];
+  }
+
+  async #filesAt(path: string): Promise<OutputFile[]> {
+    const block = this.#blockOf(undefined);
+    const names = new Map<string, string>();
+    const data: OutputFile[] = [];
+    for (const [location, dataBlock] of this.#data) {
+      const dataPath = data.length === 0 ? `${path}.data` : `${path}.${data.length + 1}.data`;
+      names.set(location, host.baseName(dataPath));
+      data.push({ path: dataPath, chunks: () => chunks(dataBlock) });
+    }
+    const edits = relocate(await modelFile(block, this.#name), (location) => names.get(location)!);
+    return [{ path, chunks: () => chunks(block, edits) }, ...data];
+  }
+
+  /** The files that the model was read from, where they can be told. */
+  #sources(): (string | URL)[] {
+    const origin = this.#origin;
+    if (origin === undefined) return [];
+    const beside = (location: string) =>
+      typeof origin === 'string'
+        ? host.join(host.join(origin, '..'), location)
+        : new URL(location.split('/').map(encodeURIComponent).join('/'), origin);
+    return [origin, ...[...this.#data.keys()].map(beside)];
+  }
+}
+
+function copyOf(block: Block): Promise<Uint8Array> {
+  return block.read(0, new Uint8Array(block.bytes));
+}
+
+/** The bytes of a block, slice by slice, with some replaced. */
+async function* chunks(block: Block, edits: readonly Edit[] = []): AsyncGenerator<Uint8Array> {
+  let position = 0;
+  for (const edit of edits) {
+    yield* slices(block, position, edit.start);
+    yield edit.bytes;
+    position = edit.end;
+  }
+  yield* slices(block, position, block.bytes);
+}
+
+async function* slices(block: Block, start: number, end: number): AsyncGenerator<Uint8Array> {
+  for (let at = start; at < end; at += sliceBytes) {
+    const length = Math.min(sliceBytes, end - at);
+    yield block.view(at, length) ?? (await block.read(at, new Uint8Array(length)));
+  }
+}

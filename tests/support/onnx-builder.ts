@@ -1,0 +1,162 @@
+// Writes ONNX files for tests, independently of the library under test: each function gives the bytes of one message.
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export function concat(...parts: readonly Uint8Array[]): Bytes {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** Negative numbers take ten bytes, as in protobuf. */
+export function varint(number: number): Bytes {
+  const bytes: number[] = [];
+  let rest = BigInt.asUintN(64, BigInt(number));
+  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
+  bytes.push(Number(rest));
+  return Uint8Array.from(bytes);
+}
+
+/** A length-delimited field. */
+export const bytesField = (number: number, value: Uint8Array): Bytes =>
+  concat(varint((number << 3) | 2), varint(value.length), value);
+export const textField = (number: number, value: string): Bytes => bytesField(number, new TextEncoder().encode(value));
+export const integerField = (number: number, value: number): Bytes => concat(varint(number << 3), varint(value));
+
+export type DataType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'int8';
+const types: Record<DataType, number> = { float32: 1, float16: 10, bfloat16: 16, float64: 11, int8: 3 };
+const sizes: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2, float64: 8, int8: 1 };
+
+/** The numbers 1, 2, 3, ... as they are stored in `raw_data`; half-precision ones as bits. */
+export function rawNumbers(dtype: DataType, count: number): Bytes {
+  const bytes = new Uint8Array(count * sizes[dtype]);
+  const view = new DataView(bytes.buffer);
+  for (let index = 0; index < count; index++) {
+    if (dtype === 'float32') view.setFloat32(index * 4, index + 1, true);
+    else if (dtype === 'float64') view.setFloat64(index * 8, index + 1, true);
+    else if (dtype === 'int8') view.setInt8(index, index + 1);
+    else view.setUint16(index * 2, halfBits(index), true);
+  }
+  return bytes;
+}
+
+/** Bits whose varints are one, two and three bytes long in turn. */
+const halfBits = (index: number): number => [0x01, 0x3c0, 0xbc00][index % 3]! + index;
+
+export interface TensorOptions {
+  readonly dtype?: DataType;
+  /** `raw_data`, or `float_data` / `int32_data` with or without packing; `none` leaves the data out. */
+  readonly storage?: 'raw' | 'packed' | 'unpacked' | 'two pieces' | 'none';
+  readonly external?: Readonly<Record<string, string | number>>;
+  /** By default the numbers 1, 2, 3, ... */
+  readonly data?: Uint8Array;
+}
+
+/** A `TensorProto`. */
+export function tensor(name: string, shape: readonly number[], options: TensorOptions = {}): Bytes {
+  const { dtype = 'float32', storage = 'raw', external } = options;
+  const count = shape.reduce((product, size) => product * size, 1);
+  const data = options.data ?? rawNumbers(dtype, count);
+  return concat(
+    ...shape.map((size) => integerField(1, size)),
+    integerField(2, types[dtype]),
+    textField(8, name),
+    ...(external ? [integerField(14, 1), ...entries(external)] : dataFields(dtype, storage, data)),
+  );
+}
+
+function entries(external: Readonly<Record<string, string | number>>): Bytes[] {
+  return Object.entries(external).map(([key, value]) =>
+    bytesField(13, concat(textField(1, key), textField(2, String(value)))),
+  );
+}
+
+function dataFields(dtype: DataType, storage: TensorOptions['storage'], data: Uint8Array): Bytes[] {
+  if (storage === 'none') return [];
+  if (storage === 'raw') return [bytesField(9, data)];
+  const isFloat = dtype === 'float32';
+  const number = isFloat ? 4 : 5;
+  const elements: Bytes[] = [];
+  for (let at = 0; at < data.length; at += sizes[dtype]) {
+    elements.push(isFloat ? concat(data.subarray(at, at + 4)) : varint(data[at]! | (data[at + 1]! << 8)));
+  }
+  if (storage === 'packed') return [bytesField(number, concat(...elements))];
+  if (storage === 'two pieces') {
+    return [bytesField(number, concat(...elements.slice(0, 1))), bytesField(number, concat(...elements.slice(1)))];
+  }
+  return elements.map((element) => concat(varint((number << 3) | (isFloat ? 5 : 0)), element));
+}
+
+export const integerAttribute = (name: string, value: number): Bytes =>
+  concat(textField(1, name), integerField(3, value), integerField(20, 2));
+export const integersAttribute = (name: string, values: readonly number[]): Bytes =>
+  concat(textField(1, name), ...values.map((value) => integerField(8, value)), integerField(20, 7));
+export const tensorAttribute = (name: string, value: Uint8Array): Bytes =>
+  concat(textField(1, name), bytesField(5, value), integerField(20, 4));
+export const graphAttribute = (name: string, value: Uint8Array): Bytes =>
+  concat(textField(1, name), bytesField(6, value), integerField(20, 5));
+
+export interface NodeOptions {
+  readonly name?: string;
+  readonly domain?: string;
+  readonly attributes?: readonly Uint8Array[];
+}
+
+/** A `NodeProto`; inputs and outputs are lists of names with spaces between them, `-` for one that is left out. */
+export function node(op: string, inputs: string, outputs: string, options: NodeOptions = {}): Bytes {
+  const names = (list: string) => list.split(' ').filter((name) => name !== '').map((name) => (name === '-' ? '' : name));
+  return concat(
+    ...names(inputs).map((name) => textField(1, name)),
+    ...names(outputs).map((name) => textField(2, name)),
+    ...(options.name ? [textField(3, options.name)] : []),
+    textField(4, op),
+    ...(options.attributes ?? []).map((attribute) => bytesField(5, attribute)),
+    ...(options.domain ? [textField(7, options.domain)] : []),
+  );
+}
+
+/** A `Constant` node with a tensor. */
+export const constant = (name: string, shape: readonly number[], options?: TensorOptions): Bytes =>
+  node('Constant', '', name, { attributes: [tensorAttribute('value', tensor('', shape, options))] });
+
+export interface GraphOptions {
+  readonly nodes?: readonly Uint8Array[];
+  readonly initializers?: readonly Uint8Array[];
+  readonly sparse?: readonly Uint8Array[];
+  /** Names, with the number of axes where that is given. */
+  readonly inputs?: Readonly<Record<string, number | undefined>>;
+  readonly outputs?: Readonly<Record<string, number | undefined>>;
+}
+
+/** A `GraphProto`. */
+export function graph({ nodes = [], initializers = [], sparse = [], inputs = {}, outputs = {} }: GraphOptions): Bytes {
+  return concat(
+    ...nodes.map((bytes) => bytesField(1, bytes)),
+    textField(2, 'graph'),
+    ...initializers.map((bytes) => bytesField(5, bytes)),
+    ...sparse.map((bytes) => bytesField(15, bytes)),
+    ...Object.entries(inputs).map(([name, rank]) => bytesField(11, valueInfo(name, rank))),
+    ...Object.entries(outputs).map(([name, rank]) => bytesField(12, valueInfo(name, rank))),
+  );
+}
+
+function valueInfo(name: string, rank: number | undefined): Bytes {
+  const axis = bytesField(1, textField(2, 'n'));
+  const shape = rank === undefined ? [] : [bytesField(2, concat(...Array<Bytes>(rank).fill(axis)))];
+  return concat(textField(1, name), bytesField(2, bytesField(1, concat(integerField(1, 1), ...shape))));
+}
+
+/** A `ModelProto`, with a field that no version of onnx.proto knows. */
+export function model(options: GraphOptions, opset = 17): Bytes {
+  return concat(
+    integerField(1, 8),
+    textField(2, 'test'),
+    bytesField(8, integerField(2, opset)),
+    bytesField(7, graph(options)),
+    textField(1000, 'a field of the future'),
+  );
+}
