@@ -1,6 +1,9 @@
+// Apart from its use: Vite would take `new URL(..., import.meta.url)` for an asset and rewrite it.
+const here = import.meta.url;
+
 /** The bytes of a file beside the tests: from the disk in Node, from the test server in pages. */
 export async function readBytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const address = new URL(`../${name}`, import.meta.url);
+  const address = new URL(`../${name}`, here);
   if (typeof process !== 'undefined' && process.versions?.node && typeof document === 'undefined') {
     const { readFile } = await import('node:fs/promises');
     return new Uint8Array(await readFile(address));

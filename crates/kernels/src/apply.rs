@@ -89,7 +89,8 @@ mod tests {
             for reduced in [false, true] {
                 let list = [Axis { size: 3, reduced: false, order: 0 }, Axis { size: count, reduced, order: 1 }];
                 let axes = Axes::new(&list).unwrap();
-                let mask: Vec<u32> = (0..words_for(axes.units()) as u32).map(|i| 0x5a5a_1234 ^ i.wrapping_mul(2_654_435_761)).collect();
+                let mask: Vec<u32> =
+                    (0..words_for(axes.units()) as u32).map(|i| 0x5a5a_1234 ^ i.wrapping_mul(2_654_435_761)).collect();
                 let mut numbers = vec![[1u8, 128]; 3 * count];
                 apply(NumbersMut::Float16(&mut numbers), &axes, &mask).unwrap();
                 for (position, number) in numbers.into_iter().enumerate() {

@@ -117,7 +117,10 @@ impl Axes {
         let unit_stride =
             |i: usize| list[i + 1..].iter().filter(|axis| !axis.reduced).map(|axis| axis.size).product::<usize>();
         let canonical_stride = |i: usize| {
-            list.iter().filter(|axis| !axis.reduced && axis.order > list[i].order).map(|axis| axis.size).product::<usize>()
+            list.iter()
+                .filter(|axis| !axis.reduced && axis.order > list[i].order)
+                .map(|axis| axis.size)
+                .product::<usize>()
         };
         let mut by_order = [0; MAX_AXES];
         for (i, place) in by_order[..count].iter_mut().enumerate() {

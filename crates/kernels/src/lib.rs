@@ -3,6 +3,21 @@
 //! Four verbs, one module each: [`score()`] gives every unit of a tensor its usefulness, [`select()`] finds the cut that
 //! removes an exact number of units, [`mask()`] writes one bit per unit, [`apply()`] zeroes the removed weights.
 //!
+//! ```
+//! use sparsifier_kernels::{Axes, Axis, Element, Elements, Numbers, NumbersMut, Segment, apply, mask, select, words_for};
+//!
+//! let mut weights = [3.0f32, -1.0, 2.0, 0.5].map(f32::to_le_bytes);
+//! let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }])?;
+//! let scores = Elements { numbers: Numbers::Float32(&weights), element: Element::Magnitude };
+//! let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: 4 };
+//! let cut = select(&[segment], &[2])?[0];
+//! let mut bits = vec![0; words_for(4)];
+//! mask(&segment, cut, &mut bits)?;
+//! apply(NumbersMut::Float32(&mut weights), &axes, &bits)?;
+//! assert_eq!(weights.map(f32::from_le_bytes), [3.0, 0.0, 2.0, 0.0]);
+//! # Ok::<(), sparsifier_kernels::Error>(())
+//! ```
+//!
 //! The kernels know neither the names of criteria nor file formats nor JavaScript. Results are the same bits for any
 //! number of threads and on every target: work is split by shape alone, sums run in `f64` in canonical order, nothing
 //! is contracted or reassociated. Nothing here panics on valid requests; requests are checked on entry.

@@ -40,7 +40,8 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
             let mut keys = [u32::MAX; BUFFER];
             segment.fill_keys(start, &mut keys[..BUFFER.min(units - start)]);
             for (place, (word, keys)) in words.iter_mut().zip(keys.as_chunks::<32>().0).enumerate() {
-                let gone = keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < cut.key { bit } else { 0 });
+                let gone =
+                    keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < cut.key { bit } else { 0 });
                 *word = !gone;
                 if cut.bound > 0 && keys.contains(&cut.key) {
                     for (bit, _) in keys.iter().enumerate().filter(|(_, key)| **key == cut.key) {

@@ -24,7 +24,12 @@ pub enum Normalizer {
 }
 
 /// Replaces the scores, in `f64` and rounded once. A zero or undefined divisor gives 0 for all.
-pub fn normalize(scores: &mut [f32], axes: &Axes, earlier: Option<&[u32]>, normalizer: Normalizer) -> Result<(), Error> {
+pub fn normalize(
+    scores: &mut [f32],
+    axes: &Axes,
+    earlier: Option<&[u32]>,
+    normalizer: Normalizer,
+) -> Result<(), Error> {
     if scores.len() != axes.units() || earlier.is_some_and(|mask| mask.len() != words_for(scores.len())) {
         return Err(Error::Request("normalize: one score and one bit per unit"));
     }
@@ -88,13 +93,23 @@ mod tests {
         assert_eq!(normalized(&scores, None, Normalizer::L2), scores.map(|s| (f64::from(s) / 24f64.sqrt()) as f32));
         assert_eq!(normalized(&scores, None, Normalizer::MinMax), [0.0, 1.0 / 3.0, 1.0, 2.0 / 3.0]);
         let deviation = (20f64 / 3.0).sqrt();
-        assert_eq!(normalized(&scores, None, Normalizer::Standard), scores.map(|s| ((f64::from(s) - 1.0) / deviation) as f32));
+        assert_eq!(
+            normalized(&scores, None, Normalizer::Standard),
+            scores.map(|s| ((f64::from(s) - 1.0) / deviation) as f32)
+        );
     }
 
     #[test]
     fn removed_units_do_not_count_and_an_undefined_divisor_gives_zero() {
         assert_eq!(normalized(&[8.0, 1.0, 3.0], Some(&[0b110]), Normalizer::Sum)[1..], [0.25, 0.75]);
-        for normalizer in [Normalizer::Sum, Normalizer::Mean, Normalizer::Max, Normalizer::L2, Normalizer::MinMax, Normalizer::Standard] {
+        for normalizer in [
+            Normalizer::Sum,
+            Normalizer::Mean,
+            Normalizer::Max,
+            Normalizer::L2,
+            Normalizer::MinMax,
+            Normalizer::Standard,
+        ] {
             assert_eq!(normalized(&[0.0, 0.0], None, normalizer), [0.0, 0.0]);
             assert_eq!(normalized(&[3.0], Some(&[0]), normalizer), [0.0]);
         }

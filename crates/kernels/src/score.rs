@@ -91,11 +91,19 @@ pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f3
     // One loop for all sums: the choice is made by a multiplication, exact in `f64`.
     let square = reducer == Reducer::L2;
     let step = move |sum: f64, score: f64| sum + score * if square { score } else { 1.0 };
-    reduce(elements, axes, step, |a, b| a + b, 0.0, scores, |sum, count| match reducer {
-        Reducer::Mean => sum / count,
-        Reducer::L2 => sum.sqrt(),
-        _ => sum,
-    })
+    reduce(
+        elements,
+        axes,
+        step,
+        |a, b| a + b,
+        0.0,
+        scores,
+        |sum, count| match reducer {
+            Reducer::Mean => sum / count,
+            Reducer::L2 => sum.sqrt(),
+            _ => sum,
+        },
+    )
 }
 
 /// Folds a unit's element scores with `step` into lanes, lanes and runs with `merge`, and rounds what `finish` gives.
@@ -192,7 +200,7 @@ where
         merge(merge(merge(a, e), merge(c, g)), merge(merge(b, f), merge(d, h)))
     }
 
-    fn into_lanes(&self, lanes: &mut [f64; LANES], scores: &[f32]) {
+    fn add_to_lanes(&self, lanes: &mut [f64; LANES], scores: &[f32]) {
         let mut blocks = scores.chunks_exact(LANES);
         for block in &mut blocks {
             for (lane, &score) in lanes.iter_mut().zip(block) {
@@ -214,7 +222,7 @@ where
             self.elements.read((first + place * units_at_once) * count, buffer);
             for (score, unit) in scores.iter_mut().zip(buffer.chunks_exact(count)) {
                 let mut lanes = [self.start; LANES];
-                self.into_lanes(&mut lanes, unit);
+                self.add_to_lanes(&mut lanes, unit);
                 *score = finish(self.merge_lanes(lanes));
             }
         }
@@ -241,7 +249,7 @@ where
                 for (&score, place) in head.iter().zip(index..) {
                     lanes[place % LANES] = (self.step)(lanes[place % LANES], f64::from(score));
                 }
-                self.into_lanes(&mut lanes, tail);
+                self.add_to_lanes(&mut lanes, tail);
                 index += piece;
                 walk.advance(piece);
             }
@@ -338,7 +346,8 @@ mod tests {
     #[test]
     fn a_transposed_tensor_has_the_same_scores_bit_for_bit() {
         let (out, rest) = (37, 5000);
-        let weights: Vec<f32> = (0..out * rest).map(|i| (i as f32 * 0.7).sin() * 1e3f32.powf((i % 7) as f32 - 3.0)).collect();
+        let weights: Vec<f32> =
+            (0..out * rest).map(|i| (i as f32 * 0.7).sin() * 1e3f32.powf((i % 7) as f32 - 3.0)).collect();
         let transposed: Vec<f32> = (0..out * rest).map(|i| weights[i % out * rest + i / out]).collect();
         let out_axis = Axis { size: out, reduced: false, order: 0 };
         let rest_axis = Axis { size: rest, reduced: true, order: 1 };

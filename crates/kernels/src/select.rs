@@ -146,7 +146,8 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
     // How many units of each segment have a key below the bracket.
     let mut below = reserve::<AtomicU32>(segments.len())?;
     below.resize_with(segments.len(), AtomicU32::default);
-    let mut tasks = reserve::<(usize, usize)>(segments.iter().map(|segment| segment.axes.units().div_ceil(TASK)).sum())?;
+    let mut tasks =
+        reserve::<(usize, usize)>(segments.iter().map(|segment| segment.axes.units().div_ceil(TASK)).sum())?;
     let mut cuts = reserve(segments.len())?;
     cuts.resize(segments.len(), Cut { settled: true, ..Cut::default() });
 
@@ -211,19 +212,30 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Goes on to the bin or end that holds the cut; where that is a single key, writes the members' cuts.
-    fn narrow(&mut self, segments: &[Segment], below: &[AtomicU32], counts: &[AtomicU32], cuts: &mut [Cut]) -> Result<(), Error> {
+    fn narrow(
+        &mut self,
+        segments: &[Segment],
+        below: &[AtomicU32],
+        counts: &[AtomicU32],
+        cuts: &mut [Cut],
+    ) -> Result<(), Error> {
         let count = |index: usize, place: usize| counts[index * COUNTS + place].load(Relaxed) as usize;
         // For each member, how many of its keys lie below those counted at the place that is looked at.
         let mut below_place = reserve::<usize>(self.members.len())?;
         below_place.extend(self.members.iter().map(|&index| below[index].load(Relaxed) as usize));
         let mut found = None;
         for place in 0..COUNTS {
-            let certain: usize = self.members.iter().zip(&below_place).map(|(&i, &below)| segments[i].limit.min(below)).sum();
+            let certain: usize =
+                self.members.iter().zip(&below_place).map(|(&i, &below)| segments[i].limit.min(below)).sum();
             if certain >= self.remove {
                 break;
             }
-            let reached: usize =
-                self.members.iter().zip(&below_place).map(|(&i, &below)| segments[i].limit.min(below + count(i, place))).sum();
+            let reached: usize = self
+                .members
+                .iter()
+                .zip(&below_place)
+                .map(|(&i, &below)| segments[i].limit.min(below + count(i, place)))
+                .sum();
             if reached >= self.remove {
                 found = Some((place, certain));
                 break;
@@ -365,10 +377,13 @@ fn tie_bound(segment: &Segment, key: u32, ties: usize, equal: usize) -> Result<u
     let mut counts = reserve::<usize>(units.div_ceil(TASK))?;
     counts.resize(units.div_ceil(TASK), 0);
     counts.par_iter_mut().enumerate().for_each(|(task, count)| {
-        matches_in(task, Box::new(|_| {
-            *count += 1;
-            false
-        }));
+        matches_in(
+            task,
+            Box::new(|_| {
+                *count += 1;
+                false
+            }),
+        );
     });
     let mut rest = ties;
     let mut task = 0;
@@ -377,11 +392,14 @@ fn tie_bound(segment: &Segment, key: u32, ties: usize, equal: usize) -> Result<u
         task += 1;
     }
     let mut bound = units;
-    matches_in(task, Box::new(|canonical| {
-        rest -= 1;
-        bound = canonical + 1;
-        rest == 0
-    }));
+    matches_in(
+        task,
+        Box::new(|canonical| {
+            rest -= 1;
+            bound = canonical + 1;
+            rest == 0
+        }),
+    );
     Ok(bound)
 }
 
@@ -515,7 +533,10 @@ mod tests {
                 let gone = fast(&equal, remove);
                 assert!(gone[0].iter().enumerate().all(|(unit, &gone)| gone == (unit < remove)));
                 let gone = fast(&spread, remove);
-                assert!(gone[0].iter().enumerate().all(|(unit, &gone)| gone == (unit * 7919 % units < remove)), "{units} {remove}");
+                assert!(
+                    gone[0].iter().enumerate().all(|(unit, &gone)| gone == (unit * 7919 % units < remove)),
+                    "{units} {remove}"
+                );
             }
         }
     }
@@ -543,7 +564,8 @@ mod tests {
                 let mut keys: Vec<u32> = scores.iter().map(|&score| key_of(score)).collect();
                 let key = *keys.select_nth_unstable(remove - 1).1;
                 let ties = remove - keys.iter().filter(|&&each| each < key).count();
-                let bound = scores.iter().enumerate().filter(|(_, score)| key_of(**score) == key).nth(ties - 1).unwrap().0 + 1;
+                let bound =
+                    scores.iter().enumerate().filter(|(_, score)| key_of(**score) == key).nth(ties - 1).unwrap().0 + 1;
                 assert_eq!((cut.removed, cut.key), (remove, key));
                 let all_ties = keys.iter().filter(|&&each| each == key).count() == ties;
                 assert_eq!(cut.bound, if all_ties { units } else { bound });

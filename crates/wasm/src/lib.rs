@@ -11,7 +11,10 @@ mod table;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
-use sparsifier_kernels::{Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, normalize, random, score as score_units, select as find_cuts};
+use sparsifier_kernels::{
+    Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, normalize, random, score as score_units,
+    select as find_cuts,
+};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use wasm_bindgen_rayon::init_thread_pool;

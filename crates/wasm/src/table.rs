@@ -1,6 +1,9 @@
 //! Records of a table, read and checked.
 
-use sparsifier_kernels::{Axes, Axis, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Reducer, Segment, words_for};
+use sparsifier_kernels::{
+    Axes, Axis, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Reducer, Segment,
+    words_for,
+};
 
 /// Words of a record.
 pub const WORDS: usize = 40;

@@ -45,6 +45,11 @@ export interface CallOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+const optionNames: readonly (keyof SparsifierOptions)[] = [
+  'granularity', 'context', 'criteria', 'layerType', 'seed', 'reducer', 'normalizer', 'allowEmpty', 'minKeep', 'maxSparsity',
+];
+const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
+
 /** Calls on one model take turns. */
 const turns = new WeakMap<Model, Promise<unknown>>();
 
@@ -65,6 +70,7 @@ export class Sparsifier {
 
   /** @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has */
   constructor(model: Model, options: SparsifierOptions) {
+    checkNames(options, optionNames);
     const { granularity, context, criteria, layerType = 'conv2d', seed = 0, reducer = 'mean', normalizer } = options;
     this.model = model;
     this.#granularity = checkGranularity(granularity);
@@ -134,6 +140,7 @@ export class Sparsifier {
   }
 
   async #inTurn(tensors: readonly WeightTensor[], amounts: readonly Amount[], context: Context, options: CallOptions): Promise<Report> {
+    checkNames(options, callOptionNames);
     const { roundTo, signal } = options;
     if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
       throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
@@ -230,6 +237,12 @@ export class Sparsifier {
       hint: 'Choose another granularity, or set layerType to the kinds that have it',
     });
   }
+}
+
+/** A misspelt option would silently do nothing. */
+function checkNames(options: object, names: readonly string[]): void {
+  const unknown = Object.keys(options).filter((name) => !names.includes(name));
+  if (unknown.length > 0) throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
 }
 
 function kindsOf(layerType: Kind | readonly Kind[] | 'all'): readonly Kind[] {

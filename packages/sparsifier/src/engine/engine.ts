@@ -27,6 +27,9 @@ interface Transport {
 /** Copies are cut into slices of this many bytes: a slice takes under a millisecond or two. */
 const sliceBytes = 4 << 20;
 
+/** How long the engine's thread may take to fetch and compile itself, in milliseconds. */
+const loadingPatience = 120_000;
+
 /** The largest block: addresses are 32 bits wide. */
 const largestBlock = 2 ** 32 - 1;
 
@@ -83,16 +86,28 @@ export class Engine {
 
 /** A block of shared memory. */
 export class Block {
-  #free: (() => void) | undefined;
+  readonly #address: number;
+  readonly #transport: Transport;
+  readonly #release: () => void;
+  #users = 1;
+  #isFree = false;
 
   /** @internal Use {@link Engine.allocate}. */
   constructor(
-    readonly address: number,
+    address: number,
     readonly bytes: number,
-    private readonly transport: Transport,
-    free: () => void,
+    transport: Transport,
+    release: () => void,
   ) {
-    this.#free = free;
+    this.#address = address;
+    this.#transport = transport;
+    this.#release = release;
+  }
+
+  /** Where the block begins in the engine's memory. */
+  get address(): number {
+    if (this.#users > 0) return this.#address;
+    throw new SparsifyError('usage', 'this memory was given back', { hint: 'The model was closed; read it again' });
   }
 
   /**
@@ -100,7 +115,7 @@ export class Block {
    * memory that grows has a new buffer.
    */
   view(offset = 0, length = this.bytes - offset): Uint8Array | undefined {
-    const buffer = this.transport.memory?.buffer;
+    const buffer = this.#transport.memory?.buffer;
     return buffer && new Uint8Array(buffer, this.address + offset, length);
   }
 
@@ -110,7 +125,7 @@ export class Block {
       const slice = source.subarray(from, to);
       const view = this.view(offset + from, to - from);
       if (view) view.set(slice);
-      else await this.transport.write(this.address + offset + from, new Uint8Array(slice));
+      else await this.#transport.write(this.address + offset + from, new Uint8Array(slice));
     });
   }
 
@@ -118,15 +133,29 @@ export class Block {
   async read(offset: number, target: Uint8Array): Promise<Uint8Array> {
     await inSlices(target.length, async (from, to) => {
       const view = this.view(offset + from, to - from);
-      target.set(view ?? (await this.transport.read(this.address + offset + from, to - from)), from);
+      target.set(view ?? (await this.#transport.read(this.address + offset + from, to - from)), from);
     });
     return target;
   }
 
-  /** Gives the memory back. A second call does nothing. */
+  /** Keeps the memory until the function that comes back is called, even if the block is freed meanwhile. */
+  retain(): () => void {
+    this.#users++;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#leave();
+      isHeld = false;
+    };
+  }
+
+  /** Gives the memory back, as soon as nobody retains it. A second call does nothing. */
   free(): void {
-    this.#free?.();
-    this.#free = undefined;
+    if (!this.#isFree) this.#leave();
+    this.#isFree = true;
+  }
+
+  #leave(): void {
+    if (--this.#users === 0) this.#release();
   }
 }
 
@@ -135,7 +164,7 @@ async function inSlices(length: number, copy: (from: number, to: number) => Prom
   let begun = performance.now();
   for (let from = 0; from < length; from += sliceBytes) {
     await copy(from, Math.min(length, from + sliceBytes));
-    if (performance.now() - begun > 8) {
+    if (performance.now() - begun > 4) {
       await host.pause();
       begun = performance.now();
     }
@@ -153,7 +182,9 @@ let loading: { readonly asked: string; readonly engine: Promise<Engine> } | unde
  * @throws SparsifyError `usage` when it was loaded before with other options
  */
 export function load(options: LoadOptions = {}): Promise<Engine> {
-  const { threads = host.cores(), wasm, thread } = options;
+  const { threads = host.cores() } = options;
+  const wasm = options.wasm === undefined ? undefined : host.addressOf(options.wasm);
+  const thread = options.thread === undefined ? undefined : host.addressOf(options.thread);
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { asked: threads });
   }
@@ -167,7 +198,7 @@ export function load(options: LoadOptions = {}): Promise<Engine> {
   }
   loading ??= {
     asked,
-    engine: begin(threads, wasm?.toString(), thread?.toString()).catch((error) => {
+    engine: begin(threads, wasm, thread).catch((error) => {
       loading = undefined;
       throw error;
     }),
@@ -181,7 +212,7 @@ async function begin(threads: number, wasm: string | undefined, threadUrl: strin
   try {
     thread = host.startThread(threadUrl);
     thread.post({ role: 'engine', threads, wasm } satisfies EngineThread);
-    answer = (await ready(thread)) as Ready;
+    answer = (await ready(thread, loadingPatience)) as Ready;
   } catch {
     thread?.terminate();
     return onThisThread(threads, wasm, threadUrl);

@@ -15,8 +15,8 @@ export interface PoolThread {
   readonly receiver: number;
 }
 
-/** A thread that does not answer in this time, in milliseconds, counts as one that cannot start. */
-const patience = 10_000;
+/** A pool thread that does not answer in this time, in milliseconds, counts as one that cannot start. */
+const startingPatience = 10_000;
 
 let startThread: () => Thread = () => {
   throw new Error('no way to start threads');
@@ -44,7 +44,7 @@ export async function startWorkers(
         // A reference is kept: Firefox collects workers that nothing refers to (bug 1702191).
         threads.push(thread);
         thread.post({ role: 'pool', module, memory, receiver: builder.receiver() } satisfies PoolThread);
-        await ready(thread);
+        await ready(thread, startingPatience);
         thread.release();
       }),
     );
@@ -55,8 +55,8 @@ export async function startWorkers(
   builder.build();
 }
 
-/** Resolves with a thread's first message. */
-export function ready(thread: Thread): Promise<unknown> {
+/** Resolves with a thread's first message, if that comes within `patience` milliseconds. */
+export function ready(thread: Thread, patience: number): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`a thread did not answer in ${patience / 1000} s`)), patience);
     const end = (settle: () => void) => {

@@ -186,7 +186,7 @@ export class OnnxModel implements Model {
     const { dtype, length, location, range, scattered } = stored(values);
     const block = this.#blockOf(location);
     const bytes = length * bytesOf[dtype];
-    if (!scattered) return { block, offset: range.start, bytes, release() {} };
+    if (!scattered) return { block, offset: range.start, bytes, release: block.retain() };
 
     const scratch = await engine.allocate(bytes);
     const { file, tensor } = await this.#message(block, range);

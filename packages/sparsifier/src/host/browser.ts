@@ -18,6 +18,9 @@ export function startThread(address: string | undefined): Thread {
   return asThread(new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
 }
 
+/** The whole address, from the page's. */
+export const addressOf = (given: string | URL): string => new URL(given, location.href).href;
+
 /** Ends the current task, so that the page can paint and answer. Not a timer: those wait 4 ms and more. */
 export function pause(): Promise<void> {
   return new Promise((resolve) => {

@@ -28,6 +28,8 @@ export interface Host extends KernelHostOfCaller {
   cores(): number;
   /** Whether the caller's thread may sleep until others are done. */
   mayWait(): boolean;
+  /** The whole address of a file that {@link load} was told about. */
+  addressOf(given: string | URL): string;
   /** Ends the current task, so that a page can paint and a server can answer. */
   pause(): Promise<void>;
   open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;

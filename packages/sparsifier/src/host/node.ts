@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, mkdir, open as openFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source } from './host.js';
@@ -19,6 +20,9 @@ export const mayWait = (): boolean => true;
 /** Starts a thread from an address, or from the package's own file. */
 export const startThread = (address: string | undefined): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
+
+/** The whole address of a path or URL. */
+export const addressOf = (given: string | URL): string => (/^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href);
 
 /** Ends the current turn of the event loop. */
 export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
