@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { build } from './build.mjs';
+import { setUpFixtures } from './fixtures.mjs';
 import { setUp } from './setup.mjs';
 import { ask, environmentWith, Failure, main, root, seconds, show } from './steps.mjs';
 
@@ -23,6 +24,7 @@ await main(import.meta, async (asked) => {
 
   const { toolchain, wasmTools } = await setUp({ chromium: names.includes('isolated') || names.includes('bare') });
   await build({ toolchain, wasmTools });
+  if (names.includes('node')) await setUpFixtures();
 
   rmSync(results, { recursive: true, force: true });
   mkdirSync(results, { recursive: true });

@@ -58,6 +58,18 @@ const batchWeights = 1 << 24;
  * @throws SparsifyError `weights` where a weight is not finite; `memory` where there is no room
  */
 export async function remove(engine: Engine, { model, jobs, removes, roundTo, signal, onProgress }: Plan): Promise<Done[]> {
+  let isChanging = false;
+  const tell = (progress: Progress): void => {
+    try {
+      onProgress?.(progress);
+    } catch (error) {
+      // Half a change would be worse than a listener's error that surfaces by itself.
+      if (!isChanging) throw error;
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  };
   const total = jobs.reduce((sum, { units }) => sum + weightsOf(units.axes), 0);
   const held: { release(): void }[] = [];
   const loadValues = async (values: Values): Promise<Region> => {
@@ -75,7 +87,7 @@ export async function remove(engine: Engine, { model, jobs, removes, roundTo, si
       const list: Region[] = [];
       if (units.isChannel) for (const { values } of tensor.partners) list.push(await loadValues(values));
       partners.push(list);
-      onProgress?.({ stage: 'load', done: (loaded += weightsOf(units.axes)), total });
+      tell({ stage: 'load', done: (loaded += weightsOf(units.axes)), total });
     }
 
     const scratch = await layOut(engine, jobs, removes.length);
@@ -110,13 +122,13 @@ export async function remove(engine: Engine, { model, jobs, removes, roundTo, si
       for (let to = 1; to <= table.entries.length; to++) {
         const weights = table.entries.slice(from, to).reduce((sum, { axes }) => sum + weightsOf(axes), 0);
         if (weights < batchWeights && to < table.entries.length) continue;
-        if (stage !== 'apply') signal?.throwIfAborted();
+        if (!isChanging) signal?.throwIfAborted();
         const address = table.block.address + from * recordBytes;
         await run(engine, verbs.map((verb) => (verb === 'select'
           ? ['select', address, to - from, scratch.removes, removes.length]
           : [verb, address, to - from])));
         from = to;
-        onProgress?.({ stage, done: (done += weights), total });
+        tell({ stage, done: (done += weights), total });
       }
     };
 
@@ -160,6 +172,7 @@ export async function remove(engine: Engine, { model, jobs, removes, roundTo, si
 
     // From here on nothing stops the call: all layers or none.
     signal?.throwIfAborted();
+    isChanging = true;
     await inBatches('apply', first, ['apply']);
     await run(engine, [['apply', partnerTable.block.address, partnerTable.entries.length]]);
     const outcomes = await first.read();
@@ -169,7 +182,7 @@ export async function remove(engine: Engine, { model, jobs, removes, roundTo, si
         await model.store(engine, tensor.values, tensors[index]!);
         for (const [place, region] of partners[index]!.entries()) await model.store(engine, tensor.partners[place]!.values, region);
       }
-      onProgress?.({ stage: 'store', done: (stored += weightsOf(units.axes)), total });
+      tell({ stage: 'store', done: (stored += weightsOf(units.axes)), total });
     }
     return outcomes.map(({ zeros }, index) => ({ zeros, removed: wanted[index]!, mask: masks[index]! }));
   } finally {
