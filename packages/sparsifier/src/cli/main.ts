@@ -3,8 +3,8 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
-import { Criteria, Granularity, inspect, load, Sparsifier, SparsifyError, type Amount, type Progress, type SparsifierOptions, type Sparsity } from '../index.js';
-import { kinds } from '../tensor.js';
+import { Criteria, Granularity, inspect, load, Sparsifier, SparsifyError, type PerLayer, type Progress, type SparsifierOptions, type Sparsity } from '../index.js';
+import { kinds, type Kind } from '../tensor.js';
 import { table } from './table.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -14,8 +14,7 @@ interface Common {
   readonly json?: boolean;
 }
 
-type PruneOptions = Common & Omit<SparsifierOptions, 'layerType'> & {
-  readonly layerType: string[];
+type PruneOptions = Common & Omit<SparsifierOptions, 'minKeep' | 'maxSparsity'> & {
   readonly sparsity: string[];
   readonly roundTo?: number;
   readonly out: string;
@@ -30,18 +29,33 @@ const whole = (text: string): number => {
   return number;
 };
 const collect = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
-const words = (text: string): string[] => text.split(',').map((word) => word.trim());
+const nameOf = (text: string): string => {
+  if (text === '') throw new InvalidArgumentError('It must be the name of a file.');
+  return text;
+};
+const kindsOf = (text: string): Kind[] | 'all' => {
+  const words = text.split(',').map((word) => word.trim());
+  if (words.includes('all')) return 'all';
+  const unknown = words.find((word) => !kinds.some((kind) => kind === word));
+  if (unknown === undefined) return words as Kind[];
+  throw new InvalidArgumentError(`Allowed choices are ${kinds.join(', ')}, all.`);
+};
 
 const program = new Command('sparsifier')
   .description('Make a neural network sparse, on the model file itself.')
   .version(version)
   .showHelpAfterError('(--help shows what is possible)')
-  .exitOverride();
+  .exitOverride()
+  .addHelpText('after', `
+Examples:
+  $ sparsifier inspect model.onnx
+  $ sparsifier prune model.onnx --sparsity 50 --out sparse.onnx
+  $ sparsifier help prune`);
 
 const common = (command: Command): Command =>
   command.option('--threads <n>', 'how many threads share the work (default: one per core)', whole).option('--json', 'a report for programs on stdout, and nothing else');
 
-common(program.command('inspect').argument('<model>', 'an ONNX file'))
+common(program.command('inspect').argument('<model>', 'an ONNX file', nameOf))
   .description('list the layers that can be pruned, and the tensors that cannot, with the reason')
   .addHelpText('after', `
 Example:
@@ -54,14 +68,14 @@ Example:
     else print(table(report, { units: false }));
   });
 
-common(program.command('prune').argument('<model>', 'an ONNX file'))
+common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
   .description('remove the least useful part of the layers and write the sparse model')
   .addOption(new Option('-s, --sparsity <amount>', 'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable').argParser(collect).makeOptionMandatory())
   .addOption(new Option('-g, --granularity <name>', 'what part of the filters to remove').choices(Object.values(Granularity)).default('weight'))
   .addOption(new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network').choices(['local', 'global']).default('local'))
   .addOption(new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'))
-  .addOption(new Option('-o, --out <file>', 'where the sparse model goes').makeOptionMandatory())
-  .addOption(new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`).argParser(words).default(['conv2d'], 'conv2d'))
+  .addOption(new Option('-o, --out <file>', 'where the sparse model goes').argParser(nameOf).makeOptionMandatory())
+  .addOption(new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`).argParser(kindsOf).default(['conv2d'], 'conv2d'))
   .option('--round-to <n>', 'leave a multiple of n units in each layer', whole)
   .addOption(new Option('--reducer <name>', "how a unit's scores become one").choices(['mean', 'sum', 'l2', 'max']).default('mean'))
   .addOption(new Option('--normalizer <name>', "how a layer's scores are made comparable").choices(['sum', 'mean', 'max', 'l2', 'minmax', 'standard']))
@@ -80,15 +94,14 @@ Examples:
   .action(prune);
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
-  const { threads, json, sparsity, roundTo, out, force, layerType, minKeep, maxSparsity, ...rest } = options;
+  const { threads, json, sparsity, roundTo, out, force, minKeep, maxSparsity, ...rest } = options;
   const asked = parseSparsity(sparsity);
   await loadWith({ threads });
   using model = await readOnnx(file);
   const sparsifier = new Sparsifier(model, {
     ...rest,
-    layerType: layerType.length === 1 && layerType[0] === 'all' ? 'all' : (layerType as (typeof kinds)[number][]),
-    ...(minKeep ? { minKeep: parsePerLayer(minKeep) } : {}),
-    ...(maxSparsity ? { maxSparsity: parsePerLayer(maxSparsity) } : {}),
+    ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
+    ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
   });
   const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
   try {
@@ -110,29 +123,51 @@ const loadWith = ({ threads }: { readonly threads?: number | undefined }) => loa
 
 /** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
 function parseSparsity(texts: readonly string[]): Sparsity {
-  if (texts.some((text) => text.includes('='))) return parsePerLayer(texts) as Record<string, number>;
-  if (texts.length > 1) throw new SparsifyError('usage', 'several amounts need layer names, as in name=60', { asked: texts.join(' ') });
-  const amounts: Amount[] = texts[0]!.split(',').map(numberOf);
+  const [only = ''] = texts;
+  // A Map, in which a layer may be called `keep`.
+  if (texts.length > 1 || only.includes('=')) return parsePerLayer(texts);
+  const amounts = only.split(',').map((text) => numberOf(text, 'Write a percentage such as 50, one per layer as in 0,50,50,0, or name=50'));
   return amounts.length === 1 ? amounts[0]! : amounts;
 }
 
-function parsePerLayer(texts: readonly string[]): number | Record<string, number> {
-  const [only] = texts;
-  if (texts.length === 1 && only !== undefined && !only.includes('=')) return numberOf(only);
-  return Object.fromEntries(texts.map((text) => {
-    const at = text.lastIndexOf('=');
-    if (at <= 0) throw new SparsifyError('usage', 'a layer and its value are written name=60', { asked: text });
-    return [text.slice(0, at), numberOf(text.slice(at + 1))];
-  }));
+function parseFloor(texts: readonly string[]): PerLayer {
+  const [only = ''] = texts;
+  if (texts.length > 1 || only.includes('=')) return Object.fromEntries(parsePerLayer(texts));
+  return numberOf(only, 'Write one number for all layers, or name=8');
 }
 
-function numberOf(text: string): number {
+function parsePerLayer(texts: readonly string[]): Map<string, number> {
+  const values = new Map<string, number>();
+  for (const text of texts) {
+    const at = text.lastIndexOf('=');
+    if (at <= 0) {
+      throw new SparsifyError('usage', 'a value for one layer is written name=50', { asked: text || 'nothing', hint: "All others are '*=50'" });
+    }
+    const name = text.slice(0, at);
+    const value = numberOf(text.slice(at + 1), 'Write name=50');
+    if ((values.get(name) ?? value) !== value) {
+      throw new SparsifyError('usage', 'the same layer has two values', { subject: name, asked: `${values.get(name)} and ${value}`, hint: 'Write one' });
+    }
+    values.set(name, value);
+  }
+  return values;
+}
+
+function numberOf(text: string, hint: string): number {
   const number = Number(text);
-  if (text.trim() === '' || Number.isNaN(number)) throw new SparsifyError('usage', 'not a number', { asked: text });
-  return number;
+  if (text.trim() !== '' && !Number.isNaN(number)) return number;
+  throw new SparsifyError('usage', 'not a number', { asked: text.trim() || 'nothing', hint });
 }
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever reads may stop early, as `head` does.
+  if (error.code === 'EPIPE') return;
+  process.stderr.write(`sparsifier: the report could not be printed: ${error.message}\n`);
+  process.exitCode = 1;
+});
+process.stderr.on('error', () => {});
 
 try {
   await program.parseAsync();

