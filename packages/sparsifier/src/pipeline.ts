@@ -2,11 +2,11 @@ import type { Recipe } from './criteria.js';
 import { scoresOnTheFly } from './criteria.js';
 import type { Call } from './engine/core.js';
 import type { Block, Engine } from './engine/engine.js';
-import { decode, encode, maskBytes, recordBytes, unitsOf, weightsOf, type Entry, type Outcome } from './engine/table.js';
+import { decode, encode, maskBytes, recordBytes, unitsOf, weightsOf, type ChannelStep, type Entry, type Outcome } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import type { Units } from './granularity.js';
 import { rounded } from './sparsity.js';
-import type { Model, Region, Values, WeightTensor } from './tensor.js';
+import type { DataType, Model, Region, Values, WeightTensor } from './tensor.js';
 
 /** How far a call has come. */
 export interface Progress {
@@ -27,10 +27,20 @@ export interface Job {
   readonly seed: number;
   /** The mask of an earlier call. */
   readonly earlier: Uint8Array | undefined;
+  /** What the criterion compares the weights with. */
+  readonly other: Other | undefined;
   /** Jobs of one group are ranked together. */
   readonly group: number;
   /** The largest number of units that may go. */
   readonly limit: number;
+}
+
+/** Numbers that weights are compared with: one for each, or one for each input channel where steps are given. */
+export interface Other {
+  readonly dtype: DataType;
+  readonly bytes: Uint8Array;
+  readonly length: number;
+  readonly steps: readonly ChannelStep[];
 }
 
 /** What came of a job. */
@@ -92,8 +102,10 @@ export async function remove(engine: Engine, { model, jobs, removes, roundTo, si
 
     const scratch = await layOut(engine, jobs, removes.length);
     held.push({ release: () => scratch.block.free() });
-    for (const [index, { earlier }] of jobs.entries()) {
-      if (earlier) await scratch.block.write(earlier, scratch.places[index]!.earlier);
+    for (const [index, { earlier, other }] of jobs.entries()) {
+      const place = scratch.places[index]!;
+      if (earlier) await scratch.block.write(earlier, place.earlier);
+      if (other) await scratch.block.write(other.bytes, place.other);
     }
     const entries = jobs.map((job, index): Entry => {
       const place = scratch.places[index]!;
@@ -110,6 +122,7 @@ export async function remove(engine: Engine, { model, jobs, removes, roundTo, si
         mask: address(place.mask),
         group: job.group,
         limit: job.limit,
+        other: job.other && { ...job.other, address: address(place.other) },
       };
     });
     const first = await writeTable(engine, entries);
@@ -212,7 +225,7 @@ export async function countZeros(engine: Engine, model: Model): Promise<number[]
 type Verb = 'inspect' | 'score' | 'select' | 'mask' | 'apply';
 
 const nothing = {
-  recipe: { element: 0, reducer: 0, normalizer: 0 }, seed: 0, position: 0, scores: 0, earlier: 0, mask: 0, group: 0, limit: 0,
+  recipe: { element: 0, reducer: 0, normalizer: 0, needs: undefined }, other: undefined, seed: 0, position: 0, scores: 0, earlier: 0, mask: 0, group: 0, limit: 0,
 } as const;
 
 const addressOf = ({ block, offset }: Region): number => block.address + offset;
@@ -259,6 +272,7 @@ interface Place {
   readonly mask: number;
   readonly earlier: number | undefined;
   readonly scores: number | undefined;
+  readonly other: number | undefined;
 }
 
 /** One block with room for all masks, scores where they need it, and the groups' counts. */
@@ -269,13 +283,14 @@ async function layOut(engine: Engine, jobs: readonly Job[], groups: number) {
     end += Math.ceil(bytes / 16) * 16;
     return offset;
   };
-  const places = jobs.map(({ units, recipe, earlier }): Place => {
+  const places = jobs.map(({ units, recipe, earlier, other }): Place => {
     const count = unitsOf(units.axes);
     const onTheFly = scoresOnTheFly(recipe) && count === weightsOf(units.axes);
     return {
       mask: take(maskBytes(count)),
       earlier: earlier && take(maskBytes(count)),
       scores: onTheFly ? undefined : take(count * 4),
+      other: other && take(other.bytes.length),
     };
   });
   const removesOffset = take(groups * 4);

@@ -1,10 +1,11 @@
-import { recipeOf, type CriteriaName, type Normalizer, type Recipe, type Reducer } from './criteria.js';
+import { recipeOf, type CriteriaName, type CustomCriterion, type Normalizer, type Recipe, type Reducer, type State } from './criteria.js';
 import { load } from './engine/engine.js';
 import { unitsOf, weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
-import { checkGranularity, unitsOfTensor, type GranularityName } from './granularity.js';
+import { checkGranularity, unitsOfTensor, type GranularityName, type Spanning } from './granularity.js';
 import { remove, type Job, type Progress } from './pipeline.js';
 import { reportOf, type Report } from './report.js';
+import { customScores, given, otherOf, snapshotOf, type LayerArrays, type Snapshot, type WeightsOf } from './state.js';
 import { amountsOf, byName, checkAmount, fits, isAmount, limitOf, removedBy, type Amount, type Floors, type Sparsity } from './sparsity.js';
 import { kinds, type Kind, type Model, type WeightTensor } from './tensor.js';
 
@@ -16,11 +17,11 @@ export type PerLayer = number | Readonly<Record<string, number>>;
 
 export interface SparsifierOptions {
   /** Which part of the filters is removed. */
-  readonly granularity: GranularityName;
+  readonly granularity: GranularityName | Spanning;
   /** Where units are compared. */
   readonly context: Context;
   /** What counts as useful. */
-  readonly criteria: CriteriaName;
+  readonly criteria: CriteriaName | CustomCriterion;
   /** Which kinds of layers {@link Sparsifier.sparsifyModel} takes; `conv2d` by default. */
   readonly layerType?: Kind | readonly Kind[] | 'all';
   /** For the criterion `random`: a whole number below 2^32; 0 by default. */
@@ -35,6 +36,14 @@ export interface SparsifierOptions {
   readonly minKeep?: PerLayer;
   /** The largest percentage of units that a layer loses, 0 to 100. */
   readonly maxSparsity?: PerLayer;
+  /** For criteria that compare with initial weights; by default the weights when the Sparsifier is made. */
+  readonly initial?: WeightsOf;
+  /** For the updating criteria; by default the weights when the Sparsifier is made, then those after the last call. */
+  readonly previous?: WeightsOf;
+  /** For `taylor`: the gradient of the loss for each weight. */
+  readonly gradient?: LayerArrays;
+  /** For `wanda`: the norm of the activations of each input channel. */
+  readonly activations?: LayerArrays;
 }
 
 export interface CallOptions {
@@ -47,6 +56,7 @@ export interface CallOptions {
 
 const optionNames: readonly (keyof SparsifierOptions)[] = [
   'granularity', 'context', 'criteria', 'layerType', 'seed', 'reducer', 'normalizer', 'allowEmpty', 'minKeep', 'maxSparsity',
+  'initial', 'previous', 'gradient', 'activations',
 ];
 const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
 
@@ -61,12 +71,14 @@ const turns = new WeakMap<Model, Promise<unknown>>();
  */
 export class Sparsifier {
   readonly model: Model;
-  readonly #granularity: GranularityName;
+  readonly #granularity: GranularityName | Spanning;
   readonly #context: Context;
   readonly #recipe: Recipe;
   readonly #kinds: readonly Kind[];
   readonly #options: SparsifierOptions;
   readonly #masks = new Map<WeightTensor, Uint8Array>();
+  /** What the criterion compares weights with; only what it asks for is kept. */
+  #state: Map<WeightTensor, Snapshot> | undefined;
 
   /** @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has */
   constructor(model: Model, options: SparsifierOptions) {
@@ -85,6 +97,20 @@ export class Sparsifier {
     }
     this.#options = options;
     floorsOf(options, model.tensors);
+    const needs = this.#needs();
+    if (needs === undefined) return;
+    const source = options[needs];
+    if (source) this.#state = given(source, model.tensors, needs);
+    else if (needs === 'initial' || needs === 'previous') this.#state = snapshotOf(model);
+  }
+
+  /** Takes the weights as they are now for the initial ones, as lottery tickets are rewound to a later step than 0. */
+  rewindPoint(): void {
+    if (this.#needs() === 'initial') this.#state = snapshotOf(this.model);
+  }
+
+  #needs(): State | undefined {
+    return typeof this.#recipe.needs === 'string' ? this.#recipe.needs : undefined;
   }
 
   /**
@@ -166,13 +192,20 @@ export class Sparsifier {
     const counts = units.map(({ axes }) => unitsOf(axes));
     const all = floorsOf(this.#options, this.model.tensors);
     const positions = tensors.map((tensor) => this.model.tensors.indexOf(tensor));
-    const limits = counts.map((count, index) => limitOf(count, all[positions[index]!]!));
     const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
+    // Whole layers are units of the network: it keeps one of them, not each layer its one unit.
+    const wholeLayers = this.#granularity === 'layer';
+    if (wholeLayers && context === 'local') {
+      throw new SparsifyError('granularity', `granularity 'layer' compares layers, which needs the context 'global'`, {
+        asked: tensors.map(({ name }) => name).join(', '),
+      });
+    }
+    const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, all[positions[index]!]!)));
 
     // One group for each layer, or one for all.
     const groups = context === 'local'
       ? tensors.map(({ name }, index) => ({ name, units: counts[index]!, limit: limits[index]! }))
-      : [{ name: 'the network', units: sum(counts), limit: sum(limits) }];
+      : [{ name: 'the network', units: sum(counts), limit: wholeLayers && !this.#options.allowEmpty ? sum(limits) - 1 : sum(limits) }];
     const notes: string[] = [];
     const removes = groups.map(({ name, units, limit }, index) => {
       const amount = amounts[index]!;
@@ -187,6 +220,12 @@ export class Sparsifier {
       }
     }
 
+    const { needs } = this.#recipe;
+    const others: Job['other'][] = [];
+    for (const tensor of tensors) {
+      if (typeof needs === 'function') others.push(await customScores(tensor, needs, this.model));
+      else others.push(needs && (await otherOf(tensor, needs, this.#state)));
+    }
     const engine = await load();
     const done = await remove(engine, {
       model: this.model,
@@ -199,6 +238,7 @@ export class Sparsifier {
         earlier: this.#masks.get(tensor),
         group: context === 'local' ? index : 0,
         limit: limits[index]!,
+        other: others[index],
       })),
       removes,
       roundTo,
@@ -207,6 +247,7 @@ export class Sparsifier {
     });
     tensors.forEach((tensor, index) => {
       this.#masks.set(tensor, done[index]!.mask);
+      if (needs === 'previous') this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
       if (units[index]!.isChannel) notes.push(...tensor.notes.map((note) => `${tensor.name}: ${note}`));
     });
     const layers = tensors.map(({ name, kind, shape }, index) => {
@@ -231,7 +272,8 @@ export class Sparsifier {
     const [first] = failures;
     if (!first) return units;
     if (failures.length === 1) throw first;
-    throw new SparsifyError('granularity', `${failures.length} layers have no granularity '${this.#granularity}'`, {
+    throw new SparsifyError('granularity', `${failures.length} layers have no such granularity`, {
+      asked: this.#granularity,
       found: failures.map(({ details }) => details.subject).join(', '),
       ...(first.details.allowed ? { allowed: first.details.allowed } : {}),
       hint: 'Choose another granularity, or set layerType to the kinds that have it',

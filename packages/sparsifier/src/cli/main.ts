@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
-import { Criteria, Granularity, inspect, load, Sparsifier, SparsifyError, type Amount, type Progress, type SparsifierOptions, type Sparsity } from '../index.js';
+import { Criteria, inspect, load, Sparsifier, SparsifyError, type Amount, type Progress, type SparsifierOptions, type Sparsity } from '../index.js';
+import { granularityNames } from '../granularity.js';
 import { kinds } from '../tensor.js';
 import { table } from './table.js';
 
@@ -57,7 +58,7 @@ Example:
 common(program.command('prune').argument('<model>', 'an ONNX file'))
   .description('remove the least useful part of the layers and write the sparse model')
   .addOption(new Option('-s, --sparsity <amount>', 'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable').argParser(collect).makeOptionMandatory())
-  .addOption(new Option('-g, --granularity <name>', 'what part of the filters to remove').choices(Object.values(Granularity)).default('weight'))
+  .addOption(new Option('-g, --granularity <name>', 'what part of the filters to remove').choices(granularityNames).default('weight'))
   .addOption(new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network').choices(['local', 'global']).default('local'))
   .addOption(new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'))
   .addOption(new Option('-o, --out <file>', 'where the sparse model goes').makeOptionMandatory())

@@ -44,7 +44,7 @@ export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model 
     else if (sameMeaning(other, tensor)) tensors[twin] = { ...other, aliases: [...other.aliases, name], partners: [...other.partners, ...tensor.partners] };
     else throw new SparsifyError('layer', `shares its array with '${other.name}', but reads it in another way`, { subject: name });
   }
-  return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store };
+  return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store, copy };
 }
 
 /** A partner that another tensor has too is left alone. */
@@ -72,6 +72,8 @@ async function load(engine: Engine, values: Values): Promise<Region> {
 async function store(_engine: Engine, values: Values, { block, offset }: Region): Promise<void> {
   await block.read(offset, bytes((values as ArrayValues).data));
 }
+
+const copy = (values: Values): Uint8Array => bytes((values as ArrayValues).data).slice();
 
 const bytes = ({ buffer, byteOffset, byteLength }: Numbers): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
 
