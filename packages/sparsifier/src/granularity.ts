@@ -1,4 +1,4 @@
-import type { Axis } from './engine/table.js';
+import { unitsOf, type Axis } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { withoutUnderscores } from './names.js';
 import { roles as allRoles, type Kind, type Role, type WeightTensor } from './tensor.js';
@@ -112,6 +112,8 @@ const lastOutputOrder = orderOf('multiplier');
 export interface Units {
   /** The stored axes, one of them in two parts where a layout stores groups that way. */
   readonly axes: readonly Axis[];
+  /** The units' shape: that of the tensor, with 1 where an axis runs inside a unit. */
+  readonly shape: readonly number[];
   /** Whether a unit is all weights of one output channel, so that its bias goes with it. */
   readonly isChannel: boolean;
 }
@@ -127,7 +129,7 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
   }
   // The multiplier of a depthwise kernel is a part of the output channel.
   const spans = (role: Role) => spanned.includes(role === 'multiplier' ? 'out' : role);
-  const axes = roles.flatMap((role, index): Axis[] => {
+  const parts = roles.map((role, index): Axis[] => {
     const size = shape[index]!;
     const axis = { size, reduced: spans(role), order: orderOf(role) };
     if (!kind.startsWith('convTranspose') || role !== 'in' || groups === 1) return [axis];
@@ -138,6 +140,10 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
       { ...axis, size: size / groups },
     ];
   });
-  const isChannel = axes.every(({ size, reduced, order }) => size === 1 || reduced === order > lastOutputOrder);
-  return { axes, isChannel };
+  const axes = parts.flat();
+  return {
+    axes,
+    shape: parts.map(unitsOf),
+    isChannel: axes.every(({ size, reduced, order }) => size === 1 || reduced === order > lastOutputOrder),
+  };
 }

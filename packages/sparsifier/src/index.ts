@@ -5,7 +5,7 @@ export { Granularity, type GranularityName, type Spanning } from './granularity.
 export { inspect } from './inspect.js';
 export type { Progress } from './pipeline.js';
 export type { LayerReport, Report } from './report.js';
-export { Sparsifier, type CallOptions, type Context, type PerLayer, type SparsifierOptions } from './sparsifier.js';
+export { Sparsifier, type CallOptions, type Context, type PerLayer, type SparsifierOptions, type UnitMask } from './sparsifier.js';
 export type { LayerArrays, WeightsOf } from './state.js';
 export type { Amount, Sparsity } from './sparsity.js';
 export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './tensor.js';

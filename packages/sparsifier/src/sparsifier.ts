@@ -3,7 +3,7 @@ import { load } from './engine/engine.js';
 import { unitsOf, weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { checkGranularity, unitsOfTensor, type GranularityName, type Spanning } from './granularity.js';
-import { remove, type Job, type Progress } from './pipeline.js';
+import { isKept, reapply, remove, type Done, type Job, type Progress } from './pipeline.js';
 import { reportOf, type Report } from './report.js';
 import { customScores, given, otherOf, snapshotOf, type LayerArrays, type Snapshot, type WeightsOf } from './state.js';
 import { amountsOf, byName, checkAmount, fits, isAmount, limitOf, removedBy, type Amount, type Floors, type Sparsity } from './sparsity.js';
@@ -60,6 +60,14 @@ const optionNames: readonly (keyof SparsifierOptions)[] = [
 ];
 const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
 
+/** Which units of a layer are kept. */
+export interface UnitMask {
+  /** That of the weights, with 1 where an axis runs inside a unit. */
+  readonly shape: readonly number[];
+  /** 1 for a unit that is kept, 0 for one that is removed, in stored order. */
+  readonly data: Uint8Array;
+}
+
 /** Calls on one model take turns. */
 const turns = new WeakMap<Model, Promise<unknown>>();
 
@@ -109,6 +117,51 @@ export class Sparsifier {
     if (this.#needs() === 'initial') this.#state = snapshotOf(this.model);
   }
 
+  /**
+   * Zeroes again what earlier calls removed, without scoring: what a training loop needs after each step.
+   * @throws SparsifyError `layer` where nothing was removed yet
+   */
+  async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
+    checkNames(options, callOptionNames.filter((name) => name !== 'roundTo'));
+    return this.#inTurn(async () => {
+      const tensors = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
+      if (tensors.length === 0) {
+        throw new SparsifyError('layer', 'no layer has a mask yet', { hint: 'Call sparsifyModel or sparsifyLayer first' });
+      }
+      const units = this.#unitsOf(tensors);
+      const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, { group: 0, limit: 0, other: undefined }));
+      const plan = { model: this.model, jobs, removes: [], roundTo: undefined, signal: options.signal, onProgress: options.onProgress };
+      const engine = await load();
+      return this.#report(jobs, await reapply(engine, plan), engine, []);
+    });
+  }
+
+  /**
+   * The mask of one layer; all ones where nothing was removed.
+   * @throws SparsifyError `layer` for an unknown name, `granularity` where the layer does not have it
+   */
+  mask(layer: string): UnitMask {
+    return this.#maskOf(this.#tensor(layer));
+  }
+
+  /** The masks of all layers that calls have touched, by name, in model order. */
+  masks(): Map<string, UnitMask> {
+    const touched = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
+    return new Map(touched.map((tensor) => [tensor.name, this.#maskOf(tensor)]));
+  }
+
+  /** Forgets masks and the arrays that the criterion compares weights with. */
+  clear(): void {
+    this.#masks.clear();
+    this.#state = undefined;
+  }
+
+  #maskOf(tensor: WeightTensor): UnitMask {
+    const { axes, shape } = unitsOfTensor(tensor, this.#granularity);
+    const bits = this.#masks.get(tensor);
+    return { shape, data: Uint8Array.from({ length: unitsOf(axes) }, (_, unit) => (!bits || isKept(bits, unit) ? 1 : 0)) };
+  }
+
   #needs(): State | undefined {
     return typeof this.#recipe.needs === 'string' ? this.#recipe.needs : undefined;
   }
@@ -119,14 +172,7 @@ export class Sparsifier {
    */
   async sparsifyLayer(layer: string, amount: Amount, options: CallOptions = {}): Promise<Report> {
     checkAmount(amount, layer);
-    const tensor = this.model.tensors.find(({ name }) => name === layer) ?? this.model.tensors.find(({ aliases }) => aliases.includes(layer));
-    if (!tensor) {
-      const skipped = this.model.skipped.find(({ name }) => name === layer);
-      throw new SparsifyError('layer', skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name', {
-        asked: layer, allowed: this.model.tensors.map(({ name }) => name),
-      });
-    }
-    return this.#inTurn([tensor], [amount], 'local', options);
+    return this.#sparsify([this.#tensor(layer)], [amount], 'local', options);
   }
 
   /**
@@ -152,12 +198,12 @@ export class Sparsifier {
         });
       }
       checkAmount(sparsity);
-      return this.#inTurn(tensors, [sparsity], 'global', options);
+      return this.#sparsify(tensors, [sparsity], 'global', options);
     }
     const others = this.model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
     const amounts = amountsOf(sparsity, tensors, others);
     const chosen = tensors.filter((_, index) => amounts[index] !== undefined);
-    return this.#inTurn(chosen, amounts.filter((amount) => amount !== undefined), 'local', options);
+    return this.#sparsify(chosen, amounts.filter((amount) => amount !== undefined), 'local', options);
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
@@ -165,7 +211,18 @@ export class Sparsifier {
     return this.sparsifyModel(sparsity, options);
   }
 
-  async #inTurn(tensors: readonly WeightTensor[], amounts: readonly Amount[], context: Context, options: CallOptions): Promise<Report> {
+  #tensor(layer: string): WeightTensor {
+    const tensor = this.model.tensors.find(({ name }) => name === layer) ?? this.model.tensors.find(({ aliases }) => aliases.includes(layer));
+    if (!tensor) {
+      const skipped = this.model.skipped.find(({ name }) => name === layer);
+      throw new SparsifyError('layer', skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name', {
+        asked: layer, allowed: this.model.tensors.map(({ name }) => name),
+      });
+    }
+    return tensor;
+  }
+
+  async #sparsify(tensors: readonly WeightTensor[], amounts: readonly Amount[], context: Context, options: CallOptions): Promise<Report> {
     checkNames(options, callOptionNames);
     const { roundTo, signal } = options;
     if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
@@ -173,10 +230,15 @@ export class Sparsifier {
     }
     signal?.throwIfAborted();
     const units = this.#unitsOf(tensors);
+    return this.#inTurn(() => this.#remove(tensors, units, amounts, context, options));
+  }
+
+  /** Waits for the calls on the same model that came before. */
+  #inTurn<Result>(call: () => Promise<Result>): Promise<Result> {
     const before = turns.get(this.model);
     const turn = (async () => {
       await before?.catch(() => {});
-      return this.#remove(tensors, units, amounts, context, options);
+      return call();
     })();
     turns.set(this.model, turn);
     return turn;
@@ -227,32 +289,28 @@ export class Sparsifier {
       else others.push(needs && (await otherOf(tensor, needs, this.#state)));
     }
     const engine = await load();
-    const done = await remove(engine, {
-      model: this.model,
-      jobs: tensors.map((tensor, index): Job => ({
-        tensor,
-        position: positions[index]!,
-        units: units[index]!,
-        recipe: this.#recipe,
-        seed: this.#options.seed ?? 0,
-        earlier: this.#masks.get(tensor),
-        group: context === 'local' ? index : 0,
-        limit: limits[index]!,
-        other: others[index],
-      })),
-      removes,
-      roundTo,
-      signal,
-      onProgress,
-    });
-    tensors.forEach((tensor, index) => {
+    const jobs = tensors.map((tensor, index) =>
+      this.#job(tensor, units[index]!, { group: context === 'local' ? index : 0, limit: limits[index]!, other: others[index] }),
+    );
+    const done = await remove(engine, { model: this.model, jobs, removes, roundTo, signal, onProgress });
+    for (const [index, tensor] of tensors.entries()) {
       this.#masks.set(tensor, done[index]!.mask);
       if (needs === 'previous') this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
       if (units[index]!.isChannel) notes.push(...tensor.notes.map((note) => `${tensor.name}: ${note}`));
-    });
-    const layers = tensors.map(({ name, kind, shape }, index) => {
+    }
+    return this.#report(jobs, done, engine, notes);
+  }
+
+  #job(tensor: WeightTensor, units: Job['units'], rest: Pick<Job, 'group' | 'limit' | 'other'>): Job {
+    const earlier = this.#masks.get(tensor);
+    const position = this.model.tensors.indexOf(tensor);
+    return { tensor, position, units, recipe: this.#recipe, seed: this.#options.seed ?? 0, earlier, ...rest };
+  }
+
+  #report(jobs: readonly Job[], done: readonly Done[], engine: Report['engine'], notes: readonly string[]): Report {
+    const layers = jobs.map(({ tensor: { name, kind, shape }, units: { axes } }, index) => {
       const { zeros, removed } = done[index]!;
-      return { name, kind, shape, weights: weightsOf(units[index]!.axes), zeros, units: counts[index]!, kept: counts[index]! - removed };
+      return { name, kind, shape, weights: weightsOf(axes), zeros, units: unitsOf(axes), kept: unitsOf(axes) - removed };
     });
     return reportOf(layers, this.model.skipped, engine, notes);
   }
