@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source } from './host.js';
+import { fetchFrom, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -60,32 +61,16 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
 }
 
 async function fetched(url: URL): Promise<Source> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch (cause) {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
-  }
-  if (!response.ok) {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
-  }
-  const source = fromBytes(new Uint8Array(await response.arrayBuffer()), path.posix.basename(url.pathname));
+  const source = fromBytes(new Uint8Array(await (await fetchFrom(url)).arrayBuffer()), path.posix.basename(url.pathname));
   return { ...source, sibling: (name) => open(siblingOf(url, name)) };
 }
-
-const siblingOf = (url: URL, name: string): URL => new URL(name.split('/').map(encodeURIComponent).join('/'), url);
 
 function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
   return {
     name,
     size: bytes.length,
     read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
-    sibling: async (sibling) => {
-      throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
-        asked: sibling,
-        hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
-      });
-    },
+    sibling: noSibling,
     close: async () => {},
   };
 }
