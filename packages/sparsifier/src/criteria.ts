@@ -112,7 +112,7 @@ const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max
 /** @throws SparsifyError `criteria` for an unknown criterion, `usage` for an unknown reducer or normaliser */
 export function recipeOf(criteria: string | CustomCriterion, reducer: string, normalizer: string | undefined): Recipe {
   const row: Row | undefined =
-    typeof criteria === 'function' ? { element: element.other } : look(table, withoutUnderscores(String(criteria)), 'criteria', 'criterion');
+    typeof criteria === 'function' ? { element: element.other } : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
   return {
     element: row.element,
     reducer: look(reducers, reducer, 'usage', 'reducer'),

@@ -90,7 +90,8 @@ export function checkGranularity(granularity: string | Spanning): GranularityNam
   }
   throw new SparsifyError('granularity', 'unknown granularity', {
     asked: granularity,
-    allowed: [...names, `Granularity.spanning(${allRoles.join(', ')})`],
+    allowed: names,
+    hint: `Others are made by Granularity.spanning(...roles), from ${allRoles.join(', ')}`,
   });
 }
 

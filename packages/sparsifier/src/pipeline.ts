@@ -2,7 +2,7 @@ import type { Recipe } from './criteria.js';
 import { scoresOnTheFly } from './criteria.js';
 import type { Call } from './engine/core.js';
 import type { Block, Engine } from './engine/engine.js';
-import { decode, encode, maskBytes, recordBytes, unitsOf, weightsOf, type ChannelStep, type Entry, type Outcome } from './engine/table.js';
+import { decode, encode, maskBytes, recordBytes, storedUnits, unitsOf, weightsOf, type ChannelStep, type Entry, type Outcome } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import type { Units } from './granularity.js';
 import { rounded } from './sparsity.js';
@@ -178,7 +178,9 @@ class Work {
     for (const [index, { units }] of jobs.entries()) {
       masks.push(await this.#scratch.block.read(this.#scratch.places[index]!.mask, new Uint8Array(maskBytes(unitsOf(units.axes)))));
     }
-    const partners = this.#hold(await writeTable(this.#engine, jobs.flatMap((job, index) => this.#partnerEntries(job, index))));
+    const partnerEntries: Entry[] = [];
+    for (const [index, job] of jobs.entries()) partnerEntries.push(...(await this.#partnerEntries(job, index, masks[index]!)));
+    const partners = this.#hold(await writeTable(this.#engine, partnerEntries));
     signal?.throwIfAborted();
     this.#isChanging = true;
     await this.#inBatches('apply');
@@ -231,13 +233,19 @@ class Work {
     };
   }
 
-  /** Biases and batch normalisation: one number per unit, under the same mask. */
-  #partnerEntries({ tensor, units }: Job, index: number): Entry[] {
-    return this.#partners[index]!.map((region, place) => ({
+  /** Biases and batch normalisation: one number per unit, in canonical order of the units whatever the weights' layout. */
+  async #partnerEntries({ tensor, units }: Job, index: number, mask: Uint8Array): Promise<Entry[]> {
+    const regions = this.#partners[index]!;
+    if (regions.length === 0) return [];
+    const bits = new Uint8Array(mask.length);
+    for (const [channel, unit] of storedUnits(units.axes).entries()) if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
+    const { block } = this.#hold(await this.#blockOf(bits));
+    return regions.map((region, place) => ({
       ...this.#table.entries[index]!,
       weights: addressOf(region),
       dtype: tensor.partners[place]!.values.dtype,
       axes: [{ size: unitsOf(units.axes), reduced: false, order: 0 }],
+      mask: block.address,
     }));
   }
 

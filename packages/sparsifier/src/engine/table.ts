@@ -68,6 +68,20 @@ export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
 export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product, { size }) => product * size, 1);
 export const unitsOf = (axes: readonly Axis[]): number => weightsOf(axes.filter(({ reduced }) => !reduced));
 
+/** For each unit in canonical order its number in stored order. */
+export function storedUnits(axes: readonly Axis[]): number[] {
+  const kept = axes.filter(({ reduced }) => !reduced).map(({ size, order }, index, all) => ({
+    size,
+    order,
+    stride: all.slice(index + 1).reduce((product, axis) => product * axis.size, 1),
+  }));
+  const canonical = [...kept].sort((a, b) => a.order - b.order);
+  return canonical.reduce<number[]>(
+    (units, { size, stride }) => units.flatMap((unit) => Array.from({ length: size }, (_, index) => unit + index * stride)),
+    [0],
+  );
+}
+
 /** Bytes of a mask: one bit per unit, in whole words. */
 export const maskBytes = (units: number): number => Math.ceil(units / 32) * 4;
 
