@@ -1,4 +1,12 @@
-import { Sparsifier, type Amount, type CriteriaName, type GranularityName, type Kind, type Role, type SparsifierOptions } from 'sparsifier';
+import {
+  Sparsifier,
+  type Amount,
+  type CriteriaName,
+  type GranularityName,
+  type Kind,
+  type Role,
+  type SparsifierOptions,
+} from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { beforeAll, expect, test } from 'vitest';
 import { readBytes, readJson, safetensors } from './support/files.js';
@@ -42,11 +50,26 @@ interface Case {
 }
 
 const kinds: Record<string, Kind> = {
-  conv1d: 'conv1d', conv2d: 'conv2d', convT2d: 'convTranspose2d', linear: 'dense',
+  conv1d: 'conv1d',
+  conv2d: 'conv2d',
+  convT2d: 'convTranspose2d',
+  linear: 'dense',
 };
-const letters: Record<string, Role> = { O: 'out', I: 'in', H: 'height', W: 'width', K: 'width', C: 'out', M: 'multiplier' };
+const letters: Record<string, Role> = {
+  O: 'out',
+  I: 'in',
+  H: 'height',
+  W: 'width',
+  K: 'width',
+  C: 'out',
+  M: 'multiplier',
+};
 const normalizers: Record<string, SparsifierOptions['normalizer']> = {
-  sum: 'sum', mean: 'mean', max: 'max', standardization: 'minmax', gaussian: 'standard',
+  sum: 'sum',
+  mean: 'mean',
+  max: 'max',
+  standardization: 'minmax',
+  gaussian: 'standard',
 };
 
 let cases: Case[];
@@ -59,7 +82,9 @@ beforeAll(async () => {
     readJson<Record<string, string>>('golden/quirk-tags.json'),
   ]);
   // Cases that a quirk, a tie or an error sets apart stay only as steps of their sequence.
-  cases = all.cases.map((each) => ({ ...each, quirk: tags[each.id] })).filter(({ quirk, sequence }) => !quirk || (sequence && quirk !== 'error'));
+  cases = all.cases
+    .map((each) => ({ ...each, quirk: tags[each.id] }))
+    .filter(({ quirk, sequence }) => !quirk || (sequence && quirk !== 'error'));
   inputs = safetensors(await readBytes('golden/inputs.safetensors'));
   masks = safetensors(await readBytes('golden/masks.safetensors'));
 });
@@ -150,7 +175,12 @@ function stateOf(layers: readonly Layer[], layout: Layout): Partial<SparsifierOp
     });
     return entries.length > 0 ? Object.fromEntries(entries) : undefined;
   };
-  const state = { initial: arrays('initWeight'), previous: arrays('previousWeight'), gradient: arrays('grad'), activations: arrays('actScale') };
+  const state = {
+    initial: arrays('initWeight'),
+    previous: arrays('previousWeight'),
+    gradient: arrays('grad'),
+    activations: arrays('actScale'),
+  };
   return Object.fromEntries(Object.entries(state).filter(([, value]) => value !== undefined));
 }
 
@@ -158,7 +188,8 @@ type Layout = 'stored' | 'tf';
 
 const layoutsOf = ({ layers }: Case): Layout[] => (layers.some(({ tf }) => tf) ? ['stored', 'tf'] : ['stored']);
 
-const keptBy = ({ layers }: Case): number => layers.filter(({ out }) => out.mask !== undefined).reduce((sum, { kept }) => sum + kept, 0);
+const keptBy = ({ layers }: Case): number =>
+  layers.filter(({ out }) => out.mask !== undefined).reduce((sum, { kept }) => sum + kept, 0);
 
 /** Every layer, or in the global context the network, keeps as many units as were kept when the case was recorded. */
 const sameCount = (each: Case, layers: readonly Layer[]): Amount | Amount[] =>
@@ -167,7 +198,11 @@ const sameCount = (each: Case, layers: readonly Layer[]): Amount | Amount[] =>
 /** Makes the recorded call and says in what the result differs. torch removes whole layers where it is asked to. */
 async function differences(each: Case, layout: Layout): Promise<string[]> {
   const { layers, data, model } = modelOf(each, layout);
-  const sparsifier = new Sparsifier(model, { ...optionsOf(each), ...stateOf(layers, layout), allowEmpty: isTorch(each) });
+  const sparsifier = new Sparsifier(model, {
+    ...optionsOf(each),
+    ...stateOf(layers, layout),
+    allowEmpty: isTorch(each),
+  });
   await sparsifier.sparsifyModel(sameCount(each, layers));
   return compare(each, layers, layout, data);
 }
@@ -178,7 +213,9 @@ function compare(each: Case, layers: readonly Layer[], layout: Layout, data: rea
     const mask = fullMask(layer, layout);
     const before = floats(layout === 'tf' ? layer.tf!.weight : layer.in.weight!);
     const wrong = data[index]!.findIndex((weight, place) => !Object.is(weight, mask[place] ? before[place] : 0));
-    return mask.length === before.length && wrong < 0 ? [] : [`${each.id} ${layout}: ${layer.name} differs at ${wrong}`];
+    return mask.length === before.length && wrong < 0
+      ? []
+      : [`${each.id} ${layout}: ${layer.name} differs at ${wrong}`];
   });
 }
 

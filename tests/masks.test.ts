@@ -29,7 +29,9 @@ describe('masks', () => {
   test('a grouped transposed convolution has its units by group and output channel', () => {
     const shape = [4, 3, 1, 1];
     const data = new Float32Array(12).fill(1);
-    const model = fromArrays({ up: { kind: 'convTranspose2d', roles: ['in', 'out', 'height', 'width'], shape, data, groups: 2 } });
+    const model = fromArrays({
+      up: { kind: 'convTranspose2d', roles: ['in', 'out', 'height', 'width'], shape, data, groups: 2 },
+    });
     expect(new Sparsifier(model, { ...options, granularity: 'filter' }).mask('up').shape).toEqual([2, 3, 1, 1]);
   });
 
@@ -99,9 +101,16 @@ describe('criteria that compare', () => {
     const taylor = make([1, 2, 3, 4], { criteria: 'taylor', gradient: { head: Float32Array.of(9, 1, 1, 1) } });
     await taylor.sparsifier.sparsifyModel(25);
     expect([...taylor.data]).toEqual([1, 0, 3, 4]);
-    await expect(make([1, 2], { criteria: 'taylor' }).sparsifier.sparsifyModel(50)).rejects.toMatchObject({ code: 'criteria', details: { subject: 'head' } });
-    expect(() => make([1, 2], { criteria: 'taylor', gradient: { head: Float32Array.of(1) } })).toThrow(expect.objectContaining({ code: 'criteria' }));
-    expect(() => make([1, 2], { criteria: 'largeInit', initial: modelOf([1, 2, 3, 4]).model })).toThrow(expect.objectContaining({ code: 'criteria' }));
+    await expect(make([1, 2], { criteria: 'taylor' }).sparsifier.sparsifyModel(50)).rejects.toMatchObject({
+      code: 'criteria',
+      details: { subject: 'head' },
+    });
+    expect(() => make([1, 2], { criteria: 'taylor', gradient: { head: Float32Array.of(1) } })).toThrow(
+      expect.objectContaining({ code: 'criteria' }),
+    );
+    expect(() => make([1, 2], { criteria: 'largeInit', initial: modelOf([1, 2, 3, 4]).model })).toThrow(
+      expect.objectContaining({ code: 'criteria' }),
+    );
   });
 
   test('wanda scales by the norm of the input channel, across groups', async () => {
@@ -110,7 +119,9 @@ describe('criteria that compare', () => {
     const pruned = async (roles: ('out' | 'in' | 'height' | 'width')[], stored: number[]) => {
       const data = new Float32Array(8).fill(1);
       const model = fromArrays({ c: { kind: 'conv2d', roles, shape: stored, data, groups: 2 } });
-      await new Sparsifier(model, { ...options, layerType: 'conv2d', criteria: 'wanda', activations }).sparsifyModel({ remove: 5 });
+      await new Sparsifier(model, { ...options, layerType: 'conv2d', criteria: 'wanda', activations }).sparsifyModel({
+        remove: 5,
+      });
       return [...data];
     };
     expect(await pruned(['out', 'in', 'height', 'width'], shape)).toEqual([0, 0, 0, 0, 0, 1, 1, 1]);
@@ -128,17 +139,27 @@ describe('criteria that compare', () => {
     });
     await sparsifier.sparsifyModel(50);
     expect([...data]).toEqual([0, 0, 2, 1]);
-    expect(seen).toEqual([{ name: 'head', kind: 'dense', roles: ['out', 'in'], shape: [2, 2], weights: Float32Array.of(4, 3, 2, 1) }]);
-    for (const criteria of [() => Float32Array.of(1), () => new Float32Array(4).fill(NaN), () => [1, 2, 3, 4] as never]) {
+    expect(seen).toEqual([
+      { name: 'head', kind: 'dense', roles: ['out', 'in'], shape: [2, 2], weights: Float32Array.of(4, 3, 2, 1) },
+    ]);
+    for (const criteria of [
+      () => Float32Array.of(1),
+      () => new Float32Array(4).fill(NaN),
+      () => [1, 2, 3, 4] as never,
+    ]) {
       const failing = make([4, 3, 2, 1], { criteria });
-      await expect(failing.sparsifier.sparsifyModel(50)).rejects.toMatchObject({ code: 'criteria', details: { subject: 'head' } });
+      await expect(failing.sparsifier.sparsifyModel(50)).rejects.toMatchObject({
+        code: 'criteria',
+        details: { subject: 'head' },
+      });
       expect([...failing.data]).toEqual([4, 3, 2, 1]);
     }
   });
 });
 
 test('whole layers are compared in the global context, and one of them stays', async () => {
-  const layer = (value: number) => ({ kind: 'dense', roles: ['out', 'in'], shape: [1, 2], data: new Float32Array(2).fill(value) }) as const;
+  const layer = (value: number) =>
+    ({ kind: 'dense', roles: ['out', 'in'], shape: [1, 2], data: new Float32Array(2).fill(value) }) as const;
   const layers = { a: layer(2), b: layer(1), c: layer(3) };
   const sparsifier = new Sparsifier(fromArrays(layers), { ...options, granularity: 'layer', context: 'global' });
   await sparsifier.sparsifyModel(34);
@@ -151,7 +172,9 @@ test('whole layers are compared in the global context, and one of them stays', a
 test('a granularity by its roles is that of the same name', async () => {
   const pruned = async (granularity: SparsifierOptions['granularity']) => {
     const data = Float32Array.from({ length: 54 }, (_, index) => ((index * 7) % 13) - 6);
-    const model = fromArrays({ c: { kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [3, 2, 3, 3], data } });
+    const model = fromArrays({
+      c: { kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [3, 2, 3, 3], data },
+    });
     await new Sparsifier(model, { ...options, layerType: 'conv2d', granularity }).sparsifyModel(50);
     return data;
   };

@@ -30,7 +30,14 @@ export function safetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, NamedAr
     { dtype: string; shape: number[]; data_offsets: [number, number] }
   >;
   const arrays = new Map<string, NamedArray>();
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
+  for (const [
+    name,
+    {
+      dtype,
+      shape,
+      data_offsets: [from, to],
+    },
+  ] of Object.entries(header)) {
     const data = bytes.slice(8 + headerBytes + from, 8 + headerBytes + to);
     if (dtype === 'F32') arrays.set(name, { shape, data: new Float32Array(data.buffer) });
     else if (dtype === 'U8') arrays.set(name, { shape, data });

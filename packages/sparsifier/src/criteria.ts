@@ -104,7 +104,9 @@ const table = {
 const names = Object.keys(table) as CriteriaName[];
 
 /** The criteria, as constants equal to their names. */
-export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as { readonly [Name in CriteriaName]: Name };
+export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as {
+  readonly [Name in CriteriaName]: Name;
+};
 
 const reducers: Readonly<Record<Reducer, number>> = { mean: 0, sum: 1, l2: 2, max: 3 };
 const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max: 3, l2: 4, minmax: 5, standard: 6 };
@@ -112,7 +114,9 @@ const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max
 /** @throws SparsifyError `criteria` for an unknown criterion, `usage` for an unknown reducer or normaliser */
 export function recipeOf(criteria: string | CustomCriterion, reducer: string, normalizer: string | undefined): Recipe {
   const row: Row | undefined =
-    typeof criteria === 'function' ? { element: element.other } : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
+    typeof criteria === 'function'
+      ? { element: element.other }
+      : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
   return {
     element: row.element,
     reducer: look(reducers, reducer, 'usage', 'reducer'),
@@ -124,7 +128,12 @@ export function recipeOf(criteria: string | CustomCriterion, reducer: string, no
 /** Whether scores can be computed from the weights wherever they are needed, without room for them. */
 export const scoresOnTheFly = (recipe: Recipe): boolean => recipe.element !== element.random && recipe.normalizer === 0;
 
-function look<Value>(list: Readonly<Record<string, Value>>, name: string, code: 'criteria' | 'usage', what: string): Value {
+function look<Value>(
+  list: Readonly<Record<string, Value>>,
+  name: string,
+  code: 'criteria' | 'usage',
+  what: string,
+): Value {
   if (typeof name === 'string' && Object.hasOwn(list, name)) return list[name]!;
   throw new SparsifyError(code, `unknown ${what}`, { asked: name, allowed: Object.keys(list) });
 }

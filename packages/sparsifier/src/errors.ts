@@ -1,15 +1,6 @@
 /** The causes an operation can fail for; the `code` of a {@link SparsifyError}. */
 export type ErrorCode =
-  | 'file'
-  | 'format'
-  | 'layer'
-  | 'kind'
-  | 'granularity'
-  | 'criteria'
-  | 'sparsity'
-  | 'weights'
-  | 'memory'
-  | 'usage';
+  'file' | 'format' | 'layer' | 'kind' | 'granularity' | 'criteria' | 'sparsity' | 'weights' | 'memory' | 'usage';
 
 /** What an error is about, as data. The message is made from it. */
 export interface ErrorDetails {

@@ -85,7 +85,11 @@ export function checkGranularity(granularity: string | Spanning): GranularityNam
   if (typeof granularity === 'string') {
     const name = withoutUnderscores(granularity);
     if (Object.hasOwn(table, name)) return name as GranularityName;
-  } else if (granularity && Array.isArray(granularity.spanning) && granularity.spanning.every((role) => allRoles.includes(role))) {
+  } else if (
+    granularity &&
+    Array.isArray(granularity.spanning) &&
+    granularity.spanning.every((role) => allRoles.includes(role))
+  ) {
     return granularity;
   }
   throw new SparsifyError('granularity', 'unknown granularity', {
@@ -120,7 +124,10 @@ export interface Units {
 }
 
 /** @throws SparsifyError `granularity` for a kind that does not have it */
-export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor, granularity: GranularityName | Spanning): Units {
+export function unitsOfTensor(
+  { name, kind, roles, shape, groups }: WeightTensor,
+  granularity: GranularityName | Spanning,
+): Units {
   const spanned = typeof granularity === 'string' ? spannedRoles(granularity, kind) : granularity.spanning;
   if (spanned === undefined) {
     throw new SparsifyError('granularity', `a layer of kind ${kind} has no granularity '${granularity}'`, {

@@ -2,7 +2,18 @@ import type { Recipe } from './criteria.js';
 import { scoresOnTheFly } from './criteria.js';
 import type { Call } from './engine/core.js';
 import type { Block, Engine } from './engine/engine.js';
-import { decode, encode, maskBytes, recordBytes, storedUnits, unitsOf, weightsOf, type ChannelStep, type Entry, type Outcome } from './engine/table.js';
+import {
+  decode,
+  encode,
+  maskBytes,
+  recordBytes,
+  storedUnits,
+  unitsOf,
+  weightsOf,
+  type ChannelStep,
+  type Entry,
+  type Outcome,
+} from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import type { Units } from './granularity.js';
 import { rounded } from './sparsity.js';
@@ -130,7 +141,12 @@ class Work {
       if (earlier) await block.write(earlier, places[index]!.earlier);
       if (other) await block.write(other.bytes, places[index]!.other);
     }
-    this.#table = this.#hold(await writeTable(this.#engine, jobs.map((job, index) => this.#entry(job, index))));
+    this.#table = this.#hold(
+      await writeTable(
+        this.#engine,
+        jobs.map((job, index) => this.#entry(job, index)),
+      ),
+    );
   }
 
   /** Refuses weights that cannot be ranked. */
@@ -147,14 +163,22 @@ class Work {
     const { block, removesOffset } = this.#scratch;
     await this.#inBatches('score');
     await block.write(wordsOf(removes), removesOffset);
-    await this.#run([['select', this.#table.block.address, jobs.length, block.address + removesOffset, removes.length]]);
+    await this.#run([
+      ['select', this.#table.block.address, jobs.length, block.address + removesOffset, removes.length],
+    ]);
     const cuts = await this.#table.read();
     this.#removed = cuts.map(({ removed }, index) => rounded(removed, unitsOf(jobs[index]!.units.axes), roundTo));
 
     // Where a floor or the rounding changed what the common ranking gave, a layer's own ranking decides.
-    const again = jobs.flatMap((_, index) => (cuts[index]!.settled && cuts[index]!.removed === this.#removed[index] ? [] : [index]));
+    const again = jobs.flatMap((_, index) =>
+      cuts[index]!.settled && cuts[index]!.removed === this.#removed[index] ? [] : [index],
+    );
     const counts = again.map((index) => this.#removed[index]!);
-    const entries = again.map((index, group): Entry => ({ ...this.#table.entries[index]!, group, limit: counts[group]! }));
+    const entries = again.map((index, group): Entry => ({
+      ...this.#table.entries[index]!,
+      group,
+      limit: counts[group]!,
+    }));
     const own = this.#hold(await writeTable(this.#engine, entries));
     const ownRemoves = this.#hold(await this.#blockOf(wordsOf(counts)));
     await this.#run([['select', own.block.address, again.length, ownRemoves.block.address, again.length]]);
@@ -168,7 +192,9 @@ class Work {
     for (const [index, { earlier }] of jobs.entries()) {
       if (earlier) await this.#scratch.block.write(earlier, this.#scratch.places[index]!.mask);
     }
-    this.#removed = jobs.map(({ earlier, units }) => (earlier ? unitsOf(units.axes) - keptIn(earlier, unitsOf(units.axes)) : 0));
+    this.#removed = jobs.map(({ earlier, units }) =>
+      earlier ? unitsOf(units.axes) - keptIn(earlier, unitsOf(units.axes)) : 0,
+    );
   }
 
   /** Zeroes what the masks remove. All layers or none: nothing stops the call from here on. */
@@ -176,10 +202,16 @@ class Work {
     const { model, jobs, signal } = this.#plan;
     const masks: Uint8Array[] = [];
     for (const [index, { units }] of jobs.entries()) {
-      masks.push(await this.#scratch.block.read(this.#scratch.places[index]!.mask, new Uint8Array(maskBytes(unitsOf(units.axes)))));
+      masks.push(
+        await this.#scratch.block.read(
+          this.#scratch.places[index]!.mask,
+          new Uint8Array(maskBytes(unitsOf(units.axes))),
+        ),
+      );
     }
     const partnerEntries: Entry[] = [];
-    for (const [index, job] of jobs.entries()) partnerEntries.push(...(await this.#partnerEntries(job, index, masks[index]!)));
+    for (const [index, job] of jobs.entries())
+      partnerEntries.push(...(await this.#partnerEntries(job, index, masks[index]!)));
     const partners = this.#hold(await writeTable(this.#engine, partnerEntries));
     signal?.throwIfAborted();
     this.#isChanging = true;
@@ -238,7 +270,8 @@ class Work {
     const regions = this.#partners[index]!;
     if (regions.length === 0) return [];
     const bits = new Uint8Array(mask.length);
-    for (const [channel, unit] of storedUnits(units.axes).entries()) if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
+    for (const [channel, unit] of storedUnits(units.axes).entries())
+      if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
     const { block } = this.#hold(await this.#blockOf(bits));
     return regions.map((region, place) => ({
       ...this.#table.entries[index]!,
@@ -312,7 +345,15 @@ export async function countZeros(engine: Engine, model: Model): Promise<number[]
 }
 
 const nothing = {
-  recipe: { element: 0, reducer: 0, normalizer: 0, needs: undefined }, other: undefined, seed: 0, position: 0, scores: 0, earlier: 0, mask: 0, group: 0, limit: 0,
+  recipe: { element: 0, reducer: 0, normalizer: 0, needs: undefined },
+  other: undefined,
+  seed: 0,
+  position: 0,
+  scores: 0,
+  earlier: 0,
+  mask: 0,
+  group: 0,
+  limit: 0,
 } as const;
 
 const addressOf = ({ block, offset }: Region): number => block.address + offset;
@@ -324,7 +365,9 @@ async function run(engine: Engine, calls: readonly Call[]): Promise<void> {
   if (failed < 0) return;
   const verb = calls[failed]![0];
   if (statuses[failed] === 1) {
-    throw new SparsifyError('memory', `the engine had no working memory left to ${verb}`, { hint: 'Close models that are not needed any more' });
+    throw new SparsifyError('memory', `the engine had no working memory left to ${verb}`, {
+      hint: 'Close models that are not needed any more',
+    });
   }
   throw new SparsifyError('usage', `the engine refused to ${verb}: the model's shapes and lengths disagree`);
 }

@@ -1,4 +1,12 @@
-import { recipeOf, type CriteriaName, type CustomCriterion, type Normalizer, type Recipe, type Reducer, type State } from './criteria.js';
+import {
+  recipeOf,
+  type CriteriaName,
+  type CustomCriterion,
+  type Normalizer,
+  type Recipe,
+  type Reducer,
+  type State,
+} from './criteria.js';
 import { load } from './engine/engine.js';
 import { unitsOf, weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
@@ -6,7 +14,18 @@ import { checkGranularity, unitsOfTensor, type GranularityName, type Spanning } 
 import { isKept, reapply, remove, type Done, type Job, type Progress } from './pipeline.js';
 import { reportOf, type Report } from './report.js';
 import { customScores, given, otherOf, snapshotOf, type LayerArrays, type Snapshot, type WeightsOf } from './state.js';
-import { amountsOf, byName, checkAmount, fits, isAmount, limitOf, removedBy, type Amount, type Floors, type Sparsity } from './sparsity.js';
+import {
+  amountsOf,
+  byName,
+  checkAmount,
+  fits,
+  isAmount,
+  limitOf,
+  removedBy,
+  type Amount,
+  type Floors,
+  type Sparsity,
+} from './sparsity.js';
 import { kinds, type Kind, type Model, type WeightTensor } from './tensor.js';
 
 /** Where units are compared: in each layer by itself, or over the whole network. */
@@ -55,8 +74,20 @@ export interface CallOptions {
 }
 
 const optionNames: readonly (keyof SparsifierOptions)[] = [
-  'granularity', 'context', 'criteria', 'layerType', 'seed', 'reducer', 'normalizer', 'allowEmpty', 'minKeep', 'maxSparsity',
-  'initial', 'previous', 'gradient', 'activations',
+  'granularity',
+  'context',
+  'criteria',
+  'layerType',
+  'seed',
+  'reducer',
+  'normalizer',
+  'allowEmpty',
+  'minKeep',
+  'maxSparsity',
+  'initial',
+  'previous',
+  'gradient',
+  'activations',
 ];
 const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
 
@@ -122,15 +153,29 @@ export class Sparsifier {
    * @throws SparsifyError `layer` where nothing was removed yet
    */
   async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
-    checkNames(options, callOptionNames.filter((name) => name !== 'roundTo'));
+    checkNames(
+      options,
+      callOptionNames.filter((name) => name !== 'roundTo'),
+    );
     return this.#inTurn(async () => {
       const tensors = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
       if (tensors.length === 0) {
-        throw new SparsifyError('layer', 'no layer has a mask yet', { hint: 'Call sparsifyModel or sparsifyLayer first' });
+        throw new SparsifyError('layer', 'no layer has a mask yet', {
+          hint: 'Call sparsifyModel or sparsifyLayer first',
+        });
       }
       const units = this.#unitsOf(tensors);
-      const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, { group: 0, limit: 0, other: undefined }));
-      const plan = { model: this.model, jobs, removes: [], roundTo: undefined, signal: options.signal, onProgress: options.onProgress };
+      const jobs = tensors.map((tensor, index) =>
+        this.#job(tensor, units[index]!, { group: 0, limit: 0, other: undefined }),
+      );
+      const plan = {
+        model: this.model,
+        jobs,
+        removes: [],
+        roundTo: undefined,
+        signal: options.signal,
+        onProgress: options.onProgress,
+      };
       const engine = await load();
       return this.#report(jobs, await reapply(engine, plan), engine, []);
     });
@@ -159,7 +204,10 @@ export class Sparsifier {
   #maskOf(tensor: WeightTensor): UnitMask {
     const { axes, shape } = unitsOfTensor(tensor, this.#granularity);
     const bits = this.#masks.get(tensor);
-    return { shape, data: Uint8Array.from({ length: unitsOf(axes) }, (_, unit) => (!bits || isKept(bits, unit) ? 1 : 0)) };
+    return {
+      shape,
+      data: Uint8Array.from({ length: unitsOf(axes) }, (_, unit) => (!bits || isKept(bits, unit) ? 1 : 0)),
+    };
   }
 
   #needs(): State | undefined {
@@ -187,14 +235,16 @@ export class Sparsifier {
     if (tensors.length === 0) {
       const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
       throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
-        asked: this.#kinds.join(', '), found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
+        asked: this.#kinds.join(', '),
+        found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
       });
     }
     if (this.#context === 'global') {
       if (!isAmount(sparsity)) {
         throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
-          asked: sparsity, hint: `Limit single layers with minKeep and maxSparsity, or use the context 'local'`,
+          asked: sparsity,
+          hint: `Limit single layers with minKeep and maxSparsity, or use the context 'local'`,
         });
       }
       checkAmount(sparsity);
@@ -203,7 +253,12 @@ export class Sparsifier {
     const others = this.model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
     const amounts = amountsOf(sparsity, tensors, others);
     const chosen = tensors.filter((_, index) => amounts[index] !== undefined);
-    return this.#sparsify(chosen, amounts.filter((amount) => amount !== undefined), 'local', options);
+    return this.#sparsify(
+      chosen,
+      amounts.filter((amount) => amount !== undefined),
+      'local',
+      options,
+    );
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
@@ -212,17 +267,29 @@ export class Sparsifier {
   }
 
   #tensor(layer: string): WeightTensor {
-    const tensor = this.model.tensors.find(({ name }) => name === layer) ?? this.model.tensors.find(({ aliases }) => aliases.includes(layer));
+    const tensor =
+      this.model.tensors.find(({ name }) => name === layer) ??
+      this.model.tensors.find(({ aliases }) => aliases.includes(layer));
     if (!tensor) {
       const skipped = this.model.skipped.find(({ name }) => name === layer);
-      throw new SparsifyError('layer', skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name', {
-        asked: layer, allowed: this.model.tensors.map(({ name }) => name),
-      });
+      throw new SparsifyError(
+        'layer',
+        skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name',
+        {
+          asked: layer,
+          allowed: this.model.tensors.map(({ name }) => name),
+        },
+      );
     }
     return tensor;
   }
 
-  async #sparsify(tensors: readonly WeightTensor[], amounts: readonly Amount[], context: Context, options: CallOptions): Promise<Report> {
+  async #sparsify(
+    tensors: readonly WeightTensor[],
+    amounts: readonly Amount[],
+    context: Context,
+    options: CallOptions,
+  ): Promise<Report> {
     checkNames(options, callOptionNames);
     const { roundTo, signal } = options;
     if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
@@ -265,15 +332,25 @@ export class Sparsifier {
     const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, all[positions[index]!]!)));
 
     // One group for each layer, or one for all.
-    const groups = context === 'local'
-      ? tensors.map(({ name }, index) => ({ name, units: counts[index]!, limit: limits[index]! }))
-      : [{ name: 'the network', units: sum(counts), limit: wholeLayers && !this.#options.allowEmpty ? sum(limits) - 1 : sum(limits) }];
+    const groups =
+      context === 'local'
+        ? tensors.map(({ name }, index) => ({ name, units: counts[index]!, limit: limits[index]! }))
+        : [
+            {
+              name: 'the network',
+              units: sum(counts),
+              limit: wholeLayers && !this.#options.allowEmpty ? sum(limits) - 1 : sum(limits),
+            },
+          ];
     const notes: string[] = [];
     const removes = groups.map(({ name, units, limit }, index) => {
       const amount = amounts[index]!;
       const asked = removedBy(amount, units);
       if (!fits(amount, units)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${units} units`);
-      if (asked > limit) notes.push(`${name}: ${asked} of ${units} units were to go; ${limit} do, since the floors keep ${units - limit}`);
+      if (asked > limit)
+        notes.push(
+          `${name}: ${asked} of ${units} units were to go; ${limit} do, since the floors keep ${units - limit}`,
+        );
       return Math.min(asked, limit);
     });
     for (const amount of new Set(amounts)) {
@@ -290,12 +367,17 @@ export class Sparsifier {
     }
     const engine = await load();
     const jobs = tensors.map((tensor, index) =>
-      this.#job(tensor, units[index]!, { group: context === 'local' ? index : 0, limit: limits[index]!, other: others[index] }),
+      this.#job(tensor, units[index]!, {
+        group: context === 'local' ? index : 0,
+        limit: limits[index]!,
+        other: others[index],
+      }),
     );
     const done = await remove(engine, { model: this.model, jobs, removes, roundTo, signal, onProgress });
     for (const [index, tensor] of tensors.entries()) {
       this.#masks.set(tensor, done[index]!.mask);
-      if (needs === 'previous') this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
+      if (needs === 'previous')
+        this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
       if (units[index]!.isChannel) notes.push(...tensor.notes.map((note) => `${tensor.name}: ${note}`));
     }
     return this.#report(jobs, done, engine, notes);
@@ -310,7 +392,15 @@ export class Sparsifier {
   #report(jobs: readonly Job[], done: readonly Done[], engine: Report['engine'], notes: readonly string[]): Report {
     const layers = jobs.map(({ tensor: { name, kind, shape }, units: { axes } }, index) => {
       const { zeros, removed } = done[index]!;
-      return { name, kind, shape, weights: weightsOf(axes), zeros, units: unitsOf(axes), kept: unitsOf(axes) - removed };
+      return {
+        name,
+        kind,
+        shape,
+        weights: weightsOf(axes),
+        zeros,
+        units: unitsOf(axes),
+        kept: unitsOf(axes) - removed,
+      };
     });
     return reportOf(layers, this.model.skipped, engine, notes);
   }
@@ -342,24 +432,31 @@ export class Sparsifier {
 /** A misspelt option would silently do nothing. */
 function checkNames(options: object, names: readonly string[]): void {
   const unknown = Object.keys(options).filter((name) => !names.includes(name));
-  if (unknown.length > 0) throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
+  if (unknown.length > 0)
+    throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
 }
 
 function kindsOf(layerType: Kind | readonly Kind[] | 'all'): readonly Kind[] {
   if (layerType === 'all') return kinds;
   const list = typeof layerType === 'string' ? [layerType] : layerType;
   for (const kind of list) {
-    if (!kinds.includes(kind)) throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
+    if (!kinds.includes(kind))
+      throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
   }
   return list;
 }
 
 /** The floors of each layer. */
-function floorsOf({ allowEmpty = false, minKeep = 0, maxSparsity = 100 }: SparsifierOptions, tensors: readonly WeightTensor[]): Floors[] {
+function floorsOf(
+  { allowEmpty = false, minKeep = 0, maxSparsity = 100 }: SparsifierOptions,
+  tensors: readonly WeightTensor[],
+): Floors[] {
   const perLayer = (value: PerLayer, otherwise: number, check: (value: number) => void): number[] => {
     const entries: [string, number][] = typeof value === 'number' ? [['*', value]] : Object.entries(value);
     for (const [, each] of entries) check(each);
-    return typeof value === 'number' ? tensors.map(() => value) : byName(entries, tensors).map((each) => each ?? otherwise);
+    return typeof value === 'number'
+      ? tensors.map(() => value)
+      : byName(entries, tensors).map((each) => each ?? otherwise);
   };
   const keeps = perLayer(minKeep, 0, (keep) => checkAmount({ keep }, 'minKeep'));
   const shares = perLayer(maxSparsity, 100, (share) => checkAmount(share, 'maxSparsity'));

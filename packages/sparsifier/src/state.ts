@@ -23,7 +23,9 @@ const isModel = (source: WeightsOf): source is Model => 'tensors' in source && '
 
 /** The weights of all tensors as they are at this moment. */
 export function snapshotOf(model: Model): Map<WeightTensor, Snapshot> {
-  return new Map(model.tensors.map((tensor) => [tensor, { dtype: tensor.values.dtype, bytes: model.copy(tensor.values) }]));
+  return new Map(
+    model.tensors.map((tensor) => [tensor, { dtype: tensor.values.dtype, bytes: model.copy(tensor.values) }]),
+  );
 }
 
 /**
@@ -38,24 +40,33 @@ export function given(source: WeightsOf, tensors: readonly WeightTensor[], state
       if (!twin) continue;
       if (String(twin.shape) !== String(tensor.shape)) {
         throw new SparsifyError('criteria', `the ${state} weights have another shape`, {
-          subject: tensor.name, asked: `[${tensor.shape.join(', ')}]`, found: `[${twin.shape.join(', ')}]`,
+          subject: tensor.name,
+          asked: `[${tensor.shape.join(', ')}]`,
+          found: `[${twin.shape.join(', ')}]`,
         });
       }
       found.set(tensor, { dtype: twin.values.dtype, bytes: source.copy(twin.values) });
     }
     return found;
   }
-  const arrays = byName([...(source instanceof Map ? source : Object.entries(source as Readonly<Record<string, Float32Array>>))], tensors);
+  const arrays = byName(
+    [...(source instanceof Map ? source : Object.entries(source as Readonly<Record<string, Float32Array>>))],
+    tensors,
+  );
   tensors.forEach((tensor, index) => {
     const array = arrays[index];
     if (array === undefined) return;
     const length = state === 'activations' ? inputChannels(tensor) : tensor.values.length;
     if (!(array instanceof Float32Array) || array.length !== length || !array.every(Number.isFinite)) {
       throw new SparsifyError('criteria', `${state} is a Float32Array with ${length} finite numbers`, {
-        subject: tensor.name, found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
+        subject: tensor.name,
+        found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
       });
     }
-    found.set(tensor, { dtype: 'float32', bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice() });
+    found.set(tensor, {
+      dtype: 'float32',
+      bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice(),
+    });
   });
   return found;
 }
@@ -64,9 +75,14 @@ export function given(source: WeightsOf, tensors: readonly WeightTensor[], state
 export async function otherOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Promise<Other> {
   const snapshot = snapshots?.get(tensor);
   if (!snapshot) {
-    throw new SparsifyError('criteria', `the criterion compares weights with ${state}, and there is none for this layer`, {
-      subject: tensor.name, hint: `Give new Sparsifier(model, { ${state}: { '${tensor.name}': array } })`,
-    });
+    throw new SparsifyError(
+      'criteria',
+      `the criterion compares weights with ${state}, and there is none for this layer`,
+      {
+        subject: tensor.name,
+        hint: `Give new Sparsifier(model, { ${state}: { '${tensor.name}': array } })`,
+      },
+    );
   }
   const bytes = await snapshot.bytes;
   const steps = state === 'activations' ? channelSteps(tensor) : [];
@@ -82,19 +98,34 @@ export async function customScores(tensor: WeightTensor, criterion: CustomCriter
   const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
   const scores = criterion({ name, kind, roles: [...roles], shape: [...shape], weights });
   if (!(scores instanceof Float32Array) || scores.length !== weights.length) {
-    throw new SparsifyError('criteria', `a criterion returns a Float32Array with a score for each of ${weights.length} weights`, {
-      subject: name, found: scores instanceof Float32Array ? `${scores.length} scores` : typeof scores,
-    });
+    throw new SparsifyError(
+      'criteria',
+      `a criterion returns a Float32Array with a score for each of ${weights.length} weights`,
+      {
+        subject: name,
+        found: scores instanceof Float32Array ? `${scores.length} scores` : typeof scores,
+      },
+    );
   }
   const wrong = scores.findIndex(Number.isNaN);
-  if (wrong >= 0) throw new SparsifyError('criteria', 'a score is not a number', { subject: name, found: `at index ${wrong}` });
-  return { dtype: 'float32', bytes: new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength).slice(), length: scores.length, steps: [] };
+  if (wrong >= 0)
+    throw new SparsifyError('criteria', 'a score is not a number', { subject: name, found: `at index ${wrong}` });
+  return {
+    dtype: 'float32',
+    bytes: new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength).slice(),
+    length: scores.length,
+    steps: [],
+  };
 }
 
 function widened(bytes: Uint8Array, dtype: DataType): Float32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Float32Array.from({ length: bytes.length / bytesOf[dtype] }, (_, index) =>
-    dtype === 'float32' ? view.getFloat32(index * 4, true) : dtype === 'float16' ? float16(view.getUint16(index * 2, true)) : bfloat16(view.getUint16(index * 2, true)),
+    dtype === 'float32'
+      ? view.getFloat32(index * 4, true)
+      : dtype === 'float16'
+        ? float16(view.getUint16(index * 2, true))
+        : bfloat16(view.getUint16(index * 2, true)),
   );
 }
 
@@ -111,19 +142,25 @@ function float16(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
 
-const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
+const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
+  roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
 
 const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
 
 /** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
-const inputChannels = (tensor: WeightTensor): number => sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
+const inputChannels = (tensor: WeightTensor): number =>
+  sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
 
 /** How a weight's stored position gives its input channel. */
 function channelSteps(tensor: WeightTensor): ChannelStep[] {
   const { roles, shape, groups } = tensor;
-  const stride = (role: 'in' | 'out') => shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
+  const stride = (role: 'in' | 'out') =>
+    shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
   const nothing = { stride: 1, size: 1, factor: 0 };
   const channel = roles.includes('in') ? { stride: stride('in'), size: sizeOf(tensor, 'in'), factor: 1 } : nothing;
   if (isTransposed(tensor) || groups === 1) return [channel, nothing];
-  return [channel, { stride: (stride('out') * sizeOf(tensor, 'out')) / groups, size: groups, factor: sizeOf(tensor, 'in') }];
+  return [
+    channel,
+    { stride: (stride('out') * sizeOf(tensor, 'out')) / groups, size: groups, factor: sizeOf(tensor, 'in') },
+  ];
 }

@@ -3,7 +3,17 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
-import { Criteria, inspect, load, Sparsifier, SparsifyError, type Amount, type Progress, type SparsifierOptions, type Sparsity } from '../index.js';
+import {
+  Criteria,
+  inspect,
+  load,
+  Sparsifier,
+  SparsifyError,
+  type Amount,
+  type Progress,
+  type SparsifierOptions,
+  type Sparsity,
+} from '../index.js';
 import { granularityNames } from '../granularity.js';
 import { kinds } from '../tensor.js';
 import { table } from './table.js';
@@ -15,15 +25,16 @@ interface Common {
   readonly json?: boolean;
 }
 
-type PruneOptions = Common & Omit<SparsifierOptions, 'layerType'> & {
-  readonly layerType: string[];
-  readonly sparsity: string[];
-  readonly roundTo?: number;
-  readonly out: string;
-  readonly force?: boolean;
-  readonly minKeep?: string[];
-  readonly maxSparsity?: string[];
-};
+type PruneOptions = Common &
+  Omit<SparsifierOptions, 'layerType'> & {
+    readonly layerType: string[];
+    readonly sparsity: string[];
+    readonly roundTo?: number;
+    readonly out: string;
+    readonly force?: boolean;
+    readonly minKeep?: string[];
+    readonly maxSparsity?: string[];
+  };
 
 const whole = (text: string): number => {
   const number = Number(text);
@@ -40,13 +51,18 @@ const program = new Command('sparsifier')
   .exitOverride();
 
 const common = (command: Command): Command =>
-  command.option('--threads <n>', 'how many threads share the work (default: one per core)', whole).option('--json', 'a report for programs on stdout, and nothing else');
+  command
+    .option('--threads <n>', 'how many threads share the work (default: one per core)', whole)
+    .option('--json', 'a report for programs on stdout, and nothing else');
 
 common(program.command('inspect').argument('<model>', 'an ONNX file'))
   .description('list the layers that can be pruned, and the tensors that cannot, with the reason')
-  .addHelpText('after', `
+  .addHelpText(
+    'after',
+    `
 Example:
-  $ sparsifier inspect model.onnx`)
+  $ sparsifier inspect model.onnx`,
+  )
   .action(async (file: string, options: Common) => {
     await loadWith(options);
     using model = await readOnnx(file);
@@ -57,27 +73,68 @@ Example:
 
 common(program.command('prune').argument('<model>', 'an ONNX file'))
   .description('remove the least useful part of the layers and write the sparse model')
-  .addOption(new Option('-s, --sparsity <amount>', 'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable').argParser(collect).makeOptionMandatory())
-  .addOption(new Option('-g, --granularity <name>', 'what part of the filters to remove').choices(granularityNames).default('weight'))
-  .addOption(new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network').choices(['local', 'global']).default('local'))
-  .addOption(new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'))
+  .addOption(
+    new Option(
+      '-s, --sparsity <amount>',
+      'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable',
+    )
+      .argParser(collect)
+      .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('-g, --granularity <name>', 'what part of the filters to remove')
+      .choices(granularityNames)
+      .default('weight'),
+  )
+  .addOption(
+    new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network')
+      .choices(['local', 'global'])
+      .default('local'),
+  )
+  .addOption(
+    new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'),
+  )
   .addOption(new Option('-o, --out <file>', 'where the sparse model goes').makeOptionMandatory())
-  .addOption(new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`).argParser(words).default(['conv2d'], 'conv2d'))
+  .addOption(
+    new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`)
+      .argParser(words)
+      .default(['conv2d'], 'conv2d'),
+  )
   .option('--round-to <n>', 'leave a multiple of n units in each layer', whole)
-  .addOption(new Option('--reducer <name>', "how a unit's scores become one").choices(['mean', 'sum', 'l2', 'max']).default('mean'))
-  .addOption(new Option('--normalizer <name>', "how a layer's scores are made comparable").choices(['sum', 'mean', 'max', 'l2', 'minmax', 'standard']))
+  .addOption(
+    new Option('--reducer <name>', "how a unit's scores become one")
+      .choices(['mean', 'sum', 'l2', 'max'])
+      .default('mean'),
+  )
+  .addOption(
+    new Option('--normalizer <name>', "how a layer's scores are made comparable").choices([
+      'sum',
+      'mean',
+      'max',
+      'l2',
+      'minmax',
+      'standard',
+    ]),
+  )
   .option('--seed <n>', 'for --criteria random', whole)
   .option('--allow-empty', 'a layer may lose all its units')
   .option('--min-keep <n>', 'units that each layer keeps, or name-or-glob=n; repeatable', collect)
-  .option('--max-sparsity <percent>', 'percent of units that a layer loses at most, or name-or-glob=percent; repeatable', collect)
+  .option(
+    '--max-sparsity <percent>',
+    'percent of units that a layer loses at most, or name-or-glob=percent; repeatable',
+    collect,
+  )
   .option('--force', 'replace the output if it exists')
-  .addHelpText('after', `
+  .addHelpText(
+    'after',
+    `
 Examples:
   $ sparsifier prune model.onnx -s 50 -o sparse.onnx
   $ sparsifier prune model.onnx -s 50 -g filter --round-to 8 -o sparse.onnx
   $ sparsifier prune model.onnx -s 0,50,50,0 -o sparse.onnx
   $ sparsifier prune model.onnx -s 'encoder.*=60' -s head=0 --layer-type all -o sparse.onnx
-  $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json`)
+  $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json`,
+  )
   .action(prune);
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
@@ -107,12 +164,14 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
   }
 }
 
-const loadWith = ({ threads }: { readonly threads?: number | undefined }) => load(threads === undefined ? {} : { threads });
+const loadWith = ({ threads }: { readonly threads?: number | undefined }) =>
+  load(threads === undefined ? {} : { threads });
 
 /** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
 function parseSparsity(texts: readonly string[]): Sparsity {
   if (texts.some((text) => text.includes('='))) return parsePerLayer(texts) as Record<string, number>;
-  if (texts.length > 1) throw new SparsifyError('usage', 'several amounts need layer names, as in name=60', { asked: texts.join(' ') });
+  if (texts.length > 1)
+    throw new SparsifyError('usage', 'several amounts need layer names, as in name=60', { asked: texts.join(' ') });
   const amounts: Amount[] = texts[0]!.split(',').map(numberOf);
   return amounts.length === 1 ? amounts[0]! : amounts;
 }
@@ -120,11 +179,13 @@ function parseSparsity(texts: readonly string[]): Sparsity {
 function parsePerLayer(texts: readonly string[]): number | Record<string, number> {
   const [only] = texts;
   if (texts.length === 1 && only !== undefined && !only.includes('=')) return numberOf(only);
-  return Object.fromEntries(texts.map((text) => {
-    const at = text.lastIndexOf('=');
-    if (at <= 0) throw new SparsifyError('usage', 'a layer and its value are written name=60', { asked: text });
-    return [text.slice(0, at), numberOf(text.slice(at + 1))];
-  }));
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.lastIndexOf('=');
+      if (at <= 0) throw new SparsifyError('usage', 'a layer and its value are written name=60', { asked: text });
+      return [text.slice(0, at), numberOf(text.slice(at + 1))];
+    }),
+  );
 }
 
 function numberOf(text: string): number {

@@ -54,9 +54,29 @@ export interface Outcome {
 const words = 48;
 const maximumAxes = 8;
 const word = {
-  weights: 0, dataType: 1, axes: 2, sizes: 3, orders: 11, element: 19, reducer: 20, normalizer: 21, seed: 22, layer: 23,
-  scores: 24, earlier: 25, mask: 26, group: 27, limit: 28, removed: 29, settled: 32, zeros: 33, firstNotFinite: 34,
-  other: 35, otherType: 36, otherLength: 37, channelSteps: 38,
+  weights: 0,
+  dataType: 1,
+  axes: 2,
+  sizes: 3,
+  orders: 11,
+  element: 19,
+  reducer: 20,
+  normalizer: 21,
+  seed: 22,
+  layer: 23,
+  scores: 24,
+  earlier: 25,
+  mask: 26,
+  group: 27,
+  limit: 28,
+  removed: 29,
+  settled: 32,
+  zeros: 33,
+  firstNotFinite: 34,
+  other: 35,
+  otherType: 36,
+  otherLength: 37,
+  channelSteps: 38,
 } as const;
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 const reducedAxis = 1 << 8;
@@ -70,14 +90,17 @@ export const unitsOf = (axes: readonly Axis[]): number => weightsOf(axes.filter(
 
 /** For each unit in canonical order its number in stored order. */
 export function storedUnits(axes: readonly Axis[]): number[] {
-  const kept = axes.filter(({ reduced }) => !reduced).map(({ size, order }, index, all) => ({
-    size,
-    order,
-    stride: all.slice(index + 1).reduce((product, axis) => product * axis.size, 1),
-  }));
+  const kept = axes
+    .filter(({ reduced }) => !reduced)
+    .map(({ size, order }, index, all) => ({
+      size,
+      order,
+      stride: all.slice(index + 1).reduce((product, axis) => product * axis.size, 1),
+    }));
   const canonical = [...kept].sort((a, b) => a.order - b.order);
   return canonical.reduce<number[]>(
-    (units, { size, stride }) => units.flatMap((unit) => Array.from({ length: size }, (_, index) => unit + index * stride)),
+    (units, { size, stride }) =>
+      units.flatMap((unit) => Array.from({ length: size }, (_, index) => unit + index * stride)),
     [0],
   );
 }
@@ -114,7 +137,10 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
       record[word.other] = entry.other.address;
       record[word.otherType] = dataTypes[entry.other.dtype];
       record[word.otherLength] = entry.other.length;
-      record.set(entry.other.steps.flatMap(({ stride, size, factor }) => [stride, size, factor]), word.channelSteps);
+      record.set(
+        entry.other.steps.flatMap(({ stride, size, factor }) => [stride, size, factor]),
+        word.channelSteps,
+      );
     }
   });
   return new Uint8Array(table.buffer);

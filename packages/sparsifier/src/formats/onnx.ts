@@ -114,7 +114,12 @@ function parse(file: ModelFile): Contents {
     const found = error instanceof SparsifyError && error.code === 'format' ? recognise(file.bytes) : undefined;
     if (found === undefined) throw error;
     const hint = 'Export the model to ONNX and read that file';
-    throw new SparsifyError('format', 'the file is not an ONNX model', { subject: file.name, found, hint }, { cause: error });
+    throw new SparsifyError(
+      'format',
+      'the file is not an ONNX model',
+      { subject: file.name, found, hint },
+      { cause: error },
+    );
   }
 }
 
@@ -291,7 +296,10 @@ export class OnnxModel implements Model {
     const file = this.#blockOf(undefined);
     return [
       { path: host.join(folder, this.#name), chunks: () => chunks(file) },
-      ...[...this.#data].map(([location, block]) => ({ path: host.join(folder, location), chunks: () => chunks(block) })),
+      ...[...this.#data].map(([location, block]) => ({
+        path: host.join(folder, location),
+        chunks: () => chunks(block),
+      })),
     ];
   }
 

@@ -57,8 +57,13 @@ function fromBlob(blob: Blob, name: string | undefined): Source {
   };
 }
 
-export async function writeFiles(_files: readonly OutputFile[], _options: { readonly force?: boolean } = {}): Promise<void> {
-  throw new SparsifyError('usage', 'a page cannot write to paths', { hint: 'Use bytes() and files(), and offer them for download' });
+export async function writeFiles(
+  _files: readonly OutputFile[],
+  _options: { readonly force?: boolean } = {},
+): Promise<void> {
+  throw new SparsifyError('usage', 'a page cannot write to paths', {
+    hint: 'Use bytes() and files(), and offer them for download',
+  });
 }
 
 export const isFolder = async (_path: string): Promise<boolean> => false;

@@ -23,7 +23,8 @@ export const startThread = (address: string | undefined): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
 
 /** The whole address of a path or URL. */
-export const addressOf = (given: string | URL): string => (/^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href);
+export const addressOf = (given: string | URL): string =>
+  /^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href;
 
 /** Ends the current turn of the event loop. */
 export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -48,10 +49,11 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
     name: path.basename(file),
     size: status.size,
     read: async (target, position) => {
-      for (let done = 0; done < target.length; ) {
+      for (let done = 0; done < target.length;) {
         // One read is at most 2 GiB long.
         const { bytesRead } = await handle.read(target, done, Math.min(target.length - done, 1 << 30), position + done);
-        if (bytesRead === 0) throw new SparsifyError('file', 'the file became shorter while it was read', { subject: file });
+        if (bytesRead === 0)
+          throw new SparsifyError('file', 'the file became shorter while it was read', { subject: file });
         done += bytesRead;
       }
     },
@@ -61,7 +63,10 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
 }
 
 async function fetched(url: URL): Promise<Source> {
-  const source = fromBytes(new Uint8Array(await (await fetchFrom(url)).arrayBuffer()), path.posix.basename(url.pathname));
+  const source = fromBytes(
+    new Uint8Array(await (await fetchFrom(url)).arrayBuffer()),
+    path.posix.basename(url.pathname),
+  );
   return { ...source, sibling: (name) => open(siblingOf(url, name)) };
 }
 
@@ -79,7 +84,10 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
  * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
  * @throws SparsifyError `file` where one exists and `force` is not set, or the folder cannot be written to
  */
-export async function writeFiles(files: readonly OutputFile[], { force = false }: { readonly force?: boolean } = {}): Promise<void> {
+export async function writeFiles(
+  files: readonly OutputFile[],
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<void> {
   if (!force) {
     for (const { path: target } of files) if (await stat(target).catch(() => undefined)) throw exists(target);
   }
@@ -92,7 +100,7 @@ export async function writeFiles(files: readonly OutputFile[], { force = false }
       const handle = await openFile(temporary, 'wx');
       try {
         for await (const chunk of chunks()) {
-          for (let done = 0; done < chunk.length; ) {
+          for (let done = 0; done < chunk.length;) {
             done += (await handle.write(chunk, done, Math.min(chunk.length - done, 1 << 30))).bytesWritten;
           }
         }
@@ -108,7 +116,12 @@ export async function writeFiles(files: readonly OutputFile[], { force = false }
     }
   } catch (cause) {
     if (cause instanceof SparsifyError) throw cause;
-    throw new SparsifyError('file', 'could not be written', { subject: files[0]?.path ?? '', found: reason(cause) }, { cause });
+    throw new SparsifyError(
+      'file',
+      'could not be written',
+      { subject: files[0]?.path ?? '', found: reason(cause) },
+      { cause },
+    );
   } finally {
     for (const { temporary } of written) await rm(temporary, { force: true });
   }
@@ -121,7 +134,10 @@ async function linkFailed(error: unknown, temporary: string, target: string): Pr
 }
 
 const exists = (target: string): SparsifyError =>
-  new SparsifyError('file', 'exists already', { subject: target, hint: 'Choose another name, or replace it with force (--force)' });
+  new SparsifyError('file', 'exists already', {
+    subject: target,
+    hint: 'Choose another name, or replace it with force (--force)',
+  });
 
 const reason = (error: unknown): string => {
   const code = (error as NodeJS.ErrnoException).code;

@@ -10,7 +10,8 @@ export async function fetchFrom(url: URL): Promise<Response> {
 }
 
 /** The address of a file beside another; each part of `name` is taken literally. */
-export const siblingOf = (url: URL, name: string): URL => new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+export const siblingOf = (url: URL, name: string): URL =>
+  new URL(name.split('/').map(encodeURIComponent).join('/'), url);
 
 /** Fails: what has no address has no files beside it. */
 export async function noSibling(name: string): Promise<never> {
