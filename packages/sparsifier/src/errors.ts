@@ -51,5 +51,5 @@ function messageOf(summary: string, { subject, asked, found, allowed, hint }: Er
 function show(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return String(value);
-  return JSON.stringify(value) ?? String(value);
+  return JSON.stringify(value instanceof Map ? Object.fromEntries(value) : value) ?? String(value);
 }

@@ -446,6 +446,11 @@ function kindsOf(layerType: Kind | readonly Kind[] | 'all'): readonly Kind[] {
   return list;
 }
 
+function checkCount(count: number): void {
+  if (Number.isInteger(count) && count >= 0) return;
+  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number', { subject: 'minKeep', asked: count });
+}
+
 /** The floors of each layer. */
 function floorsOf(
   { allowEmpty = false, minKeep = 0, maxSparsity = 100 }: SparsifierOptions,
@@ -458,7 +463,7 @@ function floorsOf(
       ? tensors.map(() => value)
       : byName(entries, tensors).map((each) => each ?? otherwise);
   };
-  const keeps = perLayer(minKeep, 0, (keep) => checkAmount({ keep }, 'minKeep'));
+  const keeps = perLayer(minKeep, 0, checkCount);
   const shares = perLayer(maxSparsity, 100, (share) => checkAmount(share, 'maxSparsity'));
   return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
 }

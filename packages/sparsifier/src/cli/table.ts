@@ -1,6 +1,13 @@
 import type { Report } from '../report.js';
 
 const number = new Intl.NumberFormat('en');
+/** Names longer than this lose their middle: some exporters write a path of hundreds of characters. */
+const longestName = 48;
+const shortened = (name: string): string => {
+  if (name.length <= longestName) return name;
+  const half = (longestName - 3) / 2;
+  return `${name.slice(0, Math.floor(half))}...${name.slice(-Math.ceil(half))}`;
+};
 const percent = (value: number): string => `${value.toFixed(2)} %`;
 
 /** A report as people read it. Units are of interest where some were removed. */
@@ -25,7 +32,7 @@ export function table(
   ];
   const rows = [
     ['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity', ...(withUnits ? ['units', 'removed', 'of units'] : [])],
-    ...layers.map((layer) => row(layer.name, layer.kind, layer.shape.join(' x '), layer)),
+    ...layers.map((layer) => row(shortened(layer.name), layer.kind, layer.shape.join(' x '), layer)),
     row(`${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}`, '', '', total),
   ];
   const textColumns = 3;

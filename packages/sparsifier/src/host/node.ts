@@ -88,13 +88,15 @@ export async function writeFiles(
   files: readonly OutputFile[],
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<void> {
-  if (!force) {
-    for (const { path: target } of files) if (await stat(target).catch(() => undefined)) throw exists(target);
+  for (const { path: target } of files) {
+    const found = await stat(target).catch(() => undefined);
+    if (found && !found.isFile()) throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
+    if (found && !force) throw exists(target);
   }
   const written: { readonly temporary: string; readonly target: string }[] = [];
   try {
     for (const { path: target, chunks } of files) {
-      await mkdir(path.dirname(target), { recursive: true });
+      await makeFolder(path.dirname(target));
       const temporary = path.join(path.dirname(target), `.sparsifier-${randomUUID()}`);
       written.push({ temporary, target });
       const handle = await openFile(temporary, 'wx');
@@ -123,8 +125,18 @@ export async function writeFiles(
       { cause },
     );
   } finally {
-    for (const { temporary } of written) await rm(temporary, { force: true });
+    for (const { temporary } of written) await rm(temporary, { force: true }).catch(() => {});
   }
+}
+
+/** Makes a folder with those above it. Node's own `recursive` never ends where a file system refuses, as /proc does. */
+async function makeFolder(folder: string): Promise<void> {
+  if (await isFolder(folder)) return;
+  const parent = path.dirname(folder);
+  if (parent !== folder) await makeFolder(parent);
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /** Some file systems have no links. */
