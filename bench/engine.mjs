@@ -21,13 +21,19 @@ else compare();
 
 function compare() {
   const counts = [...new Set([1, 2, availableParallelism()])].filter((count) => count <= availableParallelism());
-  console.log(`25.6 million weights, float32, 50 %, Node ${process.version}, ${availableParallelism()} cores, medians of ${rounds}, in ms`);
+  console.log(
+    `25.6 million weights, float32, 50 %, Node ${process.version}, ${availableParallelism()} cores, medians of ${rounds}, in ms`,
+  );
   console.log('threads  case            copy in   engine  copy out   engine / one copy');
   for (const threads of counts) {
-    const results = JSON.parse(execFileSync(process.execPath, [fileURLToPath(import.meta.url), String(threads)], { encoding: 'utf8' }));
+    const results = JSON.parse(
+      execFileSync(process.execPath, [fileURLToPath(import.meta.url), String(threads)], { encoding: 'utf8' }),
+    );
     for (const { name, load, engine, store, copy } of results) {
       const cells = [load, engine, store].map((time) => time.toFixed(1).padStart(9)).join('');
-      console.log(`${String(threads).padEnd(9)}${name.padEnd(14)}${cells}   ${(engine / copy).toFixed(1).padStart(17)}`);
+      console.log(
+        `${String(threads).padEnd(9)}${name.padEnd(14)}${cells}   ${(engine / copy).toFixed(1).padStart(17)}`,
+      );
     }
   }
 }
@@ -59,7 +65,8 @@ async function measure(threads) {
           last = now;
         },
       });
-      if (report.total.units !== 2 * report.total.kept) throw new Error(`${options.granularity}: ${report.total.kept} kept`);
+      if (report.total.units !== 2 * report.total.kept)
+        throw new Error(`${options.granularity}: ${report.total.kept} kept`);
       if (round > 0) for (const [part, time] of Object.entries({ ...spent, copy })) times[part].push(time);
     }
     const medians = Object.fromEntries(Object.entries(times).map(([part, list]) => [part, median(list)]));

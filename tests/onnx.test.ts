@@ -23,7 +23,10 @@ import {
 } from './support/onnx-builder.js';
 
 /** Reads a model, uses it, and closes it. */
-async function withModel<Result>(bytes: Uint8Array, use: (read: OnnxModel) => Result | Promise<Result>): Promise<Result> {
+async function withModel<Result>(
+  bytes: Uint8Array,
+  use: (read: OnnxModel) => Result | Promise<Result>,
+): Promise<Result> {
   const read = await readOnnx(bytes);
   try {
     return await use(read);
@@ -63,7 +66,8 @@ const errorOf = (promise: Promise<unknown>): Promise<SparsifyError> =>
     },
   );
 
-const conv = (weight = 'w', attributes: Uint8Array[] = []) => node('Conv', `x ${weight}`, 'y', { name: 'conv', attributes });
+const conv = (weight = 'w', attributes: Uint8Array[] = []) =>
+  node('Conv', `x ${weight}`, 'y', { name: 'conv', attributes });
 const group = (count: number) => integerAttribute('group', count);
 
 describe('layers', () => {
@@ -73,34 +77,202 @@ describe('layers', () => {
   const transposed = (...order: number[]) =>
     node('Transpose', 'w', 't', { attributes: order.length > 0 ? [integersAttribute('perm', order)] : [] });
 
-  const cases: [title: string, options: GraphOptions, kind: string, roles: string, shape: number[], groups?: number][] = [
-    ['Conv of rank 3', { nodes: [conv()], initializers: weight(4, 3, 5) }, 'conv1d', 'out in width', [4, 3, 5]],
-    ['Conv of rank 4', { nodes: [conv()], initializers: weight(4, 3, 2, 5) }, 'conv2d', 'out in height width', [4, 3, 2, 5]],
-    ['Conv of rank 5', { nodes: [conv()], initializers: weight(4, 3, 2, 1, 5) }, 'conv3d', 'out in depth height width', [4, 3, 2, 1, 5]],
-    ['grouped Conv', { nodes: [conv('w', [group(2)])], initializers: weight(4, 3, 1, 1) }, 'conv2d', 'out in height width', [4, 3, 1, 1], 2],
-    ['depthwise Conv', { nodes: [conv('w', [group(4)])], initializers: weight(4, 1, 3, 3) }, 'conv2d', 'out in height width', [4, 1, 3, 3], 4],
-    ['ConvTranspose of rank 3', { nodes: [node('ConvTranspose', 'x w', 'y')], initializers: weight(4, 3, 2) }, 'convTranspose1d', 'in out width', [4, 3, 2]],
-    ['grouped ConvTranspose', { nodes: [node('ConvTranspose', 'x w', 'y', { attributes: [group(2)] })], initializers: weight(4, 3, 2, 2) }, 'convTranspose2d', 'in out height width', [4, 3, 2, 2], 2],
-    ['ConvTranspose of rank 5', { nodes: [node('ConvTranspose', 'x w', 'y')], initializers: weight(1, 2, 1, 2, 1) }, 'convTranspose3d', 'in out depth height width', [1, 2, 1, 2, 1]],
-    ['Gemm', { nodes: [gemm('x w')], initializers: weight(3, 4) }, 'dense', 'in out', [3, 4]],
-    ['Gemm with transB', { nodes: [gemm('x w', 'transB')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
-    ['Gemm with constant A', { nodes: [gemm('w x')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
-    ['Gemm with constant A and transA', { nodes: [gemm('w x', 'transA')], initializers: weight(3, 4) }, 'dense', 'in out', [3, 4]],
-    ['Gemm with constant A and transB', { nodes: [gemm('w x', 'transB')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
-    ['MatMul, constant on the right', { nodes: [node('MatMul', 'x w', 'y')], initializers: weight(3, 4) }, 'dense', 'in out', [3, 4]],
-    ['MatMul, constant on the left', { nodes: [node('MatMul', 'w x', 'y')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
-    ['a Constant node', { nodes: [constant('w', [4, 3, 1]), conv()] }, 'conv1d', 'out in width', [4, 3, 1]],
-    ['an initializer that is also an input', { nodes: [conv()], initializers: weight(4, 3, 1), inputs: { x: 3, w: 3 } }, 'conv1d', 'out in width', [4, 3, 1]],
-    ['through Identity', { nodes: [node('Identity', 'w', 'i'), node('Identity', 'i', 'j'), conv('j')], initializers: weight(4, 3, 1) }, 'conv1d', 'out in width', [4, 3, 1]],
-    ['through Transpose', { nodes: [transposed(3, 2, 0, 1), conv('t')], initializers: weight(5, 2, 3, 4) }, 'conv2d', 'height width in out', [5, 2, 3, 4]],
-    ['through Transpose without perm', { nodes: [transposed(), conv('t')], initializers: weight(5, 3, 4) }, 'conv1d', 'width in out', [5, 3, 4]],
-    ['through two Transposes', { nodes: [transposed(1, 2, 0), node('Transpose', 't', 'u', { attributes: [integersAttribute('perm', [2, 1, 0])] }), conv('u')], initializers: weight(5, 3, 4) }, 'conv1d', 'out width in', [5, 3, 4]],
-    ['Transpose of a MatMul weight', { nodes: [transposed(1, 0), node('MatMul', 'x t', 'y')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
-    ['an initializer in a subgraph', { nodes: [node('If', 'c', 'y', { attributes: [graphAttribute('then_branch', graph({ nodes: [conv()], initializers: weight(4, 3, 1), outputs: { y: 3 } }))] })] }, 'conv1d', 'out in width', [4, 3, 1]],
-    ['a Constant node in a subgraph of a subgraph', { nodes: [node('Loop', '- c', 'y', { attributes: [graphAttribute('body', graph({ nodes: [node('Scan', 'x', 'y', { attributes: [graphAttribute('body', graph({ nodes: [constant('w', [4, 3, 1]), conv()] }))] })] }))] })] }, 'conv1d', 'out in width', [4, 3, 1]],
-    ['an outer initializer read in a subgraph', { nodes: [node('If', 'c', 'y', { attributes: [graphAttribute('else_branch', graph({ nodes: [conv()] }))] })], initializers: weight(4, 3, 1) }, 'conv1d', 'out in width', [4, 3, 1]],
-    ['the domain by its long name', { nodes: [node('Conv', 'x w', 'y', { domain: 'ai.onnx' })], initializers: weight(4, 3, 1) }, 'conv1d', 'out in width', [4, 3, 1]],
-  ];
+  const cases: [title: string, options: GraphOptions, kind: string, roles: string, shape: number[], groups?: number][] =
+    [
+      ['Conv of rank 3', { nodes: [conv()], initializers: weight(4, 3, 5) }, 'conv1d', 'out in width', [4, 3, 5]],
+      [
+        'Conv of rank 4',
+        { nodes: [conv()], initializers: weight(4, 3, 2, 5) },
+        'conv2d',
+        'out in height width',
+        [4, 3, 2, 5],
+      ],
+      [
+        'Conv of rank 5',
+        { nodes: [conv()], initializers: weight(4, 3, 2, 1, 5) },
+        'conv3d',
+        'out in depth height width',
+        [4, 3, 2, 1, 5],
+      ],
+      [
+        'grouped Conv',
+        { nodes: [conv('w', [group(2)])], initializers: weight(4, 3, 1, 1) },
+        'conv2d',
+        'out in height width',
+        [4, 3, 1, 1],
+        2,
+      ],
+      [
+        'depthwise Conv',
+        { nodes: [conv('w', [group(4)])], initializers: weight(4, 1, 3, 3) },
+        'conv2d',
+        'out in height width',
+        [4, 1, 3, 3],
+        4,
+      ],
+      [
+        'ConvTranspose of rank 3',
+        { nodes: [node('ConvTranspose', 'x w', 'y')], initializers: weight(4, 3, 2) },
+        'convTranspose1d',
+        'in out width',
+        [4, 3, 2],
+      ],
+      [
+        'grouped ConvTranspose',
+        { nodes: [node('ConvTranspose', 'x w', 'y', { attributes: [group(2)] })], initializers: weight(4, 3, 2, 2) },
+        'convTranspose2d',
+        'in out height width',
+        [4, 3, 2, 2],
+        2,
+      ],
+      [
+        'ConvTranspose of rank 5',
+        { nodes: [node('ConvTranspose', 'x w', 'y')], initializers: weight(1, 2, 1, 2, 1) },
+        'convTranspose3d',
+        'in out depth height width',
+        [1, 2, 1, 2, 1],
+      ],
+      ['Gemm', { nodes: [gemm('x w')], initializers: weight(3, 4) }, 'dense', 'in out', [3, 4]],
+      ['Gemm with transB', { nodes: [gemm('x w', 'transB')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
+      ['Gemm with constant A', { nodes: [gemm('w x')], initializers: weight(3, 4) }, 'dense', 'out in', [3, 4]],
+      [
+        'Gemm with constant A and transA',
+        { nodes: [gemm('w x', 'transA')], initializers: weight(3, 4) },
+        'dense',
+        'in out',
+        [3, 4],
+      ],
+      [
+        'Gemm with constant A and transB',
+        { nodes: [gemm('w x', 'transB')], initializers: weight(3, 4) },
+        'dense',
+        'out in',
+        [3, 4],
+      ],
+      [
+        'MatMul, constant on the right',
+        { nodes: [node('MatMul', 'x w', 'y')], initializers: weight(3, 4) },
+        'dense',
+        'in out',
+        [3, 4],
+      ],
+      [
+        'MatMul, constant on the left',
+        { nodes: [node('MatMul', 'w x', 'y')], initializers: weight(3, 4) },
+        'dense',
+        'out in',
+        [3, 4],
+      ],
+      ['a Constant node', { nodes: [constant('w', [4, 3, 1]), conv()] }, 'conv1d', 'out in width', [4, 3, 1]],
+      [
+        'an initializer that is also an input',
+        { nodes: [conv()], initializers: weight(4, 3, 1), inputs: { x: 3, w: 3 } },
+        'conv1d',
+        'out in width',
+        [4, 3, 1],
+      ],
+      [
+        'through Identity',
+        { nodes: [node('Identity', 'w', 'i'), node('Identity', 'i', 'j'), conv('j')], initializers: weight(4, 3, 1) },
+        'conv1d',
+        'out in width',
+        [4, 3, 1],
+      ],
+      [
+        'through Transpose',
+        { nodes: [transposed(3, 2, 0, 1), conv('t')], initializers: weight(5, 2, 3, 4) },
+        'conv2d',
+        'height width in out',
+        [5, 2, 3, 4],
+      ],
+      [
+        'through Transpose without perm',
+        { nodes: [transposed(), conv('t')], initializers: weight(5, 3, 4) },
+        'conv1d',
+        'width in out',
+        [5, 3, 4],
+      ],
+      [
+        'through two Transposes',
+        {
+          nodes: [
+            transposed(1, 2, 0),
+            node('Transpose', 't', 'u', { attributes: [integersAttribute('perm', [2, 1, 0])] }),
+            conv('u'),
+          ],
+          initializers: weight(5, 3, 4),
+        },
+        'conv1d',
+        'out width in',
+        [5, 3, 4],
+      ],
+      [
+        'Transpose of a MatMul weight',
+        { nodes: [transposed(1, 0), node('MatMul', 'x t', 'y')], initializers: weight(3, 4) },
+        'dense',
+        'out in',
+        [3, 4],
+      ],
+      [
+        'an initializer in a subgraph',
+        {
+          nodes: [
+            node('If', 'c', 'y', {
+              attributes: [
+                graphAttribute(
+                  'then_branch',
+                  graph({ nodes: [conv()], initializers: weight(4, 3, 1), outputs: { y: 3 } }),
+                ),
+              ],
+            }),
+          ],
+        },
+        'conv1d',
+        'out in width',
+        [4, 3, 1],
+      ],
+      [
+        'a Constant node in a subgraph of a subgraph',
+        {
+          nodes: [
+            node('Loop', '- c', 'y', {
+              attributes: [
+                graphAttribute(
+                  'body',
+                  graph({
+                    nodes: [
+                      node('Scan', 'x', 'y', {
+                        attributes: [graphAttribute('body', graph({ nodes: [constant('w', [4, 3, 1]), conv()] }))],
+                      }),
+                    ],
+                  }),
+                ),
+              ],
+            }),
+          ],
+        },
+        'conv1d',
+        'out in width',
+        [4, 3, 1],
+      ],
+      [
+        'an outer initializer read in a subgraph',
+        {
+          nodes: [node('If', 'c', 'y', { attributes: [graphAttribute('else_branch', graph({ nodes: [conv()] }))] })],
+          initializers: weight(4, 3, 1),
+        },
+        'conv1d',
+        'out in width',
+        [4, 3, 1],
+      ],
+      [
+        'the domain by its long name',
+        { nodes: [node('Conv', 'x w', 'y', { domain: 'ai.onnx' })], initializers: weight(4, 3, 1) },
+        'conv1d',
+        'out in width',
+        [4, 3, 1],
+      ],
+    ];
   test.each(cases)('%s', async (_title, options, kind, roles, shape, groups = 1) => {
     const { tensors, skipped } = await layersOf(options);
     expect(skipped).toEqual([]);
@@ -122,7 +294,10 @@ describe('layers', () => {
 
   test('an inner name hides an outer one', async () => {
     const branch = graph({ nodes: [conv()], initializers: [tensor('w', [2, 3, 1])] });
-    const nodes = [node('If', 'c', 'z', { attributes: [graphAttribute('then_branch', branch)] }), node('Relu', 'w', 'r')];
+    const nodes = [
+      node('If', 'c', 'z', { attributes: [graphAttribute('then_branch', branch)] }),
+      node('Relu', 'w', 'r'),
+    ];
     const { tensors } = await layersOf({ nodes, initializers: [tensor('w', [7])] });
     expect(tensors).toMatchObject([{ shape: [2, 3, 1] }]);
   });
@@ -151,7 +326,14 @@ describe('names', () => {
   });
 
   test('a shared weight is one tensor with aliases', async () => {
-    const nodes = [matMul('a', 'first'), matMul('b', 'other'), node('Identity', 'a', 'i'), matMul('i', 'second'), matMul('a'), matMul('a', 'other')];
+    const nodes = [
+      matMul('a', 'first'),
+      matMul('b', 'other'),
+      node('Identity', 'a', 'i'),
+      matMul('i', 'second'),
+      matMul('a'),
+      matMul('a', 'other'),
+    ];
     const { tensors } = await layersOf({ nodes, initializers: weights });
     expect(tensors).toMatchObject([
       { name: 'first', aliases: ['second'] },
@@ -164,39 +346,123 @@ describe('what is not pruned says why', () => {
   const weight = [tensor('w', [4, 4])];
   const matMul = (right: string, name = 'fc') => node('MatMul', `x ${right}`, `y${name}`, { name });
   const cases: [title: string, options: GraphOptions, reason: RegExp][] = [
-    ['DequantizeLinear', { nodes: [node('DequantizeLinear', 'q s', 'd'), matMul('d')], initializers: [tensor('q', [4, 4], { dtype: 'int8' }), tensor('s', [1])] }, /constants by DequantizeLinear/],
-    ['Reshape', { nodes: [node('Reshape', 'w s', 'd'), matMul('d')], initializers: [...weight, tensor('s', [2], { dtype: 'int8' })] }, /constants by Reshape/],
-    ['Cast behind Identity', { nodes: [node('Cast', 'w', 'd'), node('Identity', 'd', 'i'), matMul('i')], initializers: weight }, /constants by Cast/],
+    [
+      'DequantizeLinear',
+      {
+        nodes: [node('DequantizeLinear', 'q s', 'd'), matMul('d')],
+        initializers: [tensor('q', [4, 4], { dtype: 'int8' }), tensor('s', [1])],
+      },
+      /constants by DequantizeLinear/,
+    ],
+    [
+      'Reshape',
+      {
+        nodes: [node('Reshape', 'w s', 'd'), matMul('d')],
+        initializers: [...weight, tensor('s', [2], { dtype: 'int8' })],
+      },
+      /constants by Reshape/,
+    ],
+    [
+      'Cast behind Identity',
+      { nodes: [node('Cast', 'w', 'd'), node('Identity', 'd', 'i'), matMul('i')], initializers: weight },
+      /constants by Cast/,
+    ],
     ['a list in a Constant node', { nodes: [node('Constant', '', 'w'), matMul('w')] }, /Constant node/],
     ['a sparse initializer', { nodes: [matMul('w')], sparse: [bytesField(1, tensor('w', [4]))] }, /sparse/],
     ['batched MatMul', { nodes: [matMul('w')], initializers: [tensor('w', [2, 4, 4])] }, /MatMul.* 3 axes/],
     ['a vector', { nodes: [matMul('w')], initializers: [tensor('w', [4])] }, /MatMul.* 1 axes/],
     ['two constants', { nodes: [node('MatMul', 'w w', 'y')], initializers: weight }, /both sides/],
-    ['double precision', { nodes: [matMul('w')], initializers: [tensor('w', [4, 4], { dtype: 'float64' })] }, /float64/],
+    [
+      'double precision',
+      { nodes: [matMul('w')], initializers: [tensor('w', [4, 4], { dtype: 'float64' })] },
+      /float64/,
+    ],
     ['8-bit numbers', { nodes: [matMul('w')], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] }, /int8/],
     ['a Conv of rank 6', { nodes: [conv()], initializers: [tensor('w', [2, 2, 1, 1, 1, 1])] }, /6 axes/],
-    ['groups that do not divide', { nodes: [conv('w', [group(3)])], initializers: [tensor('w', [4, 1, 1])] }, /3 groups/],
+    [
+      'groups that do not divide',
+      { nodes: [conv('w', [group(3)])], initializers: [tensor('w', [4, 1, 1])] },
+      /3 groups/,
+    ],
     ['no groups', { nodes: [conv('w', [group(0)])], initializers: [tensor('w', [4, 1, 1])] }, /0 groups/],
     ['no numbers', { nodes: [matMul('w')], initializers: [tensor('w', [0, 4])] }, /empty/],
     ['Gather and MatMul', { nodes: [node('Gather', 'w i', 'e'), matMul('w')], initializers: weight }, /Gather/],
-    ['another domain', { nodes: [node('Odd', 'w', 'e', { domain: 'my.own' }), matMul('w')], initializers: weight }, /my\.own\.Odd/],
+    [
+      'another domain',
+      { nodes: [node('Odd', 'w', 'e', { domain: 'my.own' }), matMul('w')], initializers: weight },
+      /my\.own\.Odd/,
+    ],
     ['Reshape and MatMul', { nodes: [matMul('w'), node('Reshape', 'w s', 'e')], initializers: weight }, /Reshape/],
     ['a Loop', { nodes: [matMul('w'), node('Loop', '- - w', 'e')], initializers: weight }, /Loop/],
-    ['MatMul on both sides', { nodes: [matMul('w'), node('MatMul', 'w x', 'z')], initializers: weight }, /in, out.*out, in/],
-    ['MatMul direct and transposed', { nodes: [matMul('w'), node('Transpose', 'w', 't'), matMul('t', 'b')], initializers: weight }, /in, out.*out, in/],
-    ['different groups', { nodes: [conv('w', [group(2)]), node('Conv', 'x w', 'z', { attributes: [group(4)] })], initializers: [tensor('w', [4, 1, 1])] }, /2 groups.*4 groups/],
-    ['different kinds', { nodes: [conv('w'), node('ConvTranspose', 'x w', 'z')], initializers: [tensor('w', [4, 4, 1])] }, /conv1d.*convTranspose1d/],
+    [
+      'MatMul on both sides',
+      { nodes: [matMul('w'), node('MatMul', 'w x', 'z')], initializers: weight },
+      /in, out.*out, in/,
+    ],
+    [
+      'MatMul direct and transposed',
+      { nodes: [matMul('w'), node('Transpose', 'w', 't'), matMul('t', 'b')], initializers: weight },
+      /in, out.*out, in/,
+    ],
+    [
+      'different groups',
+      {
+        nodes: [conv('w', [group(2)]), node('Conv', 'x w', 'z', { attributes: [group(4)] })],
+        initializers: [tensor('w', [4, 1, 1])],
+      },
+      /2 groups.*4 groups/,
+    ],
+    [
+      'different kinds',
+      { nodes: [conv('w'), node('ConvTranspose', 'x w', 'z')], initializers: [tensor('w', [4, 4, 1])] },
+      /conv1d.*convTranspose1d/,
+    ],
     ['weight and bias at once', { nodes: [node('Gemm', 'x w w', 'y')], initializers: weight }, /Gemm.*input 2/],
     ['an output of the graph', { nodes: [matMul('w')], initializers: weight, outputs: { w: 2 } }, /output/],
-    ['an output through Transpose', { nodes: [matMul('w'), node('Transpose', 'w', 't')], initializers: weight, outputs: { t: 2 } }, /output/],
-    ['a Conv with a weight computed at run time', { nodes: [node('Relu', 'x', 'w'), conv()] }, /Relu while the model runs/],
+    [
+      'an output through Transpose',
+      { nodes: [matMul('w'), node('Transpose', 'w', 't')], initializers: weight, outputs: { t: 2 } },
+      /output/,
+    ],
+    [
+      'a Conv with a weight computed at run time',
+      { nodes: [node('Relu', 'x', 'w'), conv()] },
+      /Relu while the model runs/,
+    ],
     ['a Conv with a weight given at run time', { nodes: [conv()], inputs: { x: 3, w: 3 } }, /input of the model/],
-    ['a Conv with a weight given at run time, transposed', { nodes: [node('Transpose', 'w', 't'), conv('t')], inputs: { x: 3, w: 3 } }, /input of the model/],
-    ['QLinearConv', { nodes: [node('QLinearConv', 'x s z w', 'y')], initializers: [tensor('w', [4, 4, 1], { dtype: 'int8' })] }, /QLinearConv/],
-    ['ConvInteger', { nodes: [node('ConvInteger', 'x w', 'y')], initializers: [tensor('w', [4, 4, 1], { dtype: 'int8' })] }, /ConvInteger/],
-    ['QLinearMatMul', { nodes: [node('QLinearMatMul', 'x s z w', 'y')], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] }, /QLinearMatMul/],
-    ['MatMulInteger', { nodes: [node('MatMulInteger', 'x w', 'y')], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] }, /MatMulInteger/],
-    ['MatMulNBits', { nodes: [node('MatMulNBits', 'x w', 'y', { domain: 'com.microsoft' })], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] }, /MatMulNBits/],
+    [
+      'a Conv with a weight given at run time, transposed',
+      { nodes: [node('Transpose', 'w', 't'), conv('t')], inputs: { x: 3, w: 3 } },
+      /input of the model/,
+    ],
+    [
+      'QLinearConv',
+      { nodes: [node('QLinearConv', 'x s z w', 'y')], initializers: [tensor('w', [4, 4, 1], { dtype: 'int8' })] },
+      /QLinearConv/,
+    ],
+    [
+      'ConvInteger',
+      { nodes: [node('ConvInteger', 'x w', 'y')], initializers: [tensor('w', [4, 4, 1], { dtype: 'int8' })] },
+      /ConvInteger/,
+    ],
+    [
+      'QLinearMatMul',
+      { nodes: [node('QLinearMatMul', 'x s z w', 'y')], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] },
+      /QLinearMatMul/,
+    ],
+    [
+      'MatMulInteger',
+      { nodes: [node('MatMulInteger', 'x w', 'y')], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] },
+      /MatMulInteger/,
+    ],
+    [
+      'MatMulNBits',
+      {
+        nodes: [node('MatMulNBits', 'x w', 'y', { domain: 'com.microsoft' })],
+        initializers: [tensor('w', [4, 4], { dtype: 'int8' })],
+      },
+      /MatMulNBits/,
+    ],
   ];
   test.each(cases)('%s', async (_title, options, reason) => {
     const { tensors, skipped } = await layersOf(options);
@@ -228,59 +494,258 @@ describe('partners', () => {
 
   const cases: [title: string, options: GraphOptions, parts: string, note?: RegExp][] = [
     ['the bias of a Conv', { nodes: [convBias], initializers: [weight, vector('b')] }, 'bias'],
-    ['a bias in a Constant node, through Identity', { nodes: [constant('c', [4]), node('Identity', 'c', 'b'), convBias], initializers: [weight] }, 'bias'],
-    ['a bias in half precision', { nodes: [convBias], initializers: [weight, tensor('b', [4], { dtype: 'float16' })] }, 'bias'],
-    ['a bias in double precision', { nodes: [convBias], initializers: [weight, tensor('b', [4], { dtype: 'float64' })] }, '', /bias b.*float64/],
-    ['a bias of another length', { nodes: [convBias], initializers: [weight, vector('b', 3)] }, '', /bias b.*one entry per output channel/],
-    ['a computed bias', { nodes: [node('Neg', 'c', 'b'), convBias], initializers: [weight, vector('c')] }, '', /bias b.*not stored/],
+    [
+      'a bias in a Constant node, through Identity',
+      { nodes: [constant('c', [4]), node('Identity', 'c', 'b'), convBias], initializers: [weight] },
+      'bias',
+    ],
+    [
+      'a bias in half precision',
+      { nodes: [convBias], initializers: [weight, tensor('b', [4], { dtype: 'float16' })] },
+      'bias',
+    ],
+    [
+      'a bias in double precision',
+      { nodes: [convBias], initializers: [weight, tensor('b', [4], { dtype: 'float64' })] },
+      '',
+      /bias b.*float64/,
+    ],
+    [
+      'a bias of another length',
+      { nodes: [convBias], initializers: [weight, vector('b', 3)] },
+      '',
+      /bias b.*one entry per output channel/,
+    ],
+    [
+      'a computed bias',
+      { nodes: [node('Neg', 'c', 'b'), convBias], initializers: [weight, vector('c')] },
+      '',
+      /bias b.*not stored/,
+    ],
     ['a bias at run time', { nodes: [convBias], initializers: [weight] }, '', /bias b.*while the model runs/],
-    ['a bias that another node reads', { nodes: [convBias, node('Mul', 'z b', 'm', { name: 'scale' })], initializers: [weight, vector('b')] }, '', /bias b.*Mul scale/],
-    ['a bias that is an output', { nodes: [convBias], initializers: [weight, vector('b')], outputs: { b: 1 } }, '', /bias b.*output/],
-    ['a bias of ConvTranspose with groups', { nodes: [node('ConvTranspose', 'x w b', 'y', { attributes: [group(2)] })], initializers: [tensor('w', [4, 3, 1]), vector('b', 6)] }, 'bias'],
+    [
+      'a bias that another node reads',
+      { nodes: [convBias, node('Mul', 'z b', 'm', { name: 'scale' })], initializers: [weight, vector('b')] },
+      '',
+      /bias b.*Mul scale/,
+    ],
+    [
+      'a bias that is an output',
+      { nodes: [convBias], initializers: [weight, vector('b')], outputs: { b: 1 } },
+      '',
+      /bias b.*output/,
+    ],
+    [
+      'a bias of ConvTranspose with groups',
+      {
+        nodes: [node('ConvTranspose', 'x w b', 'y', { attributes: [group(2)] })],
+        initializers: [tensor('w', [4, 3, 1]), vector('b', 6)],
+      },
+      'bias',
+    ],
     ['Gemm C as a list', { nodes: [gemm('x w b')], initializers: [matrix, vector('b')] }, 'bias'],
     ['Gemm C as a row', { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [1, 4])] }, 'bias'],
-    ['Gemm C as a column', { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [4, 1])] }, '', /per output channel/],
-    ['Gemm C as a scalar', { nodes: [gemm('x w b')], initializers: [matrix, vector('b', 1)] }, '', /per output channel/],
-    ['Gemm C as a matrix', { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [4, 4])] }, '', /per output channel/],
-    ['Gemm C as a column for a constant A', { nodes: [gemm('w x b')], initializers: [matrix, tensor('b', [4, 1])] }, 'bias'],
-    ['Gemm C as a list for a constant A', { nodes: [gemm('w x b')], initializers: [matrix, vector('b')] }, '', /per output channel/],
+    [
+      'Gemm C as a column',
+      { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [4, 1])] },
+      '',
+      /per output channel/,
+    ],
+    [
+      'Gemm C as a scalar',
+      { nodes: [gemm('x w b')], initializers: [matrix, vector('b', 1)] },
+      '',
+      /per output channel/,
+    ],
+    [
+      'Gemm C as a matrix',
+      { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [4, 4])] },
+      '',
+      /per output channel/,
+    ],
+    [
+      'Gemm C as a column for a constant A',
+      { nodes: [gemm('w x b')], initializers: [matrix, tensor('b', [4, 1])] },
+      'bias',
+    ],
+    [
+      'Gemm C as a list for a constant A',
+      { nodes: [gemm('w x b')], initializers: [matrix, vector('b')] },
+      '',
+      /per output channel/,
+    ],
     ['an Add after MatMul', { nodes: [matMul, add('b')], initializers: [matrix, vector('b')] }, 'bias'],
-    ['an Add with the constant first', { nodes: [matMul, node('Add', 'b y', 'a')], initializers: [matrix, vector('b')] }, 'bias'],
-    ['an Add of [1, 1, 4] after MatMul', { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [1, 1, 4])] }, 'bias'],
-    ['an Add along another axis of MatMul', { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [4, 1])] }, ''],
+    [
+      'an Add with the constant first',
+      { nodes: [matMul, node('Add', 'b y', 'a')], initializers: [matrix, vector('b')] },
+      'bias',
+    ],
+    [
+      'an Add of [1, 1, 4] after MatMul',
+      { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [1, 1, 4])] },
+      'bias',
+    ],
+    [
+      'an Add along another axis of MatMul',
+      { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
+      '',
+    ],
     ['an Add of a scalar', { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [])] }, ''],
     ['an Add of a matrix', { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [4, 4])] }, ''],
-    ['an Add after MatMul with the constant on the left', { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])] }, 'bias'],
-    ['an Add after such a MatMul with a vector', { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 1 } }, 'bias'],
-    ['an Add along the last axis after such a MatMul', { nodes: [left, add('b')], initializers: [matrix, vector('b')] }, ''],
-    ['an Add after ConvTranspose', { nodes: [node('ConvTranspose', 'x w', 'y'), add('b')], initializers: [weight, tensor('b', [1, 4, 1, 1])] }, 'bias'],
-    ['an Add of [4, 1, 1] after Conv', { nodes: [conv(), add('b')], initializers: [weight, tensor('b', [4, 1, 1])] }, 'bias'],
+    [
+      'an Add after MatMul with the constant on the left',
+      { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
+      'bias',
+    ],
+    [
+      'an Add after such a MatMul with a vector',
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 1 } },
+      'bias',
+    ],
+    [
+      'an Add along the last axis after such a MatMul',
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')] },
+      '',
+    ],
+    [
+      'an Add after ConvTranspose',
+      { nodes: [node('ConvTranspose', 'x w', 'y'), add('b')], initializers: [weight, tensor('b', [1, 4, 1, 1])] },
+      'bias',
+    ],
+    [
+      'an Add of [4, 1, 1] after Conv',
+      { nodes: [conv(), add('b')], initializers: [weight, tensor('b', [4, 1, 1])] },
+      'bias',
+    ],
     ['an Add along the width after Conv', { nodes: [conv(), add('b')], initializers: [weight, vector('b')] }, ''],
-    ['an Add along the batch after Conv', { nodes: [conv(), add('b')], initializers: [weight, tensor('b', [4, 1, 1, 1])] }, ''],
-    ['an Add to a Conv with a bias', { nodes: [convBias, add('c')], initializers: [weight, vector('b'), tensor('c', [4, 1, 1])] }, 'bias bias'],
-    ['an Add that is not the only reader', { nodes: [matMul, add('b'), node('Relu', 'y', 'r')], initializers: [matrix, vector('b')] }, ''],
-    ['an Add beside an output of the graph', { nodes: [matMul, add('b')], initializers: [matrix, vector('b')], outputs: { y: 2 } }, ''],
-    ['only the first of two Adds', { nodes: [matMul, add('b'), add('c', 'a', 'd')], initializers: [matrix, vector('b'), vector('c')] }, 'bias'],
+    [
+      'an Add along the batch after Conv',
+      { nodes: [conv(), add('b')], initializers: [weight, tensor('b', [4, 1, 1, 1])] },
+      '',
+    ],
+    [
+      'an Add to a Conv with a bias',
+      { nodes: [convBias, add('c')], initializers: [weight, vector('b'), tensor('c', [4, 1, 1])] },
+      'bias bias',
+    ],
+    [
+      'an Add that is not the only reader',
+      { nodes: [matMul, add('b'), node('Relu', 'y', 'r')], initializers: [matrix, vector('b')] },
+      '',
+    ],
+    [
+      'an Add beside an output of the graph',
+      { nodes: [matMul, add('b')], initializers: [matrix, vector('b')], outputs: { y: 2 } },
+      '',
+    ],
+    [
+      'only the first of two Adds',
+      { nodes: [matMul, add('b'), add('c', 'a', 'd')], initializers: [matrix, vector('b'), vector('c')] },
+      'bias',
+    ],
     ['an Add of two activations', { nodes: [matMul, add('x')], initializers: [matrix] }, ''],
-    ['an Add that another layer reads too', { nodes: [matMul, add('b'), node('Mul', 'x b', 'm')], initializers: [matrix, vector('b')] }, '', /bias b.*Mul/],
+    [
+      'an Add that another layer reads too',
+      { nodes: [matMul, add('b'), node('Mul', 'x b', 'm')], initializers: [matrix, vector('b')] },
+      '',
+      /bias b.*Mul/,
+    ],
     ['batch normalisation', { nodes: [conv(), normal('y')], initializers: [weight, ...statistics] }, 'gamma beta'],
-    ['batch normalisation beside another reader', { nodes: [conv(), normal('y'), node('Relu', 'y', 'r')], initializers: [weight, ...statistics] }, 'gamma beta'],
-    ['batch normalisation after Add', { nodes: [conv(), add('b'), normal('a')], initializers: [weight, tensor('b', [1, 4, 1, 1]), ...statistics] }, 'bias gamma beta'],
-    ['batch normalisation after Identity and Cast', { nodes: [conv(), node('Identity', 'y', 'i'), node('Cast', 'i', 'c'), normal('c')], initializers: [weight, ...statistics] }, 'gamma beta'],
-    ['batch normalisation after Relu', { nodes: [conv(), node('Relu', 'y', 'r'), normal('r')], initializers: [weight, ...statistics] }, ''],
-    ['batch normalisation of the sum with an activation', { nodes: [conv(), add('x'), normal('a')], initializers: [weight, ...statistics] }, ''],
-    ['the output as the scale of another batch normalisation', { nodes: [conv(), normal('x', 'y')], initializers: [weight, ...statistics] }, ''],
-    ['batch normalisation with a gamma that others read', { nodes: [conv(), normal('y'), node('Mul', 'x gamma', 'm')], initializers: [weight, ...statistics] }, 'beta', /gamma gamma.*Mul/],
-    ['batch normalisation with a gamma that is its mean', { nodes: [conv(), node('BatchNormalization', 'y gamma beta gamma var', 'n')], initializers: [weight, ...statistics] }, 'beta', /gamma gamma.*BatchNormalization/],
-    ['batch normalisation of other channels', { nodes: [conv(), normal('y', 'other', 'other')], initializers: [weight, vector('other', 2), ...statistics] }, '', /gamma other.*per output channel/],
-    ['batch normalisation after a MatMul of unknown rank', { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics] }, 'gamma beta'],
-    ['batch normalisation after a MatMul of rank 2', { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics], inputs: { x: 2 } }, 'gamma beta'],
-    ['batch normalisation of another axis after MatMul', { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics], inputs: { x: 3 } }, ''],
-    ['batch normalisation after Gemm', { nodes: [gemm('x w'), normal('y')], initializers: [matrix, ...statistics] }, 'gamma beta'],
-    ['batch normalisation of another axis after Gemm with constant A', { nodes: [gemm('w x'), normal('y')], initializers: [matrix, ...statistics] }, ''],
-    ['the biases of both nodes of a shared weight', { nodes: [convBias, node('Conv', 'x w c', 'z')], initializers: [weight, vector('b'), vector('c')] }, 'bias bias'],
-    ['one bias for both nodes of a shared weight', { nodes: [convBias, node('Conv', 'x w b', 'z')], initializers: [weight, vector('b')] }, 'bias'],
-    ['a bias that the layer of another weight reads', { nodes: [convBias, node('Conv', 'x v b', 'z')], initializers: [weight, vector('b'), tensor('v', [4, 1, 1])] }, '', /bias b.*Conv/],
+    [
+      'batch normalisation beside another reader',
+      { nodes: [conv(), normal('y'), node('Relu', 'y', 'r')], initializers: [weight, ...statistics] },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after Add',
+      { nodes: [conv(), add('b'), normal('a')], initializers: [weight, tensor('b', [1, 4, 1, 1]), ...statistics] },
+      'bias gamma beta',
+    ],
+    [
+      'batch normalisation after Identity and Cast',
+      {
+        nodes: [conv(), node('Identity', 'y', 'i'), node('Cast', 'i', 'c'), normal('c')],
+        initializers: [weight, ...statistics],
+      },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after Relu',
+      { nodes: [conv(), node('Relu', 'y', 'r'), normal('r')], initializers: [weight, ...statistics] },
+      '',
+    ],
+    [
+      'batch normalisation of the sum with an activation',
+      { nodes: [conv(), add('x'), normal('a')], initializers: [weight, ...statistics] },
+      '',
+    ],
+    [
+      'the output as the scale of another batch normalisation',
+      { nodes: [conv(), normal('x', 'y')], initializers: [weight, ...statistics] },
+      '',
+    ],
+    [
+      'batch normalisation with a gamma that others read',
+      { nodes: [conv(), normal('y'), node('Mul', 'x gamma', 'm')], initializers: [weight, ...statistics] },
+      'beta',
+      /gamma gamma.*Mul/,
+    ],
+    [
+      'batch normalisation with a gamma that is its mean',
+      {
+        nodes: [conv(), node('BatchNormalization', 'y gamma beta gamma var', 'n')],
+        initializers: [weight, ...statistics],
+      },
+      'beta',
+      /gamma gamma.*BatchNormalization/,
+    ],
+    [
+      'batch normalisation of other channels',
+      { nodes: [conv(), normal('y', 'other', 'other')], initializers: [weight, vector('other', 2), ...statistics] },
+      '',
+      /gamma other.*per output channel/,
+    ],
+    [
+      'batch normalisation after a MatMul of unknown rank',
+      { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics] },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after a MatMul of rank 2',
+      { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics], inputs: { x: 2 } },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation of another axis after MatMul',
+      { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics], inputs: { x: 3 } },
+      '',
+    ],
+    [
+      'batch normalisation after Gemm',
+      { nodes: [gemm('x w'), normal('y')], initializers: [matrix, ...statistics] },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation of another axis after Gemm with constant A',
+      { nodes: [gemm('w x'), normal('y')], initializers: [matrix, ...statistics] },
+      '',
+    ],
+    [
+      'the biases of both nodes of a shared weight',
+      { nodes: [convBias, node('Conv', 'x w c', 'z')], initializers: [weight, vector('b'), vector('c')] },
+      'bias bias',
+    ],
+    [
+      'one bias for both nodes of a shared weight',
+      { nodes: [convBias, node('Conv', 'x w b', 'z')], initializers: [weight, vector('b')] },
+      'bias',
+    ],
+    [
+      'a bias that the layer of another weight reads',
+      { nodes: [convBias, node('Conv', 'x v b', 'z')], initializers: [weight, vector('b'), tensor('v', [4, 1, 1])] },
+      '',
+      /bias b.*Conv/,
+    ],
   ];
   test.each(cases)('%s', async (_title, options, parts, note) => {
     const { tensors } = await layersOf(options);
@@ -316,35 +781,43 @@ describe('numbers', () => {
     initializer: (options: TensorOptions) => ({ nodes: [conv()], initializers: [tensor('w', [3, 4, 1], options)] }),
     'Constant node': (options: TensorOptions) => ({ nodes: [constant('w', [3, 4, 1], options), conv()] }),
     subgraph: (options: TensorOptions) => ({
-      nodes: [node('If', 'c', 'y', { attributes: [graphAttribute('then_branch', graph(places.initializer(options)))] })],
+      nodes: [
+        node('If', 'c', 'y', { attributes: [graphAttribute('then_branch', graph(places.initializer(options)))] }),
+      ],
     }),
   };
-  const cases = storages.flatMap((options) => Object.entries(places).map(([place, build]) => ({ ...options, place, build })));
+  const cases = storages.flatMap((options) =>
+    Object.entries(places).map(([place, build]) => ({ ...options, place, build })),
+  );
 
-  test.each(cases)('$dtype $storage in an $place: read, zeroed in place, nothing else touched', async ({ build, ...options }) => {
-    const before = model(build(options));
-    await withModel(before, async (read) => {
-      const [{ values }] = read.tensors as [WeightTensor];
-      const numbers = rawNumbers(options.dtype!, 12);
-      expect(values).toMatchObject({ dtype: options.dtype, length: 12 });
-      expect(await numbersOf(read, values)).toEqual(numbers);
+  test.each(cases)(
+    '$dtype $storage in an $place: read, zeroed in place, nothing else touched',
+    async ({ build, ...options }) => {
+      const before = model(build(options));
+      await withModel(before, async (read) => {
+        const [{ values }] = read.tensors as [WeightTensor];
+        const numbers = rawNumbers(options.dtype!, 12);
+        expect(values).toMatchObject({ dtype: options.dtype, length: 12 });
+        expect(await numbersOf(read, values)).toEqual(numbers);
 
-      await zero(read, values, []);
-      expect(await read.bytes()).toEqual(before);
+        await zero(read, values, []);
+        expect(await read.bytes()).toEqual(before);
 
-      const removed = [0, 4, 5, 11];
-      await zero(read, values, removed);
-      for (const index of removed) numbers.fill(0, (index * numbers.length) / 12, ((index + 1) * numbers.length) / 12);
-      expect(await numbersOf(read, values)).toEqual(numbers);
-      const after = await read.bytes();
-      expect(after.length).toBe(before.length);
-      const changed = after.filter((byte, at) => byte !== before[at]);
-      expect(changed.length).toBeLessThanOrEqual((numbers.length / 12) * removed.length + removed.length);
-      await withModel(after, async (again) => {
-        expect(await numbersOf(again, again.tensors[0]!.values)).toEqual(numbers);
+        const removed = [0, 4, 5, 11];
+        await zero(read, values, removed);
+        for (const index of removed)
+          numbers.fill(0, (index * numbers.length) / 12, ((index + 1) * numbers.length) / 12);
+        expect(await numbersOf(read, values)).toEqual(numbers);
+        const after = await read.bytes();
+        expect(after.length).toBe(before.length);
+        const changed = after.filter((byte, at) => byte !== before[at]);
+        expect(changed.length).toBeLessThanOrEqual((numbers.length / 12) * removed.length + removed.length);
+        await withModel(after, async (again) => {
+          expect(await numbersOf(again, again.tensors[0]!.values)).toEqual(numbers);
+        });
       });
-    });
-  });
+    },
+  );
 
   test('a varint is zeroed in as many bytes as it took', async () => {
     const data = Uint8Array.of(0x01, 0x00, 0xc0, 0x03, 0x00, 0xbc);
@@ -359,7 +832,13 @@ describe('numbers', () => {
   });
 
   test('a negative number in int32_data keeps its ten bytes', async () => {
-    const weight = concat(integerField(1, 2), integerField(1, 1), integerField(1, 1), integerField(2, 10), textField(8, 'w'));
+    const weight = concat(
+      integerField(1, 2),
+      integerField(1, 1),
+      integerField(1, 1),
+      integerField(2, 10),
+      textField(8, 'w'),
+    );
     const values = concat(varint(-1 * 0x4400), varint(7));
     const before = model({ nodes: [conv()], initializers: [concat(weight, bytesField(5, values))] });
     await withModel(before, async (read) => {
@@ -402,7 +881,9 @@ describe('numbers', () => {
 
 describe('external data', () => {
   const external = (name: string, location: string, offset: number, shape = [3, 4, 1]) =>
-    tensor(name, shape, { external: { location, offset, length: 4 * shape.reduce((product, size) => product * size, 1) } });
+    tensor(name, shape, {
+      external: { location, offset, length: 4 * shape.reduce((product, size) => product * size, 1) },
+    });
   const data = concat(new Uint8Array(6).fill(9), rawNumbers('float32', 12), new Uint8Array(5).fill(9));
   const whole = model({ nodes: [conv()], initializers: [external('w', 'weights.bin', 6)] });
   const given = (files: Readonly<Record<string, Uint8Array>>) => ({ external: (name: string) => files[name]! });
@@ -426,9 +907,10 @@ describe('external data', () => {
   });
 
   test('in Constant nodes, subgraphs and attributes that are no weights', async () => {
-    const attribute = (name: string, location: string) =>
-      tensorAttribute(name, external('t', location, 0));
-    const body = graph({ nodes: [node('Constant', '', 'v', { attributes: [attribute('value', 'b.bin')] }), node('Conv', 'x v', 'z')] });
+    const attribute = (name: string, location: string) => tensorAttribute(name, external('t', location, 0));
+    const body = graph({
+      nodes: [node('Constant', '', 'v', { attributes: [attribute('value', 'b.bin')] }), node('Conv', 'x v', 'z')],
+    });
     const nodes = [
       node('Constant', '', 'w', { attributes: [attribute('value', 'a.bin')] }),
       conv(),
@@ -443,7 +925,10 @@ describe('external data', () => {
   });
 
   test('entries without data_location are not external', async () => {
-    const weight = concat(tensor('w', [3, 4, 1]), bytesField(13, concat(textField(1, 'location'), textField(2, '../x'))));
+    const weight = concat(
+      tensor('w', [3, 4, 1]),
+      bytesField(13, concat(textField(1, 'location'), textField(2, '../x'))),
+    );
     await withModel(model({ nodes: [conv()], initializers: [weight] }), async (read) => {
       expect(await read.files()).toEqual(new Map());
     });
@@ -487,9 +972,24 @@ describe('external data', () => {
     ['is not known', whole, given({}), 'file'],
     ['is empty', whole, given({ 'weights.bin': new Uint8Array() }), 'format'],
     ['is too short', whole, given({ 'weights.bin': data.slice(0, 53) }), 'format'],
-    ['has another length than the shape', model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', length: 16 } })] }), given({ a: data }), 'format'],
-    ['has an offset that is no number', model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', offset: 'x' } })] }), given({ a: data }), 'format'],
-    ['has an offset below zero', model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', offset: -4 } })] }), given({ a: data }), 'format'],
+    [
+      'has another length than the shape',
+      model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', length: 16 } })] }),
+      given({ a: data }),
+      'format',
+    ],
+    [
+      'has an offset that is no number',
+      model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', offset: 'x' } })] }),
+      given({ a: data }),
+      'format',
+    ],
+    [
+      'has an offset below zero',
+      model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', offset: -4 } })] }),
+      given({ a: data }),
+      'format',
+    ],
   ])('an error where it %s', async (_title, bytes, options, code) => {
     expect((await errorOf(readOnnx(bytes, options))).code).toBe(code);
   });
@@ -500,7 +1000,8 @@ describe('files that are no whole ONNX model', () => {
   const text = (content: string) => new TextEncoder().encode(content);
   const deep = () => {
     let inner = graph({});
-    for (let level = 0; level < 60; level++) inner = graph({ nodes: [node('If', '', '', { attributes: [graphAttribute('g', inner)] })] });
+    for (let level = 0; level < 60; level++)
+      inner = graph({ nodes: [node('If', '', '', { attributes: [graphAttribute('g', inner)] })] });
     return bytesField(7, inner);
   };
   test.each<[title: string, bytes: Uint8Array, message: RegExp]>([
@@ -513,12 +1014,32 @@ describe('files that are no whole ONNX model', () => {
     ['safetensors', concat(Uint8Array.of(80, 0, 0, 0, 0, 0, 0, 0), text('{"w":{"dtype":"F32"}}')), /safetensors/],
     ['a Git LFS pointer', text('version https://git-lfs.github.com/spec/v1\noid sha256:0'), /Git LFS/],
     ['of operators too old', model({}, 6), /opset 6/],
-    ['with fewer numbers than the shape', model({ initializers: [tensor('w', [5], { data: rawNumbers('float32', 4) })] }), /'w' disagree.*16 bytes/],
-    ['with more numbers than the shape', model({ initializers: [tensor('w', [3], { storage: 'unpacked', data: rawNumbers('float32', 4) })] }), /'w' disagree.*4 numbers/],
+    [
+      'with fewer numbers than the shape',
+      model({ initializers: [tensor('w', [5], { data: rawNumbers('float32', 4) })] }),
+      /'w' disagree.*16 bytes/,
+    ],
+    [
+      'with more numbers than the shape',
+      model({ initializers: [tensor('w', [3], { storage: 'unpacked', data: rawNumbers('float32', 4) })] }),
+      /'w' disagree.*4 numbers/,
+    ],
     ['with its weights taken out', model({ initializers: [tensor('w', [3], { storage: 'none' })] }), /'w' disagree/],
-    ['with negative sizes', model({ initializers: [tensor('w', [-1, -4], { data: rawNumbers('float32', 4) })] }), /'w' disagree/],
-    ['with a size beyond all numbers', model({ initializers: [tensor('w', Array(20).fill(2 ** 62), { data: new Uint8Array(4) })] }), /'w' disagree/],
-    ['with half a number', model({ initializers: [concat(tensor('w', [1], { storage: 'none' }), bytesField(4, new Uint8Array(6)))] }), /damaged at byte \d+, inside its tensor/],
+    [
+      'with negative sizes',
+      model({ initializers: [tensor('w', [-1, -4], { data: rawNumbers('float32', 4) })] }),
+      /'w' disagree/,
+    ],
+    [
+      'with a size beyond all numbers',
+      model({ initializers: [tensor('w', Array(20).fill(2 ** 62), { data: new Uint8Array(4) })] }),
+      /'w' disagree/,
+    ],
+    [
+      'with half a number',
+      model({ initializers: [concat(tensor('w', [1], { storage: 'none' }), bytesField(4, new Uint8Array(6)))] }),
+      /damaged at byte \d+, inside its tensor/,
+    ],
     ['nested without end', deep(), /100 messages/],
   ])('%s', async (_title, bytes, message) => {
     const error = await errorOf(readOnnx(bytes));
@@ -533,7 +1054,9 @@ describe('files that are no whole ONNX model', () => {
       node('Transpose', 'k', 't', { attributes: [integersAttribute('perm', [1, 0])] }),
       node('MatMul', 'x t', 'm', { name: 'fc' }),
       node('Add', 'm b', 'a'),
-      node('If', 'c', 'y', { attributes: [graphAttribute('then_branch', graph({ nodes: [conv('w', [group(1)])], outputs: { y: 3 } }))] }),
+      node('If', 'c', 'y', {
+        attributes: [graphAttribute('then_branch', graph({ nodes: [conv('w', [group(1)])], outputs: { y: 3 } }))],
+      }),
     ],
     initializers: [tensor('w', [2, 1, 1], { dtype: 'float16', storage: 'packed' }), tensor('b', [2])],
     sparse: [bytesField(1, tensor('s', [2]))],

@@ -17,18 +17,30 @@ export async function readJson<Content>(name: string): Promise<Content> {
   return JSON.parse(new TextDecoder().decode(await readBytes(name))) as Content;
 }
 
+export interface NamedArray {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Uint8Array;
+}
+
 /** The arrays of a safetensors file, by name. */
-export function safetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, Float32Array | Uint8Array> {
+export function safetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, NamedArray> {
   const headerBytes = Number(new DataView(bytes.buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + headerBytes))) as Record<
     string,
-    { dtype: string; data_offsets: [number, number] }
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
   >;
-  const arrays = new Map<string, Float32Array | Uint8Array>();
-  for (const [name, { dtype, data_offsets: [from, to] }] of Object.entries(header)) {
+  const arrays = new Map<string, NamedArray>();
+  for (const [
+    name,
+    {
+      dtype,
+      shape,
+      data_offsets: [from, to],
+    },
+  ] of Object.entries(header)) {
     const data = bytes.slice(8 + headerBytes + from, 8 + headerBytes + to);
-    if (dtype === 'F32') arrays.set(name, new Float32Array(data.buffer));
-    else if (dtype === 'U8') arrays.set(name, data);
+    if (dtype === 'F32') arrays.set(name, { shape, data: new Float32Array(data.buffer) });
+    else if (dtype === 'U8') arrays.set(name, { shape, data });
   }
   return arrays;
 }

@@ -108,7 +108,11 @@ export interface NodeOptions {
 
 /** A `NodeProto`; inputs and outputs are lists of names with spaces between them, `-` for one that is left out. */
 export function node(op: string, inputs: string, outputs: string, options: NodeOptions = {}): Bytes {
-  const names = (list: string) => list.split(' ').filter((name) => name !== '').map((name) => (name === '-' ? '' : name));
+  const names = (list: string) =>
+    list
+      .split(' ')
+      .filter((name) => name !== '')
+      .map((name) => (name === '-' ? '' : name));
   return concat(
     ...names(inputs).map((name) => textField(1, name)),
     ...names(outputs).map((name) => textField(2, name)),

@@ -8,7 +8,7 @@
 //!
 //! let mut weights = [3.0f32, -1.0, 2.0, 0.5].map(f32::to_le_bytes);
 //! let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }])?;
-//! let scores = Elements { numbers: Numbers::Float32(&weights), element: Element::Magnitude };
+//! let scores = Elements::new(Numbers::Float32(&weights), Element::Magnitude, None)?;
 //! let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: 4 };
 //! let cut = select(&[segment], &[2])?[0];
 //! let mut bits = vec![0; words_for(4)];
@@ -41,5 +41,5 @@ pub use mask::{mask, words_for};
 pub use normalize::{Normalizer, normalize};
 pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
-pub use score::{Element, Elements, Reducer, score};
+pub use score::{ChannelStep, Element, Elements, Other, Reducer, score};
 pub use select::{Cut, Segment, select};

@@ -6,7 +6,8 @@ use crate::axes::Axes;
 use crate::error::{Error, reserve};
 use crate::numbers::Numbers;
 
-/// The score of one weight, in `f32`, every operation rounded once, in the order written.
+/// The score of one weight `w`, in `f32`, every operation rounded once, in the order written. Some compare it with
+/// another number `v`: an earlier value of the weight, its gradient, or a number of its input channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
     /// `w`: for numbers that are scores already.
@@ -15,6 +16,28 @@ pub enum Element {
     Magnitude,
     /// `w * w`
     Square,
+    /// `-|w|`
+    NegativeMagnitude,
+    /// `v`
+    Other,
+    /// `|v|`
+    OtherMagnitude,
+    /// `-|v|`
+    NegativeOtherMagnitude,
+    /// `min(|w|, |v|)`
+    SmallerMagnitude,
+    /// `-max(|w|, |v|)`
+    NegativeLargerMagnitude,
+    /// `|w| - |v|`
+    MagnitudeIncrease,
+    /// `|w - v|`
+    Distance,
+    /// `|w * (w - v)|`
+    WeightedDistance,
+    /// `(w * v) * (w * v)`
+    SquaredProduct,
+    /// `|w| * v`
+    ScaledMagnitude,
 }
 
 /// How the scores of a unit's weights become one. Sums run in `f64` from +0 and are rounded to `f32` once.
@@ -27,41 +50,149 @@ pub enum Reducer {
     Max,
 }
 
+/// The numbers that weights are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Other<'a> {
+    /// One for each weight, in the same stored order.
+    Each(Numbers<'a>),
+    /// One for each input channel.
+    Channels { numbers: Numbers<'a>, steps: [ChannelStep; 2] },
+}
+
+/// A part of an input channel's number: `position / stride % size * factor`. Two of them make the whole, since layouts
+/// store the group of a channel apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelStep {
+    pub stride: usize,
+    pub size: usize,
+    pub factor: usize,
+}
+
+impl Other<'_> {
+    /// Refuses channels that reach beyond the numbers, and lists of another length than the weights.
+    fn check(&self, weights: usize) -> Result<(), Error> {
+        let fits = match self {
+            Other::Each(numbers) => numbers.len() == weights,
+            Other::Channels { numbers, steps } => {
+                steps.iter().all(|step| step.stride > 0 && step.size > 0)
+                    && steps.iter().map(|step| (step.size - 1).saturating_mul(step.factor)).sum::<usize>()
+                        < numbers.len()
+            }
+        };
+        if fits { Ok(()) } else { Err(Error::Request("score: the other numbers do not fit the weights")) }
+    }
+
+    fn at(&self, position: usize) -> f32 {
+        match self {
+            Other::Each(numbers) => numbers.at(position),
+            Other::Channels { numbers, steps } => {
+                numbers.at(steps.iter().map(|step| position / step.stride % step.size * step.factor).sum())
+            }
+        }
+    }
+
+    fn read(&self, start: usize, target: &mut [f32]) {
+        match self {
+            Other::Each(numbers) => numbers.fill(start, target, |number| number),
+            Other::Channels { .. } => {
+                for (place, number) in target.iter_mut().enumerate() {
+                    *number = self.at(start + place);
+                }
+            }
+        }
+    }
+}
+
 /// The element scores of a tensor, computed where they are asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {
-    pub numbers: Numbers<'a>,
-    pub element: Element,
+    numbers: Numbers<'a>,
+    other: Option<Other<'a>>,
+    element: Element,
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
+    /// The scores of `numbers`; `other` is what elements with a `v` compare them with, and missing for the rest.
+    pub fn new(numbers: Numbers<'a>, element: Element, other: Option<Other<'a>>) -> Result<Self, Error> {
+        let compares =
+            !matches!(element, Element::Itself | Element::Magnitude | Element::Square | Element::NegativeMagnitude);
+        if compares != other.is_some() {
+            return Err(Error::Request("score: other numbers are missing, or not needed"));
+        }
+        if let Some(other) = other {
+            other.check(numbers.len())?;
+        }
+        Ok(Elements { numbers, other, element })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    pub(crate) fn at(&self, index: usize) -> f32 {
-        let weight = self.numbers.at(index);
-        match self.element {
-            Element::Itself => weight,
-            Element::Magnitude => weight.abs(),
-            Element::Square => weight * weight,
-        }
+    pub(crate) fn at(&self, position: usize) -> f32 {
+        let w = self.numbers.at(position);
+        let v = self.other.map_or(0.0, |other| other.at(position));
+        let mut result = 0.0;
+        combine(self.element, &[w], &[v], std::slice::from_mut(&mut result), |score| score);
+        result
     }
 
     /// Fills `target` with `change` of the scores from stored position `start` on.
-    // Not inlined: nine loops, one for each pair of data type and element, that every caller would repeat.
+    // Not inlined: loops for each data type and element, that every caller would repeat.
     #[inline(never)]
-    pub(crate) fn fill<T>(&self, start: usize, target: &mut [T], change: impl Fn(f32) -> T) {
-        match self.element {
-            Element::Itself => self.numbers.fill(start, target, change),
-            Element::Magnitude => self.numbers.fill(start, target, |weight| change(weight.abs())),
-            Element::Square => self.numbers.fill(start, target, |weight| change(weight * weight)),
+    pub(crate) fn fill<T>(&self, start: usize, target: &mut [T], change: impl Fn(f32) -> T + Copy) {
+        match (self.element, self.other) {
+            (Element::Itself, _) => self.numbers.fill(start, target, change),
+            (Element::Magnitude, _) => self.numbers.fill(start, target, |w| change(w.abs())),
+            (Element::Square, _) => self.numbers.fill(start, target, |w| change(w * w)),
+            (element, other) => {
+                let (mut weights, mut others) = ([0.0; PIECE], [0.0; PIECE]);
+                for (piece, target) in target.chunks_mut(PIECE).enumerate() {
+                    let (weights, others) = (&mut weights[..target.len()], &mut others[..target.len()]);
+                    self.numbers.fill(start + piece * PIECE, weights, |w| w);
+                    if let Some(other) = other {
+                        other.read(start + piece * PIECE, others);
+                    }
+                    combine(element, weights, others, target, change);
+                }
+            }
         }
     }
 
     /// Fills `target` with the scores from stored position `start` on.
     fn read(&self, start: usize, target: &mut [f32]) {
         self.fill(start, target, std::convert::identity::<f32>);
+    }
+}
+
+/// Weights and what they are compared with are read this many at a time.
+const PIECE: usize = 256;
+
+/// The elements' formulas.
+fn combine<T>(element: Element, weights: &[f32], others: &[f32], target: &mut [T], change: impl Fn(f32) -> T + Copy) {
+    fn each<T>(weights: &[f32], others: &[f32], target: &mut [T], formula: impl Fn(f32, f32) -> T) {
+        for ((target, &w), &v) in target.iter_mut().zip(weights).zip(others) {
+            *target = formula(w, v);
+        }
+    }
+    // Comparisons rather than `f32::min` and `max`: these are one instruction each, and nothing here is NaN.
+    let smaller = |a: f32, b: f32| if b < a { b } else { a };
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    match element {
+        Element::Itself => each(weights, others, target, |w, _| change(w)),
+        Element::Magnitude => each(weights, others, target, |w, _| change(w.abs())),
+        Element::Square => each(weights, others, target, |w, _| change(w * w)),
+        Element::NegativeMagnitude => each(weights, others, target, |w, _| change(-w.abs())),
+        Element::Other => each(weights, others, target, |_, v| change(v)),
+        Element::OtherMagnitude => each(weights, others, target, |_, v| change(v.abs())),
+        Element::NegativeOtherMagnitude => each(weights, others, target, |_, v| change(-v.abs())),
+        Element::SmallerMagnitude => each(weights, others, target, |w, v| change(smaller(w.abs(), v.abs()))),
+        Element::NegativeLargerMagnitude => each(weights, others, target, |w, v| change(-larger(w.abs(), v.abs()))),
+        Element::MagnitudeIncrease => each(weights, others, target, |w, v| change(w.abs() - v.abs())),
+        Element::Distance => each(weights, others, target, |w, v| change((w - v).abs())),
+        Element::WeightedDistance => each(weights, others, target, |w, v| change((w * (w - v)).abs())),
+        Element::SquaredProduct => each(weights, others, target, |w, v| change((w * v) * (w * v))),
+        Element::ScaledMagnitude => each(weights, others, target, |w, v| change(w.abs() * v)),
     }
 }
 
@@ -287,7 +418,7 @@ mod tests {
         let axes = Axes::new(list).unwrap();
         let mut scores = vec![0.0; axes.units()];
         let bytes = bytes(weights);
-        score(Elements { numbers: Numbers::Float32(&bytes), element }, &axes, reducer, &mut scores).unwrap();
+        score(Elements::new(Numbers::Float32(&bytes), element, None).unwrap(), &axes, reducer, &mut scores).unwrap();
         scores
     }
 
@@ -360,9 +491,62 @@ mod tests {
     }
 
     #[test]
+    fn each_element_follows_its_formula() {
+        let (w, v) = ([-3.0f32, 0.5, 2.0, -0.0], [1.0f32, -0.75, -2.0, 4.0]);
+        let (weights, others) = (bytes(&w), bytes(&v));
+        let scored = |element, other| {
+            let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }]).unwrap();
+            let mut scores = [0.0; 4];
+            let elements = Elements::new(Numbers::Float32(&weights), element, other).unwrap();
+            score(elements, &axes, Reducer::Mean, &mut scores).unwrap();
+            for (position, score) in scores.iter().enumerate() {
+                assert_eq!(elements.at(position), *score);
+            }
+            scores
+        };
+        type Formula = fn(f32, f32) -> f32;
+        let table: [(Element, Formula); 10] = [
+            (Element::Other, |_, v| v),
+            (Element::OtherMagnitude, |_, v| v.abs()),
+            (Element::NegativeOtherMagnitude, |_, v| -v.abs()),
+            (Element::SmallerMagnitude, |w, v| w.abs().min(v.abs())),
+            (Element::NegativeLargerMagnitude, |w, v| -w.abs().max(v.abs())),
+            (Element::MagnitudeIncrease, |w, v| w.abs() - v.abs()),
+            (Element::Distance, |w, v| (w - v).abs()),
+            (Element::WeightedDistance, |w, v| (w * (w - v)).abs()),
+            (Element::SquaredProduct, |w, v| (w * v) * (w * v)),
+            (Element::ScaledMagnitude, |w, v| w.abs() * v),
+        ];
+        for (element, formula) in table {
+            let expected = std::array::from_fn(|i| formula(w[i], v[i]));
+            assert_eq!(scored(element, Some(Other::Each(Numbers::Float32(&others)))), expected, "{element:?}");
+        }
+        assert_eq!(scored(Element::NegativeMagnitude, None), w.map(|w| -w.abs()));
+        let steps = [ChannelStep { stride: 1, size: 2, factor: 1 }, ChannelStep { stride: 2, size: 2, factor: 2 }];
+        let channels = Other::Channels { numbers: Numbers::Float32(&others), steps };
+        assert_eq!(scored(Element::ScaledMagnitude, Some(channels)), std::array::from_fn(|i| w[i].abs() * v[i]));
+    }
+
+    #[test]
+    fn other_numbers_that_do_not_fit_are_refused() {
+        let (three, four) = ([[0u8; 4]; 3], [[0u8; 4]; 4]);
+        let new = |element, other| Elements::new(Numbers::Float32(&four), element, other).is_ok();
+        assert!(!new(Element::Distance, None));
+        assert!(!new(Element::Magnitude, Some(Other::Each(Numbers::Float32(&four)))));
+        assert!(!new(Element::Distance, Some(Other::Each(Numbers::Float32(&three)))));
+        let channels = |size| Other::Channels {
+            numbers: Numbers::Float32(&three),
+            steps: [ChannelStep { stride: 1, size, factor: 1 }, ChannelStep { stride: 1, size: 1, factor: 0 }],
+        };
+        assert!(new(Element::ScaledMagnitude, Some(channels(3))));
+        assert!(!new(Element::ScaledMagnitude, Some(channels(4))));
+        assert!(!new(Element::ScaledMagnitude, Some(channels(0))));
+    }
+
+    #[test]
     fn lengths_that_disagree_are_refused() {
         let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }]).unwrap();
-        let elements = Elements { numbers: Numbers::Float32(&[[0; 4]; 3]), element: Element::Magnitude };
+        let elements = Elements::new(Numbers::Float32(&[[0; 4]; 3]), Element::Magnitude, None).unwrap();
         assert!(score(elements, &axes, Reducer::Mean, &mut [0.0; 4]).is_err());
     }
 }

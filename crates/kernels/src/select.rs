@@ -435,7 +435,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(i, layer)| Segment {
-                scores: Elements { numbers: Numbers::Float32(&layer.scores), element: Element::Itself },
+                scores: Elements::new(Numbers::Float32(&layer.scores), Element::Itself, None).unwrap(),
                 axes: &layer.axes,
                 earlier: layer.earlier.as_deref(),
                 group: group(i),

@@ -1,12 +1,12 @@
 //! Records of a table, read and checked.
 
 use sparsifier_kernels::{
-    Axes, Axis, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Reducer, Segment,
-    words_for,
+    Axes, Axis, ChannelStep, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Other,
+    Reducer, Segment, words_for,
 };
 
 /// Words of a record.
-pub const WORDS: usize = 40;
+pub const WORDS: usize = 48;
 
 const WEIGHTS: usize = 0;
 const DATA_TYPE: usize = 1;
@@ -29,6 +29,11 @@ const BOUND: usize = 31;
 const SETTLED: usize = 32;
 const ZEROS: usize = 33;
 const FIRST_NOT_FINITE: usize = 34;
+
+const OTHER: usize = 35;
+const OTHER_TYPE: usize = 36;
+const OTHER_LENGTH: usize = 37;
+const CHANNEL_STEPS: usize = 38;
 
 /// In an order word: the axis runs inside a unit.
 const REDUCED: u32 = 1 << 8;
@@ -69,6 +74,29 @@ pub fn words<'a>(address: usize, count: usize) -> Result<&'a [u32], Error> {
     Ok(unsafe { std::slice::from_raw_parts(address as *const u32, count) })
 }
 
+/// Numbers of a data type, anywhere in memory.
+fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'a>, Error> {
+    check_range(address, count, bytes_of(data_type)?, 1)?;
+    // SAFETY (all three): the range lies in memory (checked) and byte arrays have no alignment; the caller promises that
+    // the numbers are there and that nothing writes to them during the call.
+    Ok(match data_type {
+        // SAFETY: as above.
+        0 => Numbers::Float32(unsafe { std::slice::from_raw_parts(address as *const [u8; 4], count) }),
+        // SAFETY: as above.
+        1 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+        // SAFETY: as above.
+        _ => Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+    })
+}
+
+fn bytes_of(data_type: u32) -> Result<usize, Error> {
+    match data_type {
+        0 => Ok(4),
+        1 | 2 => Ok(2),
+        _ => Err(Error::Request("unknown data type")),
+    }
+}
+
 /// Refuses a range that is not wholly in memory or not aligned.
 fn check_range(address: usize, count: usize, size: usize, alignment: usize) -> Result<(), Error> {
     let end = count.checked_mul(size).and_then(|bytes| bytes.checked_add(address));
@@ -106,23 +134,26 @@ impl<'a> Record<'a> {
 
     /// The weights, anywhere in memory.
     pub fn numbers(&self) -> Result<Numbers<'a>, Error> {
-        let (address, count, size) = self.range()?;
-        check_range(address, count, size, 1)?;
-        // SAFETY (all three): the range lies in memory (checked) and byte arrays have no alignment; the caller promises
-        // that the tensor is there and that nothing writes to it during the call.
-        Ok(match self.words[DATA_TYPE] {
-            // SAFETY: as above.
-            0 => Numbers::Float32(unsafe { std::slice::from_raw_parts(address as *const [u8; 4], count) }),
-            // SAFETY: as above.
-            1 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
-            // SAFETY: as above.
-            _ => Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
-        })
+        numbers(self.word(WEIGHTS), self.axes()?.weights(), self.words[DATA_TYPE])
+    }
+
+    /// What the weights are compared with: one number for each, or one for each input channel where steps are given.
+    fn other(&self) -> Result<Option<Other<'a>>, Error> {
+        if self.words[OTHER] == 0 {
+            return Ok(None);
+        }
+        let numbers = numbers(self.word(OTHER), self.word(OTHER_LENGTH), self.words[OTHER_TYPE])?;
+        let step = |place: usize| {
+            let [stride, size, factor] = std::array::from_fn(|i| self.word(CHANNEL_STEPS + 3 * place + i));
+            ChannelStep { stride, size, factor }
+        };
+        let steps = [step(0), step(1)];
+        Ok(Some(if steps[0].stride == 0 { Other::Each(numbers) } else { Other::Channels { numbers, steps } }))
     }
 
     pub fn numbers_mut(&mut self) -> Result<NumbersMut<'a>, Error> {
-        let (address, count, size) = self.range()?;
-        check_range(address, count, size, 1)?;
+        let (address, count) = (self.word(WEIGHTS), self.axes()?.weights());
+        check_range(address, count, bytes_of(self.words[DATA_TYPE])?, 1)?;
         // SAFETY (all three): as in `numbers`; records are worked on one after another, and the caller promises that a
         // record's tensor does not overlap its mask, so this is the only view of the range while it lives.
         Ok(match self.words[DATA_TYPE] {
@@ -135,18 +166,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Address, count and bytes of each of the weights.
-    fn range(&self) -> Result<(usize, usize, usize), Error> {
-        let size = match self.words[DATA_TYPE] {
-            0 => 4,
-            1 | 2 => 2,
-            _ => return Err(Error::Request("unknown data type")),
-        };
-        Ok((self.word(WEIGHTS), self.axes()?.weights(), size))
-    }
-
     pub fn elements(&self, element: Element) -> Result<Elements<'a>, Error> {
-        Ok(Elements { numbers: self.numbers()?, element })
+        Elements::new(self.numbers()?, element, self.other()?)
     }
 
     pub fn recipe(&self) -> Result<Recipe, Error> {
@@ -154,6 +175,17 @@ impl<'a> Record<'a> {
         let element = match self.words[ELEMENT] {
             1 => Element::Magnitude,
             2 => Element::Square,
+            3 => Element::NegativeMagnitude,
+            4 => Element::Other,
+            5 => Element::OtherMagnitude,
+            6 => Element::NegativeOtherMagnitude,
+            7 => Element::SmallerMagnitude,
+            8 => Element::NegativeLargerMagnitude,
+            9 => Element::MagnitudeIncrease,
+            10 => Element::Distance,
+            11 => Element::WeightedDistance,
+            12 => Element::SquaredProduct,
+            13 => Element::ScaledMagnitude,
             RANDOM => return Ok(Recipe::Random { seed: self.words[SEED], layer: self.words[LAYER] }),
             _ => return unknown,
         };
@@ -226,7 +258,7 @@ impl<'a> Record<'a> {
             check_range(address, units, size_of::<f32>(), align_of::<f32>())?;
             // SAFETY: the range lies in memory (checked); `score` wrote it in an earlier call, nothing writes there now.
             let scores = unsafe { std::slice::from_raw_parts(address as *const [u8; 4], units) };
-            Elements { numbers: Numbers::Float32(scores), element: Element::Itself }
+            Elements::new(Numbers::Float32(scores), Element::Itself, None)?
         };
         Ok(Segment { scores, axes, earlier: self.earlier()?, group: self.word(GROUP), limit: self.word(LIMIT) })
     }

@@ -1,7 +1,26 @@
 import { SparsifyError } from './errors.js';
+import { withoutUnderscores } from './names.js';
+import type { Kind, Role } from './tensor.js';
 
 /** The names of criteria: what counts as useful. */
-export type CriteriaName = 'largeFinal' | 'magnitude' | 'squaredFinal' | 'random';
+export type CriteriaName = keyof typeof table;
+
+/** What a criterion is given of one layer: plain copies. */
+export interface CustomLayer {
+  readonly name: string;
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  readonly shape: readonly number[];
+  /** Row-major; 16-bit numbers are widened. */
+  readonly weights: Float32Array;
+}
+
+/** A criterion of one's own: a score for each weight, in stored order; larger is more useful, NaN is an error. */
+export type CustomCriterion = (layer: CustomLayer) => Float32Array;
+
+/** Arrays that a criterion compares weights with. */
+export type State = 'initial' | 'previous' | 'gradient' | 'activations';
 
 /** How the scores of a unit's weights become one. */
 export type Reducer = 'mean' | 'sum' | 'l2' | 'max';
@@ -14,49 +33,107 @@ export interface Recipe {
   readonly element: number;
   readonly reducer: number;
   readonly normalizer: number;
+  /** What the weights are compared with. */
+  readonly needs: State | CustomCriterion | undefined;
 }
 
-/** The kernels' score of one weight. */
-const element = { magnitude: 1, square: 2, random: 255 } as const;
+/** The kernels' scores of one weight `w`, some of which compare it with a number `v`. */
+const element = {
+  magnitude: 1,
+  square: 2,
+  negativeMagnitude: 3,
+  other: 4,
+  otherMagnitude: 5,
+  negativeOtherMagnitude: 6,
+  smallerMagnitude: 7,
+  negativeLargerMagnitude: 8,
+  magnitudeIncrease: 9,
+  distance: 10,
+  weightedDistance: 11,
+  squaredProduct: 12,
+  scaledMagnitude: 13,
+  random: 255,
+} as const;
 
-/** The score of one weight by each criterion; larger is more useful. A further criterion is a further row. */
-const table: Readonly<Record<CriteriaName, number>> = {
-  /** `|w|`: fasterai's large_final, the usual magnitude criterion (Han et al. 2015). */
-  largeFinal: element.magnitude,
-  magnitude: element.magnitude,
-  /** `w * w`: fasterai's squared_final. */
-  squaredFinal: element.square,
+interface Row {
+  readonly element: number;
+  readonly needs?: State;
+}
+
+/**
+ * The score of one weight `w` by each criterion; larger is more useful. `w0` is its initial, `w1` its previous value.
+ * The names are fasterai's; a further criterion is a further row.
+ */
+const table = {
+  /** `|w|`: the usual magnitude criterion (Han et al. 2015). */
+  largeFinal: { element: element.magnitude },
+  /** `|w|`: another name of `largeFinal`. */
+  magnitude: { element: element.magnitude },
+  /** `w * w` */
+  squaredFinal: { element: element.square },
+  /** `-|w|` */
+  smallFinal: { element: element.negativeMagnitude },
+  /** `|w0|` (this and the following as in Zhou et al. 2019, "Deconstructing lottery tickets") */
+  largeInit: { element: element.otherMagnitude, needs: 'initial' },
+  /** `-|w0|` */
+  smallInit: { element: element.negativeOtherMagnitude, needs: 'initial' },
+  /** `min(|w|, |w0|)` */
+  largeInitLargeFinal: { element: element.smallerMagnitude, needs: 'initial' },
+  /** `-max(|w|, |w0|)` */
+  smallInitSmallFinal: { element: element.negativeLargerMagnitude, needs: 'initial' },
+  /** `|w| - |w0|` */
+  magnitudeIncrease: { element: element.magnitudeIncrease, needs: 'initial' },
+  /** `|w - w0|`: a distance, not the signed score of the movement pruning paper. */
+  movement: { element: element.distance, needs: 'initial' },
+  /** `|w * (w - w0)|` */
+  movmag: { element: element.weightedDistance, needs: 'initial' },
+  /** `|w| - |w1|` */
+  updatingMagnitudeIncrease: { element: element.magnitudeIncrease, needs: 'previous' },
+  /** `|w - w1|` */
+  updatingMovement: { element: element.distance, needs: 'previous' },
+  /** `|w * (w - w1)|` */
+  updatingMovmag: { element: element.weightedDistance, needs: 'previous' },
+  /** `|w| * a`, `a` being the norm of the input channel's activations (Sun et al. 2023). */
+  wanda: { element: element.scaledMagnitude, needs: 'activations' },
+  /** `(w * g) * (w * g)`, `g` being the gradient of the loss (Molchanov et al. 2019). */
+  taylor: { element: element.squaredProduct, needs: 'gradient' },
   /** One draw from [0, 1) per unit, the same for the same seed: Philox4x32-10 (Salmon et al. 2011). */
-  random: element.random,
-};
+  random: { element: element.random },
+} as const satisfies Readonly<Record<string, Row>>;
+
+const names = Object.keys(table) as CriteriaName[];
 
 /** The criteria, as constants equal to their names. */
-export const Criteria = {
-  largeFinal: 'largeFinal',
-  magnitude: 'magnitude',
-  squaredFinal: 'squaredFinal',
-  random: 'random',
-} as const satisfies { readonly [Name in CriteriaName]: Name };
+export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as {
+  readonly [Name in CriteriaName]: Name;
+};
 
 const reducers: Readonly<Record<Reducer, number>> = { mean: 0, sum: 1, l2: 2, max: 3 };
 const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max: 3, l2: 4, minmax: 5, standard: 6 };
 
-/** fasterai's spelling of a name: `large_final` is `largeFinal`. */
-export const withoutUnderscores = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-
 /** @throws SparsifyError `criteria` for an unknown criterion, `usage` for an unknown reducer or normaliser */
-export function recipeOf(criteria: string, reducer: string, normalizer: string | undefined): Recipe {
+export function recipeOf(criteria: string | CustomCriterion, reducer: string, normalizer: string | undefined): Recipe {
+  const row: Row | undefined =
+    typeof criteria === 'function'
+      ? { element: element.other }
+      : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
   return {
-    element: look(table, withoutUnderscores(criteria), 'criteria', 'criterion'),
+    element: row.element,
     reducer: look(reducers, reducer, 'usage', 'reducer'),
     normalizer: normalizer === undefined ? 0 : look(normalizers, normalizer, 'usage', 'normalizer'),
+    needs: typeof criteria === 'function' ? criteria : row.needs,
   };
 }
 
 /** Whether scores can be computed from the weights wherever they are needed, without room for them. */
 export const scoresOnTheFly = (recipe: Recipe): boolean => recipe.element !== element.random && recipe.normalizer === 0;
 
-function look(list: Readonly<Record<string, number>>, name: string, code: 'criteria' | 'usage', what: string): number {
+function look<Value>(
+  list: Readonly<Record<string, Value>>,
+  name: string,
+  code: 'criteria' | 'usage',
+  what: string,
+): Value {
   if (typeof name === 'string' && Object.hasOwn(list, name)) return list[name]!;
   throw new SparsifyError(code, `unknown ${what}`, { asked: name, allowed: Object.keys(list) });
 }

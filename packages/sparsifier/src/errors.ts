@@ -1,15 +1,6 @@
 /** The causes an operation can fail for; the `code` of a {@link SparsifyError}. */
 export type ErrorCode =
-  | 'file'
-  | 'format'
-  | 'layer'
-  | 'kind'
-  | 'granularity'
-  | 'criteria'
-  | 'sparsity'
-  | 'weights'
-  | 'memory'
-  | 'usage';
+  'file' | 'format' | 'layer' | 'kind' | 'granularity' | 'criteria' | 'sparsity' | 'weights' | 'memory' | 'usage';
 
 /** What an error is about, as data. The message is made from it. */
 export interface ErrorDetails {
@@ -60,5 +51,5 @@ function messageOf(summary: string, { subject, asked, found, allowed, hint }: Er
 function show(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return String(value);
-  return JSON.stringify(value) ?? String(value);
+  return JSON.stringify(value instanceof Map ? Object.fromEntries(value) : value) ?? String(value);
 }

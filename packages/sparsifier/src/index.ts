@@ -1,10 +1,25 @@
-export { Criteria, type CriteriaName, type Normalizer, type Reducer } from './criteria.js';
+export {
+  Criteria,
+  type CriteriaName,
+  type CustomCriterion,
+  type CustomLayer,
+  type Normalizer,
+  type Reducer,
+} from './criteria.js';
 export { load, type Block, type Engine, type LoadOptions } from './engine/engine.js';
 export { SparsifyError, type ErrorCode, type ErrorDetails } from './errors.js';
-export { Granularity, type GranularityName } from './granularity.js';
+export { Granularity, type GranularityName, type Spanning } from './granularity.js';
 export { inspect } from './inspect.js';
 export type { Progress } from './pipeline.js';
 export type { LayerReport, Report } from './report.js';
-export { Sparsifier, type CallOptions, type Context, type PerLayer, type SparsifierOptions } from './sparsifier.js';
+export {
+  Sparsifier,
+  type CallOptions,
+  type Context,
+  type PerLayer,
+  type SparsifierOptions,
+  type UnitMask,
+} from './sparsifier.js';
+export type { LayerArrays, WeightsOf } from './state.js';
 export type { Amount, Sparsity } from './sparsity.js';
 export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './tensor.js';

@@ -8,7 +8,18 @@ export async function inspect(model: Model): Promise<Report> {
   const engine = await load();
   const zeros = await countZeros(engine, model);
   const layers = model.tensors.map(({ name, kind, shape, values }, index) => ({
-    name, kind, shape, weights: values.length, zeros: zeros[index]!, units: values.length, kept: values.length,
+    name,
+    kind,
+    shape,
+    weights: values.length,
+    zeros: zeros[index]!,
+    units: values.length,
+    kept: values.length,
   }));
-  return reportOf(layers, model.skipped, engine, model.tensors.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)));
+  return reportOf(
+    layers,
+    model.skipped,
+    engine,
+    model.tensors.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)),
+  );
 }

@@ -2,15 +2,26 @@ import type { Recipe } from './criteria.js';
 import { scoresOnTheFly } from './criteria.js';
 import type { Call } from './engine/core.js';
 import type { Block, Engine } from './engine/engine.js';
-import { decode, encode, maskBytes, recordBytes, unitsOf, weightsOf, type Entry, type Outcome } from './engine/table.js';
+import {
+  decode,
+  encode,
+  maskBytes,
+  recordBytes,
+  storedUnits,
+  unitsOf,
+  weightsOf,
+  type ChannelStep,
+  type Entry,
+  type Outcome,
+} from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import type { Units } from './granularity.js';
 import { rounded } from './sparsity.js';
-import type { Model, Region, Values, WeightTensor } from './tensor.js';
+import type { DataType, Model, Region, Values, WeightTensor } from './tensor.js';
 
 /** How far a call has come. */
 export interface Progress {
-  readonly stage: 'load' | 'score' | 'select' | 'apply' | 'store';
+  readonly stage: 'load' | 'inspect' | 'score' | 'mask' | 'apply' | 'store';
   /** Weights that the stage is through with. */
   readonly done: number;
   /** Weights in all. */
@@ -27,17 +38,27 @@ export interface Job {
   readonly seed: number;
   /** The mask of an earlier call. */
   readonly earlier: Uint8Array | undefined;
+  /** What the criterion compares the weights with. */
+  readonly other: Other | undefined;
   /** Jobs of one group are ranked together. */
   readonly group: number;
   /** The largest number of units that may go. */
   readonly limit: number;
 }
 
+/** Numbers that weights are compared with: one for each, or one for each input channel where steps are given. */
+export interface Other {
+  readonly dtype: DataType;
+  readonly bytes: Uint8Array;
+  readonly length: number;
+  readonly steps: readonly ChannelStep[];
+}
+
 /** What came of a job. */
 export interface Done {
   readonly zeros: number;
   readonly removed: number;
-  readonly mask: Uint8Array<ArrayBuffer>;
+  readonly mask: Uint8Array;
 }
 
 export interface Plan {
@@ -57,138 +78,252 @@ const batchWeights = 1 << 24;
  * Scores, selects, masks and applies. Nothing is changed before all masks are known, and nothing can fail after.
  * @throws SparsifyError `weights` where a weight is not finite; `memory` where there is no room
  */
-export async function remove(engine: Engine, { model, jobs, removes, roundTo, signal, onProgress }: Plan): Promise<Done[]> {
-  let isChanging = false;
-  const tell = (progress: Progress): void => {
+export async function remove(engine: Engine, plan: Plan): Promise<Done[]> {
+  const work = new Work(engine, plan);
+  try {
+    await work.load();
+    await work.inspect();
+    await work.rank();
+    return await work.commit();
+  } finally {
+    work.release();
+  }
+}
+
+/** Zeroes what earlier masks remove, without scoring. */
+export async function reapply(engine: Engine, plan: Plan): Promise<Done[]> {
+  const work = new Work(engine, plan);
+  try {
+    await work.load();
+    await work.takeMasks();
+    return await work.commit();
+  } finally {
+    work.release();
+  }
+}
+
+/** One call: the regions, tables and scratch memory that it holds, and the steps it takes. */
+class Work {
+  readonly #engine: Engine;
+  readonly #plan: Plan;
+  readonly #total: number;
+  readonly #held: { release(): void }[] = [];
+  /** Where each job's weights lie, and those of its partners. */
+  readonly #tensors: Region[] = [];
+  readonly #partners: Region[][] = [];
+  #scratch!: Scratch;
+  #table!: Table;
+  #removed: readonly number[] = [];
+  #isChanging = false;
+
+  constructor(engine: Engine, plan: Plan) {
+    this.#engine = engine;
+    this.#plan = plan;
+    this.#total = plan.jobs.reduce((sum, { units }) => sum + weightsOf(units.axes), 0);
+  }
+
+  /** Brings the numbers into shared memory and writes the table of all jobs. */
+  async load(): Promise<void> {
+    const { model, jobs, removes } = this.#plan;
+    const loaded = async (values: Values) => this.#hold(await model.load(this.#engine, values));
+    let done = 0;
+    for (const { tensor, units } of jobs) {
+      this.#plan.signal?.throwIfAborted();
+      this.#tensors.push(await loaded(tensor.values));
+      const partners: Region[] = [];
+      if (units.isChannel) for (const { values } of tensor.partners) partners.push(await loaded(values));
+      this.#partners.push(partners);
+      this.#tell('load', (done += weightsOf(units.axes)));
+    }
+    this.#scratch = this.#hold(await layOut(this.#engine, jobs, removes.length));
+    const { block, places } = this.#scratch;
+    for (const [index, { earlier, other }] of jobs.entries()) {
+      if (earlier) await block.write(earlier, places[index]!.earlier);
+      if (other) await block.write(other.bytes, places[index]!.other);
+    }
+    this.#table = this.#hold(
+      await writeTable(
+        this.#engine,
+        jobs.map((job, index) => this.#entry(job, index)),
+      ),
+    );
+  }
+
+  /** Refuses weights that cannot be ranked. */
+  async inspect(): Promise<void> {
+    await this.#inBatches('inspect');
+    for (const [index, { firstNotFinite }] of (await this.#table.read()).entries()) {
+      if (firstNotFinite !== undefined) throw notFinite(this.#plan.jobs[index]!, firstNotFinite);
+    }
+  }
+
+  /** Scores all units and makes the masks. */
+  async rank(): Promise<void> {
+    const { jobs, removes, roundTo } = this.#plan;
+    const { block, removesOffset } = this.#scratch;
+    await this.#inBatches('score');
+    await block.write(wordsOf(removes), removesOffset);
+    await this.#run([
+      ['select', this.#table.block.address, jobs.length, block.address + removesOffset, removes.length],
+    ]);
+    const cuts = await this.#table.read();
+    this.#removed = cuts.map(({ removed }, index) => rounded(removed, unitsOf(jobs[index]!.units.axes), roundTo));
+
+    // Where a floor or the rounding changed what the common ranking gave, a layer's own ranking decides.
+    const again = jobs.flatMap((_, index) =>
+      cuts[index]!.settled && cuts[index]!.removed === this.#removed[index] ? [] : [index],
+    );
+    const counts = again.map((index) => this.#removed[index]!);
+    const entries = again.map((index, group): Entry => ({
+      ...this.#table.entries[index]!,
+      group,
+      limit: counts[group]!,
+    }));
+    const own = this.#hold(await writeTable(this.#engine, entries));
+    const ownRemoves = this.#hold(await this.#blockOf(wordsOf(counts)));
+    await this.#run([['select', own.block.address, again.length, ownRemoves.block.address, again.length]]);
+    await this.#inBatches('mask');
+    await this.#run([['mask', own.block.address, again.length]]);
+  }
+
+  /** Takes the masks of an earlier call for those of this one. */
+  async takeMasks(): Promise<void> {
+    const { jobs } = this.#plan;
+    for (const [index, { earlier }] of jobs.entries()) {
+      if (earlier) await this.#scratch.block.write(earlier, this.#scratch.places[index]!.mask);
+    }
+    this.#removed = jobs.map(({ earlier, units }) =>
+      earlier ? unitsOf(units.axes) - keptIn(earlier, unitsOf(units.axes)) : 0,
+    );
+  }
+
+  /** Zeroes what the masks remove. All layers or none: nothing stops the call from here on. */
+  async commit(): Promise<Done[]> {
+    const { model, jobs, signal } = this.#plan;
+    const masks: Uint8Array[] = [];
+    for (const [index, { units }] of jobs.entries()) {
+      masks.push(
+        await this.#scratch.block.read(
+          this.#scratch.places[index]!.mask,
+          new Uint8Array(maskBytes(unitsOf(units.axes))),
+        ),
+      );
+    }
+    const partnerEntries: Entry[] = [];
+    for (const [index, job] of jobs.entries())
+      partnerEntries.push(...(await this.#partnerEntries(job, index, masks[index]!)));
+    const partners = this.#hold(await writeTable(this.#engine, partnerEntries));
+    signal?.throwIfAborted();
+    this.#isChanging = true;
+    await this.#inBatches('apply');
+    await this.#run([['apply', partners.block.address, partners.entries.length]]);
+    const outcomes = await this.#table.read();
+    let done = 0;
+    for (const [index, { tensor, units }] of jobs.entries()) {
+      if (this.#removed[index]! > 0) {
+        await model.store(this.#engine, tensor.values, this.#tensors[index]!);
+        for (const [place, region] of this.#partners[index]!.entries()) {
+          await model.store(this.#engine, tensor.partners[place]!.values, region);
+        }
+      }
+      this.#tell('store', (done += weightsOf(units.axes)));
+    }
+    return outcomes.map(({ zeros }, index) => ({ zeros, removed: this.#removed[index]!, mask: masks[index]! }));
+  }
+
+  release(): void {
+    for (const each of this.#held.reverse()) each.release();
+  }
+
+  #hold<Held extends { release(): void }>(held: Held): Held {
+    this.#held.push(held);
+    return held;
+  }
+
+  async #blockOf(bytes: Uint8Array): Promise<{ readonly block: Block; release(): void }> {
+    const block = await this.#engine.allocate(bytes.length);
+    await block.write(bytes);
+    return { block, release: () => block.free() };
+  }
+
+  #entry(job: Job, index: number): Entry {
+    const place = this.#scratch.places[index]!;
+    const address = (offset: number | undefined) => (offset === undefined ? 0 : this.#scratch.block.address + offset);
+    return {
+      weights: addressOf(this.#tensors[index]!),
+      dtype: job.tensor.values.dtype,
+      axes: job.units.axes,
+      recipe: job.recipe,
+      seed: job.seed,
+      position: job.position,
+      scores: address(place.scores),
+      earlier: address(place.earlier),
+      mask: address(place.mask),
+      group: job.group,
+      limit: job.limit,
+      other: job.other && { ...job.other, address: address(place.other) },
+    };
+  }
+
+  /** Biases and batch normalisation: one number per unit, in canonical order of the units whatever the weights' layout. */
+  async #partnerEntries({ tensor, units }: Job, index: number, mask: Uint8Array): Promise<Entry[]> {
+    const regions = this.#partners[index]!;
+    if (regions.length === 0) return [];
+    const bits = new Uint8Array(mask.length);
+    for (const [channel, unit] of storedUnits(units.axes).entries())
+      if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
+    const { block } = this.#hold(await this.#blockOf(bits));
+    return regions.map((region, place) => ({
+      ...this.#table.entries[index]!,
+      weights: addressOf(region),
+      dtype: tensor.partners[place]!.values.dtype,
+      axes: [{ size: unitsOf(units.axes), reduced: false, order: 0 }],
+      mask: block.address,
+    }));
+  }
+
+  /** Calls a verb on batches of the table's records. */
+  async #inBatches(verb: 'inspect' | 'score' | 'mask' | 'apply'): Promise<void> {
+    const { block, entries } = this.#table;
+    let [from, weights, done] = [0, 0, 0];
+    for (const [index, { axes }] of entries.entries()) {
+      weights += weightsOf(axes);
+      if (weights < batchWeights && index + 1 < entries.length) continue;
+      await this.#run([[verb, block.address + from * recordBytes, index + 1 - from]]);
+      from = index + 1;
+      this.#tell(verb, (done += weights));
+      weights = 0;
+    }
+  }
+
+  async #run(calls: readonly Call[]): Promise<void> {
+    if (!this.#isChanging) this.#plan.signal?.throwIfAborted();
+    await run(this.#engine, calls);
+  }
+
+  #tell(stage: Progress['stage'], done: number): void {
     try {
-      onProgress?.(progress);
+      this.#plan.onProgress?.({ stage, done, total: this.#total });
     } catch (error) {
       // Half a change would be worse than a listener's error that surfaces by itself.
-      if (!isChanging) throw error;
+      if (!this.#isChanging) throw error;
       queueMicrotask(() => {
         throw error;
       });
     }
-  };
-  const total = jobs.reduce((sum, { units }) => sum + weightsOf(units.axes), 0);
-  const held: { release(): void }[] = [];
-  const loadValues = async (values: Values): Promise<Region> => {
-    const region = await model.load(engine, values);
-    held.push(region);
-    return region;
-  };
-  try {
-    const tensors: Region[] = [];
-    const partners: Region[][] = [];
-    let loaded = 0;
-    for (const { tensor, units } of jobs) {
-      signal?.throwIfAborted();
-      tensors.push(await loadValues(tensor.values));
-      const list: Region[] = [];
-      if (units.isChannel) for (const { values } of tensor.partners) list.push(await loadValues(values));
-      partners.push(list);
-      tell({ stage: 'load', done: (loaded += weightsOf(units.axes)), total });
-    }
-
-    const scratch = await layOut(engine, jobs, removes.length);
-    held.push({ release: () => scratch.block.free() });
-    for (const [index, { earlier }] of jobs.entries()) {
-      if (earlier) await scratch.block.write(earlier, scratch.places[index]!.earlier);
-    }
-    const entries = jobs.map((job, index): Entry => {
-      const place = scratch.places[index]!;
-      const address = (offset: number | undefined) => (offset === undefined ? 0 : scratch.block.address + offset);
-      return {
-        weights: addressOf(tensors[index]!),
-        dtype: job.tensor.values.dtype,
-        axes: job.units.axes,
-        recipe: job.recipe,
-        seed: job.seed,
-        position: job.position,
-        scores: address(place.scores),
-        earlier: address(place.earlier),
-        mask: address(place.mask),
-        group: job.group,
-        limit: job.limit,
-      };
-    });
-    const first = await writeTable(engine, entries);
-    held.push(first);
-
-    /** Calls verbs on batches of the table's records. */
-    const inBatches = async (stage: Progress['stage'], table: Table, verbs: readonly Verb[]): Promise<void> => {
-      let from = 0;
-      let done = 0;
-      for (let to = 1; to <= table.entries.length; to++) {
-        const weights = table.entries.slice(from, to).reduce((sum, { axes }) => sum + weightsOf(axes), 0);
-        if (weights < batchWeights && to < table.entries.length) continue;
-        if (!isChanging) signal?.throwIfAborted();
-        const address = table.block.address + from * recordBytes;
-        await run(engine, verbs.map((verb) => (verb === 'select'
-          ? ['select', address, to - from, scratch.removes, removes.length]
-          : [verb, address, to - from])));
-        from = to;
-        tell({ stage, done: (done += weights), total });
-      }
-    };
-
-    await inBatches('score', first, ['inspect']);
-    for (const [index, { firstNotFinite }] of (await first.read()).entries()) {
-      if (firstNotFinite !== undefined) throw notFinite(jobs[index]!, firstNotFinite);
-    }
-    await inBatches('score', first, ['score']);
-
-    await scratch.block.write(new Uint8Array(Uint32Array.from(removes).buffer), scratch.removesOffset);
-    signal?.throwIfAborted();
-    await run(engine, [['select', first.block.address, jobs.length, scratch.removes, removes.length]]);
-    const cuts = await first.read();
-    const wanted = cuts.map(({ removed }, index) => rounded(removed, unitsOf(jobs[index]!.units.axes), roundTo));
-
-    // Where a floor or the rounding changed what the common ranking gave, a layer's own ranking decides.
-    const again = jobs.flatMap((_, index) => (cuts[index]!.settled && cuts[index]!.removed === wanted[index] ? [] : [index]));
-    const own = await writeTable(engine, again.map((index, group) => ({ ...entries[index]!, group, limit: wanted[index]! })));
-    held.push(own);
-    const ownRemoves = new Uint8Array(Uint32Array.from(again, (index) => wanted[index]!).buffer);
-    await own.block.write(ownRemoves, own.removesOffset);
-    await run(engine, [['select', own.block.address, again.length, own.block.address + own.removesOffset, again.length]]);
-    await inBatches('select', first, ['mask']);
-    await run(engine, [['mask', own.block.address, again.length]]);
-
-    const masks: Uint8Array<ArrayBuffer>[] = [];
-    for (const [index, { units }] of jobs.entries()) {
-      const mask = new Uint8Array(maskBytes(unitsOf(units.axes)));
-      await scratch.block.read(scratch.places[index]!.mask, mask);
-      masks.push(mask);
-    }
-    const partnerTable = await writeTable(engine, jobs.flatMap((job, index) =>
-      partners[index]!.map((region, place): Entry => ({
-        ...entries[index]!,
-        weights: addressOf(region),
-        dtype: job.tensor.partners[place]!.values.dtype,
-        axes: [{ size: unitsOf(job.units.axes), reduced: false, order: 0 }],
-      })),
-    ));
-    held.push(partnerTable);
-
-    // From here on nothing stops the call: all layers or none.
-    signal?.throwIfAborted();
-    isChanging = true;
-    await inBatches('apply', first, ['apply']);
-    await run(engine, [['apply', partnerTable.block.address, partnerTable.entries.length]]);
-    const outcomes = await first.read();
-    let stored = 0;
-    for (const [index, { tensor, units }] of jobs.entries()) {
-      if (wanted[index]! > 0) {
-        await model.store(engine, tensor.values, tensors[index]!);
-        for (const [place, region] of partners[index]!.entries()) await model.store(engine, tensor.partners[place]!.values, region);
-      }
-      tell({ stage: 'store', done: (stored += weightsOf(units.axes)), total });
-    }
-    return outcomes.map(({ zeros }, index) => ({ zeros, removed: wanted[index]!, mask: masks[index]! }));
-  } finally {
-    for (const each of held.reverse()) each.release();
   }
 }
+
+/** Whether a unit is kept. */
+export const isKept = (mask: Uint8Array, unit: number): boolean => ((mask[unit >> 3]! >> (unit & 7)) & 1) === 1;
+
+function keptIn(mask: Uint8Array, units: number): number {
+  let kept = 0;
+  for (let unit = 0; unit < units; unit++) if (isKept(mask, unit)) kept++;
+  return kept;
+}
+
+const wordsOf = (numbers: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(numbers).buffer);
 
 /** Counts the zeros of each tensor. */
 export async function countZeros(engine: Engine, model: Model): Promise<number[]> {
@@ -209,10 +344,16 @@ export async function countZeros(engine: Engine, model: Model): Promise<number[]
   return zeros;
 }
 
-type Verb = 'inspect' | 'score' | 'select' | 'mask' | 'apply';
-
 const nothing = {
-  recipe: { element: 0, reducer: 0, normalizer: 0 }, seed: 0, position: 0, scores: 0, earlier: 0, mask: 0, group: 0, limit: 0,
+  recipe: { element: 0, reducer: 0, normalizer: 0, needs: undefined },
+  other: undefined,
+  seed: 0,
+  position: 0,
+  scores: 0,
+  earlier: 0,
+  mask: 0,
+  group: 0,
+  limit: 0,
 } as const;
 
 const addressOf = ({ block, offset }: Region): number => block.address + offset;
@@ -224,30 +365,29 @@ async function run(engine: Engine, calls: readonly Call[]): Promise<void> {
   if (failed < 0) return;
   const verb = calls[failed]![0];
   if (statuses[failed] === 1) {
-    throw new SparsifyError('memory', `the engine had no working memory left to ${verb}`, { hint: 'Close models that are not needed any more' });
+    throw new SparsifyError('memory', `the engine had no working memory left to ${verb}`, {
+      hint: 'Close models that are not needed any more',
+    });
   }
   throw new SparsifyError('usage', `the engine refused to ${verb}: the model's shapes and lengths disagree`);
 }
 
-/** A table of records in shared memory, with room for one word per record after it. */
+/** A table of records in shared memory. */
 interface Table {
   readonly block: Block;
   readonly entries: readonly Entry[];
-  readonly removesOffset: number;
   read(): Promise<Outcome[]>;
   release(): void;
 }
 
 async function writeTable(engine: Engine, entries: readonly Entry[]): Promise<Table> {
-  const removesOffset = entries.length * recordBytes;
-  const block = await engine.allocate(removesOffset + entries.length * 4);
+  const block = await engine.allocate(entries.length * recordBytes);
   await block.write(encode(entries));
   return {
     block,
     entries,
-    removesOffset,
     read: async () => {
-      const bytes = new Uint8Array(removesOffset);
+      const bytes = new Uint8Array(block.bytes);
       await block.read(0, bytes);
       return decode(bytes);
     },
@@ -259,28 +399,38 @@ interface Place {
   readonly mask: number;
   readonly earlier: number | undefined;
   readonly scores: number | undefined;
+  readonly other: number | undefined;
+}
+
+interface Scratch {
+  readonly block: Block;
+  /** For each job, offsets in the block. */
+  readonly places: readonly Place[];
+  readonly removesOffset: number;
+  release(): void;
 }
 
 /** One block with room for all masks, scores where they need it, and the groups' counts. */
-async function layOut(engine: Engine, jobs: readonly Job[], groups: number) {
+async function layOut(engine: Engine, jobs: readonly Job[], groups: number): Promise<Scratch> {
   let end = 0;
   const take = (bytes: number): number => {
     const offset = end;
     end += Math.ceil(bytes / 16) * 16;
     return offset;
   };
-  const places = jobs.map(({ units, recipe, earlier }): Place => {
+  const places = jobs.map(({ units, recipe, earlier, other }): Place => {
     const count = unitsOf(units.axes);
     const onTheFly = scoresOnTheFly(recipe) && count === weightsOf(units.axes);
     return {
       mask: take(maskBytes(count)),
       earlier: earlier && take(maskBytes(count)),
       scores: onTheFly ? undefined : take(count * 4),
+      other: other && take(other.bytes.length),
     };
   });
   const removesOffset = take(groups * 4);
   const block = await engine.allocate(end);
-  return { block, places, removesOffset, removes: block.address + removesOffset };
+  return { block, places, removesOffset, release: () => block.free() };
 }
 
 function notFinite({ tensor }: Job, index: number): SparsifyError {

@@ -41,7 +41,14 @@ export function reportOf(
   const [weights, zeros] = [sum('weights'), sum('zeros')];
   return {
     layers: layers.map(({ name, kind, shape, weights, zeros, units, kept }) => ({
-      name, kind, shape, weights, zeros, sparsity: percentage(zeros, weights), units, kept,
+      name,
+      kind,
+      shape,
+      weights,
+      zeros,
+      sparsity: percentage(zeros, weights),
+      units,
+      kept,
     })),
     skipped,
     total: { weights, zeros, sparsity: percentage(zeros, weights), units: sum('units'), kept: sum('kept') },

@@ -24,7 +24,8 @@ const isKeep = (amount: object): amount is { readonly keep: number } => 'keep' i
 /** An object with just the key `keep` or `remove` and a number is an amount, not a list of layers. */
 export function isAmount(sparsity: Sparsity): sparsity is Amount {
   if (typeof sparsity === 'number') return true;
-  if (sparsity === null || typeof sparsity !== 'object' || Array.isArray(sparsity) || sparsity instanceof Map) return false;
+  if (sparsity === null || typeof sparsity !== 'object' || Array.isArray(sparsity) || sparsity instanceof Map)
+    return false;
   const entries = Object.entries(sparsity);
   return entries.length === 1 && /^(keep|remove)$/.test(entries[0]![0]) && typeof entries[0]![1] === 'number';
 }
@@ -35,14 +36,21 @@ export function checkAmount(amount: Amount, subject?: string): void {
   if (typeof amount === 'number') {
     if (amount >= 0 && amount <= 100) return;
     throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
-      ...about, asked: amount, hint: 'Write 50 for half of the units, or { keep: 8 } or { remove: 8 } for a number of units',
+      ...about,
+      asked: amount,
+      hint: 'Write 50 for half of the units, or { keep: 8 } or { remove: 8 } for a number of units',
     });
   }
   const count = amount && typeof amount === 'object' ? Object.values(amount)[0] : undefined;
   if (count !== undefined && isAmount(amount) && Number.isInteger(count) && count >= 0) return;
-  throw new SparsifyError('sparsity', 'an amount is a percentage from 0 to 100, or { keep: n } or { remove: n } with a whole number', {
-    ...about, asked: amount,
-  });
+  throw new SparsifyError(
+    'sparsity',
+    'an amount is a percentage from 0 to 100, or { keep: n } or { remove: n } with a whole number',
+    {
+      ...about,
+      asked: amount,
+    },
+  );
 }
 
 /** How many of `units` an amount removes; halves go to the even number. */
@@ -88,7 +96,11 @@ export function rounded(removed: number, units: number, multiple: number | undef
  * @throws SparsifyError `sparsity` for a list of another length, or two amounts for one layer; `layer` for a key that
  *   matches nothing
  */
-export function amountsOf(sparsity: Sparsity, layers: readonly Named[], others: readonly string[] = []): (Amount | undefined)[] {
+export function amountsOf(
+  sparsity: Sparsity,
+  layers: readonly Named[],
+  others: readonly string[] = [],
+): (Amount | undefined)[] {
   const names = layers.map(({ name }) => name);
   if (isAmount(sparsity)) {
     checkAmount(sparsity);
@@ -97,7 +109,8 @@ export function amountsOf(sparsity: Sparsity, layers: readonly Named[], others: 
   if (Array.isArray(sparsity)) {
     if (sparsity.length !== layers.length) {
       throw new SparsifyError('sparsity', `a list has one amount per layer, ${layers.length} in all`, {
-        asked: `a list of ${sparsity.length}`, found: `the layers ${names.join(', ')}`,
+        asked: `a list of ${sparsity.length}`,
+        found: `the layers ${names.join(', ')}`,
       });
     }
     sparsity.forEach((amount, index) => checkAmount(amount, names[index]));
@@ -105,10 +118,12 @@ export function amountsOf(sparsity: Sparsity, layers: readonly Named[], others: 
   }
   if (sparsity === null || typeof sparsity !== 'object') {
     throw new SparsifyError('sparsity', 'unknown form of sparsity', {
-      asked: sparsity, hint: 'Give a percentage, { keep: n } or { remove: n }, a list of these, or an object of layer names and amounts',
+      asked: sparsity,
+      hint: 'Give a percentage, { keep: n } or { remove: n }, a list of these, or an object of layer names and amounts',
     });
   }
-  const entries: [string, Amount][] = sparsity instanceof Map ? [...sparsity] : Object.entries(sparsity as Readonly<Record<string, Amount>>);
+  const entries: [string, Amount][] =
+    sparsity instanceof Map ? [...sparsity] : Object.entries(sparsity as Readonly<Record<string, Amount>>);
   for (const [key, amount] of entries) checkAmount(amount, key);
   return byName(entries, layers, others);
 }
@@ -122,7 +137,9 @@ export function byName<Value>(
   layers: readonly Named[],
   others: readonly string[] = [],
 ): (Value | undefined)[] {
-  const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(() => undefined);
+  const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
+    () => undefined,
+  );
   for (const [key, value] of entries) {
     const exact = layers.some(({ name, aliases }) => name === key || aliases.includes(key));
     const pattern = exact ? undefined : globOf(key);
@@ -135,14 +152,22 @@ export function byName<Value>(
       if (other === undefined || (exact && !other.exact)) found[index] = { key, value, exact };
       else if (other.exact === exact && !same(other.value, value)) {
         throw new SparsifyError('sparsity', 'two keys give this layer different values', {
-          subject: name, asked: `${other.key} and ${key}`, hint: 'Give the layer its value by its own name',
+          subject: name,
+          asked: `${other.key} and ${key}`,
+          hint: 'Give the layer its value by its own name',
         });
       }
     });
     if (matches === 0) {
-      const elsewhere = others.includes(key) ? { hint: 'A layer of this name exists, but layerType leaves it out' } : {};
+      const elsewhere = others.includes(key)
+        ? { hint: 'A layer of this name exists, but layerType leaves it out' }
+        : {};
       const allowed = layers.map(({ name }) => name);
-      throw new SparsifyError('layer', 'no layer has this name or matches this glob', { asked: key, allowed, ...elsewhere });
+      throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
+        asked: key,
+        allowed,
+        ...elsewhere,
+      });
     }
   }
   return found.map((entry) => entry?.value);
@@ -151,4 +176,7 @@ export function byName<Value>(
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 const globOf = (glob: string): RegExp =>
-  new RegExp(`^${[...glob].map((each) => (each === '*' ? '.*' : each === '?' ? '.' : each.replace(/[\\^$.|+()[\]{}/]/u, '\\$&'))).join('')}$`, 'su');
+  new RegExp(
+    `^${[...glob].map((each) => (each === '*' ? '.*' : each === '?' ? '.' : each.replace(/[\\^$.|+()[\]{}/]/u, '\\$&'))).join('')}$`,
+    'su',
+  );

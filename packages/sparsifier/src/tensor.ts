@@ -85,4 +85,9 @@ export interface Model {
   readonly skipped: readonly Skipped[];
   load(engine: Engine, values: Values): Promise<Region>;
   store(engine: Engine, values: Values, region: Region): Promise<void>;
+  /**
+   * A copy of the numbers as they are at this moment, little-endian. What can be copied at once is copied before the
+   * method returns, since the caller may change arrays next.
+   */
+  copy(values: Values): Uint8Array | Promise<Uint8Array>;
 }

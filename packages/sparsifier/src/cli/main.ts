@@ -3,7 +3,18 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
-import { Criteria, Granularity, inspect, load, Sparsifier, SparsifyError, type PerLayer, type Progress, type SparsifierOptions, type Sparsity } from '../index.js';
+import {
+  Criteria,
+  inspect,
+  load,
+  Sparsifier,
+  SparsifyError,
+  type PerLayer,
+  type Progress,
+  type SparsifierOptions,
+  type Sparsity,
+} from '../index.js';
+import { granularityNames } from '../granularity.js';
 import { kinds, type Kind } from '../tensor.js';
 import { table } from './table.js';
 
@@ -14,14 +25,16 @@ interface Common {
   readonly json?: boolean;
 }
 
-type PruneOptions = Common & Omit<SparsifierOptions, 'minKeep' | 'maxSparsity'> & {
-  readonly sparsity: string[];
-  readonly roundTo?: number;
-  readonly out: string;
-  readonly force?: boolean;
-  readonly minKeep?: string[];
-  readonly maxSparsity?: string[];
-};
+type PruneOptions = Common &
+  Omit<SparsifierOptions, 'minKeep' | 'maxSparsity' | 'initial'> & {
+    readonly sparsity: string[];
+    readonly roundTo?: number;
+    readonly out: string;
+    readonly force?: boolean;
+    readonly minKeep?: string[];
+    readonly maxSparsity?: string[];
+    readonly initial?: string;
+  };
 
 const whole = (text: string): number => {
   const number = Number(text);
@@ -46,20 +59,28 @@ const program = new Command('sparsifier')
   .version(version)
   .showHelpAfterError('(--help shows what is possible)')
   .exitOverride()
-  .addHelpText('after', `
+  .addHelpText(
+    'after',
+    `
 Examples:
   $ sparsifier inspect model.onnx
   $ sparsifier prune model.onnx --sparsity 50 --out sparse.onnx
-  $ sparsifier help prune`);
+  $ sparsifier help prune`,
+  );
 
 const common = (command: Command): Command =>
-  command.option('--threads <n>', 'how many threads share the work (default: one per core)', whole).option('--json', 'a report for programs on stdout, and nothing else');
+  command
+    .option('--threads <n>', 'how many threads share the work (default: one per core)', whole)
+    .option('--json', 'a report for programs on stdout, and nothing else');
 
 common(program.command('inspect').argument('<model>', 'an ONNX file', nameOf))
   .description('list the layers that can be pruned, and the tensors that cannot, with the reason')
-  .addHelpText('after', `
+  .addHelpText(
+    'after',
+    `
 Example:
-  $ sparsifier inspect model.onnx`)
+  $ sparsifier inspect model.onnx`,
+  )
   .action(async (file: string, options: Common) => {
     await loadWith(options);
     using model = await readOnnx(file);
@@ -70,36 +91,82 @@ Example:
 
 common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
   .description('remove the least useful part of the layers and write the sparse model')
-  .addOption(new Option('-s, --sparsity <amount>', 'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable').argParser(collect).makeOptionMandatory())
-  .addOption(new Option('-g, --granularity <name>', 'what part of the filters to remove').choices(Object.values(Granularity)).default('weight'))
-  .addOption(new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network').choices(['local', 'global']).default('local'))
-  .addOption(new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'))
+  .addOption(
+    new Option(
+      '-s, --sparsity <amount>',
+      'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable',
+    )
+      .argParser(collect)
+      .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('-g, --granularity <name>', 'what part of the filters to remove')
+      .choices(granularityNames)
+      .default('weight'),
+  )
+  .addOption(
+    new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network')
+      .choices(['local', 'global'])
+      .default('local'),
+  )
+  .addOption(
+    new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'),
+  )
   .addOption(new Option('-o, --out <file>', 'where the sparse model goes').argParser(nameOf).makeOptionMandatory())
-  .addOption(new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`).argParser(kindsOf).default(['conv2d'], 'conv2d'))
+  .addOption(
+    new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`)
+      .argParser(kindsOf)
+      .default(['conv2d'], 'conv2d'),
+  )
   .option('--round-to <n>', 'leave a multiple of n units in each layer', whole)
-  .addOption(new Option('--reducer <name>', "how a unit's scores become one").choices(['mean', 'sum', 'l2', 'max']).default('mean'))
-  .addOption(new Option('--normalizer <name>', "how a layer's scores are made comparable").choices(['sum', 'mean', 'max', 'l2', 'minmax', 'standard']))
+  .addOption(
+    new Option('--reducer <name>', "how a unit's scores become one")
+      .choices(['mean', 'sum', 'l2', 'max'])
+      .default('mean'),
+  )
+  .addOption(
+    new Option('--normalizer <name>', "how a layer's scores are made comparable").choices([
+      'sum',
+      'mean',
+      'max',
+      'l2',
+      'minmax',
+      'standard',
+    ]),
+  )
   .option('--seed <n>', 'for --criteria random', whole)
+  .addOption(
+    new Option('--initial <model>', 'the initial weights, for criteria that compare with them').argParser(nameOf),
+  )
   .option('--allow-empty', 'a layer may lose all its units')
   .option('--min-keep <n>', 'units that each layer keeps, or name-or-glob=n; repeatable', collect)
-  .option('--max-sparsity <percent>', 'percent of units that a layer loses at most, or name-or-glob=percent; repeatable', collect)
+  .option(
+    '--max-sparsity <percent>',
+    'percent of units that a layer loses at most, or name-or-glob=percent; repeatable',
+    collect,
+  )
   .option('--force', 'replace the output if it exists')
-  .addHelpText('after', `
+  .addHelpText(
+    'after',
+    `
 Examples:
   $ sparsifier prune model.onnx -s 50 -o sparse.onnx
   $ sparsifier prune model.onnx -s 50 -g filter --round-to 8 -o sparse.onnx
   $ sparsifier prune model.onnx -s 0,50,50,0 -o sparse.onnx
   $ sparsifier prune model.onnx -s 'encoder.*=60' -s head=0 --layer-type all -o sparse.onnx
-  $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json`)
+  $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json`,
+  )
   .action(prune);
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
-  const { threads, json, sparsity, roundTo, out, force, minKeep, maxSparsity, ...rest } = options;
+  const { threads, json, sparsity, roundTo, out, force, minKeep, maxSparsity, initial, ...rest } = options;
   const asked = parseSparsity(sparsity);
   await loadWith({ threads });
   using model = await readOnnx(file);
+  using dense = initial === undefined ? undefined : await readOnnx(initial);
   const sparsifier = new Sparsifier(model, {
     ...rest,
+    ...(dense ? { initial: dense } : {}),
     ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
   });
@@ -119,14 +186,17 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
   }
 }
 
-const loadWith = ({ threads }: { readonly threads?: number | undefined }) => load(threads === undefined ? {} : { threads });
+const loadWith = ({ threads }: { readonly threads?: number | undefined }) =>
+  load(threads === undefined ? {} : { threads });
 
 /** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
 function parseSparsity(texts: readonly string[]): Sparsity {
   const [only = ''] = texts;
   // A Map, in which a layer may be called `keep`.
   if (texts.length > 1 || only.includes('=')) return parsePerLayer(texts);
-  const amounts = only.split(',').map((text) => numberOf(text, 'Write a percentage such as 50, one per layer as in 0,50,50,0, or name=50'));
+  const amounts = only
+    .split(',')
+    .map((text) => numberOf(text, 'Write a percentage such as 50, one per layer as in 0,50,50,0, or name=50'));
   return amounts.length === 1 ? amounts[0]! : amounts;
 }
 
@@ -141,12 +211,19 @@ function parsePerLayer(texts: readonly string[]): Map<string, number> {
   for (const text of texts) {
     const at = text.lastIndexOf('=');
     if (at <= 0) {
-      throw new SparsifyError('usage', 'a value for one layer is written name=50', { asked: text || 'nothing', hint: "All others are '*=50'" });
+      throw new SparsifyError('usage', 'a value for one layer is written name=50', {
+        asked: text || 'nothing',
+        hint: "All others are '*=50'",
+      });
     }
     const name = text.slice(0, at);
     const value = numberOf(text.slice(at + 1), 'Write name=50');
     if ((values.get(name) ?? value) !== value) {
-      throw new SparsifyError('usage', 'the same layer has two values', { subject: name, asked: `${values.get(name)} and ${value}`, hint: 'Write one' });
+      throw new SparsifyError('usage', 'the same layer has two values', {
+        subject: name,
+        asked: `${values.get(name)} and ${value}`,
+        hint: 'Write one',
+      });
     }
     values.set(name, value);
   }

@@ -1,32 +1,64 @@
 import type { Report } from '../report.js';
 
 const number = new Intl.NumberFormat('en');
+/** Names longer than this lose their middle: some exporters write a path of hundreds of characters. */
+const longestName = 48;
+const shortened = (name: string): string => {
+  if (name.length <= longestName) return name;
+  const half = (longestName - 3) / 2;
+  return `${name.slice(0, Math.floor(half))}...${name.slice(-Math.ceil(half))}`;
+};
 const percent = (value: number): string => `${value.toFixed(2)} %`;
 
 /** A report as people read it. Units are of interest where some were removed. */
-export function table({ layers, skipped, total, engine, notes }: Report, { units: withUnits }: { readonly units: boolean }): string {
+export function table(
+  { layers, skipped, total, engine, notes }: Report,
+  { units: withUnits }: { readonly units: boolean },
+): string {
   const share = (units: number, kept: number) => percent(units === 0 ? 0 : (100 * (units - kept)) / units);
-  const row = (name: string, kind: string, shape: string, { weights, zeros, sparsity, units, kept }: Report['total']) => [
-    name, kind, shape, number.format(weights), number.format(zeros), percent(sparsity),
+  const row = (
+    name: string,
+    kind: string,
+    shape: string,
+    { weights, zeros, sparsity, units, kept }: Report['total'],
+  ) => [
+    name,
+    kind,
+    shape,
+    number.format(weights),
+    number.format(zeros),
+    percent(sparsity),
     ...(withUnits ? [number.format(units), number.format(units - kept), share(units, kept)] : []),
   ];
   const rows = [
     ['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity', ...(withUnits ? ['units', 'removed', 'of units'] : [])],
-    ...layers.map((layer) => row(layer.name, layer.kind, layer.shape.join(' x '), layer)),
+    ...layers.map((layer) => row(shortened(layer.name), layer.kind, layer.shape.join(' x '), layer)),
     row(`${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}`, '', '', total),
   ];
   const textColumns = 3;
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
   const lines = rows.map((cells) =>
-    cells.map((cell, column) => (column < textColumns ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ').trimEnd(),
+    cells
+      .map((cell, column) => (column < textColumns ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
   );
   const rule = '-'.repeat(Math.max(...lines.map((line) => line.length)));
   return [
-    lines[0]!, rule, ...lines.slice(1, -1), rule, lines.at(-1)!,
-    ...section('not pruned', skipped.map(({ name, reason }) => `${name}: ${reason}`)),
+    lines[0]!,
+    rule,
+    ...lines.slice(1, -1),
+    rule,
+    lines.at(-1)!,
+    ...section(
+      'not pruned',
+      skipped.map(({ name, reason }) => `${name}: ${reason}`),
+    ),
     ...section('notes', notes),
-    '', `engine: ${engine.why}`,
+    '',
+    `engine: ${engine.why}`,
   ].join('\n');
 }
 
-const section = (title: string, lines: readonly string[]): string[] => (lines.length === 0 ? [] : ['', `${title}:`, ...lines.map((line) => `  ${line}`)]);
+const section = (title: string, lines: readonly string[]): string[] =>
+  lines.length === 0 ? [] : ['', `${title}:`, ...lines.map((line) => `  ${line}`)];

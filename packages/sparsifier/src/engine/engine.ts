@@ -229,7 +229,10 @@ async function begin(threads: number, wasm: string | undefined, threadUrl: strin
 /** Where no thread can be started the kernels run right here. */
 async function onThisThread(threads: number, wasm: string | undefined, threadUrl: string | undefined): Promise<Engine> {
   const { call, start } = await import('./core.js');
-  const started = await start(host.mayWait() ? threads : 1, wasm, { ...host, startThread: () => host.startThread(threadUrl) });
+  const started = await start(host.mayWait() ? threads : 1, wasm, {
+    ...host,
+    startThread: () => host.startThread(threadUrl),
+  });
   const { memory } = started;
   const transport: Transport = {
     memory,
@@ -260,7 +263,12 @@ function overMessages(thread: Thread, memory: WebAssembly.Memory | undefined): T
     return entry;
   };
   const broken = (cause: unknown) =>
-    new SparsifyError('memory', 'the engine stopped working', { hint: 'Load the page or start the process again' }, { cause });
+    new SparsifyError(
+      'memory',
+      'the engine stopped working',
+      { hint: 'Load the page or start the process again' },
+      { cause },
+    );
   thread.listen(
     (message) => {
       const answer = message as Answer;

@@ -10,6 +10,21 @@ export interface Axis {
   readonly order: number;
 }
 
+/** A part of an input channel's number: position / stride % size x factor. */
+export interface ChannelStep {
+  readonly stride: number;
+  readonly size: number;
+  readonly factor: number;
+}
+
+/** Numbers in memory that weights are compared with: one for each, or one for each input channel where steps are given. */
+export interface OtherNumbers {
+  readonly address: number;
+  readonly dtype: DataType;
+  readonly length: number;
+  readonly steps: readonly ChannelStep[];
+}
+
 /** What a record is written from. Addresses of 0 mean that there is none. */
 export interface Entry {
   readonly weights: number;
@@ -24,6 +39,7 @@ export interface Entry {
   readonly mask: number;
   readonly group: number;
   readonly limit: number;
+  readonly other: OtherNumbers | undefined;
 }
 
 /** What the kernels wrote into a record. */
@@ -35,11 +51,32 @@ export interface Outcome {
 }
 
 // The words of a record, as in crates/wasm/src/table.rs.
-const words = 40;
+const words = 48;
 const maximumAxes = 8;
 const word = {
-  weights: 0, dataType: 1, axes: 2, sizes: 3, orders: 11, element: 19, reducer: 20, normalizer: 21, seed: 22, layer: 23,
-  scores: 24, earlier: 25, mask: 26, group: 27, limit: 28, removed: 29, settled: 32, zeros: 33, firstNotFinite: 34,
+  weights: 0,
+  dataType: 1,
+  axes: 2,
+  sizes: 3,
+  orders: 11,
+  element: 19,
+  reducer: 20,
+  normalizer: 21,
+  seed: 22,
+  layer: 23,
+  scores: 24,
+  earlier: 25,
+  mask: 26,
+  group: 27,
+  limit: 28,
+  removed: 29,
+  settled: 32,
+  zeros: 33,
+  firstNotFinite: 34,
+  other: 35,
+  otherType: 36,
+  otherLength: 37,
+  channelSteps: 38,
 } as const;
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 const reducedAxis = 1 << 8;
@@ -50,6 +87,23 @@ export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
 
 export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product, { size }) => product * size, 1);
 export const unitsOf = (axes: readonly Axis[]): number => weightsOf(axes.filter(({ reduced }) => !reduced));
+
+/** For each unit in canonical order its number in stored order. */
+export function storedUnits(axes: readonly Axis[]): number[] {
+  const kept = axes
+    .filter(({ reduced }) => !reduced)
+    .map(({ size, order }, index, all) => ({
+      size,
+      order,
+      stride: all.slice(index + 1).reduce((product, axis) => product * axis.size, 1),
+    }));
+  const canonical = [...kept].sort((a, b) => a.order - b.order);
+  return canonical.reduce<number[]>(
+    (units, { size, stride }) =>
+      units.flatMap((unit) => Array.from({ length: size }, (_, index) => unit + index * stride)),
+    [0],
+  );
+}
 
 /** Bytes of a mask: one bit per unit, in whole words. */
 export const maskBytes = (units: number): number => Math.ceil(units / 32) * 4;
@@ -79,6 +133,15 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
     record[word.mask] = entry.mask;
     record[word.group] = entry.group;
     record[word.limit] = entry.limit;
+    if (entry.other) {
+      record[word.other] = entry.other.address;
+      record[word.otherType] = dataTypes[entry.other.dtype];
+      record[word.otherLength] = entry.other.length;
+      record.set(
+        entry.other.steps.flatMap(({ stride, size, factor }) => [stride, size, factor]),
+        word.channelSteps,
+      );
+    }
   });
   return new Uint8Array(table.buffer);
 }

@@ -23,7 +23,8 @@ export type Answer = { readonly id: number } & (
 );
 
 /** The first answer of the engine's thread. `memory` is missing where this host cannot share it. */
-export type Ready = { readonly threads: number; readonly why: string; readonly memory?: WebAssembly.Memory } | { readonly error: string };
+export type Ready =
+  { readonly threads: number; readonly why: string; readonly memory?: WebAssembly.Memory } | { readonly error: string };
 
 /** The other end: the thread that started this one. */
 export interface Parent {

@@ -1,6 +1,18 @@
 import type { Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { bytesOf, kinds, roles as allRoles, type DataType, type Kind, type Model, type Partner, type Region, type Role, type Values, type WeightTensor } from '../tensor.js';
+import {
+  bytesOf,
+  kinds,
+  roles as allRoles,
+  type DataType,
+  type Kind,
+  type Model,
+  type Partner,
+  type Region,
+  type Role,
+  type Values,
+  type WeightTensor,
+} from '../tensor.js';
 
 /** Numbers of a plain array: 32-bit floats, or the bits of 16-bit ones. */
 export type Numbers = Float32Array | Uint16Array;
@@ -41,10 +53,18 @@ export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model 
     const twin = tensors.findIndex((other) => (other.values as ArrayValues).data === layer.data);
     const other = tensors[twin];
     if (!other) tensors.push(tensor);
-    else if (sameMeaning(other, tensor)) tensors[twin] = { ...other, aliases: [...other.aliases, name], partners: [...other.partners, ...tensor.partners] };
-    else throw new SparsifyError('layer', `shares its array with '${other.name}', but reads it in another way`, { subject: name });
+    else if (sameMeaning(other, tensor))
+      tensors[twin] = {
+        ...other,
+        aliases: [...other.aliases, name],
+        partners: [...other.partners, ...tensor.partners],
+      };
+    else
+      throw new SparsifyError('layer', `shares its array with '${other.name}', but reads it in another way`, {
+        subject: name,
+      });
   }
-  return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store };
+  return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store, copy };
 }
 
 /** A partner that another tensor has too is left alone. */
@@ -73,38 +93,68 @@ async function store(_engine: Engine, values: Values, { block, offset }: Region)
   await block.read(offset, bytes((values as ArrayValues).data));
 }
 
-const bytes = ({ buffer, byteOffset, byteLength }: Numbers): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
+const copy = (values: Values): Uint8Array => bytes((values as ArrayValues).data).slice();
+
+const bytes = ({ buffer, byteOffset, byteLength }: Numbers): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 const sameMeaning = (a: WeightTensor, b: WeightTensor): boolean =>
-  a.kind === b.kind && a.groups === b.groups && String(a.roles) === String(b.roles) && String(a.shape) === String(b.shape);
+  a.kind === b.kind &&
+  a.groups === b.groups &&
+  String(a.roles) === String(b.roles) &&
+  String(a.shape) === String(b.shape);
 
-function tensorOf(name: string, { kind, roles, shape, data, dtype, groups = 1, bias, batchNorm = {} }: ArrayLayer): WeightTensor {
-  const wrong = (summary: string, details: object = {}) => new SparsifyError('format', summary, { subject: name, ...details });
-  if (!kinds.includes(kind)) throw new SparsifyError('kind', 'unknown kind of layer', { subject: name, asked: kind, allowed: [...kinds] });
-  if (roles.length !== shape.length || new Set(roles).size !== roles.length || !roles.every((role) => allRoles.includes(role))) {
-    throw wrong('each axis has one role of its own', { asked: roles, found: `shape [${shape.join(', ')}]`, allowed: [...allRoles] });
+function tensorOf(
+  name: string,
+  { kind, roles, shape, data, dtype, groups = 1, bias, batchNorm = {} }: ArrayLayer,
+): WeightTensor {
+  const wrong = (summary: string, details: object = {}) =>
+    new SparsifyError('format', summary, { subject: name, ...details });
+  if (!kinds.includes(kind))
+    throw new SparsifyError('kind', 'unknown kind of layer', { subject: name, asked: kind, allowed: [...kinds] });
+  if (
+    roles.length !== shape.length ||
+    new Set(roles).size !== roles.length ||
+    !roles.every((role) => allRoles.includes(role))
+  ) {
+    throw wrong('each axis has one role of its own', {
+      asked: roles,
+      found: `shape [${shape.join(', ')}]`,
+      allowed: [...allRoles],
+    });
   }
   if (!roles.includes('out')) throw wrong('one axis has the role out', { asked: roles });
-  if (!shape.every((size) => Number.isInteger(size) && size > 0)) throw wrong('a shape consists of whole numbers above 0', { asked: shape });
+  if (!shape.every((size) => Number.isInteger(size) && size > 0))
+    throw wrong('a shape consists of whole numbers above 0', { asked: shape });
   const length = shape.reduce((product, size) => product * size, 1);
   const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
   const transposed = kind.startsWith('convTranspose');
   if (!Number.isInteger(groups) || groups < 1 || sizeOf(transposed ? 'in' : 'out') % groups !== 0) {
-    throw wrong('the channels do not divide into groups', { asked: `groups ${groups}`, found: `shape [${shape.join(', ')}]` });
+    throw wrong('the channels do not divide into groups', {
+      asked: `groups ${groups}`,
+      found: `shape [${shape.join(', ')}]`,
+    });
   }
   const channels = sizeOf('out') * sizeOf('multiplier') * (transposed ? groups : 1);
 
   const valuesOf = (what: string, array: Numbers, count: number): ArrayValues => {
     if (!(array instanceof Float32Array) && !(array instanceof Uint16Array)) {
-      throw wrong(`${what} is a Float32Array, or a Uint16Array with the bits of a 16-bit type`, { found: typeof array });
+      throw wrong(`${what} is a Float32Array, or a Uint16Array with the bits of a 16-bit type`, {
+        found: typeof array,
+      });
     }
-    if (array.length !== count) throw wrong(`${what} has another length than its shape`, { asked: count, found: array.length });
+    if (array.length !== count)
+      throw wrong(`${what} has another length than its shape`, { asked: count, found: array.length });
     const type: DataType = array instanceof Float32Array ? 'float32' : (dtype ?? 'float16');
     if (!Object.hasOwn(bytesOf, type)) throw wrong('unknown data type', { asked: type, allowed: Object.keys(bytesOf) });
     return { dtype: type, length: count, data: array };
   };
-  const partners = ([['bias', bias], ['gamma', batchNorm.gamma], ['beta', batchNorm.beta]] as const).flatMap(
-    ([part, array]): Partner[] => (array ? [{ part, values: valuesOf(part, array, channels) }] : []),
-  );
+  const partners = (
+    [
+      ['bias', bias],
+      ['gamma', batchNorm.gamma],
+      ['beta', batchNorm.beta],
+    ] as const
+  ).flatMap(([part, array]): Partner[] => (array ? [{ part, values: valuesOf(part, array, channels) }] : []));
   return { name, aliases: [], kind, roles, shape, groups, values: valuesOf('data', data, length), partners, notes: [] };
 }

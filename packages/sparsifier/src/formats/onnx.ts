@@ -114,7 +114,12 @@ function parse(file: ModelFile): Contents {
     const found = error instanceof SparsifyError && error.code === 'format' ? recognise(file.bytes) : undefined;
     if (found === undefined) throw error;
     const hint = 'Export the model to ONNX and read that file';
-    throw new SparsifyError('format', 'the file is not an ONNX model', { subject: file.name, found, hint }, { cause: error });
+    throw new SparsifyError(
+      'format',
+      'the file is not an ONNX model',
+      { subject: file.name, found, hint },
+      { cause: error },
+    );
   }
 }
 
@@ -210,6 +215,22 @@ export class OnnxModel implements Model {
     if (block.view() === undefined) await block.write(file.bytes, range.start);
   }
 
+  /** The numbers as they are now: at once where the memory is shared with this thread. */
+  copy(values: Values): Uint8Array | Promise<Uint8Array> {
+    const { dtype, length, location, range, scattered } = stored(values);
+    const block = this.#blockOf(location);
+    const bytes = length * bytesOf[dtype];
+    const view = block.view(range.start, scattered ? range.end - range.start : bytes);
+    if (!scattered) return view?.slice() ?? block.read(range.start, new Uint8Array(bytes));
+    const gathered = (file: ModelFile, tensor: Range): Uint8Array => {
+      const target = new Uint8Array(bytes);
+      gather(file, tensor, dtype, target);
+      return target;
+    };
+    if (view) return gathered({ name: this.#name, bytes: view }, { start: 0, end: view.length });
+    return this.#message(block, range).then(({ file, tensor }) => gathered(file, tensor));
+  }
+
   /**
    * Writes the model to a file, or with its external data into a folder: one that exists, or a path that ends with a
    * separator. Written to a file `out.onnx`, external data go to `out.onnx.data` beside it (further files to
@@ -275,7 +296,10 @@ export class OnnxModel implements Model {
     const file = this.#blockOf(undefined);
     return [
       { path: host.join(folder, this.#name), chunks: () => chunks(file) },
-      ...[...this.#data].map(([location, block]) => ({ path: host.join(folder, location), chunks: () => chunks(block) })),
+      ...[...this.#data].map(([location, block]) => ({
+        path: host.join(folder, location),
+        chunks: () => chunks(block),
+      })),
     ];
   }
 

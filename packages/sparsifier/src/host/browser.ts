@@ -1,6 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import { asThread, startWorker } from './browser-worker.js';
 import type { OutputFile, Source } from './host.js';
+import { fetchFrom, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -40,21 +41,8 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
     return fromBlob(blob, source instanceof File ? source.name : undefined);
   }
   const url = new URL(source, location.href);
-  const fetched = await fetchBlob(url);
-  return { ...fromBlob(fetched, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
-}
-
-async function fetchBlob(url: URL): Promise<Blob> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch (cause) {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
-  }
-  if (!response.ok) {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
-  }
-  return response.blob();
+  const blob = await (await fetchFrom(url)).blob();
+  return { ...fromBlob(blob, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
 }
 
 function fromBlob(blob: Blob, name: string | undefined): Source {
@@ -64,20 +52,18 @@ function fromBlob(blob: Blob, name: string | undefined): Source {
     read: async (target, position) => {
       target.set(new Uint8Array(await blob.slice(position, position + target.length).arrayBuffer()));
     },
-    sibling: async (sibling) => {
-      throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
-        asked: sibling,
-        hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
-      });
-    },
+    sibling: noSibling,
     close: async () => {},
   };
 }
 
-const siblingOf = (url: URL, name: string): URL => new URL(name.split('/').map(encodeURIComponent).join('/'), url);
-
-export async function writeFiles(_files: readonly OutputFile[], _options: { readonly force?: boolean } = {}): Promise<void> {
-  throw new SparsifyError('usage', 'a page cannot write to paths', { hint: 'Use bytes() and files(), and offer them for download' });
+export async function writeFiles(
+  _files: readonly OutputFile[],
+  _options: { readonly force?: boolean } = {},
+): Promise<void> {
+  throw new SparsifyError('usage', 'a page cannot write to paths', {
+    hint: 'Use bytes() and files(), and offer them for download',
+  });
 }
 
 export const isFolder = async (_path: string): Promise<boolean> => false;

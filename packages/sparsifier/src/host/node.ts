@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source } from './host.js';
+import { fetchFrom, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -22,7 +23,8 @@ export const startThread = (address: string | undefined): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
 
 /** The whole address of a path or URL. */
-export const addressOf = (given: string | URL): string => (/^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href);
+export const addressOf = (given: string | URL): string =>
+  /^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href;
 
 /** Ends the current turn of the event loop. */
 export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -47,10 +49,11 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
     name: path.basename(file),
     size: status.size,
     read: async (target, position) => {
-      for (let done = 0; done < target.length; ) {
+      for (let done = 0; done < target.length;) {
         // One read is at most 2 GiB long.
         const { bytesRead } = await handle.read(target, done, Math.min(target.length - done, 1 << 30), position + done);
-        if (bytesRead === 0) throw new SparsifyError('file', 'the file became shorter while it was read', { subject: file });
+        if (bytesRead === 0)
+          throw new SparsifyError('file', 'the file became shorter while it was read', { subject: file });
         done += bytesRead;
       }
     },
@@ -60,32 +63,19 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
 }
 
 async function fetched(url: URL): Promise<Source> {
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch (cause) {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
-  }
-  if (!response.ok) {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
-  }
-  const source = fromBytes(new Uint8Array(await response.arrayBuffer()), path.posix.basename(url.pathname));
+  const source = fromBytes(
+    new Uint8Array(await (await fetchFrom(url)).arrayBuffer()),
+    path.posix.basename(url.pathname),
+  );
   return { ...source, sibling: (name) => open(siblingOf(url, name)) };
 }
-
-const siblingOf = (url: URL, name: string): URL => new URL(name.split('/').map(encodeURIComponent).join('/'), url);
 
 function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
   return {
     name,
     size: bytes.length,
     read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
-    sibling: async (sibling) => {
-      throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
-        asked: sibling,
-        hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
-      });
-    },
+    sibling: noSibling,
     close: async () => {},
   };
 }
@@ -94,20 +84,25 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
  * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
  * @throws SparsifyError `file` where one exists and `force` is not set, or the folder cannot be written to
  */
-export async function writeFiles(files: readonly OutputFile[], { force = false }: { readonly force?: boolean } = {}): Promise<void> {
-  if (!force) {
-    for (const { path: target } of files) if (await stat(target).catch(() => undefined)) throw exists(target);
+export async function writeFiles(
+  files: readonly OutputFile[],
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<void> {
+  for (const { path: target } of files) {
+    const found = await stat(target).catch(() => undefined);
+    if (found && !found.isFile()) throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
+    if (found && !force) throw exists(target);
   }
   const written: { readonly temporary: string; readonly target: string }[] = [];
   try {
     for (const { path: target, chunks } of files) {
-      await mkdir(path.dirname(target), { recursive: true });
+      await makeFolder(path.dirname(target));
       const temporary = path.join(path.dirname(target), `.sparsifier-${randomUUID()}`);
       written.push({ temporary, target });
       const handle = await openFile(temporary, 'wx');
       try {
         for await (const chunk of chunks()) {
-          for (let done = 0; done < chunk.length; ) {
+          for (let done = 0; done < chunk.length;) {
             done += (await handle.write(chunk, done, Math.min(chunk.length - done, 1 << 30))).bytesWritten;
           }
         }
@@ -123,10 +118,25 @@ export async function writeFiles(files: readonly OutputFile[], { force = false }
     }
   } catch (cause) {
     if (cause instanceof SparsifyError) throw cause;
-    throw new SparsifyError('file', 'could not be written', { subject: files[0]?.path ?? '', found: reason(cause) }, { cause });
+    throw new SparsifyError(
+      'file',
+      'could not be written',
+      { subject: files[0]?.path ?? '', found: reason(cause) },
+      { cause },
+    );
   } finally {
-    for (const { temporary } of written) await rm(temporary, { force: true });
+    for (const { temporary } of written) await rm(temporary, { force: true }).catch(() => {});
   }
+}
+
+/** Makes a folder with those above it. Node's own `recursive` never ends where a file system refuses, as /proc does. */
+async function makeFolder(folder: string): Promise<void> {
+  if (await isFolder(folder)) return;
+  const parent = path.dirname(folder);
+  if (parent !== folder) await makeFolder(parent);
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /** Some file systems have no links. */
@@ -136,7 +146,10 @@ async function linkFailed(error: unknown, temporary: string, target: string): Pr
 }
 
 const exists = (target: string): SparsifyError =>
-  new SparsifyError('file', 'exists already', { subject: target, hint: 'Choose another name, or replace it with force (--force)' });
+  new SparsifyError('file', 'exists already', {
+    subject: target,
+    hint: 'Choose another name, or replace it with force (--force)',
+  });
 
 const reason = (error: unknown): string => {
   const code = (error as NodeJS.ErrnoException).code;

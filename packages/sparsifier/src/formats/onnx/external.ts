@@ -1,6 +1,16 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { SparsifyError } from '../../errors.js';
-import { childOf, fields, integer, text, WireType, type Field, type Message, type ModelFile, type Range } from './wire.js';
+import {
+  childOf,
+  fields,
+  integer,
+  text,
+  WireType,
+  type Field,
+  type Message,
+  type ModelFile,
+  type Range,
+} from './wire.js';
 
 /** `TensorProto.data_location` of a tensor whose data lie in a file of their own. */
 export const externalFlag = 1;

@@ -1,6 +1,16 @@
 import { SparsifyError } from '../../errors.js';
 import { readTensor, type Tensor } from './tensor.js';
-import { fields, integer, integers, text, WireType, type Field, type Message, type ModelFile, type Range } from './wire.js';
+import {
+  fields,
+  integer,
+  integers,
+  text,
+  WireType,
+  type Field,
+  type Message,
+  type ModelFile,
+  type Range,
+} from './wire.js';
 
 /** A node of the graph or of a subgraph. */
 export interface Node {

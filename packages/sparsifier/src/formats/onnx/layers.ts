@@ -173,7 +173,8 @@ function dense({ op, inputs, outputs, attributes }: Node, input: number, shape: 
 function obstacleOf(layers: readonly Layer[]): string | undefined {
   const { constant } = layers[0]!.view;
   const { tensor } = constant;
-  if (tensor.values === undefined) return `its numbers are ${tensor.type}; only float32, float16 and bfloat16 are pruned`;
+  if (tensor.values === undefined)
+    return `its numbers are ${tensor.type}; only float32, float16 and bfloat16 are pruned`;
   if (tensor.values.length === 0) return 'it is empty';
   if (constant.isOutput) return 'it is an output of the graph';
   const isLayer = (use: Use) => layers.some(({ node, input }) => node === use.node && input === use.input);

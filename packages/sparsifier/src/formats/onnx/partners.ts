@@ -82,7 +82,8 @@ function afterwards(layer: Node, layout: Layout): Candidate[] {
 function scaleAndShift(node: Node, layout: Layout): Candidate[] {
   const [, gamma, beta] = node.inputs;
   const candidates: Candidate[] = [];
-  if (gamma !== undefined) candidates.push({ part: 'gamma', node, input: 1, value: gamma, fits: isList(gamma, layout) });
+  if (gamma !== undefined)
+    candidates.push({ part: 'gamma', node, input: 1, value: gamma, fits: isList(gamma, layout) });
   if (beta !== undefined) candidates.push({ part: 'beta', node, input: 2, value: beta, fits: isList(beta, layout) });
   return candidates;
 }

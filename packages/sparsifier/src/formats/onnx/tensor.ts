@@ -133,4 +133,3 @@ function disagreement({ file, name, shape }: TensorFields, dtype: DataType, data
     hint: 'The file is damaged, or its weights were taken out: export or download it again',
   });
 }
-

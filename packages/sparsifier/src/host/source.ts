@@ -1,0 +1,22 @@
+import { SparsifyError } from '../errors.js';
+
+/** @throws SparsifyError `file` where there is no good answer */
+export async function fetchFrom(url: URL): Promise<Response> {
+  const response = await fetch(url).catch((cause: unknown) => {
+    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
+  });
+  if (response.ok) return response;
+  throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
+}
+
+/** The address of a file beside another; each part of `name` is taken literally. */
+export const siblingOf = (url: URL, name: string): URL =>
+  new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+
+/** Fails: what has no address has no files beside it. */
+export async function noSibling(name: string): Promise<never> {
+  throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
+    asked: name,
+    hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
+  });
+}

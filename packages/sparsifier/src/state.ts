@@ -1,0 +1,166 @@
+import type { CustomCriterion, State } from './criteria.js';
+import type { ChannelStep } from './engine/table.js';
+import { SparsifyError } from './errors.js';
+import type { Other } from './pipeline.js';
+import { byName } from './sparsity.js';
+import { bytesOf, type DataType, type Model, type WeightTensor } from './tensor.js';
+
+/** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
+export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
+
+/** A model with the same layers, or arrays by layer name. */
+export type WeightsOf = Model | LayerArrays;
+
+/** Numbers of one tensor in JavaScript's memory, little-endian. */
+export interface Snapshot {
+  readonly dtype: DataType;
+  readonly bytes: Uint8Array | Promise<Uint8Array>;
+}
+
+export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
+
+const isModel = (source: WeightsOf): source is Model => 'tensors' in source && 'load' in source;
+
+/** The weights of all tensors as they are at this moment. */
+export function snapshotOf(model: Model): Map<WeightTensor, Snapshot> {
+  return new Map(
+    model.tensors.map((tensor) => [tensor, { dtype: tensor.values.dtype, bytes: model.copy(tensor.values) }]),
+  );
+}
+
+/**
+ * Arrays that the caller gave, for the model's tensors that they name.
+ * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length
+ */
+export function given(source: WeightsOf, tensors: readonly WeightTensor[], state: State): Map<WeightTensor, Snapshot> {
+  const found = new Map<WeightTensor, Snapshot>();
+  if (isModel(source)) {
+    for (const tensor of tensors) {
+      const twin = source.tensors.find(({ name }) => name === tensor.name);
+      if (!twin) continue;
+      if (String(twin.shape) !== String(tensor.shape)) {
+        throw new SparsifyError('criteria', `the ${state} weights have another shape`, {
+          subject: tensor.name,
+          asked: `[${tensor.shape.join(', ')}]`,
+          found: `[${twin.shape.join(', ')}]`,
+        });
+      }
+      found.set(tensor, { dtype: twin.values.dtype, bytes: source.copy(twin.values) });
+    }
+    return found;
+  }
+  const arrays = byName(
+    [...(source instanceof Map ? source : Object.entries(source as Readonly<Record<string, Float32Array>>))],
+    tensors,
+  );
+  tensors.forEach((tensor, index) => {
+    const array = arrays[index];
+    if (array === undefined) return;
+    const length = state === 'activations' ? inputChannels(tensor) : tensor.values.length;
+    if (!(array instanceof Float32Array) || array.length !== length || !array.every(Number.isFinite)) {
+      throw new SparsifyError('criteria', `${state} is a Float32Array with ${length} finite numbers`, {
+        subject: tensor.name,
+        found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
+      });
+    }
+    found.set(tensor, {
+      dtype: 'float32',
+      bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice(),
+    });
+  });
+  return found;
+}
+
+/** What the criterion compares a tensor's weights with. */
+export async function otherOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Promise<Other> {
+  const snapshot = snapshots?.get(tensor);
+  if (!snapshot) {
+    throw new SparsifyError(
+      'criteria',
+      `the criterion compares weights with ${state}, and there is none for this layer`,
+      {
+        subject: tensor.name,
+        hint: `Give new Sparsifier(model, { ${state}: { '${tensor.name}': array } })`,
+      },
+    );
+  }
+  const bytes = await snapshot.bytes;
+  const steps = state === 'activations' ? channelSteps(tensor) : [];
+  return { dtype: snapshot.dtype, bytes, length: bytes.length / bytesOf[snapshot.dtype], steps };
+}
+
+/**
+ * The scores that a caller's own function gives.
+ * @throws SparsifyError `criteria` for another length or numbers that cannot be ranked
+ */
+export async function customScores(tensor: WeightTensor, criterion: CustomCriterion, model: Model): Promise<Other> {
+  const { name, kind, roles, shape } = tensor;
+  const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
+  const scores = criterion({ name, kind, roles: [...roles], shape: [...shape], weights });
+  if (!(scores instanceof Float32Array) || scores.length !== weights.length) {
+    throw new SparsifyError(
+      'criteria',
+      `a criterion returns a Float32Array with a score for each of ${weights.length} weights`,
+      {
+        subject: name,
+        found: scores instanceof Float32Array ? `${scores.length} scores` : typeof scores,
+      },
+    );
+  }
+  const wrong = scores.findIndex(Number.isNaN);
+  if (wrong >= 0)
+    throw new SparsifyError('criteria', 'a score is not a number', { subject: name, found: `at index ${wrong}` });
+  return {
+    dtype: 'float32',
+    bytes: new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength).slice(),
+    length: scores.length,
+    steps: [],
+  };
+}
+
+function widened(bytes: Uint8Array, dtype: DataType): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: bytes.length / bytesOf[dtype] }, (_, index) =>
+    dtype === 'float32'
+      ? view.getFloat32(index * 4, true)
+      : dtype === 'float16'
+        ? float16(view.getUint16(index * 2, true))
+        : bfloat16(view.getUint16(index * 2, true)),
+  );
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+function bfloat16(bits: number): number {
+  scratch.setUint32(0, bits * 2 ** 16);
+  return scratch.getFloat32(0);
+}
+
+function float16(bits: number): number {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
+  roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
+
+const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
+
+/** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
+const inputChannels = (tensor: WeightTensor): number =>
+  sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
+
+/** How a weight's stored position gives its input channel. */
+function channelSteps(tensor: WeightTensor): ChannelStep[] {
+  const { roles, shape, groups } = tensor;
+  const stride = (role: 'in' | 'out') =>
+    shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
+  const nothing = { stride: 1, size: 1, factor: 0 };
+  const channel = roles.includes('in') ? { stride: stride('in'), size: sizeOf(tensor, 'in'), factor: 1 } : nothing;
+  if (isTransposed(tensor) || groups === 1) return [channel, nothing];
+  return [
+    channel,
+    { stride: (stride('out') * sizeOf(tensor, 'out')) / groups, size: groups, factor: sizeOf(tensor, 'in') },
+  ];
+}
