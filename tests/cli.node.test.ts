@@ -360,6 +360,22 @@ describe.concurrent('options', () => {
     }),
   );
 
+  test(
+    '--initial gives the weights that a criterion compares with',
+    inFolder(async () => {
+      const write = (name: string, ...weights: number[]) =>
+        writeFile(
+          at(name),
+          model({ nodes: [conv('c', 'x w')], initializers: [tensor('w', [4, 1, 1, 1], { data: numbers(...weights) })] }),
+        );
+      await write('dense.onnx', 1, 2, 3, 4);
+      await write('model.onnx', 9, 2.5, 3, 5);
+      await prune('-s', '25', '--criteria', 'movement', '--initial', 'dense.onnx');
+      const bytes = await bytesIn('out.onnx');
+      expect([...numbersOf(bytes, readGraphOf(bytes).constants.get('w')!)]).toEqual([9, 2.5, 0, 5]);
+    }),
+  );
+
   test.each([
     ['none', 'v'],
     ['standard', 'v'],
@@ -438,10 +454,10 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['-s head=50', 1, /head/, /layerType|--layer-type/],
     ['-s encoder.0=50 -c global', 1, /one amount for the whole network/, /encoder\.0/],
     ['-s 50,50,50 -c global', 1, /one amount for the whole network/, /local/],
-    ['-s 50 -g column', 2, /column/, /weight, vector, kernel, filter/],
-    ['-s 50 -g kernel --layer-type all', 1, /head/, /kernel/, /weight, vector, filter/],
+    ['-s 50 -g columns', 2, /columns/, /weight, .*kernel, filter/],
+    ['-s 50 -g kernel --layer-type all', 1, /head/, /kernel/, /weight, column, row, filter, layer, vector/],
     ['-s 50 -c everywhere', 2, /everywhere/, /local, global/],
-    ['-s 50 --criteria movement', 2, /movement/, /largeFinal/],
+    ['-s 50 --criteria movements', 2, /movements/, /largeFinal/],
     ['-s 50 --reducer median', 2, /median/, /mean, sum, l2, max/],
     ['-s 50 --normalizer log', 2, /log/, /minmax/],
     ['-s 50 --layer-type conv4d', 2, /conv4d/, /conv2d.+all/],
