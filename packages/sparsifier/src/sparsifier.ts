@@ -448,7 +448,10 @@ function kindsOf(layerType: Kind | readonly Kind[] | 'all'): readonly Kind[] {
 
 function checkCount(count: number): void {
   if (Number.isInteger(count) && count >= 0) return;
-  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number', { subject: 'minKeep', asked: count });
+  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number', {
+    subject: 'minKeep',
+    asked: count,
+  });
 }
 
 /** The floors of each layer. */

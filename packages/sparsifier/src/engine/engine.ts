@@ -181,7 +181,7 @@ let loading: { readonly asked: string; readonly engine: Promise<Engine> } | unde
  *
  * @throws SparsifyError `usage` when it was loaded before with other options
  */
-export function load(options: LoadOptions = {}): Promise<Engine> {
+export async function load(options: LoadOptions = {}): Promise<Engine> {
   const { threads = host.cores() } = options;
   const wasm = options.wasm === undefined ? undefined : host.addressOf(options.wasm);
   const thread = options.thread === undefined ? undefined : host.addressOf(options.thread);
@@ -219,12 +219,18 @@ async function begin(threads: number, wasm: string | undefined, threadUrl: strin
   }
   if ('error' in answer) {
     thread.terminate();
-    throw new SparsifyError('file', `the engine could not be loaded: ${answer.error}`, {
-      hint: 'Where a bundler moved the package, tell load({ wasm, thread }) where these files are',
-    });
+    throw notLoaded(answer.error);
   }
   return new Engine(overMessages(thread, answer.memory), answer);
 }
+
+const notLoaded = (cause: unknown): SparsifyError =>
+  new SparsifyError(
+    'file',
+    `the engine could not be loaded: ${cause instanceof Error ? cause.message : cause}`,
+    { hint: 'Where a bundler moved the package, tell load({ wasm, thread }) where these files are' },
+    { cause },
+  );
 
 /** Where no thread can be started the kernels run right here. */
 async function onThisThread(threads: number, wasm: string | undefined, threadUrl: string | undefined): Promise<Engine> {
@@ -232,6 +238,8 @@ async function onThisThread(threads: number, wasm: string | undefined, threadUrl
   const started = await start(host.mayWait() ? threads : 1, wasm, {
     ...host,
     startThread: () => host.startThread(threadUrl),
+  }).catch((error: unknown) => {
+    throw notLoaded(error);
   });
   const { memory } = started;
   const transport: Transport = {

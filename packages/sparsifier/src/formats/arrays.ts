@@ -83,10 +83,10 @@ function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[])
 }
 
 async function load(engine: Engine, values: Values): Promise<Region> {
-  const { data } = values as ArrayValues;
-  const block = await engine.allocate(data.byteLength);
-  await block.write(bytes(data));
-  return { block, offset: 0, bytes: data.byteLength, release: () => block.free() };
+  const numbers = bytes((values as ArrayValues).data);
+  const block = await engine.allocate(numbers.length);
+  await block.write(numbers);
+  return { block, offset: 0, bytes: numbers.length, release: () => block.free() };
 }
 
 async function store(_engine: Engine, values: Values, { block, offset }: Region): Promise<void> {
@@ -95,8 +95,12 @@ async function store(_engine: Engine, values: Values, { block, offset }: Region)
 
 const copy = (values: Values): Uint8Array => bytes((values as ArrayValues).data).slice();
 
-const bytes = ({ buffer, byteOffset, byteLength }: Numbers): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
+function bytes({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {
+  if (byteLength > 0) return new Uint8Array(buffer, byteOffset, byteLength);
+  throw new SparsifyError('weights', 'an array of the model is empty', {
+    hint: 'Its buffer was transferred to another thread; make the model again from arrays that stay here',
+  });
+}
 
 const sameMeaning = (a: WeightTensor, b: WeightTensor): boolean =>
   a.kind === b.kind &&

@@ -91,7 +91,8 @@ export async function writeFiles(
   for (const { path: target } of files) {
     const found = await stat(target).catch(() => undefined);
     if (found && !force) throw exists(target);
-    if (found && !found.isFile()) throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
+    if (found && !found.isFile())
+      throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
   }
   const written: { readonly temporary: string; readonly target: string }[] = [];
   try {
