@@ -24,7 +24,7 @@ struct Made {
     kind: Kind,
 }
 
-const MODEL: [Made; 9] = [
+const MODEL: [Made; 10] = [
     Made { name: "conv", axes: &[("out", 24), ("in", 64), ("height", 9), ("width", 9)], kind: Kind::Spread },
     Made { name: "conv of tfjs", axes: &[("height", 3), ("width", 3), ("in", 48), ("out", 130)], kind: Kind::Spread },
     Made {
@@ -42,6 +42,7 @@ const MODEL: [Made; 9] = [
     Made { name: "few", axes: &[("out", 500), ("in", 64)], kind: Kind::Few },
     Made { name: "lstm", axes: &[("out", 256), ("in", 100)], kind: Kind::Bfloat16 },
     Made { name: "gru", axes: &[("in", 4500), ("out", 48)], kind: Kind::Halfway },
+    Made { name: "dense, halfway", axes: &[("in", 600), ("out", 400)], kind: Kind::Halfway },
 ];
 
 /// In canonical order.
@@ -66,7 +67,7 @@ fn layer(index: usize, spanned: &[&str]) -> Layer {
                 match () {
                     () if row == (column * 7919 + 13) % rows => 1.0,
                     () if row == (column * 3571 + 977) % rows => power(24),
-                    () if word >> 23 == 0 => power(54),
+                    () if (word as usize) % rows < 6 => power(54),
                     () => 0.0,
                 }
             }

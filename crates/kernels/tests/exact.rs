@@ -91,12 +91,15 @@ proptest! {
     }
 
     #[test]
-    fn scoring_on_the_fly_cuts_where_written_scores_do(weights in proptest::collection::vec(any_finite(), 1..3000), share in 0f64..=1.0) {
+    fn scoring_on_the_fly_cuts_where_written_scores_do(
+        weights in proptest::collection::vec(any_finite(), 1..3000),
+        share in 0f64..=1.0,
+    ) {
         let remove = (share * weights.len() as f64) as usize;
         let axes = line(weights.len());
         let data = Data::of(&weights);
         for element in [Element::Magnitude, Element::Square] {
-            let scores = Elements { numbers: data.numbers(), element };
+            let scores = Elements::new(data.numbers(), element, None).unwrap();
             let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: weights.len() };
             let cut = select(&[segment], &[remove]).unwrap()[0];
             let mut bits = vec![0; words_for(weights.len())];
@@ -127,7 +130,8 @@ proptest! {
         if second >= first {
             prop_assert!(before.iter().zip(&after).all(|(before, after)| *after || !before));
         } else {
-            let mut canonical: Vec<usize> = (0..units).filter(|&unit| before[unit]).map(|unit| axes.canonical_unit(unit)).collect();
+            let removed = (0..units).filter(|&unit| before[unit]);
+            let mut canonical: Vec<usize> = removed.map(|unit| axes.canonical_unit(unit)).collect();
             canonical.sort_unstable();
             for (rank, canonical) in canonical.into_iter().enumerate() {
                 prop_assert_eq!(after[axes.stored_unit(canonical)], rank < second);
@@ -136,17 +140,20 @@ proptest! {
     }
 
     #[test]
-    fn permuted_axes_give_permuted_scores_bit_for_bit((list, weights, order) in any_tensor(true), half in 0u8..3) {
+    fn permuted_axes_give_permuted_scores_bit_for_bit((list, weights, order) in any_tensor(true), dtype in 0u8..3) {
         let (moved, moved_list) = permuted(&weights, &list, &order);
-        let data = |weights: &[f32]| match half {
+        let data = |weights: &[f32]| match dtype {
             0 => Data::of(weights),
             // Any 16 bits that are finite in both types.
             _ => {
-                let halves = weights.iter().map(|weight| ((weight.to_bits() >> 16) as u16 & 0xbfff).to_le_bytes()).collect();
-                if half == 1 { Data::Float16(halves) } else { Data::Bfloat16(halves) }
+                let half = |weight: &f32| ((weight.to_bits() >> 16) as u16 & 0xbfff).to_le_bytes();
+                let halves = weights.iter().map(half).collect();
+                if dtype == 1 { Data::Float16(halves) } else { Data::Bfloat16(halves) }
             }
         };
-        let layer = |weights: &[f32], list: &[Axis]| Layer { data: data(weights), axes: Axes::new(list).unwrap(), position: 0, limit: 0 };
+        let layer = |weights: &[f32], list: &[Axis]| {
+            Layer { data: data(weights), axes: Axes::new(list).unwrap(), position: 0, limit: 0 }
+        };
         let (stored, moved) = (layer(&weights, &list), layer(&moved, &moved_list));
         for reducer in [Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max] {
             for normalizer in [None, Some(Normalizer::Mean), Some(Normalizer::L2), Some(Normalizer::Standard)] {
@@ -175,7 +182,10 @@ proptest! {
     }
 
     #[test]
-    fn layers_of_one_unit_are_ranked_like_one_layer(scores in proptest::collection::vec(any_finite(), 1..200), share in 0f64..=1.0) {
+    fn layers_of_one_unit_are_ranked_like_one_layer(
+        scores in proptest::collection::vec(any_finite(), 1..200),
+        share in 0f64..=1.0,
+    ) {
         let remove = (share * scores.len() as f64) as usize;
         let mut layers: Vec<Layer> = scores
             .iter()
@@ -214,7 +224,7 @@ fn ten_million_equal_weights_go_in_canonical_order_in_either_layout() {
             let list = if is_transposed { [axis(inside, 1), axis(out, 0)] } else { [axis(out, 0), axis(inside, 1)] };
             let axes = Axes::new(&list).unwrap();
             let mut numbers = vec![(-0.5f32).to_le_bytes(); units];
-            let scores = Elements { numbers: Numbers::Float32(&numbers), element: Element::Magnitude };
+            let scores = Elements::new(Numbers::Float32(&numbers), Element::Magnitude, None).unwrap();
             let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: units };
             let cut = select(&[segment], &[remove]).unwrap()[0];
             assert_eq!(cut.removed, remove);
@@ -245,11 +255,12 @@ fn millions_of_few_values_are_cut_exactly_between_them() {
 fn normalized_scores_of_transposed_axes_are_the_same_bits() {
     let (out, inside) = (173, 211);
     let mut next = xorshift(9);
-    let scores: Vec<f32> = (0..out * inside).map(|_| (next() >> 8) as f32 / 3.0 * 1.5f32.powi((next() % 40) as i32)).collect();
+    let scores: Vec<f32> =
+        (0..out * inside).map(|_| (next() >> 8) as f32 / 3.0 * 1.5f32.powi((next() % 40) as i32)).collect();
     let axis = |size, order| Axis { size, reduced: false, order };
     let list = [axis(out, 0), axis(inside, 1)];
     let (moved, moved_list) = permuted(&scores, &list, &[1, 0]);
-    let removed: Vec<bool> = (0..scores.len()).map(|_| next() % 3 == 0).collect();
+    let removed: Vec<bool> = (0..scores.len()).map(|_| next() < u32::MAX / 3).collect();
     let (moved_removed, _) = permuted(&removed, &list, &[1, 0]);
     let bits = |removed: &[bool]| {
         let mut bits = vec![u32::MAX; words_for(removed.len())];
@@ -258,7 +269,8 @@ fn normalized_scores_of_transposed_axes_are_the_same_bits() {
         }
         bits
     };
-    let all = [Normalizer::Sum, Normalizer::Mean, Normalizer::Max, Normalizer::L2, Normalizer::MinMax, Normalizer::Standard];
+    let all =
+        [Normalizer::Sum, Normalizer::Mean, Normalizer::Max, Normalizer::L2, Normalizer::MinMax, Normalizer::Standard];
     for normalizer in all {
         for is_masked in [false, true] {
             let run = |scores: &[f32], list: &[Axis], removed: &[bool]| {
@@ -283,7 +295,8 @@ fn any_number_of_threads_gives_the_same_bits() {
     ];
     let axes = Axes::new(&list).unwrap();
     let mut next = xorshift(3);
-    let weights: Vec<f32> = (0..axes.weights()).map(|_| (next() as i32) as f32 * 1.1f32.powi((next() % 90) as i32 - 45)).collect();
+    let weights: Vec<f32> =
+        (0..axes.weights()).map(|_| (next() as i32) as f32 * 1.1f32.powi((next() % 90) as i32 - 45)).collect();
     let data = Data::of(&weights);
     let flat = line(axes.weights());
     let work = || {
@@ -291,7 +304,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         for reducer in [Reducer::Mean, Reducer::L2, Reducer::Max] {
             for axes in [&axes, &flat] {
                 let mut scores = vec![0.0; axes.units()];
-                let elements = Elements { numbers: data.numbers(), element: Element::Square };
+                let elements = Elements::new(data.numbers(), Element::Square, None).unwrap();
                 score(elements, axes, reducer, &mut scores).unwrap();
                 results.push(scores.clone());
                 normalize(&mut scores, axes, None, Normalizer::Standard).unwrap();

@@ -355,7 +355,9 @@ export class Sparsifier {
     });
     for (const amount of new Set(amounts)) {
       if (typeof amount === 'number' && amount > 0 && amount < 1) {
-        notes.push(`${amount} is ${amount} percent; write ${amount * 100} for the share ${amount}`);
+        notes.push(
+          `${amount} is ${amount} percent; write ${Number((amount * 100).toPrecision(12))} for the share ${amount}`,
+        );
       }
     }
 
@@ -454,6 +456,14 @@ function checkCount(count: number): void {
   });
 }
 
+function checkShare(share: number): void {
+  if (typeof share === 'number' && share >= 0 && share <= 100) return;
+  throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
+    subject: 'maxSparsity',
+    asked: share,
+  });
+}
+
 /** The floors of each layer. */
 function floorsOf(
   { allowEmpty = false, minKeep = 0, maxSparsity = 100 }: SparsifierOptions,
@@ -467,6 +477,6 @@ function floorsOf(
       : byName(entries, tensors).map((each) => each ?? otherwise);
   };
   const keeps = perLayer(minKeep, 0, checkCount);
-  const shares = perLayer(maxSparsity, 100, (share) => checkAmount(share, 'maxSparsity'));
+  const shares = perLayer(maxSparsity, 100, checkShare);
   return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
 }

@@ -113,7 +113,8 @@ export function amountsOf(
         found: `the layers ${names.join(', ')}`,
       });
     }
-    sparsity.forEach((amount, index) => checkAmount(amount, names[index]));
+    // A loop by index, which sees the holes of a list.
+    for (let index = 0; index < sparsity.length; index++) checkAmount(sparsity[index], names[index]);
     return [...sparsity];
   }
   if (sparsity === null || typeof sparsity !== 'object') {
@@ -140,8 +141,11 @@ export function byName<Value>(
   const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
     () => undefined,
   );
-  for (const [key, value] of entries) {
-    const exact = layers.some(({ name, aliases }) => name === key || aliases.includes(key));
+  const isName = (key: string) => layers.some(({ name, aliases }) => name === key || aliases.includes(key));
+  // Names first: globs that disagree about a layer do not matter where its name decides.
+  const ordered = [...entries.filter(([key]) => isName(key)), ...entries.filter(([key]) => !isName(key))];
+  for (const [key, value] of ordered) {
+    const exact = isName(key);
     const pattern = exact ? undefined : globOf(key);
     let matches = 0;
     layers.forEach(({ name, aliases }, index) => {
@@ -149,7 +153,7 @@ export function byName<Value>(
       if (!(pattern ? all.some((each) => pattern.test(each)) : all.includes(key))) return;
       matches++;
       const other = found[index];
-      if (other === undefined || (exact && !other.exact)) found[index] = { key, value, exact };
+      if (other === undefined) found[index] = { key, value, exact };
       else if (other.exact === exact && !same(other.value, value)) {
         throw new SparsifyError('sparsity', 'two keys give this layer different values', {
           subject: name,

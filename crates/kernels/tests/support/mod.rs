@@ -64,7 +64,7 @@ pub fn scores_of(layer: &Layer, recipe: Recipe) -> Vec<f32> {
     match recipe {
         Recipe::Random { seed } => random(seed, layer.position, &layer.axes, &mut scores).unwrap(),
         Recipe::Weights { element, reducer, normalizer } => {
-            let elements = Elements { numbers: layer.data.numbers(), element };
+            let elements = Elements::new(layer.data.numbers(), element, None).unwrap();
             score(elements, &layer.axes, reducer, &mut scores).unwrap();
             if let Some(normalizer) = normalizer {
                 normalize(&mut scores, &layer.axes, None, normalizer).unwrap();
@@ -83,7 +83,7 @@ pub fn prune(layers: &mut [Layer], recipe: Recipe, groups: &[usize], removes: &[
             .zip(&scores)
             .zip(groups)
             .map(|((layer, scores), &group)| Segment {
-                scores: Elements { numbers: scores.numbers(), element: Element::Itself },
+                scores: Elements::new(scores.numbers(), Element::Itself, None).unwrap(),
                 axes: &layer.axes,
                 earlier: None,
                 group,
@@ -111,7 +111,7 @@ pub fn prune(layers: &mut [Layer], recipe: Recipe, groups: &[usize], removes: &[
 /// Which units a selection of `remove` of the scores takes away, by their stored number.
 pub fn gone(scores: &[f32], axes: &Axes, earlier: Option<&[u32]>, remove: usize) -> Vec<bool> {
     let data = Data::of(scores);
-    let numbers = Elements { numbers: data.numbers(), element: Element::Itself };
+    let numbers = Elements::new(data.numbers(), Element::Itself, None).unwrap();
     let segment = Segment { scores: numbers, axes, earlier, group: 0, limit: axes.units() };
     let cut = select(&[segment], &[remove]).unwrap()[0];
     assert!(cut.settled && cut.removed == remove);
