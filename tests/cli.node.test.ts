@@ -366,7 +366,10 @@ describe.concurrent('options', () => {
       const write = (name: string, ...weights: number[]) =>
         writeFile(
           at(name),
-          model({ nodes: [conv('c', 'x w')], initializers: [tensor('w', [4, 1, 1, 1], { data: numbers(...weights) })] }),
+          model({
+            nodes: [conv('c', 'x w')],
+            initializers: [tensor('w', [4, 1, 1, 1], { data: numbers(...weights) })],
+          }),
         );
       await write('dense.onnx', 1, 2, 3, 4);
       await write('model.onnx', 9, 2.5, 3, 5);

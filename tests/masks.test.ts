@@ -50,6 +50,18 @@ describe('masks', () => {
     expect((await load()).memory).toEqual({ blocks: 0, bytes: 0 });
   });
 
+  test('that open bring units back as zeros, whatever was written there since, biases included', async () => {
+    const { data, bias, model } = modelOf([1, 2, 3, 40, 50, 60]);
+    const sparsifier = new Sparsifier(model, { ...options, granularity: 'filter' });
+    await sparsifier.sparsifyModel(50);
+    data.set([7, 7, 7]);
+    bias.set([7]);
+    const report = await sparsifier.sparsifyModel(0);
+    expect([...data]).toEqual([0, 0, 0, 40, 50, 60]);
+    expect([...bias]).toEqual([0, 2]);
+    expect(report.total).toMatchObject({ zeros: 3, units: 2, kept: 2 });
+  });
+
   test('are forgotten by clear, so that the next call ranks all units anew', async () => {
     const { data, model } = modelOf([1, 2, 3, 4]);
     const sparsifier = new Sparsifier(model, options);

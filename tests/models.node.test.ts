@@ -40,7 +40,7 @@ const models = [
   },
   { title: 'notes in music', path: fixture, shape: [1, 43_844, 1], convolutions: 9, partners: 7 },
 ];
-const granularities: readonly GranularityName[] = ['weight', 'vector', 'kernel', 'filter'];
+const granularities = ['weight', 'vector', 'kernel', 'filter'] as const;
 const contexts: readonly Context[] = ['local', 'global'];
 
 vi.setConfig({ testTimeout: 60_000 });

@@ -201,17 +201,18 @@ class Work {
   async commit(): Promise<Done[]> {
     const { model, jobs, signal } = this.#plan;
     const masks: Uint8Array[] = [];
-    for (const [index, { units }] of jobs.entries()) {
-      masks.push(
-        await this.#scratch.block.read(
-          this.#scratch.places[index]!.mask,
-          new Uint8Array(maskBytes(unitsOf(units.axes))),
-        ),
-      );
+    const zeroing: Uint8Array[] = [];
+    for (const [index, { units, earlier }] of jobs.entries()) {
+      const { block, places } = this.#scratch;
+      const mask = await block.read(places[index]!.mask, new Uint8Array(maskBytes(unitsOf(units.axes))));
+      masks.push(mask);
+      // Units that come back do so as zeros, whatever was written there since they were removed.
+      zeroing.push(earlier ? mask.map((byte, place) => byte & earlier[place]!) : mask);
+      if (earlier) await block.write(zeroing[index]!, places[index]!.mask);
     }
     const partnerEntries: Entry[] = [];
     for (const [index, job] of jobs.entries())
-      partnerEntries.push(...(await this.#partnerEntries(job, index, masks[index]!)));
+      partnerEntries.push(...(await this.#partnerEntries(job, index, zeroing[index]!)));
     const partners = this.#hold(await writeTable(this.#engine, partnerEntries));
     signal?.throwIfAborted();
     this.#isChanging = true;
@@ -219,8 +220,8 @@ class Work {
     await this.#run([['apply', partners.block.address, partners.entries.length]]);
     const outcomes = await this.#table.read();
     let done = 0;
-    for (const [index, { tensor, units }] of jobs.entries()) {
-      if (this.#removed[index]! > 0) {
+    for (const [index, { tensor, units, earlier }] of jobs.entries()) {
+      if (earlier || this.#removed[index]! > 0) {
         await model.store(this.#engine, tensor.values, this.#tensors[index]!);
         for (const [place, region] of this.#partners[index]!.entries()) {
           await model.store(this.#engine, tensor.partners[place]!.values, region);

@@ -248,9 +248,10 @@ async function onThisThread(threads: number, wasm: string | undefined, threadUrl
     write: async (address, bytes) => new Uint8Array(memory.buffer).set(bytes, address),
     read: async (address, length) => new Uint8Array(memory.buffer, address, length),
   };
+  const why = host.mayWait() ? started.why : 'one thread';
   return new Engine(transport, {
     threads: started.threads,
-    why: `${started.why}; the caller's thread does the work, since no other could be started`,
+    why: `${why}; the caller's thread does the work, since no other could be started`,
   });
 }
 
