@@ -2,7 +2,7 @@ import type { Report } from '../report.js';
 
 const number = new Intl.NumberFormat('en');
 /** Names longer than this lose their middle: some exporters write a path of hundreds of characters. */
-const longestName = 48;
+const longestName = 96;
 const shortened = (name: string): string => {
   if (name.length <= longestName) return name;
   const half = (longestName - 3) / 2;

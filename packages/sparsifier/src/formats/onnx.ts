@@ -66,7 +66,8 @@ export async function readOnnx(source: string | URL | Bytes, { external }: ReadO
 
 /** Reads a file into a block of its own. */
 async function readBlock(engine: Engine, file: Source, name: string): Promise<Block> {
-  if (file.size === 0) throw new SparsifyError('format', 'the file is empty', { subject: name });
+  if (file.size === 0)
+    throw new SparsifyError('format', 'the file is empty', { subject: name, hint: 'Copy or export the model again' });
   const block = await engine.allocate(file.size);
   try {
     for (let start = 0; start < file.size; start += sliceBytes) {
