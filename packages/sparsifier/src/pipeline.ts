@@ -169,21 +169,27 @@ class Work {
     const cuts = await this.#table.read();
     this.#removed = cuts.map(({ removed }, index) => rounded(removed, unitsOf(jobs[index]!.units.axes), roundTo));
 
-    // Where a floor or the rounding changed what the common ranking gave, a layer's own ranking decides.
+    await this.#inBatches('mask');
     const again = jobs.flatMap((_, index) =>
       cuts[index]!.settled && cuts[index]!.removed === this.#removed[index] ? [] : [index],
     );
-    const counts = again.map((index) => this.#removed[index]!);
-    const entries = again.map((index, group): Entry => ({
+    if (again.length > 0) await this.#rankAlone(again);
+  }
+
+  /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking makes its mask. */
+  async #rankAlone(indices: readonly number[]): Promise<void> {
+    const counts = indices.map((index) => this.#removed[index]!);
+    const entries = indices.map((index, group): Entry => ({
       ...this.#table.entries[index]!,
       group,
       limit: counts[group]!,
     }));
-    const own = this.#hold(await writeTable(this.#engine, entries));
-    const ownRemoves = this.#hold(await this.#blockOf(wordsOf(counts)));
-    await this.#run([['select', own.block.address, again.length, ownRemoves.block.address, again.length]]);
-    await this.#inBatches('mask');
-    await this.#run([['mask', own.block.address, again.length]]);
+    const table = this.#hold(await writeTable(this.#engine, entries));
+    const removes = this.#hold(await this.#blockOf(wordsOf(counts)));
+    await this.#run([
+      ['select', table.block.address, entries.length, removes.block.address, counts.length],
+      ['mask', table.block.address, entries.length],
+    ]);
   }
 
   /** Takes the masks of an earlier call for those of this one. */

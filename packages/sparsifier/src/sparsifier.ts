@@ -115,6 +115,8 @@ export class Sparsifier {
   readonly #recipe: Recipe;
   readonly #kinds: readonly Kind[];
   readonly #options: SparsifierOptions;
+  /** For each tensor of the model. */
+  readonly #floors: readonly Floors[];
   readonly #masks = new Map<WeightTensor, Uint8Array>();
   /** What the criterion compares weights with; only what it asks for is kept. */
   #state: Map<WeightTensor, Snapshot> | undefined;
@@ -135,7 +137,7 @@ export class Sparsifier {
       throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { asked: seed });
     }
     this.#options = options;
-    floorsOf(options, model.tensors);
+    this.#floors = floorsOf(options, model.tensors);
     const needs = this.#needs();
     if (needs === undefined) return;
     const source = options[needs];
@@ -319,8 +321,7 @@ export class Sparsifier {
     { roundTo, signal, onProgress }: CallOptions,
   ): Promise<Report> {
     const counts = units.map(({ axes }) => unitsOf(axes));
-    const all = floorsOf(this.#options, this.model.tensors);
-    const positions = tensors.map((tensor) => this.model.tensors.indexOf(tensor));
+    const floors = tensors.map((tensor) => this.#floors[this.model.tensors.indexOf(tensor)]!);
     const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
     // Whole layers are units of the network: it keeps one of them, not each layer its one unit.
     const wholeLayers = this.#granularity === 'layer';
@@ -329,7 +330,7 @@ export class Sparsifier {
         asked: tensors.map(({ name }) => name).join(', '),
       });
     }
-    const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, all[positions[index]!]!)));
+    const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, floors[index]!)));
 
     // One group for each layer, or one for all.
     const groups =

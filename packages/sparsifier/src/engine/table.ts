@@ -1,5 +1,5 @@
 import type { Recipe } from '../criteria.js';
-import { bytesOf, type DataType } from '../tensor.js';
+import type { DataType } from '../tensor.js';
 
 /** One stored axis, as the kernels see it. */
 export interface Axis {
@@ -107,8 +107,6 @@ export function storedUnits(axes: readonly Axis[]): number[] {
 
 /** Bytes of a mask: one bit per unit, in whole words. */
 export const maskBytes = (units: number): number => Math.ceil(units / 32) * 4;
-
-export const weightBytes = ({ axes, dtype }: Pick<Entry, 'axes' | 'dtype'>): number => weightsOf(axes) * bytesOf[dtype];
 
 /** Writes records. Words that the kernels fill are 0. */
 export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
