@@ -22,7 +22,7 @@ pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<(), Error
 }
 
 fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) {
-    // A line is a stretch of memory with either one unit (the last stored axis is reduced) or one unit per number.
+    // A line is a stretch of memory with either one unit (the last stored axis runs inside it) or one unit per number.
     let (units_in_a_row, same_unit) = (axes.units_in_a_row(), axes.same_unit_in_a_row());
     let line = units_in_a_row * same_unit;
     if same_unit == 1 && line == numbers.len() {
@@ -87,7 +87,7 @@ mod tests {
         use crate::axes::Axis;
         for count in [31, 32, 33, TASK - 1, TASK + 1, 2 * TASK + 3] {
             for reduced in [false, true] {
-                let list = [Axis { size: 3, reduced: false, order: 0 }, Axis { size: count, reduced, order: 1 }];
+                let list = [Axis::kept(3, 0), if reduced { Axis::reduced(count, 1) } else { Axis::kept(count, 1) }];
                 let axes = Axes::new(&list).unwrap();
                 let mask: Vec<u32> =
                     (0..words_for(axes.units()) as u32).map(|i| 0x5a5a_1234 ^ i.wrapping_mul(2_654_435_761)).collect();

@@ -7,7 +7,7 @@
 //! use sparsifier_kernels::{Axes, Axis, Element, Elements, Numbers, NumbersMut, Segment, apply, mask, select, words_for};
 //!
 //! let mut weights = [3.0f32, -1.0, 2.0, 0.5].map(f32::to_le_bytes);
-//! let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }])?;
+//! let axes = Axes::new(&[Axis::kept(4, 0)])?;
 //! let scores = Elements::new(Numbers::Float32(&weights), Element::Magnitude, None)?;
 //! let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: 4 };
 //! let cut = select(&[segment], &[2])?[0];

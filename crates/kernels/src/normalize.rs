@@ -78,7 +78,7 @@ mod tests {
     use crate::axes::Axis;
 
     fn normalized(scores: &[f32], earlier: Option<&[u32]>, normalizer: Normalizer) -> Vec<f32> {
-        let axes = Axes::new(&[Axis { size: scores.len(), reduced: false, order: 0 }]).unwrap();
+        let axes = Axes::new(&[Axis::kept(scores.len(), 0)]).unwrap();
         let mut scores = scores.to_vec();
         normalize(&mut scores, &axes, earlier, normalizer).unwrap();
         scores

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_transposed_tensor_draws_the_same_numbers() {
-        let axis = |size, order| Axis { size, reduced: false, order };
+        let axis = |size, order| Axis::kept(size, order);
         let (mut stored, mut transposed) = ([0.0; 15], [0.0; 15]);
         random(7, 1, &Axes::new(&[axis(3, 0), axis(5, 1)]).unwrap(), &mut stored).unwrap();
         random(7, 1, &Axes::new(&[axis(5, 1), axis(3, 0)]).unwrap(), &mut transposed).unwrap();

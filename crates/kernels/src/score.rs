@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::axes::Axes;
+use crate::axes::{Axes, Steps};
 use crate::error::{Error, reserve};
 use crate::numbers::Numbers;
 
@@ -260,6 +260,23 @@ fn reduce(
     }
 
     let fold = Fold { elements, axes, step, merge, start };
+    if axes.is_uneven() {
+        scores.par_chunks_mut((TASK / count).max(1)).enumerate().for_each(|(task, scores)| {
+            let first = task * (TASK / count).max(1);
+            for (place, score) in scores.iter_mut().enumerate() {
+                let steps = axes.inside_of(first + place);
+                let count = steps.places();
+                let run = |from: usize| {
+                    let mut sum = [0.0];
+                    fold.run(&steps, first + place, from..count.min(from + RUN), &mut sum);
+                    sum[0]
+                };
+                let sum = (RUN..count).step_by(RUN).fold(run(0), |sum, from| (fold.merge)(sum, run(from)));
+                *score = finish(sum, count as f64) as f32;
+            }
+        });
+        return Ok(());
+    }
     let group = axes.units_in_a_row().min(WIDTH);
     let row = axes.units_in_a_row();
     let runs = count.div_ceil(RUN);
@@ -269,7 +286,7 @@ fn reduce(
         let rows_per_task = (TASK / (row * count)).max(1);
         scores.par_chunks_mut(row * rows_per_task).enumerate().for_each(|(task, scores)| {
             let first_row = task * rows_per_task * row;
-            if row == 1 && axes.run_length() == count {
+            if row == 1 && axes.inside().run_length() == count {
                 return fold.units_side_by_side(first_row, scores, finish);
             }
             for (place, scores) in scores.chunks_mut(row).enumerate() {
@@ -277,7 +294,7 @@ fn reduce(
                 scores.par_chunks_mut(group).enumerate().for_each(|(place, scores)| {
                     let mut sums = [0.0; WIDTH];
                     let sums = &mut sums[..scores.len()];
-                    fold.run(first + place * group, 0..count, sums);
+                    fold.run(axes.inside(), first + place * group, 0..count, sums);
                     for (score, sum) in scores.iter_mut().zip(sums) {
                         *score = finish(*sum);
                     }
@@ -299,7 +316,7 @@ fn reduce(
     partial.par_chunks_mut(group).enumerate().for_each(|(index, sums)| {
         let (first, width) = place_of(index / runs);
         let from = index % runs * RUN;
-        fold.run(first, from..count.min(from + RUN), &mut sums[..width]);
+        fold.run(axes.inside(), first, from..count.min(from + RUN), &mut sums[..width]);
     });
     for (index, partial) in partial.chunks(group * runs).enumerate() {
         let (first, width) = place_of(index);
@@ -359,15 +376,16 @@ where
         }
     }
 
-    /// Folds the weights `range` (canonical indices inside the unit) of `sums.len()` units that lie in a row.
-    fn run(&self, first: usize, range: std::ops::Range<usize>, sums: &mut [f64]) {
+    /// Folds the weights `range` (canonical indices inside the unit) of `sums.len()` units that lie in a row; `inside`
+    /// leads through the weights of each.
+    fn run(&self, inside: &Steps, first: usize, range: std::ops::Range<usize>, sums: &mut [f64]) {
         let base = self.axes.first_weight(first);
-        let mut walk = self.axes.walk(range.start);
+        let mut walk = inside.walk(range.start);
         let mut index = 0;
         let length = range.len();
-        if self.axes.units_in_a_row() == 1 {
+        if sums.len() == 1 {
             let mut lanes = [self.start; LANES];
-            let in_a_row = self.axes.run_length();
+            let in_a_row = inside.run_length();
             let mut buffer = [0f32; 512];
             while index < length {
                 // A piece ends where the memory jumps, and at a whole number of lanes where it can.
@@ -459,9 +477,9 @@ mod tests {
             for units in [1, 3, WIDTH - 1, WIDTH, WIDTH + 1] {
                 for reduced_first in [false, true] {
                     let list = if reduced_first {
-                        [Axis { size: count, reduced: true, order: 1 }, Axis { size: units, reduced: false, order: 0 }]
+                        [Axis::reduced(count, 1), Axis::kept(units, 0)]
                     } else {
-                        [Axis { size: units, reduced: false, order: 0 }, Axis { size: count, reduced: true, order: 1 }]
+                        [Axis::kept(units, 0), Axis::reduced(count, 1)]
                     };
                     let weights = exact_weights(count * units);
                     assert_eq!(
@@ -480,8 +498,8 @@ mod tests {
         let weights: Vec<f32> =
             (0..out * rest).map(|i| (i as f32 * 0.7).sin() * 1e3f32.powf((i % 7) as f32 - 3.0)).collect();
         let transposed: Vec<f32> = (0..out * rest).map(|i| weights[i % out * rest + i / out]).collect();
-        let out_axis = Axis { size: out, reduced: false, order: 0 };
-        let rest_axis = Axis { size: rest, reduced: true, order: 1 };
+        let out_axis = Axis::kept(out, 0);
+        let rest_axis = Axis::reduced(rest, 1);
         for reducer in [Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max] {
             assert_eq!(
                 scores_of(&weights, &[out_axis, rest_axis], Element::Square, reducer),
@@ -495,7 +513,7 @@ mod tests {
         let (w, v) = ([-3.0f32, 0.5, 2.0, -0.0], [1.0f32, -0.75, -2.0, 4.0]);
         let (weights, others) = (bytes(&w), bytes(&v));
         let scored = |element, other| {
-            let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }]).unwrap();
+            let axes = Axes::new(&[Axis::kept(4, 0)]).unwrap();
             let mut scores = [0.0; 4];
             let elements = Elements::new(Numbers::Float32(&weights), element, other).unwrap();
             score(elements, &axes, Reducer::Mean, &mut scores).unwrap();
@@ -545,7 +563,7 @@ mod tests {
 
     #[test]
     fn lengths_that_disagree_are_refused() {
-        let axes = Axes::new(&[Axis { size: 4, reduced: false, order: 0 }]).unwrap();
+        let axes = Axes::new(&[Axis::kept(4, 0)]).unwrap();
         let elements = Elements::new(Numbers::Float32(&[[0; 4]; 3]), Element::Magnitude, None).unwrap();
         assert!(score(elements, &axes, Reducer::Mean, &mut [0.0; 4]).is_err());
     }

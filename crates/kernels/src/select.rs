@@ -427,7 +427,7 @@ mod tests {
     }
 
     fn flat(scores: &[f32]) -> Layer {
-        layer(scores, &[Axis { size: scores.len(), reduced: false, order: 0 }])
+        layer(scores, &[Axis::kept(scores.len(), 0)])
     }
 
     fn segments(layers: &[Layer], group: impl Fn(usize) -> usize) -> Vec<Segment<'_>> {
@@ -486,7 +486,7 @@ mod tests {
 
     fn any_layer() -> impl Strategy<Value = Layer> {
         any_axes().prop_flat_map(|list| {
-            let list: Vec<Axis> = list.into_iter().map(|axis| Axis { reduced: false, ..axis }).collect();
+            let list: Vec<Axis> = list.into_iter().map(|axis| Axis { block: 1, ..axis }).collect();
             let units: usize = list.iter().map(|axis| axis.size).product();
             let scores = proptest::collection::vec(
                 prop_oneof![Just(0.0f32), Just(-0.0), (-3i8..3).prop_map(f32::from), -1f32..1.0, Just(1e-42)],

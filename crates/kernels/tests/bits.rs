@@ -85,7 +85,7 @@ fn layer(index: usize, spanned: &[&str]) -> Layer {
         .iter()
         .map(|&(role, size)| Axis {
             size,
-            reduced: spanned.contains(&role),
+            block: if spanned.contains(&role) { size } else { 1 },
             order: ROLES.iter().position(|&each| each == role).unwrap() as u8,
         })
         .collect();

@@ -52,10 +52,10 @@ fn any_finite() -> impl Strategy<Value = f32> {
 }
 
 /// Axes in any stored order with values for each weight.
-fn any_tensor(reduced: bool) -> impl Strategy<Value = (Vec<Axis>, Vec<f32>, Vec<usize>)> {
+fn any_tensor(with_blocks: bool) -> impl Strategy<Value = (Vec<Axis>, Vec<f32>, Vec<usize>)> {
     (1usize..=5)
         .prop_flat_map(|rank| {
-            let axes = proptest::collection::vec((1usize..7, any::<bool>()), rank);
+            let axes = proptest::collection::vec((1usize..7, 1usize..7), rank);
             let orders = Just((0..rank as u8).collect::<Vec<_>>()).prop_shuffle();
             (axes, orders, Just((0..rank).collect::<Vec<_>>()).prop_shuffle())
         })
@@ -63,7 +63,11 @@ fn any_tensor(reduced: bool) -> impl Strategy<Value = (Vec<Axis>, Vec<f32>, Vec<
             let list: Vec<Axis> = axes
                 .into_iter()
                 .zip(orders)
-                .map(|((size, inside), order)| Axis { size, reduced: inside && reduced, order })
+                .map(|((size, block), order)| Axis {
+                    size,
+                    block: if with_blocks { block.min(size) } else { 1 },
+                    order,
+                })
                 .collect();
             let weights = list.iter().map(|axis| axis.size).product::<usize>();
             (Just(list), proptest::collection::vec(any_finite(), weights), Just(permutation))
@@ -218,7 +222,7 @@ fn nothing_and_everything() {
 fn ten_million_equal_weights_go_in_canonical_order_in_either_layout() {
     let (out, inside) = (2500usize, 4000usize);
     let units = out * inside;
-    let axis = |size, order| Axis { size, reduced: false, order };
+    let axis = |size, order| Axis::kept(size, order);
     for remove in [1, 3_333_333, units - 1] {
         for is_transposed in [false, true] {
             let list = if is_transposed { [axis(inside, 1), axis(out, 0)] } else { [axis(out, 0), axis(inside, 1)] };
@@ -257,7 +261,7 @@ fn normalized_scores_of_transposed_axes_are_the_same_bits() {
     let mut next = xorshift(9);
     let scores: Vec<f32> =
         (0..out * inside).map(|_| (next() >> 8) as f32 / 3.0 * 1.5f32.powi((next() % 40) as i32)).collect();
-    let axis = |size, order| Axis { size, reduced: false, order };
+    let axis = |size, order| Axis::kept(size, order);
     let list = [axis(out, 0), axis(inside, 1)];
     let (moved, moved_list) = permuted(&scores, &list, &[1, 0]);
     let removed: Vec<bool> = (0..scores.len()).map(|_| next() < u32::MAX / 3).collect();
@@ -288,11 +292,7 @@ fn normalized_scores_of_transposed_axes_are_the_same_bits() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let list = [
-        Axis { size: 7, reduced: true, order: 2 },
-        Axis { size: 131, reduced: false, order: 0 },
-        Axis { size: 601, reduced: true, order: 1 },
-    ];
+    let list = [Axis::reduced(7, 2), Axis::kept(131, 0), Axis::reduced(601, 1)];
     let axes = Axes::new(&list).unwrap();
     let mut next = xorshift(3);
     let weights: Vec<f32> =

@@ -6,37 +6,36 @@ use sparsifier_kernels::{
 };
 
 /// Words of a record.
-pub const WORDS: usize = 48;
+pub const WORDS: usize = 56;
 
 const WEIGHTS: usize = 0;
 const DATA_TYPE: usize = 1;
 const AXES: usize = 2;
 const SIZES: usize = 3;
 const ORDERS: usize = SIZES + MAX_AXES;
-const ELEMENT: usize = ORDERS + MAX_AXES;
-const REDUCER: usize = 20;
-const NORMALIZER: usize = 21;
-const SEED: usize = 22;
-const LAYER: usize = 23;
-const SCORES: usize = 24;
-const EARLIER: usize = 25;
-const MASK: usize = 26;
-const GROUP: usize = 27;
-const LIMIT: usize = 28;
-const REMOVED: usize = 29;
-const KEY: usize = 30;
-const BOUND: usize = 31;
-const SETTLED: usize = 32;
-const ZEROS: usize = 33;
-const FIRST_NOT_FINITE: usize = 34;
+const BLOCKS: usize = ORDERS + MAX_AXES;
+const ELEMENT: usize = BLOCKS + MAX_AXES;
+const REDUCER: usize = 28;
+const NORMALIZER: usize = 29;
+const SEED: usize = 30;
+const LAYER: usize = 31;
+const SCORES: usize = 32;
+const EARLIER: usize = 33;
+const MASK: usize = 34;
+const GROUP: usize = 35;
+const LIMIT: usize = 36;
+const REMOVED: usize = 37;
+const KEY: usize = 38;
+const BOUND: usize = 39;
+const SETTLED: usize = 40;
+const ZEROS: usize = 41;
+const FIRST_NOT_FINITE: usize = 42;
 
-const OTHER: usize = 35;
-const OTHER_TYPE: usize = 36;
-const OTHER_LENGTH: usize = 37;
-const CHANNEL_STEPS: usize = 38;
+const OTHER: usize = 43;
+const OTHER_TYPE: usize = 44;
+const OTHER_LENGTH: usize = 45;
+const CHANNEL_STEPS: usize = 46;
 
-/// In an order word: the axis runs inside a unit.
-const REDUCED: u32 = 1 << 8;
 /// In an element word: a draw per unit.
 const RANDOM: u32 = 255;
 /// In the word of the first number that is not finite: there is none.
@@ -126,8 +125,8 @@ impl<'a> Record<'a> {
         }
         let mut axes = [Axis::default(); MAX_AXES];
         for (i, axis) in axes[..count].iter_mut().enumerate() {
-            let order = self.words[ORDERS + i];
-            *axis = Axis { size: self.word(SIZES + i), reduced: order & REDUCED != 0, order: order as u8 };
+            let order = self.words[ORDERS + i] as u8;
+            *axis = Axis { size: self.word(SIZES + i), block: self.word(BLOCKS + i), order };
         }
         Axes::new(&axes[..count])
     }

@@ -139,19 +139,20 @@ export function unitsOfTensor(
   const spans = (role: Role) => spanned.includes(role === 'multiplier' ? 'out' : role);
   const parts = roles.map((role, index): Axis[] => {
     const size = shape[index]!;
-    const axis = { size, reduced: spans(role), order: orderOf(role) };
+    const blockOf = (role: Role, size: number) => (spans(role) ? size : 1);
+    const axis = { size, block: blockOf(role, size), order: orderOf(role) };
     if (!kind.startsWith('convTranspose') || role !== 'in' || groups === 1) return [axis];
     // A transposed convolution stores all input channels on one axis, group after group, and the output channels of one
     // group on another; the group is the outer part of the output channel.
     return [
-      { size: groups, reduced: spans('out'), order: 0 },
-      { ...axis, size: size / groups },
+      { size: groups, block: blockOf('out', groups), order: 0 },
+      { ...axis, size: size / groups, block: blockOf(role, size / groups) },
     ];
   });
   const axes = parts.flat();
   return {
     axes,
     shape: parts.map(unitsOf),
-    isChannel: axes.every(({ size, reduced, order }) => size === 1 || reduced === order > lastOutputOrder),
+    isChannel: axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
   };
 }

@@ -284,7 +284,7 @@ class Work {
       ...this.#table.entries[index]!,
       weights: addressOf(region),
       dtype: tensor.partners[place]!.values.dtype,
-      axes: [{ size: unitsOf(units.axes), reduced: false, order: 0 }],
+      axes: [{ size: unitsOf(units.axes), block: 1, order: 0 }],
       mask: block.address,
     }));
   }
@@ -339,7 +339,7 @@ export async function countZeros(engine: Engine, model: Model): Promise<number[]
     const region = await model.load(engine, values);
     let table: Table | undefined;
     try {
-      const axes = [{ size: values.length, reduced: false, order: 0 }];
+      const axes = [{ size: values.length, block: 1, order: 0 }];
       table = await writeTable(engine, [{ ...nothing, weights: addressOf(region), dtype: values.dtype, axes }]);
       await run(engine, [['inspect', table.block.address, 1]]);
       zeros.push((await table.read())[0]!.zeros);

@@ -122,7 +122,7 @@ pub fn gone(scores: &[f32], axes: &Axes, earlier: Option<&[u32]>, remove: usize)
 
 /// One axis that counts units.
 pub fn line(units: usize) -> Axes {
-    Axes::new(&[Axis { size: units, reduced: false, order: 0 }]).unwrap()
+    Axes::new(&[Axis::kept(units, 0)]).unwrap()
 }
 
 /// Whole numbers that look random, the same for the same seed (xorshift32, Marsaglia 2003).

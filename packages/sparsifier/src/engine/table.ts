@@ -4,8 +4,8 @@ import type { DataType } from '../tensor.js';
 /** One stored axis, as the kernels see it. */
 export interface Axis {
   readonly size: number;
-  /** Whether it runs inside a unit. */
-  readonly reduced: boolean;
+  /** How many neighbours along it lie in one unit: 1 where the axis counts units, `size` where it runs inside one. */
+  readonly block: number;
   /** Its place in the canonical order. */
   readonly order: number;
 }
@@ -51,7 +51,7 @@ export interface Outcome {
 }
 
 // The words of a record, as in crates/wasm/src/table.rs.
-const words = 48;
+const words = 56;
 const maximumAxes = 8;
 const word = {
   weights: 0,
@@ -59,45 +59,44 @@ const word = {
   axes: 2,
   sizes: 3,
   orders: 11,
-  element: 19,
-  reducer: 20,
-  normalizer: 21,
-  seed: 22,
-  layer: 23,
-  scores: 24,
-  earlier: 25,
-  mask: 26,
-  group: 27,
-  limit: 28,
-  removed: 29,
-  settled: 32,
-  zeros: 33,
-  firstNotFinite: 34,
-  other: 35,
-  otherType: 36,
-  otherLength: 37,
-  channelSteps: 38,
+  blocks: 19,
+  element: 27,
+  reducer: 28,
+  normalizer: 29,
+  seed: 30,
+  layer: 31,
+  scores: 32,
+  earlier: 33,
+  mask: 34,
+  group: 35,
+  limit: 36,
+  removed: 37,
+  settled: 40,
+  zeros: 41,
+  firstNotFinite: 42,
+  other: 43,
+  otherType: 44,
+  otherLength: 45,
+  channelSteps: 46,
 } as const;
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
-const reducedAxis = 1 << 8;
 const none = 0xffff_ffff;
 
 /** Bytes of one record. */
 export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
 
 export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product, { size }) => product * size, 1);
-export const unitsOf = (axes: readonly Axis[]): number => weightsOf(axes.filter(({ reduced }) => !reduced));
+export const unitsOf = (axes: readonly Axis[]): number =>
+  axes.reduce((product, { size, block }) => product * Math.ceil(size / block), 1);
 
 /** For each unit in canonical order its number in stored order. */
 export function storedUnits(axes: readonly Axis[]): number[] {
-  const kept = axes
-    .filter(({ reduced }) => !reduced)
-    .map(({ size, order }, index, all) => ({
-      size,
-      order,
-      stride: all.slice(index + 1).reduce((product, axis) => product * axis.size, 1),
-    }));
-  const canonical = [...kept].sort((a, b) => a.order - b.order);
+  const steps = axes.map((axis, index) => ({
+    order: axis.order,
+    size: Math.ceil(axis.size / axis.block),
+    stride: unitsOf(axes.slice(index + 1)),
+  }));
+  const canonical = steps.sort((a, b) => a.order - b.order);
   return canonical.reduce<number[]>(
     (units, { size, stride }) =>
       units.flatMap((unit) => Array.from({ length: size }, (_, index) => unit + index * stride)),
@@ -117,9 +116,10 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
     record[word.weights] = entry.weights;
     record[word.dataType] = dataTypes[entry.dtype];
     record[word.axes] = entry.axes.length;
-    entry.axes.forEach(({ size, reduced, order }, axis) => {
+    entry.axes.forEach(({ size, block, order }, axis) => {
       record[word.sizes + axis] = size;
-      record[word.orders + axis] = order | (reduced ? reducedAxis : 0);
+      record[word.orders + axis] = order;
+      record[word.blocks + axis] = block;
     });
     record[word.element] = entry.recipe.element;
     record[word.reducer] = entry.recipe.reducer;
