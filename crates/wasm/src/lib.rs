@@ -12,8 +12,8 @@ mod table;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
 use sparsifier_kernels::{
-    Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, normalize, random, score as score_units,
-    select as find_cuts,
+    Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize, random,
+    restore as put_back, save as take_out, score as score_units, select as find_cuts,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -114,6 +114,34 @@ pub fn mask(table: usize, count: usize) -> Status {
         let bits = record.mask_mut()?;
         write_mask(&record.segment(&axes)?, cut, bits)
     })
+}
+
+/// Writes each record's mask of a fixed pattern, and counts the units that it removes.
+#[wasm_bindgen]
+pub fn nm(table: usize, count: usize) -> Status {
+    run(table, count, |record| {
+        let axes = record.axes()?;
+        let bits = record.mask_mut()?;
+        write_pattern(&record.segment(&axes)?, record.pattern()?, bits)?;
+        record.set_removed(bits.iter().map(|word| word.count_zeros() as usize).sum());
+        Ok(())
+    })
+}
+
+/// Takes out the numbers that each record's mask removes, and says how many these are.
+#[wasm_bindgen]
+pub fn save(table: usize, count: usize) -> Status {
+    run(table, count, |record| {
+        let saved = take_out(record.numbers()?, &record.axes()?, record.mask()?, record.saved_mut()?)?;
+        record.set_saved(saved);
+        Ok(())
+    })
+}
+
+/// Puts back what `save` took out with the same masks.
+#[wasm_bindgen]
+pub fn restore(table: usize, count: usize) -> Status {
+    run(table, count, |record| put_back(record.numbers_mut()?, &record.axes()?, record.mask()?, record.saved()?))
 }
 
 /// Zeroes the weights that each record's mask removes, and counts its zeros.
