@@ -52,21 +52,20 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), E
         both => both,
     };
     let batch = Batch { segment, pattern };
-    if stride < ROW {
-        let at_once = BATCH / (of * stride);
-        (0..lines * groups.div_ceil(at_once)).into_par_iter().for_each(|task| {
-            let (line, first) = (task / groups.div_ceil(at_once), task % groups.div_ceil(at_once) * at_once);
-            let start = line * size * stride + first * of * stride;
-            batch.side_by_side(start, at_once.min(groups - first), &words);
-        });
-    } else {
-        let at_once = BATCH / of;
-        (0..lines * groups * stride.div_ceil(at_once)).into_par_iter().for_each(|task| {
-            let (group, first) = (task / stride.div_ceil(at_once), task % stride.div_ceil(at_once) * at_once);
-            let start = (group / groups * size + group % groups * of) * stride + first;
-            batch.in_rows(start, at_once.min(stride - first), &words);
-        });
-    }
+    let in_rows = stride >= ROW;
+    // What one task takes: whole groups, or a part of the columns of one.
+    let (at_once, columns) = if in_rows { (BATCH / of, stride) } else { (BATCH / (of * stride), groups) };
+    let tasks = columns.div_ceil(at_once);
+    (0..lines * if in_rows { groups * tasks } else { tasks }).into_par_iter().for_each(|task| {
+        let (line, first) = (task / tasks, task % tasks * at_once);
+        let count = at_once.min(columns - first);
+        if in_rows {
+            let start = (line / groups * size + line % groups * of) * stride + first;
+            batch.in_rows(start, count, &words);
+        } else {
+            batch.side_by_side((line * size + first * of) * stride, count, &words);
+        }
+    });
     for (word, result) in bits.iter_mut().zip(words) {
         *word = result.into_inner();
     }

@@ -11,11 +11,11 @@ const MISMATCH: Error = Error::Request("save: the mask or the saved numbers do n
 pub fn save(numbers: Numbers, axes: &Axes, mask: &[u32], saved: NumbersMut) -> Result<usize, Error> {
     match (numbers, saved) {
         (Numbers::Float32(numbers), NumbersMut::Float32(saved)) => {
-            each_removed(numbers.len(), axes, mask, saved.len(), |place, index| saved[place] = numbers[index])
+            each_removed(numbers.len(), axes, mask, saved.len(), &mut |place, index| saved[place] = numbers[index])
         }
         (Numbers::Float16(numbers), NumbersMut::Float16(saved))
         | (Numbers::Bfloat16(numbers), NumbersMut::Bfloat16(saved)) => {
-            each_removed(numbers.len(), axes, mask, saved.len(), |place, index| saved[place] = numbers[index])
+            each_removed(numbers.len(), axes, mask, saved.len(), &mut |place, index| saved[place] = numbers[index])
         }
         _ => Err(MISMATCH),
     }
@@ -25,11 +25,11 @@ pub fn save(numbers: Numbers, axes: &Axes, mask: &[u32], saved: NumbersMut) -> R
 pub fn restore(numbers: NumbersMut, axes: &Axes, mask: &[u32], saved: Numbers) -> Result<(), Error> {
     let restored = match (numbers, saved) {
         (NumbersMut::Float32(numbers), Numbers::Float32(saved)) => {
-            each_removed(numbers.len(), axes, mask, saved.len(), |place, index| numbers[index] = saved[place])
+            each_removed(numbers.len(), axes, mask, saved.len(), &mut |place, index| numbers[index] = saved[place])
         }
         (NumbersMut::Float16(numbers), Numbers::Float16(saved))
         | (NumbersMut::Bfloat16(numbers), Numbers::Bfloat16(saved)) => {
-            each_removed(numbers.len(), axes, mask, saved.len(), |place, index| numbers[index] = saved[place])
+            each_removed(numbers.len(), axes, mask, saved.len(), &mut |place, index| numbers[index] = saved[place])
         }
         _ => Err(MISMATCH),
     }?;
@@ -42,7 +42,7 @@ fn each_removed(
     axes: &Axes,
     mask: &[u32],
     room: usize,
-    mut act: impl FnMut(usize, usize),
+    act: &mut dyn FnMut(usize, usize),
 ) -> Result<usize, Error> {
     if numbers != axes.weights() || mask.len() != words_for(axes.units()) {
         return Err(MISMATCH);
