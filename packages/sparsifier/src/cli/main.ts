@@ -40,6 +40,8 @@ type PruneOptions = Common &
     readonly minKeep?: string[];
     readonly maxSparsity?: string[];
     readonly initial?: string;
+    readonly loadMasks?: string;
+    readonly saveMasks?: string;
   };
 
 const program = new Command('sparsifier')
@@ -134,6 +136,13 @@ common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
   .addOption(
     new Option('--initial <model>', 'the initial weights, for criteria that compare with them').argParser(nameOf),
   )
+  .addOption(
+    new Option(
+      '--load-masks <file>',
+      'masks of an earlier run to go on from; without --sparsity just these are applied',
+    ).argParser(nameOf),
+  )
+  .addOption(new Option('--save-masks <file>', 'where the masks go, as safetensors').argParser(nameOf))
   .option('--allow-empty', 'a layer may lose all its units')
   .option('--min-keep <n>', 'units that each layer keeps, or name-or-glob=n; repeatable', collect)
   .option(
@@ -156,10 +165,10 @@ Examples:
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
   const { threads, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
-  const { minKeep, maxSparsity, include, exclude, group, ...words } = rest;
+  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, ...words } = rest;
   const asked = sparsity && parseSparsity(sparsity);
   const missing = [
-    ...(asked === undefined && !isPattern(words.granularity) ? ['-s, --sparsity <amount>'] : []),
+    ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
     ...(out === undefined ? ['-o, --out <file>'] : []),
   ];
   if (missing.length > 0 && !explain) {
@@ -184,14 +193,19 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     const onProgress = ({ stage, done, total }: Progress) => {
       if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
     };
+    if (loadMasks) await sparsifier.loadMasks(loadMasks);
     if (explain || out === undefined) {
       const layers = await sparsifier.explain(asked, { roundTo, onProgress });
       spinner?.stop();
       return print(json ? JSON.stringify(layers, null, 2) : explanations(layers));
     }
-    const report = await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
+    const report =
+      asked === undefined && loadMasks
+        ? await sparsifier.apply({ onProgress })
+        : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
     if (spinner) spinner.text = 'writing';
     await model.write(out, force ? { force } : {});
+    if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
     spinner?.stop();
     if (json) print(JSON.stringify({ ...report, out }, null, 2));
     else print(`${table(report, { units: true })}\nwritten: ${out}`);

@@ -1,6 +1,5 @@
 import { SparsifyError, type ErrorDetails } from '../../errors.js';
 import type { Source } from '../../host/host.js';
-import { JsonReader, quoted } from './json.js';
 
 /** What a safetensors file says of one tensor: row-major, little-endian. */
 export interface StoredTensor {
@@ -58,7 +57,7 @@ export async function readHeader(source: Source): Promise<Header> {
       ...details,
     });
   const text = await readText(source, failure);
-  const { tensors, metadata } = parse(new JsonReader(text.content, failure), failure);
+  const { tensors, metadata } = parse(text.content, failure);
   checkLayout(tensors, source.size - text.end, failure);
   return {
     tensors: tensors.map((tensor) => ({ ...tensor, start: text.end + tensor.start, end: text.end + tensor.end })),
@@ -96,44 +95,48 @@ async function readText(source: Source, failure: Failure): Promise<{ content: st
 }
 
 /** The tensors as the header lists them, placed from the end of the header on, and the metadata. */
-function parse(json: JsonReader, failure: Failure): { tensors: StoredTensor[]; metadata: Map<string, string> } {
-  const tensors: StoredTensor[] = [];
-  const metadata = new Map<string, string>();
-  for (const name of json.keys()) {
-    if (name === metadataKey) {
-      for (const key of json.keys()) metadata.set(key, json.string());
-    } else {
-      tensors.push(parseTensor(name, json, failure));
-    }
+function parse(content: string, failure: Failure): { tensors: StoredTensor[]; metadata: Map<string, string> } {
+  let entries: [string, unknown][];
+  try {
+    // A name that is there twice is one here, and the bytes of the other belong to no tensor.
+    entries = Object.entries(JSON.parse(content) as object);
+  } catch (cause) {
+    throw failure('the header is not JSON', { found: (cause as Error).message.slice(0, 100) });
   }
-  json.end();
+  const tensors: StoredTensor[] = [];
+  let metadata = new Map<string, string>();
+  for (const [name, entry] of entries) {
+    if (name === metadataKey) metadata = parseMetadata(entry, failure);
+    else tensors.push(parseTensor(name, entry, failure));
+  }
   return { tensors, metadata };
 }
 
-const tensorKeys = ['dtype', 'shape', 'data_offsets'];
+function parseMetadata(entry: unknown, failure: Failure): Map<string, string> {
+  const isStrings = isObject(entry) && Object.values(entry).every((value) => typeof value === 'string');
+  if (!isStrings) throw failure('the metadata are no object of strings', { found: shortened(JSON.stringify(entry)) });
+  return new Map(Object.entries(entry as Record<string, string>));
+}
 
-/** Other keys are refused: what they mean would be lost when the file is written again. */
-function parseTensor(name: string, json: JsonReader, failure: Failure): StoredTensor {
-  let dtype: string | undefined;
-  let shape: number[] | undefined;
-  let offsets: number[] | undefined;
-  for (const key of json.keys()) {
-    if (key === 'dtype') dtype = json.string();
-    else if (key === 'shape') shape = json.integers();
-    else if (key === 'data_offsets') offsets = json.integers();
-    else
-      throw failure(`tensor ${quoted(name)} has a key that is not known`, { found: quoted(key), allowed: tensorKeys });
-  }
-  if (dtype === undefined || shape === undefined || offsets === undefined)
-    throw failure(`tensor ${quoted(name)} lacks one of its keys`, { allowed: tensorKeys });
-  const [start, end, ...more] = offsets;
-  if (start === undefined || end === undefined || more.length > 0 || start > end) {
-    throw failure(`the data_offsets of tensor ${quoted(name)} are not the beginning and the end of its bytes`, {
-      found: `[${briefly(offsets)}]`,
+function parseTensor(name: string, entry: unknown, failure: Failure): StoredTensor {
+  const wrong = () =>
+    failure(`tensor ${quoted(name)} is not described as the format has it`, {
+      found: shortened(JSON.stringify(entry)),
+      allowed: ['{ dtype, shape, data_offsets } with a string, whole numbers, and the first and last byte'],
     });
-  }
+  if (!isObject(entry)) throw wrong();
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== 'string' || !isCounts(shape) || !isCounts(offsets) || offsets.length !== 2) throw wrong();
+  const [start = 0, end = 0] = offsets;
+  if (start > end) throw wrong();
   return { name, dtype, shape, start, end };
 }
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isCounts = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && (count as number) >= 0);
 
 /** Sorts the tensors by their bytes; an error unless each has its own, and together they have all. */
 function checkLayout(tensors: StoredTensor[], dataBytes: number, failure: Failure): void {
@@ -165,6 +168,11 @@ function checkLayout(tensors: StoredTensor[], dataBytes: number, failure: Failur
 
 const hole = (start: number, end: number, failure: Failure): SparsifyError =>
   failure('a part of the data belongs to no tensor', { found: `bytes ${start} to ${end}` });
+
+const shortened = (text: string): string => (text.length > 100 ? `${text.slice(0, 100)}…` : text);
+
+/** A name in an error, where it may have any length. */
+export const quoted = (name: string): string => `'${shortened(name)}'`;
 
 /** The beginning of a list that may have any length. */
 export const briefly = (numbers: readonly number[]): string =>

@@ -1,6 +1,5 @@
 import { SparsifyError, type ErrorDetails } from '../../errors.js';
-import { agrees, briefly, lengthBytes, longestHeader, metadataKey } from './header.js';
-import { isWellFormed, quoted } from './json.js';
+import { agrees, briefly, lengthBytes, longestHeader, metadataKey, quoted } from './header.js';
 
 /** A tensor to write. */
 export interface TensorToWrite {
@@ -65,7 +64,8 @@ function headerBytes(content: string): Uint8Array {
 }
 
 function json(text: string): string {
-  if (isWellFormed(text)) return JSON.stringify(text);
+  // UTF-8 has no halves of surrogate pairs.
+  if (!/\p{Surrogate}/u.test(text)) return JSON.stringify(text);
   throw unwritable('text with half a surrogate pair cannot be written', { asked: JSON.stringify(text) });
 }
 
