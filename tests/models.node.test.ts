@@ -9,7 +9,16 @@ import { Sparsifier, type Context, type GranularityName } from 'sparsifier';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { differsAt } from './support/bytes.js';
-import { convolutionsOf, prunedNaively } from './support/naive-prune.js';
+import { convolutionsOf, pruneMatrixNaively, prunedNaively } from './support/naive-prune.js';
+import {
+  integerAttribute,
+  integersAttribute,
+  mixedNumbers,
+  model,
+  node,
+  tensor,
+  textAttribute,
+} from './support/onnx-builder.js';
 import { numbersOf, readGraphOf, zerosOf } from './support/onnx-reader.js';
 import { strokes } from './support/pictures.js';
 
@@ -133,4 +142,78 @@ describe.each(models)('onnxruntime-web takes the network for $title', ({ path, s
     );
     expect(far, 'the first output that the two runtimes do not agree on').toBe(-1);
   });
+});
+
+describe('a network of an embedding, an LSTM and a GRU', () => {
+  const weight = (name: string, seed: number, ...shape: number[]) =>
+    tensor(name, shape, {
+      data: mixedNumbers(
+        shape.reduce((product, size) => product * size),
+        seed,
+      ),
+    });
+  const hidden = (size: number) => integerAttribute('hidden_size', size);
+  const dense = model({
+    nodes: [
+      node('Cast', 'words', 'ids', { attributes: [integerAttribute('to', 7)] }),
+      node('Gather', 'table ids', 'features', { name: 'embed' }),
+      node('LSTM', 'features w1 r1 b1', 'directions', {
+        name: 'encoder',
+        attributes: [hidden(4), textAttribute('direction', 'bidirectional')],
+      }),
+      node('ReduceMean', 'directions', 'states', {
+        attributes: [integersAttribute('axes', [1]), integerAttribute('keepdims', 0)],
+      }),
+      node('GRU', 'states w2 r2 b2', 'outputs', { name: 'decoder', attributes: [hidden(3)] }),
+    ],
+    initializers: [
+      weight('table', 1, 11, 6),
+      weight('w1', 2, 2, 16, 6),
+      weight('r1', 3, 2, 16, 4),
+      weight('b1', 4, 2, 32),
+      weight('w2', 5, 1, 9, 4),
+      weight('r2', 6, 1, 9, 3),
+      weight('b2', 7, 1, 18),
+    ],
+    inputs: { words: undefined },
+    outputs: { outputs: undefined },
+  });
+  /** What it makes of sequences in which each word comes up. */
+  async function outputsOf(bytes: Uint8Array): Promise<number[]> {
+    const session = await InferenceSession.create(bytes);
+    const words = Float32Array.from({ length: 22 }, (_, index) => (7 * index) % 11);
+    const { outputs } = await session.run({ words: new Tensor('float32', words, [11, 2]) });
+    await session.release();
+    return [...(outputs!.data as Float32Array)];
+  }
+
+  test.each(['weight', 'row', 'column'] as const)(
+    'at 50 %, %s, is what independent code makes of it, and runs',
+    async (granularity) => {
+      const read = await readOnnx(dense);
+      const layerType = ['embedding', 'lstm', 'gru'] as const;
+      const options = { granularity, context: 'local', criteria: 'largeFinal', layerType } as const;
+      const { layers } = await new Sparsifier(read, options).sparsifyModel(50);
+      const bytes = await read.bytes();
+      read.close();
+      expect(layers.map(({ name, shape }) => [name, ...shape])).toEqual([
+        ['embed', 11, 6],
+        ['encoder', 32, 6],
+        ['encoder.recurrent', 32, 4],
+        ['decoder', 9, 4],
+        ['decoder.recurrent', 9, 3],
+      ]);
+
+      const expected = dense.slice();
+      const { constants } = readGraphOf(dense);
+      for (const name of ['table', 'w1', 'r1', 'w2', 'r2']) {
+        pruneMatrixNaively(expected, constants.get(name)!, 50, granularity);
+      }
+      const outputs = await outputsOf(bytes);
+      expect(outputs).toHaveLength(11 * 2 * 3);
+      expect(outputs.every(Number.isFinite)).toBe(true);
+      expect(outputs).toEqual(await outputsOf(expected));
+      expect(outputs).not.toEqual(await outputsOf(dense));
+    },
+  );
 });

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { load, SparsifyError, type Values, type WeightTensor } from 'sparsifier';
+import { load, Sparsifier, SparsifyError, type Values, type WeightTensor } from 'sparsifier';
 import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
+import { pruneMatrixNaively } from './support/naive-prune.js';
 import {
   bytesField,
   concat,
@@ -11,6 +12,7 @@ import {
   integerAttribute,
   integerField,
   integersAttribute,
+  mixedNumbers,
   model,
   node,
   rawNumbers,
@@ -21,6 +23,7 @@ import {
   type GraphOptions,
   type TensorOptions,
 } from './support/onnx-builder.js';
+import { readGraphOf } from './support/onnx-reader.js';
 
 /** Reads a model, uses it, and closes it. */
 async function withModel<Result>(
@@ -68,6 +71,11 @@ const errorOf = (promise: Promise<unknown>): Promise<SparsifyError> =>
 
 const conv = (weight = 'w', attributes: Uint8Array[] = []) =>
   node('Conv', `x ${weight}`, 'y', { name: 'conv', attributes });
+const gather = (data: string, axis?: number) =>
+  node('Gather', `${data} i`, 'e', {
+    name: 'embed',
+    attributes: axis === undefined ? [] : [integerAttribute('axis', axis)],
+  });
 const group = (count: number) => integerAttribute('group', count);
 
 describe('layers', () => {
@@ -162,6 +170,23 @@ describe('layers', () => {
         'dense',
         'out in',
         [3, 4],
+      ],
+      ['Gather', { nodes: [gather('w')], initializers: weight(7, 4) }, 'embedding', 'out in', [7, 4]],
+      ['Gather along axis 0', { nodes: [gather('w', 0)], initializers: weight(7, 4) }, 'embedding', 'out in', [7, 4]],
+      ['Gather along axis -2', { nodes: [gather('w', -2)], initializers: weight(7, 4) }, 'embedding', 'out in', [7, 4]],
+      [
+        'Gather through Transpose',
+        { nodes: [transposed(1, 0), gather('t')], initializers: weight(4, 7) },
+        'embedding',
+        'in out',
+        [4, 7],
+      ],
+      [
+        'Gather from a Constant node with constant indices',
+        { nodes: [constant('w', [7, 4]), constant('i', [2], { dtype: 'int8' }), gather('w')] },
+        'embedding',
+        'out in',
+        [7, 4],
       ],
       ['a Constant node', { nodes: [constant('w', [4, 3, 1]), conv()] }, 'conv1d', 'out in width', [4, 3, 1]],
       [
@@ -285,6 +310,20 @@ describe('layers', () => {
     expect(await layersOf({ nodes })).toEqual({ tensors: [], skipped: [] });
   });
 
+  test.each<[title: string, options: GraphOptions]>([
+    ['activations', { nodes: [gather('x')], inputs: { x: 2 } }],
+    ['a list', { nodes: [gather('w')], initializers: weight(4) }],
+    ['whole numbers', { nodes: [gather('w')], initializers: [tensor('w', [4, 2], { dtype: 'int8' })] }],
+    ['computed constants', { nodes: [node('Neg', 'v', 'w'), gather('w')], initializers: [tensor('v', [4, 2])] }],
+  ])('Gather of %s is no layer', async (_title, options) => {
+    expect(await layersOf(options)).toEqual({ tensors: [], skipped: [] });
+  });
+
+  test('an operator may have any name', async () => {
+    const nodes = [node('constructor', 'x w', 'y')];
+    expect(await layersOf({ nodes, initializers: weight(4, 3, 1) })).toEqual({ tensors: [], skipped: [] });
+  });
+
   test('what a subgraph gives is no constant', async () => {
     const branch = graph({ nodes: [node('Relu', 'x', 'r')], outputs: { r: 2 } });
     const choice = node('If', 'c', 'w', { attributes: [graphAttribute('then_branch', branch)] });
@@ -305,6 +344,152 @@ describe('layers', () => {
   test.each([9, 11, 13, 18, 22])('opset %i', async (opset) => {
     const bytes = model({ nodes: [conv()], initializers: weight(4, 3, 1) }, opset);
     expect(await withModel(bytes, ({ tensors }) => tensors.length)).toBe(1);
+  });
+});
+
+describe('recurrent layers', () => {
+  const bias = [
+    'bias b is left alone: a row of these weights is not all that its gate adds up',
+    'peephole p is left alone: a row of these weights is not all that its gate adds up',
+  ];
+  const recurrent = (op: string, inputs: string, name = 'encoder') => node(op, inputs, `${name}y`, { name });
+  const weights = [tensor('w', [2, 12, 5]), tensor('r', [2, 12, 4])];
+  const shapes = (kind: string) => [
+    { name: 'encoder', aliases: [], kind, roles: ['out', 'in'], shape: [24, 5], groups: 1, partners: [] },
+    { name: 'encoder.recurrent', aliases: [], kind, roles: ['out', 'in'], shape: [24, 4], groups: 1, partners: [] },
+  ];
+
+  test.each([
+    ['LSTM', 'x w r', []],
+    ['LSTM', 'x w r b', bias.slice(0, 1)],
+    ['LSTM', 'x w r b lengths h c p', bias],
+    ['LSTM', 'x w r - - - - p', bias.slice(1)],
+    ['GRU', 'x w r', []],
+    ['GRU', 'x w r b lengths h', bias.slice(0, 1)],
+  ])('%s of %s', async (op, inputs, notes) => {
+    const initializers = [...weights, tensor('b', [2, 24]), tensor('p', [2, 9])];
+    const { tensors, skipped } = await layersOf({ nodes: [recurrent(op, inputs)], initializers });
+    expect(tensors).toMatchObject(shapes(op.toLowerCase()).map((expected) => ({ ...expected, notes })));
+    expect(tensors.map(({ values }) => values.length)).toEqual([120, 96]);
+    expect(skipped).toEqual([]);
+  });
+
+  test.each<[title: string, options: GraphOptions]>([
+    [
+      'from Constant nodes',
+      { nodes: [constant('w', [2, 12, 5]), constant('r', [2, 12, 4]), recurrent('GRU', 'x w r')] },
+    ],
+    [
+      'through Identity and Transposes that cancel each other',
+      {
+        nodes: [
+          node('Identity', 'w', 'i'),
+          node('Transpose', 'r', 't'),
+          node('Transpose', 't', 'u'),
+          recurrent('GRU', 'x i u'),
+        ],
+        initializers: weights,
+      },
+    ],
+    [
+      'in a subgraph',
+      {
+        nodes: [
+          node('If', 'c', 'y', {
+            attributes: [
+              graphAttribute(
+                'then_branch',
+                graph({ nodes: [recurrent('GRU', 'x w r')], initializers: weights.slice(1) }),
+              ),
+            ],
+          }),
+        ],
+        initializers: weights.slice(0, 1),
+      },
+    ],
+  ])('%s', async (_title, options) => {
+    const { tensors, skipped } = await layersOf(options);
+    expect(tensors).toMatchObject(shapes('gru'));
+    expect(skipped).toEqual([]);
+  });
+
+  test('without a name are called after their tensors', async () => {
+    const { tensors } = await layersOf({ nodes: [recurrent('LSTM', 'x w r', '')], initializers: weights });
+    expect(tensors.map(({ name }) => name)).toEqual(['w', 'r']);
+  });
+
+  test('of one name are called after their tensors too', async () => {
+    const nodes = [recurrent('LSTM', 'x w r'), recurrent('LSTM', 'x v q')];
+    const initializers = [...weights, tensor('v', [1, 8, 1]), tensor('q', [1, 8, 2])];
+    const { tensors } = await layersOf({ nodes, initializers });
+    expect(tensors.map(({ name }) => name)).toEqual(['encoder', 'encoder.recurrent', 'v', 'q']);
+  });
+
+  test('share a weight: one tensor, with the biases of both', async () => {
+    const nodes = [recurrent('LSTM', 'x w r b'), recurrent('LSTM', 'x w q c', 'decoder')];
+    const others = [tensor('q', [2, 12, 4]), tensor('b', [2, 24]), tensor('c', [2, 24])];
+    const { tensors, skipped } = await layersOf({ nodes, initializers: [...weights, ...others] });
+    expect(skipped).toEqual([]);
+    expect(tensors).toMatchObject([
+      { name: 'encoder', aliases: ['decoder'], notes: [/bias b/, /bias c/].map((note) => expect.stringMatching(note)) },
+      { name: 'encoder.recurrent', aliases: [], notes: [expect.stringMatching(/bias b/)] },
+      { name: 'decoder.recurrent', aliases: [], notes: [expect.stringMatching(/bias c/)] },
+    ]);
+  });
+
+  test('read one constant as both of their weights', async () => {
+    const initializers = [tensor('w', [2, 12, 3]), tensor('b', [2, 24])];
+    const { tensors, skipped } = await layersOf({ nodes: [recurrent('LSTM', 'x w w b')], initializers });
+    expect(skipped).toEqual([]);
+    expect(tensors).toMatchObject([
+      { name: 'encoder', aliases: ['encoder.recurrent'], shape: [24, 3], notes: bias.slice(0, 1) },
+    ]);
+  });
+
+  test('of which one weight is computed keep the other', async () => {
+    const nodes = [node('Relu', 'r', 's'), recurrent('LSTM', 'x w s')];
+    const { tensors, skipped } = await layersOf({ nodes, initializers: weights });
+    expect(tensors).toMatchObject([{ name: 'encoder' }]);
+    expect(skipped).toEqual([{ name: 'encoder.recurrent', reason: 'its weight is computed from constants by Relu' }]);
+  });
+
+  test('of which both weights are computed are skipped twice', async () => {
+    const { skipped } = await layersOf({ nodes: [node('Split', 'x', 'w r'), recurrent('GRU', 'x w r')] });
+    expect(skipped.map(({ name }) => name)).toEqual(['encoder', 'encoder.recurrent']);
+  });
+
+  describe.each([
+    ['LSTM', 8],
+    ['GRU', 6],
+  ] as const)('%s', (op, rows) => {
+    const dense = model({
+      nodes: [recurrent(op, 'x w r b')],
+      initializers: [
+        tensor('w', [2, rows, 3], { data: mixedNumbers(2 * rows * 3, 1) }),
+        tensor('r', [2, rows, 2], { data: mixedNumbers(2 * rows * 2, 2) }),
+        tensor('b', [2, 2 * rows], { data: mixedNumbers(4 * rows, 3) }),
+      ],
+    });
+
+    test.each(['weight', 'row', 'column', 'filter'] as const)(
+      'pruned by %s: a glob catches both weights, and nothing else changes',
+      async (granularity) => {
+        const expected = dense.slice();
+        for (const name of ['w', 'r']) {
+          const matrix = readGraphOf(dense).constants.get(name)!;
+          pruneMatrixNaively(expected, matrix, 50, granularity === 'filter' ? 'row' : granularity);
+        }
+        await withModel(dense, async (read) => {
+          const options = { granularity, context: 'local', criteria: 'largeFinal', layerType: 'all' } as const;
+          const { layers, notes } = await new Sparsifier(read, options).sparsifyModel({ 'enc*': 50 });
+          expect(await read.bytes()).toEqual(expected);
+          expect(layers.map(({ name }) => name)).toEqual(['encoder', 'encoder.recurrent']);
+          const isRow = granularity === 'row' || granularity === 'filter';
+          const names = isRow ? ['encoder', 'encoder.recurrent'] : [];
+          expect(notes).toEqual(names.map((name) => `${name}: ${bias[0]}`));
+        });
+      },
+    );
   });
 });
 
@@ -386,7 +571,50 @@ describe('what is not pruned says why', () => {
     ],
     ['no groups', { nodes: [conv('w', [group(0)])], initializers: [tensor('w', [4, 1, 1])] }, /0 groups/],
     ['no numbers', { nodes: [matMul('w')], initializers: [tensor('w', [0, 4])] }, /empty/],
-    ['Gather and MatMul', { nodes: [node('Gather', 'w i', 'e'), matMul('w')], initializers: weight }, /Gather/],
+    [
+      'Gather and MatMul',
+      { nodes: [gather('w'), matMul('w')], initializers: weight },
+      /embedding \(out, in\) \/ dense \(in, out\)/,
+    ],
+    [
+      'MatMul through Transpose and Gather',
+      { nodes: [node('Transpose', 'w', 't'), matMul('t'), gather('w')], initializers: weight },
+      /dense \(out, in\) \/ embedding \(out, in\)/,
+    ],
+    ['Gather along axis 1', { nodes: [gather('w', 1)], initializers: weight }, /axis 1/],
+    ['Gather along axis -1', { nodes: [gather('w', -1)], initializers: weight }, /axis -1/],
+    ['Gather of 3 axes', { nodes: [gather('w')], initializers: [tensor('w', [2, 4, 4])] }, /Gather.* 3 axes/],
+    [
+      'Gather of double precision',
+      { nodes: [gather('w')], initializers: [tensor('w', [4, 4], { dtype: 'float64' })] },
+      /float64/,
+    ],
+    ['LSTM with a matrix', { nodes: [node('LSTM', 'x w w', 'y')], initializers: weight }, /LSTM.* 2 axes/],
+    [
+      'LSTM with gates that do not divide',
+      { nodes: [node('LSTM', 'x w w', 'y')], initializers: [tensor('w', [1, 6, 2])] },
+      /6 rows .*4 gates/,
+    ],
+    [
+      'GRU with gates that do not divide',
+      { nodes: [node('GRU', 'x w w', 'y')], initializers: [tensor('w', [1, 8, 2])] },
+      /8 rows .*3 gates/,
+    ],
+    [
+      'LSTM through Transpose',
+      { nodes: [node('Transpose', 'w', 't'), node('LSTM', 'x t t', 'y')], initializers: [tensor('w', [3, 4, 5])] },
+      /LSTM.*transposed/,
+    ],
+    [
+      'LSTM and GRU',
+      { nodes: [node('LSTM', 'x w w', 'y'), node('GRU', 'x w w', 'z')], initializers: [tensor('w', [1, 12, 3])] },
+      /lstm .*gru /,
+    ],
+    [
+      'LSTM in whole numbers',
+      { nodes: [node('LSTM', 'x w w', 'y')], initializers: [tensor('w', [1, 4, 1], { dtype: 'int8' })] },
+      /int8/,
+    ],
     [
       'another domain',
       { nodes: [node('Odd', 'w', 'e', { domain: 'my.own' }), matMul('w')], initializers: weight },
@@ -731,6 +959,28 @@ describe('partners', () => {
       '',
     ],
     [
+      'an Add and batch normalisation after an embedding',
+      {
+        nodes: [node('Gather', 'w i', 'y'), add('b'), normal('a')],
+        initializers: [matrix, vector('b'), ...statistics],
+      },
+      '',
+    ],
+    [
+      'batch normalisation after a recurrent layer',
+      { nodes: [node('LSTM', 'x w w', 'y'), normal('y')], initializers: [tensor('w', [1, 4, 1]), ...statistics] },
+      '',
+    ],
+    [
+      'a bias that a recurrent layer reads too',
+      {
+        nodes: [convBias, node('LSTM', 'x v v b', 'z', { name: 'lstm' })],
+        initializers: [weight, vector('b'), tensor('v', [1, 4, 1])],
+      },
+      '',
+      /bias b.*LSTM lstm uses it too/,
+    ],
+    [
       'the biases of both nodes of a shared weight',
       { nodes: [convBias, node('Conv', 'x w c', 'z')], initializers: [weight, vector('b'), vector('c')] },
       'bias bias',
@@ -1054,11 +1304,18 @@ describe('files that are no whole ONNX model', () => {
       node('Transpose', 'k', 't', { attributes: [integersAttribute('perm', [1, 0])] }),
       node('MatMul', 'x t', 'm', { name: 'fc' }),
       node('Add', 'm b', 'a'),
+      gather('e', -2),
+      node('LSTM', 'x r r b', 'h', { name: 'lstm' }),
       node('If', 'c', 'y', {
         attributes: [graphAttribute('then_branch', graph({ nodes: [conv('w', [group(1)])], outputs: { y: 3 } }))],
       }),
     ],
-    initializers: [tensor('w', [2, 1, 1], { dtype: 'float16', storage: 'packed' }), tensor('b', [2])],
+    initializers: [
+      tensor('w', [2, 1, 1], { dtype: 'float16', storage: 'packed' }),
+      tensor('b', [2]),
+      tensor('e', [2, 1]),
+      tensor('r', [1, 4, 1]),
+    ],
     sparse: [bytesField(1, tensor('s', [2]))],
     inputs: { x: 2 },
     outputs: { y: 3 },
@@ -1079,7 +1336,9 @@ describe('files that are no whole ONNX model', () => {
   }
 
   test('every truncation is a model or an error', async () => {
-    await withModel(rich, ({ tensors }) => expect(tensors.map(({ name }) => name)).toEqual(['fc', 'conv']));
+    await withModel(rich, ({ tensors }) =>
+      expect(tensors.map(({ name }) => name)).toEqual(['fc', 'embed', 'lstm', 'conv']),
+    );
     for (let length = 0; length < rich.length; length++) await survives(rich.slice(0, length));
   });
 

@@ -1,4 +1,4 @@
-// Zeroes the convolutions of an ONNX file by the rules of the README, in the most literal way and without the library.
+// Zeroes the weights of an ONNX file by the rules of the README, in the most literal way and without the library.
 import { numbersOf, readGraphOf, type ReadConstant, type ReadGraph, type ReadNode } from './onnx-reader.js';
 
 export type Granularity = 'weight' | 'vector' | 'kernel' | 'filter';
@@ -68,6 +68,27 @@ function unitsOf([, channels, height, width]: readonly number[], length: number,
     filter: (index: number) => Math.floor(index / (area * channels!)),
   }[granularity];
   return Int32Array.from({ length }, (_, index) => unit(index));
+}
+
+/** Zeroes in the file `percent` of the units of a matrix, the lowest mean magnitudes first; its last axis is `in`. */
+export function pruneMatrixNaively(
+  file: Uint8Array<ArrayBuffer>,
+  matrix: ReadConstant,
+  percent: number,
+  granularity: 'weight' | 'row' | 'column',
+): void {
+  const columns = matrix.shape.at(-1)!;
+  const units = new Map<number, number[]>();
+  for (let index = 0; index < matrix.length; index++) {
+    const unit = { weight: index, row: Math.floor(index / columns), column: index % columns }[granularity];
+    units.set(unit, [...(units.get(unit) ?? []), index]);
+  }
+  const numbers = numbersOf(file, matrix);
+  const score = (unit: readonly number[]) => unit.reduce((sum, index) => sum + Math.abs(numbers[index]!), 0);
+  const ranking = [...units.values()].sort((a, b) => score(a) - score(b));
+  for (const index of ranking.slice(0, halfToEven((percent * units.size) / 100)).flat()) {
+    file.fill(0, matrix.start + 4 * index, matrix.start + 4 * index + 4);
+  }
 }
 
 function halfToEven(value: number): number {

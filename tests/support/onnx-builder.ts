@@ -44,6 +44,14 @@ export function rawNumbers(dtype: DataType, count: number): Bytes {
   return bytes;
 }
 
+/** Numbers of all sizes between -1 and 1, as they are stored in `raw_data`; those of another seed are others. */
+export function mixedNumbers(count: number, seed: number): Bytes {
+  const numbers = Float32Array.from({ length: count }, (_, index) =>
+    Math.sin(1000 * Math.sin(index + 1 + 1000 * seed)),
+  );
+  return new Uint8Array(numbers.buffer);
+}
+
 /** Bits whose varints are one, two and three bytes long in turn. */
 const halfBits = (index: number): number => [0x01, 0x3c0, 0xbc00][index % 3]! + index;
 
@@ -93,6 +101,8 @@ function dataFields(dtype: DataType, storage: TensorOptions['storage'], data: Ui
 
 export const integerAttribute = (name: string, value: number): Bytes =>
   concat(textField(1, name), integerField(3, value), integerField(20, 2));
+export const textAttribute = (name: string, value: string): Bytes =>
+  concat(textField(1, name), textField(4, value), integerField(20, 3));
 export const integersAttribute = (name: string, values: readonly number[]): Bytes =>
   concat(textField(1, name), ...values.map((value) => integerField(8, value)), integerField(20, 7));
 export const tensorAttribute = (name: string, value: Uint8Array): Bytes =>

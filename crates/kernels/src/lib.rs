@@ -2,6 +2,8 @@
 //!
 //! Four verbs, one module each: [`score()`] gives every unit of a tensor its usefulness, [`select()`] finds the cut that
 //! removes an exact number of units, [`mask()`] writes one bit per unit, [`apply()`] zeroes the removed weights.
+//! [`nm()`] makes masks of a fixed pattern in place of the second and third; [`save()`] and [`restore()`] take removed
+//! weights out and put them back.
 //!
 //! ```
 //! use sparsifier_kernels::{Axes, Axis, Element, Elements, Numbers, NumbersMut, Segment, apply, mask, select, words_for};
@@ -27,9 +29,11 @@ mod axes;
 mod error;
 mod inspect;
 mod mask;
+mod nm;
 mod normalize;
 mod numbers;
 mod random;
+mod save;
 mod score;
 mod select;
 
@@ -38,8 +42,10 @@ pub use axes::{Axes, Axis, MAX_AXES};
 pub use error::Error;
 pub use inspect::{Findings, inspect};
 pub use mask::{mask, words_for};
+pub use nm::{MAX_PATTERN, Pattern, nm};
 pub use normalize::{Normalizer, normalize};
 pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
+pub use save::{restore, save};
 pub use score::{ChannelStep, Element, Elements, Other, Reducer, score};
 pub use select::{Cut, Segment, select};

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::axes::Axes;
-use crate::error::Error;
+use crate::error::{Error, reserve};
 use crate::mask::{is_kept, words_for};
+use crate::select::key_of;
 
 /// What each score `s` of a layer becomes. Sums, extremes and counts are over the units not yet removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Normalizer {
     MinMax,
     /// `(s - mean) / standard deviation`, with `n - 1`
     Standard,
+    /// `s^2 / sum of r^2` over the scores `r >= s`, for scores from 0 on (Lee et al., "Layer-adaptive sparsity for the
+    /// magnitude-based pruning", 2021)
+    Lamp,
 }
 
 /// Replaces the scores, in `f64` and rounded once. A zero or undefined divisor gives 0 for all.
@@ -64,11 +68,32 @@ pub fn normalize(
             let mean = fold(0.0, &|sum, score| sum + score) / count;
             (mean, (fold(0.0, &|sum, score| sum + (score - mean) * (score - mean)) / (count - 1.0)).sqrt())
         }
+        Normalizer::Lamp => return lamp(scores, earlier),
     };
     let usable = divisor > 0.0 && divisor.is_finite();
     scores.par_iter_mut().with_min_len(1 << 14).for_each(|score| {
         *score = if usable { ((f64::from(*score) - offset) / divisor) as f32 } else { 0.0 };
     });
+    Ok(())
+}
+
+/// Sorts the scores and adds their squares up from the largest down; equal ones share a sum, so that their order does
+/// not matter.
+fn lamp(scores: &mut [f32], earlier: Option<&[u32]>) -> Result<(), Error> {
+    let mut order = reserve::<u64>(scores.len())?;
+    let ranked = (0..scores.len()).filter(|&unit| earlier.is_none_or(|mask| is_kept(mask, unit)));
+    order.extend(ranked.map(|unit| u64::from(key_of(scores[unit])) << 32 | unit as u64));
+    order.sort_unstable();
+    let square = |score: f32| f64::from(score) * f64::from(score);
+    let mut sum = 0.0;
+    for equal in order.chunk_by(|a, b| a >> 32 == b >> 32).rev() {
+        let unit_of = |entry: &u64| *entry as u32 as usize;
+        sum = equal.iter().fold(sum, |sum, entry| sum + square(scores[unit_of(entry)]));
+        for entry in equal {
+            let score = &mut scores[unit_of(entry)];
+            *score = if sum > 0.0 { (square(*score) / sum) as f32 } else { 0.0 };
+        }
+    }
     Ok(())
 }
 
@@ -97,6 +122,22 @@ mod tests {
             normalized(&scores, None, Normalizer::Standard),
             scores.map(|s| ((f64::from(s) - 1.0) / deviation) as f32)
         );
+    }
+
+    #[test]
+    fn lamp_follows_its_definition_and_equal_scores_share() {
+        let scores = [3.0, 0.0, 1.0, 2.0, 1.0, -0.0];
+        assert_eq!(normalized(&scores, None, Normalizer::Lamp), [1.0, 0.0, 1.0 / 15.0, 4.0 / 13.0, 1.0 / 15.0, 0.0]);
+        assert_eq!(normalized(&scores, Some(&[0b111110]), Normalizer::Lamp)[1..4], [0.0, 1.0 / 6.0, 1.0]);
+        assert_eq!(normalized(&[0.0, 0.0], None, Normalizer::Lamp), [0.0, 0.0]);
+
+        let many: Vec<f32> = (0..1000u32).map(|unit| (unit.wrapping_mul(2_654_435_761) >> 24) as f32).collect();
+        let square = |score: f32| f64::from(score) * f64::from(score);
+        let naive = |score: f32| {
+            (square(score) / many.iter().filter(|&&other| other >= score).map(|&other| square(other)).sum::<f64>())
+                as f32
+        };
+        assert_eq!(normalized(&many, None, Normalizer::Lamp), many.iter().copied().map(naive).collect::<Vec<_>>());
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod table;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
 use sparsifier_kernels::{
-    Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, normalize, random, score as score_units,
-    select as find_cuts,
+    Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize, random,
+    restore as put_back, save as take_out, score as score_units, select as find_cuts,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -52,7 +52,7 @@ pub fn release(address: usize, bytes: usize) {
 /// Counts each tensor's zeros and finds its first number that is not finite.
 #[wasm_bindgen]
 pub fn inspect(table: usize, count: usize) -> Status {
-    run(table, count, |record| {
+    run(table, count, &mut |record| {
         let findings = look(record.numbers()?);
         record.set_findings(findings);
         Ok(())
@@ -62,7 +62,7 @@ pub fn inspect(table: usize, count: usize) -> Status {
 /// Writes the scores of each record that has room for them; where it has none, `select` and `mask` score on the fly.
 #[wasm_bindgen]
 pub fn score(table: usize, count: usize) -> Status {
-    run(table, count, |record| {
+    run(table, count, &mut |record| {
         let axes = record.axes()?;
         let Some(scores) = record.scores_mut()? else { return Ok(()) };
         match record.recipe()? {
@@ -78,7 +78,7 @@ pub fn score(table: usize, count: usize) -> Status {
 /// Finds each record's cut. `removes` has one word per group: how many units it loses.
 #[wasm_bindgen]
 pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Status {
-    let body = || {
+    inside_the_pool(&mut || {
         let mut records = records(table, count)?;
         let removes = table::words(removes, groups)?;
         let memory = |bytes| Error::Memory { bytes };
@@ -101,14 +101,13 @@ pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Stat
             record.set_cut(cut);
         }
         Ok(())
-    };
-    status(inside_the_pool(body))
+    })
 }
 
 /// Writes each record's mask from its cut.
 #[wasm_bindgen]
 pub fn mask(table: usize, count: usize) -> Status {
-    run(table, count, |record| {
+    run(table, count, &mut |record| {
         let axes = record.axes()?;
         let cut: Cut = record.cut();
         let bits = record.mask_mut()?;
@@ -116,10 +115,38 @@ pub fn mask(table: usize, count: usize) -> Status {
     })
 }
 
+/// Writes each record's mask of a fixed pattern, and counts the units that it removes.
+#[wasm_bindgen]
+pub fn nm(table: usize, count: usize) -> Status {
+    run(table, count, &mut |record| {
+        let axes = record.axes()?;
+        let bits = record.mask_mut()?;
+        write_pattern(&record.segment(&axes)?, record.pattern()?, bits)?;
+        record.set_removed(bits.iter().map(|word| word.count_zeros() as usize).sum());
+        Ok(())
+    })
+}
+
+/// Takes out the numbers that each record's mask removes, and says how many these are.
+#[wasm_bindgen]
+pub fn save(table: usize, count: usize) -> Status {
+    run(table, count, &mut |record| {
+        let saved = take_out(record.numbers()?, &record.axes()?, record.mask()?, record.saved_mut()?)?;
+        record.set_saved(saved);
+        Ok(())
+    })
+}
+
+/// Puts back what `save` took out with the same masks.
+#[wasm_bindgen]
+pub fn restore(table: usize, count: usize) -> Status {
+    run(table, count, &mut |record| put_back(record.numbers_mut()?, &record.axes()?, record.mask()?, record.saved()?))
+}
+
 /// Zeroes the weights that each record's mask removes, and counts its zeros.
 #[wasm_bindgen]
 pub fn apply(table: usize, count: usize) -> Status {
-    run(table, count, |record| {
+    run(table, count, &mut |record| {
         let axes = record.axes()?;
         apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
         let findings = look(record.numbers()?);
@@ -128,13 +155,14 @@ pub fn apply(table: usize, count: usize) -> Status {
     })
 }
 
-fn run(table: usize, count: usize, mut verb: impl FnMut(&mut Record) -> Result<(), Error> + Send) -> Status {
-    status(inside_the_pool(|| records(table, count)?.iter_mut().try_for_each(&mut verb)))
+fn run(table: usize, count: usize, verb: &mut (dyn FnMut(&mut Record) -> Result<(), Error> + Send)) -> Status {
+    inside_the_pool(&mut || records(table, count)?.iter_mut().try_for_each(&mut *verb))
 }
 
 /// Moves to a thread of the pool once, so that the many small parallel parts inside start without a hand-over.
-fn inside_the_pool<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    rayon::join(body, || ()).0
+// Not generic: one copy of rayon's way in for all verbs.
+fn inside_the_pool(body: &mut (dyn FnMut() -> Result<(), Error> + Send)) -> Status {
+    status(rayon::join(body, || ()).0)
 }
 
 fn status(result: Result<(), Error>) -> Status {

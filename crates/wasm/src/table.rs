@@ -2,11 +2,11 @@
 
 use sparsifier_kernels::{
     Axes, Axis, ChannelStep, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Other,
-    Reducer, Segment, words_for,
+    Pattern, Reducer, Segment, words_for,
 };
 
 /// Words of a record.
-pub const WORDS: usize = 56;
+pub const WORDS: usize = 60;
 
 const WEIGHTS: usize = 0;
 const DATA_TYPE: usize = 1;
@@ -35,6 +35,12 @@ const OTHER: usize = 43;
 const OTHER_TYPE: usize = 44;
 const OTHER_LENGTH: usize = 45;
 const CHANNEL_STEPS: usize = 46;
+
+const KEEP: usize = 52;
+const OF: usize = 53;
+const ALONG: usize = 54;
+const SAVED: usize = 55;
+const SAVED_LENGTH: usize = 56;
 
 /// In an element word: a draw per unit.
 const RANDOM: u32 = 255;
@@ -85,6 +91,21 @@ fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'
         1 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
         // SAFETY: as above.
         _ => Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+    })
+}
+
+/// Numbers of a data type to change, anywhere in memory.
+fn numbers_mut<'a>(address: usize, count: usize, data_type: u32) -> Result<NumbersMut<'a>, Error> {
+    check_range(address, count, bytes_of(data_type)?, 1)?;
+    // SAFETY (all three): as in `numbers`; records are worked on one after another, and the caller promises that a
+    // record's tensor overlaps neither its mask nor saved numbers, so this is the only view of the range while it lives.
+    Ok(match data_type {
+        // SAFETY: as above.
+        0 => NumbersMut::Float32(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 4], count) }),
+        // SAFETY: as above.
+        1 => NumbersMut::Float16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
+        // SAFETY: as above.
+        _ => NumbersMut::Bfloat16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
     })
 }
 
@@ -151,18 +172,7 @@ impl<'a> Record<'a> {
     }
 
     pub fn numbers_mut(&mut self) -> Result<NumbersMut<'a>, Error> {
-        let (address, count) = (self.word(WEIGHTS), self.axes()?.weights());
-        check_range(address, count, bytes_of(self.words[DATA_TYPE])?, 1)?;
-        // SAFETY (all three): as in `numbers`; records are worked on one after another, and the caller promises that a
-        // record's tensor does not overlap its mask, so this is the only view of the range while it lives.
-        Ok(match self.words[DATA_TYPE] {
-            // SAFETY: as above.
-            0 => NumbersMut::Float32(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 4], count) }),
-            // SAFETY: as above.
-            1 => NumbersMut::Float16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
-            // SAFETY: as above.
-            _ => NumbersMut::Bfloat16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
-        })
+        numbers_mut(self.word(WEIGHTS), self.axes()?.weights(), self.words[DATA_TYPE])
     }
 
     pub fn elements(&self, element: Element) -> Result<Elements<'a>, Error> {
@@ -203,6 +213,7 @@ impl<'a> Record<'a> {
             4 => Some(Normalizer::L2),
             5 => Some(Normalizer::MinMax),
             6 => Some(Normalizer::Standard),
+            7 => Some(Normalizer::Lamp),
             _ => return unknown,
         };
         Ok(Recipe::Weights { element, reducer, normalizer })
@@ -260,6 +271,34 @@ impl<'a> Record<'a> {
             Elements::new(Numbers::Float32(scores), Element::Itself, None)?
         };
         Ok(Segment { scores, axes, earlier: self.earlier()?, group: self.word(GROUP), limit: self.word(LIMIT) })
+    }
+
+    /// A pattern along one of the stored axes.
+    pub fn pattern(&self) -> Result<Pattern, Error> {
+        let (axes, along) = (self.word(AXES), self.word(ALONG));
+        if axes > MAX_AXES || along >= axes {
+            return Err(Error::Request("a pattern runs along an axis"));
+        }
+        let stride = (along + 1..axes).try_fold(1usize, |stride, axis| stride.checked_mul(self.word(SIZES + axis)));
+        let stride = stride.ok_or(Error::Request("the tensor is larger than memory"))?;
+        Ok(Pattern { keep: self.word(KEEP), of: self.word(OF), size: self.word(SIZES + along), stride })
+    }
+
+    pub fn set_removed(&mut self, removed: usize) {
+        self.words[REMOVED] = removed as u32;
+    }
+
+    /// Numbers that were removed, of the same type as the weights.
+    pub fn saved(&self) -> Result<Numbers<'a>, Error> {
+        numbers(self.word(SAVED), self.word(SAVED_LENGTH), self.words[DATA_TYPE])
+    }
+
+    pub fn saved_mut(&mut self) -> Result<NumbersMut<'a>, Error> {
+        numbers_mut(self.word(SAVED), self.word(SAVED_LENGTH), self.words[DATA_TYPE])
+    }
+
+    pub fn set_saved(&mut self, count: usize) {
+        self.words[SAVED_LENGTH] = count as u32;
     }
 
     pub fn cut(&self) -> Cut {

@@ -60,6 +60,14 @@ interface Row {
   readonly needs?: State;
 }
 
+/** Elements whose scores may be below zero. */
+const signed: readonly number[] = [
+  element.negativeMagnitude,
+  element.negativeOtherMagnitude,
+  element.negativeLargerMagnitude,
+  element.magnitudeIncrease,
+];
+
 /**
  * The score of one weight `w` by each criterion; larger is more useful. `w0` is its initial, `w1` its previous value.
  * The names are fasterai's; a further criterion is a further row.
@@ -110,17 +118,41 @@ export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as
 
 const reducers: Readonly<Record<Reducer, number>> = { mean: 0, sum: 1, l2: 2, max: 3 };
 const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max: 3, l2: 4, minmax: 5, standard: 6 };
+/** What the budget rule `lamp` makes of scores. */
+const lamp = 7;
 
-/** @throws SparsifyError `criteria` for an unknown criterion, `usage` for an unknown reducer or normaliser */
-export function recipeOf(criteria: string | CustomCriterion, reducer: string, normalizer: string | undefined): Recipe {
+/**
+ * @param isLamp whether the budget rule `lamp` brings scores to a scale of its own
+ * @throws SparsifyError `criteria` for an unknown criterion, or one that `lamp` cannot use; `usage` for an unknown reducer
+ *   or normaliser, or a normaliser beside `lamp`
+ */
+export function recipeOf(
+  criteria: string | CustomCriterion,
+  reducer: string,
+  normalizer: string | undefined,
+  isLamp = false,
+): Recipe {
   const row: Row | undefined =
     typeof criteria === 'function'
       ? { element: element.other }
       : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
+  if (isLamp && signed.includes(row.element)) {
+    throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must not be below zero', {
+      asked: criteria,
+      hint: 'Use a criterion such as largeFinal',
+    });
+  }
+  if (isLamp && normalizer !== undefined) {
+    throw new SparsifyError('usage', 'the budget lamp brings scores to a scale of its own', {
+      asked: `normalizer ${normalizer}`,
+      hint: 'Leave the normalizer out',
+    });
+  }
+  const own = normalizer === undefined ? 0 : look(normalizers, normalizer, 'usage', 'normalizer');
   return {
     element: row.element,
     reducer: look(reducers, reducer, 'usage', 'reducer'),
-    normalizer: normalizer === undefined ? 0 : look(normalizers, normalizer, 'usage', 'normalizer'),
+    normalizer: isLamp ? lamp : own,
     needs: typeof criteria === 'function' ? criteria : row.needs,
   };
 }

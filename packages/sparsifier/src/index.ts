@@ -8,14 +8,23 @@ export {
 } from './criteria.js';
 export { load, type Block, type Engine, type LoadOptions } from './engine/engine.js';
 export { SparsifyError, type ErrorCode, type ErrorDetails } from './errors.js';
-export { Granularity, type GranularityName, type Spanning } from './granularity.js';
+export {
+  Granularity,
+  type GranularityName,
+  type Pattern,
+  type Spanning,
+  type Tiles,
+  type UnitRole,
+} from './granularity.js';
 export { inspect } from './inspect.js';
 export type { Progress } from './pipeline.js';
+export type { Budget, Context, Groups } from './ranking.js';
 export type { LayerReport, Report } from './report.js';
+export type { Rule, Rules } from './rules.js';
 export {
   Sparsifier,
   type CallOptions,
-  type Context,
+  type Explanation,
   type PerLayer,
   type SparsifierOptions,
   type UnitMask,

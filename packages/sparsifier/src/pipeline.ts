@@ -17,7 +17,7 @@ import {
 import { SparsifyError } from './errors.js';
 import type { Units } from './granularity.js';
 import { rounded } from './sparsity.js';
-import type { DataType, Model, Region, Values, WeightTensor } from './tensor.js';
+import { bytesOf, type DataType, type Model, type Region, type Values, type WeightTensor } from './tensor.js';
 
 /** How far a call has come. */
 export interface Progress {
@@ -38,6 +38,8 @@ export interface Job {
   readonly seed: number;
   /** The mask of an earlier call. */
   readonly earlier: Uint8Array | undefined;
+  /** The numbers that it removed, of the weights and of each partner. */
+  readonly saved: readonly Uint8Array[] | undefined;
   /** What the criterion compares the weights with. */
   readonly other: Other | undefined;
   /** Jobs of one group are ranked together. */
@@ -59,6 +61,8 @@ export interface Done {
   readonly zeros: number;
   readonly removed: number;
   readonly mask: Uint8Array;
+  /** What was removed so far, of the weights and of each partner, where that is kept. */
+  readonly saved: readonly Uint8Array[] | undefined;
 }
 
 export interface Plan {
@@ -67,6 +71,8 @@ export interface Plan {
   /** How many units each group loses. */
   readonly removes: readonly number[];
   readonly roundTo: number | undefined;
+  /** Whether what is removed is kept. */
+  readonly restorable: boolean;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
@@ -78,25 +84,35 @@ const batchWeights = 1 << 24;
  * Scores, selects, masks and applies. Nothing is changed before all masks are known, and nothing can fail after.
  * @throws SparsifyError `weights` where a weight is not finite; `memory` where there is no room
  */
-export async function remove(engine: Engine, plan: Plan): Promise<Done[]> {
-  const work = new Work(engine, plan);
-  try {
-    await work.load();
+export const remove = (engine: Engine, plan: Plan): Promise<Done[]> =>
+  working(engine, plan, async (work) => {
     await work.inspect();
     await work.rank();
-    return await work.commit();
-  } finally {
-    work.release();
-  }
-}
+    return work.commit();
+  });
+
+/** How many units of each job {@link remove} would remove; nothing is changed. */
+export const rank = (engine: Engine, plan: Plan): Promise<readonly number[]> =>
+  working(engine, plan, async (work) => {
+    await work.inspect();
+    return work.rank();
+  });
 
 /** Zeroes what earlier masks remove, without scoring. */
-export async function reapply(engine: Engine, plan: Plan): Promise<Done[]> {
+export const reapply = (engine: Engine, plan: Plan): Promise<Done[]> =>
+  working(engine, plan, async (work) => {
+    await work.takeMasks();
+    return work.commit();
+  });
+
+/** Puts the numbers back that earlier masks removed. */
+export const restore = (engine: Engine, plan: Plan): Promise<Done[]> => working(engine, plan, (work) => work.restore());
+
+async function working<Result>(engine: Engine, plan: Plan, steps: (work: Work) => Promise<Result>): Promise<Result> {
   const work = new Work(engine, plan);
   try {
     await work.load();
-    await work.takeMasks();
-    return await work.commit();
+    return await steps(work);
   } finally {
     work.release();
   }
@@ -157,11 +173,16 @@ class Work {
     }
   }
 
-  /** Scores all units and makes the masks. */
-  async rank(): Promise<void> {
+  /** Scores all units and makes the masks; gives how many units of each job go. */
+  async rank(): Promise<readonly number[]> {
     const { jobs, removes, roundTo } = this.#plan;
     const { block, removesOffset } = this.#scratch;
     await this.#inBatches('score');
+    if (jobs.some(({ units }) => units.pattern)) {
+      await this.#inBatches('nm');
+      this.#removed = (await this.#table.read()).map(({ removed }) => removed);
+      return this.#removed;
+    }
     await block.write(wordsOf(removes), removesOffset);
     await this.#run([
       ['select', this.#table.block.address, jobs.length, block.address + removesOffset, removes.length],
@@ -174,6 +195,7 @@ class Work {
       cuts[index]!.settled && cuts[index]!.removed === this.#removed[index] ? [] : [index],
     );
     if (again.length > 0) await this.#rankAlone(again);
+    return this.#removed;
   }
 
   /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking makes its mask. */
@@ -205,7 +227,7 @@ class Work {
 
   /** Zeroes what the masks remove. All layers or none: nothing stops the call from here on. */
   async commit(): Promise<Done[]> {
-    const { model, jobs, signal } = this.#plan;
+    const { jobs, signal, restorable } = this.#plan;
     const masks: Uint8Array[] = [];
     const zeroing: Uint8Array[] = [];
     for (const [index, { units, earlier }] of jobs.entries()) {
@@ -217,25 +239,122 @@ class Work {
       if (earlier) await block.write(zeroing[index]!, places[index]!.mask);
     }
     const partnerEntries: Entry[] = [];
-    for (const [index, job] of jobs.entries())
-      partnerEntries.push(...(await this.#partnerEntries(job, index, zeroing[index]!)));
+    for (const index of jobs.keys()) partnerEntries.push(...(await this.#partnerEntries(index, zeroing[index]!)));
     const partners = this.#hold(await writeTable(this.#engine, partnerEntries));
+    const keeping = restorable ? await this.#keeping(masks) : undefined;
     signal?.throwIfAborted();
     this.#isChanging = true;
+    const saved = await keeping?.();
     await this.#inBatches('apply');
     await this.#run([['apply', partners.block.address, partners.entries.length]]);
     const outcomes = await this.#table.read();
+    await this.#store(({ earlier }, index) => earlier !== undefined || this.#removed[index]! > 0);
+    return outcomes.map(({ zeros }, index) => ({
+      zeros,
+      removed: this.#removed[index]!,
+      mask: masks[index]!,
+      saved: saved?.[index],
+    }));
+  }
+
+  /** Puts the numbers back that earlier masks removed. */
+  async restore(): Promise<Done[]> {
+    const { jobs, signal } = this.#plan;
+    const table = await this.#savedTable(jobs.map(({ earlier, saved }) => ({ mask: earlier!, saved: saved! })));
+    signal?.throwIfAborted();
+    this.#isChanging = true;
+    await this.#run([['restore', table.block.address, table.entries.length]]);
+    await this.#inBatches('inspect');
+    const outcomes = await this.#table.read();
+    await this.#store(() => true);
+    return outcomes.map(({ zeros }, index) => ({ zeros, removed: 0, mask: jobs[index]!.earlier!, saved: undefined }));
+  }
+
+  /**
+   * Makes ready for taking out what the masks remove. What earlier masks removed is put back first, so that each number
+   * is kept as it was when it was removed. Jobs whose mask stays as it is keep what they have.
+   */
+  async #keeping(masks: readonly Uint8Array[]): Promise<() => Promise<(readonly Uint8Array[])[]>> {
+    const { jobs } = this.#plan;
+    const isSame = ({ earlier, saved }: Job, index: number) =>
+      saved !== undefined && masks[index]!.every((byte, place) => byte === earlier![place]);
+    const before = await this.#savedTable(
+      jobs.map((job, index) =>
+        job.saved && !isSame(job, index) ? { mask: job.earlier!, saved: job.saved } : undefined,
+      ),
+    );
+    const after = await this.#savedTable(
+      jobs.map((job, index) => (isSame(job, index) ? undefined : { mask: masks[index]!, saved: undefined })),
+    );
+    return async () => {
+      await this.#run([
+        ['restore', before.block.address, before.entries.length],
+        ['save', after.block.address, after.entries.length],
+      ]);
+      const outcomes = await after.read();
+      const taken = new Map<number, Uint8Array[]>();
+      for (const [place, { saved: room, dtype }] of after.entries.entries()) {
+        const bytes = new Uint8Array(outcomes[place]!.saved * bytesOf[dtype]);
+        await after.rooms.read(room!.address - after.rooms.address, bytes);
+        const job = after.jobs[place]!;
+        taken.set(job, [...(taken.get(job) ?? []), bytes]);
+      }
+      return jobs.map(({ saved }, index) => taken.get(index) ?? saved!);
+    };
+  }
+
+  /** A table of weights and partners with masks, and for each what was taken out, or room for what will be. */
+  async #savedTable(parts: readonly (SavedPart | undefined)[]): Promise<SavedTable> {
+    const { jobs } = this.#plan;
+    const entries: Entry[] = [];
+    const jobOf: number[] = [];
+    const contents: (Uint8Array | undefined)[] = [];
+    for (const [index, part] of parts.entries()) {
+      if (!part) continue;
+      const mask = this.#hold(await this.#blockOf(part.mask));
+      const own = [
+        { ...this.#table.entries[index]!, mask: mask.block.address },
+        ...(await this.#partnerEntries(index, part.mask)),
+      ];
+      const removed = unitsOf(jobs[index]!.units.axes) - keptIn(part.mask, unitsOf(jobs[index]!.units.axes));
+      for (const [place, entry] of own.entries()) {
+        const bytes = part.saved?.[place];
+        const most = removed * entry.axes.reduce((product, { block }) => product * block, 1);
+        const length = bytes ? bytes.length / bytesOf[entry.dtype] : Math.min(weightsOf(entry.axes), most);
+        entries.push({ ...entry, saved: { address: 0, length } });
+        contents.push(bytes);
+        jobOf.push(index);
+      }
+    }
+    let end = 0;
+    const offsets = entries.map(({ saved, dtype }) => {
+      const offset = end;
+      end += Math.ceil((saved!.length * bytesOf[dtype]) / 16) * 16;
+      return offset;
+    });
+    const rooms = await this.#engine.allocate(end);
+    this.#hold({ release: () => rooms.free() });
+    for (const [place, bytes] of contents.entries()) if (bytes) await rooms.write(bytes, offsets[place]!);
+    const placed = entries.map((entry, place) => ({
+      ...entry,
+      saved: { length: entry.saved!.length, address: rooms.address + offsets[place]! },
+    }));
+    return { ...this.#hold(await writeTable(this.#engine, placed)), rooms, jobs: jobOf };
+  }
+
+  /** Gives changed numbers back to the model. */
+  async #store(isChanged: (job: Job, index: number) => boolean): Promise<void> {
+    const { model, jobs } = this.#plan;
     let done = 0;
-    for (const [index, { tensor, units, earlier }] of jobs.entries()) {
-      if (earlier || this.#removed[index]! > 0) {
-        await model.store(this.#engine, tensor.values, this.#tensors[index]!);
+    for (const [index, job] of jobs.entries()) {
+      if (isChanged(job, index)) {
+        await model.store(this.#engine, job.tensor.values, this.#tensors[index]!);
         for (const [place, region] of this.#partners[index]!.entries()) {
-          await model.store(this.#engine, tensor.partners[place]!.values, region);
+          await model.store(this.#engine, job.tensor.partners[place]!.values, region);
         }
       }
-      this.#tell('store', (done += weightsOf(units.axes)));
+      this.#tell('store', (done += weightsOf(job.units.axes)));
     }
-    return outcomes.map(({ zeros }, index) => ({ zeros, removed: this.#removed[index]!, mask: masks[index]! }));
   }
 
   release(): void {
@@ -269,11 +388,14 @@ class Work {
       group: job.group,
       limit: job.limit,
       other: job.other && { ...job.other, address: address(place.other) },
+      pattern: job.units.pattern,
+      saved: undefined,
     };
   }
 
   /** Biases and batch normalisation: one number per unit, in canonical order of the units whatever the weights' layout. */
-  async #partnerEntries({ tensor, units }: Job, index: number, mask: Uint8Array): Promise<Entry[]> {
+  async #partnerEntries(index: number, mask: Uint8Array): Promise<Entry[]> {
+    const { tensor, units } = this.#plan.jobs[index]!;
     const regions = this.#partners[index]!;
     if (regions.length === 0) return [];
     const bits = new Uint8Array(mask.length);
@@ -290,7 +412,7 @@ class Work {
   }
 
   /** Calls a verb on batches of the table's records. */
-  async #inBatches(verb: 'inspect' | 'score' | 'mask' | 'apply'): Promise<void> {
+  async #inBatches(verb: 'inspect' | 'score' | 'nm' | 'mask' | 'apply'): Promise<void> {
     const { block, entries } = this.#table;
     let [from, weights, done] = [0, 0, 0];
     for (const [index, { axes }] of entries.entries()) {
@@ -298,7 +420,7 @@ class Work {
       if (weights < batchWeights && index + 1 < entries.length) continue;
       await this.#run([[verb, block.address + from * recordBytes, index + 1 - from]]);
       from = index + 1;
-      this.#tell(verb, (done += weights));
+      this.#tell(verb === 'nm' ? 'mask' : verb, (done += weights));
       weights = 0;
     }
   }
@@ -354,6 +476,8 @@ export async function countZeros(engine: Engine, model: Model): Promise<number[]
 const nothing = {
   recipe: { element: 0, reducer: 0, normalizer: 0, needs: undefined },
   other: undefined,
+  pattern: undefined,
+  saved: undefined,
   seed: 0,
   position: 0,
   scores: 0,
@@ -400,6 +524,19 @@ async function writeTable(engine: Engine, entries: readonly Entry[]): Promise<Ta
     },
     release: () => block.free(),
   };
+}
+
+/** A mask, and the numbers that it removed from the weights and each partner, or none where these are yet to be taken. */
+interface SavedPart {
+  readonly mask: Uint8Array;
+  readonly saved: readonly Uint8Array[] | undefined;
+}
+
+interface SavedTable extends Table {
+  /** Where the numbers lie. */
+  readonly rooms: Block;
+  /** The job that each entry belongs to. */
+  readonly jobs: readonly number[];
 }
 
 interface Place {

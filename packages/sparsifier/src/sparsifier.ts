@@ -10,9 +10,20 @@ import {
 import { load } from './engine/engine.js';
 import { unitsOf, weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
-import { checkGranularity, unitsOfTensor, type GranularityName, type Spanning } from './granularity.js';
-import { isKept, reapply, remove, type Done, type Job, type Progress } from './pipeline.js';
+import { checkGranularity, inWords, isPattern, unitsOfTensor, type Granularity, type Units } from './granularity.js';
+import { isKept, rank, reapply, remove, restore, type Done, type Job, type Plan, type Progress } from './pipeline.js';
+import {
+  budgets,
+  eachAlone,
+  rankingsOf,
+  shared,
+  type Budget,
+  type Context,
+  type Groups,
+  type Ranking,
+} from './ranking.js';
 import { reportOf, type Report } from './report.js';
+import { decisionsOf, type Decision, type Rules } from './rules.js';
 import { customScores, given, otherOf, snapshotOf, type LayerArrays, type Snapshot, type WeightsOf } from './state.js';
 import {
   amountsOf,
@@ -26,23 +37,30 @@ import {
   type Floors,
   type Sparsity,
 } from './sparsity.js';
-import { kinds, type Kind, type Model, type WeightTensor } from './tensor.js';
-
-/** Where units are compared: in each layer by itself, or over the whole network. */
-export type Context = 'local' | 'global';
+import type { Kind, Model, WeightTensor } from './tensor.js';
 
 /** One value for all layers, or values by layer name or glob. */
 export type PerLayer = number | Readonly<Record<string, number>>;
 
-export interface SparsifierOptions {
+export interface SparsifierOptions extends Rules {
   /** Which part of the filters is removed. */
-  readonly granularity: GranularityName | Spanning;
+  readonly granularity: Granularity;
   /** Where units are compared. */
   readonly context: Context;
   /** What counts as useful. */
   readonly criteria: CriteriaName | CustomCriterion;
-  /** Which kinds of layers {@link Sparsifier.sparsifyModel} takes; `conv2d` by default. */
-  readonly layerType?: Kind | readonly Kind[] | 'all';
+  /**
+   * For the context `global`: names or globs of the layers of each group. A group is ranked and counted by itself; a
+   * layer in none is, too.
+   */
+  readonly groups?: Groups;
+  /**
+   * For the context `global`: how the amount is shared out among layers, where not by one ranking of their scores.
+   * `uniform`: the same share of each layer. `erk`: layers keep a share proportional to the sum of their dimensions
+   * divided by their product, at most all (Evci et al. 2020). `lamp`: one ranking of the scores s^2 / sum of r^2 over the
+   * layer's scores r >= s (Lee et al. 2021).
+   */
+  readonly budget?: Budget;
   /** For the criterion `random`: a whole number below 2^32; 0 by default. */
   readonly seed?: number;
   /** How the scores of a unit's weights become one; `mean` by default. */
@@ -63,6 +81,8 @@ export interface SparsifierOptions {
   readonly gradient?: LayerArrays;
   /** For `wanda`: the norm of the activations of each input channel. */
   readonly activations?: LayerArrays;
+  /** Keeps the value of each removed weight, bias and batch normalisation entry, so that `restore()` can bring it back. */
+  readonly restorable?: boolean;
 }
 
 export interface CallOptions {
@@ -78,6 +98,10 @@ const optionNames: readonly (keyof SparsifierOptions)[] = [
   'context',
   'criteria',
   'layerType',
+  'include',
+  'exclude',
+  'groups',
+  'budget',
   'seed',
   'reducer',
   'normalizer',
@@ -88,6 +112,7 @@ const optionNames: readonly (keyof SparsifierOptions)[] = [
   'previous',
   'gradient',
   'activations',
+  'restorable',
 ];
 const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
 
@@ -97,6 +122,31 @@ export interface UnitMask {
   readonly shape: readonly number[];
   /** 1 for a unit that is kept, 0 for one that is removed, in stored order. */
   readonly data: Uint8Array;
+}
+
+/** What a call on the whole model does with one layer, and why. */
+export interface Explanation {
+  readonly name: string;
+  /** Undefined for a tensor that cannot be pruned, as is all that depends on it. */
+  readonly kind: Kind | undefined;
+  /** In stored order. */
+  readonly shape: readonly number[] | undefined;
+  readonly takesPart: boolean;
+  /** Which rule decided, and what the layer is ranked with. */
+  readonly reason: string;
+  readonly units: number | undefined;
+  /** How many of its units are removed; undefined where no sparsity was given. */
+  readonly removed: number | undefined;
+}
+
+/** What a call is asked to do: layers, how they are ranked together, and how much of each ranking goes. */
+interface Request {
+  readonly context: Context;
+  readonly tensors: readonly WeightTensor[];
+  readonly rankings: readonly Ranking[];
+  /** One for each ranking; none where the granularity is a pattern. */
+  readonly amounts: readonly Amount[];
+  readonly budget?: Budget | undefined;
 }
 
 /** Calls on one model take turns. */
@@ -110,34 +160,41 @@ const turns = new WeakMap<Model, Promise<unknown>>();
  */
 export class Sparsifier {
   readonly model: Model;
-  readonly #granularity: GranularityName | Spanning;
+  readonly #granularity: Granularity;
   readonly #context: Context;
   readonly #recipe: Recipe;
-  readonly #kinds: readonly Kind[];
   readonly #options: SparsifierOptions;
-  /** For each tensor of the model. */
+  /** For each tensor of the model, as the floors. */
+  readonly #decisions: readonly Decision[];
   readonly #floors: readonly Floors[];
   readonly #masks = new Map<WeightTensor, Uint8Array>();
+  /** For restorable layers, what was removed: of the weights, and of each partner. */
+  readonly #saved = new Map<WeightTensor, readonly Uint8Array[]>();
   /** What the criterion compares weights with; only what it asks for is kept. */
   #state: Map<WeightTensor, Snapshot> | undefined;
 
-  /** @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has */
+  /**
+   * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has, `layer` for
+   *   a name, glob or rule that matches nothing
+   */
   constructor(model: Model, options: SparsifierOptions) {
     checkNames(options, optionNames);
-    const { granularity, context, criteria, layerType = 'conv2d', seed = 0, reducer = 'mean', normalizer } = options;
+    const { granularity, context, criteria, groups, budget, seed = 0, reducer = 'mean', normalizer } = options;
     this.model = model;
     this.#granularity = checkGranularity(granularity);
     if (context !== 'local' && context !== 'global') {
       throw new SparsifyError('usage', 'unknown context', { asked: context, allowed: ['local', 'global'] });
     }
     this.#context = context;
-    this.#recipe = recipeOf(criteria, reducer, normalizer);
-    this.#kinds = kindsOf(layerType);
+    checkGlobal(options, this.#granularity);
+    this.#recipe = recipeOf(criteria, reducer, normalizer, budget === 'lamp');
     if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
       throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { asked: seed });
     }
     this.#options = options;
+    this.#decisions = decisionsOf(options, model);
     this.#floors = floorsOf(options, model.tensors);
+    if (groups) this.#rankings(this.#chosen());
     const needs = this.#needs();
     if (needs === undefined) return;
     const source = options[needs];
@@ -166,20 +223,38 @@ export class Sparsifier {
           hint: 'Call sparsifyModel or sparsifyLayer first',
         });
       }
-      const units = this.#unitsOf(tensors);
-      const jobs = tensors.map((tensor, index) =>
-        this.#job(tensor, units[index]!, { group: 0, limit: 0, other: undefined }),
-      );
-      const plan = {
-        model: this.model,
-        jobs,
-        removes: [],
-        roundTo: undefined,
-        signal: options.signal,
-        onProgress: options.onProgress,
-      };
+      const jobs = this.#jobs(tensors, this.#unitsOf(tensors));
       const engine = await load();
-      return this.#report(jobs, await reapply(engine, plan), engine, []);
+      const done = await reapply(engine, this.#plan(jobs, [], options));
+      this.#keep(tensors, done);
+      return this.#report(jobs, done, engine, []);
+    });
+  }
+
+  /**
+   * Brings back what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
+   * removed. Masks are forgotten.
+   * @throws SparsifyError `usage` unless the Sparsifier is `restorable`, `layer` where nothing was removed
+   */
+  async restore(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
+    checkNames(
+      options,
+      callOptionNames.filter((name) => name !== 'roundTo'),
+    );
+    if (!this.#options.restorable) {
+      throw new SparsifyError('usage', 'removed values are not kept', {
+        hint: 'Make the Sparsifier with { restorable: true }',
+      });
+    }
+    return this.#inTurn(async () => {
+      const tensors = this.model.tensors.filter((tensor) => this.#saved.has(tensor));
+      if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be brought back');
+      const jobs = this.#jobs(tensors, this.#unitsOf(tensors));
+      const engine = await load();
+      const done = await restore(engine, this.#plan(jobs, [], options));
+      this.#masks.clear();
+      this.#saved.clear();
+      return this.#report(jobs, done, engine, []);
     });
   }
 
@@ -197,9 +272,10 @@ export class Sparsifier {
     return new Map(touched.map((tensor) => [tensor.name, this.#maskOf(tensor)]));
   }
 
-  /** Forgets masks and the arrays that the criterion compares weights with. */
+  /** Forgets masks, removed values and the arrays that the criterion compares weights with. */
   clear(): void {
     this.#masks.clear();
+    this.#saved.clear();
     this.#state = undefined;
   }
 
@@ -217,50 +293,71 @@ export class Sparsifier {
   }
 
   /**
-   * Removes `amount` of the units of one layer, ranked by itself in either context, whatever `layerType` says.
+   * Removes `amount` of the units of one layer, ranked by itself in either context, whatever the rules say. A granularity
+   * that is a pattern takes no amount.
    * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; then nothing is changed
    */
-  async sparsifyLayer(layer: string, amount: Amount, options: CallOptions = {}): Promise<Report> {
-    checkAmount(amount, layer);
-    return this.#sparsify([this.#tensor(layer)], [amount], 'local', options);
+  async sparsifyLayer(layer: string, amount?: Amount, options: CallOptions = {}): Promise<Report> {
+    const tensors = [this.#tensor(layer)];
+    if (isPattern(this.#granularity)) this.#checkPattern(amount, options);
+    else checkAmount(amount as Amount, layer);
+    return this.#sparsify(
+      { context: 'local', tensors, rankings: eachAlone(tensors), amounts: amount === undefined ? [] : [amount] },
+      options,
+    );
   }
 
   /**
-   * Removes units of all layers of `layerType`. In the local context `sparsity` may be a list with one amount per layer
-   * or give amounts by layer name or glob; the layers that it does not name are left alone. In the global context it is
-   * one amount, of all units of these layers together.
+   * Removes units of all layers that the rules name (`layerType`, `include`, `exclude`). In the local context `sparsity`
+   * may be a list with one amount per layer or give amounts by layer name or glob, with groups by group; the layers that
+   * it does not name are left alone. In the global context it is one amount, of all units of these layers together. A
+   * granularity that is a pattern takes none.
    * @throws SparsifyError `kind` where the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
    *   then nothing is changed
    */
-  async sparsifyModel(sparsity: Sparsity, options: CallOptions = {}): Promise<Report> {
-    const tensors = this.model.tensors.filter(({ kind }) => this.#kinds.includes(kind));
-    if (tensors.length === 0) {
-      const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
-      throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
-        asked: this.#kinds.join(', '),
-        found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
-        ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
-      });
-    }
-    if (this.#context === 'global') {
-      if (!isAmount(sparsity)) {
-        throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
-          asked: sparsity,
-          hint: `Limit single layers with minKeep and maxSparsity, or use the context 'local'`,
-        });
-      }
-      checkAmount(sparsity);
-      return this.#sparsify(tensors, [sparsity], 'global', options);
-    }
-    const others = this.model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
-    const amounts = amountsOf(sparsity, tensors, others);
-    const chosen = tensors.filter((_, index) => amounts[index] !== undefined);
-    return this.#sparsify(
-      chosen,
-      amounts.filter((amount) => amount !== undefined),
-      'local',
-      options,
-    );
+  async sparsifyModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
+    return this.#sparsify(this.#request(sparsity, options), options);
+  }
+
+  /**
+   * Says for each layer which rule decides about it, and how many of its units {@link sparsifyModel} would remove with
+   * the same arguments. Nothing is changed.
+   * @param sparsity without it (and without a pattern) the layers are not ranked
+   * @throws SparsifyError what `sparsifyModel` would
+   */
+  async explain(sparsity?: Sparsity, options: CallOptions = {}): Promise<Explanation[]> {
+    const isRanked = sparsity !== undefined || isPattern(this.#granularity);
+    const request = isRanked ? this.#request(sparsity, options) : undefined;
+    const removed = request && (await this.#foreseen(request, options));
+    const chosen = this.#chosen();
+    const rankings = isPattern(this.#granularity) ? eachAlone(chosen) : this.#rankings(chosen);
+    const layers = this.model.tensors.map((tensor, position): Explanation => {
+      const { name, kind, shape } = tensor;
+      const { takesPart, reason } = this.#decisions[position]!;
+      const ranking = rankings.find(({ members }) => members.includes(chosen.indexOf(tensor)));
+      const count = removed?.get(tensor);
+      const isNamed = takesPart && (request === undefined || count !== undefined);
+      const more = ranking && (isNamed ? this.#placeOf(ranking) : 'no key of the sparsity names it');
+      return {
+        name,
+        kind,
+        shape,
+        takesPart: isNamed,
+        reason: more ? `${reason}; ${more}` : reason,
+        units: this.#countOf(tensor),
+        removed: request && (count ?? 0),
+      };
+    });
+    const skipped = this.model.skipped.map(({ name, reason }): Explanation => ({
+      name,
+      kind: undefined,
+      shape: undefined,
+      takesPart: false,
+      reason,
+      units: undefined,
+      removed: undefined,
+    }));
+    return [...layers, ...skipped];
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
@@ -286,20 +383,122 @@ export class Sparsifier {
     return tensor;
   }
 
-  async #sparsify(
-    tensors: readonly WeightTensor[],
-    amounts: readonly Amount[],
-    context: Context,
-    options: CallOptions,
-  ): Promise<Report> {
+  /** The layers that the rules name. */
+  #chosen(): WeightTensor[] {
+    return this.model.tensors.filter((_, position) => this.#decisions[position]!.takesPart);
+  }
+
+  #rankings(tensors: readonly WeightTensor[]): Ranking[] {
+    const others = this.model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
+    return rankingsOf(tensors, this.#context, this.#options.groups, others);
+  }
+
+  /** What a layer is ranked with, in words. */
+  #placeOf({ name, members }: Ranking): string {
+    const { budget, groups } = this.#options;
+    if (isPattern(this.#granularity)) return `${inWords(this.#granularity)} along its input channels`;
+    if (this.#context === 'local' || (groups && !Object.hasOwn(groups, name))) return 'ranked by itself';
+    const whole = groups ? `group ${name}` : name;
+    return budget === 'uniform' || budget === 'erk'
+      ? `its part of ${whole} is given by ${budget}`
+      : `ranked with ${members.length - 1} others of ${whole}${budget ? ` by ${budget}` : ''}`;
+  }
+
+  /** How many units a layer has; undefined where it does not have the granularity. */
+  #countOf(tensor: WeightTensor): number | undefined {
+    try {
+      return unitsOf(unitsOfTensor(tensor, this.#granularity).axes);
+    } catch (error) {
+      if (error instanceof SparsifyError && error.code === 'granularity') return undefined;
+      throw error;
+    }
+  }
+
+  /** @throws SparsifyError `sparsity` where a pattern is given an amount or a rounding */
+  #checkPattern(amount: Sparsity | undefined, { roundTo }: CallOptions): void {
+    if (amount === undefined && roundTo === undefined) return;
+    throw new SparsifyError('sparsity', `the pattern ${inWords(this.#granularity)} says itself how much goes`, {
+      asked: amount === undefined ? `roundTo ${roundTo}` : amount,
+      hint: 'Call sparsifyModel() without an amount and without roundTo',
+    });
+  }
+
+  #request(sparsity: Sparsity | undefined, options: CallOptions): Request {
+    const tensors = this.#chosen();
+    if (tensors.length === 0) {
+      const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
+      const { layerType = 'conv2d', exclude } = this.#options;
+      throw new SparsifyError('kind', 'the model has no layer that the rules name', {
+        asked: [layerType].flat().join(', ') + (exclude ? ', without those excluded' : ''),
+        found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
+        ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
+      });
+    }
+    if (isPattern(this.#granularity)) {
+      this.#checkPattern(sparsity, options);
+      return { context: 'local', tensors, rankings: eachAlone(tensors), amounts: [] };
+    }
+    const { groups, budget } = this.#options;
+    if (this.#context === 'global' && (groups ? Array.isArray(sparsity) : !isAmount(sparsity as Sparsity))) {
+      throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
+        asked: sparsity,
+        hint: groups
+          ? 'With groups, amounts can also be given by the name of the group'
+          : `Limit single layers with minKeep and maxSparsity, rank them in groups, or use the context 'local'`,
+      });
+    }
+    const rankings = this.#rankings(tensors);
+    const others = this.model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
+    const amounts = amountsOf(sparsity as Sparsity, rankings, others);
+    const isChosen = (_: unknown, index: number) => amounts[index] !== undefined;
+    const members = rankings.filter(isChosen).flatMap((ranking) => ranking.members);
+    const places = [...members].sort((a, b) => a - b);
+    return {
+      context: this.#context,
+      tensors: places.map((place) => tensors[place]!),
+      rankings: rankings
+        .filter(isChosen)
+        .map((ranking) => ({ ...ranking, members: ranking.members.map((place) => places.indexOf(place)) })),
+      amounts: amounts.filter((amount) => amount !== undefined),
+      budget,
+    };
+  }
+
+  async #sparsify(request: Request, options: CallOptions): Promise<Report> {
+    const units = this.#checked(request, options);
+    return this.#inTurn(async () => {
+      const { plan, notes } = await this.#planned(request, units, options);
+      const engine = await load();
+      const done = await remove(engine, plan);
+      this.#keep(request.tensors, done);
+      for (const [index, tensor] of request.tensors.entries()) {
+        if (this.#needs() === 'previous')
+          this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
+        if (units[index]!.isChannel) notes.push(...tensor.notes.map((note) => `${tensor.name}: ${note}`));
+      }
+      return this.#report(plan.jobs, done, engine, notes);
+    });
+  }
+
+  /** How many units of each layer a call would remove. */
+  #foreseen(request: Request, options: CallOptions): Promise<Map<WeightTensor, number>> {
+    const units = this.#checked(request, options);
+    return this.#inTurn(async () => {
+      const { plan } = await this.#planned(request, units, options);
+      const removed = await rank(await load(), plan);
+      return new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
+    });
+  }
+
+  /** The units of a call's layers; what is wrong with its options is said here, before it waits for others. */
+  #checked({ tensors }: Request, options: CallOptions): Units[] {
     checkNames(options, callOptionNames);
     const { roundTo, signal } = options;
     if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
       throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
     }
     signal?.throwIfAborted();
-    const units = this.#unitsOf(tensors);
-    return this.#inTurn(() => this.#remove(tensors, units, amounts, context, options));
+    return this.#unitsOf(tensors);
   }
 
   /** Waits for the calls on the same model that came before. */
@@ -313,15 +512,13 @@ export class Sparsifier {
     return turn;
   }
 
-  async #remove(
-    tensors: readonly WeightTensor[],
-    units: readonly Job['units'][],
-    amounts: readonly Amount[],
-    context: Context,
-    { roundTo, signal, onProgress }: CallOptions,
-  ): Promise<Report> {
+  /** How many units go where, and what there is to say about it. */
+  async #planned(
+    { context, tensors, rankings, amounts, budget }: Request,
+    units: readonly Units[],
+    options: CallOptions,
+  ): Promise<{ readonly plan: Plan; readonly notes: string[] }> {
     const counts = units.map(({ axes }) => unitsOf(axes));
-    const floors = tensors.map((tensor) => this.#floors[this.model.tensors.indexOf(tensor)]!);
     const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
     // Whole layers are units of the network: it keeps one of them, not each layer its one unit.
     const wholeLayers = this.#granularity === 'layer';
@@ -330,30 +527,40 @@ export class Sparsifier {
         asked: tensors.map(({ name }) => name).join(', '),
       });
     }
+    const floors = tensors.map((tensor) => this.#floors[this.model.tensors.indexOf(tensor)]!);
     const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, floors[index]!)));
 
-    // One group for each layer, or one for all.
-    const groups =
-      context === 'local'
-        ? tensors.map(({ name }, index) => ({ name, units: counts[index]!, limit: limits[index]! }))
-        : [
-            {
-              name: 'the network',
-              units: sum(counts),
-              limit: wholeLayers && !this.#options.allowEmpty ? sum(limits) - 1 : sum(limits),
-            },
-          ];
-    const notes: string[] = [];
-    const removes = groups.map(({ name, units, limit }, index) => {
-      const amount = amounts[index]!;
-      const asked = removedBy(amount, units);
-      if (!fits(amount, units)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${units} units`);
+    const notes = units.flatMap(({ axes, pattern }, index) =>
+      pattern && pattern.rest > 0
+        ? [
+            `${tensors[index]!.name}: the last ${pattern.rest} of ${axes[pattern.along]!.size} input channels make no ` +
+              `whole ${pattern.keep}:${pattern.of} pattern and stay`,
+          ]
+        : [],
+    );
+    /** How many units go of the layers that are selected from together. */
+    const selections: { readonly members: readonly number[]; readonly remove: number }[] = [];
+    for (const [index, { name, members }] of rankings.entries()) {
+      const amount = amounts[index];
+      if (amount === undefined) continue;
+      const all = sum(members.map((member) => counts[member]!));
+      const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
+      const asked = removedBy(amount, all);
+      if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${all} units`);
       if (asked > limit)
-        notes.push(
-          `${name}: ${asked} of ${units} units were to go; ${limit} do, since the floors keep ${units - limit}`,
-        );
-      return Math.min(asked, limit);
-    });
+        notes.push(`${name}: ${asked} of ${all} units were to go; ${limit} do, since the floors keep ${all - limit}`);
+      if (budget === 'uniform' || budget === 'erk') {
+        const layers = members.map((member) => ({
+          tensor: tensors[member]!,
+          units: counts[member]!,
+          limit: limits[member]!,
+        }));
+        const parts = shared(budget, amount, layers);
+        selections.push(...members.map((member, place) => ({ members: [member], remove: parts[place]! })));
+      } else {
+        selections.push({ members, remove: Math.min(asked, limit) });
+      }
+    }
     for (const amount of new Set(amounts)) {
       if (typeof amount === 'number' && amount > 0 && amount < 1) {
         notes.push(
@@ -365,31 +572,57 @@ export class Sparsifier {
     const { needs } = this.#recipe;
     const others: Job['other'][] = [];
     for (const tensor of tensors) {
-      if (typeof needs === 'function') others.push(await customScores(tensor, needs, this.model));
+      if (typeof needs === 'function')
+        others.push(await customScores(tensor, needs, this.model, budget === 'lamp' ? 0 : -Infinity));
       else others.push(needs && (await otherOf(tensor, needs, this.#state)));
     }
-    const engine = await load();
-    const jobs = tensors.map((tensor, index) =>
-      this.#job(tensor, units[index]!, {
-        group: context === 'local' ? index : 0,
-        limit: limits[index]!,
-        other: others[index],
-      }),
-    );
-    const done = await remove(engine, { model: this.model, jobs, removes, roundTo, signal, onProgress });
-    for (const [index, tensor] of tensors.entries()) {
-      this.#masks.set(tensor, done[index]!.mask);
-      if (needs === 'previous')
-        this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
-      if (units[index]!.isChannel) notes.push(...tensor.notes.map((note) => `${tensor.name}: ${note}`));
-    }
-    return this.#report(jobs, done, engine, notes);
+    const jobs = this.#jobs(tensors, units).map((job, index) => ({
+      ...job,
+      group: Math.max(
+        0,
+        selections.findIndex(({ members }) => members.includes(index)),
+      ),
+      limit: limits[index]!,
+      other: others[index],
+    }));
+    return {
+      plan: this.#plan(
+        jobs,
+        selections.map(({ remove }) => remove),
+        options,
+      ),
+      notes,
+    };
   }
 
-  #job(tensor: WeightTensor, units: Job['units'], rest: Pick<Job, 'group' | 'limit' | 'other'>): Job {
-    const earlier = this.#masks.get(tensor);
-    const position = this.model.tensors.indexOf(tensor);
-    return { tensor, position, units, recipe: this.#recipe, seed: this.#options.seed ?? 0, earlier, ...rest };
+  #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {
+    const restorable = this.#options.restorable ?? false;
+    return { model: this.model, jobs, removes, roundTo, restorable, signal, onProgress };
+  }
+
+  /** What layers go through, as far as it does not depend on the call. */
+  #jobs(tensors: readonly WeightTensor[], units: readonly Units[]): Job[] {
+    return tensors.map((tensor, index) => ({
+      tensor,
+      position: this.model.tensors.indexOf(tensor),
+      units: units[index]!,
+      recipe: this.#recipe,
+      seed: this.#options.seed ?? 0,
+      earlier: this.#masks.get(tensor),
+      saved: this.#saved.get(tensor),
+      other: undefined,
+      group: 0,
+      limit: 0,
+    }));
+  }
+
+  /** Remembers what a call did. */
+  #keep(tensors: readonly WeightTensor[], done: readonly Done[]): void {
+    for (const [index, tensor] of tensors.entries()) {
+      const { mask, saved } = done[index]!;
+      this.#masks.set(tensor, mask);
+      if (saved) this.#saved.set(tensor, saved);
+    }
   }
 
   #report(jobs: readonly Job[], done: readonly Done[], engine: Report['engine'], notes: readonly string[]): Report {
@@ -409,7 +642,7 @@ export class Sparsifier {
   }
 
   /** All layers that do not have the granularity are named in one error. */
-  #unitsOf(tensors: readonly WeightTensor[]): Job['units'][] {
+  #unitsOf(tensors: readonly WeightTensor[]): Units[] {
     const failures: SparsifyError[] = [];
     const units = tensors.flatMap((tensor) => {
       try {
@@ -424,7 +657,7 @@ export class Sparsifier {
     if (!first) return units;
     if (failures.length === 1) throw first;
     throw new SparsifyError('granularity', `${failures.length} layers have no such granularity`, {
-      asked: this.#granularity,
+      asked: inWords(this.#granularity),
       found: failures.map(({ details }) => details.subject).join(', '),
       ...(first.details.allowed ? { allowed: first.details.allowed } : {}),
       hint: 'Choose another granularity, or set layerType to the kinds that have it',
@@ -439,14 +672,31 @@ function checkNames(options: object, names: readonly string[]): void {
     throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
 }
 
-function kindsOf(layerType: Kind | readonly Kind[] | 'all'): readonly Kind[] {
-  if (layerType === 'all') return kinds;
-  const list = typeof layerType === 'string' ? [layerType] : layerType;
-  for (const kind of list) {
-    if (!kinds.includes(kind))
-      throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
+/** Groups and budgets share an amount of the whole network; a pattern has none to share. */
+function checkGlobal({ context, groups, budget }: SparsifierOptions, granularity: Granularity): void {
+  if (isPattern(granularity) && context === 'global') {
+    throw new SparsifyError(
+      'usage',
+      `the pattern ${inWords(granularity)} compares the weights of each group by themselves`,
+      {
+        asked: `context 'global'`,
+        hint: `Use the context 'local'`,
+      },
+    );
   }
-  return list;
+  if (budget !== undefined && !budgets.includes(budget)) {
+    throw new SparsifyError('usage', 'unknown budget', { asked: budget, allowed: budgets });
+  }
+  if (context === 'local' && (groups || budget)) {
+    throw new SparsifyError('usage', `${groups ? 'groups' : 'a budget'} shares an amount among layers`, {
+      asked: `context 'local'`,
+      hint: `Use the context 'global'`,
+    });
+  }
+  const lists: unknown[] = Object.values(groups ?? {});
+  if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
+    throw new SparsifyError('usage', 'a group is a list of names or globs', { asked: groups });
+  }
 }
 
 function checkCount(count: number): void {

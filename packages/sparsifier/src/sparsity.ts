@@ -179,7 +179,8 @@ export function byName<Value>(
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-const globOf = (glob: string): RegExp =>
+/** A glob as an expression: `*` is any run of characters, `?` is one. */
+export const globOf = (glob: string): RegExp =>
   new RegExp(
     `^${[...glob].map((each) => (each === '*' ? '.*' : each === '?' ? '.' : each.replace(/[\\^$.|+()[\]{}/]/u, '\\$&'))).join('')}$`,
     'su',

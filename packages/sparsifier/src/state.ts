@@ -91,9 +91,15 @@ export async function otherOf(tensor: WeightTensor, state: State, snapshots: Sna
 
 /**
  * The scores that a caller's own function gives.
+ * @param least the least score that can be used
  * @throws SparsifyError `criteria` for another length or numbers that cannot be ranked
  */
-export async function customScores(tensor: WeightTensor, criterion: CustomCriterion, model: Model): Promise<Other> {
+export async function customScores(
+  tensor: WeightTensor,
+  criterion: CustomCriterion,
+  model: Model,
+  least: number,
+): Promise<Other> {
   const { name, kind, roles, shape } = tensor;
   const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
   const scores = criterion({ name, kind, roles: [...roles], shape: [...shape], weights });
@@ -110,6 +116,13 @@ export async function customScores(tensor: WeightTensor, criterion: CustomCriter
   const wrong = scores.findIndex(Number.isNaN);
   if (wrong >= 0)
     throw new SparsifyError('criteria', 'a score is not a number', { subject: name, found: `at index ${wrong}` });
+  const low = scores.findIndex((score) => score < least);
+  if (low >= 0) {
+    throw new SparsifyError('criteria', `a score is below ${least}, which the budget lamp cannot use`, {
+      subject: name,
+      found: `${scores[low]} at index ${low}`,
+    });
+  }
   return {
     dtype: 'float32',
     bytes: new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength).slice(),

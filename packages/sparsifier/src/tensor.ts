@@ -17,7 +17,9 @@ export type Kind = (typeof kinds)[number];
 
 /**
  * What an axis of a weight tensor stands for, in canonical order. `in` counts the input channels of one group;
- * `multiplier` is the second part of the output channel in depthwise kernels (out = channel x multiplier + m).
+ * `multiplier` is the second part of the output channel in depthwise kernels (out = channel x multiplier + m). In an
+ * embedding `out` counts the rows of the vocabulary and `in` the features, in recurrent layers out = direction x gate x
+ * unit.
  */
 export const roles = ['out', 'multiplier', 'in', 'depth', 'height', 'width'] as const;
 export type Role = (typeof roles)[number];

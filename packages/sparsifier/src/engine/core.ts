@@ -11,7 +11,8 @@ export interface Started {
 }
 
 /** The exports that take and return numbers: everything that crosses the boundary. */
-export type Verb = 'allocate' | 'release' | 'inspect' | 'score' | 'select' | 'mask' | 'apply';
+export type Verb =
+  'allocate' | 'release' | 'inspect' | 'score' | 'select' | 'nm' | 'mask' | 'save' | 'restore' | 'apply';
 
 /** One call of a verb with its numbers. */
 export type Call = readonly [verb: Verb, ...numbers: number[]];

@@ -40,18 +40,24 @@ export interface Entry {
   readonly group: number;
   readonly limit: number;
   readonly other: OtherNumbers | undefined;
+  /** For N:M: of every `of` units along an axis `keep` stay. */
+  readonly pattern: { readonly keep: number; readonly of: number; readonly along: number } | undefined;
+  /** Room for numbers that are taken out, or these themselves, of the same type as the weights. */
+  readonly saved: { readonly address: number; readonly length: number } | undefined;
 }
 
 /** What the kernels wrote into a record. */
 export interface Outcome {
   readonly removed: number;
+  /** How many numbers were taken out. */
+  readonly saved: number;
   readonly settled: boolean;
   readonly zeros: number;
   readonly firstNotFinite: number | undefined;
 }
 
 // The words of a record, as in crates/wasm/src/table.rs.
-const words = 56;
+const words = 60;
 const maximumAxes = 8;
 const word = {
   weights: 0,
@@ -78,6 +84,11 @@ const word = {
   otherType: 44,
   otherLength: 45,
   channelSteps: 46,
+  keep: 52,
+  of: 53,
+  along: 54,
+  saved: 55,
+  savedLength: 56,
 } as const;
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 const none = 0xffff_ffff;
@@ -131,6 +142,15 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
     record[word.mask] = entry.mask;
     record[word.group] = entry.group;
     record[word.limit] = entry.limit;
+    if (entry.pattern) {
+      record[word.keep] = entry.pattern.keep;
+      record[word.of] = entry.pattern.of;
+      record[word.along] = entry.pattern.along;
+    }
+    if (entry.saved) {
+      record[word.saved] = entry.saved.address;
+      record[word.savedLength] = entry.saved.length;
+    }
     if (entry.other) {
       record[word.other] = entry.other.address;
       record[word.otherType] = dataTypes[entry.other.dtype];
@@ -151,6 +171,7 @@ export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
     const at = (place: number) => table[index * words + place]!;
     return {
       removed: at(word.removed),
+      saved: at(word.savedLength),
       settled: at(word.settled) !== 0,
       zeros: at(word.zeros),
       firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),

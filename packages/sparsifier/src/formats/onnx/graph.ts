@@ -60,6 +60,11 @@ export interface View {
   readonly axes: readonly number[];
 }
 
+/** The shape of a view. */
+export function shapeOf({ constant, axes }: View): number[] {
+  return axes.map((axis) => constant.tensor.shape[axis]!);
+}
+
 /** A constant stored in the model, and who uses it: which node, on which input, and which stored axis is which there. */
 export interface Constant {
   readonly name: string;

@@ -1,13 +1,10 @@
 import type { Kind, Role, Skipped, WeightTensor } from '../../tensor.js';
-import type { Constant, Node, Use, Value, View } from './graph.js';
+import { shapeOf, type Constant, type Node, type Reader, type Use, type Value, type View } from './graph.js';
 import { findPartners } from './partners.js';
 import type { StoredValues } from './tensor.js';
 
 /** A node that reads a stored weight. */
-export interface Layer {
-  readonly node: Node;
-  /** Which of the node's inputs the weight is. */
-  readonly input: number;
+export interface Layer extends Reader {
   readonly view: View;
   readonly layout: Layout;
 }
@@ -15,13 +12,21 @@ export interface Layer {
 /** How a node reads its weight. */
 export interface Layout {
   readonly kind: Kind;
-  /** One per axis, in the order the node sees them. */
+  /** One per axis, in stored order. */
   readonly roles: readonly Role[];
+  /** One per axis, in stored order. */
+  readonly shape: readonly number[];
   readonly groups: number;
-  /** Channels of the output, over all groups. */
-  readonly channels: number;
-  /** The axis of the output that its channels lie on, counted from the last axis, which is 1. */
-  readonly channelAxis: number;
+  /** Undefined where a row of the weight is not all of an output channel: in embeddings and recurrent layers. */
+  readonly channels: Channels | undefined;
+}
+
+/** The output channels of a layer. */
+export interface Channels {
+  /** How many there are, over all groups. */
+  readonly count: number;
+  /** The axis of the output that they lie on, counted from the last axis, which is 1. */
+  readonly axis: number;
   /** How many axes the output has, if that is known. */
   readonly rank: number | undefined;
 }
@@ -33,14 +38,38 @@ interface Finding {
   reason: string | undefined;
 }
 
-/** Operators on quantised weights, and the inputs that may be these. */
-const quantisedInputs: Readonly<Record<string, readonly number[]>> = {
-  QLinearConv: [3],
-  ConvInteger: [1],
-  QLinearMatMul: [3, 0],
-  MatMulInteger: [1, 0],
-  'com.microsoft.MatMulNBits': [1],
-};
+/** What a node has as a weight, stored or not. */
+interface WeightReader extends Reader {
+  readonly value: Value;
+  /** After the node; empty where that has no name. */
+  readonly name: string;
+  /** How the node reads it, or why it cannot be pruned. */
+  readonly layout: Layout | string;
+}
+
+/** An operator with weights. */
+interface Operator {
+  /** The inputs of a node that are its weights. */
+  weights(node: Node): readonly number[];
+  /** How a node reads a stored weight, or why it cannot be pruned. */
+  layout(node: Node, view: View, input: number): Layout | string;
+}
+
+/** By name, with the domain in front where that is not ONNX's own. */
+const operators: ReadonlyMap<string, Operator> = new Map([
+  ['Conv', { weights: () => [1], layout: convolution }],
+  ['ConvTranspose', { weights: () => [1], layout: convolution }],
+  ['Gemm', { weights: constantAmong(1, 0), layout: dense }],
+  ['MatMul', { weights: constantAmong(1, 0), layout: dense }],
+  ['Gather', { weights: lookupTable, layout: embedding }],
+  ['LSTM', { weights: () => [1, 2], layout: recurrent('lstm', 4) }],
+  ['GRU', { weights: () => [1, 2], layout: recurrent('gru', 3) }],
+  ['QLinearConv', { weights: constantAmong(3), layout: quantised }],
+  ['ConvInteger', { weights: constantAmong(1), layout: quantised }],
+  ['QLinearMatMul', { weights: constantAmong(3, 0), layout: quantised }],
+  ['MatMulInteger', { weights: constantAmong(1, 0), layout: quantised }],
+  ['com.microsoft.MatMulNBits', { weights: constantAmong(1), layout: quantised }],
+]);
 
 const spatialRoles: Readonly<Record<number, readonly Role[]>> = {
   3: ['width'],
@@ -66,27 +95,36 @@ export function readLayers(nodes: readonly Node[]): { tensors: WeightTensor[]; s
 
 /** All weights of layers; a stored one once, however many nodes read it. */
 function findWeights(nodes: readonly Node[]): Iterable<Finding> {
-  const findings = new Map<Constant | Node, Finding>();
+  const findings = new Map<Constant | Reader, Finding>();
   const names = new Names();
-  for (const node of nodes) {
-    const input = weightInput(node);
-    const weight = input === undefined ? undefined : node.inputs[input];
-    if (input === undefined || weight === undefined) continue;
-
-    const { view } = weight;
-    const key = view?.constant ?? node;
+  for (const { node, input, value, name, layout } of nodes.flatMap(weightReaders)) {
+    const { view } = value;
+    const reader = { node, input };
+    const key = view?.constant ?? reader;
     let finding = findings.get(key);
     if (finding === undefined) {
-      finding = { names: [names.take(node.name, view?.constant.name ?? weight.name)], layers: [], reason: undefined };
+      finding = { names: [names.take(name, view?.constant.name ?? value.name)], layers: [], reason: undefined };
       findings.set(key, finding);
-    } else if (names.isFree(node.name)) {
-      finding.names.push(names.take(node.name));
+    } else if (names.isFree(name)) {
+      finding.names.push(names.take(name));
     }
-    const layout = view === undefined ? unstored(weight) : layoutOf(node, input, view);
     if (typeof layout === 'string') finding.reason ??= layout;
-    else if (view !== undefined) finding.layers.push({ node, input, view, layout });
+    else if (view !== undefined) finding.layers.push({ ...reader, view, layout });
   }
   return findings.values();
+}
+
+/** The weights of a node. Those of a recurrent layer are two, whose names one glob catches. */
+function weightReaders(node: Node): WeightReader[] {
+  const operator = operators.get(node.op);
+  if (operator === undefined) return [];
+  return operator.weights(node).flatMap((input, place) => {
+    const value = node.inputs[input];
+    if (value === undefined) return [];
+    const name = place === 0 || node.name === '' ? node.name : `${node.name}.recurrent`;
+    const layout = value.view === undefined ? unstored(value) : operator.layout(node, value.view, input);
+    return [{ node, input, value, name, layout }];
+  });
 }
 
 /** The names given so far: each only once. */
@@ -109,11 +147,15 @@ class Names {
   }
 }
 
-/** The input of a layer that is its weight; undefined for other nodes, and for products of two activations. */
-function weightInput({ op, inputs }: Node): number | undefined {
-  if (op === 'Conv' || op === 'ConvTranspose') return 1;
-  const candidates = op === 'MatMul' || op === 'Gemm' ? [1, 0] : (quantisedInputs[op] ?? []);
-  return candidates.find((input) => inputs[input]?.isConstant);
+/** The first of these inputs that is a constant: all factors of a product may be activations. */
+function constantAmong(...candidates: readonly number[]): Operator['weights'] {
+  return ({ inputs }) => candidates.filter((input) => inputs[input]?.isConstant).slice(0, 1);
+}
+
+/** The stored numbers that a Gather looks up; lists and whole numbers, which shapes are computed with, do not count. */
+function lookupTable({ inputs }: Node): readonly number[] {
+  const tensor = inputs[0]?.view?.constant.tensor;
+  return tensor !== undefined && tensor.shape.length > 1 && tensor.type.includes('float') ? [0] : [];
 }
 
 /** Why a weight is no stored tensor. */
@@ -127,17 +169,8 @@ function unstored({ producer, isConstant }: Value): string {
     : `its weight is computed by ${producer.op} while the model runs`;
 }
 
-/** How a node reads a stored weight, or why it cannot be pruned. */
-function layoutOf(node: Node, input: number, { constant, axes }: View): Layout | string {
-  const { op, inputs } = node;
-  if (op in quantisedInputs) return `${op} works on quantised weights`;
-  const shape = axes.map((axis) => constant.tensor.shape[axis]!);
-  if (op === 'Conv' || op === 'ConvTranspose') return convolution(node, shape);
-  if (inputs[1 - input]?.isConstant) return `both sides of ${op} are constants`;
-  return dense(node, input, shape);
-}
-
-function convolution({ op, attributes }: Node, shape: readonly number[]): Layout | string {
+function convolution({ op, attributes }: Node, view: View): Layout | string {
+  const shape = shapeOf(view);
   const rank = shape.length;
   const spatial = spatialRoles[rank];
   const [first, second] = shape;
@@ -147,13 +180,18 @@ function convolution({ op, attributes }: Node, shape: readonly number[]): Layout
   const groups = attributes.get('group')?.integer ?? 1;
   if (groups < 1 || first % groups !== 0) return `its ${first} channels do not divide into ${groups} groups`;
   const dimensions = spatial.length as 1 | 2 | 3;
-  const common = { groups, channelAxis: rank - 1, rank };
-  return op === 'Conv'
-    ? { ...common, kind: `conv${dimensions}d`, roles: ['out', 'in', ...spatial], channels: first }
-    : { ...common, kind: `convTranspose${dimensions}d`, roles: ['in', 'out', ...spatial], channels: second * groups };
+  const isTransposed = op === 'ConvTranspose';
+  return {
+    kind: isTransposed ? `convTranspose${dimensions}d` : `conv${dimensions}d`,
+    ...stored(view, isTransposed ? ['in', 'out', ...spatial] : ['out', 'in', ...spatial]),
+    groups,
+    channels: { count: isTransposed ? second * groups : first, axis: rank - 1, rank },
+  };
 }
 
-function dense({ op, inputs, outputs, attributes }: Node, input: number, shape: readonly number[]): Layout | string {
+function dense({ op, inputs, outputs, attributes }: Node, view: View, input: number): Layout | string {
+  if (inputs[1 - input]?.isConstant) return `both sides of ${op} are constants`;
+  const shape = shapeOf(view);
   if (shape.length !== 2) return `${op} with a constant of ${shape.length} axes is not supported`;
   const isLeft = input === 0;
   const isTransposed = op === 'Gemm' && (attributes.get(isLeft ? 'transA' : 'transB')?.integer ?? 0) !== 0;
@@ -161,12 +199,41 @@ function dense({ op, inputs, outputs, attributes }: Node, input: number, shape: 
   const rank = op === 'Gemm' ? 2 : (outputs[0]?.rank ?? inputs[1 - input]?.rank);
   return {
     kind: 'dense',
-    roles,
+    ...stored(view, roles),
     groups: 1,
-    channels: shape[roles.indexOf('out')]!,
-    channelAxis: isLeft && rank !== 1 ? 2 : 1,
-    rank,
+    channels: { count: shape[roles.indexOf('out')]!, axis: isLeft && rank !== 1 ? 2 : 1, rank },
   };
+}
+
+function embedding({ op, attributes }: Node, view: View): Layout | string {
+  const rank = view.axes.length;
+  if (rank !== 2) return `${op} with a constant of ${rank} axes is not supported`;
+  const axis = attributes.get('axis')?.integer ?? 0;
+  if (axis !== 0 && axis !== -rank) return `it is gathered along axis ${axis}, not row by row`;
+  return { kind: 'embedding', ...stored(view, ['out', 'in']), groups: 1, channels: undefined };
+}
+
+/** LSTM and GRU: both weights are stored as direction, gate x unit, input. The first two are one axis, `out`. */
+function recurrent(kind: 'lstm' | 'gru', gates: number): Operator['layout'] {
+  return ({ op }, view) => {
+    const { axes } = view;
+    const [directions, rows, inputs] = shapeOf(view);
+    if (axes.length !== 3 || directions === undefined || rows === undefined || inputs === undefined) {
+      return `${op} with a weight of ${axes.length} axes is not supported`;
+    }
+    if (axes.some((axis, place) => axis !== place)) return `${op} with a transposed weight is not supported`;
+    if (rows % gates !== 0) return `its ${rows} rows do not divide into ${gates} gates`;
+    return { kind, roles: ['out', 'in'], shape: [directions * rows, inputs], groups: 1, channels: undefined };
+  };
+}
+
+function quantised({ op }: Node): string {
+  return `${op} works on quantised weights`;
+}
+
+/** The axes of a weight in stored order, from their roles in the order the node sees them. */
+function stored({ constant, axes }: View, roles: readonly Role[]): Pick<Layout, 'roles' | 'shape'> {
+  return { roles: axes.map((_, axis) => roles[axes.indexOf(axis)]!), shape: constant.tensor.shape };
 }
 
 /** What all readers of a constant together have against pruning it. */
@@ -187,25 +254,13 @@ function obstacleOf(layers: readonly Layer[]): string | undefined {
 }
 
 /** How a layer reads its weight, in words. */
-function reading({ view, layout }: Layer): string {
-  return `${layout.kind} (${storedRoles(view, layout).join(', ')})${layout.groups > 1 ? ` in ${layout.groups} groups` : ''}`;
-}
-
-function storedRoles({ axes }: View, { roles }: Layout): Role[] {
-  return axes.map((_, stored) => roles[axes.indexOf(stored)]!);
+function reading({ layout: { kind, roles, groups } }: Layer): string {
+  return `${kind} (${roles.join(', ')})${groups > 1 ? ` in ${groups} groups` : ''}`;
 }
 
 function weightTensor(name: string, aliases: readonly string[], layers: readonly Layer[]): WeightTensor {
   const { view, layout } = layers[0]!;
-  const { tensor } = view.constant;
-  return {
-    name,
-    aliases,
-    kind: layout.kind,
-    roles: storedRoles(view, layout),
-    shape: tensor.shape,
-    groups: layout.groups,
-    values: tensor.values as StoredValues,
-    ...findPartners(layers),
-  };
+  const { kind, roles, shape, groups } = layout;
+  const values = view.constant.tensor.values as StoredValues;
+  return { name, aliases, kind, roles, shape, groups, values, ...findPartners(layers) };
 }

@@ -1,6 +1,6 @@
 import type { Partner } from '../../tensor.js';
-import type { Node, Reader, Value } from './graph.js';
-import type { Layer, Layout } from './layers.js';
+import { shapeOf, type Node, type Reader, type Value } from './graph.js';
+import type { Channels, Layer } from './layers.js';
 
 /** An input of a node that may hold one number per output channel of a layer. */
 interface Candidate extends Reader {
@@ -15,9 +15,11 @@ interface Candidate extends Reader {
  * @returns the partners, and a sentence about each that is left alone
  */
 export function findPartners(layers: readonly Layer[]): { partners: Partner[]; notes: string[] } {
-  const candidates = layers.flatMap(({ node, layout }) => [...ownBias(node, layout), ...afterwards(node, layout)]);
+  const candidates = layers.flatMap(({ node, layout: { channels } }) =>
+    channels === undefined ? [] : [...ownBias(node, channels), ...afterwards(node, channels)],
+  );
   const partners: Partner[] = [];
-  const notes = new Set<string>();
+  const notes = new Set(layers.flatMap(besideGates));
   for (const candidate of candidates) {
     const { part, value } = candidate;
     const values = value.view?.constant.tensor.values;
@@ -47,16 +49,27 @@ function title({ op, name }: Node): string {
   return name === '' ? op : `${op} ${name}`;
 }
 
+/** Sentences about what a recurrent layer has beside its two weights, which stays as it is. */
+function besideGates({ node, layout: { kind } }: Layer): string[] {
+  if (kind !== 'lstm' && kind !== 'gru') return [];
+  const parts = { bias: node.inputs[3], peephole: node.inputs[7] };
+  return Object.entries(parts).flatMap(([part, value]) =>
+    value === undefined
+      ? []
+      : [`${part} ${value.name} is left alone: a row of these weights is not all that its gate adds up`],
+  );
+}
+
 /** The third input of a convolution or Gemm. */
-function ownBias(node: Node, layout: Layout): Candidate[] {
+function ownBias(node: Node, channels: Channels): Candidate[] {
   const value = node.op === 'MatMul' ? undefined : node.inputs[2];
   if (value === undefined) return [];
-  const fits = node.op === 'Gemm' ? isPerChannel(value, layout) : isList(value, layout);
+  const fits = node.op === 'Gemm' ? isPerChannel(value, channels) : isList(value, channels);
   return [{ part: 'bias', node, input: 2, value, fits }];
 }
 
 /** The Add and the batch normalisations that the output of a layer goes to, by itself or through Identity and Cast. */
-function afterwards(layer: Node, layout: Layout): Candidate[] {
+function afterwards(layer: Node, channels: Channels): Candidate[] {
   const candidates: Candidate[] = [];
   const followed = new Set(layer.outputs.slice(0, 1));
   let hasAdd = false;
@@ -65,11 +78,11 @@ function afterwards(layer: Node, layout: Layout): Candidate[] {
       const [output] = node.outputs;
       if (node.op === 'Identity' || node.op === 'Cast') {
         if (output !== undefined) followed.add(output);
-      } else if (node.op === 'BatchNormalization' && input === 0 && isNormalised(layout)) {
-        candidates.push(...scaleAndShift(node, layout));
+      } else if (node.op === 'BatchNormalization' && input === 0 && isNormalised(channels)) {
+        candidates.push(...scaleAndShift(node, channels));
       } else if (node.op === 'Add' && !hasAdd && value.readers.length === 1 && !value.isOutput) {
         const addend = node.inputs[1 - input];
-        if (addend?.view === undefined || !isPerChannel(addend, layout)) continue;
+        if (addend?.view === undefined || !isPerChannel(addend, channels)) continue;
         hasAdd = true;
         candidates.push({ part: 'bias', node, input: 1 - input, value: addend, fits: true });
         if (output !== undefined) followed.add(output);
@@ -79,33 +92,29 @@ function afterwards(layer: Node, layout: Layout): Candidate[] {
   return candidates;
 }
 
-function scaleAndShift(node: Node, layout: Layout): Candidate[] {
+function scaleAndShift(node: Node, channels: Channels): Candidate[] {
   const [, gamma, beta] = node.inputs;
   const candidates: Candidate[] = [];
   if (gamma !== undefined)
-    candidates.push({ part: 'gamma', node, input: 1, value: gamma, fits: isList(gamma, layout) });
-  if (beta !== undefined) candidates.push({ part: 'beta', node, input: 2, value: beta, fits: isList(beta, layout) });
+    candidates.push({ part: 'gamma', node, input: 1, value: gamma, fits: isList(gamma, channels) });
+  if (beta !== undefined) candidates.push({ part: 'beta', node, input: 2, value: beta, fits: isList(beta, channels) });
   return candidates;
 }
 
 /** Batch normalisation works on the second axis from the front. */
-function isNormalised({ rank, channelAxis }: Layout): boolean {
-  return rank === undefined || rank - channelAxis === 1;
-}
-
-function shapeOf({ view }: Value): readonly number[] {
-  return view === undefined ? [] : view.axes.map((axis) => view.constant.tensor.shape[axis]!);
+function isNormalised({ axis, rank }: Channels): boolean {
+  return rank === undefined || rank - axis === 1;
 }
 
 /** Whether a constant is a list with an entry for each channel. */
-function isList(value: Value, { channels }: Layout): boolean {
-  const shape = shapeOf(value);
-  return shape.length === 1 && shape[0] === channels;
+function isList({ view }: Value, { count }: Channels): boolean {
+  const shape = view === undefined ? [] : shapeOf(view);
+  return shape.length === 1 && shape[0] === count;
 }
 
 /** Whether a constant, its shape aligned from the right, has an entry for each channel and is broadcast otherwise. */
-function isPerChannel(value: Value, { channels, channelAxis }: Layout): boolean {
-  const shape = shapeOf(value);
-  const channelIndex = shape.length - channelAxis;
-  return (shape[channelIndex] ?? 1) === channels && shape.every((size, axis) => axis === channelIndex || size === 1);
+function isPerChannel({ view }: Value, { count, axis }: Channels): boolean {
+  const shape = view === undefined ? [] : shapeOf(view);
+  const channelIndex = shape.length - axis;
+  return (shape[channelIndex] ?? 1) === count && shape.every((size, index) => index === channelIndex || size === 1);
 }

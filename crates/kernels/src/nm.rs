@@ -1,0 +1,252 @@
+//! N:M: of every m units that follow each other along an axis, at most n stay.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, reserve};
+use crate::mask::{is_kept, words_for};
+use crate::select::{Segment, key_of};
+
+/// The largest `of`: the work grows with its square.
+pub const MAX_PATTERN: usize = 256;
+
+/// Of every `of` units, `keep` stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    pub keep: usize,
+    pub of: usize,
+    /// How many units the axis has along which they follow each other, and how far apart neighbours are stored.
+    pub size: usize,
+    pub stride: usize,
+}
+
+/// Units are ranked this many at a time. A multiple of [`MAX_PATTERN`].
+const BATCH: usize = 4096;
+
+/// Groups whose units lie at least this far apart are compared as they lie in memory, others are sorted into rows first.
+const ROW: usize = 16;
+
+/// Writes the mask that keeps the `keep` best of each group; of equal scores the later along the axis. The units at the
+/// end of the axis that make no whole group stay. Units that an earlier mask removed stay removed.
+///
+/// All axes are kept, so that stored units are stored numbers.
+pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), Error> {
+    let Pattern { keep, of, size, stride } = pattern;
+    let units = segment.axes.units();
+    let fits = bits.len() == words_for(units)
+        && segment.scores.len() == units
+        && segment.earlier.is_none_or(|mask| mask.len() == bits.len())
+        && (1..=MAX_PATTERN).contains(&of)
+        && (1..=of).contains(&keep)
+        && size.checked_mul(stride).is_some_and(|line| line > 0 && units.is_multiple_of(line));
+    if !fits {
+        return Err(Error::Request("nm: the pattern does not fit the units"));
+    }
+    let mut words = reserve::<AtomicU32>(bits.len())?;
+    words.extend((0..bits.len()).map(|word| AtomicU32::new(segment.earlier.map_or(u32::MAX, |mask| mask[word]))));
+
+    // Groups that follow each other in memory; where no unit is left over at the end of the axis, all of them do.
+    let (lines, groups) = match (units / (size * stride), size / of) {
+        (lines, groups) if size.is_multiple_of(of) => (1, lines * groups),
+        both => both,
+    };
+    let batch = Batch { segment, pattern };
+    let in_rows = stride >= ROW;
+    // What one task takes: whole groups, or a part of the columns of one.
+    let (at_once, columns) = if in_rows { (BATCH / of, stride) } else { (BATCH / (of * stride), groups) };
+    let tasks = columns.div_ceil(at_once);
+    (0..lines * if in_rows { groups * tasks } else { tasks }).into_par_iter().for_each(|task| {
+        let (line, first) = (task / tasks, task % tasks * at_once);
+        let count = at_once.min(columns - first);
+        if in_rows {
+            let start = (line / groups * size + line % groups * of) * stride + first;
+            batch.in_rows(start, count, &words);
+        } else {
+            batch.side_by_side((line * size + first * of) * stride, count, &words);
+        }
+    });
+    for (word, result) in bits.iter_mut().zip(words) {
+        *word = result.into_inner();
+    }
+    Ok(())
+}
+
+struct Batch<'a> {
+    segment: &'a Segment<'a>,
+    pattern: Pattern,
+}
+
+impl Batch<'_> {
+    /// `groups` whole groups from unit `start` on, all their units side by side.
+    fn side_by_side(&self, start: usize, groups: usize, words: &[AtomicU32]) {
+        let Pattern { of, stride, .. } = self.pattern;
+        let (mut keys, mut rows) = ([0; BATCH], [0; BATCH]);
+        let count = groups * of * stride;
+        self.read(start, &mut keys[..count]);
+        let columns = groups * stride;
+        let places = || {
+            (0..groups).flat_map(move |group| {
+                (0..of).flat_map(move |row| (0..stride).map(move |column| row * columns + group * stride + column))
+            })
+        };
+        for (&key, place) in keys[..count].iter().zip(places()) {
+            rows[place] = key;
+        }
+        let mut gone = [false; BATCH];
+        self.rank(&rows[..count], &mut gone);
+        let mut in_place = [false; BATCH];
+        for (goes, place) in in_place.iter_mut().zip(places()) {
+            *goes = gone[place];
+        }
+        clear(words, start, &in_place[..count]);
+    }
+
+    /// `columns` groups, the first units of which lie side by side from unit `start` on.
+    fn in_rows(&self, start: usize, columns: usize, words: &[AtomicU32]) {
+        let Pattern { of, stride, .. } = self.pattern;
+        let mut rows = [0; BATCH];
+        for (row, keys) in rows[..of * columns].chunks_mut(columns).enumerate() {
+            self.read(start + row * stride, keys);
+        }
+        let mut gone = [false; BATCH];
+        self.rank(&rows[..of * columns], &mut gone);
+        for (row, gone) in gone[..of * columns].chunks(columns).enumerate() {
+            clear(words, start + row * stride, gone);
+        }
+    }
+
+    fn read(&self, start: usize, keys: &mut [u32]) {
+        self.segment.scores.fill(start, keys, key_of);
+        if let Some(mask) = self.segment.earlier {
+            for (place, key) in keys.iter_mut().enumerate() {
+                *key = if is_kept(mask, start + place) { *key } else { 0 };
+            }
+        }
+    }
+
+    /// Which units go, of groups that are the columns of `rows`.
+    fn rank(&self, rows: &[u32], gone: &mut [bool; BATCH]) {
+        let Pattern { keep, of, .. } = self.pattern;
+        let columns = rows.len() / of;
+        for (row, own) in rows.chunks(columns).enumerate() {
+            // How many units of the group are better.
+            let mut better = [0u32; BATCH];
+            for (other, keys) in rows.chunks(columns).enumerate().filter(|(other, _)| *other != row) {
+                let beats_equals = u32::from(other > row);
+                for ((better, &own), &key) in better.iter_mut().zip(own).zip(keys) {
+                    *better += u32::from(key > own) | (u32::from(key == own) & beats_equals);
+                }
+            }
+            for ((gone, &better), &own) in gone[row * columns..].iter_mut().zip(&better).zip(own) {
+                *gone = better as usize >= keep || own == 0;
+            }
+        }
+    }
+}
+
+/// Clears the bits of units that go, from unit `start` on. Batches may meet within a word.
+fn clear(words: &[AtomicU32], start: usize, gone: &[bool]) {
+    let lead = (32 - start % 32) % 32;
+    let (head, tail) = gone.split_at(lead.min(gone.len()));
+    let clear = |unit: usize, gone: &[bool]| {
+        let bits = gone.iter().enumerate().fold(0, |bits, (bit, &goes)| bits | u32::from(goes) << bit);
+        words[unit / 32].fetch_and(!(bits << (unit % 32)), Relaxed);
+    };
+    if !head.is_empty() {
+        clear(start, head);
+    }
+    for (word, gone) in tail.chunks(32).enumerate() {
+        clear(start + lead + 32 * word, gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axes::{Axes, Axis};
+    use crate::numbers::Numbers;
+    use crate::score::{Element, Elements};
+    use proptest::prelude::*;
+
+    /// By definition: sorts each group.
+    fn naive(scores: &[f32], pattern: Pattern, earlier: Option<&[u32]>) -> Vec<bool> {
+        let Pattern { keep, of, size, stride } = pattern;
+        let mut kept: Vec<bool> =
+            (0..scores.len()).map(|unit| earlier.is_none_or(|mask| is_kept(mask, unit))).collect();
+        for first in
+            (0..scores.len()).filter(|unit| unit / stride % size < size / of * of && unit / stride % size % of == 0)
+        {
+            let mut group: Vec<usize> =
+                (0..of).map(|place| first + place * stride).filter(|&unit| kept[unit]).collect();
+            group.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(b.cmp(&a)));
+            group.iter().skip(keep).for_each(|&unit| kept[unit] = false);
+        }
+        kept
+    }
+
+    fn check(scores: &[f32], pattern: Pattern, earlier: Option<&[u32]>) {
+        let axes = Axes::new(&[Axis::kept(scores.len(), 0)]).unwrap();
+        let bytes: Vec<[u8; 4]> = scores.iter().map(|score| score.to_le_bytes()).collect();
+        let scores_read = Elements::new(Numbers::Float32(&bytes), Element::Itself, None).unwrap();
+        let segment = Segment { scores: scores_read, axes: &axes, earlier, group: 0, limit: 0 };
+        let mut bits = vec![0; words_for(scores.len())];
+        nm(&segment, pattern, &mut bits).unwrap();
+        let kept: Vec<bool> = (0..scores.len()).map(|unit| is_kept(&bits, unit)).collect();
+        assert_eq!(kept, naive(scores, pattern, earlier), "{pattern:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_pattern_agrees_with_sorting(
+            (of, keep) in (1usize..9).prop_flat_map(|of| (Just(of), 1..=of)),
+            (lines, size, stride) in (1usize..5, 1usize..40, prop_oneof![1usize..20, 60usize..70]),
+            seed in any::<u32>(),
+            words in proptest::option::of(proptest::collection::vec(any::<u32>(), 400)),
+        ) {
+            let scores: Vec<f32> = (0..lines * size * stride)
+                .map(|unit| ((unit as u32 ^ seed).wrapping_mul(2_654_435_761) >> 28) as f32)
+                .collect();
+            let mask = words.map(|mut words| {
+                words.truncate(words_for(scores.len()));
+                let unused = words_for(scores.len()) * 32 - scores.len();
+                *words.last_mut().unwrap() |= u32::MAX.checked_shl(32 - unused as u32).unwrap_or(0);
+                words
+            });
+            check(&scores, Pattern { keep, of, size, stride }, mask.as_deref());
+        }
+    }
+
+    #[test]
+    fn batches_of_every_shape_agree_with_sorting() {
+        for (keep, of) in [(2, 4), (1, 2), (4, 8), (1, 16), (3, 5), (100, 256)] {
+            for stride in [1, 9, ROW - 1, ROW, ROW + 1, BATCH / of - 1, BATCH / of + 1] {
+                for size in [of - 1, of, 3 * of, 3 * of + 1] {
+                    let scores: Vec<f32> =
+                        (0..2 * size * stride).map(|unit| (unit * 7919 % 10_007) as f32 - 5000.0).collect();
+                    check(&scores, Pattern { keep, of, size, stride }, None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_that_do_not_fit_are_refused() {
+        let axes = Axes::new(&[Axis::kept(8, 0)]).unwrap();
+        let scores = Elements::new(Numbers::Float32(&[[0; 4]; 8]), Element::Itself, None).unwrap();
+        let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: 0 };
+        let good = Pattern { keep: 2, of: 4, size: 4, stride: 2 };
+        assert!(nm(&segment, good, &mut [0]).is_ok());
+        assert!(nm(&segment, good, &mut []).is_err());
+        for bad in [
+            Pattern { keep: 0, ..good },
+            Pattern { keep: 5, ..good },
+            Pattern { keep: 1, of: MAX_PATTERN + 1, ..good },
+            Pattern { size: 3, ..good },
+            Pattern { stride: 0, ..good },
+            Pattern { size: usize::MAX, ..good },
+        ] {
+            assert!(nm(&segment, bad, &mut [0]).is_err(), "{bad:?}");
+        }
+    }
+}
