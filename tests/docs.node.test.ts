@@ -2,15 +2,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseAst } from 'rollup/parseAst';
 import * as main from 'sparsifier';
-import { Criteria, Granularity, Sparsifier, type GranularityName } from 'sparsifier';
+import { Criteria, Granularity, Sparsifier, type GranularityName, type Role } from 'sparsifier';
 import * as arrays from 'sparsifier/formats/arrays';
+import type { ArrayLayer } from 'sparsifier/formats/arrays';
 import * as onnx from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { folder, pictures } from '../scripts/pictures.mjs';
 import { run } from './support/command.js';
 import { root } from './support/install.js';
 import { errorOf, product } from './support/layers.js';
-import { spanned, unitsOf } from './support/oracle.js';
+import { coordinates, spanned, unitsOf } from './support/oracle.js';
 
 const textOf = (name: string): string => readFileSync(join(root, name), 'utf8');
 const guides = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
@@ -36,50 +37,104 @@ describe('pictures', () => {
 
   interface Square {
     readonly colour: string;
+    readonly isEmpty: boolean;
     readonly x: number;
     readonly y: number;
   }
   const squaresOf = (svg: string): Square[] =>
     [...svg.matchAll(/<path fill="(#\w+)" d="([^"]+)"/g)].flatMap(([, colour, path]) =>
-      [...path!.matchAll(/M(\d+) (\d+)h/g)].map(([, x, y]) => ({ colour: colour!, x: Number(x), y: Number(y) })),
-    );
-  const placesAlong = (squares: readonly Square[], axis: 'x' | 'y'): number[] =>
-    [...new Set(squares.map((square) => square[axis]))].sort((a, b) => a - b);
-
-  /** The colours of a panel, line by line. */
-  const linesOf = (squares: readonly Square[]): string[][] =>
-    placesAlong(squares, 'y').map((y) =>
-      placesAlong(squares, 'x').flatMap((x) =>
-        squares.filter((square) => square.x === x && square.y === y).map(({ colour }) => colour),
-      ),
+      [...path!.matchAll(/M(\d+) (\d+)h[^zm]+z(m[^z]+z)?/g)].map(([, x, y, hole]) => ({
+        colour: colour!,
+        isEmpty: hole !== undefined,
+        x: Number(x),
+        y: Number(y),
+      })),
     );
 
-  const convolution = { kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [3, 2, 3, 3] } as const;
-  const matrix = { kind: 'dense', roles: ['out', 'in'], shape: [4, 6] } as const;
-  /** The stored positions of the weights that stand in each line of a panel. */
-  const convolutionLines = Array.from({ length: 9 }, (_, line) =>
-    Array.from(
-      { length: 6 },
-      (_, place) => (Math.floor(line / 3) * 2 + Math.floor(place / 3)) * 9 + (line % 3) * 3 + (place % 3),
-    ),
-  );
-  const matrixLines = Array.from({ length: 4 }, (_, line) => Array.from({ length: 6 }, (_, place) => line * 6 + place));
+  interface Panel {
+    readonly kind: 'conv2d' | 'dense';
+    readonly shape: readonly number[];
+  }
+  const roles: readonly Role[] = ['out', 'in', 'height', 'width'];
+  const layerOf = ({ kind, shape }: Panel): ArrayLayer => ({
+    kind,
+    shape,
+    roles: roles.slice(0, shape.length),
+    data: new Float32Array(product(shape)),
+  });
+
+  /** The squares of each panel in stored order of the weights that they stand for: a column of squares is `in` and `width`. */
+  function panelsOf(name: string, panels: readonly Panel[]): Square[][] {
+    let rest = squaresOf(textOf(`docs/pictures/${name}.svg`)).sort((a, b) => a.x - b.x || a.y - b.y);
+    const found = panels.map(({ shape }) => {
+      const [outs, ins, heights = 1, widths = 1] = shape as [number, number, number?, number?];
+      const lines = outs * heights;
+      const own = rest.slice(0, lines * ins * widths);
+      rest = rest.slice(own.length);
+      return Array.from({ length: own.length }, (_, position) => {
+        const [width, height] = [position % widths, Math.floor(position / widths) % heights];
+        const [input, out] = [
+          Math.floor(position / widths / heights) % ins,
+          Math.floor(position / widths / heights / ins),
+        ];
+        return own[(input * widths + width) * lines + out * heights + height]!;
+      });
+    });
+    expect(rest, 'beyond the panels').toEqual([]);
+    return found;
+  }
+
   const [blue, orange, green, pale] = ['#0550ae', '#f0a868', '#8ccfa0', '#dfe3e8'];
+  /** The colour of each weight, given the units in canonical order. */
+  const coloursOf = (units: readonly (readonly number[])[]): string[] => {
+    const colours: string[] = [];
+    units.forEach((positions, unit) => {
+      for (const position of positions) colours[position] = [blue, orange, green][unit] ?? pale!;
+    });
+    return colours;
+  };
+  const convolution: Panel = { kind: 'conv2d', shape: [3, 2, 3, 3] };
+  const matrix: Panel = { kind: 'dense', shape: [4, 6] };
 
   test.each(names)('%s: blue is the first unit, orange and green are the next two', (name) => {
-    const squares = squaresOf(textOf(`docs/pictures/${name}.svg`));
-    const columns = placesAlong(squares, 'x');
-    const panels = [
-      { layer: convolution, lines: convolutionLines, from: 0 },
-      { layer: matrix, lines: matrixLines, from: 6 },
-    ].filter(({ layer }) => spanned(layer.kind, name));
-    expect(columns).toHaveLength(panels.length * 6);
-    for (const { layer, lines, from } of panels) {
-      const units = unitsOf({ ...layer, data: new Float32Array(product(layer.shape)) }, name);
-      const colourOf = (position: number) =>
-        [blue, orange, green][units.findIndex(({ positions }) => positions.includes(position))] ?? pale;
-      const own = columns.slice(from, from + 6);
-      expect(linesOf(squares.filter(({ x }) => own.includes(x)))).toEqual(lines.map((line) => line.map(colourOf)));
+    const panels = [convolution, matrix].filter(({ kind }) => spanned(kind, name));
+    for (const [index, squares] of panelsOf(name, panels).entries()) {
+      const units = unitsOf(layerOf(panels[index]!), name).map(({ positions }) => positions);
+      expect(squares.map(({ colour }) => colour)).toEqual(coloursOf(units));
+      expect(squares.filter(({ isEmpty }) => isEmpty)).toEqual([]);
+    }
+  });
+
+  /** The weights of four input channels at a time, those at the end fewer, with one output channel and one place. */
+  const foursOf = (panel: Panel): number[][] => {
+    const fours = new Map<string, number[]>();
+    for (const [position] of layerOf(panel).data.entries()) {
+      const [out, input, ...place] = coordinates(layerOf(panel), position);
+      const key = [out, Math.floor(input! / 4), ...place].join();
+      fours.set(key, [...(fours.get(key) ?? []), position]);
+    }
+    return [...fours.values()];
+  };
+
+  test('block: tiles of four input channels, smaller at the edge', () => {
+    const panels: Panel[] = [
+      { kind: 'conv2d', shape: [2, 6, 3, 3] },
+      { kind: 'dense', shape: [4, 6] },
+    ];
+    for (const [index, squares] of panelsOf('block', panels).entries()) {
+      expect(squares.map(({ colour }) => colour)).toEqual(coloursOf(foursOf(panels[index]!)));
+    }
+  });
+
+  test('nm: two of each four input channels are empty', () => {
+    const panels: Panel[] = [
+      { kind: 'conv2d', shape: [2, 4, 3, 3] },
+      { kind: 'dense', shape: [4, 8] },
+    ];
+    for (const [index, squares] of panelsOf('nm', panels).entries()) {
+      const fours = foursOf(panels[index]!);
+      expect(squares.map(({ colour }) => colour)).toEqual(coloursOf(fours));
+      for (const positions of fours) expect(positions.filter((each) => squares[each]!.isEmpty)).toHaveLength(2);
     }
   });
 });
