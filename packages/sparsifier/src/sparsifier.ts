@@ -428,7 +428,7 @@ export class Sparsifier {
     if (tensors.length === 0) {
       const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
       const { layerType = 'conv2d', exclude } = this.#options;
-      throw new SparsifyError('kind', 'the model has no layer that the rules name', {
+      throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
         asked: [layerType].flat().join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
