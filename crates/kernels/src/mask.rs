@@ -1,10 +1,9 @@
 //! One bit per unit: 1 is kept, 0 is removed. Bit n of word w is unit 32 w + n, in stored order of the units.
 
-use rayon::prelude::*;
-
 use crate::axes::Axes;
 use crate::error::Error;
 use crate::select::{BUFFER, Cut, Segment};
+use crate::tasks::for_chunks;
 
 const TASK_WORDS: usize = 1 << 11;
 
@@ -34,7 +33,7 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
     if bits.len() != words_for(units) || segment.scores.len() != units || cut.bound > units {
         return Err(Error::Request("mask: one bit per unit"));
     }
-    bits.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, words)| {
+    for_chunks(bits, TASK_WORDS, &|task, words| {
         for (place, words) in words.chunks_mut(BUFFER / 32).enumerate() {
             let start = task * TASK_WORDS * 32 + place * BUFFER;
             // Beyond the last unit nothing goes.
@@ -48,8 +47,7 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
                     !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
             }
         }
-    });
-    Ok(())
+    })
 }
 
 /// Of the keys that are the cut's own, those of units that go become 0, which ranks below all, and the others stay.

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use rayon::prelude::*;
-
 use crate::error::{Error, reserve};
 use crate::mask::{is_kept, words_for};
 use crate::select::{Segment, key_of};
+use crate::tasks::for_each;
 
 /// The largest `of`: the work grows with its square.
 pub const MAX_PATTERN: usize = 256;
@@ -57,7 +56,7 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), E
     let columns = BATCH / of / LANES * LANES;
     let (at_once, columns) = if in_rows { (columns, stride) } else { (columns / stride, groups) };
     let tasks = columns.div_ceil(at_once);
-    (0..lines * if in_rows { groups * tasks } else { tasks }).into_par_iter().for_each(|task| {
+    for_each(lines * if in_rows { groups * tasks } else { tasks }, &|task| {
         let (line, first) = (task / tasks, task % tasks * at_once);
         let count = at_once.min(columns - first);
         if in_rows {

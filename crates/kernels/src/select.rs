@@ -9,12 +9,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use rayon::prelude::*;
-
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
 use crate::mask::{BITS, is_kept, words_for};
 use crate::score::Elements;
+use crate::tasks::for_each;
 
 /// The units of one tensor that take part in a selection.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +168,8 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             counts[index * COUNTS..][..COUNTS].iter_mut().for_each(|count| *count.get_mut() = 0);
             *below[index].get_mut() = 0;
         }
-        tasks.par_iter().for_each(|&(index, task)| {
+        for_each(tasks.len(), &|place| {
+            let (index, task) = tasks[place];
             let segment = &segments[index];
             let search = &searches[segment.group];
             match &search.gathering {
@@ -571,7 +571,7 @@ struct Run<'a> {
 /// Calls `act`, on all threads, with runs that hold all units of this key, and others.
 fn for_runs(segment: &Segment, key: u32, act: impl Fn(Run) + Sync) {
     let (length, step) = segment.axes.canonical_run();
-    (0..segment.axes.units().div_ceil(TASK)).into_par_iter().for_each(|task| {
+    for_each(segment.axes.units().div_ceil(TASK), &|task| {
         segment.for_keys(task, |start, keys| {
             // Most often there is none, and this look is SIMD.
             if !keys.contains(&key) {
