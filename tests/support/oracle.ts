@@ -1,4 +1,14 @@
-import type { Amount, Context, CriteriaName, GranularityName, Kind, Normalizer, Reducer, Role } from 'sparsifier';
+import type {
+  Amount,
+  Context,
+  CriteriaName,
+  GranularityName,
+  Kind,
+  Normalizer,
+  Reducer,
+  Role,
+  Spanning,
+} from 'sparsifier';
 import type { ArrayLayer, Numbers } from 'sparsifier/formats/arrays';
 import { draw } from './philox.js';
 
@@ -8,7 +18,7 @@ export type Layers = Readonly<Record<string, ArrayLayer>>;
 
 /** What is asked of a sparsifier and its call, apart from the amount. */
 export interface Asked {
-  readonly granularity: GranularityName;
+  readonly granularity: GranularityName | Spanning;
   readonly context: Context;
   readonly criteria?: CriteriaName;
   readonly reducer?: Reducer;
@@ -67,7 +77,8 @@ const inMatrices: Partial<Record<GranularityName, readonly Role[]>> = {
 export const granularities = Object.keys(inConvolutions) as GranularityName[];
 
 /** The roles that a unit spans; nothing where the kind has no such granularity. */
-export function spanned(kind: Kind, granularity: GranularityName): readonly Role[] | undefined {
+export function spanned(kind: Kind, granularity: GranularityName | Spanning): readonly Role[] | undefined {
+  if (typeof granularity !== 'string') return granularity.spanning;
   if (!kind.startsWith('conv')) return inMatrices[granularity];
   const span = inConvolutions[granularity];
   if (!kind.endsWith('1d')) return span;
@@ -92,7 +103,7 @@ export function coordinates({ kind, roles, shape, groups = 1 }: ArrayLayer, posi
 }
 
 /** The units of a layer in canonical order. */
-export function unitsOf(layer: ArrayLayer, granularity: GranularityName): Unit[] {
+export function unitsOf(layer: ArrayLayer, granularity: GranularityName | Spanning): Unit[] {
   const span = spanned(layer.kind, granularity);
   if (!span) throw new Error(`${layer.kind} has no granularity ${granularity}`);
   const weights = Array.from(layer.data, (_, position) => ({ position, at: coordinates(layer, position) }));
@@ -238,7 +249,11 @@ export function areChannels(layer: ArrayLayer, units: readonly Unit[]): boolean 
 }
 
 /** Copies of layers without the units that are gone: their weights are +0, and so are the partners of whole channels. */
-export function without(layers: Layers, gone: Gone, granularity: GranularityName): Record<string, ArrayLayer> {
+export function without(
+  layers: Layers,
+  gone: Gone,
+  granularity: GranularityName | Spanning,
+): Record<string, ArrayLayer> {
   const copies = copyOf(layers);
   for (const [name, flags] of Object.entries(gone)) {
     const { data, bias, batchNorm: { gamma, beta } = {} } = copies[name]!;
