@@ -40,18 +40,22 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
             let mut keys = [u32::MAX; BUFFER];
             segment.fill_keys(start, &mut keys[..BUFFER.min(units - start)]);
             settle_ties(segment.axes, cut, start, &mut keys);
-            // A tie that goes has key 0 now.
-            let least_kept = cut.key.max(1);
-            for (word, keys) in words.iter_mut().zip(keys.as_chunks::<32>().0) {
-                *word =
-                    !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
-            }
+            write_words(&keys, cut, words);
         }
     })
 }
 
+/// The bits of units whose ties are settled.
+pub(crate) fn write_words(keys: &[u32; BUFFER], cut: Cut, words: &mut [u32]) {
+    // A tie that goes has key 0.
+    let least_kept = cut.key.max(1);
+    for (word, keys) in words.iter_mut().zip(keys.as_chunks::<32>().0) {
+        *word = !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
+    }
+}
+
 /// Of the keys that are the cut's own, those of units that go become 0, which ranks below all, and the others stay.
-fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: usize, keys: &mut [u32; BUFFER]) {
+pub(crate) fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: usize, keys: &mut [u32; BUFFER]) {
     if own != 0 && (bound == 0 || !keys.contains(&own)) {
         return;
     }

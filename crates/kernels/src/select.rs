@@ -41,6 +41,8 @@ pub struct Cut {
     /// Whether `key` and `bound` remove exactly `removed` units. False where `limit` held the segment back: its own cut
     /// is then found by selecting it alone.
     pub settled: bool,
+    /// No key of the segment is larger; [`u32::MAX`] where nothing had to be removed, so that no key was looked at.
+    pub highest: u32,
 }
 
 /// Keys are read this many at a time.
@@ -92,22 +94,7 @@ impl Segment<'_> {
 
     /// Fills `keys` with those of the units from `start` on, a multiple of 32.
     pub(crate) fn fill_keys(&self, start: usize, keys: &mut [u32]) {
-        self.scores.fill(start, keys, key_of);
-        if let Some(mask) = self.earlier {
-            let remove = |keys: &mut [u32], word: u32| {
-                for (key, bit) in keys.iter_mut().zip(BITS) {
-                    *key = if word & bit == 0 { 0 } else { *key };
-                }
-            };
-            let words = &mask[start / 32..];
-            let (groups, last) = keys.as_chunks_mut::<32>();
-            for (keys, &word) in groups.iter_mut().zip(words) {
-                remove(keys, word);
-            }
-            if !last.is_empty() {
-                remove(last, words[groups.len()]);
-            }
-        }
+        fill_keys(self.scores, start, self.earlier.map(|mask| &mask[start / 32..]), keys);
     }
 
     /// Calls `use_keys` with all keys of units in `task`'s range, a buffer at a time, and the first unit of each.
@@ -119,6 +106,24 @@ impl Segment<'_> {
             self.fill_keys(start, keys);
             use_keys(start, keys);
         }
+    }
+}
+
+/// Fills `keys` with those of the scores from `start` on; `earlier` begins with the word of the first.
+pub(crate) fn fill_keys(scores: Elements, start: usize, earlier: Option<&[u32]>, keys: &mut [u32]) {
+    scores.fill(start, keys, key_of);
+    let Some(words) = earlier else { return };
+    let remove = |keys: &mut [u32], word: u32| {
+        for (key, bit) in keys.iter_mut().zip(BITS) {
+            *key = if word & bit == 0 { 0 } else { *key };
+        }
+    };
+    let (groups, last) = keys.as_chunks_mut::<32>();
+    for (keys, &word) in groups.iter_mut().zip(words) {
+        remove(keys, word);
+    }
+    if !last.is_empty() {
+        remove(last, words[groups.len()]);
     }
 }
 
@@ -159,7 +164,9 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
     let mut tasks =
         reserve::<(usize, usize)>(segments.iter().map(|segment| segment.axes.units().div_ceil(TASK)).sum())?;
     let mut cuts = reserve(segments.len())?;
-    cuts.resize(segments.len(), Cut { settled: true, ..Cut::default() });
+    cuts.resize(segments.len(), Cut { settled: true, highest: u32::MAX, ..Cut::default() });
+    let mut highest = reserve::<AtomicU32>(segments.len())?;
+    highest.resize_with(segments.len(), AtomicU32::default);
 
     while searches.iter().any(|search| !search.found) {
         tasks.clear();
@@ -173,10 +180,15 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             let segment = &segments[index];
             let search = &searches[segment.group];
             match &search.gathering {
-                Some(gathering) => gathering.gather(segment, index, task, search.bracket, &below[index]),
+                Some(gathering) => {
+                    gathering.gather(segment, index, task, search.bracket, &below[index], &highest[index]);
+                }
                 None => {
                     let mut counter = Counter::new(search.bracket);
-                    segment.for_keys(task, |_, keys| counter.count(keys));
+                    segment.for_keys(task, |_, keys| {
+                        counter.count(keys);
+                        highest_of(keys, &highest[index]);
+                    });
                     counter.add_to(&below[index], &counts[index * COUNTS..][..COUNTS]);
                 }
             }
@@ -188,7 +200,17 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             }
         }
     }
+    for (cut, highest) in cuts.iter_mut().zip(&highest).filter(|(cut, _)| cut.removed > 0) {
+        cut.highest = highest.load(Relaxed);
+    }
     Ok(cuts)
+}
+
+fn highest_of(keys: &[u32], highest: &AtomicU32) {
+    let own = keys.iter().fold(0, |highest, &key| if key > highest { key } else { highest });
+    if own > highest.load(Relaxed) {
+        highest.fetch_max(own, Relaxed);
+    }
 }
 
 /// The keys from `low` to `high`, both included.
@@ -251,11 +273,20 @@ struct Gathering {
 
 impl Gathering {
     /// Counts one task's keys below the bracket and gathers those inside.
-    fn gather(&self, segment: &Segment, index: usize, task: usize, Bracket { low, high }: Bracket, below: &AtomicU32) {
+    fn gather(
+        &self,
+        segment: &Segment,
+        index: usize,
+        task: usize,
+        Bracket { low, high }: Bracket,
+        below: &AtomicU32,
+        highest: &AtomicU32,
+    ) {
         let mut found: Vec<Candidate> = Vec::new();
         let mut lower = 0;
         let inside = |key: u32| key.wrapping_sub(low) <= high - low;
         segment.for_keys(task, |start, keys| {
+            highest_of(keys, highest);
             if self.failed.load(Relaxed) {
                 return;
             }
@@ -338,7 +369,7 @@ impl Search<'_> {
         equal.sort_unstable();
         let ties = rest - less.iter().sum::<usize>();
         for index in self.members {
-            cuts[*index] = Cut { removed: total(index, &less), key, bound: 0, settled: true };
+            cuts[*index] = Cut { removed: total(index, &less), key, bound: 0, ..cuts[*index] };
         }
         for (place, &entry) in equal.iter().enumerate() {
             let (index, canonical) = ((entry >> 32) as usize, entry as u32 as usize);
@@ -402,6 +433,7 @@ impl Search<'_> {
                     key: self.bracket.low,
                     bound: tie_bound(segment, self.bracket.low, ties, count(i, place))?,
                     settled: below <= segment.limit,
+                    ..cuts[i]
                 };
             }
         }

@@ -41,6 +41,7 @@ const OF: usize = 53;
 const ALONG: usize = 54;
 const SAVED: usize = 55;
 const SAVED_LENGTH: usize = 56;
+const HIGHEST: usize = 57;
 
 /// In an element word: a draw per unit.
 const RANDOM: u32 = 255;
@@ -219,6 +220,11 @@ impl<'a> Record<'a> {
         Ok(Recipe::Weights { element, reducer, normalizer })
     }
 
+    /// Whether the units are weights and scored by these alone.
+    pub fn is_plain(&self) -> bool {
+        self.word(SCORES) == 0 && self.word(OTHER) == 0
+    }
+
     /// Room for one score per unit, or none where the units are weights and are scored on the fly.
     pub fn scores_mut(&mut self) -> Result<Option<&'a mut [f32]>, Error> {
         let address = self.word(SCORES);
@@ -307,6 +313,7 @@ impl<'a> Record<'a> {
             key: self.words[KEY],
             bound: self.word(BOUND),
             settled: self.words[SETTLED] != 0,
+            highest: self.words[HIGHEST],
         }
     }
 
@@ -315,6 +322,11 @@ impl<'a> Record<'a> {
         self.words[KEY] = cut.key;
         self.words[BOUND] = cut.bound as u32;
         self.words[SETTLED] = u32::from(cut.settled);
+        self.words[HIGHEST] = cut.highest;
+    }
+
+    pub fn set_zeros(&mut self, zeros: usize) {
+        self.words[ZEROS] = zeros as u32;
     }
 
     pub fn set_findings(&mut self, findings: Findings) {

@@ -164,6 +164,10 @@ export function recipeOf(
 export const scoresOnTheFly = ({ element: score, reducer, normalizer }: Recipe): boolean =>
   score !== element.random && reducer !== reducers.l2 && normalizer === 0;
 
+/** Whether a weight that is infinite or not a number has such a score, too. */
+export const showsInfinity = ({ element: score }: Recipe): boolean =>
+  score === element.magnitude || score === element.square;
+
 function look<Value>(
   list: Readonly<Record<string, Value>>,
   name: string,

@@ -1,5 +1,5 @@
 import type { Recipe } from './criteria.js';
-import { scoresOnTheFly } from './criteria.js';
+import { scoresOnTheFly, showsInfinity } from './criteria.js';
 import type { Call } from './engine/core.js';
 import type { Block, Engine } from './engine/engine.js';
 import {
@@ -130,6 +130,8 @@ class Work {
   #scratch!: Scratch;
   #table!: Table;
   #removed: readonly number[] = [];
+  /** Whether the masks are yet to be made, from the cuts in the table. */
+  #isCut = false;
   #isChanging = false;
 
   constructor(engine: Engine, plan: Plan) {
@@ -165,15 +167,19 @@ class Work {
     );
   }
 
-  /** Refuses weights that cannot be ranked. */
+  /** Refuses weights that cannot be ranked, unless their scores will tell. */
   async inspect(): Promise<void> {
+    if (!this.#plan.jobs.every(isPlain)) await this.#findNotFinite();
+  }
+
+  async #findNotFinite(): Promise<void> {
     await this.#inBatches('inspect');
     for (const [index, { firstNotFinite }] of (await this.#table.read()).entries()) {
       if (firstNotFinite !== undefined) throw notFinite(this.#plan.jobs[index]!, firstNotFinite);
     }
   }
 
-  /** Scores all units and makes the masks; gives how many units of each job go. */
+  /** Scores all units and finds out which go; gives how many of each job. */
   async rank(): Promise<readonly number[]> {
     const { jobs, removes, roundTo } = this.#plan;
     const { block, removesOffset } = this.#scratch;
@@ -188,30 +194,33 @@ class Work {
       ['select', this.#table.block.address, jobs.length, block.address + removesOffset, removes.length],
     ]);
     const cuts = await this.#table.read();
+    if (jobs.every(isPlain) && cuts.some(({ mayBeInfinite }) => mayBeInfinite)) await this.#findNotFinite();
     this.#removed = cuts.map(({ removed }, index) => rounded(removed, unitsOf(jobs[index]!.units.axes), roundTo));
 
-    await this.#inBatches('mask');
     const again = jobs.flatMap((_, index) =>
       cuts[index]!.settled && cuts[index]!.removed === this.#removed[index] ? [] : [index],
     );
     if (again.length > 0) await this.#rankAlone(again);
+    this.#isCut = true;
     return this.#removed;
   }
 
-  /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking makes its mask. */
+  /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking gives its cut. */
   async #rankAlone(indices: readonly number[]): Promise<void> {
     const counts = indices.map((index) => this.#removed[index]!);
-    const entries = indices.map((index, group): Entry => ({
+    const alone = indices.map((index, group): Entry => ({
       ...this.#table.entries[index]!,
       group,
       limit: counts[group]!,
     }));
-    const table = this.#hold(await writeTable(this.#engine, entries));
+    const table = this.#hold(await writeTable(this.#engine, alone));
     const removes = this.#hold(await this.#blockOf(wordsOf(counts)));
-    await this.#run([
-      ['select', table.block.address, entries.length, removes.block.address, counts.length],
-      ['mask', table.block.address, entries.length],
-    ]);
+    await this.#run([['select', table.block.address, alone.length, removes.block.address, counts.length]]);
+    const outcomes = await table.read();
+    for (const [place, index] of indices.entries()) {
+      const entry = { ...this.#table.entries[index]!, cut: outcomes[place]!.cut };
+      await this.#table.block.write(encode([entry]), index * recordBytes);
+    }
   }
 
   /** Takes the masks of an earlier call for those of this one. */
@@ -228,11 +237,15 @@ class Work {
   /** Zeroes what the masks remove. All layers or none: nothing stops the call from here on. */
   async commit(): Promise<Done[]> {
     const { jobs, signal, restorable } = this.#plan;
+    if (this.#isCut && !restorable && this.#partners.every((partners) => partners.length === 0)) {
+      return this.#commitAtOnce();
+    }
+    if (this.#isCut) await this.#inBatches('mask');
     const masks: Uint8Array[] = [];
     const zeroing: Uint8Array[] = [];
-    for (const [index, { units, earlier }] of jobs.entries()) {
+    for (const [index, { earlier }] of jobs.entries()) {
       const { block, places } = this.#scratch;
-      const mask = await block.read(places[index]!.mask, new Uint8Array(maskBytes(unitsOf(units.axes))));
+      const mask = await this.#maskOf(index);
       masks.push(mask);
       // Units that come back do so as zeros, whatever was written there since they were removed.
       zeroing.push(earlier ? mask.map((byte, place) => byte & earlier[place]!) : mask);
@@ -255,6 +268,30 @@ class Work {
       mask: masks[index]!,
       saved: saved?.[index],
     }));
+  }
+
+  /** Masks and zeros in one go, where nothing has to be looked at in between. */
+  async #commitAtOnce(): Promise<Done[]> {
+    const { jobs, signal } = this.#plan;
+    signal?.throwIfAborted();
+    this.#isChanging = true;
+    await this.#inBatches('remove');
+    const outcomes = await this.#table.read();
+    const masks: Uint8Array[] = [];
+    for (const index of jobs.keys()) masks.push(await this.#maskOf(index));
+    await this.#store(({ earlier }, index) => earlier !== undefined || this.#removed[index]! > 0);
+    return outcomes.map(({ zeros }, index) => ({
+      zeros,
+      removed: this.#removed[index]!,
+      mask: masks[index]!,
+      saved: undefined,
+    }));
+  }
+
+  #maskOf(index: number): Promise<Uint8Array> {
+    const { block, places } = this.#scratch;
+    const units = unitsOf(this.#plan.jobs[index]!.units.axes);
+    return block.read(places[index]!.mask, new Uint8Array(maskBytes(units)));
   }
 
   /** Puts the numbers back that earlier masks removed. */
@@ -390,6 +427,7 @@ class Work {
       other: job.other && { ...job.other, address: address(place.other) },
       pattern: job.units.pattern,
       saved: undefined,
+      cut: undefined,
     };
   }
 
@@ -412,7 +450,7 @@ class Work {
   }
 
   /** Calls a verb on batches of the table's records. */
-  async #inBatches(verb: 'inspect' | 'score' | 'nm' | 'mask' | 'apply'): Promise<void> {
+  async #inBatches(verb: 'inspect' | 'score' | 'nm' | 'mask' | 'apply' | 'remove'): Promise<void> {
     const { block, entries } = this.#table;
     let [from, weights, done] = [0, 0, 0];
     for (const [index, { axes }] of entries.entries()) {
@@ -420,7 +458,7 @@ class Work {
       if (weights < batchWeights && index + 1 < entries.length) continue;
       await this.#run([[verb, block.address + from * recordBytes, index + 1 - from]]);
       from = index + 1;
-      this.#tell(verb === 'nm' ? 'mask' : verb, (done += weights));
+      this.#tell(stageOf[verb], (done += weights));
       weights = 0;
     }
   }
@@ -442,6 +480,19 @@ class Work {
     }
   }
 }
+
+const stageOf = {
+  inspect: 'inspect',
+  score: 'score',
+  nm: 'mask',
+  mask: 'mask',
+  apply: 'apply',
+  remove: 'apply',
+} as const;
+
+/** Whether the units are weights whose scores tell of those that cannot be ranked. */
+const isPlain = ({ units: { axes, pattern }, recipe }: Job): boolean =>
+  pattern === undefined && showsInfinity(recipe) && scoresOnTheFly(recipe) && unitsOf(axes) === weightsOf(axes);
 
 /** Whether a unit is kept. */
 export const isKept = (mask: Uint8Array, unit: number): boolean => ((mask[unit >> 3]! >> (unit & 7)) & 1) === 1;
@@ -478,6 +529,7 @@ const nothing = {
   other: undefined,
   pattern: undefined,
   saved: undefined,
+  cut: undefined,
   seed: 0,
   position: 0,
   scores: 0,

@@ -44,6 +44,14 @@ export interface Entry {
   readonly pattern: { readonly keep: number; readonly of: number; readonly along: number } | undefined;
   /** Room for numbers that are taken out, or these themselves, of the same type as the weights. */
   readonly saved: { readonly address: number; readonly length: number } | undefined;
+  /** Where it is known already. */
+  readonly cut: Cut | undefined;
+}
+
+/** Where a ranking is cut: units below the key go, and of those with this key the ones below the bound. */
+export interface Cut {
+  readonly key: number;
+  readonly bound: number;
 }
 
 /** What the kernels wrote into a record. */
@@ -52,6 +60,9 @@ export interface Outcome {
   /** How many numbers were taken out. */
   readonly saved: number;
   readonly settled: boolean;
+  readonly cut: Cut;
+  /** Whether a score is infinite or not a number, or may be, since not all were looked at. */
+  readonly mayBeInfinite: boolean;
   readonly zeros: number;
   readonly firstNotFinite: number | undefined;
 }
@@ -77,6 +88,8 @@ const word = {
   group: 35,
   limit: 36,
   removed: 37,
+  key: 38,
+  bound: 39,
   settled: 40,
   zeros: 41,
   firstNotFinite: 42,
@@ -89,9 +102,12 @@ const word = {
   along: 54,
   saved: 55,
   savedLength: 56,
+  highest: 57,
 } as const;
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 const none = 0xffff_ffff;
+/** The key of an infinite score (crates/kernels/src/select.rs). */
+const infinityKey = 0xff80_0000;
 
 /** Bytes of one record. */
 export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
@@ -147,6 +163,10 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
       record[word.of] = entry.pattern.of;
       record[word.along] = entry.pattern.along;
     }
+    if (entry.cut) {
+      record[word.key] = entry.cut.key;
+      record[word.bound] = entry.cut.bound;
+    }
     if (entry.saved) {
       record[word.saved] = entry.saved.address;
       record[word.savedLength] = entry.saved.length;
@@ -173,6 +193,8 @@ export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
       removed: at(word.removed),
       saved: at(word.savedLength),
       settled: at(word.settled) !== 0,
+      cut: { key: at(word.key), bound: at(word.bound) },
+      mayBeInfinite: at(word.highest) >= infinityKey,
       zeros: at(word.zeros),
       firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),
     };
