@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Granularity, Sparsifier, type GranularityName, type Kind, type Role } from 'sparsifier';
+import { Granularity, Sparsifier, type GranularityName, type Kind, type Role, type UnitRole } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 import {
@@ -85,7 +85,7 @@ const anySpanning = (rank: number) =>
       long: fc.nat(rank - 1),
       length: fc.tuple(fc.constantFrom(2, 8, 32, 128, 256, 512, 1024, 4096), fc.constantFrom(-1, 0, 1)),
       sizes: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: rank, maxLength: rank }),
-      spanned: fc.subarray<Role>(['out', 'in', 'depth', 'height', 'width']),
+      spanned: fc.subarray<UnitRole>(['out', 'in', 'depth', 'height', 'width']),
       seed: fc.nat(10_000),
       magnitudes: fc.constantFrom(1, 3, 2000),
       sparsity: fc.nat(100),

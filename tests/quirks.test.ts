@@ -1,4 +1,4 @@
-import { Sparsifier, type GranularityName } from 'sparsifier';
+import { Granularity, Sparsifier, type GranularityName } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { beforeAll, expect, test } from 'vitest';
 import { readBytes, safetensors } from './support/files.js';
@@ -13,10 +13,12 @@ import {
   refusal,
   sparsified,
   values,
+  weightsOnly,
   weightwise,
   zerosOf,
+  type Result,
 } from './support/layers.js';
-import { bitsOf, copyOf, removal, spanned, without, type Layers } from './support/oracle.js';
+import { bitsOf, copyOf, removal, spanned, unitsOf, without, type Layers } from './support/oracle.js';
 
 // Where fasterai's results are not what was asked for, and what they are here. The numbers of these quirks are those
 // that set recorded cases apart in golden/quirk-tags.json.
@@ -424,33 +426,66 @@ test('Q22: filters of a grouped transposed convolution take their biases along',
   expectSame(layers, { layer: layerWith((channel) => [0, 2, 4].includes(channel)) });
 });
 
-test.each([...new Set(layouts.map(({ kind }) => kind))])(
-  'Q23: of four weights along the input of a %s exactly two stay, ties or none',
-  async (kind) => {
-    // fasterai's 2:4 keeps all that tie with the second largest, fails for Linear and Conv1d, groups transposed
-    // convolutions along their output, and leaves layers dense that are as small as these.
-    const table = [
-      { weights: [-1, -1, -1, -1], mask: [0, 0, 1, 1] },
-      { weights: [2, 1, -1, 1], mask: [1, 0, 0, 1] },
-      { weights: [0, 3, -0, 0], mask: [0, 1, 0, 1] },
-      { weights: [1, -4, 3, 2], mask: [0, 1, 1, 0] },
-    ];
-    const stored: Pick<ArrayLayer, 'roles' | 'shape'>[] = [
-      { roles: ['out', 'in'], shape: [1, 4] },
-      { roles: ['in', 'out'], shape: [4, 1] },
-    ];
-    for (const { weights, mask } of table) {
-      for (const axes of stored) {
-        const layers = { layer: { kind, ...axes, data: Float32Array.from(weights) } };
-        const sparsifier = new Sparsifier(fromArrays(layers), weightwise);
-        await sparsifier.sparsifyModel(50);
-        expect(sparsifier.mask('layer')).toEqual({ shape: axes.shape, data: Uint8Array.from(mask) });
-        const left = weights.map((weight, index) => (mask[index] ? weight : 0));
-        expect(bitsOf(layers.layer.data)).toEqual(bitsOf(Float32Array.from(left)));
-      }
+const pattern = { ...weightwise, granularity: Granularity.nm(2, 4) };
+
+/** The same layer where of each whole four weights along the input the two smallest are 0, the first of equal ones. */
+function twoOfFour(layer: ArrayLayer): ArrayLayer {
+  const data = layer.data.slice();
+  for (const { positions } of unitsOf(layer, Granularity.spanning('in'))) {
+    for (let first = 0; first + 4 <= positions.length; first += 4) {
+      const four = positions.slice(first, first + 4).sort((a, b) => Math.abs(data[a]!) - Math.abs(data[b]!));
+      data[four[0]!] = data[four[1]!] = 0;
+    }
+  }
+  return { ...layer, data };
+}
+
+async function patterned(layer: ArrayLayer): Promise<Result> {
+  const layers = copyOf({ layer });
+  const report = await new Sparsifier(fromArrays(layers), pattern).sparsifyModel();
+  return { layers, report };
+}
+
+test.each([
+  { name: 'nm0', zeros: 432 },
+  { name: 'nm1', zeros: 40 },
+  { name: 'nm2', zeros: 64 },
+  // fasterai leaves 4 inputs of 3 x 3 and 8 inputs of 1 x 1 dense, and keeps all 864 weights where they are equal.
+  { name: 'nm3', zeros: 144 },
+  { name: 'nm5', zeros: 32 },
+  { name: 'nmEq', zeros: 432 },
+  // Two inputs make no four.
+  { name: 'nm4', zeros: 0 },
+])('Q23: of each four weights along the input exactly two stay ($name: $zeros go)', async ({ name, zeros }) => {
+  const layer = recorded(`${name}/layer.weight`);
+  const { layers, report } = await patterned(layer);
+  expectSame(layers, { layer: twoOfFour(layer) });
+  expect(report.total.zeros).toBe(zeros);
+  expect(report.notes).toHaveLength(zeros > 0 ? 0 : 1);
+});
+
+test.each(layouts.filter(({ roles }) => roles.includes('in')))(
+  'Q23: exactly two of four stay along the input of $title, ties or none',
+  async ({ kind, roles, shape, groups = 1 }) => {
+    // fasterai fails for Linear and Conv1d, and groups transposed convolutions along their output.
+    const inputs = kind.startsWith('convTranspose') ? 8 * groups : 8;
+    const wider = shape.map((size, axis) => (roles[axis] === 'in' ? inputs : size));
+    for (const magnitudes of [1, 3, 2000]) {
+      const layer = weightsOnly({ kind, roles, shape: wider, groups }, 5, magnitudes);
+      const { layers, report } = await patterned(layer);
+      expectSame(layers, { layer: twoOfFour(layer) });
+      expect(report.layers[0]).toMatchObject({ units: product(wider), kept: product(wider) / 2 });
     }
   },
 );
+
+test('Q23: the pattern takes no amount', async () => {
+  // fasterai ignores it, and leaves the layer dense at any other granularity than weight.
+  const layers = { layer: recorded('nm0/layer.weight') };
+  for (const sparsity of [0, 50, { keep: 8 }]) {
+    expect((await refusal(layers, sparsity, pattern)).code).toBe('sparsity');
+  }
+});
 
 test('Q30: a list of another length than the layers is an error before any of them is changed', async () => {
   // fasterai changes the first layers of a list that is too short, then fails; it ignores the end of one too long.
