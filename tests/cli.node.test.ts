@@ -464,7 +464,7 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['-s 50 --reducer median', 2, /median/, /mean, sum, l2, max/],
     ['-s 50 --normalizer log', 2, /log/, /minmax/],
     ['-s 50 --layer-type conv4d', 2, /conv4d/, /conv2d.+all/],
-    ['-s 50 --layer-type lstm', 1, /no layer of the asked kind/, /conv2d, dense/],
+    ['-s 50 --layer-type lstm', 1, /no layer that the rules name/, /conv2d, dense/],
     ['-s 50 --round-to 0', 1, /whole number above 0/],
     ['-s 50 --round-to 1.5', 2, /whole number/, /1\.5/],
     ['-s 50 --seed -1', 2, /seed/, /4294967295/],
