@@ -255,7 +255,7 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
 /** A block of the output channel in blocks of its outer and inner part. */
 function inTwo(block: number, outer: number, inner: number, name: string): [number, number] {
   if (block >= outer * inner) return [outer, inner];
-  if (inner % block === 0) return [1, block];
+  if (outer === 1 || inner % block === 0) return [1, block];
   if (block % inner === 0) return [block / inner, inner];
   throw new SparsifyError('granularity', 'the tiles of output channels would cross parts that are stored apart', {
     subject: name,
