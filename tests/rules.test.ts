@@ -292,6 +292,17 @@ describe('explain says', () => {
     ).toBe(false);
   });
 
+  test('what is wrong with its options, with and without a sparsity', async () => {
+    for (const sparsity of [undefined, 50]) {
+      const wrong = async (call: object) => (await errorOf(() => explained({}, sparsity, call as CallOptions))).code;
+      expect(await wrong({ roundTo: 0 })).toBe('sparsity');
+      expect(await wrong({ roundto: 4 })).toBe('usage');
+      await expect(explained({}, sparsity, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+        'enough',
+      );
+    }
+  });
+
   test('what sparsifyModel says, where it fails', async () => {
     const cases: { options: Partial<SparsifierOptions>; sparsity: unknown; bad?: boolean }[] = [
       { options: {}, sparsity: 101 },

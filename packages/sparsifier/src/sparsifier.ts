@@ -327,6 +327,7 @@ export class Sparsifier {
    */
   async explain(sparsity?: Sparsity, options: CallOptions = {}): Promise<Explanation[]> {
     const isRanked = sparsity !== undefined || isPattern(this.#granularity);
+    checkCallOptions(options);
     const request = isRanked ? this.#request(sparsity, options) : undefined;
     const removed = request && (await this.#foreseen(request, options));
     const chosen = this.#chosen();
@@ -492,12 +493,7 @@ export class Sparsifier {
 
   /** The units of a call's layers; what is wrong with its options is said here, before it waits for others. */
   #checked({ tensors }: Request, options: CallOptions): Units[] {
-    checkNames(options, callOptionNames);
-    const { roundTo, signal } = options;
-    if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
-      throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
-    }
-    signal?.throwIfAborted();
+    checkCallOptions(options);
     return this.#unitsOf(tensors);
   }
 
@@ -672,8 +668,18 @@ function checkNames(options: object, names: readonly string[]): void {
     throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
 }
 
-/** Groups and budgets share an amount of the whole network; a pattern has none to share. */
-function checkGlobal({ context, groups, budget }: SparsifierOptions, granularity: Granularity): void {
+function checkCallOptions(options: CallOptions): void {
+  checkNames(options, callOptionNames);
+  const { roundTo, signal } = options;
+  if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
+    throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
+  }
+  signal?.throwIfAborted();
+}
+
+/** Groups and budgets share an amount of the whole network; a pattern has none to share or to limit. */
+function checkGlobal(options: SparsifierOptions, granularity: Granularity): void {
+  const { context, groups, budget } = options;
   if (isPattern(granularity) && context === 'global') {
     throw new SparsifyError(
       'usage',
