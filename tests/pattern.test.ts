@@ -369,6 +369,18 @@ describe('errors', () => {
     expect(error.message).toMatch(/2:4.*context 'local'/);
   });
 
+  test.each<Partial<SparsifierOptions>>([{ minKeep: 2 }, { maxSparsity: 25 }, { maxSparsity: { a: 50 } }])(
+    'the floor %j, which a pattern could pass',
+    async (floor) => {
+      const error = await errorOf(
+        () => new Sparsifier(fromArrays(copyOf(layers)), { ...weightwise, granularity, ...floor }),
+      );
+      expect(error.code).toBe('usage');
+      expect(error.message).toMatch(/2:4/);
+      expect(error.message).toContain(Object.keys(floor)[0]);
+    },
+  );
+
   const noPatterns: unknown[][] = [
     [4, 4],
     [5, 4],

@@ -690,6 +690,13 @@ function checkGlobal(options: SparsifierOptions, granularity: Granularity): void
       },
     );
   }
+  const floor = (['minKeep', 'maxSparsity'] as const).find((name) => options[name] !== undefined);
+  if (isPattern(granularity) && floor) {
+    throw new SparsifyError('usage', `the pattern ${inWords(granularity)} says itself how much goes`, {
+      asked: floor,
+      hint: 'Leave layers out with include or exclude',
+    });
+  }
   if (budget !== undefined && !budgets.includes(budget)) {
     throw new SparsifyError('usage', 'unknown budget', { asked: budget, allowed: budgets });
   }
