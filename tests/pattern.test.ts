@@ -167,6 +167,15 @@ describe('of every m weights along the input channels n stay', () => {
   });
 });
 
+test('biases are no matter of patterns, and no note speaks of them', async () => {
+  const bias = values(6, 9);
+  // Where a channel has one weight, a unit is a whole channel.
+  const first = { ...layerOf({ kind: 'dense', roles: ['out', 'in'], shape: [6, 1] }), bias };
+  const { report } = await patterned([1, 2], { first, second: { ...first, data: values(6, 2) } });
+  expect(report.notes).toHaveLength(2);
+  expect(report.notes.join()).not.toContain('bias');
+});
+
 describe('a rest that makes no whole pattern', () => {
   test('stays, and the report says how long it is', async () => {
     const layers: Layers = {

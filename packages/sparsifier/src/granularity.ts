@@ -247,7 +247,9 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
   return {
     axes,
     shape: parts.map(unitsOf),
-    isChannel: axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
+    // What a pattern removes is never a whole channel, since of each m weights n stay.
+    isChannel:
+      !isPattern(granularity) && axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
     ...(isPattern(granularity) ? patternAlong(axes, granularity) : {}),
   };
 }
