@@ -193,6 +193,14 @@ describe('a rest that makes no whole pattern', () => {
 });
 
 describe('calling again', () => {
+  test('by the other name is the same', async () => {
+    const [layers, other] = [{ layer: line(values(16)) }, { layer: line(values(16)) }];
+    const options = { ...weightwise, granularity: Granularity.nm(2, 4) };
+    await new Sparsifier(fromArrays(layers), options).sparsifyModel();
+    await new Sparsifier(fromArrays(other), options).pruneModel();
+    expectSame(other, layers);
+  });
+
   test('keeps what was removed, whatever training made of it', async () => {
     const layers = { layer: line([1, 2, 3, 4, 5, 6, 7, 8, 9]) };
     const sparsifier = new Sparsifier(fromArrays(layers), { ...weightwise, granularity: Granularity.nm(2, 4) });

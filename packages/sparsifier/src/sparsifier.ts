@@ -362,7 +362,7 @@ export class Sparsifier {
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
-  pruneModel(sparsity: Sparsity, options: CallOptions = {}): Promise<Report> {
+  pruneModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
     return this.sparsifyModel(sparsity, options);
   }
 
