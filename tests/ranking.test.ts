@@ -174,6 +174,17 @@ describe('groups', () => {
     }
   });
 
+  test('that share a layer are errors that name it and both of them', async () => {
+    for (const groups of [
+      { first: ['block*'], second: ['*2/conv'] },
+      { first: ['block.2/conv'], second: ['block.2/conv'] },
+    ]) {
+      const error = await refused(groups);
+      expect([error.code, error.details.subject]).toEqual(['usage', 'block.2/conv']);
+      expect(error.message).toMatch(/first.*second/);
+    }
+  });
+
   test('with the name of a layer that is not in them are errors', async () => {
     const error = await refused({ head: ['block*'] });
     expect([error.code, error.details.asked]).toEqual(['usage', 'head']);
