@@ -190,6 +190,17 @@ describe('groups', () => {
     expect([error.code, error.details.asked]).toEqual(['usage', 'head']);
   });
 
+  test('may bear any other name, and layers those of an object’s methods', async () => {
+    const odd = { constructor: line([1, 2]), toString: line([3, 4]), b: line([5, 6, 7, 8]) };
+    const zeros = async (groups: Groups) => zerosOf((await sparsified(odd, 50, { ...globally, groups })).layers);
+    expect(await zeros({ body: ['b'] })).toEqual({ constructor: 1, toString: 1, b: 2 });
+    expect(await zeros({ valueOf: ['constructor', 'b'] })).toEqual({ constructor: 1, toString: 1, b: 2 });
+    const data = Float32Array.of(1, 2, 3, 4);
+    const tied = { first: { ...line(data), data }, second: { ...line(data), data }, third: line([5, 6, 7, 8]) };
+    const error = await errorOf(() => new Sparsifier(fromArrays(tied), { ...globally, groups: { second: ['third'] } }));
+    expect(error.code, 'the other name of a tied layer').toBe('usage');
+  });
+
   test.each<[unknown]>([[{ body: 'block*' }], [{ body: [1] }], [{ body: [['head']] }], [{ body: null }]])(
     '%j are no groups',
     async (groups) => {

@@ -43,10 +43,10 @@ export function rankingsOf(
   const rankings = new Map<string, Ranking & { readonly members: number[] }>();
   tensors.forEach(({ name, aliases }, index) => {
     const group = groupOf[index];
-    const clash = group === undefined && name in groups;
-    if (clash) {
+    const clash = [name, ...aliases].find((each) => each !== group && Object.hasOwn(groups, each));
+    if (clash !== undefined) {
       throw new SparsifyError('usage', 'a group has the name of a layer that is not in it', {
-        asked: name,
+        asked: clash,
         hint: 'Give the group another name',
       });
     }
