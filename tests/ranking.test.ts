@@ -292,6 +292,15 @@ describe('the budget uniform', () => {
     }
   });
 
+  test('says what floors keep, layer by layer, as the local context does', async () => {
+    const layers = { a: line([1, 2]), b: line(values(100)) };
+    for (const sparsity of [80, 100]) {
+      const [shared, local] = [await sparsified(layers, sparsity, uniform), await sparsified(layers, sparsity)];
+      expect(shared.report.notes).toEqual(local.report.notes);
+      expect(shared.report.notes[0]).toMatch(/^a: 2 of 2 units were to go; 1 do/);
+    }
+  });
+
   test('shares a number of units out by the layers’ sizes, exactly', async () => {
     const layers = { a: line(values(10)), b: line(values(30)), c: line(values(61)) };
     expect(await keptOf(layers, { remove: 1 }, uniform)).toEqual([10, 30, 60]);

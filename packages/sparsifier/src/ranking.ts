@@ -81,9 +81,6 @@ export interface Share {
  * their product, at most 1, so that small layers stay denser. In whole units that add up exactly, by largest remainder.
  */
 export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readonly Share[]): number[] {
-  if (budget === 'uniform' && typeof amount === 'number') {
-    return layers.map(({ units, limit }) => Math.min(limit, removedBy(amount, units)));
-  }
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
   const units = sum(layers.map((layer) => layer.units));
   const keep = units - Math.min(removedBy(amount, units), sum(layers.map(({ limit }) => limit)));

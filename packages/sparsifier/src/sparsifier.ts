@@ -536,9 +536,15 @@ export class Sparsifier {
     );
     /** How many units go of the layers that are selected from together. */
     const selections: { readonly members: readonly number[]; readonly remove: number }[] = [];
-    for (const [index, { name, members }] of rankings.entries()) {
+    const parts = rankings.flatMap(({ name, members }, index) => {
       const amount = amounts[index];
-      if (amount === undefined) continue;
+      if (amount === undefined) return [];
+      const part = (name: string, members: readonly number[]) => ({ name, members, amount });
+      // The same share of each layer is that of each layer by itself.
+      const isEachAlone = budget === 'uniform' && typeof amount === 'number';
+      return isEachAlone ? members.map((member) => part(tensors[member]!.name, [member])) : [part(name, members)];
+    });
+    for (const { name, members, amount } of parts) {
       const all = sum(members.map((member) => counts[member]!));
       const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = removedBy(amount, all);
@@ -551,8 +557,8 @@ export class Sparsifier {
           units: counts[member]!,
           limit: limits[member]!,
         }));
-        const parts = shared(budget, amount, layers);
-        selections.push(...members.map((member, place) => ({ members: [member], remove: parts[place]! })));
+        const removes = shared(budget, amount, layers);
+        selections.push(...members.map((member, place) => ({ members: [member], remove: removes[place]! })));
       } else {
         selections.push({ members, remove: Math.min(asked, limit) });
       }
