@@ -351,6 +351,14 @@ describe('the budget erk', () => {
     expect(await keptOf(layers, { keep: 19 }, erk)).toEqual([5, 5, 5, 4]);
   });
 
+  test('of equal claims, too, whatever the shapes', async () => {
+    const matrix = (...shape: number[]) => weightsOnly({ kind: 'dense', roles: ['out', 'in'], shape });
+    const claiming15 = { a: matrix(2, 13), b: matrix(1, 14), c: matrix(4, 11), d: matrix(7, 8) };
+    expect(await keptOf(pick(claiming15, ['a', 'b']), { keep: 15 }, erk)).toEqual([8, 7]);
+    expect(await keptOf(pick(claiming15, ['b', 'a']), { keep: 15 }, erk)).toEqual([8, 7]);
+    expect(await keptOf(claiming15, { keep: 30 }, erk)).toEqual([8, 8, 7, 7]);
+  });
+
   test('removes the lowest scores of each layer, as if it was ranked alone', async () => {
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
       for (const criteria of ['largeFinal', 'random'] as const) {

@@ -84,7 +84,7 @@ export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readon
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
   const units = sum(layers.map((layer) => layer.units));
   const keep = units - Math.min(removedBy(amount, units), sum(layers.map(({ limit }) => limit)));
-  const weight = ({ tensor, units }: Share) => (budget === 'erk' ? density(tensor) : 1) * units;
+  const weight = ({ tensor, units }: Share) => (budget === 'erk' ? denseUnits(tensor, units) : units);
   const kept = proportional(
     keep,
     layers.map((layer) => ({ weight: weight(layer), least: layer.units - layer.limit, most: layer.units })),
@@ -92,8 +92,8 @@ export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readon
   return layers.map((layer, index) => layer.units - kept[index]!);
 }
 
-/** The sum of a layer's dimensions divided by their product, whatever the stored layout. */
-function density({ kind, roles, shape, groups }: WeightTensor): number {
+/** The units of a layer times the sum of its dimensions divided by their product, whatever the stored layout. */
+function denseUnits({ kind, roles, shape, groups }: WeightTensor, units: number): number {
   const sizeOf = (role: string) => shape.filter((_, axis) => roles[axis] === role).reduce((a, b) => a * b, 1);
   const isTransposed = kind.startsWith('convTranspose');
   const dimensions = [
@@ -101,7 +101,8 @@ function density({ kind, roles, shape, groups }: WeightTensor): number {
     sizeOf('in') / (isTransposed ? groups : 1),
     ...shape.filter((_, axis) => ['depth', 'height', 'width'].includes(roles[axis]!)),
   ];
-  return dimensions.reduce((a, b) => a + b, 0) / dimensions.reduce((a, b) => a * b, 1);
+  // Rounded once, so that equal claims are equal numbers.
+  return (dimensions.reduce((a, b) => a + b, 0) * units) / dimensions.reduce((a, b) => a * b, 1);
 }
 
 interface Claim {
