@@ -636,6 +636,20 @@ describe('the budget lamp', () => {
     for (const remove of [1, 2, 3, 4, 5, 6]) await check(layers, { remove });
   });
 
+  test('infinite scores share the first place', async () => {
+    const layers = { a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) };
+    const criteria: SparsifierOptions['criteria'] = ({ name, weights }) =>
+      name === 'a' ? Float32Array.of(Infinity, 1, 2, Infinity) : weights;
+    // 1/2, 0, 0, 1/2 and 1/30, 4/29, 9/25, 1.
+    const { layers: after } = await sparsified(layers, { remove: 6 }, { ...asked, criteria });
+    expect([...after.a!.data, ...after.b!.data]).toEqual([0, 0, 0, 4, 0, 0, 0, 4]);
+    const five = await sparsified(layers, { remove: 5 }, { ...asked, criteria });
+    expect([...five.layers.a!.data, ...five.layers.b!.data]).toEqual([1, 0, 0, 4, 0, 0, 0, 4]);
+    const squares = { a: line([1e30, 2, 3, 4]), b: line([1, 2, 3, 4]) };
+    const { layers: squared } = await sparsified(squares, { remove: 6 }, { ...asked, criteria: 'squaredFinal' });
+    expect([...squared.a!.data, ...squared.b!.data]).toEqual([Math.fround(1e30), 0, 0, 0, 0, 0, 0, 4]);
+  });
+
   const cannot: CriteriaName[] = [
     'smallFinal',
     'smallInit',
