@@ -656,6 +656,7 @@ describe('the budget lamp', () => {
     'smallInitSmallFinal',
     'magnitudeIncrease',
     'updatingMagnitudeIncrease',
+    'random',
   ];
   test.each(cannot)('has no use for %s', async (criteria) => {
     const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...asked, criteria }));
