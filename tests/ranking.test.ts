@@ -708,6 +708,14 @@ describe('budgets', () => {
     expect([error.code, error.details.allowed]).toEqual(['usage', budgets]);
   });
 
+  test.each(budgets)('%s has nothing to share where units are whole layers', async (budget) => {
+    const error = await errorOf(
+      () => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...globally, budget, granularity: 'layer' }),
+    );
+    expect(error.code).toBe('usage');
+    expect(error.message).toMatch(/granularity 'layer'/);
+  });
+
   test.each(budgets)('%s takes one amount', async (budget) => {
     for (const sparsity of [[50, 50], { dense: 50 }]) {
       expect((await refusal(pick(all, ['dense', 'gru']), sparsity, { ...globally, budget })).code).toBe('sparsity');

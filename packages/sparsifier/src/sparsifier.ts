@@ -712,6 +712,12 @@ function checkGlobal(options: SparsifierOptions, granularity: Granularity): void
       hint: `Use the context 'global'`,
     });
   }
+  if (budget && granularity === 'layer') {
+    throw new SparsifyError('usage', 'a budget shares an amount out among layers, which are whole units here', {
+      asked: `budget ${budget} with granularity 'layer'`,
+      hint: 'Leave the budget out, or choose another granularity',
+    });
+  }
   const lists: unknown[] = Object.values(groups ?? {});
   if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
     throw new SparsifyError('usage', 'a group is a list of names or globs', { asked: groups });
