@@ -114,6 +114,16 @@ describe('include and exclude', () => {
     }
   });
 
+  test('a rule that is the name of a layer names that one alone, whatever its signs', async () => {
+    const starred: Layers = { 'conv*': line([1, 2]), 'conv?': line([1, 2]), conv1: line([1, 2]) };
+    const included = async (include: string) =>
+      (await sparsified(starred, 50, { include })).report.layers.map(({ name }) => name);
+    expect(await included('conv*')).toEqual(['conv*']);
+    expect(await included('conv?')).toEqual(['conv?']);
+    expect(await included('con*')).toEqual(['conv*', 'conv?', 'conv1']);
+    expect((await sparsified(starred, 50, { exclude: 'conv*' })).report.layers).toHaveLength(2);
+  });
+
   test('have no say where one layer is asked for', async () => {
     const copies = copyOf(layers);
     const sparsifier = new Sparsifier(fromArrays(copies), { ...byDefault, include: 'stem*', exclude: 'head' });
@@ -185,6 +195,7 @@ describe('a rule that matches nothing is an error', () => {
   test('that includes a tensor which cannot be pruned', async () => {
     const error = await refused({ include: 'odd' });
     expect(error.code).toBe('layer');
+    expect(error.message).toMatch(/'odd' cannot be pruned: its type is int8/);
   });
 
   test.each<[unknown]>([[3], [null], [{}], [{ kind: 'dense', name: 'head' }], [{ name: 'head' }], [['head']]])(
