@@ -157,6 +157,7 @@ describe('include and exclude', () => {
     for (const rules of [{ include: 'block*' }, { exclude: 'head', layerType: 'all' }] as const) {
       const error = await refusal(layers, { head: 50 }, { ...byDefault, layerType: 'all', ...rules });
       expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
+      expect(error.message).toMatch(/include or exclude leaves it out/);
     }
   });
 });
@@ -219,6 +220,10 @@ describe('a rule that matches nothing is an error', () => {
     const error = await refusal(layers, 50, { ...byDefault, layerType: 'conv2d', exclude: '*conv' });
     expect(error.code).toBe('kind');
     expect(error.message).toMatch(/conv2d, without those excluded/);
+    expect(error.message).toContain('explain()');
+    const copies = copyOf(layers);
+    const sparsifier = new Sparsifier(fromArrays(copies), { ...byDefault, include: 'head', exclude: 'head' });
+    expect((await errorOf(() => sparsifier.sparsifyModel(50))).details.asked).toBe('all, without those excluded');
   });
 });
 

@@ -428,11 +428,17 @@ export class Sparsifier {
     const tensors = this.#chosen();
     if (tensors.length === 0) {
       const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
-      const { layerType = 'conv2d', exclude } = this.#options;
+      const { include, exclude, layerType = include ? 'all' : 'conv2d' } = this.#options;
       throw new SparsifyError('kind', 'the model has no layer that the rules name', {
         asked: [layerType].flat().join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
-        ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
+        ...(found.length > 0
+          ? {
+              hint: exclude
+                ? 'explain() says which rule leaves out which layer'
+                : `Set layerType to one of these, or to 'all'`,
+            }
+          : {}),
       });
     }
     if (isPattern(this.#granularity)) {

@@ -165,7 +165,7 @@ export function byName<Value>(
     });
     if (matches === 0) {
       const elsewhere = others.includes(key)
-        ? { hint: 'A layer of this name exists, but layerType leaves it out' }
+        ? { hint: 'A layer of this name exists, but layerType, include or exclude leaves it out' }
         : {};
       const allowed = layers.map(({ name }) => name);
       throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
