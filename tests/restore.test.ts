@@ -338,6 +338,16 @@ describe('afterwards', () => {
     expect([...layers.a!.data]).toEqual([0, 0, 3, 4]);
     await sparsifier.sparsifyModel({});
     await nothing();
+    await sparsifier.sparsifyModel(0);
+    await nothing();
+  });
+
+  test('layers that lost nothing are not in the report, and their masks are forgotten, too', async () => {
+    const { sparsifier } = begin({ a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) });
+    await sparsifier.sparsifyModel({ a: 50, b: 0 });
+    const report = await sparsifier.restore();
+    expect(report.layers.map(({ name }) => name)).toEqual(['a']);
+    expect(sparsifier.masks().size).toBe(0);
   });
 
   test('clear forgets what was removed, though more is removed later', async () => {

@@ -247,7 +247,7 @@ export class Sparsifier {
       });
     }
     return this.#inTurn(async () => {
-      const tensors = this.model.tensors.filter((tensor) => this.#saved.has(tensor));
+      const tensors = this.model.tensors.filter((tensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0));
       if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be brought back');
       const jobs = this.#jobs(tensors, this.#unitsOf(tensors));
       const engine = await load();
