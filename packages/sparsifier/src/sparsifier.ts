@@ -118,7 +118,7 @@ const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'o
 
 /** Which units of a layer are kept. */
 export interface UnitMask {
-  /** That of the weights, with 1 where an axis runs inside a unit. */
+  /** That of the weights, with 1 where an axis runs inside a unit, and the number of tiles where tiles follow each other. */
   readonly shape: readonly number[];
   /** 1 for a unit that is kept, 0 for one that is removed, in stored order. */
   readonly data: Uint8Array;
