@@ -306,6 +306,17 @@ describe.concurrent('options', () => {
     ['-s 50 --min-keep encoder.*=6 --min-keep a=b=4', { w0: 36, w1: 2, w2: 2 }],
     ['-s 50 --max-sparsity 25', { w0: 18, w1: 2, w2: 1 }],
     ['-s 50 --max-sparsity encoder.?=25', { w0: 18, w1: 2, w2: 3 }],
+    ['-g 2:4', { w1: 4 }, 86],
+    ['-g block:out=2,in=2 -s 50', { w0: 36, w1: 4, w2: 4 }, 22],
+    ['-g spanning:in -s 50', { w0: 36, w1: 4, w2: 4 }, 41],
+    ['-s 50 --include encoder.*', { w0: 36, w1: 4 }, 80],
+    ['-s 50 --include head --include re:^a', { w2: 3, w3: 6 }, 18],
+    ['-s 50 --exclude encoder.1 --exclude a=b', { w0: 36 }, 72],
+    ['-s 50 --exclude kind:conv2d --layer-type all', { w3: 6 }, 12],
+    // Of 1 to 72 and 1 to 8 together 40 go, but one of the eight stays.
+    ['-s 50 -c global --group e=encoder.*', { w0: 33, w1: 7, w2: 3 }, 86],
+    ['-s e=50 -c global --group e=encoder.*', { w0: 33, w1: 7 }, 80],
+    ['-s 50 -c global --budget uniform', { w0: 36, w1: 4, w2: 3 }, 86],
   ];
 
   test.each(cases)(
@@ -317,6 +328,46 @@ describe.concurrent('options', () => {
       if (units !== undefined) expect(JSON.parse(stdout)).toMatchObject({ total: { units } });
       expect(await namesIn(at())).toEqual(['model.onnx', 'out.onnx']);
       expect(differsAt(await bytesIn('model.onnx'), small)).toBe(-1);
+    }),
+  );
+
+  test(
+    '--explain tells of each layer what would go and why, and writes nothing',
+    inFolder(async () => {
+      const words = ['prune', 'model.onnx', '-s', '50', '--exclude', 'a=b', '--explain'];
+      const { code, stdout } = await sparsifier(words);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/^encoder\.0 +conv2d +yes +72 +36 +layerType conv2d; ranked by itself$/m);
+      expect(stdout).toMatch(/^a=b +conv2d +no +6 +0 +excluded by 'a=b'$/m);
+      expect(stdout).toMatch(/^head +dense +no +12 +0 +layerType conv2d leaves dense out$/m);
+      expect(stdout).toMatch(/^given +no +.*input of the model$/m);
+      const layers = JSON.parse((await sparsifier([...words, '--json'])).stdout) as {
+        name: string;
+        removed?: number;
+      }[];
+      expect(layers.map(({ name, removed }) => [name, removed])).toEqual([
+        ['encoder.0', 36],
+        ['encoder.1', 4],
+        ['a=b', 0],
+        ['head', 0],
+        ['given', undefined],
+      ]);
+      expect((await sparsifier(['prune', 'model.onnx', '--explain'])).code).toBe(0);
+      expect(await namesIn(at())).toEqual(['model.onnx']);
+    }),
+  );
+
+  test(
+    'masks are saved, applied to another file, and gone on from',
+    inFolder(async () => {
+      await prune('-s', '50', '-g', 'filter', '--save-masks', 'masks.safetensors');
+      const words = ['prune', 'model.onnx', '-g', 'filter', '--load-masks', 'masks.safetensors'];
+      expect((await sparsifier([...words, '-o', 'again.onnx'])).code).toBe(0);
+      expect(differsAt(await bytesIn('again.onnx'), await bytesIn('out.onnx'))).toBe(-1);
+      expect((await sparsifier([...words, '-o', 'more.onnx', '-s', '75'])).code).toBe(0);
+      expect(await zerosIn('more.onnx')).toEqual({ w0: 54, b0: 3, w1: 4, w2: 4 });
+      const twice = await sparsifier([...words, '-o', 'last.onnx', '--save-masks', 'masks.safetensors']);
+      expect(twice).toMatchObject({ code: 1, stderr: expect.stringMatching(/masks\.safetensors.*exists/) });
     }),
   );
 
@@ -464,7 +515,7 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['-s 50 --reducer median', 2, /median/, /mean, sum, l2, max/],
     ['-s 50 --normalizer log', 2, /log/, /minmax/],
     ['-s 50 --layer-type conv4d', 2, /conv4d/, /conv2d.+all/],
-    ['-s 50 --layer-type lstm', 1, /no layer that the rules name/, /conv2d, dense/],
+    ['-s 50 --layer-type lstm', 1, /no layer of the asked kind/, /conv2d, dense/],
     ['-s 50 --round-to 0', 1, /whole number above 0/],
     ['-s 50 --round-to 1.5', 2, /whole number/, /1\.5/],
     ['-s 50 --seed -1', 2, /seed/, /4294967295/],
@@ -475,6 +526,20 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['-s 50 --max-sparsity 101', 1, /maxSparsity|--max-sparsity/, /0 to 100/],
     ['-s 50 --threads 0', 2, /threads/, /1 to 256/],
     ['-s 50 --threads two', 2, /--threads/, /whole number/],
+    ['-g 2:4 -s 50', 1, /2:4/, /without an amount/],
+    ['-g 4:2', 2, /2:4/],
+    ['-g block:out=1,in', 2, /block:out=1,in=4/],
+    ['-g block:sideways=2 -s 50', 2, /granularity/],
+    ['-g spanning:up -s 50', 2, /spanning:in,height/],
+    ['-s 50 --include decoder*', 1, /matches no layer/, /encoder\.0/],
+    ['-s 50 --exclude re:(', 2, /regular expression/],
+    ['-s 50 --exclude kind:conv9d', 1, /conv9d/, /conv2d/],
+    ['-s 50 --budget erk', 2, /context 'local'/, /global/],
+    ['-s 50 -c global --budget even', 2, /uniform, erk, lamp|"uniform", "erk", "lamp"/],
+    ['-s 50 -c global --group encoder', 2, /name=glob,glob/],
+    ['-s 50 -c global --group a=decoder.*', 1, /no layer/, /decoder/],
+    ['-s 50 --load-masks masks.safetensors', 1, /masks\.safetensors/, /no such file/],
+    ['--load-masks model.onnx', 1, /format|header/],
     ['-s 50 --colour', 2, /unknown option '--colour'/, /--help/],
     ['-s 50 other.onnx', 2, /too many arguments/],
     ['', 2, /-s, --sparsity <amount>/],

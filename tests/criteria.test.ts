@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import {
   Criteria,
   Sparsifier,
+  type Context,
   type CriteriaName,
   type GranularityName,
   type Normalizer,
@@ -23,7 +24,16 @@ import {
   weightwise,
   type Layout,
 } from './support/layers.js';
-import { removal, scoresOf, unitsOf, without, type Asked, type Layers } from './support/oracle.js';
+import {
+  granularities as everyGranularity,
+  removal,
+  scoresOf,
+  spanned,
+  unitsOf,
+  without,
+  type Asked,
+  type Layers,
+} from './support/oracle.js';
 import { draw, philox } from './support/philox.js';
 
 const reducers: Reducer[] = ['mean', 'sum', 'l2', 'max'];
@@ -92,6 +102,52 @@ describe('the score of a weight', () => {
       { criteria: 'squaredFinal' },
     );
     expect([...layers.layer!.data].map((weight) => weight !== 0)).toEqual([false, false, true, true]);
+  });
+});
+
+describe('multiplying all weights by a power of two', () => {
+  const times = ({ data, ...rest }: ArrayLayer, factor: number): ArrayLayer => ({
+    ...rest,
+    data: (data as Float32Array).map((weight) => weight * factor),
+  });
+
+  test.each(everyGranularity)('changes no mask of granularity %s', { timeout: 60_000 }, async (granularity) => {
+    const layer = fc.record({
+      layout: fc.constantFrom(...layouts.filter(({ kind }) => spanned(kind, granularity))),
+      seed: fc.nat(1000),
+      magnitudes: fc.constantFrom(3, 30, 2000),
+      // Far from 0, magnitudes that differ do so in their last bits.
+      base: fc.constantFrom(0, 2 ** 23),
+    });
+    const asked = fc.record({
+      criteria: fc.constantFrom<CriteriaName>('largeFinal', 'squaredFinal', 'smallFinal'),
+      context: granularity === 'layer' ? fc.constant<Context>('global') : fc.constantFrom<Context>('local', 'global'),
+      reducer: fc.constantFrom(...reducers),
+      normalizer: fc.constantFrom(undefined, ...normalizers),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(layer, { minLength: 1, maxLength: 4 }),
+        asked,
+        fc.integer({ min: 1, max: 99 }),
+        // Of magnitudes from 2^-12 to 2^12, neither these nor their squares leave the range of 32 bits.
+        fc.integer({ min: -40, max: 40 }),
+        async (list, { normalizer, ...asked }, sparsity, exponent) => {
+          const layers = list.map(({ layout, seed, magnitudes, base }) => {
+            const layer = weightsOnly(layout, seed, magnitudes);
+            const data = (layer.data as Float32Array).map((weight) => (weight + Math.sign(weight) * base) * 2 ** -12);
+            return { ...layer, data };
+          });
+          const multiplied = (all: readonly ArrayLayer[], factor: number): Layers =>
+            Object.fromEntries(all.map((layer, index) => [`layer ${index}`, times(layer, factor)]));
+          const options = { ...asked, granularity, ...(normalizer && { normalizer }) };
+          const { layers: plain } = await sparsified(multiplied(layers, 1), sparsity, options);
+          const { layers: scaled } = await sparsified(multiplied(layers, 2 ** exponent), sparsity, options);
+          expectSame(scaled, multiplied(Object.values(plain), 2 ** exponent));
+        },
+      ),
+      { numRuns: 15 },
+    );
   });
 });
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Sparsifier, type GranularityName, type Kind, type Role } from 'sparsifier';
+import { Granularity, Sparsifier, type GranularityName, type Kind, type Role, type UnitRole } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 import {
@@ -14,6 +14,7 @@ import {
   refusal,
   sparsified,
   values,
+  weightsOnly,
   weightwise,
   type Layout,
 } from './support/layers.js';
@@ -46,6 +47,36 @@ const anyCase = anyLayout().chain((layout) =>
     sparsity: fc.nat(100),
   }),
 );
+
+/**
+ * A tensor with so many axes of any roles, one of them about as long as a buffer or a chunk of the kernels, and any set
+ * of roles inside a unit.
+ */
+const anySpanning = (rank: number) =>
+  fc
+    .record({
+      others: fc.shuffledSubarray<Role>(['multiplier', 'in', 'depth', 'height', 'width'], {
+        minLength: rank - 1,
+        maxLength: rank - 1,
+      }),
+      out: fc.nat(rank - 1),
+      long: fc.nat(rank - 1),
+      length: fc.tuple(fc.constantFrom(2, 8, 32, 128, 256, 512, 1024, 4096), fc.constantFrom(-1, 0, 1)),
+      sizes: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: rank, maxLength: rank }),
+      spanned: fc.subarray<UnitRole>(['out', 'in', 'depth', 'height', 'width']),
+      seed: fc.nat(10_000),
+      magnitudes: fc.constantFrom(1, 3, 2000),
+      sparsity: fc.nat(100),
+    })
+    .map(({ others, out, long, length: [length, off], sizes, spanned, seed, magnitudes, sparsity }) => {
+      const roles = [...others.slice(0, out), 'out' as const, ...others.slice(out)];
+      const shape = roles.map((_, axis) => (axis === long ? length + off : 1));
+      // The other axes, as far as the oracle's patience goes.
+      for (const [axis, size] of sizes.entries())
+        if (axis !== long && product(shape) * size <= 10_000) shape[axis] = size;
+      const layer = weightsOnly({ kind: 'conv3d', roles, shape }, seed, magnitudes);
+      return { layer, granularity: Granularity.spanning(...spanned), sparsity };
+    });
 
 describe('units', () => {
   const counts: Partial<Record<string, Partial<Record<GranularityName, number>>>> = {
@@ -135,7 +166,50 @@ describe('every granularity of every kind', () => {
   });
 });
 
+describe('any set of roles', () => {
+  test.each([1, 2, 3, 4, 5, 6])(
+    'of %i axes of any length agrees with the oracle',
+    { timeout: 120_000 },
+    async (rank) => {
+      await fc.assert(
+        fc.asyncProperty(anySpanning(rank), async ({ layer, granularity, sparsity }) => {
+          const layers = { layer };
+          const { layers: after } = await sparsified(layers, sparsity, { granularity });
+          expectSame(after, without(layers, removal(layers, sparsity, { ...weightwise, granularity }), granularity));
+        }),
+        { numRuns: 30 },
+      );
+    },
+  );
+});
+
 describe('a tensor with its axes in another order', () => {
+  test('has the mask with its axes in that order, ties included', { timeout: 120_000 }, async () => {
+    const permutedCase = fc.integer({ min: 2, max: 6 }).chain((rank) =>
+      fc.record({
+        each: anySpanning(rank),
+        order: fc.shuffledSubarray([...new Array(rank).keys()], { minLength: rank }),
+        context: fc.constantFrom('local' as const, 'global' as const),
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(permutedCase, async ({ each: { layer, granularity, sparsity }, order, context }) => {
+        const maskOf = async (layer: ArrayLayer) => {
+          // Ranked together with another layer of the same weights, the layer has ties in it and across it.
+          const twin: ArrayLayer = { ...layer, data: layer.data.slice() };
+          const sparsifier = new Sparsifier(fromArrays({ layer, twin }), { ...weightwise, granularity, context });
+          await sparsifier.sparsifyModel(sparsity);
+          return sparsifier.mask('layer');
+        };
+        const moved = permuted(layer, order);
+        const { shape, data } = await maskOf(layer);
+        const expected = permuted({ ...layer, shape, data: Float32Array.from(data) }, order);
+        expect(await maskOf(moved)).toEqual({ shape: expected.shape, data: Uint8Array.from(expected.data) });
+      }),
+      { numRuns: 80 },
+    );
+  });
+
   test('loses the same weights, ties included, and its channels the same partners', { timeout: 120_000 }, async () => {
     const permutedCase = anyCase.chain((each) =>
       fc.record({

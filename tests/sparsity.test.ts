@@ -91,6 +91,30 @@ describe('a percentage', () => {
     });
   });
 
+  test('is exact for any number of eighths of a percent and any size', { timeout: 60_000 }, async () => {
+    // The rule in whole numbers, of which nothing is rounded but the result.
+    const removed = (eighths: number, units: number): number => {
+      const [whole, rest] = [(BigInt(eighths) * BigInt(units)) / 800n, (BigInt(eighths) * BigInt(units)) % 800n];
+      return Number(rest * 2n > 800n || (rest === 400n && whole % 2n === 1n) ? whole + 1n : whole);
+    };
+    const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 800 }), sizes, async (eighths, sizes) => {
+        const layers = linesOf(Object.fromEntries(sizes.map((size, index) => [`${index} of ${size}`, size])));
+        const local = await sparsified(layers, eighths / 8, { allowEmpty: true });
+        expect(Object.values(zerosOf(local.layers))).toEqual(sizes.map((size) => removed(eighths, size)));
+        const { report } = await sparsified(layers, eighths / 8, { allowEmpty: true, context: 'global' });
+        const units = sizes.reduce((a, b) => a + b);
+        expect(report.total).toMatchObject({
+          units,
+          kept: units - removed(eighths, units),
+          zeros: removed(eighths, units),
+        });
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   test('counts all units of a network together in the global context', async () => {
     for (const percentage of [0.5, 12.5, 33, 50, 90]) {
       const zeros = await zerosAfter(four, percentage, { context: 'global' });

@@ -9,10 +9,12 @@ import {
   in16Bits,
   layerOf,
   layoutOf,
+  layouts,
   line,
   refusal,
   sparsified,
   values,
+  weightsOnly,
   weightwise,
   xorshift,
   zerosOf,
@@ -23,6 +25,7 @@ import {
   differences,
   numbersOf,
   removal,
+  removedBy,
   unitsOf,
   without,
   type Asked,
@@ -57,6 +60,45 @@ describe('calling again', () => {
       }
     }
   });
+
+  test(
+    'a higher sparsity removes all that a lower one does, in one call or one after the other',
+    {
+      timeout: 60_000,
+    },
+    async () => {
+      const list = fc.array(fc.tuple(fc.constantFrom(...layouts), fc.nat(1000), fc.constantFrom(1, 3, 2000)), {
+        minLength: 1,
+        maxLength: 4,
+      });
+      const options = fc.record({
+        context: fc.constantFrom('local' as const, 'global' as const),
+        granularity: fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const),
+        criteria: fc.constantFrom('largeFinal' as const, 'smallFinal' as const, 'random' as const),
+        allowEmpty: fc.boolean(),
+        minKeep: fc.nat(3),
+      });
+      const sparsities = fc.array(fc.nat(100), { minLength: 2, maxLength: 4 });
+      const rounding = fc.constantFrom(undefined, 2, 4);
+      await fc.assert(
+        fc.asyncProperty(list, options, sparsities, rounding, async (list, asked, sparsities, roundTo) => {
+          const all = Object.fromEntries(
+            list.map(([layout, seed, magnitudes], index) => [`layer ${index}`, weightsOnly(layout, seed, magnitudes)]),
+          );
+          const { layers, sparsifier } = begin(all, asked);
+          let before = Object.values(all).map(zeroPlaces);
+          for (const sparsity of [...sparsities].sort((a, b) => a - b)) {
+            await sparsifier.sparsifyModel(sparsity, { roundTo });
+            expectSame((await sparsified(all, sparsity, asked, { roundTo })).layers, layers, 'in one call');
+            const after = Object.values(layers).map(zeroPlaces);
+            after.forEach((places, layer) => expect(new Set(places)).toEqual(new Set([...places, ...before[layer]!])));
+            before = after;
+          }
+        }),
+        { numRuns: 80 },
+      );
+    },
+  );
 
   test('the same call twice changes nothing', async () => {
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
@@ -206,6 +248,60 @@ describe('bits', () => {
     const { layers: zeros } = await sparsified({ layer: line([0, -0, -0, 0]) }, { remove: 2 });
     expect([...bitsOf(zeros.layer!.data)]).toEqual([0, 0, 0x8000_0000, 0]);
   });
+
+  test('any numbers lose the smallest: ties, zeros of both signs and denormals too', { timeout: 60_000 }, async () => {
+    const special = [0, -0, 2 ** -149, -(2 ** -149), 2 ** -127, 2 ** -126, 1, -1, 3.4028234663852886e38];
+    const number = fc.oneof(
+      fc.constantFrom(...special),
+      fc.float({ noNaN: true, noDefaultInfinity: true }),
+      fc.integer({ min: -2, max: 2 }),
+    );
+    const numbers = fc.oneof(
+      fc.array(number, { minLength: 1, maxLength: 40 }),
+      // One number, or one value everywhere.
+      fc.tuple(number, fc.constantFrom(1, 7, 1025)).map(([value, length]) => new Array<number>(length).fill(value)),
+    );
+    const sparsity = fc.oneof(fc.constantFrom(0, 100), fc.nat(100));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(numbers, { minLength: 1, maxLength: 4 }),
+        sparsity,
+        fc.boolean(),
+        async (lists, sparsity, isGlobal) => {
+          const layers = Object.fromEntries(lists.map((list, index) => [`layer ${index}`, line(list)]));
+          const context = isGlobal ? 'global' : 'local';
+          const expected = copyOf(layers);
+          for (const group of isGlobal ? [Object.values(expected)] : Object.values(expected).map((layer) => [layer])) {
+            // Sorting is stable: ties stay in the order of the layers and of the weights.
+            const places = group.flatMap(({ data }) => [...data.keys()].map((place) => ({ data, place })));
+            places.sort((a, b) => Math.abs(a.data[a.place]!) - Math.abs(b.data[b.place]!));
+            for (const { data, place } of places.slice(0, removedBy(sparsity, places.length))) data[place] = 0;
+          }
+          expectSame((await sparsified(layers, sparsity, { context, allowEmpty: true })).layers, expected);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  test.each([['out', 'in'] as const, ['in', 'out'] as const])(
+    'of ten million equal weights, stored by %s and %s, the first go',
+    { timeout: 120_000 },
+    async (...roles) => {
+      const [out, inside] = [2500, 4000];
+      const shape = roles[0] === 'out' ? [out, inside] : [inside, out];
+      const data = new Float32Array(out * inside).fill(-0.5);
+      const sparsifier = new Sparsifier(fromArrays({ layer: { kind: 'dense', roles, shape, data } }), weightwise);
+      // 3333333.32 weights, which are no whole number of rows.
+      const report = await sparsifier.sparsifyModel(33.3333332);
+      expect(report.layers[0]).toMatchObject({ units: 10_000_000, kept: 6_666_667, zeros: 3_333_333 });
+      const wrong = data.findIndex((weight, place) => {
+        const canonical = roles[0] === 'out' ? place : (place % out) * inside + Math.floor(place / out);
+        return !Object.is(weight, canonical < 3_333_333 ? 0 : -0.5);
+      });
+      expect(wrong).toBe(-1);
+    },
+  );
 
   const types = [
     { dtype: 'float32', mask: 0xffff_ffff, exponent: 0x7f80_0000 },

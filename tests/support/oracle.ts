@@ -82,7 +82,8 @@ const inMatrices: Partial<Record<GranularityName, readonly Role[]>> = {
 export const granularities = Object.keys(inConvolutions) as GranularityName[];
 
 /** The roles that a unit spans; nothing where the kind has no such granularity. */
-export function spanned(kind: Kind, granularity: GranularityName): readonly Role[] | undefined {
+export function spanned(kind: Kind, granularity: GranularityName | Spanning): readonly Role[] | undefined {
+  if (typeof granularity !== 'string') return granularity.spanning;
   if (!kind.startsWith('conv')) return inMatrices[granularity];
   const span = inConvolutions[granularity];
   if (!kind.endsWith('1d')) return span;
@@ -95,8 +96,7 @@ function sizesOf(kind: Kind, granularity: Cutting): number[] {
   if (typeof granularity === 'object' && 'block' in granularity) {
     return places.map((place) => granularity.block[place] ?? 1);
   }
-  const span: readonly string[] | undefined =
-    typeof granularity === 'string' ? spanned(kind, granularity) : granularity.spanning;
+  const span: readonly string[] | undefined = spanned(kind, granularity);
   if (!span) throw new Error(`${kind} has no granularity ${JSON.stringify(granularity)}`);
   return places.map((place) => (span.includes(place) ? Infinity : 1));
 }

@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exactly_the_weights_of_removed_units_become_zero(list in any_axes(), words in proptest::collection::vec(any::<u32>(), 500)) {
+        fn exactly_the_weights_of_removed_units_become_zero(list in any_axes(), words in proptest::collection::vec(any::<u32>(), words_for(6usize.pow(6)))) {
             let axes = Axes::new(&list).unwrap();
             let mask = &words[..words_for(axes.units())];
             let mut numbers: Vec<[u8; 4]> = (1..=axes.weights() as u32).map(|i| (-(i as f32)).to_le_bytes()).collect();

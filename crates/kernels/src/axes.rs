@@ -263,6 +263,11 @@ impl Axes {
         self.to_stored.offset(canonical)
     }
 
+    /// How many units that follow each other in memory have canonical numbers at one distance, and this distance.
+    pub(crate) fn canonical_run(&self) -> (usize, usize) {
+        self.to_canonical.as_slice().last().map_or((1, 1), |last| (last.size, last.stride))
+    }
+
     /// Where the first weight of a unit lies in the tensor.
     pub(crate) fn first_weight(&self, unit: usize) -> usize {
         self.kept.offset(unit)

@@ -1,8 +1,9 @@
 //! One look over the numbers before anything is decided.
 
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::numbers::Numbers;
+use crate::tasks::for_each;
 
 const TASK: usize = 1 << 16;
 
@@ -30,26 +31,28 @@ fn look<const BYTES: usize>(
     bits: impl Fn([u8; BYTES]) -> u32 + Sync,
     infinity: u32,
 ) -> Findings {
-    numbers
-        .par_chunks(TASK)
-        .enumerate()
-        .map(|(task, numbers)| {
-            let (mut zeros, mut not_finite) = (0u32, 0u32);
-            for &number in numbers {
-                let bits = bits(number);
-                zeros += u32::from(bits == 0);
-                not_finite += u32::from(bits >= infinity);
-            }
-            let first = if not_finite > 0 { numbers.iter().position(|&number| bits(number) >= infinity) } else { None };
-            Findings { zeros: zeros as usize, first_not_finite: first.map(|place| task * TASK + place) }
-        })
-        .reduce(
-            || Findings { zeros: 0, first_not_finite: None },
-            |a, b| Findings {
-                zeros: a.zeros + b.zeros,
-                first_not_finite: a.first_not_finite.into_iter().chain(b.first_not_finite).min(),
-            },
-        )
+    let (all_zeros, first_not_finite) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+    for_each(numbers.len().div_ceil(TASK), &|task| {
+        let start = task * TASK;
+        let numbers = &numbers[start..numbers.len().min(start + TASK)];
+        let (mut zeros, mut not_finite) = (0u32, 0u32);
+        for &number in numbers {
+            let bits = bits(number);
+            zeros += u32::from(bits == 0);
+            not_finite += u32::from(bits >= infinity);
+        }
+        all_zeros.fetch_add(zeros as usize, Relaxed);
+        if not_finite > 0
+            && let Some(place) = numbers.iter().position(|&number| bits(number) >= infinity)
+        {
+            first_not_finite.fetch_min(start + place, Relaxed);
+        }
+    });
+    let first_not_finite = first_not_finite.into_inner();
+    Findings {
+        zeros: all_zeros.into_inner(),
+        first_not_finite: (first_not_finite < usize::MAX).then_some(first_not_finite),
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod random;
 mod save;
 mod score;
 mod select;
+mod tasks;
 
 pub use apply::apply;
 pub use axes::{Axes, Axis, MAX_AXES};

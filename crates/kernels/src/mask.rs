@@ -1,9 +1,9 @@
 //! One bit per unit: 1 is kept, 0 is removed. Bit n of word w is unit 32 w + n, in stored order of the units.
 
-use rayon::prelude::*;
-
+use crate::axes::Axes;
 use crate::error::Error;
 use crate::select::{BUFFER, Cut, Segment};
+use crate::tasks::for_chunks;
 
 const TASK_WORDS: usize = 1 << 11;
 
@@ -33,25 +33,40 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
     if bits.len() != words_for(units) || segment.scores.len() != units || cut.bound > units {
         return Err(Error::Request("mask: one bit per unit"));
     }
-    bits.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, words)| {
+    for_chunks(bits, TASK_WORDS, &|task, words| {
         for (place, words) in words.chunks_mut(BUFFER / 32).enumerate() {
             let start = task * TASK_WORDS * 32 + place * BUFFER;
             // Beyond the last unit nothing goes.
             let mut keys = [u32::MAX; BUFFER];
             segment.fill_keys(start, &mut keys[..BUFFER.min(units - start)]);
-            for (place, (word, keys)) in words.iter_mut().zip(keys.as_chunks::<32>().0).enumerate() {
-                let gone =
-                    keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < cut.key { bit } else { 0 });
-                *word = !gone;
-                if cut.bound > 0 && keys.contains(&cut.key) {
-                    for (bit, _) in keys.iter().enumerate().filter(|(_, key)| **key == cut.key) {
-                        let unit = start + place * 32 + bit;
-                        let goes = cut.bound == units || segment.axes.canonical_unit(unit) < cut.bound;
-                        *word ^= u32::from(goes) << bit;
-                    }
-                }
+            settle_ties(segment.axes, cut, start, &mut keys);
+            // A tie that goes has key 0 now.
+            let least_kept = cut.key.max(1);
+            for (word, keys) in words.iter_mut().zip(keys.as_chunks::<32>().0) {
+                *word =
+                    !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
             }
         }
-    });
-    Ok(())
+    })
+}
+
+/// Of the keys that are the cut's own, those of units that go become 0, which ranks below all, and the others stay.
+fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: usize, keys: &mut [u32; BUFFER]) {
+    if own != 0 && (bound == 0 || !keys.contains(&own)) {
+        return;
+    }
+    let (length, step) = axes.canonical_run();
+    let end = BUFFER.min(axes.units() - start);
+    let mut done = 0;
+    while done < end {
+        let run = &mut keys[done..end.min(done + length - (start + done) % length)];
+        let first = axes.canonical_unit(start + done);
+        let going = bound.saturating_sub(first).div_ceil(step).min(run.len());
+        done += run.len();
+        let (going, staying) = run.split_at_mut(going);
+        going.iter_mut().for_each(|key| *key = if *key == own { 0 } else { *key });
+        if own == 0 {
+            staying.iter_mut().for_each(|key| *key = if *key == 0 { u32::MAX } else { *key });
+        }
+    }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use rayon::prelude::*;
-
 use crate::error::{Error, reserve};
 use crate::mask::{is_kept, words_for};
 use crate::select::{Segment, key_of};
+use crate::tasks::for_each;
 
 /// The largest `of`: the work grows with its square.
 pub const MAX_PATTERN: usize = 256;
@@ -54,9 +53,10 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), E
     let batch = Batch { segment, pattern };
     let in_rows = stride >= ROW;
     // What one task takes: whole groups, or a part of the columns of one.
-    let (at_once, columns) = if in_rows { (BATCH / of, stride) } else { (BATCH / (of * stride), groups) };
+    let columns = BATCH / of / LANES * LANES;
+    let (at_once, columns) = if in_rows { (columns, stride) } else { (columns / stride, groups) };
     let tasks = columns.div_ceil(at_once);
-    (0..lines * if in_rows { groups * tasks } else { tasks }).into_par_iter().for_each(|task| {
+    for_each(lines * if in_rows { groups * tasks } else { tasks }, &|task| {
         let (line, first) = (task / tasks, task % tasks * at_once);
         let count = at_once.min(columns - first);
         if in_rows {
@@ -72,6 +72,9 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), E
     Ok(())
 }
 
+/// Groups are compared this many at a time, in registers. Divides [`BATCH`] by [`MAX_PATTERN`].
+const LANES: usize = 16;
+
 struct Batch<'a> {
     segment: &'a Segment<'a>,
     pattern: Pattern,
@@ -81,38 +84,45 @@ impl Batch<'_> {
     /// `groups` whole groups from unit `start` on, all their units side by side.
     fn side_by_side(&self, start: usize, groups: usize, words: &[AtomicU32]) {
         let Pattern { of, stride, .. } = self.pattern;
+        let (columns, count) = (groups * stride, groups * of * stride);
+        let width = columns.next_multiple_of(LANES);
         let (mut keys, mut rows) = ([0; BATCH], [0; BATCH]);
-        let count = groups * of * stride;
         self.read(start, &mut keys[..count]);
-        let columns = groups * stride;
-        let places = || {
-            (0..groups).flat_map(move |group| {
-                (0..of).flat_map(move |row| (0..stride).map(move |column| row * columns + group * stride + column))
-            })
-        };
-        for (&key, place) in keys[..count].iter().zip(places()) {
-            rows[place] = key;
-        }
-        let mut gone = [false; BATCH];
-        self.rank(&rows[..count], &mut gone);
-        let mut in_place = [false; BATCH];
-        for (goes, place) in in_place.iter_mut().zip(places()) {
-            *goes = gone[place];
-        }
+        self.each_place(columns, width, &mut |place, row_place| rows[row_place] = keys[place]);
+        let (mut gone, mut in_place) = ([false; BATCH], [false; BATCH]);
+        self.rank(&rows, width, &mut gone);
+        self.each_place(columns, width, &mut |place, row_place| in_place[place] = gone[row_place]);
         clear(words, start, &in_place[..count]);
+    }
+
+    /// Calls `act` with each unit's place in memory, and in rows of `width` of which `columns` are in use.
+    #[inline(always)]
+    fn each_place(&self, columns: usize, width: usize, act: &mut impl FnMut(usize, usize)) {
+        let Pattern { of, stride, .. } = self.pattern;
+        for row in 0..of {
+            if stride == 1 {
+                // By far the most common, and quicker without the inner loop.
+                (0..columns).for_each(|column| act(column * of + row, row * width + column));
+                continue;
+            }
+            for first in (0..columns).step_by(stride) {
+                (0..stride).for_each(|column| act(first * of + row * stride + column, row * width + first + column));
+            }
+        }
     }
 
     /// `columns` groups, the first units of which lie side by side from unit `start` on.
     fn in_rows(&self, start: usize, columns: usize, words: &[AtomicU32]) {
         let Pattern { of, stride, .. } = self.pattern;
+        let width = columns.next_multiple_of(LANES);
         let mut rows = [0; BATCH];
-        for (row, keys) in rows[..of * columns].chunks_mut(columns).enumerate() {
-            self.read(start + row * stride, keys);
+        for (row, keys) in rows.chunks_exact_mut(width).take(of).enumerate() {
+            self.read(start + row * stride, &mut keys[..columns]);
         }
         let mut gone = [false; BATCH];
-        self.rank(&rows[..of * columns], &mut gone);
-        for (row, gone) in gone[..of * columns].chunks(columns).enumerate() {
-            clear(words, start + row * stride, gone);
+        self.rank(&rows, width, &mut gone);
+        for (row, gone) in gone.chunks_exact(width).take(of).enumerate() {
+            clear(words, start + row * stride, &gone[..columns]);
         }
     }
 
@@ -125,21 +135,26 @@ impl Batch<'_> {
         }
     }
 
-    /// Which units go, of groups that are the columns of `rows`.
-    fn rank(&self, rows: &[u32], gone: &mut [bool; BATCH]) {
+    /// Which units go, of groups that are the columns of `rows`; a row is `width` units long, a multiple of [`LANES`].
+    fn rank(&self, rows: &[u32; BATCH], width: usize, gone: &mut [bool; BATCH]) {
         let Pattern { keep, of, .. } = self.pattern;
-        let columns = rows.len() / of;
-        for (row, own) in rows.chunks(columns).enumerate() {
-            // How many units of the group are better.
-            let mut better = [0u32; BATCH];
-            for (other, keys) in rows.chunks(columns).enumerate().filter(|(other, _)| *other != row) {
-                let beats_equals = u32::from(other > row);
-                for ((better, &own), &key) in better.iter_mut().zip(own).zip(keys) {
-                    *better += u32::from(key > own) | (u32::from(key == own) & beats_equals);
+        let (rows, gone) = (rows.as_chunks::<LANES>().0, gone.as_chunks_mut::<LANES>().0);
+        let blocks = width / LANES;
+        for block in 0..blocks {
+            for row in 0..of {
+                let own = rows[row * blocks + block];
+                // How many units of the group are better: of equal ones those that come later.
+                let mut better = [0u32; LANES];
+                for other in 0..of {
+                    // No key is as large as can be, so one more is none too many.
+                    let least = own.map(|key| key + u32::from(other <= row));
+                    for ((better, key), least) in better.iter_mut().zip(rows[other * blocks + block]).zip(least) {
+                        *better += u32::from(key >= least);
+                    }
                 }
-            }
-            for ((gone, &better), &own) in gone[row * columns..].iter_mut().zip(&better).zip(own) {
-                *gone = better as usize >= keep || own == 0;
+                for ((gone, better), own) in gone[row * blocks + block].iter_mut().zip(better).zip(own) {
+                    *gone = better as usize >= keep || own == 0;
+                }
             }
         }
     }

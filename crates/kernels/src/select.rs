@@ -1,18 +1,19 @@
 //! The cut that removes exactly as many units as asked.
 //!
-//! Scores become keys, whole numbers in the same order. A sample brackets the key at which the ranking is cut; counts of
-//! the keys inside the bracket narrow it down to one key. Most often that is two passes at the speed of memory. A bracket
-//! that missed is widened to all keys, so the answer is exact and the work bounded whatever the distribution, and nothing
-//! as large as the scores is allocated.
+//! Scores become keys, whole numbers in the same order. A sample brackets the key at which the ranking is cut; one pass
+//! at the speed of memory counts the keys below the bracket and gathers the few inside, among which the cut is found.
+//! Where these are too many, since values repeat, or a limit holds a segment back, counts of the keys inside the bracket
+//! narrow it down to one key, pass by pass. A bracket that missed is widened to all keys. So the answer is exact and the
+//! work bounded whatever the distribution, and nothing as large as the scores is allocated.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
-use rayon::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
 use crate::mask::{BITS, is_kept, words_for};
 use crate::score::Elements;
+use crate::tasks::for_each;
 
 /// The units of one tensor that take part in a selection.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +57,13 @@ const BIN_BITS: u32 = 11;
 /// counted apart since a value that many units share is most often one of them, and equal keys are counted by SIMD.
 const COUNTS: usize = BINS + 2;
 
-/// Groups of fewer units are counted without a sample.
-const SAMPLE: usize = 1 << 16;
+/// A sample has this many keys, in runs of neighbours, since a place in memory costs more than a key. Groups of fewer
+/// than four times as many units are counted without one.
+const SAMPLE: usize = 1 << 17;
+const SAMPLE_RUN: usize = 16;
+
+/// Of a group's units at most one in this many is gathered.
+const CANDIDATE_SHARE: usize = 16;
 
 /// Neighbouring keys are counted in different tables: weights crowd in few bins, and an addition to the bin of the
 /// addition before has to wait for it.
@@ -104,14 +110,14 @@ impl Segment<'_> {
         }
     }
 
-    /// Calls `use_keys` with all keys of units in `task`'s range, a buffer at a time.
-    fn for_keys(&self, task: usize, mut use_keys: impl FnMut(&[u32])) {
+    /// Calls `use_keys` with all keys of units in `task`'s range, a buffer at a time, and the first unit of each.
+    fn for_keys(&self, task: usize, mut use_keys: impl FnMut(usize, &[u32])) {
         let end = self.axes.units().min((task + 1) * TASK);
         let mut buffer = [0; BUFFER];
         for start in (task * TASK..end).step_by(BUFFER) {
             let keys = &mut buffer[..BUFFER.min(end - start)];
             self.fill_keys(start, keys);
-            use_keys(keys);
+            use_keys(start, keys);
         }
     }
 }
@@ -138,7 +144,11 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         start = end;
         let remove = remove.min(members.iter().map(|&index| segments[index].limit).sum());
         let bracket = if remove == 0 { EVERYTHING } else { sampled_bracket(segments, members, remove)? };
-        searches.push(Search { members, remove, bracket, found: remove == 0 });
+        // Ends that are one key are counted by SIMD, and are many.
+        let is_sampled = bracket.low < bracket.high && bracket.high - bracket.low < u32::MAX;
+        let most = members.iter().map(|&index| segments[index].axes.units()).sum::<usize>() / CANDIDATE_SHARE;
+        let gathering = is_sampled.then(|| Gathering { most, ..Gathering::default() });
+        searches.push(Search { members, remove, bracket, found: remove == 0, gathering });
     }
 
     let mut counts = reserve::<AtomicU32>(segments.len() * COUNTS)?;
@@ -158,14 +168,24 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             counts[index * COUNTS..][..COUNTS].iter_mut().for_each(|count| *count.get_mut() = 0);
             *below[index].get_mut() = 0;
         }
-        tasks.par_iter().for_each(|&(index, task)| {
+        for_each(tasks.len(), &|place| {
+            let (index, task) = tasks[place];
             let segment = &segments[index];
-            let mut counter = Counter::new(searches[segment.group].bracket);
-            segment.for_keys(task, |keys| counter.count(keys));
-            counter.add_to(&below[index], &counts[index * COUNTS..][..COUNTS]);
+            let search = &searches[segment.group];
+            match &search.gathering {
+                Some(gathering) => gathering.gather(segment, index, task, search.bracket, &below[index]),
+                None => {
+                    let mut counter = Counter::new(search.bracket);
+                    segment.for_keys(task, |_, keys| counter.count(keys));
+                    counter.add_to(&below[index], &counts[index * COUNTS..][..COUNTS]);
+                }
+            }
         });
         for search in searches.iter_mut().filter(|search| !search.found) {
-            search.narrow(segments, &below, &counts, &mut cuts)?;
+            match search.gathering.take() {
+                Some(gathering) => search.settle(segments, gathering, &below, &mut cuts)?,
+                None => search.narrow(segments, &below, &counts, &mut cuts)?,
+            }
         }
     }
     Ok(cuts)
@@ -208,9 +228,129 @@ struct Search<'a> {
     /// Where the key lies at which the ranking is cut, unless the sample misled.
     bracket: Bracket,
     found: bool,
+    /// For the first pass over a sampled bracket.
+    gathering: Option<Gathering>,
+}
+
+/// A unit whose key lies in a bracket.
+#[derive(Clone, Copy)]
+struct Candidate {
+    key: u32,
+    segment: u32,
+    unit: u32,
+}
+
+/// The units whose keys lie in a bracket, unless they are more than `most`.
+#[derive(Default)]
+struct Gathering {
+    most: usize,
+    count: AtomicUsize,
+    failed: AtomicBool,
+    candidates: Mutex<Vec<Candidate>>,
+}
+
+impl Gathering {
+    /// Counts one task's keys below the bracket and gathers those inside.
+    fn gather(&self, segment: &Segment, index: usize, task: usize, Bracket { low, high }: Bracket, below: &AtomicU32) {
+        let mut found: Vec<Candidate> = Vec::new();
+        let mut lower = 0;
+        let inside = |key: u32| key.wrapping_sub(low) <= high - low;
+        segment.for_keys(task, |start, keys| {
+            if self.failed.load(Relaxed) {
+                return;
+            }
+            let before = found.len();
+            for (place, keys) in keys.chunks(16).enumerate() {
+                let mut any = false;
+                for &key in keys {
+                    lower += u32::from(key < low);
+                    any |= inside(key);
+                }
+                // Few have one, and this look at sixteen keys is SIMD.
+                if !any {
+                    continue;
+                }
+                if found.try_reserve(keys.len()).is_err() {
+                    return self.failed.store(true, Relaxed);
+                }
+                let first = start + place * 16;
+                found.extend(keys.iter().zip(first..).filter(|(key, _)| inside(**key)).map(|(&key, unit)| Candidate {
+                    key,
+                    segment: index as u32,
+                    unit: unit as u32,
+                }));
+            }
+            let more = found.len() - before;
+            if more > 0 && self.count.fetch_add(more, Relaxed) + more > self.most {
+                self.failed.store(true, Relaxed);
+            }
+        });
+        below.fetch_add(lower, Relaxed);
+        let Ok(mut candidates) = self.candidates.lock() else { return };
+        if candidates.try_reserve(found.len()).is_err() {
+            return self.failed.store(true, Relaxed);
+        }
+        candidates.extend_from_slice(&found);
+    }
 }
 
 impl Search<'_> {
+    /// Finds the cut among the candidates. Where they do not tell, the bracket is left to be narrowed, or widened.
+    fn settle(
+        &mut self,
+        segments: &[Segment],
+        gathering: Gathering,
+        below: &[AtomicU32],
+        cuts: &mut [Cut],
+    ) -> Result<(), Error> {
+        if gathering.failed.into_inner() {
+            return Ok(());
+        }
+        let Ok(candidates) = gathering.candidates.into_inner() else { return Ok(()) };
+        let lower: usize = self.members.iter().map(|&index| below[index].load(Relaxed) as usize).sum();
+        if self.remove <= lower || self.remove > lower + candidates.len() {
+            self.bracket = EVERYTHING;
+            return Ok(());
+        }
+        // For each member: how many of its candidates rank below the cut's key, and how many have that very key.
+        let mut keys = reserve::<u32>(candidates.len())?;
+        keys.extend(candidates.iter().map(|candidate| candidate.key));
+        let rest = self.remove - lower;
+        let key = *keys.select_nth_unstable(rest - 1).1;
+        let mut less = reserve::<usize>(segments.len())?;
+        less.resize(segments.len(), 0);
+        let mut equal = reserve::<u64>(candidates.iter().filter(|candidate| candidate.key == key).count())?;
+        let mut all = reserve::<usize>(segments.len())?;
+        all.resize(segments.len(), 0);
+        for &Candidate { key: own, segment, unit } in &candidates {
+            all[segment as usize] += 1;
+            less[segment as usize] += usize::from(own < key);
+            if own == key {
+                let canonical = segments[segment as usize].axes.canonical_unit(unit as usize);
+                equal.push(u64::from(segment) << 32 | canonical as u64);
+            }
+        }
+        let total = |&index: &usize, inside: &[usize]| below[index].load(Relaxed) as usize + inside[index];
+        if self.members.iter().any(|index| total(index, &all) > segments[*index].limit) {
+            return Ok(());
+        }
+        self.found = true;
+        equal.sort_unstable();
+        let ties = rest - less.iter().sum::<usize>();
+        for index in self.members {
+            cuts[*index] = Cut { removed: total(index, &less), key, bound: 0, settled: true };
+        }
+        for (place, &entry) in equal.iter().enumerate() {
+            let (index, canonical) = ((entry >> 32) as usize, entry as u32 as usize);
+            let is_last = equal.get(place + 1).is_none_or(|next| (next >> 32) as usize != index);
+            if place < ties {
+                cuts[index].removed += 1;
+                cuts[index].bound = if is_last { segments[index].axes.units() } else { canonical + 1 };
+            }
+        }
+        Ok(())
+    }
+
     /// Goes on to the bin or end that holds the cut; where that is a single key, writes the members' cuts.
     fn narrow(
         &mut self,
@@ -338,16 +478,19 @@ fn sampled_bracket(segments: &[Segment], members: &[usize], remove: usize) -> Re
     }
     let mut sample = reserve::<u32>(SAMPLE)?;
     let (mut member, mut start) = (0, 0);
-    for pick in 0..SAMPLE {
-        // One unit from each of equal stretches, at a place given by a multiplicative hash: the same for every run.
-        let from = (pick as u64 * units as u64 / SAMPLE as u64) as usize;
-        let width = ((pick + 1) as u64 * units as u64 / SAMPLE as u64) as usize - from;
-        let place = from + (pick as u32).wrapping_mul(2_654_435_769) as usize % width;
-        while place - start >= segments[members[member]].axes.units() {
-            start += segments[members[member]].axes.units();
-            member += 1;
+    let runs = SAMPLE / SAMPLE_RUN;
+    for run in 0..runs {
+        // One from each of equal stretches, at a place given by a multiplicative hash: the same for every call.
+        let from = (run as u64 * units as u64 / runs as u64) as usize;
+        let width = ((run + 1) as u64 * units as u64 / runs as u64) as usize - from;
+        let place = from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1);
+        for place in place..place + SAMPLE_RUN {
+            while place - start >= segments[members[member]].axes.units() {
+                start += segments[members[member]].axes.units();
+                member += 1;
+            }
+            sample.push(segments[members[member]].key_at(place - start));
         }
-        sample.push(segments[members[member]].key_at(place - start));
     }
     let share = remove as f64 / units as f64;
     let deviation = (share * (1.0 - share) * SAMPLE as f64).sqrt();
@@ -365,42 +508,84 @@ fn tie_bound(segment: &Segment, key: u32, ties: usize, equal: usize) -> Result<u
     if ties == 0 || ties == equal {
         return Ok(if ties == 0 { 0 } else { units });
     }
-    let matches_in = |task: usize, mut at: Box<dyn FnMut(usize) -> bool + '_>| {
-        let mut walk = segment.axes.walk_units(task * TASK);
-        for canonical in task * TASK..units.min((task + 1) * TASK) {
-            if segment.key_at(walk.offset()) == key && at(canonical) {
-                return;
-            }
-            walk.advance(1);
-        }
+    if equal == units {
+        return Ok(ties);
+    }
+    // How many have it in each block of canonical numbers; then which in the block that holds the bound.
+    let atomics = |count: usize| -> Result<Vec<AtomicU32>, Error> {
+        let mut list = reserve(count)?;
+        list.resize_with(count, AtomicU32::default);
+        Ok(list)
     };
-    let mut counts = reserve::<usize>(units.div_ceil(TASK))?;
-    counts.resize(units.div_ceil(TASK), 0);
-    counts.par_iter_mut().enumerate().for_each(|(task, count)| {
-        matches_in(
-            task,
-            Box::new(|_| {
-                *count += 1;
-                false
-            }),
-        );
+    let mut counts = atomics(units.div_ceil(TASK))?;
+    for_runs(segment, key, |Run { canonical, step, keys }| {
+        if step == 1 && canonical / TASK == (canonical + keys.len() - 1) / TASK {
+            let count = keys.iter().map(|&own| u32::from(own == key)).sum();
+            counts[canonical / TASK].fetch_add(count, Relaxed);
+        } else {
+            for (place, _) in keys.iter().enumerate().filter(|(_, own)| **own == key) {
+                counts[(canonical + place * step) / TASK].fetch_add(1, Relaxed);
+            }
+        }
     });
     let mut rest = ties;
-    let mut task = 0;
-    while rest > counts[task] {
-        rest -= counts[task];
-        task += 1;
+    let mut block = 0;
+    while rest > *counts[block].get_mut() as usize {
+        rest -= *counts[block].get_mut() as usize;
+        block += 1;
     }
-    let mut bound = units;
-    matches_in(
-        task,
-        Box::new(|canonical| {
-            rest -= 1;
-            bound = canonical + 1;
-            rest == 0
-        }),
-    );
-    Ok(bound)
+    let mut bits = atomics(TASK / 32)?;
+    for_runs(segment, key, |Run { canonical, step, keys }| {
+        let end = canonical + (keys.len() - 1) * step;
+        if end < block * TASK || canonical >= (block + 1) * TASK {
+            return;
+        }
+        for (place, _) in keys.iter().enumerate().filter(|(_, own)| **own == key) {
+            let number = canonical + place * step;
+            if number / TASK == block {
+                bits[number % TASK / 32].fetch_or(1 << (number % 32), Relaxed);
+            }
+        }
+    });
+    for (word, bits) in bits.iter_mut().enumerate() {
+        let bits = bits.get_mut();
+        let count = bits.count_ones() as usize;
+        if rest <= count {
+            for _ in 1..rest {
+                *bits &= *bits - 1;
+            }
+            return Ok(block * TASK + word * 32 + bits.trailing_zeros() as usize + 1);
+        }
+        rest -= count;
+    }
+    Ok(units)
+}
+
+/// Units side by side in memory whose canonical numbers are `step` apart, from `canonical` on.
+struct Run<'a> {
+    canonical: usize,
+    step: usize,
+    keys: &'a [u32],
+}
+
+/// Calls `act`, on all threads, with runs that hold all units of this key, and others.
+fn for_runs(segment: &Segment, key: u32, act: impl Fn(Run) + Sync) {
+    let (length, step) = segment.axes.canonical_run();
+    for_each(segment.axes.units().div_ceil(TASK), &|task| {
+        segment.for_keys(task, |start, keys| {
+            // Most often there is none, and this look is SIMD.
+            if !keys.contains(&key) {
+                return;
+            }
+            let mut done = 0;
+            while done < keys.len() {
+                let count = (length - (start + done) % length).min(keys.len() - done);
+                let canonical = segment.axes.canonical_unit(start + done);
+                act(Run { canonical, step, keys: &keys[done..done + count] });
+                done += count;
+            }
+        });
+    });
 }
 
 #[cfg(test)]

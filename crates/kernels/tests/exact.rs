@@ -53,9 +53,9 @@ fn any_finite() -> impl Strategy<Value = f32> {
 
 /// Axes in any stored order with values for each weight.
 fn any_tensor(with_blocks: bool) -> impl Strategy<Value = (Vec<Axis>, Vec<f32>, Vec<usize>)> {
-    (1usize..=5)
+    (1usize..=6)
         .prop_flat_map(|rank| {
-            let axes = proptest::collection::vec((1usize..7, 1usize..7), rank);
+            let axes = proptest::collection::vec((1usize..6, 1usize..6), rank);
             let orders = Just((0..rank as u8).collect::<Vec<_>>()).prop_shuffle();
             (axes, orders, Just((0..rank).collect::<Vec<_>>()).prop_shuffle())
         })
@@ -72,6 +72,78 @@ fn any_tensor(with_blocks: bool) -> impl Strategy<Value = (Vec<Axis>, Vec<f32>, 
             let weights = list.iter().map(|axis| axis.size).product::<usize>();
             (Just(list), proptest::collection::vec(any_finite(), weights), Just(permutation))
         })
+}
+
+/// 1 to 6 axes, one of them about as long as a chunk, a task or a sample of the kernels.
+fn any_long_axes() -> impl Strategy<Value = Vec<Axis>> {
+    const LARGEST: usize = 300_000;
+    let edge = proptest::sample::select(vec![8, 32, 128, 256, 512, 1024, 4096, 1 << 16, 1 << 17]);
+    let long = (edge, 0usize..3).prop_map(|(edge, off)| edge + off - 1);
+    let others = proptest::collection::vec(1usize..5, 0..6);
+    (long, others)
+        .prop_flat_map(|(long, others)| {
+            let mut weights = long;
+            let mut sizes = vec![long];
+            for size in others {
+                let fits = weights * size <= LARGEST;
+                sizes.push(if fits { size } else { 1 });
+                weights *= sizes[sizes.len() - 1];
+            }
+            let blocks = proptest::collection::vec(prop_oneof![Just(1), Just(usize::MAX), 1usize..40], sizes.len());
+            let orders = Just((0..sizes.len() as u8).collect::<Vec<_>>()).prop_shuffle();
+            (Just(sizes).prop_shuffle(), blocks, orders)
+        })
+        .prop_map(|(sizes, blocks, orders)| {
+            let axes = sizes.into_iter().zip(blocks).zip(orders);
+            axes.map(|((size, block), order)| Axis { size, block: block.min(size), order }).collect()
+        })
+}
+
+/// The canonical number of each weight's unit.
+fn canonical_units(axes: &[Axis]) -> Vec<usize> {
+    let mut by_order: Vec<usize> = (0..axes.len()).collect();
+    by_order.sort_by_key(|&i| axes[i].order);
+    let stride = |i: usize| axes[i + 1..].iter().map(|axis| axis.size).product::<usize>();
+    let unit_of = |position: usize| {
+        by_order.iter().fold(0, |unit, &i| {
+            let Axis { size, block, .. } = axes[i];
+            unit * size.div_ceil(block) + position / stride(i) % size / block
+        })
+    };
+    (0..axes.iter().map(|axis| axis.size).product()).map(unit_of).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_axes_of_any_length_agree_with_sorting_by_means(
+        list in any_long_axes(),
+        few in any::<bool>(),
+        share in 0f64..=1.0,
+    ) {
+        let units = canonical_units(&list);
+        // Whole numbers, so that all sums are exact.
+        let mut next = xorshift(7);
+        let weights: Vec<f32> = units.iter().map(|_| (next() % if few { 3 } else { 4001 }) as f32 - 1.0).collect();
+        let axes = Axes::new(&list).unwrap();
+        let mut sums = vec![(0.0, 0.0); axes.units()];
+        for (unit, weight) in units.iter().zip(&weights) {
+            sums[*unit] = (sums[*unit].0 + f64::from(weight.abs()), sums[*unit].1 + 1.0);
+        }
+        let means: Vec<f32> = sums.iter().map(|(sum, count)| (sum / count) as f32).collect();
+        let mut layers = [Layer { data: Data::of(&weights), axes, position: 0, limit: axes.units() }];
+        let recipe = Recipe::Weights { element: Element::Magnitude, reducer: Reducer::Mean, normalizer: None };
+        let scores = scores_of(&layers[0], recipe);
+        let canonical_scores: Vec<f32> = (0..scores.len()).map(|unit| scores[axes.stored_unit(unit)]).collect();
+        prop_assert!(canonical_scores == means, "scores of {} units", means.len());
+        let remove = (share * means.len() as f64) as usize;
+        let gone = smallest(&means, remove);
+        let expected: Vec<f32> =
+            units.iter().zip(&weights).map(|(unit, weight)| if gone[*unit] { 0.0 } else { *weight }).collect();
+        prune(&mut layers, recipe, &[0], &[remove]);
+        prop_assert!(layers[0].data == Data::of(&expected), "{remove} of {} units", means.len());
+    }
 }
 
 proptest! {
@@ -183,6 +255,48 @@ proptest! {
             numbers
         };
         prop_assert_eq!(permuted(&pruned(&weights, &list), &list, &order).0, pruned(&moved, &moved_list));
+    }
+
+    #[test]
+    fn weights_multiplied_by_a_power_of_two_lose_the_same_units(
+        tensors in proptest::collection::vec(any_tensor(true), 1..4),
+        exponent in -40i32..=40,
+        share in 0f64..=1.0,
+        element in proptest::sample::select(vec![Element::Magnitude, Element::Square, Element::NegativeMagnitude]),
+        reducer in proptest::sample::select(vec![Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max]),
+        normalizer in proptest::sample::select(vec![
+            None,
+            Some(Normalizer::Sum),
+            Some(Normalizer::Mean),
+            Some(Normalizer::Max),
+            Some(Normalizer::L2),
+            Some(Normalizer::MinMax),
+            Some(Normalizer::Standard),
+        ]),
+    ) {
+        // Magnitudes from 1/2 to 2^11: neither weights nor squares nor their sums leave the range of f32.
+        let multiplied = |numbers: &[f32], factor: f32| -> Vec<f32> {
+            numbers.iter().map(|number| ((number.to_bits() % 4096) as f32 - 2047.5) * factor).collect()
+        };
+        let recipe = Recipe::Weights { element, reducer, normalizer };
+        let pruned = |factor: f32| {
+            let mut layers: Vec<Layer> = tensors
+                .iter()
+                .map(|(list, numbers, _)| {
+                    let axes = Axes::new(list).unwrap();
+                    Layer { data: Data::of(&multiplied(numbers, factor)), axes, position: 0, limit: axes.units() }
+                })
+                .collect();
+            let units: usize = layers.iter().map(|layer| layer.axes.units()).sum();
+            prune(&mut layers, recipe, &vec![0; tensors.len()], &[(share * units as f64) as usize]);
+            layers.into_iter().map(|layer| layer.data).collect::<Vec<_>>()
+        };
+        let factor = 2f32.powi(exponent);
+        for (plain, multiplied) in pruned(1.0).into_iter().zip(pruned(factor)) {
+            let Data::Float32(plain) = plain else { unreachable!() };
+            let plain: Vec<f32> = plain.into_iter().map(|bytes| f32::from_le_bytes(bytes) * factor).collect();
+            prop_assert_eq!(Data::of(&plain), multiplied);
+        }
     }
 
     #[test]

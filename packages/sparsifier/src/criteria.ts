@@ -94,7 +94,7 @@ const table = {
   magnitudeIncrease: { element: element.magnitudeIncrease, needs: 'initial' },
   /** `|w - w0|`: a distance, not the signed score of the movement pruning paper. */
   movement: { element: element.distance, needs: 'initial' },
-  /** `|w * (w - w0)|` */
+  /** `|w * (w - w0)|`, by fasterai's name. */
   movmag: { element: element.weightedDistance, needs: 'initial' },
   /** `|w| - |w1|` */
   updatingMagnitudeIncrease: { element: element.magnitudeIncrease, needs: 'previous' },
@@ -158,8 +158,12 @@ export function recipeOf(
   };
 }
 
-/** Whether scores can be computed from the weights wherever they are needed, without room for them. */
-export const scoresOnTheFly = (recipe: Recipe): boolean => recipe.element !== element.random && recipe.normalizer === 0;
+/**
+ * Whether the scores of units that are single weights can be computed from these wherever they are needed, without room
+ * for them. The `l2` of one score is its magnitude, not the score.
+ */
+export const scoresOnTheFly = ({ element: score, reducer, normalizer }: Recipe): boolean =>
+  score !== element.random && reducer !== reducers.l2 && normalizer === 0;
 
 function look<Value>(
   list: Readonly<Record<string, Value>>,

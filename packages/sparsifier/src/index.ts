@@ -17,6 +17,7 @@ export {
   type UnitRole,
 } from './granularity.js';
 export { inspect } from './inspect.js';
+export type { UnitMask } from './masks.js';
 export type { Progress } from './pipeline.js';
 export type { Budget, Context, Groups } from './ranking.js';
 export type { LayerReport, Report } from './report.js';
@@ -27,7 +28,7 @@ export {
   type Explanation,
   type PerLayer,
   type SparsifierOptions,
-  type UnitMask,
+  type WriteMasksOptions,
 } from './sparsifier.js';
 export type { LayerArrays, WeightsOf } from './state.js';
 export type { Amount, Sparsity } from './sparsity.js';

@@ -39,7 +39,7 @@ export function rankingsOf(
   if (context === 'local') return eachAlone(tensors);
   if (groups === undefined) return [{ name: network, aliases: [], members: tensors.map((_, index) => index) }];
   const entries = Object.entries(groups).flatMap(([group, globs]) => globs.map((glob) => [glob, group] as const));
-  const groupOf = byName(entries, tensors, others, inTwo);
+  const groupOf = byName(entries, tensors, others, twoGroups);
   const rankings = new Map<string, Ranking & { readonly members: number[] }>();
   tensors.forEach(({ name, aliases }, index) => {
     const group = groupOf[index];
@@ -58,7 +58,7 @@ export function rankingsOf(
   return [...rankings.values()];
 }
 
-const inTwo = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
+const twoGroups = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
   new SparsifyError('usage', 'the layer is in two groups', {
     subject,
     asked: entries.map(([glob, group]) => `${glob} in ${group}`).join(' and '),

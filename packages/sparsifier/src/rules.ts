@@ -51,14 +51,14 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Model): Decision
   for (const rule of exclude) if (!everything.some((layer) => matches(rule, layer))) throw unmatched(rule, tensors);
 
   return tensors.map((tensor): Decision => {
-    const typeReason = `kind ${tensor.kind}`;
-    if (!isOfType(tensor)) return { takesPart: false, reason: `${typeReason} is not of layerType ${types.join(', ')}` };
+    const layerType = `layerType ${types.join(', ')}`;
+    if (!isOfType(tensor)) return { takesPart: false, reason: `${layerType} leaves ${tensor.kind} out` };
     const excluding = exclude.find((rule) => matches(rule, tensor));
     if (excluding) return { takesPart: false, reason: `excluded by ${inWords(excluding)}` };
     const including = include.find((rule) => matches(rule, tensor));
     if (including) return { takesPart: true, reason: `included by ${inWords(including)}` };
     if (include.length > 0) return { takesPart: false, reason: 'no include rule names it' };
-    return { takesPart: true, reason: `${typeReason} is of layerType ${types.join(', ')}` };
+    return { takesPart: true, reason: layerType };
   });
 }
 

@@ -1,3 +1,4 @@
+import * as host from '#host';
 import {
   recipeOf,
   type CriteriaName,
@@ -11,7 +12,7 @@ import { load } from './engine/engine.js';
 import { unitsOf, weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { checkGranularity, inWords, isPattern, unitsOfTensor, type Granularity, type Units } from './granularity.js';
-import { isKept, rank, reapply, remove, restore, type Done, type Job, type Plan, type Progress } from './pipeline.js';
+import { rank, reapply, remove, restore, type Done, type Job, type Plan, type Progress } from './pipeline.js';
 import {
   budgets,
   eachAlone,
@@ -22,6 +23,7 @@ import {
   type Groups,
   type Ranking,
 } from './ranking.js';
+import { maskFile, readMasks, unitMask, type UnitMask } from './masks.js';
 import { reportOf, type Report } from './report.js';
 import { decisionsOf, type Decision, type Rules } from './rules.js';
 import { customScores, given, otherOf, snapshotOf, type LayerArrays, type Snapshot, type WeightsOf } from './state.js';
@@ -93,6 +95,11 @@ export interface CallOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+export interface WriteMasksOptions {
+  /** Replace a file that exists. */
+  readonly force?: boolean;
+}
+
 const optionNames: readonly (keyof SparsifierOptions)[] = [
   'granularity',
   'context',
@@ -115,14 +122,6 @@ const optionNames: readonly (keyof SparsifierOptions)[] = [
   'restorable',
 ];
 const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
-
-/** Which units of a layer are kept. */
-export interface UnitMask {
-  /** That of the weights, with 1 where an axis runs inside a unit, and the number of tiles where tiles follow each other. */
-  readonly shape: readonly number[];
-  /** 1 for a unit that is kept, 0 for one that is removed, in stored order. */
-  readonly data: Uint8Array;
-}
 
 /** What a call on the whole model does with one layer, and why. */
 export interface Explanation {
@@ -217,12 +216,8 @@ export class Sparsifier {
       callOptionNames.filter((name) => name !== 'roundTo'),
     );
     return this.#inTurn(async () => {
-      const tensors = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
-      if (tensors.length === 0) {
-        throw new SparsifyError('layer', 'no layer has a mask yet', {
-          hint: 'Call sparsifyModel or sparsifyLayer first',
-        });
-      }
+      this.#checkTouched();
+      const tensors = [...this.#masksInOrder().keys()];
       const jobs = this.#jobs(tensors, this.#unitsOf(tensors));
       const engine = await load();
       const done = await reapply(engine, this.#plan(jobs, [], options));
@@ -263,13 +258,44 @@ export class Sparsifier {
    * @throws SparsifyError `layer` for an unknown name, `granularity` where the layer does not have it
    */
   mask(layer: string): UnitMask {
-    return this.#maskOf(this.#tensor(layer));
+    const tensor = this.#tensor(layer);
+    return unitMask(tensor, this.#granularity, this.#masks.get(tensor));
   }
 
   /** The masks of all layers that calls have touched, by name, in model order. */
   masks(): Map<string, UnitMask> {
-    const touched = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
-    return new Map(touched.map((tensor) => [tensor.name, this.#maskOf(tensor)]));
+    return new Map(
+      [...this.#masksInOrder()].map(([tensor, bits]) => [tensor.name, unitMask(tensor, this.#granularity, bits)]),
+    );
+  }
+
+  /**
+   * Writes the masks of all layers that calls have touched to a file (in Node) or a stream, as safetensors: a tensor of
+   * U8 for each layer by name, 1 for a unit that is kept; granularity, roles and version in the metadata.
+   * @throws SparsifyError `layer` where nothing was removed yet, `file` where it cannot be written
+   */
+  async saveMasks(target: string | WritableStream<Uint8Array>, options: WriteMasksOptions = {}): Promise<void> {
+    checkNames(options, ['force']);
+    this.#checkTouched();
+    const chunks = maskFile(this.#masksInOrder(), this.#granularity);
+    if (typeof target === 'string') await host.writeFiles([{ path: target, chunks: () => chunks }], options);
+    else await host.writeStream(target, chunks);
+  }
+
+  /**
+   * Takes masks that {@link saveMasks} wrote, in place of those that are known: the next call builds upon them, and
+   * `apply()` zeroes what they remove. No weight is changed yet. What was removed before cannot be restored any more.
+   * @param source a path or URL in Node; a URL, a Blob or bytes anywhere
+   * @throws SparsifyError `file`, `format`, `granularity` or `layer` where the masks are not those of such a model; then
+   *   the known masks stay
+   */
+  async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<void> {
+    await this.#inTurn(async () => {
+      const masks = await readMasks(source, this.model, this.#granularity);
+      this.#masks.clear();
+      this.#saved.clear();
+      for (const [tensor, bits] of masks) this.#masks.set(tensor, bits);
+    });
   }
 
   /** Forgets masks, removed values and the arrays that the criterion compares weights with. */
@@ -279,13 +305,14 @@ export class Sparsifier {
     this.#state = undefined;
   }
 
-  #maskOf(tensor: WeightTensor): UnitMask {
-    const { axes, shape } = unitsOfTensor(tensor, this.#granularity);
-    const bits = this.#masks.get(tensor);
-    return {
-      shape,
-      data: Uint8Array.from({ length: unitsOf(axes) }, (_, unit) => (!bits || isKept(bits, unit) ? 1 : 0)),
-    };
+  #masksInOrder(): Map<WeightTensor, Uint8Array> {
+    const touched = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
+    return new Map(touched.map((tensor) => [tensor, this.#masks.get(tensor)!]));
+  }
+
+  #checkTouched(): void {
+    if (this.#masks.size > 0) return;
+    throw new SparsifyError('layer', 'no layer has a mask yet', { hint: 'Call sparsifyModel or sparsifyLayer first' });
   }
 
   #needs(): State | undefined {
@@ -429,7 +456,7 @@ export class Sparsifier {
     if (tensors.length === 0) {
       const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
       const { include, exclude, layerType = include ? 'all' : 'conv2d' } = this.#options;
-      throw new SparsifyError('kind', 'the model has no layer that the rules name', {
+      throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
         asked: [layerType].flat().join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0

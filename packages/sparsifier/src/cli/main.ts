@@ -1,22 +1,24 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
+import { Criteria, inspect, load, Sparsifier, SparsifyError, type Progress, type SparsifierOptions } from '../index.js';
+import { granularityNames, isPattern } from '../granularity.js';
+import { budgets } from '../ranking.js';
+import { kinds } from '../tensor.js';
 import {
-  Criteria,
-  inspect,
-  load,
-  Sparsifier,
-  SparsifyError,
-  type PerLayer,
-  type Progress,
-  type SparsifierOptions,
-  type Sparsity,
-} from '../index.js';
-import { granularityNames } from '../granularity.js';
-import { kinds, type Kind } from '../tensor.js';
-import { table } from './table.js';
+  collect,
+  granularityOf,
+  kindsOf,
+  nameOf,
+  parseFloor,
+  parseGroups,
+  parseSparsity,
+  ruleOf,
+  whole,
+} from './parse.js';
+import { explanations, table } from './table.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -26,33 +28,21 @@ interface Common {
 }
 
 type PruneOptions = Common &
-  Omit<SparsifierOptions, 'minKeep' | 'maxSparsity' | 'initial'> & {
-    readonly sparsity: string[];
+  Omit<SparsifierOptions, 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'groups'> & {
+    readonly sparsity?: string[];
     readonly roundTo?: number;
-    readonly out: string;
+    readonly out?: string;
+    readonly explain?: boolean;
+    readonly include?: string[];
+    readonly exclude?: string[];
+    readonly group?: string[];
     readonly force?: boolean;
     readonly minKeep?: string[];
     readonly maxSparsity?: string[];
     readonly initial?: string;
+    readonly loadMasks?: string;
+    readonly saveMasks?: string;
   };
-
-const whole = (text: string): number => {
-  const number = Number(text);
-  if (text.trim() === '' || !Number.isInteger(number)) throw new InvalidArgumentError('It must be a whole number.');
-  return number;
-};
-const collect = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
-const nameOf = (text: string): string => {
-  if (text === '') throw new InvalidArgumentError('It must be the name of a file.');
-  return text;
-};
-const kindsOf = (text: string): Kind[] | 'all' => {
-  const words = text.split(',').map((word) => word.trim());
-  if (words.includes('all')) return 'all';
-  const unknown = words.find((word) => !kinds.some((kind) => kind === word));
-  if (unknown === undefined) return words as Kind[];
-  throw new InvalidArgumentError(`Allowed choices are ${kinds.join(', ')}, all.`);
-};
 
 const program = new Command('sparsifier')
   .description('Make a neural network sparse, on the model file itself.')
@@ -95,13 +85,14 @@ common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
     new Option(
       '-s, --sparsity <amount>',
       'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable',
-    )
-      .argParser(collect)
-      .makeOptionMandatory(),
+    ).argParser(collect),
   )
   .addOption(
-    new Option('-g, --granularity <name>', 'what part of the filters to remove')
-      .choices(granularityNames)
+    new Option(
+      '-g, --granularity <name>',
+      `what part of the filters to remove: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
+    )
+      .argParser(granularityOf)
       .default('weight'),
   )
   .addOption(
@@ -112,11 +103,18 @@ common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
   .addOption(
     new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'),
   )
-  .addOption(new Option('-o, --out <file>', 'where the sparse model goes').argParser(nameOf).makeOptionMandatory())
+  .addOption(new Option('-o, --out <file>', 'where the sparse model goes').argParser(nameOf))
+  .option('--explain', 'only say what would be removed of each layer, and why others are left alone')
   .addOption(
     new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`)
       .argParser(kindsOf)
-      .default(['conv2d'], 'conv2d'),
+      .default(undefined, 'conv2d, or all with --include'),
+  )
+  .option('--include <rule>', 'only these layers: name, glob, kind:dense or re:expression; repeatable', collect)
+  .option('--exclude <rule>', 'not these layers; repeatable', collect)
+  .option('--group <name=globs>', 'with -c global: layers ranked together (encoder=enc*,stem); repeatable', collect)
+  .addOption(
+    new Option('--budget <rule>', 'with -c global: how the amount is shared out among layers').choices(budgets),
   )
   .option('--round-to <n>', 'leave a multiple of n units in each layer', whole)
   .addOption(
@@ -138,6 +136,13 @@ common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
   .addOption(
     new Option('--initial <model>', 'the initial weights, for criteria that compare with them').argParser(nameOf),
   )
+  .addOption(
+    new Option(
+      '--load-masks <file>',
+      'masks of an earlier run to go on from; without --sparsity just these are applied',
+    ).argParser(nameOf),
+  )
+  .addOption(new Option('--save-masks <file>', 'where the masks go, as safetensors').argParser(nameOf))
   .option('--allow-empty', 'a layer may lose all its units')
   .option('--min-keep <n>', 'units that each layer keeps, or name-or-glob=n; repeatable', collect)
   .option(
@@ -159,13 +164,26 @@ Examples:
   .action(prune);
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
-  const { threads, json, sparsity, roundTo, out, force, minKeep, maxSparsity, initial, ...rest } = options;
-  const asked = parseSparsity(sparsity);
+  const { threads, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
+  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, ...words } = rest;
+  const asked = sparsity && parseSparsity(sparsity);
+  const missing = [
+    ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
+    ...(out === undefined ? ['-o, --out <file>'] : []),
+  ];
+  if (missing.length > 0 && !explain) {
+    throw new SparsifyError('usage', `${missing.join(' and ')} must be given`, {
+      hint: '--explain needs neither and only tells what a call would do',
+    });
+  }
   await loadWith({ threads });
   using model = await readOnnx(file);
   using dense = initial === undefined ? undefined : await readOnnx(initial);
   const sparsifier = new Sparsifier(model, {
-    ...rest,
+    ...words,
+    ...(include ? { include: include.map(ruleOf) } : {}),
+    ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
+    ...(group ? { groups: parseGroups(group) } : {}),
     ...(dense ? { initial: dense } : {}),
     ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
@@ -175,9 +193,19 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     const onProgress = ({ stage, done, total }: Progress) => {
       if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
     };
-    const report = await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
+    if (loadMasks) await sparsifier.loadMasks(loadMasks);
+    if (explain || out === undefined) {
+      const layers = await sparsifier.explain(asked, { roundTo, onProgress });
+      spinner?.stop();
+      return print(json ? JSON.stringify(layers, null, 2) : explanations(layers));
+    }
+    const report =
+      asked === undefined && loadMasks
+        ? await sparsifier.apply({ onProgress })
+        : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
     if (spinner) spinner.text = 'writing';
     await model.write(out, force ? { force } : {});
+    if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
     spinner?.stop();
     if (json) print(JSON.stringify({ ...report, out }, null, 2));
     else print(`${table(report, { units: true })}\nwritten: ${out}`);
@@ -188,53 +216,6 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
 
 const loadWith = ({ threads }: { readonly threads?: number | undefined }) =>
   load(threads === undefined ? {} : { threads });
-
-/** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
-function parseSparsity(texts: readonly string[]): Sparsity {
-  const [only = ''] = texts;
-  // A Map, in which a layer may be called `keep`.
-  if (texts.length > 1 || only.includes('=')) return parsePerLayer(texts);
-  const amounts = only
-    .split(',')
-    .map((text) => numberOf(text, 'Write a percentage such as 50, one per layer as in 0,50,50,0, or name=50'));
-  return amounts.length === 1 ? amounts[0]! : amounts;
-}
-
-function parseFloor(texts: readonly string[]): PerLayer {
-  const [only = ''] = texts;
-  if (texts.length > 1 || only.includes('=')) return Object.fromEntries(parsePerLayer(texts));
-  return numberOf(only, 'Write one number for all layers, or name=8');
-}
-
-function parsePerLayer(texts: readonly string[]): Map<string, number> {
-  const values = new Map<string, number>();
-  for (const text of texts) {
-    const at = text.lastIndexOf('=');
-    if (at <= 0) {
-      throw new SparsifyError('usage', 'a value for one layer is written name=50', {
-        asked: text || 'nothing',
-        hint: "All others are '*=50'",
-      });
-    }
-    const name = text.slice(0, at);
-    const value = numberOf(text.slice(at + 1), 'Write name=50');
-    if ((values.get(name) ?? value) !== value) {
-      throw new SparsifyError('usage', 'the same layer has two values', {
-        subject: name,
-        asked: `${values.get(name)} and ${value}`,
-        hint: 'Write one',
-      });
-    }
-    values.set(name, value);
-  }
-  return values;
-}
-
-function numberOf(text: string, hint: string): number {
-  const number = Number(text);
-  if (text.trim() !== '' && !Number.isNaN(number)) return number;
-  throw new SparsifyError('usage', 'not a number', { asked: text.trim() || 'nothing', hint });
-}
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 

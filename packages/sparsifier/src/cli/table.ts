@@ -1,3 +1,4 @@
+import type { Explanation } from '../index.js';
 import type { Report } from '../report.js';
 
 const number = new Intl.NumberFormat('en');
@@ -35,14 +36,7 @@ export function table(
     ...layers.map((layer) => row(shortened(layer.name), layer.kind, layer.shape.join(' x '), layer)),
     row(`${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}`, '', '', total),
   ];
-  const textColumns = 3;
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
-  const lines = rows.map((cells) =>
-    cells
-      .map((cell, column) => (column < textColumns ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
-      .join('  ')
-      .trimEnd(),
-  );
+  const lines = aligned(rows, 3);
   const rule = '-'.repeat(Math.max(...lines.map((line) => line.length)));
   return [
     lines[0]!,
@@ -58,6 +52,34 @@ export function table(
     '',
     `engine: ${engine.why}`,
   ].join('\n');
+}
+
+/** What `explain` says, as people read it. */
+export function explanations(layers: readonly Explanation[]): string {
+  const count = (value: number | undefined) => (value === undefined ? '' : number.format(value));
+  const rows = layers.map(({ name, kind = '', units, removed, takesPart, reason }) => [
+    shortened(name),
+    kind,
+    takesPart ? 'yes' : 'no',
+    count(units),
+    count(removed),
+    reason,
+  ]);
+  const lines = aligned([['layer', 'kind', 'takes part', 'units', 'removed', 'because'], ...rows], 3, 5);
+  return [lines[0]!, '-'.repeat(Math.max(...lines.map((line) => line.length))), ...lines.slice(1)].join('\n');
+}
+
+/** Rows as lines; the columns between `from` and `to` are numbers. */
+function aligned(rows: readonly (readonly string[])[], from: number, to = Infinity): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) =>
+        column >= from && column < to ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 const section = (title: string, lines: readonly string[]): string[] =>

@@ -5,6 +5,7 @@ import { fetchFrom, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
+export { writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './browser-worker.js';
 
 /** How many threads the machine has. */

@@ -39,6 +39,14 @@ export interface Host extends KernelHostOfCaller {
    * of code `usage`.
    */
   writeFiles(files: readonly OutputFile[], options: { readonly force?: boolean }): Promise<void>;
+  /**
+   * Writes all chunks, which may be views of shared memory, to a stream at the stream's pace, and closes it; on an error
+   * aborts it. A locked stream is an error of code `file`.
+   */
+  writeStream(
+    stream: WritableStream<Uint8Array>,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): Promise<void>;
   /** False where there is nothing of that name. */
   isFolder(path: string): Promise<boolean>;
   baseName(path: string): string;

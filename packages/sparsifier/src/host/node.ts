@@ -10,6 +10,7 @@ import { fetchFrom, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
+export { writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './node-worker.js';
 
 /** How many threads the process may use at once. */

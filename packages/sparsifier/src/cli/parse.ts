@@ -1,0 +1,111 @@
+import { InvalidArgumentError } from 'commander';
+import { checkGranularity, granularityNames, type Granularity } from '../granularity.js';
+import { SparsifyError, type Groups, type PerLayer, type Rule, type Sparsity } from '../index.js';
+import { kinds, type Kind } from '../tensor.js';
+
+export const whole = (text: string): number => {
+  const number = Number(text);
+  if (text.trim() === '' || !Number.isInteger(number)) throw new InvalidArgumentError('It must be a whole number.');
+  return number;
+};
+export const collect = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
+export const nameOf = (text: string): string => {
+  if (text === '') throw new InvalidArgumentError('It must be the name of a file.');
+  return text;
+};
+export const kindsOf = (text: string): Kind[] | 'all' => {
+  const words = text.split(',').map((word) => word.trim());
+  if (words.includes('all')) return 'all';
+  const unknown = words.find((word) => !kinds.some((kind) => kind === word));
+  if (unknown === undefined) return words as Kind[];
+  throw new InvalidArgumentError(`Allowed choices are ${kinds.join(', ')}, all.`);
+};
+
+/** A name, `2:4`, `block:out=1,in=4` or `spanning:in,height`. */
+export function granularityOf(text: string): Granularity {
+  const [, n, m] = /^(\d+):(\d+)$/.exec(text) ?? [];
+  const [, form, list = ''] = /^(block|spanning):(.*)$/.exec(text) ?? [];
+  const words = list.split(',').map((word) => word.trim());
+  try {
+    if (n && m) return checkGranularity({ nm: [Number(n), Number(m)] });
+    if (form === 'spanning') return checkGranularity({ spanning: words as never[] });
+    if (form !== 'block') return checkGranularity(text);
+    const sizes = words.map((word) => word.split('=').map((part) => part.trim()));
+    return checkGranularity({ block: Object.fromEntries(sizes.map(([role, size]) => [role, Number(size || NaN)])) });
+  } catch (error) {
+    if (!(error instanceof SparsifyError)) throw error;
+    throw new InvalidArgumentError(
+      `Allowed choices are ${granularityNames.join(', ')}, n:m (2:4), block:out=1,in=4 and spanning:in,height.`,
+    );
+  }
+}
+
+/** A name or glob, `kind:dense`, or an expression after `re:`. */
+export function ruleOf(text: string): Rule {
+  if (text.startsWith('kind:')) return { kind: text.slice('kind:'.length) as Kind };
+  if (!text.startsWith('re:')) return text;
+  try {
+    return new RegExp(text.slice('re:'.length), 'u');
+  } catch (cause) {
+    throw new SparsifyError('usage', 'not a regular expression', { asked: text }, { cause });
+  }
+}
+
+/** `encoder=block1*,block2*`, any number of times, split at the first `=`. */
+export function parseGroups(texts: readonly string[]): Groups {
+  const groups: Record<string, string[]> = {};
+  for (const text of texts) {
+    const at = text.indexOf('=');
+    if (at <= 0) throw new SparsifyError('usage', 'a group is written name=glob,glob', { asked: text || 'nothing' });
+    const name = text.slice(0, at);
+    groups[name] = [...(Object.hasOwn(groups, name) ? groups[name]! : []), ...text.slice(at + 1).split(',')];
+  }
+  return groups;
+}
+
+/** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
+export function parseSparsity(texts: readonly string[]): Sparsity {
+  const [only = ''] = texts;
+  // A Map, in which a layer may be called `keep`.
+  if (texts.length > 1 || only.includes('=')) return parsePerLayer(texts);
+  const amounts = only
+    .split(',')
+    .map((text) => numberOf(text, 'Write a percentage such as 50, one per layer as in 0,50,50,0, or name=50'));
+  return amounts.length === 1 ? amounts[0]! : amounts;
+}
+
+export function parseFloor(texts: readonly string[]): PerLayer {
+  const [only = ''] = texts;
+  if (texts.length > 1 || only.includes('=')) return Object.fromEntries(parsePerLayer(texts));
+  return numberOf(only, 'Write one number for all layers, or name=8');
+}
+
+function parsePerLayer(texts: readonly string[]): Map<string, number> {
+  const values = new Map<string, number>();
+  for (const text of texts) {
+    const at = text.lastIndexOf('=');
+    if (at <= 0) {
+      throw new SparsifyError('usage', 'a value for one layer is written name=50', {
+        asked: text || 'nothing',
+        hint: "All others are '*=50'",
+      });
+    }
+    const name = text.slice(0, at);
+    const value = numberOf(text.slice(at + 1), 'Write name=50');
+    if ((values.get(name) ?? value) !== value) {
+      throw new SparsifyError('usage', 'the same layer has two values', {
+        subject: name,
+        asked: `${values.get(name)} and ${value}`,
+        hint: 'Write one',
+      });
+    }
+    values.set(name, value);
+  }
+  return values;
+}
+
+function numberOf(text: string, hint: string): number {
+  const number = Number(text);
+  if (text.trim() !== '' && !Number.isNaN(number)) return number;
+  throw new SparsifyError('usage', 'not a number', { asked: text.trim() || 'nothing', hint });
+}

@@ -1,0 +1,151 @@
+// The pictures of docs/granularity.md: which weights form one unit, worked out from the axes that the package makes.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { setUp } from './setup.mjs';
+import { main, root } from './steps.mjs';
+
+export const folder = join(root, 'docs', 'pictures');
+
+/** Layers small enough to draw, of so many outputs and inputs, stored in canonical order. */
+const layersOf = (convolution, matrix) => [
+  { title: 'convolution', kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [...convolution, 3, 3] },
+  { title: 'matrix', kind: 'dense', roles: ['out', 'in'], shape: matrix },
+];
+
+/** The text of each picture, by file name. Needs the built package. */
+export async function pictures() {
+  const { Granularity, granularitiesOf, granularityNames, unitsOfTensor } =
+    await import('../packages/sparsifier/dist/granularity.js');
+  const drawPicture = (name, granularity, layers) => {
+    const panels = layers.map((layer) => panelOf(layer, unitsOfTensor({ ...layer, name, groups: 1 }, granularity)));
+    return [`${name}.svg`, picture(name, panels)];
+  };
+  return new Map([
+    ...granularityNames.map((name) =>
+      drawPicture(
+        name,
+        name,
+        layersOf([3, 2], [4, 6]).filter(({ kind }) => granularitiesOf(kind).includes(name)),
+      ),
+    ),
+    drawPicture('block', Granularity.block({ out: 1, in: 4 }), layersOf([2, 6], [4, 6])),
+    drawPicture('nm', Granularity.nm(2, 4), layersOf([2, 4], [4, 8])),
+  ]);
+}
+
+/** What a layer's panel shows: for each weight, in stored order, the number of its unit, and whether it is drawn empty. */
+function panelOf(layer, { axes, pattern }) {
+  if (!pattern) {
+    const units = unitOfEach(axes);
+    return { ...layer, units, isEmpty: () => false, caption: countOf(units) };
+  }
+  // The weights that are compared with each other, of which some go: which ones is up to the scores, so any will do.
+  const { keep, of, along } = pattern;
+  const units = unitOfEach(axes.map((axis, index) => (index === along ? { ...axis, block: of } : axis)));
+  const places = units.map((unit, weight) => units.slice(0, weight).filter((other) => other === unit).length);
+  const isEmpty = (weight) => (places[weight] + units[weight]) % of >= keep;
+  return { ...layer, units, isEmpty, caption: `${keep} of each ${of} stay` };
+}
+
+/** For each weight, in stored order, the number of its unit. */
+const unitOfEach = (axes) =>
+  axes.reduce(
+    (units, { size, block }) =>
+      units.flatMap((unit) =>
+        Array.from({ length: size }, (_, at) => unit * Math.ceil(size / block) + Math.floor(at / block)),
+      ),
+    [0],
+  );
+
+function countOf(units) {
+  const sizes = [...new Set(units)].map((unit) => units.filter((each) => each === unit).length);
+  const largest = Math.max(...sizes);
+  const inWords = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
+  const upTo = sizes.every((size) => size === largest) ? '' : 'up to ';
+  return `${inWords(sizes.length, 'unit')} of ${upTo}${inWords(largest, 'weight')}`;
+}
+
+const cell = 18;
+const margin = 14;
+/** Room beside the first weight of a panel for "out", and above it for the title and "in". */
+const [left, top] = [38, 44];
+/** The least width, so that captions fit. */
+const panelWidth = 176;
+const text = '#24292f';
+const pale = '#dfe3e8';
+/** One unit, and lighter the next two, so that one sees how units lie beside each other. */
+const colours = ['#0550ae', '#f0a868', '#8ccfa0'];
+
+function picture(name, panels) {
+  let width = margin;
+  const drawn = panels.map((panel) => {
+    const it = drawPanel(panel, width);
+    width += it.width;
+    return it;
+  });
+  width += margin;
+  const height = 2 * margin + Math.max(...drawn.map((panel) => panel.height));
+  const captions = panels.map(({ title, caption }) => `in a ${title} ${caption}`);
+  return `<svg xmlns="http://www.w3.org/2000/svg" role="img" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
+<title>${name}: ${captions.join(', ')}</title>
+<rect width="${width}" height="${height}" rx="8" fill="#fff"/>
+<g font-family="system-ui, sans-serif" font-size="12" fill="${text}">
+${drawn.flatMap(({ lines }) => lines).join('\n')}
+</g>
+</svg>
+`;
+}
+
+/** Rows are output channels, columns input channels; a small square is a weight. */
+function drawPanel({ title, roles, shape, units, isEmpty, caption }, x) {
+  const y = margin + top;
+  const sizeOf = (role) => shape[roles.indexOf(role)] ?? 1;
+  const gap = roles.length > 2 ? 9 : 0;
+  const steps = {
+    out: [0, sizeOf('height') * cell + gap],
+    in: [sizeOf('width') * cell + gap, 0],
+    height: [0, cell],
+    width: [cell, 0],
+  };
+  const places = roles.reduce(
+    (places, role, axis) =>
+      places.flatMap(([right, down]) =>
+        Array.from({ length: shape[axis] }, (_, at) => [right + at * steps[role][0], down + at * steps[role][1]]),
+      ),
+    [[x + left, y]],
+  );
+  const square = `h${cell - 2}v${cell - 2}h${2 - cell}z`;
+  // The hole is drawn the other way round.
+  const hole = `m2 2v${cell - 6}h${cell - 6}v${6 - cell}z`;
+  const squares = (colour, isChosen) => {
+    const path = places.flatMap(([right, down], weight) =>
+      isChosen(units[weight]) ? [`M${right} ${down}${square}${isEmpty(weight) ? hole : ''}`] : [],
+    );
+    return path.length > 0 ? [`<path fill="${colour}" d="${path.join('')}"/>`] : [];
+  };
+  const right = Math.max(...places.map(([right]) => right)) + cell;
+  const bottom = Math.max(...places.map(([, down]) => down)) + cell;
+  const arrows = `M${x + left + 15} ${y - 12}h22m-4-3l4 3-4 3M${x + left - 20} ${y + 19}v22m-3-4l3 4 3-4`;
+  return {
+    width: Math.max(panelWidth, right + margin - x),
+    height: bottom + 20 - margin,
+    lines: [
+      `<text x="${x}" y="${margin + 12}" font-weight="600">${title}</text>`,
+      `<text x="${x + left}" y="${y - 8}">in</text>`,
+      `<text x="${x + left - 10}" y="${y + 12}" text-anchor="end">out</text>`,
+      `<path fill="none" stroke="${text}" d="${arrows}"/>`,
+      ...squares(pale, (unit) => unit >= colours.length),
+      ...colours.flatMap((colour, number) => squares(colour, (unit) => unit === number)),
+      `<text x="${x}" y="${bottom + 16}">${caption}</text>`,
+    ],
+  };
+}
+
+await main(import.meta, async () => {
+  await build(await setUp());
+  const files = await pictures();
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const [name, content] of files) writeFileSync(join(folder, name), content);
+});
