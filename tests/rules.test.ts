@@ -239,7 +239,7 @@ describe('explain says', () => {
     ).toEqual({
       'stem/conv': 'included by /st/; ranked by itself',
       'block.1/conv': `included by 'block*'; ranked by itself`,
-      'block.1/lstm': 'kind lstm is not of layerType conv2d, dense',
+      'block.1/lstm': 'layerType conv2d, dense leaves lstm out',
       'block.2/conv': `excluded by '*.2/*'`,
       head: 'no include rule names it',
       'block.3/conv': 'its weight is computed by Relu',
@@ -247,7 +247,7 @@ describe('explain says', () => {
     });
     expect(reasonsOf(await explained({ exclude: { kind: 'conv2d' } }))).toMatchObject({
       'stem/conv': 'excluded by kind conv2d',
-      head: 'kind dense is not of layerType conv2d',
+      head: 'layerType conv2d leaves dense out',
     });
   });
 
@@ -289,7 +289,7 @@ describe('explain says', () => {
       kind: 'conv2d',
       shape: [4, 3, 3, 2],
       takesPart: true,
-      reason: 'kind conv2d is of layerType all; ranked by itself',
+      reason: 'layerType all; ranked by itself',
       units: 12,
       removed: undefined,
     });
