@@ -3,6 +3,7 @@ import { Granularity, Sparsifier, type GranularityName, type Kind, type Role, ty
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 import {
+  anyLayout,
   errorOf,
   expectSame,
   layerOf,
@@ -37,30 +38,7 @@ const cases = layouts.flatMap((layout) =>
   granularitiesOf(layout.kind).map((granularity) => ({ ...layout, granularity })),
 );
 
-/** One stored axis for each role of a kind, of random sizes; a transposed convolution's groups divide its input. */
-const anyLayout: fc.Arbitrary<Layout> = fc.constantFrom(...layouts).chain((layout) =>
-  fc
-    .record({
-      sizes: fc.array(fc.integer({ min: 1, max: 5 }), {
-        minLength: layout.shape.length,
-        maxLength: layout.shape.length,
-      }),
-      groups: fc.integer({ min: 1, max: 3 }),
-      order: fc.shuffledSubarray([...layout.shape.keys()], { minLength: layout.shape.length }),
-    })
-    .map(({ sizes, groups, order }): Layout => {
-      const divided: Role = layout.kind.startsWith('convTranspose') ? 'in' : 'out';
-      const shape = sizes.map((size, axis) => (layout.roles[axis] === divided ? size * groups : size));
-      return {
-        ...layout,
-        groups,
-        roles: order.map((axis) => layout.roles[axis]!),
-        shape: order.map((axis) => shape[axis]!),
-      };
-    }),
-);
-
-const anyCase = anyLayout.chain((layout) =>
+const anyCase = anyLayout().chain((layout) =>
   fc.record({
     layout: fc.constant(layout),
     granularity: fc.constantFrom(...granularitiesOf(layout.kind)),

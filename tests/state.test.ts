@@ -6,6 +6,7 @@ import {
   errorOf,
   expectNoMemoryInUse,
   expectSame,
+  in16Bits,
   layerOf,
   layoutOf,
   layouts,
@@ -350,11 +351,7 @@ describe('bits', () => {
 
   test('16-bit units of several weights', async () => {
     for (const dtype of ['float16', 'bfloat16'] as const) {
-      const { data, ...rest } = layerOf(layoutOf('conv2d of tfjs'));
-      // Whole numbers up to 127 have 7 bits: both types hold them.
-      const small = Float32Array.from(data, (each) => Math.sign(each) * (Math.abs(each) % 127));
-      const encode = (each: number) => (dtype === 'bfloat16' ? bfloat16(each) : float16(each));
-      const layers: Layers = { layer: { ...rest, dtype, data: Uint16Array.from(small, encode) } };
+      const layers: Layers = { layer: in16Bits(layerOf(layoutOf('conv2d of tfjs')), dtype) };
       for (const granularity of ['vector', 'kernel', 'filter'] as const) {
         const { layers: after } = await sparsified(layers, 40, { granularity });
         expectSame(
@@ -378,14 +375,6 @@ describe('bits', () => {
     expect(bitsOf(all)).toEqual(bitsOf(expected));
   });
 });
-
-const bits32 = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]!;
-const bfloat16 = (value: number): number => bits32(value) >>> 16;
-/** Of values that float16 has as normal numbers. */
-const float16 = (value: number): number => {
-  const bits = bits32(value);
-  return value === 0 ? 0 : ((bits >>> 16) & 0x8000) | ((((bits >>> 23) & 255) - 112) << 10) | ((bits >>> 13) & 1023);
-};
 
 describe('a failed call changes nothing', () => {
   const all: Layers = {

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import type { Amount, CallOptions, Kind, Report, Role, Sparsity, SparsifierOptions } from 'sparsifier';
 import { load, Sparsifier, SparsifyError } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
@@ -19,6 +20,21 @@ export function xorshift(seed: number): () => number {
 export function values(length: number, seed = 1, magnitudes = 2000): Float32Array {
   const next = xorshift(seed * 2_654_435_761 + length);
   return Float32Array.from({ length }, () => (1 + (next() % magnitudes)) * (next() & 4 ? 1 : -1));
+}
+
+const bits32 = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]!;
+
+/** The bits of a number that the 16-bit type has, of float16 as a normal number or 0. */
+function bits16(value: number, dtype: 'float16' | 'bfloat16'): number {
+  const bits = bits32(value);
+  if (dtype === 'bfloat16' || value === 0) return bits >>> 16;
+  return ((bits >>> 16) & 0x8000) | ((((bits >>> 23) & 255) - 112) << 10) | ((bits >>> 13) & 1023);
+}
+
+/** The same layer with its numbers made so small that 16 bits hold them: whole ones up to 127. */
+export function in16Bits({ data, ...rest }: ArrayLayer, dtype: 'float16' | 'bfloat16'): ArrayLayer {
+  const small = Array.from(data, (each) => Math.sign(each) * (Math.abs(each) % 128));
+  return { ...rest, dtype, data: Uint16Array.from(small, (each) => bits16(each, dtype)) };
 }
 
 export interface Layout {
@@ -94,6 +110,27 @@ export const layouts: readonly Layout[] = [
   { title: 'lstm of tfjs', kind: 'lstm', roles: ['in', 'out'], shape: [3, 8] },
   { title: 'gru', kind: 'gru', roles: ['out', 'in'], shape: [6, 3] },
 ];
+
+/** Every kind with axes of random sizes in any stored order; a transposed convolution's groups divide its input. */
+export const anyLayout = (largest = 5, inputs = largest): fc.Arbitrary<Layout> =>
+  fc.constantFrom(...layouts).chain((layout) =>
+    fc
+      .record({
+        sizes: fc.tuple(...layout.roles.map((role) => fc.integer({ min: 1, max: role === 'in' ? inputs : largest }))),
+        groups: fc.integer({ min: 1, max: 3 }),
+        order: fc.shuffledSubarray([...layout.shape.keys()], { minLength: layout.shape.length }),
+      })
+      .map(({ sizes, groups, order }): Layout => {
+        const divided: Role = layout.kind.startsWith('convTranspose') ? 'in' : 'out';
+        const shape = sizes.map((size, axis) => (layout.roles[axis] === divided ? size * groups : size));
+        return {
+          ...layout,
+          groups,
+          roles: order.map((axis) => layout.roles[axis]!),
+          shape: order.map((axis) => shape[axis]!),
+        };
+      }),
+  );
 
 export const product = (sizes: readonly number[]): number => sizes.reduce((total, size) => total * size, 1);
 

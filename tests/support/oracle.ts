@@ -8,6 +8,7 @@ import type {
   Reducer,
   Role,
   Spanning,
+  Tiles,
 } from 'sparsifier';
 import type { ArrayLayer, Numbers } from 'sparsifier/formats/arrays';
 import { draw } from './philox.js';
@@ -16,13 +17,17 @@ import { draw } from './philox.js';
 
 export type Layers = Readonly<Record<string, ArrayLayer>>;
 
+/** What cuts a layer into units. */
+export type Cutting = GranularityName | Spanning | Tiles;
+
 /** What is asked of a sparsifier and its call, apart from the amount. */
 export interface Asked {
-  readonly granularity: GranularityName | Spanning;
+  readonly granularity: Cutting;
   readonly context: Context;
   readonly criteria?: CriteriaName;
   readonly reducer?: Reducer;
   readonly normalizer?: Normalizer;
+  readonly budget?: 'lamp';
   readonly seed?: number;
   readonly allowEmpty?: boolean;
   readonly minKeep?: number | Readonly<Record<string, number>>;
@@ -86,6 +91,16 @@ export function spanned(kind: Kind, granularity: GranularityName | Spanning): re
   return span.includes('height') && !span.includes('width') ? undefined : span;
 }
 
+/** How many neighbours lie in one unit: along out, in, depth, height and width. */
+function sizesOf(kind: Kind, granularity: Cutting): number[] {
+  if (typeof granularity === 'object' && 'block' in granularity) {
+    return places.map((place) => granularity.block[place] ?? 1);
+  }
+  const span: readonly string[] | undefined = spanned(kind, granularity);
+  if (!span) throw new Error(`${kind} has no granularity ${JSON.stringify(granularity)}`);
+  return places.map((place) => (span.includes(place) ? Infinity : 1));
+}
+
 /** Output channel, input channel within the group, depth, height and width of the weight at a stored position. */
 export function coordinates({ kind, roles, shape, groups = 1 }: ArrayLayer, position: number): number[] {
   const index: Partial<Record<Role, number>> = {};
@@ -103,14 +118,13 @@ export function coordinates({ kind, roles, shape, groups = 1 }: ArrayLayer, posi
 }
 
 /** The units of a layer in canonical order. */
-export function unitsOf(layer: ArrayLayer, granularity: GranularityName | Spanning): Unit[] {
-  const span = spanned(layer.kind, granularity);
-  if (!span) throw new Error(`${layer.kind} has no granularity ${granularity}`);
+export function unitsOf(layer: ArrayLayer, granularity: Cutting): Unit[] {
+  const sizes = sizesOf(layer.kind, granularity);
   const weights = Array.from(layer.data, (_, position) => ({ position, at: coordinates(layer, position) }));
   weights.sort((a, b) => compare(a.at, b.at));
   const units = new Map<string, { out: number; positions: number[] }>();
   for (const { position, at } of weights) {
-    const key = at.map((index, place) => (span.includes(places[place]!) ? '-' : index)).join();
+    const key = at.map((index, place) => Math.floor(index / sizes[place]!)).join();
     const unit = units.get(key);
     if (unit) unit.positions.push(position);
     else units.set(key, { out: at[0]!, positions: [position] });
@@ -169,6 +183,15 @@ export function normalized(scores: readonly number[], counts: readonly boolean[]
   return scores.map((score) => (divisor > 0 && divisor < Infinity ? Math.fround((score - offset) / divisor) : 0));
 }
 
+/** The budget rule lamp: the square of each score, divided by the sum of those of all scores that are no smaller. */
+export function lamp(scores: readonly number[], counts: readonly boolean[]): number[] {
+  const counted = scores.filter((_, unit) => counts[unit]);
+  return scores.map((score) => {
+    const divisor = sum(counted.filter((other) => other >= score).map((other) => other * other));
+    return divisor > 0 ? Math.fround((score * score) / divisor) : 0;
+  });
+}
+
 /** How many of `units` an amount removes. Adding 2^52 rounds a double to a whole number, halves to even. */
 export function removedBy(amount: Amount, units: number): number {
   if (typeof amount === 'number') return (amount * units) / 100 + 2 ** 52 - 2 ** 52;
@@ -193,13 +216,9 @@ export function removal(
     may[name] = units.length - floorOf(name, units.length, asked);
     const removed = (unit: number) => earlier[name]?.[unit] ?? false;
     let scores = scoresOf(layers[name]!, units, asked, positionOf(name));
-    if (asked.normalizer && asked.criteria !== 'random') {
-      scores = normalized(
-        scores,
-        units.map((_, unit) => !removed(unit)),
-        asked.normalizer,
-      );
-    }
+    const counts = units.map((_, unit) => !removed(unit));
+    if (asked.normalizer && asked.criteria !== 'random') scores = normalized(scores, counts, asked.normalizer);
+    if (asked.budget === 'lamp') scores = lamp(scores, counts);
     return scores.map((score, unit) => ({ name, layer, unit, score: removed(unit) ? -Infinity : score }));
   });
   const less = (a: number, b: number) => (a < b ? -1 : a > b ? 1 : 0);
@@ -239,6 +258,35 @@ function floorOf(name: string, units: number, asked: Asked): number {
   return Math.min(units, Math.max(least, units - Math.floor((share * units) / 100), allowEmpty ? 0 : 1));
 }
 
+/**
+ * Which weights of a layer an N:M pattern removes, in canonical order: along the input channels, of every m the n best
+ * stay. The weights at the end that are fewer than m all stay.
+ */
+export function outside([n, m]: readonly [number, number], layer: ArrayLayer, scores: readonly number[]): boolean[] {
+  const weights = unitsOf(layer, 'weight').map(({ positions: [position] }, unit) => ({
+    unit,
+    score: scores[unit]!,
+    at: coordinates(layer, position!),
+  }));
+  const lines = new Map<string, typeof weights>();
+  for (const weight of weights) {
+    const [out, , ...rest] = weight.at;
+    const key = [out, ...rest].join();
+    const line = lines.get(key);
+    if (line) line.push(weight);
+    else lines.set(key, [weight]);
+  }
+  const gone = weights.map(() => false);
+  for (const line of lines.values()) {
+    line.sort((a, b) => a.at[1]! - b.at[1]!);
+    for (let first = 0; first + m <= line.length; first += m) {
+      const group = line.slice(first, first + m).sort((a, b) => a.score - b.score || a.at[1]! - b.at[1]!);
+      for (const { unit } of group.slice(0, m - n)) gone[unit] = true;
+    }
+  }
+  return gone;
+}
+
 /** Whether each unit is all weights of one output channel. */
 export function areChannels(layer: ArrayLayer, units: readonly Unit[]): boolean {
   const outOf = (position: number) => coordinates(layer, position)[0];
@@ -249,11 +297,7 @@ export function areChannels(layer: ArrayLayer, units: readonly Unit[]): boolean 
 }
 
 /** Copies of layers without the units that are gone: their weights are +0, and so are the partners of whole channels. */
-export function without(
-  layers: Layers,
-  gone: Gone,
-  granularity: GranularityName | Spanning,
-): Record<string, ArrayLayer> {
+export function without(layers: Layers, gone: Gone, granularity: Cutting): Record<string, ArrayLayer> {
   const copies = copyOf(layers);
   for (const [name, flags] of Object.entries(gone)) {
     const { data, bias, batchNorm: { gamma, beta } = {} } = copies[name]!;

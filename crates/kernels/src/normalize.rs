@@ -78,13 +78,16 @@ pub fn normalize(
 }
 
 /// Sorts the scores and adds their squares up from the largest down; equal ones share a sum, so that their order does
-/// not matter.
+/// not matter. Infinite scores count as the largest number, since the ratio of two infinities is none.
 fn lamp(scores: &mut [f32], earlier: Option<&[u32]>) -> Result<(), Error> {
     let mut order = reserve::<u64>(scores.len())?;
     let ranked = (0..scores.len()).filter(|&unit| earlier.is_none_or(|mask| is_kept(mask, unit)));
     order.extend(ranked.map(|unit| u64::from(key_of(scores[unit])) << 32 | unit as u64));
     order.sort_unstable();
-    let square = |score: f32| f64::from(score) * f64::from(score);
+    let square = |score: f32| {
+        let score = f64::from(score.min(f32::MAX));
+        score * score
+    };
     let mut sum = 0.0;
     for equal in order.chunk_by(|a, b| a >> 32 == b >> 32).rev() {
         let unit_of = |entry: &u64| *entry as u32 as usize;
@@ -130,6 +133,8 @@ mod tests {
         assert_eq!(normalized(&scores, None, Normalizer::Lamp), [1.0, 0.0, 1.0 / 15.0, 4.0 / 13.0, 1.0 / 15.0, 0.0]);
         assert_eq!(normalized(&scores, Some(&[0b111110]), Normalizer::Lamp)[1..4], [0.0, 1.0 / 6.0, 1.0]);
         assert_eq!(normalized(&[0.0, 0.0], None, Normalizer::Lamp), [0.0, 0.0]);
+        let infinite = normalized(&[1.0, f32::INFINITY, f32::MAX, f32::INFINITY], None, Normalizer::Lamp);
+        assert_eq!(infinite, [0.0, 0.5, 1.0 / 3.0, 0.5]);
 
         let many: Vec<f32> = (0..1000u32).map(|unit| (unit.wrapping_mul(2_654_435_761) >> 24) as f32).collect();
         let square = |score: f32| f64::from(score) * f64::from(score);

@@ -60,12 +60,13 @@ interface Row {
   readonly needs?: State;
 }
 
-/** Elements whose scores may be below zero. */
-const signed: readonly number[] = [
+/** Elements that `lamp` cannot weigh: their scores may be below zero, or are drawn. */
+const withoutLamp: readonly number[] = [
   element.negativeMagnitude,
   element.negativeOtherMagnitude,
   element.negativeLargerMagnitude,
   element.magnitudeIncrease,
+  element.random,
 ];
 
 /**
@@ -136,8 +137,8 @@ export function recipeOf(
     typeof criteria === 'function'
       ? { element: element.other }
       : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
-  if (isLamp && signed.includes(row.element)) {
-    throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must not be below zero', {
+  if (isLamp && withoutLamp.includes(row.element)) {
+    throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must be sizes from zero on', {
       asked: criteria,
       hint: 'Use a criterion such as largeFinal',
     });

@@ -247,7 +247,9 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
   return {
     axes,
     shape: parts.map(unitsOf),
-    isChannel: axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
+    // What a pattern removes is never a whole channel, since of each m weights n stay.
+    isChannel:
+      !isPattern(granularity) && axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
     ...(isPattern(granularity) ? patternAlong(axes, granularity) : {}),
   };
 }
@@ -255,7 +257,7 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
 /** A block of the output channel in blocks of its outer and inner part. */
 function inTwo(block: number, outer: number, inner: number, name: string): [number, number] {
   if (block >= outer * inner) return [outer, inner];
-  if (inner % block === 0) return [1, block];
+  if (outer === 1 || inner % block === 0) return [1, block];
   if (block % inner === 0) return [block / inner, inner];
   throw new SparsifyError('granularity', 'the tiles of output channels would cross parts that are stored apart', {
     subject: name,

@@ -39,14 +39,14 @@ export function rankingsOf(
   if (context === 'local') return eachAlone(tensors);
   if (groups === undefined) return [{ name: network, aliases: [], members: tensors.map((_, index) => index) }];
   const entries = Object.entries(groups).flatMap(([group, globs]) => globs.map((glob) => [glob, group] as const));
-  const groupOf = byName(entries, tensors, others);
+  const groupOf = byName(entries, tensors, others, twoGroups);
   const rankings = new Map<string, Ranking & { readonly members: number[] }>();
   tensors.forEach(({ name, aliases }, index) => {
     const group = groupOf[index];
-    const clash = group === undefined && name in groups;
-    if (clash) {
+    const clash = [name, ...aliases].find((each) => each !== group && Object.hasOwn(groups, each));
+    if (clash !== undefined) {
       throw new SparsifyError('usage', 'a group has the name of a layer that is not in it', {
-        asked: name,
+        asked: clash,
         hint: 'Give the group another name',
       });
     }
@@ -57,6 +57,13 @@ export function rankingsOf(
   });
   return [...rankings.values()];
 }
+
+const twoGroups = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
+  new SparsifyError('usage', 'the layer is in two groups', {
+    subject,
+    asked: entries.map(([glob, group]) => `${glob} in ${group}`).join(' and '),
+    hint: 'A name beats a glob: name the layer in the group that it belongs to',
+  });
 
 /** A layer as far as its part of a budget is concerned. */
 export interface Share {
@@ -74,13 +81,10 @@ export interface Share {
  * their product, at most 1, so that small layers stay denser. In whole units that add up exactly, by largest remainder.
  */
 export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readonly Share[]): number[] {
-  if (budget === 'uniform' && typeof amount === 'number') {
-    return layers.map(({ units, limit }) => Math.min(limit, removedBy(amount, units)));
-  }
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
   const units = sum(layers.map((layer) => layer.units));
   const keep = units - Math.min(removedBy(amount, units), sum(layers.map(({ limit }) => limit)));
-  const weight = ({ tensor, units }: Share) => (budget === 'erk' ? density(tensor) : 1) * units;
+  const weight = ({ tensor, units }: Share) => (budget === 'erk' ? denseUnits(tensor, units) : units);
   const kept = proportional(
     keep,
     layers.map((layer) => ({ weight: weight(layer), least: layer.units - layer.limit, most: layer.units })),
@@ -88,8 +92,8 @@ export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readon
   return layers.map((layer, index) => layer.units - kept[index]!);
 }
 
-/** The sum of a layer's dimensions divided by their product, whatever the stored layout. */
-function density({ kind, roles, shape, groups }: WeightTensor): number {
+/** The units of a layer times the sum of its dimensions divided by their product, whatever the stored layout. */
+function denseUnits({ kind, roles, shape, groups }: WeightTensor, units: number): number {
   const sizeOf = (role: string) => shape.filter((_, axis) => roles[axis] === role).reduce((a, b) => a * b, 1);
   const isTransposed = kind.startsWith('convTranspose');
   const dimensions = [
@@ -97,7 +101,8 @@ function density({ kind, roles, shape, groups }: WeightTensor): number {
     sizeOf('in') / (isTransposed ? groups : 1),
     ...shape.filter((_, axis) => ['depth', 'height', 'width'].includes(roles[axis]!)),
   ];
-  return dimensions.reduce((a, b) => a + b, 0) / dimensions.reduce((a, b) => a * b, 1);
+  // Rounded once, so that equal claims are equal numbers.
+  return (dimensions.reduce((a, b) => a + b, 0) * units) / dimensions.reduce((a, b) => a * b, 1);
 }
 
 interface Claim {

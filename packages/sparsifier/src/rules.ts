@@ -36,12 +36,19 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Model): Decision
   for (const type of types) if (type !== 'all') checkKind(type);
   const isOfType = ({ kind }: WeightTensor) => types.includes('all') || types.includes(kind);
 
-  const typed = tensors.filter(isOfType);
-  for (const rule of include) if (!typed.some((tensor) => matches(rule, tensor))) throw unmatched(rule, typed, tensors);
   const everything = [...tensors, ...skipped.map(({ name }) => ({ name, aliases: [], kind: undefined }))];
-  for (const rule of exclude) {
-    if (!everything.some((layer) => matches(rule, layer))) throw unmatched(rule, tensors, tensors);
+  const names = new Set(everything.flatMap(({ name, aliases }) => [name, ...aliases]));
+  const matches = (rule: Rule, layer: Candidate) => isMatch(rule, layer, names);
+  const typed = tensors.filter(isOfType);
+  const whyNot = (rule: Rule): string | undefined => {
+    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that layerType leaves out';
+    const found = skipped.find(({ name }) => matches(rule, { name, aliases: [], kind: undefined }));
+    return found && `'${found.name}' cannot be pruned: ${found.reason}`;
+  };
+  for (const rule of include) {
+    if (!typed.some((tensor) => matches(rule, tensor))) throw unmatched(rule, typed, whyNot(rule));
   }
+  for (const rule of exclude) if (!everything.some((layer) => matches(rule, layer))) throw unmatched(rule, tensors);
 
   return tensors.map((tensor): Decision => {
     const layerType = `layerType ${types.join(', ')}`;
@@ -59,13 +66,15 @@ interface Candidate extends Named {
   readonly kind: Kind | undefined;
 }
 
-function matches(rule: Rule, { name, aliases, kind }: Candidate): boolean {
-  const names = [name, ...aliases];
-  if (typeof rule === 'string') return names.includes(rule) || names.some((each) => globOf(rule).test(each));
+/** @param names those of all layers: a rule that equals one of them is no glob */
+function isMatch(rule: Rule, { name, aliases, kind }: Candidate, names: ReadonlySet<string>): boolean {
+  const own = [name, ...aliases];
+  if (typeof rule === 'string')
+    return names.has(rule) ? own.includes(rule) : own.some((each) => globOf(rule).test(each));
   // A copy without the flags that make an expression remember where it was.
   if (rule instanceof RegExp) {
     const expression = new RegExp(rule.source, rule.flags.replace(/[gy]/g, ''));
-    return names.some((each) => expression.test(each));
+    return own.some((each) => expression.test(each));
   }
   if (rule && typeof rule === 'object' && Object.keys(rule).join() === 'kind') {
     checkKind(rule.kind);
@@ -84,11 +93,10 @@ function checkKind(kind: Kind): void {
   throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
 }
 
-function unmatched(rule: Rule, candidates: readonly WeightTensor[], all: readonly WeightTensor[]): SparsifyError {
-  const elsewhere = all.some((tensor) => matches(rule, tensor));
+function unmatched(rule: Rule, candidates: readonly WeightTensor[], hint?: string): SparsifyError {
   return new SparsifyError('layer', 'the rule matches no layer', {
     asked: inWords(rule),
     allowed: candidates.map(({ name }) => name),
-    ...(elsewhere ? { hint: 'It matches layers that layerType leaves out' } : {}),
+    ...(hint === undefined ? {} : { hint }),
   });
 }

@@ -242,7 +242,7 @@ export class Sparsifier {
       });
     }
     return this.#inTurn(async () => {
-      const tensors = this.model.tensors.filter((tensor) => this.#saved.has(tensor));
+      const tensors = this.model.tensors.filter((tensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0));
       if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be brought back');
       const jobs = this.#jobs(tensors, this.#unitsOf(tensors));
       const engine = await load();
@@ -354,6 +354,7 @@ export class Sparsifier {
    */
   async explain(sparsity?: Sparsity, options: CallOptions = {}): Promise<Explanation[]> {
     const isRanked = sparsity !== undefined || isPattern(this.#granularity);
+    checkCallOptions(options);
     const request = isRanked ? this.#request(sparsity, options) : undefined;
     const removed = request && (await this.#foreseen(request, options));
     const chosen = this.#chosen();
@@ -388,7 +389,7 @@ export class Sparsifier {
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
-  pruneModel(sparsity: Sparsity, options: CallOptions = {}): Promise<Report> {
+  pruneModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
     return this.sparsifyModel(sparsity, options);
   }
 
@@ -454,11 +455,17 @@ export class Sparsifier {
     const tensors = this.#chosen();
     if (tensors.length === 0) {
       const found = [...new Set(this.model.tensors.map(({ kind }) => kind))];
-      const { layerType = 'conv2d', exclude } = this.#options;
+      const { include, exclude, layerType = include ? 'all' : 'conv2d' } = this.#options;
       throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
         asked: [layerType].flat().join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
-        ...(found.length > 0 ? { hint: `Set layerType to one of these, or to 'all'` } : {}),
+        ...(found.length > 0
+          ? {
+              hint: exclude
+                ? 'explain() says which rule leaves out which layer'
+                : `Set layerType to one of these, or to 'all'`,
+            }
+          : {}),
       });
     }
     if (isPattern(this.#granularity)) {
@@ -519,12 +526,7 @@ export class Sparsifier {
 
   /** The units of a call's layers; what is wrong with its options is said here, before it waits for others. */
   #checked({ tensors }: Request, options: CallOptions): Units[] {
-    checkNames(options, callOptionNames);
-    const { roundTo, signal } = options;
-    if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
-      throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
-    }
-    signal?.throwIfAborted();
+    checkCallOptions(options);
     return this.#unitsOf(tensors);
   }
 
@@ -567,9 +569,15 @@ export class Sparsifier {
     );
     /** How many units go of the layers that are selected from together. */
     const selections: { readonly members: readonly number[]; readonly remove: number }[] = [];
-    for (const [index, { name, members }] of rankings.entries()) {
+    const parts = rankings.flatMap(({ name, members }, index) => {
       const amount = amounts[index];
-      if (amount === undefined) continue;
+      if (amount === undefined) return [];
+      const part = (name: string, members: readonly number[]) => ({ name, members, amount });
+      // The same share of each layer is that of each layer by itself.
+      const isEachAlone = budget === 'uniform' && typeof amount === 'number';
+      return isEachAlone ? members.map((member) => part(tensors[member]!.name, [member])) : [part(name, members)];
+    });
+    for (const { name, members, amount } of parts) {
       const all = sum(members.map((member) => counts[member]!));
       const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = removedBy(amount, all);
@@ -582,8 +590,8 @@ export class Sparsifier {
           units: counts[member]!,
           limit: limits[member]!,
         }));
-        const parts = shared(budget, amount, layers);
-        selections.push(...members.map((member, place) => ({ members: [member], remove: parts[place]! })));
+        const removes = shared(budget, amount, layers);
+        selections.push(...members.map((member, place) => ({ members: [member], remove: removes[place]! })));
       } else {
         selections.push({ members, remove: Math.min(asked, limit) });
       }
@@ -699,8 +707,18 @@ function checkNames(options: object, names: readonly string[]): void {
     throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
 }
 
-/** Groups and budgets share an amount of the whole network; a pattern has none to share. */
-function checkGlobal({ context, groups, budget }: SparsifierOptions, granularity: Granularity): void {
+function checkCallOptions(options: CallOptions): void {
+  checkNames(options, callOptionNames);
+  const { roundTo, signal } = options;
+  if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
+    throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
+  }
+  signal?.throwIfAborted();
+}
+
+/** Groups and budgets share an amount of the whole network; a pattern has none to share or to limit. */
+function checkGlobal(options: SparsifierOptions, granularity: Granularity): void {
+  const { context, groups, budget } = options;
   if (isPattern(granularity) && context === 'global') {
     throw new SparsifyError(
       'usage',
@@ -711,6 +729,13 @@ function checkGlobal({ context, groups, budget }: SparsifierOptions, granularity
       },
     );
   }
+  const floor = (['minKeep', 'maxSparsity'] as const).find((name) => options[name] !== undefined);
+  if (isPattern(granularity) && floor) {
+    throw new SparsifyError('usage', `the pattern ${inWords(granularity)} says itself how much goes`, {
+      asked: floor,
+      hint: 'Leave layers out with include or exclude',
+    });
+  }
   if (budget !== undefined && !budgets.includes(budget)) {
     throw new SparsifyError('usage', 'unknown budget', { asked: budget, allowed: budgets });
   }
@@ -718,6 +743,12 @@ function checkGlobal({ context, groups, budget }: SparsifierOptions, granularity
     throw new SparsifyError('usage', `${groups ? 'groups' : 'a budget'} shares an amount among layers`, {
       asked: `context 'local'`,
       hint: `Use the context 'global'`,
+    });
+  }
+  if (budget && granularity === 'layer') {
+    throw new SparsifyError('usage', 'a budget shares an amount out among layers, which are whole units here', {
+      asked: `budget ${budget} with granularity 'layer'`,
+      hint: 'Leave the budget out, or choose another granularity',
     });
   }
   const lists: unknown[] = Object.values(groups ?? {});

@@ -131,12 +131,14 @@ export function amountsOf(
 
 /**
  * The value that names and globs give each of `layers`; undefined for those that no key matches.
- * @throws SparsifyError `layer` for a key that matches nothing, `sparsity` where two keys of one rank disagree
+ * @param clash the error where two keys of one rank disagree about a layer
+ * @throws SparsifyError `layer` for a key that matches nothing, or that one
  */
 export function byName<Value>(
   entries: readonly (readonly [string, Value])[],
   layers: readonly Named[],
   others: readonly string[] = [],
+  clash: (layer: string, entries: readonly (readonly [string, Value])[]) => SparsifyError = twoValues,
 ): (Value | undefined)[] {
   const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
     () => undefined,
@@ -155,16 +157,15 @@ export function byName<Value>(
       const other = found[index];
       if (other === undefined) found[index] = { key, value, exact };
       else if (other.exact === exact && !same(other.value, value)) {
-        throw new SparsifyError('sparsity', 'two keys give this layer different values', {
-          subject: name,
-          asked: `${other.key} and ${key}`,
-          hint: 'Give the layer its value by its own name',
-        });
+        throw clash(name, [
+          [other.key, other.value],
+          [key, value],
+        ]);
       }
     });
     if (matches === 0) {
       const elsewhere = others.includes(key)
-        ? { hint: 'A layer of this name exists, but layerType leaves it out' }
+        ? { hint: 'A layer of this name exists, but layerType, include or exclude leaves it out' }
         : {};
       const allowed = layers.map(({ name }) => name);
       throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
@@ -176,6 +177,13 @@ export function byName<Value>(
   }
   return found.map((entry) => entry?.value);
 }
+
+const twoValues = (subject: string, entries: readonly (readonly [string, unknown])[]): SparsifyError =>
+  new SparsifyError('sparsity', 'two keys give this layer different values', {
+    subject,
+    asked: entries.map(([key]) => key).join(' and '),
+    hint: 'Give the layer its value by its own name',
+  });
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
