@@ -10,6 +10,7 @@ import { differsAt } from './support/bytes.js';
 import { command, namesIn, run, type RunOptions } from './support/command.js';
 import { model, node, rawNumbers, tensor } from './support/onnx-builder.js';
 import { numbersOf, readGraphOf, zerosOf } from './support/onnx-reader.js';
+import { safetensorsFile, shardedFiles, type TensorToStore } from './support/safetensors-builder.js';
 
 // Processes take their time where the machine is busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -97,7 +98,7 @@ describe.concurrent('help', () => {
       const short = ['-s, --sparsity', '-g, --granularity', '-c, --context', '-o, --out', '-h, --help'];
       const long =
         'threads json criteria layer-type round-to reducer normalizer seed allow-empty min-keep max-sparsity force';
-      for (const option of [...short, ...long.split(' ').map((name) => `--${name}`)])
+      for (const option of ['--layer <', ...short, ...long.split(' ').map((name) => `--${name}`)])
         expect(stdout).toContain(`  ${option}`);
       for (const choice of [
         'weight',
@@ -766,6 +767,144 @@ describe.concurrent('the terminal', () => {
       closeSync(full);
       expect(stderr).toMatch(/^sparsifier: the report could not be printed: .*ENOSPC.*\n$/);
       expect(code).toBe(1);
+    }),
+  );
+});
+
+describe.concurrent('safetensors', () => {
+  const attention = (weight?: Uint8Array, bias?: Uint8Array): Record<string, TensorToStore> => ({
+    'h.c_attn.weight': { shape: [2, 4], ...(weight && { data: weight }) },
+    'h.c_attn.bias': { shape: [4], ...(bias && { data: bias }) },
+  });
+  const head: TensorToStore = { shape: [4, 2], data: numbers(1, 1, 9, 9, 2, 2, 8, 8) };
+  const whole = safetensorsFile({ ...attention(), 'head.weight': head });
+  const words = ['-s', '50', '-g', 'row', '--layer-type', 'all'];
+  const sparseHead = { ...head, data: numbers(0, 0, 9, 9, 0, 0, 8, 8) };
+  const inOut = '*.c_attn=dense:in,out';
+  /** Of the columns 1 5, 2 6, 3 7 and 4 8 the first two go. */
+  const sparseAttention = attention(numbers(0, 0, 3, 4, 0, 0, 7, 8), numbers(0, 0, 3, 4));
+
+  test(
+    'is inspected, and pruned into a file of its own format',
+    inFolder(async () => {
+      await writeFile(at('model.safetensors'), whole);
+      const { stdout } = await sparsifier(['inspect', 'model.safetensors']);
+      expect(stdout).toMatch(/^h\.c_attn +dense +2 x 4 +8 /m);
+      expect(stdout).toMatch(/^ {2}h\.c_attn: bias h\.c_attn\.bias is left alone/m);
+      const pruned = await sparsifier(['prune', 'model.safetensors', '-o', 'out.safetensors', ...words, '--json']);
+      expect(pruned).toMatchObject({ code: 0, stderr: '' });
+      expect(await bytesIn('out.safetensors')).toEqual(
+        safetensorsFile({ ...attention(numbers(0, 0, 0, 0, 5, 6, 7, 8)), 'head.weight': sparseHead }),
+      );
+      expect(await bytesIn('model.safetensors')).toEqual(whole);
+    }),
+  );
+
+  test(
+    '--layer says what its tensors are',
+    inFolder(async () => {
+      await writeFile(at('model.safetensors'), whole);
+      const layer = ['--layer', inOut, '--layer', 'head=none'];
+      const { stdout } = await sparsifier(['inspect', 'model.safetensors', ...layer, '--json']);
+      expect(JSON.parse(stdout)).toMatchObject({
+        layers: [{ name: 'h.c_attn', kind: 'dense' }],
+        skipped: [{ name: 'head', reason: 'it is left out, as asked' }],
+        notes: [],
+      });
+      await sparsifier(['prune', 'model.safetensors', '-o', 'out.safetensors', ...words, ...layer]);
+      expect(await bytesIn('out.safetensors')).toEqual(safetensorsFile({ ...sparseAttention, 'head.weight': head }));
+
+      await writeFile(at('conv.safetensors'), safetensorsFile({ 'a=b.weight': [4, 2, 1], 'c.weight': [4, 2, 1] }));
+      const kinds = ['--layer', 'a=b=conv1d/2', '--layer', 'c=convTranspose1d:in,out,width/4'];
+      const inspected = await sparsifier(['inspect', 'conv.safetensors', ...kinds, '--json']);
+      expect(JSON.parse(inspected.stdout)).toMatchObject({
+        layers: [
+          { name: 'a=b', kind: 'conv1d' },
+          { name: 'c', kind: 'convTranspose1d' },
+        ],
+      });
+    }),
+  );
+
+  test(
+    'with shards goes into a folder',
+    inFolder(async () => {
+      const index = 'model.safetensors.index.json';
+      const { index: content, shards } = shardedFiles({
+        'b.safetensors': attention(),
+        'a.safetensors': { 'head.weight': head },
+      });
+      await writeFile(at(index), content);
+      for (const [name, bytes] of Object.entries(shards)) await writeFile(at(name), bytes);
+      await fails(['prune', index, '-o', 'out', ...words], 2, /into a folder/, /asked: out/);
+      await fails(['prune', index, '-o', '.', '--force', ...words], 1, /read from this file/);
+      const ended = await sparsifier(['prune', index, '-o', 'out/', ...words, '--layer', inOut]);
+      expect(ended).toMatchObject({ code: 0, stderr: '' });
+      expect(await namesIn(at('out'))).toEqual(['a.safetensors', 'b.safetensors', index]);
+      expect(await bytesIn('out', 'a.safetensors')).toEqual(safetensorsFile({ 'head.weight': sparseHead }));
+      expect(await bytesIn('out', 'b.safetensors')).toEqual(safetensorsFile(sparseAttention));
+      expect(await bytesIn('out', index)).toEqual(content);
+    }),
+  );
+
+  test(
+    'gives initial weights, too, to a model of either format',
+    inFolder(async () => {
+      const four = (...weights: number[]) => ({ shape: [4, 1, 1, 1], data: numbers(...weights) });
+      await writeFile(at('dense.safetensors'), safetensorsFile({ 'c.weight': four(1, 2, 3, 4) }));
+      const weight = tensor('w', [4, 1, 1, 1], { data: numbers(9, 2.5, 3, 5) });
+      await writeFile(at('model.onnx'), model({ nodes: [conv('c', 'x w')], initializers: [weight] }));
+      await writeFile(at('model.safetensors'), safetensorsFile({ 'c.weight': four(9, 2.5, 3, 5) }));
+      const movement = ['-s', '25', '--criteria', 'movement', '--initial'];
+      await prune(...movement, 'dense.safetensors');
+      const bytes = await bytesIn('out.onnx');
+      expect([...numbersOf(bytes, readGraphOf(bytes).constants.get('w')!)]).toEqual([9, 2.5, 0, 5]);
+      await sparsifier(['prune', 'model.safetensors', '-o', 'out.safetensors', ...movement, 'dense.safetensors']);
+      expect(await bytesIn('out.safetensors')).toEqual(safetensorsFile({ 'c.weight': four(9, 2.5, 0, 5) }));
+    }),
+  );
+
+  const out = ['-o', 'out.safetensors', '-s', '50'];
+  test.each<[words: string[], code: number, ...expected: RegExp[]]>([
+    [['prune', 'model.safetensors', '-s', '50', '-o', 'out.onnx'], 2, /same format/, /out\.onnx/, /model\.safetensors/],
+    [['prune', 'model.onnx', '-s', '50', '-o', 'out.safetensors'], 2, /same format/, /out\.safetensors/],
+    [
+      ['prune', 'model.safetensors', '-s', '50', '-o', 'model.safetensors', '--force', '--layer-type', 'all'],
+      1,
+      /read from this file/,
+    ],
+    [
+      ['prune', 'model.safetensors', ...out, '--layer', 'x=none'],
+      1,
+      /no layer/,
+      /asked: x/,
+      /possible: h\.c_attn, head/,
+    ],
+    [['prune', 'model.safetensors', ...out, '--layer', 'head=conv9d'], 1, /head/, /conv9d/, /conv2d/],
+    [['prune', 'model.safetensors', ...out, '--layer', 'head=conv2d'], 1, /head/, /one role/, /\[4, 2\]/],
+    [['prune', 'model.safetensors', ...out, '--layer', 'head=dense/3'], 1, /head/, /groups 3/],
+    [['prune', 'model.safetensors', ...out, '--layer', 'head'], 2, /name=kind/, /dense:in,out/],
+    [['prune', 'model.safetensors', ...out, '--layer', '=dense'], 2, /name=kind/],
+    [['prune', 'model.safetensors', ...out, '--layer', 'head=dense:'], 2, /name=kind/],
+    [['prune', 'model.safetensors', ...out, '--layer', 'head=none/2'], 2, /name=none/],
+    [['inspect', 'model.safetensors', '--layer', 'head=none', '--layer', 'head=dense'], 2, /head/, /twice/],
+    [['inspect', 'model.onnx', '--layer', 'head=none'], 2, /--layer is for safetensors/, /--exclude/],
+    [['inspect', 'config.json'], 1, /not an ONNX model/, /JSON/],
+    [['inspect', 'config.index.json'], 1, /no index/, /weight_map/],
+    [['inspect', 'cut.safetensors'], 1, /cut\.safetensors/, /ends before/],
+    [['inspect', 'onnx.safetensors'], 1, /not a safetensors file/, /an ONNX model/, /\.onnx/],
+    [['inspect', 'safetensors.onnx'], 1, /not an ONNX model/, /\.safetensors/],
+  ])(
+    '%j is an error in words',
+    inFolder(async (words, code, ...expected) => {
+      await writeFile(at('model.safetensors'), whole);
+      await writeFile(at('config.json'), '{"hidden_size": 4}');
+      await writeFile(at('config.index.json'), '{"hidden_size": 4}');
+      await writeFile(at('cut.safetensors'), whole.slice(0, -1));
+      await writeFile(at('onnx.safetensors'), small);
+      await writeFile(at('safetensors.onnx'), whole);
+      await fails(words, code, ...expected);
+      expect(await bytesIn('model.safetensors')).toEqual(whole);
     }),
   );
 });

@@ -59,12 +59,13 @@ describe('the tarball', () => {
     const {
       '.': main,
       './formats/onnx': onnx,
+      './formats/safetensors': safetensors,
       './formats/arrays': arrays,
       './package.json': own,
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, onnx, arrays]) expect(Object.keys(targets!)[0]).toBe('types');
+    for (const targets of [main, onnx, safetensors, arrays]) expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>
       typeof each === 'string' ? each : Object.values(each),
@@ -166,7 +167,11 @@ describe('installed in Node', () => {
       import { Criteria, Granularity, Sparsifier, SparsifyError, type ErrorCode, type Model, type Report } from 'sparsifier';
       import { fromArrays } from 'sparsifier/formats/arrays';
       import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
+      import { readSafetensors, type LayerDescriptions, type SafetensorsModel } from 'sparsifier/formats/safetensors';
 
+      const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
+      const shards = (name: string) => new Blob([name]);
+      export const twin: SafetensorsModel & Model = await readSafetensors(new Blob([]), { layers, shards });
       const onnx: OnnxModel = await readOnnx(new Blob([]));
       const model: Model = onnx;
       const words = { granularity: Granularity.filter, context: 'global', criteria: Criteria.largeFinal } as const;

@@ -12,6 +12,7 @@ const installed = Object.keys({ ...dependencies, ...peerDependencies });
 const entries = [
   'index',
   'formats/onnx',
+  'formats/safetensors',
   'formats/arrays',
   'cli/main',
   'host/node',

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
+import { readSafetensors } from '../formats/safetensors.js';
 import { Criteria, inspect, load, Sparsifier, SparsifyError, type Progress, type SparsifierOptions } from '../index.js';
 import { granularityNames, isPattern } from '../granularity.js';
 import { budgets } from '../ranking.js';
@@ -14,6 +15,7 @@ import {
   nameOf,
   parseFloor,
   parseGroups,
+  parseLayers,
   parseSparsity,
   ruleOf,
   whole,
@@ -23,6 +25,7 @@ import { explanations, table } from './table.js';
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
 interface Common {
+  readonly layer?: string[];
   readonly threads?: number;
   readonly json?: boolean;
 }
@@ -60,26 +63,33 @@ Examples:
 
 const common = (command: Command): Command =>
   command
+    .option(
+      '--layer <name=kind>',
+      'what a tensor of a safetensors file is: name-or-glob=dense:in,out (roles of its axes), =conv2d/32 (groups), =none (left out); repeatable',
+      collect,
+    )
     .option('--threads <n>', 'how many threads share the work (default: one per core)', whole)
     .option('--json', 'a report for programs on stdout, and nothing else');
 
-common(program.command('inspect').argument('<model>', 'an ONNX file', nameOf))
+common(program.command('inspect').argument('<model>', 'an ONNX or safetensors file', nameOf))
   .description('list the layers that can be pruned, and the tensors that cannot, with the reason')
   .addHelpText(
     'after',
     `
 Example:
-  $ sparsifier inspect model.onnx`,
+  $ sparsifier inspect model.onnx
+  $ sparsifier inspect model.safetensors.index.json`,
   )
   .action(async (file: string, options: Common) => {
+    const read = readerOf([file], options);
     await loadWith(options);
-    using model = await readOnnx(file);
+    using model = await read(file);
     const report = await inspect(model);
     if (options.json) print(JSON.stringify(report, null, 2));
     else print(table(report, { units: false }));
   });
 
-common(program.command('prune').argument('<model>', 'an ONNX file', nameOf))
+common(program.command('prune').argument('<model>', 'an ONNX or safetensors file', nameOf))
   .description('remove the least useful part of the layers and write the sparse model')
   .addOption(
     new Option(
@@ -159,12 +169,13 @@ Examples:
   $ sparsifier prune model.onnx -s 50 -g filter --round-to 8 -o sparse.onnx
   $ sparsifier prune model.onnx -s 0,50,50,0 -o sparse.onnx
   $ sparsifier prune model.onnx -s 'encoder.*=60' -s head=0 --layer-type all -o sparse.onnx
-  $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json`,
+  $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json
+  $ sparsifier prune model.safetensors -s 50 --layer-type dense --layer '*.c_attn=dense:in,out' -o sparse.safetensors`,
   )
   .action(prune);
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
-  const { threads, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
+  const { layer, threads, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
   const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, ...words } = rest;
   const asked = sparsity && parseSparsity(sparsity);
   const missing = [
@@ -176,9 +187,11 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
       hint: '--explain needs neither and only tells what a call would do',
     });
   }
+  if (out !== undefined) checkOutput(file, out);
+  const read = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer });
   await loadWith({ threads });
-  using model = await readOnnx(file);
-  using dense = initial === undefined ? undefined : await readOnnx(initial);
+  using model = await read(file);
+  using dense = initial === undefined ? undefined : await read(initial);
   const sparsifier = new Sparsifier(model, {
     ...words,
     ...(include ? { include: include.map(ruleOf) } : {}),
@@ -212,6 +225,30 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
   } finally {
     spinner?.stop();
   }
+}
+
+const isSafetensors = (file: string): boolean => /\.(safetensors|index\.json)([?#].*)?$/i.test(file);
+
+/** What reads each of these files by its name. */
+function readerOf(files: readonly string[], { layer }: Pick<Common, 'layer'>) {
+  if (layer && !files.some(isSafetensors)) {
+    throw new SparsifyError('usage', '--layer is for safetensors files', {
+      subject: files[0]!,
+      hint: 'The graph of an ONNX model says what its tensors are; --exclude leaves layers out',
+    });
+  }
+  const layers = layer ? parseLayers(layer) : {};
+  return (file: string) => (isSafetensors(file) ? readSafetensors(file, { layers }) : readOnnx(file));
+}
+
+/** Fails where a name says that the output is of another format than the input. */
+function checkOutput(file: string, out: string): void {
+  if (isSafetensors(file) ? !/\.onnx$/i.test(out) : !isSafetensors(out)) return;
+  throw new SparsifyError('usage', 'the output is of the same format as the input', {
+    asked: out,
+    found: file,
+    hint: 'Models are not converted: choose a name of that format',
+  });
 }
 
 const loadWith = ({ threads }: { readonly threads?: number | undefined }) =>

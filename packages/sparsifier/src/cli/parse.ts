@@ -1,7 +1,8 @@
 import { InvalidArgumentError } from 'commander';
+import type { LayerDescription, LayerDescriptions } from '../formats/safetensors.js';
 import { checkGranularity, granularityNames, type Granularity } from '../granularity.js';
 import { SparsifyError, type Groups, type PerLayer, type Rule, type Sparsity } from '../index.js';
-import { kinds, type Kind } from '../tensor.js';
+import { kinds, type Kind, type Role } from '../tensor.js';
 
 export const whole = (text: string): number => {
   const number = Number(text);
@@ -61,6 +62,33 @@ export function parseGroups(texts: readonly string[]): Groups {
     groups[name] = [...(Object.hasOwn(groups, name) ? groups[name]! : []), ...text.slice(at + 1).split(',')];
   }
   return groups;
+}
+
+/** `name-or-glob=dense:in,out`, `=conv2d/32` or `=none`, any number of times, split at the last `=`. */
+export function parseLayers(texts: readonly string[]): LayerDescriptions {
+  const layers = new Map<string, LayerDescription | false>();
+  for (const text of texts) {
+    const at = text.lastIndexOf('=');
+    const [, kind, roles, groups] = /^(\w+)(?::(\w+(?:,\w+)*))?(?:\/(\d+))?$/.exec(text.slice(at + 1)) ?? [];
+    const isNone = kind === 'none';
+    if (at <= 0 || kind === undefined || (isNone && (roles ?? groups) !== undefined)) {
+      throw new SparsifyError('usage', 'a layer is written name=kind, name=kind:roles, name=kind/groups or name=none', {
+        asked: text || 'nothing',
+        hint: "Such as '*.c_attn=dense:in,out' or conv1=conv2d/32",
+      });
+    }
+    const name = text.slice(0, at);
+    if (layers.has(name)) throw new SparsifyError('usage', 'the same layer is described twice', { subject: name });
+    layers.set(
+      name,
+      !isNone && {
+        kind: kind as Kind,
+        ...(roles ? { roles: roles.split(',') as Role[] } : {}),
+        ...(groups ? { groups: Number(groups) } : {}),
+      },
+    );
+  }
+  return Object.fromEntries(layers);
 }
 
 /** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */

@@ -2,8 +2,6 @@ import type { Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import {
   bytesOf,
-  kinds,
-  roles as allRoles,
   type DataType,
   type Kind,
   type Model,
@@ -13,6 +11,7 @@ import {
   type Values,
   type WeightTensor,
 } from '../tensor.js';
+import { checkLayout } from './layout.js';
 
 /** Numbers of a plain array: 32-bit floats, or the bits of 16-bit ones. */
 export type Numbers = Float32Array | Uint16Array;
@@ -114,32 +113,8 @@ function tensorOf(
 ): WeightTensor {
   const wrong = (summary: string, details: object = {}) =>
     new SparsifyError('format', summary, { subject: name, ...details });
-  if (!kinds.includes(kind))
-    throw new SparsifyError('kind', 'unknown kind of layer', { subject: name, asked: kind, allowed: [...kinds] });
-  if (
-    roles.length !== shape.length ||
-    new Set(roles).size !== roles.length ||
-    !roles.every((role) => allRoles.includes(role))
-  ) {
-    throw wrong('each axis has one role of its own', {
-      asked: roles,
-      found: `shape [${shape.join(', ')}]`,
-      allowed: [...allRoles],
-    });
-  }
-  if (!roles.includes('out')) throw wrong('one axis has the role out', { asked: roles });
-  if (!shape.every((size) => Number.isInteger(size) && size > 0))
-    throw wrong('a shape consists of whole numbers above 0', { asked: shape });
+  const channels = checkLayout(name, { kind, roles, shape, groups });
   const length = shape.reduce((product, size) => product * size, 1);
-  const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
-  const transposed = kind.startsWith('convTranspose');
-  if (!Number.isInteger(groups) || groups < 1 || sizeOf(transposed ? 'in' : 'out') % groups !== 0) {
-    throw wrong('the channels do not divide into groups', {
-      asked: `groups ${groups}`,
-      found: `shape [${shape.join(', ')}]`,
-    });
-  }
-  const channels = sizeOf('out') * sizeOf('multiplier') * (transposed ? groups : 1);
 
   const valuesOf = (what: string, array: Numbers, count: number): ArrayValues => {
     if (!(array instanceof Float32Array) && !(array instanceof Uint16Array)) {

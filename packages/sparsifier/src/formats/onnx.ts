@@ -3,19 +3,29 @@ import { load, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { OutputFile, Source } from '../host/host.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../tensor.js';
+import {
+  abandoned,
+  copyOf,
+  isFolder,
+  openFurther,
+  originOf,
+  readBlock,
+  slices,
+  writeApart,
+  type GiveFile,
+  type ModelSource,
+} from './files.js';
 import { locationsIn, relocate, type Edit } from './onnx/external.js';
 import { readGraph } from './onnx/graph.js';
 import { readLayers } from './onnx/layers.js';
-import { recognise } from './onnx/recognise.js';
 import { gather, scatter } from './onnx/scattered.js';
 import { StoredValues } from './onnx/tensor.js';
 import type { ModelFile, Range } from './onnx/wire.js';
-
-type Bytes = Blob | Uint8Array | ArrayBuffer;
+import { recognise } from './recognise.js';
 
 export interface ReadOnnxOptions {
   /** Gives an external data file by its location in the model, in place of a file beside the model. */
-  readonly external?: (location: string) => Bytes | Promise<Bytes>;
+  readonly external?: GiveFile;
 }
 
 export interface WriteOnnxOptions {
@@ -23,16 +33,13 @@ export interface WriteOnnxOptions {
   readonly force?: boolean;
 }
 
-/** How many bytes are read or written at a time. */
-const sliceBytes = 2 ** 24;
-
 /**
  * Reads an ONNX model with its external data.
  * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
  * @throws SparsifyError `file` if a file is missing or lies outside the model's folder, `format` if the file is not a
  * whole ONNX model, `memory` if it does not fit
  */
-export async function readOnnx(source: string | URL | Bytes, { external }: ReadOnnxOptions = {}): Promise<OnnxModel> {
+export async function readOnnx(source: ModelSource, { external }: ReadOnnxOptions = {}): Promise<OnnxModel> {
   const engine = await load();
   const opened = await host.open(source);
   const blocks: Block[] = [];
@@ -47,7 +54,7 @@ export async function readOnnx(source: string | URL | Bytes, { external }: ReadO
     const { tensors, skipped, locations } = parse(await modelFile(file, name));
     const data = new Map<string, Block>();
     for (const location of locations) {
-      const dataFile = external ? await openExternal(external, location) : await opened.sibling(location);
+      const dataFile = await openFurther(opened, location, external, 'external');
       try {
         data.set(location, await keep(dataFile, location));
       } finally {
@@ -62,37 +69,6 @@ export async function readOnnx(source: string | URL | Bytes, { external }: ReadO
   } finally {
     await opened.close();
   }
-}
-
-/** Reads a file into a block of its own. */
-async function readBlock(engine: Engine, file: Source, name: string): Promise<Block> {
-  if (file.size === 0)
-    throw new SparsifyError('format', 'the file is empty', { subject: name, hint: 'Copy or export the model again' });
-  const block = await engine.allocate(file.size);
-  try {
-    for (let start = 0; start < file.size; start += sliceBytes) {
-      const length = Math.min(sliceBytes, file.size - start);
-      const shared = block.view(start, length);
-      const slice = shared ?? new Uint8Array(length);
-      await file.read(slice, start);
-      if (shared === undefined) await block.write(slice, start);
-    }
-  } catch (error) {
-    block.free();
-    throw error;
-  }
-  return block;
-}
-
-async function openExternal(external: NonNullable<ReadOnnxOptions['external']>, location: string): Promise<Source> {
-  const bytes = (await external(location)) as Bytes | undefined;
-  if (bytes === undefined) {
-    throw new SparsifyError('file', 'the external data of the model is missing', {
-      subject: location,
-      hint: `external('${location}') gave nothing`,
-    });
-  }
-  return host.open(bytes);
 }
 
 /** The bytes of a model file to look at: its block where the memory is shared with this thread, else a copy. */
@@ -113,8 +89,11 @@ function parse(file: ModelFile): Contents {
     return { ...readLayers(readGraph(file)), locations };
   } catch (error) {
     const found = error instanceof SparsifyError && error.code === 'format' ? recognise(file.bytes) : undefined;
-    if (found === undefined) throw error;
-    const hint = 'Export the model to ONNX and read that file';
+    if (found === undefined || found === 'an ONNX model') throw error;
+    const hint =
+      found === 'a safetensors file'
+        ? 'Read it with readSafetensors, on the command line under a name that ends with .safetensors'
+        : 'Export the model to ONNX and read that file';
     throw new SparsifyError(
       'format',
       'the file is not an ONNX model',
@@ -143,17 +122,6 @@ function stored(values: Values): StoredValues {
   if (values instanceof StoredValues) return values;
   throw new SparsifyError('usage', 'the values are not those of an ONNX model');
 }
-
-/** Where a model was read from, if that is a place that could be written to. */
-function originOf(source: string | URL | Bytes): string | URL | undefined {
-  if (typeof source === 'string' && source.includes('://')) return new URL(source);
-  return typeof source === 'string' || source instanceof URL ? source : undefined;
-}
-
-/** Frees the memory of models that nobody holds any more. */
-const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
-  for (const block of blocks) block.free();
-});
 
 /**
  * An ONNX model in shared memory. Its weights are changed in place there; every other byte stays as it was in the file,
@@ -240,19 +208,8 @@ export class OnnxModel implements Model {
    * a page
    */
   async write(path: string, { force = false }: WriteOnnxOptions = {}): Promise<void> {
-    const isFolder = /[\\/]$/.test(path) || (await host.isFolder(path));
-    const files = isFolder ? this.#filesIn(path) : await this.#filesAt(path);
-    const sources = this.#sources();
-    for (const file of files) {
-      for (const source of sources) {
-        if (!(await host.sameFile(source, file.path))) continue;
-        throw new SparsifyError('file', 'the model was read from this file and does not replace it', {
-          subject: file.path,
-          hint: 'Write to another path, then move the file',
-        });
-      }
-    }
-    await host.writeFiles(files, { force });
+    const files = (await isFolder(path)) ? this.#filesIn(path) : await this.#filesAt(path);
+    await writeApart(files, this.#origin, this.#data.keys(), { force });
   }
 
   /** The bytes of the model file; external data keep their names, and are those of {@link files}. */
@@ -316,21 +273,6 @@ export class OnnxModel implements Model {
     const edits = relocate(await modelFile(block, this.#name), (location) => names.get(location)!);
     return [{ path, chunks: () => chunks(block, edits) }, ...data];
   }
-
-  /** The files that the model was read from, where they can be told. */
-  #sources(): (string | URL)[] {
-    const origin = this.#origin;
-    if (origin === undefined) return [];
-    const beside = (location: string) =>
-      typeof origin === 'string'
-        ? host.join(host.join(origin, '..'), location)
-        : new URL(location.split('/').map(encodeURIComponent).join('/'), origin);
-    return [origin, ...[...this.#data.keys()].map(beside)];
-  }
-}
-
-function copyOf(block: Block): Promise<Uint8Array> {
-  return block.read(0, new Uint8Array(block.bytes));
 }
 
 /** The bytes of a block, slice by slice, with some replaced. */
@@ -342,11 +284,4 @@ async function* chunks(block: Block, edits: readonly Edit[] = []): AsyncGenerato
     position = edit.end;
   }
   yield* slices(block, position, block.bytes);
-}
-
-async function* slices(block: Block, start: number, end: number): AsyncGenerator<Uint8Array> {
-  for (let at = start; at < end; at += sliceBytes) {
-    const length = Math.min(sliceBytes, end - at);
-    yield block.view(at, length) ?? (await block.read(at, new Uint8Array(length)));
-  }
 }

@@ -17,6 +17,6 @@ export const siblingOf = (url: URL, name: string): URL =>
 export async function noSibling(name: string): Promise<never> {
   throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
     asked: name,
-    hint: 'Give readOnnx(bytes, { external: name => bytes }) the external data',
+    hint: 'Give a function that has the further files: readOnnx(bytes, { external }) or readSafetensors(bytes, { shards })',
   });
 }

@@ -1,5 +1,6 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { SparsifyError } from '../../errors.js';
+import { pathInFolder } from '../files.js';
 import {
   childOf,
   fields,
@@ -35,21 +36,8 @@ export function readEntry(file: ModelFile, range: Range): { readonly key: string
   return { key, value };
 }
 
-/**
- * The location of external data, without empty parts.
- * @throws `file` error if it leaves the folder of the model, or could on another system
- */
-export function plainLocation(location: string): string {
-  const parts = location.split('/').filter((part) => part !== '' && part !== '.');
-  const leaves = location.startsWith('/') || /^[a-z][a-z0-9+.-]*:|[\\\0]/i.test(location) || parts.includes('..');
-  if (leaves || parts.length === 0) {
-    throw new SparsifyError('file', 'the external data of the model must lie in its folder', {
-      found: location,
-      allowed: ["a relative path without '..', drive letter or backslash"],
-    });
-  }
-  return parts.join('/');
-}
+/** The location of external data, without empty parts; a `file` error if it leaves the folder of the model. */
+export const plainLocation = (location: string): string => pathInFolder(location, 'the external data of the model');
 
 /** The external data files that any tensor of the model names. */
 export function locationsIn(file: ModelFile): Set<string> {

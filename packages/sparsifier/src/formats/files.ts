@@ -1,0 +1,125 @@
+import * as host from '#host';
+import type { Block, Engine } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import type { OutputFile, Source } from '../host/host.js';
+import { siblingOf } from '../host/source.js';
+
+/** A file's bytes, without its place. */
+export type Bytes = Blob | Uint8Array | ArrayBuffer;
+
+/** What a model is read from: a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL. */
+export type ModelSource = string | URL | Bytes;
+
+/** Gives a further file of a model by its name. */
+export type GiveFile = (name: string) => Bytes | Promise<Bytes>;
+
+/** How many bytes are read or written at a time. */
+const sliceBytes = 2 ** 24;
+
+/**
+ * The path of a file that a model names, without empty parts.
+ * @param what the file is, in words
+ * @throws `file` error if it leaves the folder of the model, or could on another system
+ */
+export function pathInFolder(path: string, what: string): string {
+  const parts = path.split('/').filter((part) => part !== '' && part !== '.');
+  const leaves = path.startsWith('/') || /^[a-z][a-z0-9+.-]*:|[\\\0]/i.test(path) || parts.includes('..');
+  if (leaves || parts.length === 0) {
+    throw new SparsifyError('file', `${what} must lie in the folder of the model`, {
+      found: path,
+      allowed: ["a relative path without '..', drive letter or backslash"],
+    });
+  }
+  return parts.join('/');
+}
+
+/**
+ * Opens a further file of a model: what the caller's function gives, else the file beside the model.
+ * @param option what the caller's function is called
+ */
+export async function openFurther(
+  model: Source,
+  name: string,
+  give: GiveFile | undefined,
+  option: string,
+): Promise<Source> {
+  if (give === undefined) return model.sibling(name);
+  const bytes = (await give(name)) as Bytes | undefined;
+  if (bytes !== undefined) return host.open(bytes);
+  throw new SparsifyError('file', 'a file of the model is missing', {
+    subject: name,
+    hint: `${option}('${name}') gave nothing`,
+  });
+}
+
+/** Reads a file into a block of its own. */
+export async function readBlock(engine: Engine, file: Source, name: string): Promise<Block> {
+  if (file.size === 0)
+    throw new SparsifyError('format', 'the file is empty', { subject: name, hint: 'Copy or export the model again' });
+  const block = await engine.allocate(file.size);
+  try {
+    for (let start = 0; start < file.size; start += sliceBytes) {
+      const length = Math.min(sliceBytes, file.size - start);
+      const shared = block.view(start, length);
+      const slice = shared ?? new Uint8Array(length);
+      await file.read(slice, start);
+      if (shared === undefined) await block.write(slice, start);
+    }
+  } catch (error) {
+    block.free();
+    throw error;
+  }
+  return block;
+}
+
+/** A copy of a block's bytes. */
+export const copyOf = (block: Block): Promise<Uint8Array> => block.read(0, new Uint8Array(block.bytes));
+
+/** The bytes of a block, slice by slice. */
+export async function* slices(block: Block, start = 0, end = block.bytes): AsyncGenerator<Uint8Array> {
+  for (let at = start; at < end; at += sliceBytes) {
+    const length = Math.min(sliceBytes, end - at);
+    yield block.view(at, length) ?? (await block.read(at, new Uint8Array(length)));
+  }
+}
+
+/** Where a model was read from, if that is a place that could be written to. */
+export function originOf(source: ModelSource): string | URL | undefined {
+  if (typeof source === 'string' && source.includes('://')) return new URL(source);
+  return typeof source === 'string' || source instanceof URL ? source : undefined;
+}
+
+/** Whether a path to write to is a folder: one that exists, or a path that ends with a separator. */
+export const isFolder = async (path: string): Promise<boolean> => /[\\/]$/.test(path) || (await host.isFolder(path));
+
+/**
+ * Writes the files of a model: all or none, and none of those that it was read from.
+ * @param origin where the model was read from, where that can be told
+ * @param names of its further files, which lay beside it
+ */
+export async function writeApart(
+  files: readonly OutputFile[],
+  origin: string | URL | undefined,
+  names: Iterable<string>,
+  options: { readonly force?: boolean },
+): Promise<void> {
+  const sources = origin === undefined ? [] : [origin, ...Array.from(names, (name) => beside(origin, name))];
+  for (const { path } of files) {
+    for (const source of sources) {
+      if (!(await host.sameFile(source, path))) continue;
+      throw new SparsifyError('file', 'the model was read from this file and does not replace it', {
+        subject: path,
+        hint: 'Write to another path, then move the file',
+      });
+    }
+  }
+  await host.writeFiles(files, options);
+}
+
+const beside = (origin: string | URL, name: string): string | URL =>
+  typeof origin === 'string' ? host.join(host.join(origin, '..'), name) : siblingOf(origin, name);
+
+/** Frees the memory of models that nobody holds any more. */
+export const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
+  for (const block of blocks) block.free();
+});
