@@ -369,6 +369,10 @@ describe.concurrent('options', () => {
       expect(await zerosIn('more.onnx')).toEqual({ w0: 54, b0: 3, w1: 4, w2: 4 });
       const twice = await sparsifier([...words, '-o', 'last.onnx', '--save-masks', 'masks.safetensors']);
       expect(twice).toMatchObject({ code: 1, stderr: expect.stringMatching(/masks\.safetensors.*exists/) });
+      const over = await sparsifier([...words, '-o', 'last.onnx', '--save-masks', './model.onnx', '--force']);
+      expect(over).toMatchObject({ code: 2, stderr: expect.stringMatching(/would replace a model/) });
+      expect(await namesIn(at())).toEqual(['again.onnx', 'masks.safetensors', 'model.onnx', 'more.onnx', 'out.onnx']);
+      expect(differsAt(await bytesIn('model.onnx'), small)).toBe(-1);
     }),
   );
 

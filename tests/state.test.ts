@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { load, Sparsifier, type Amount, type Progress } from 'sparsifier';
+import { load, Sparsifier, type Amount, type Progress, type SparsifierOptions } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test, vi } from 'vitest';
 import {
@@ -501,9 +501,14 @@ describe('progress', () => {
     'store',
   ] satisfies Progress['stage'][];
 
-  test('runs through the stages, each up to the total', async () => {
+  test.each<[title: string, options: Partial<SparsifierOptions>, stages: readonly string[]]>([
+    // Their scores tell of weights that cannot be ranked, and masks and zeros are made in one go.
+    ['of single weights', {}, ['load', 'score', 'apply', 'store']],
+    ['of larger units', { granularity: 'column' }, ['load', 'inspect', 'score', 'apply', 'store']],
+    ['where what goes is kept', { granularity: 'filter', restorable: true }, stages],
+  ])('runs through the stages, each up to the total: %s', async (_title, options, stages) => {
     const seen: Progress[] = [];
-    await sparsified(three, 50, {}, { onProgress: (progress) => seen.push(progress) });
+    await sparsified(three, 50, options, { onProgress: (progress) => seen.push(progress) });
     expect([...new Set(seen.map(({ stage }) => stage))]).toEqual(stages);
     const total = Object.values(three).reduce((sum, { data }) => sum + data.length, 0);
     for (const stage of stages)

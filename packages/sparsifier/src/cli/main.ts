@@ -1,5 +1,8 @@
 #!/usr/bin/env node
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+import { sameFile } from '#host';
 import { Command, CommanderError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { readOnnx } from '../formats/onnx.js';
@@ -188,6 +191,7 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     });
   }
   if (out !== undefined) checkOutput(file, out);
+  if (saveMasks !== undefined) await checkMaskFile(saveMasks, [file, initial, out], force);
   const read = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer });
   await loadWith({ threads });
   using model = await read(file);
@@ -225,6 +229,22 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
   } finally {
     spinner?.stop();
   }
+}
+
+/** Said before the work is done: masks never replace what is read or written beside them, nor any file unless forced. */
+async function checkMaskFile(masks: string, others: readonly (string | undefined)[], force = false): Promise<void> {
+  for (const other of others) {
+    if (other === undefined || (resolve(other) !== resolve(masks) && !(await sameFile(other, masks)))) continue;
+    throw new SparsifyError('usage', 'the masks would replace a model', {
+      asked: `--save-masks ${masks}`,
+      hint: 'Give them a file of their own',
+    });
+  }
+  if (force || !existsSync(masks)) return;
+  throw new SparsifyError('file', 'exists already', {
+    subject: masks,
+    hint: 'Choose another name, or replace it with --force',
+  });
 }
 
 const isSafetensors = (file: string): boolean => /\.(safetensors|index\.json)([?#].*)?$/i.test(file);
