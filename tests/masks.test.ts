@@ -125,6 +125,17 @@ describe('criteria that compare', () => {
     );
   });
 
+  test('activations below 0 are no norms', () => {
+    const { model } = modelOf([1, 2, 3, 4]);
+    const activations = { head: Float32Array.of(1, -0.5) };
+    expect(() => new Sparsifier(model, { ...options, criteria: 'wanda', activations })).toThrow(
+      expect.objectContaining({
+        code: 'criteria',
+        message: expect.stringMatching(/head: activations are norms.*-0\.5/),
+      }),
+    );
+  });
+
   test('wanda scales by the norm of the input channel, across groups', async () => {
     const shape = [4, 2, 1, 1];
     const activations = { c: Float32Array.of(1, 10, 100, 1000) };

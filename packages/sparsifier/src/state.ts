@@ -63,6 +63,12 @@ export function given(source: WeightsOf, tensors: readonly WeightTensor[], state
         found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
       });
     }
+    if (state === 'activations' && array.some((norm) => norm < 0)) {
+      throw new SparsifyError('criteria', 'activations are norms, which are 0 or more', {
+        subject: tensor.name,
+        found: array.find((norm) => norm < 0),
+      });
+    }
     found.set(tensor, {
       dtype: 'float32',
       bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice(),
