@@ -4,13 +4,19 @@
 // takes the axes of a convolution in every order instead.
 import { load, Sparsifier } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
-import { granularitiesOf } from '../packages/sparsifier/dist/granularity.js';
+import { granularitiesOf, inWords, isPattern } from '../packages/sparsifier/dist/granularity.js';
 
 const rounds = 5;
 const threads = 2;
 
 const conv = { kind: 'conv2d', sizes: { out: 1667, in: 1667, height: 3, width: 3 } };
 const dense = { kind: 'dense', sizes: { out: 5000, in: 5000 } };
+const tiles = [{ block: { in: 4 } }, { block: { out: 4, in: 4 } }];
+const formsOf = (kind) => [
+  ...tiles,
+  ...(kind === 'conv2d' ? [{ block: { height: 2, width: 2 } }] : []),
+  { nm: [2, 4] },
+];
 const small = ['row', 'column', 'kernel', 'filter', 'layer'];
 const cases = [
   { name: 'conv2d OIHW', ...conv, order: 'out in height width' },
@@ -91,7 +97,14 @@ for (const { name, granularity, engine, ratio, stages } of results.sort((a, b) =
   );
 }
 
-async function measure({ name, kind, sizes, order, granularities = granularitiesOf(kind), ...options }) {
+async function measure({
+  name,
+  kind,
+  sizes,
+  order,
+  granularities = [...granularitiesOf(kind), ...formsOf(kind)],
+  ...options
+}) {
   const roles = order.split(' ');
   // A layer is a unit of a whole network: four tensors share the memory.
   const model = (tensors) => {
@@ -125,20 +138,21 @@ async function measure({ name, kind, sizes, order, granularities = granularities
         ...options,
         ...(options.criteria === 'movement' && { initial: state.initial }),
         ...(options.criteria === 'wanda' && { activations: state.activations }),
-        granularity: granularity.split(' ')[0],
+        granularity: granularity === 'weight of 4' ? 'weight' : granularity,
         context: isNetwork ? 'global' : 'local',
         layerType: 'all',
       });
       const spent = { load: 0, inspect: 0, score: 0, mask: 0, apply: 0, store: 0 };
       let last = performance.now();
-      const { total } = await sparsifier.sparsifyModel(50, {
+      const { total } = await sparsifier.sparsifyModel(isPattern(granularity) ? undefined : 50, {
         onProgress: ({ stage }) => {
           const now = performance.now();
           spent[stage] += now - last;
           last = now;
         },
       });
-      if (total.kept !== total.units - halfOf(total.units)) throw new Error(`${granularity}: ${total.kept} kept`);
+      if (!isPattern(granularity) && total.kept !== total.units - halfOf(total.units))
+        throw new Error(`${inWords(granularity)}: ${total.kept} kept`);
       if (round === 0) continue;
       for (const [stage, list] of Object.entries(stages)) list.push(spent[stage]);
       times.push(spent.inspect + spent.score + spent.mask + spent.apply);
@@ -149,7 +163,7 @@ async function measure({ name, kind, sizes, order, granularities = granularities
     .filter(({ granularity }) => granularity !== 'weight of 4')
     .map(({ granularity, times, stages }) => ({
       name,
-      granularity,
+      granularity: inWords(granularity),
       engine: median(times),
       ratio: median(times) / engineOf(granularity === 'layer' ? 'weight of 4' : 'weight'),
       stages: Object.values(stages).map(median),
