@@ -1,10 +1,10 @@
-// Sets up, builds, and measures.
+// Sets up, builds, and measures: `npm run bench`, or `npm run bench -- granularities` for another file of bench/.
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { main, root, show } from './steps.mjs';
 
-await main(import.meta, async () => {
+await main(import.meta, async ([name = 'engine', ...parameters]) => {
   await build(await setUp());
-  process.exitCode = await show(process.execPath, [join(root, 'bench', 'engine.mjs')]);
+  process.exitCode = await show(process.execPath, [join(root, 'bench', `${name}.mjs`), ...parameters]);
 });

@@ -1,11 +1,10 @@
 //! Removed weights become +0.0, bit for bit; kept weights are not touched.
 
-use rayon::prelude::*;
-
 use crate::axes::Axes;
 use crate::error::Error;
-use crate::mask::{BITS, is_kept, words_for};
+use crate::mask::{BITS, for_weights, words_for};
 use crate::numbers::NumbersMut;
+use crate::tasks::for_chunks;
 
 const TASK: usize = 1 << 16;
 
@@ -18,42 +17,20 @@ pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<(), Error
         NumbersMut::Float32(numbers) => zero(numbers, axes, mask),
         NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask),
     }
-    Ok(())
 }
 
-fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) {
-    // A line is a stretch of memory with either one unit (the last stored axis runs inside it) or one unit per number.
-    let (units_in_a_row, same_unit) = (axes.units_in_a_row(), axes.same_unit_in_a_row());
-    let line = units_in_a_row * same_unit;
-    if same_unit == 1 && line == numbers.len() {
-        let chunks = numbers.par_chunks_mut(TASK).zip(mask.par_chunks(TASK / 32));
-        return chunks.for_each(|(numbers, words)| {
-            let (groups, last) = numbers.as_chunks_mut::<32>();
-            for (numbers, &word) in groups.iter_mut().zip(words) {
-                zero_by_bits(numbers, word);
-            }
-            if !last.is_empty() {
-                zero_by_bits(last, words[groups.len()]);
-            }
+fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) -> Result<(), Error> {
+    for_chunks(numbers, TASK, &|task, numbers| {
+        let start = task * TASK;
+        let weights = start..start + numbers.len();
+        let (groups, last) = numbers.as_chunks_mut::<32>();
+        let mut groups = groups.iter_mut();
+        for_weights(mask, axes, weights, |word| match groups.next() {
+            _ if word == u32::MAX => {}
+            Some(numbers) => zero_by_bits(numbers, word),
+            None => zero_by_bits(last, word),
         });
-    }
-    let lines_per_task = (TASK / line).max(1);
-    numbers.par_chunks_mut(line * lines_per_task).enumerate().for_each(|(task, lines)| {
-        for (place, line_numbers) in lines.chunks_mut(line).enumerate() {
-            let first = axes.unit_of((task * lines_per_task + place) * line);
-            if units_in_a_row == 1 {
-                if !is_kept(mask, first) {
-                    line_numbers.fill([0; BYTES]);
-                }
-            } else {
-                for (bit, number) in line_numbers.iter_mut().enumerate() {
-                    if !is_kept(mask, first + bit) {
-                        *number = [0; BYTES];
-                    }
-                }
-            }
-        }
-    });
+    })
 }
 
 fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
@@ -66,6 +43,7 @@ fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
 mod tests {
     use super::*;
     use crate::axes::tests::{any_axes, naive_places};
+    use crate::mask::is_kept;
     use proptest::prelude::*;
 
     proptest! {

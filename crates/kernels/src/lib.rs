@@ -50,5 +50,5 @@ pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
 pub use remove::remove;
 pub use save::{restore, save};
-pub use score::{ChannelStep, Element, Elements, Other, Reducer, score};
+pub use score::{ChannelStep, Element, Elements, Fold, Other, Reducer, reduce, score};
 pub use select::{Cut, Segment, select};

@@ -1,5 +1,7 @@
 //! One bit per unit: 1 is kept, 0 is removed. Bit n of word w is unit 32 w + n, in stored order of the units.
 
+use std::ops::Range;
+
 use crate::axes::Axes;
 use crate::error::Error;
 use crate::select::{BUFFER, Cut, Segment};
@@ -25,6 +27,47 @@ pub fn words_for(units: usize) -> usize {
 
 pub(crate) fn is_kept(mask: &[u32], unit: usize) -> bool {
     mask[unit / 32] >> (unit % 32) & 1 == 1
+}
+
+/// Calls `use_word` with the bits of the units of 32 weights after another from stored position `start` on, a multiple of
+/// 32; bits beyond the last weight are 0.
+pub(crate) fn for_weights(mask: &[u32], axes: &Axes, weights: Range<usize>, mut use_word: impl FnMut(u32)) {
+    let (mut word, mut filled) = (0u64, 0);
+    let mut push = |bits: u32, count: usize| {
+        word |= u64::from(bits & (u32::MAX >> (32 - count))) << filled;
+        filled += count;
+        if filled >= 32 {
+            use_word(word as u32);
+            word >>= 32;
+            filled -= 32;
+        }
+    };
+    for line in axes.lines(weights) {
+        if line.block == 1 {
+            for place in (0..line.count).step_by(32) {
+                push(word_from(mask, line.unit + place), 32.min(line.count - place));
+            }
+            continue;
+        }
+        for (unit, mut count) in line.units() {
+            let bits = if is_kept(mask, unit) { u32::MAX } else { 0 };
+            while count > 32 {
+                push(bits, 32);
+                count -= 32;
+            }
+            push(bits, count);
+        }
+    }
+    if filled > 0 {
+        use_word(word as u32);
+    }
+}
+
+/// The bits of 32 units; those beyond the last one are any.
+fn word_from(mask: &[u32], unit: usize) -> u32 {
+    let (word, bit) = (unit / 32, unit % 32);
+    let next = mask.get(word + 1).copied().unwrap_or(0);
+    ((u64::from(next) << 32 | u64::from(mask[word])) >> bit) as u32
 }
 
 /// Writes the mask that a cut makes; unused bits of the last word are 1.
@@ -71,6 +114,35 @@ pub(crate) fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: 
         going.iter_mut().for_each(|key| *key = if *key == own { 0 } else { *key });
         if own == 0 {
             staying.iter_mut().for_each(|key| *key = if *key == 0 { u32::MAX } else { *key });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axes::tests::{any_axes, naive_places};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bits_of_weights_are_those_of_their_units(
+            list in any_axes(),
+            words in proptest::collection::vec(any::<u32>(), 3700),
+            (start, end) in (0f64..1.0, 0f64..=1.0),
+        ) {
+            let axes = Axes::new(&list).unwrap();
+            let mask = &words[..words_for(axes.units())];
+            let place = |share: f64| (share * axes.weights() as f64) as usize;
+            let start = place(start) / 32 * 32;
+            let weights = start..place(end).max(start);
+            let mut found = vec![];
+            for_weights(mask, &axes, weights.clone(), |word| found.push(word));
+            let units: Vec<usize> = naive_places(&list)[weights].iter().map(|&(unit, ..)| unit).collect();
+            let word = |units: &[usize]| {
+                units.iter().enumerate().fold(0, |word, (bit, &unit)| word | u32::from(is_kept(mask, unit)) << bit)
+            };
+            prop_assert_eq!(found, units.chunks(32).map(word).collect::<Vec<_>>());
         }
     }
 }

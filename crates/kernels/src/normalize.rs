@@ -1,11 +1,12 @@
 //! Scores of one layer brought to a scale that layers share, for rankings across layers.
 
-use rayon::prelude::*;
-
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
 use crate::mask::{is_kept, words_for};
 use crate::select::key_of;
+use crate::tasks::for_chunks;
+
+const TASK: usize = 1 << 14;
 
 /// What each score `s` of a layer becomes. Sums, extremes and counts are over the units not yet removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +40,10 @@ pub fn normalize(
     }
     let ranked = |scores: &[f32], visit: &mut dyn FnMut(f64)| {
         // In canonical order, so that a transposed tensor gives the same bits.
-        let mut walk = axes.walk_units(0);
-        for _ in 0..scores.len() {
-            let unit = walk.offset();
+        for unit in axes.walk_units(0).take(scores.len()) {
             if earlier.is_none_or(|mask| is_kept(mask, unit)) {
                 visit(f64::from(scores[unit]));
             }
-            walk.advance(1);
         }
     };
     let fold = |start: f64, step: &dyn Fn(f64, f64) -> f64| {
@@ -71,10 +69,11 @@ pub fn normalize(
         Normalizer::Lamp => return lamp(scores, earlier),
     };
     let usable = divisor > 0.0 && divisor.is_finite();
-    scores.par_iter_mut().with_min_len(1 << 14).for_each(|score| {
-        *score = if usable { ((f64::from(*score) - offset) / divisor) as f32 } else { 0.0 };
-    });
-    Ok(())
+    for_chunks(scores, TASK, &|_, scores| {
+        for score in scores {
+            *score = if usable { ((f64::from(*score) - offset) / divisor) as f32 } else { 0.0 };
+        }
+    })
 }
 
 /// Sorts the scores and adds their squares up from the largest down; equal ones share a sum, so that their order does

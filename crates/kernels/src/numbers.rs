@@ -61,6 +61,28 @@ impl Numbers<'_> {
             }
         }
     }
+
+    /// Fills `target` with every `stride`-th number from `start` on.
+    pub(crate) fn gather(&self, start: usize, stride: usize, target: &mut [f32]) {
+        if stride == 1 {
+            return self.fill(start, target, |number| number);
+        }
+        self.pick((start..).step_by(stride), target);
+    }
+
+    /// Fills `target` with the numbers at `places`.
+    pub(crate) fn pick(&self, places: impl Iterator<Item = usize>, target: &mut [f32]) {
+        let pairs = target.iter_mut().zip(places);
+        match self {
+            Numbers::Float32(numbers) => pairs.for_each(|(out, place)| *out = f32::from_le_bytes(numbers[place])),
+            Numbers::Float16(numbers) => {
+                pairs.for_each(|(out, place)| *out = widen_float16(u16::from_le_bytes(numbers[place])));
+            }
+            Numbers::Bfloat16(numbers) => {
+                pairs.for_each(|(out, place)| *out = widen_bfloat16(u16::from_le_bytes(numbers[place])));
+            }
+        }
+    }
 }
 
 impl NumbersMut<'_> {

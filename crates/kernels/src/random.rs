@@ -1,9 +1,8 @@
 //! Scores drawn by chance: a pure function of seed, layer and unit, so that a mask can be drawn again anywhere.
 
-use rayon::prelude::*;
-
 use crate::axes::Axes;
 use crate::error::Error;
+use crate::tasks::for_chunks;
 
 /// Writes one draw from [0, 1) per unit, in stored order of the units.
 ///
@@ -14,14 +13,13 @@ pub fn random(seed: u32, layer: u32, axes: &Axes, scores: &mut [f32]) -> Result<
         return Err(Error::Request("random: one score per unit"));
     }
     const TASK: usize = 1 << 14;
-    scores.par_chunks_mut(TASK).enumerate().for_each(|(task, scores)| {
-        for (unit, score) in scores.iter_mut().enumerate() {
-            let canonical = axes.canonical_unit(task * TASK + unit) as u64;
+    for_chunks(scores, TASK, &|task, scores| {
+        for (score, canonical) in scores.iter_mut().zip(axes.walk_canonical_units(task * TASK)) {
+            let canonical = canonical as u64;
             let [word, ..] = philox([canonical as u32, (canonical >> 32) as u32, 0, 0], [seed, layer]);
             *score = (word >> 8) as f32 * (1.0 / (1 << 24) as f32);
         }
-    });
-    Ok(())
+    })
 }
 
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {

@@ -1,6 +1,6 @@
 //! The numbers that a mask removes, taken out before they become zero and put back when they are wanted again.
 
-use crate::axes::Axes;
+use crate::axes::{Axes, Line};
 use crate::error::Error;
 use crate::mask::{is_kept, words_for};
 use crate::numbers::{Numbers, NumbersMut};
@@ -36,7 +36,7 @@ pub fn restore(numbers: NumbersMut, axes: &Axes, mask: &[u32], saved: Numbers) -
     if restored == saved.len() { Ok(()) } else { Err(MISMATCH) }
 }
 
-/// Calls `act` with the place among removed numbers and the stored position of each; an error before the place `room`.
+/// Calls `act` with the place among removed numbers and the stored position of each; an error before the unit that has no room.
 fn each_removed(
     numbers: usize,
     axes: &Axes,
@@ -47,23 +47,18 @@ fn each_removed(
     if numbers != axes.weights() || mask.len() != words_for(axes.units()) {
         return Err(MISMATCH);
     }
-    // As in `apply`: a line has either one unit, or one unit per number.
-    let units_in_a_row = axes.units_in_a_row();
-    let line = units_in_a_row * axes.same_unit_in_a_row();
-    let mut place = 0;
-    for start in (0..numbers).step_by(line) {
-        let first = axes.unit_of(start);
-        for index in 0..line {
-            let unit = if units_in_a_row == 1 { first } else { first + index };
-            if is_kept(mask, unit) {
-                continue;
-            }
-            if place == room {
+    let (mut place, mut index) = (0, 0);
+    for (unit, count) in axes.lines(0..numbers).flat_map(Line::units) {
+        if !is_kept(mask, unit) {
+            if place + count > room {
                 return Err(MISMATCH);
             }
-            act(place, start + index);
-            place += 1;
+            for offset in 0..count {
+                act(place + offset, index + offset);
+            }
+            place += count;
         }
+        index += count;
     }
     Ok(place)
 }

@@ -1,10 +1,11 @@
 //! One score per unit: larger is more useful.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use crate::axes::{Axes, Steps};
+use crate::axes::{Axes, MAX_AXES, Steps, UnitBox};
 use crate::error::{Error, reserve};
 use crate::numbers::Numbers;
+use crate::tasks::for_chunks;
 
 /// The score of one weight `w`, in `f32`, every operation rounded once, in the order written. Some compare it with
 /// another number `v`: an earlier value of the weight, its gradient, or a number of its input channel.
@@ -82,22 +83,40 @@ impl Other<'_> {
         if fits { Ok(()) } else { Err(Error::Request("score: the other numbers do not fit the weights")) }
     }
 
-    fn at(&self, position: usize) -> f32 {
+    /// Fills `target` with the numbers of every `stride`-th weight from stored position `start` on.
+    fn gather(&self, start: usize, stride: usize, target: &mut [f32]) {
         match self {
-            Other::Each(numbers) => numbers.at(position),
+            Other::Each(numbers) => numbers.gather(start, stride, target),
             Other::Channels { numbers, steps } => {
-                numbers.at(steps.iter().map(|step| position / step.stride % step.size * step.factor).sum())
+                for (piece, target) in target.chunks_mut(PIECE).enumerate() {
+                    let mut channels = [0; PIECE];
+                    let channels = &mut channels[..target.len()];
+                    for step in steps.iter().filter(|step| step.size > 1) {
+                        step.add(start + piece * PIECE * stride, stride, channels);
+                    }
+                    numbers.pick(channels.iter().copied(), target);
+                }
             }
         }
     }
+}
 
-    fn read(&self, start: usize, target: &mut [f32]) {
-        match self {
-            Other::Each(numbers) => numbers.fill(start, target, |number| number),
-            Other::Channels { .. } => {
-                for (place, number) in target.iter_mut().enumerate() {
-                    *number = self.at(start + place);
-                }
+impl ChannelStep {
+    /// Adds this part for every `distance`-th weight from stored position `start` on.
+    fn add(&self, start: usize, distance: usize, channels: &mut [usize]) {
+        // What a weight adds to the position's quotient and to its remainder.
+        let (turn, shift) = (distance / self.stride % self.size, distance % self.stride);
+        let (mut index, mut rest) = (start / self.stride % self.size, start % self.stride);
+        for channel in channels {
+            *channel += index * self.factor;
+            rest += shift;
+            index += turn;
+            if rest >= self.stride {
+                rest -= self.stride;
+                index += 1;
+            }
+            if index >= self.size {
+                index -= self.size;
             }
         }
     }
@@ -131,7 +150,10 @@ impl<'a> Elements<'a> {
 
     pub(crate) fn at(&self, position: usize) -> f32 {
         let w = self.numbers.at(position);
-        let v = self.other.map_or(0.0, |other| other.at(position));
+        let mut v = 0.0;
+        if let Some(other) = self.other {
+            other.gather(position, 1, std::slice::from_mut(&mut v));
+        }
         let mut result = 0.0;
         combine(self.element, &[w], &[v], std::slice::from_mut(&mut result), |score| score);
         result
@@ -151,7 +173,7 @@ impl<'a> Elements<'a> {
                     let (weights, others) = (&mut weights[..target.len()], &mut others[..target.len()]);
                     self.numbers.fill(start + piece * PIECE, weights, |w| w);
                     if let Some(other) = other {
-                        other.read(start + piece * PIECE, others);
+                        other.gather(start + piece * PIECE, 1, others);
                     }
                     combine(element, weights, others, target, change);
                 }
@@ -204,220 +226,294 @@ const LANES: usize = 8;
 /// that one large unit is work for several threads. A multiple of [`LANES`].
 const RUN: usize = 4096;
 
-/// Units side by side in memory are summed together, this many at a time: 8 lanes x 128 units x 8 bytes fit a first
-/// level cache beside the numbers.
+/// All lanes of so many units are folded side by side: 8 lanes x 128 units x 8 bytes fit a first level cache beside the
+/// scores.
 const WIDTH: usize = 128;
+
+/// Element scores are read this many at a time, into a buffer that a first level cache holds.
+const BUFFER: usize = 4096;
 
 /// A task is about this many weights, enough to outweigh its scheduling.
 const TASK: usize = 1 << 16;
 
 /// Writes the score of each unit, in stored order of the units.
 pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f32]) -> Result<(), Error> {
-    if elements.len() != axes.weights() || scores.len() != axes.units() {
-        return Err(Error::Request("score: the axes do not describe the numbers"));
-    }
     if reducer == Reducer::Max {
-        return reduce(elements, axes, f64::max, f64::max, f64::NEG_INFINITY, scores, |max, _| max);
+        // A comparison rather than `f64::max`, which is several instructions; nothing here is NaN.
+        let larger = |a, b| if b > a { b } else { a };
+        let fold = Fold { start: f64::NEG_INFINITY, step: larger, merge: larger, finish: |max, _| max };
+        return reduce(elements, axes, &fold, scores);
     }
     // One loop for all sums: the choice is made by a multiplication, exact in `f64`.
     let square = reducer == Reducer::L2;
-    let step = move |sum: f64, score: f64| sum + score * if square { score } else { 1.0 };
-    reduce(
-        elements,
-        axes,
-        step,
-        |a, b| a + b,
-        0.0,
-        scores,
-        |sum, count| match reducer {
+    let fold = Fold {
+        start: 0.0,
+        step: move |sum: f64, score: f64| sum + score * if square { score } else { 1.0 },
+        merge: |a, b| a + b,
+        finish: |sum: f64, count| match reducer {
             Reducer::Mean => sum / count,
             Reducer::L2 => sum.sqrt(),
             _ => sum,
         },
-    )
+    };
+    reduce(elements, axes, &fold, scores)
 }
 
-/// Folds a unit's element scores with `step` into lanes, lanes and runs with `merge`, and rounds what `finish` gives.
-fn reduce(
+/// How element scores become one number.
+#[derive(Clone, Copy, Debug)]
+pub struct Fold<Step, Merge, Finish> {
+    /// What a fold starts with; merged with any result it gives that result.
+    pub start: f64,
+    /// Takes one more element score.
+    pub step: Step,
+    /// Joins the results of two parts of a unit, the earlier one first.
+    pub merge: Merge,
+    /// Makes the unit's score, which is rounded to `f32`, from the result and the number of weights.
+    pub finish: Finish,
+}
+
+/// Writes what a fold makes of each unit's element scores, in stored order of the units.
+///
+/// The order of all steps and merges depends on the canonical order and the number of the unit's weights alone.
+pub fn reduce<Step, Merge, Finish>(
     elements: Elements,
     axes: &Axes,
-    step: impl Fn(f64, f64) -> f64 + Sync,
-    merge: impl Fn(f64, f64) -> f64 + Sync,
-    start: f64,
+    fold: &Fold<Step, Merge, Finish>,
     scores: &mut [f32],
-    finish: impl Fn(f64, f64) -> f64 + Sync,
-) -> Result<(), Error> {
+) -> Result<(), Error>
+where
+    Step: Fn(f64, f64) -> f64 + Sync,
+    Merge: Fn(f64, f64) -> f64 + Sync,
+    Finish: Fn(f64, f64) -> f64 + Sync,
+{
+    if elements.len() != axes.weights() || scores.len() != axes.units() {
+        return Err(Error::Request("score: the axes do not describe the numbers"));
+    }
     let count = axes.weights_per_unit();
     if count == 1 {
-        // The fold of one number is that number, up to its square root's square.
-        scores.par_chunks_mut(TASK).enumerate().for_each(|(chunk, scores)| {
-            elements.read(chunk * TASK, scores);
+        return for_chunks(scores, TASK, &|task, scores| {
+            elements.read(task * TASK, scores);
             for score in scores {
-                *score = finish(step(start, f64::from(*score)), 1.0) as f32;
+                *score = (fold.finish)((fold.step)(fold.start, f64::from(*score)), 1.0) as f32;
             }
         });
-        return Ok(());
     }
-
-    let fold = Fold { elements, axes, step, merge, start };
-    if axes.is_uneven() {
-        scores.par_chunks_mut((TASK / count).max(1)).enumerate().for_each(|(task, scores)| {
-            let first = task * (TASK / count).max(1);
-            for (place, score) in scores.iter_mut().enumerate() {
-                let steps = axes.inside_of(first + place);
-                let count = steps.places();
-                let run = |from: usize| {
-                    let mut sum = [0.0];
-                    fold.run(&steps, first + place, from..count.min(from + RUN), &mut sum);
-                    sum[0]
-                };
-                let sum = (RUN..count).step_by(RUN).fold(run(0), |sum, from| (fold.merge)(sum, run(from)));
-                *score = finish(sum, count as f64) as f32;
-            }
-        });
-        return Ok(());
-    }
-    let group = axes.units_in_a_row().min(WIDTH);
-    let row = axes.units_in_a_row();
     let runs = count.div_ceil(RUN);
-    let finish = |sum: f64| finish(sum, count as f64) as f32;
-
     if runs == 1 {
-        let rows_per_task = (TASK / (row * count)).max(1);
-        scores.par_chunks_mut(row * rows_per_task).enumerate().for_each(|(task, scores)| {
-            let first_row = task * rows_per_task * row;
-            if row == 1 && axes.inside().run_length() == count {
-                return fold.units_side_by_side(first_row, scores, finish);
-            }
-            for (place, scores) in scores.chunks_mut(row).enumerate() {
-                let first = first_row + place * row;
-                scores.par_chunks_mut(group).enumerate().for_each(|(place, scores)| {
-                    let mut sums = [0.0; WIDTH];
-                    let sums = &mut sums[..scores.len()];
-                    fold.run(axes.inside(), first + place * group, 0..count, sums);
-                    for (score, sum) in scores.iter_mut().zip(sums) {
-                        *score = finish(*sum);
+        let at_once = (TASK / count).max(1);
+        return for_chunks(scores, at_once, &|task, scores| {
+            let first = task * at_once;
+            fold.units(elements, axes, first..first + scores.len(), 0, &mut |units, results| {
+                let count = units.inside.places() as f64;
+                for (place, results) in units.rows(results) {
+                    for (score, &result) in scores[place..].iter_mut().zip(results) {
+                        *score = (fold.finish)(result, count) as f32;
                     }
-                });
-            }
+                }
+            });
         });
-        return Ok(());
     }
 
-    // Sums of runs, `group` at a time; the last group of a row may leave some of its places unused.
-    let groups_per_row = row.div_ceil(group);
-    let groups = axes.units() / row * groups_per_row;
-    let mut partial = reserve::<f64>(groups * runs * group)?;
-    partial.resize(groups * runs * group, 0.0);
-    let place_of = |index: usize| {
-        let first = index / groups_per_row * row + index % groups_per_row * group;
-        (first, group.min(row - index % groups_per_row * group))
-    };
-    partial.par_chunks_mut(group).enumerate().for_each(|(index, sums)| {
-        let (first, width) = place_of(index / runs);
-        let from = index % runs * RUN;
-        fold.run(axes.inside(), first, from..count.min(from + RUN), &mut sums[..width]);
-    });
-    for (index, partial) in partial.chunks(group * runs).enumerate() {
-        let (first, width) = place_of(index);
-        for (place, score) in scores[first..first + width].iter_mut().enumerate() {
-            let sums = partial.iter().skip(place).step_by(group);
-            *score = finish(sums.fold(start, |sum, &run| (fold.merge)(sum, run)));
-        }
+    // Results of runs, of `at_once` units at a time.
+    let at_once = width_of(axes);
+    let groups = axes.units().div_ceil(at_once);
+    let mut partial = reserve::<f64>(groups * runs * at_once)?;
+    partial.resize(groups * runs * at_once, fold.start);
+    for_chunks(&mut partial, at_once, &|index, partial| {
+        let first = index / runs * at_once;
+        let units = first..axes.units().min(first + at_once);
+        fold.units(elements, axes, units, index % runs, &mut |units, results| {
+            for (place, results) in units.rows(results) {
+                partial[place..place + results.len()].copy_from_slice(results);
+            }
+        });
+    })?;
+    for (unit, score) in scores.iter_mut().enumerate() {
+        let first = unit / at_once * runs * at_once + unit % at_once;
+        let runs = partial[first..].iter().step_by(at_once).take(runs);
+        let result = runs.fold(fold.start, |result, &run| (fold.merge)(result, run));
+        *score = (fold.finish)(result, axes.weights_of(unit) as f64) as f32;
     }
     Ok(())
 }
 
-struct Fold<'a, Step, Merge> {
-    elements: Elements<'a>,
-    axes: &'a Axes,
-    step: Step,
-    merge: Merge,
-    start: f64,
+/// How many units are folded side by side. Those with few weights use few lanes.
+fn width_of(axes: &Axes) -> usize {
+    axes.units_together(LANES * WIDTH / LANES.min(axes.weights_per_unit()))
 }
 
-impl<Step, Merge> Fold<'_, Step, Merge>
+impl<Step, Merge, Finish> Fold<Step, Merge, Finish>
 where
     Step: Fn(f64, f64) -> f64,
     Merge: Fn(f64, f64) -> f64,
 {
-    /// Lanes as a balanced tree, so that SIMD and scalar code agree.
-    fn merge_lanes(&self, lanes: [f64; LANES]) -> f64 {
-        let [a, b, c, d, e, f, g, h] = lanes;
-        let merge = &self.merge;
-        merge(merge(merge(a, e), merge(c, g)), merge(merge(b, f), merge(d, h)))
-    }
-
-    fn add_to_lanes(&self, lanes: &mut [f64; LANES], scores: &[f32]) {
-        let mut blocks = scores.chunks_exact(LANES);
-        for block in &mut blocks {
-            for (lane, &score) in lanes.iter_mut().zip(block) {
-                *lane = (self.step)(*lane, f64::from(score));
+    /// Folds one run of each unit of a range, some units at a time, and calls `give` with these and their results.
+    #[inline(never)]
+    fn units(
+        &self,
+        elements: Elements,
+        axes: &Axes,
+        range: Range<usize>,
+        run: usize,
+        give: &mut dyn FnMut(&UnitBox, &[f64]),
+    ) {
+        let mut reader = Reader::new(elements);
+        let mut lanes = [self.start; LANES * WIDTH];
+        axes.for_units(range, width_of(axes), &mut |units| {
+            let (width, weights) = (units.units.places(), units.inside.places());
+            // All lanes that are used: the first lane of each unit, then the second of each, and so on.
+            let used = LANES.min(weights);
+            let lanes = &mut lanes[..used * width];
+            lanes.fill(self.start);
+            for weights in units.inside.boxes(run * RUN..weights.min((run + 1) * RUN), BUFFER / width) {
+                let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
+                self.add(lanes, weights.index % LANES * width, scores);
             }
-        }
-        for (lane, &score) in lanes.iter_mut().zip(blocks.remainder()) {
-            *lane = (self.step)(*lane, f64::from(score));
-        }
-    }
-
-    /// Units whose weights lie side by side in canonical order, none longer than a run.
-    fn units_side_by_side(&self, first: usize, scores: &mut [f32], finish: impl Fn(f64) -> f32) {
-        let count = self.axes.weights_per_unit();
-        let mut buffer = [0f32; RUN];
-        let units_at_once = RUN / count;
-        for (place, scores) in scores.chunks_mut(units_at_once).enumerate() {
-            let buffer = &mut buffer[..scores.len() * count];
-            self.elements.read((first + place * units_at_once) * count, buffer);
-            for (score, unit) in scores.iter_mut().zip(buffer.chunks_exact(count)) {
-                let mut lanes = [self.start; LANES];
-                self.add_to_lanes(&mut lanes, unit);
-                *score = finish(self.merge_lanes(lanes));
-            }
-        }
-    }
-
-    /// Folds the weights `range` (canonical indices inside the unit) of `sums.len()` units that lie in a row; `inside`
-    /// leads through the weights of each.
-    fn run(&self, inside: &Steps, first: usize, range: std::ops::Range<usize>, sums: &mut [f64]) {
-        let base = self.axes.first_weight(first);
-        let mut walk = inside.walk(range.start);
-        let mut index = 0;
-        let length = range.len();
-        if sums.len() == 1 {
-            let mut lanes = [self.start; LANES];
-            let in_a_row = inside.run_length();
-            let mut buffer = [0f32; 512];
-            while index < length {
-                // A piece ends where the memory jumps, and at a whole number of lanes where it can.
-                let until_jump = in_a_row - (range.start + index) % in_a_row;
-                let piece = until_jump.min(length - index).min(buffer.len() - index % LANES);
-                let buffer = &mut buffer[..piece];
-                self.elements.read(base + walk.offset(), buffer);
-                let lead = (LANES - index % LANES) % LANES;
-                let (head, tail) = buffer.split_at(lead.min(piece));
-                for (&score, place) in head.iter().zip(index..) {
-                    lanes[place % LANES] = (self.step)(lanes[place % LANES], f64::from(score));
+            // As a balanced tree, so that SIMD and scalar code agree.
+            for half in [4, 2, 1].into_iter().filter(|&half| half < used) {
+                let (low, high) = lanes.split_at_mut(half * width);
+                for (low, &high) in low.iter_mut().zip(&high[..(half * width).min(high.len())]) {
+                    *low = (self.merge)(*low, high);
                 }
-                self.add_to_lanes(&mut lanes, tail);
-                index += piece;
-                walk.advance(piece);
             }
-            sums[0] = self.merge_lanes(lanes);
-            return;
-        }
-        let mut lanes = [[self.start; WIDTH]; LANES];
-        let mut buffer = [0f32; WIDTH];
-        let buffer = &mut buffer[..sums.len()];
-        while index < length {
-            self.elements.read(base + walk.offset(), buffer);
-            for (lane, &score) in lanes[index % LANES].iter_mut().zip(&*buffer) {
+            give(units, &lanes[..width]);
+        });
+    }
+
+    /// Takes scores, one of each unit after another, into the lanes from place `at` on, and around.
+    fn add(&self, lanes: &mut [f64], at: usize, scores: &[f32]) {
+        let step = |lanes: &mut [f64], scores: &[f32]| {
+            for (lane, &score) in lanes.iter_mut().zip(scores) {
                 *lane = (self.step)(*lane, f64::from(score));
             }
-            index += 1;
-            walk.advance(1);
+        };
+        let (head, scores) = scores.split_at(scores.len().min(lanes.len() - at));
+        step(&mut lanes[at..], head);
+        if let Ok(lanes) = <&mut [f64; LANES]>::try_from(&mut *lanes) {
+            // One unit, with its lanes in registers.
+            let mut own = *lanes;
+            let (blocks, last) = scores.as_chunks::<LANES>();
+            for block in blocks {
+                step(&mut own, block);
+            }
+            step(&mut own, last);
+            *lanes = own;
+        } else {
+            for scores in scores.chunks(lanes.len()) {
+                step(lanes, scores);
+            }
         }
-        for (place, sum) in sums.iter_mut().enumerate() {
-            *sum = self.merge_lanes(std::array::from_fn(|lane| lanes[lane][place]));
+    }
+}
+
+/// Reads element scores from wherever they lie in memory.
+struct Reader<'a> {
+    elements: Elements<'a>,
+    scores: [f32; BUFFER],
+    /// Pieces of a line on the way to the scores.
+    weights: [f32; PIECE],
+    others: [f32; PIECE],
+    line: [f32; PIECE],
+}
+
+/// A way through memory and through the buffer.
+#[derive(Clone, Copy, Default)]
+struct Way {
+    size: usize,
+    stride: usize,
+    place: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(elements: Elements<'a>) -> Self {
+        Reader { elements, scores: [0.0; BUFFER], weights: [0.0; PIECE], others: [0.0; PIECE], line: [0.0; PIECE] }
+    }
+
+    /// The scores of some weights of some units from stored position `start` on: the first weight of each unit, then
+    /// the second of each, and so on.
+    fn read(&mut self, start: usize, units: &Steps, weights: &Steps) -> &[f32] {
+        // Ordered by their strides, the smallest first.
+        let mut ways = [Way::default(); 2 * MAX_AXES];
+        let mut count = 0;
+        let mut place = 1;
+        for step in units.as_slice().iter().rev().chain(weights.as_slice().iter().rev()) {
+            if step.size > 1 {
+                let mut at = count;
+                while at > 0 && ways[at - 1].stride > step.stride {
+                    ways[at] = ways[at - 1];
+                    at -= 1;
+                }
+                ways[at] = Way { size: step.size, stride: step.stride, place };
+                count += 1;
+                place *= step.size;
+            }
+        }
+        // Ways that lead on where others end are one.
+        let mut joined = 0;
+        for at in 1..count {
+            let (inner, outer) = (ways[joined], ways[at]);
+            if outer.stride == inner.size * inner.stride && outer.place == inner.size * inner.place {
+                ways[joined].size *= outer.size;
+            } else {
+                joined += 1;
+                ways[joined] = outer;
+            }
+        }
+        count = count.min(joined + 1);
+        // Lines are taken along one way: that with neighbours in memory, unless these are few.
+        let longest = (0..count).fold(0, |best, at| if ways[at].size > ways[best].size { at } else { best });
+        let best = if ways[0].stride == 1 && ways[0].size >= 16 { 0 } else { longest };
+        let line = if count == 0 { Way { size: 1, stride: 1, place: 1 } } else { ways[best] };
+        ways.copy_within(best + 1.., best);
+        let ways = &ways[..count.saturating_sub(1)];
+
+        let mut indices = [0; 2 * MAX_AXES];
+        let (mut from, mut to) = (start, 0);
+        loop {
+            self.read_line(from, to, line);
+            let mut level = 0;
+            loop {
+                let Some(way) = ways.get(level) else { return &self.scores[..place] };
+                indices[level] += 1;
+                from += way.stride;
+                to += way.place;
+                if indices[level] < way.size {
+                    break;
+                }
+                indices[level] = 0;
+                from -= way.size * way.stride;
+                to -= way.size * way.place;
+                level += 1;
+            }
+        }
+    }
+
+    fn read_line(&mut self, mut from: usize, mut to: usize, Way { size, stride, place }: Way) {
+        if (stride, place) == (1, 1) {
+            return self.elements.read(from, &mut self.scores[to..to + size]);
+        }
+        let Elements { numbers, other, element } = self.elements;
+        let mut rest = size;
+        while rest > 0 {
+            let count = rest.min(PIECE);
+            rest -= count;
+            let (weights, others) = (&mut self.weights[..count], &mut self.others[..count]);
+            numbers.gather(from, stride, weights);
+            if let Some(other) = other {
+                other.gather(from, stride, others);
+            }
+            from += count * stride;
+            if place == 1 {
+                combine(element, weights, others, &mut self.scores[to..to + count], |score| score);
+                to += count;
+                continue;
+            }
+            let line = &mut self.line[..count];
+            combine(element, weights, others, line, |score| score);
+            for &score in &*line {
+                self.scores[to] = score;
+                to += place;
+            }
         }
     }
 }
@@ -440,54 +536,113 @@ mod tests {
         scores
     }
 
-    /// Weights whose sums are exact in any order, so that the oracle may add as it likes.
-    fn exact_weights(count: usize) -> Vec<f32> {
-        (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as i32 as f32 - 2048.0).collect()
+    /// Weights of many scales that nearly cancel out in each unit, so that sums tell in which order they were taken.
+    fn telling_weights(list: &[Axis]) -> Vec<f32> {
+        let places = naive_places(list);
+        let mut counts = vec![0; places.len()];
+        places.iter().for_each(|(unit, ..)| counts[*unit] += 1);
+        let weight = |unit: usize, index: usize| {
+            let bits = ((unit * 31 + index) as u32).wrapping_mul(2_654_435_761);
+            (1.0 + (bits >> 9) as f32 * 2f32.powi(-23)) * 2f32.powi((bits % 61) as i32)
+        };
+        let weights = places.into_iter().map(|(unit, _, index)| match counts[unit] - 1 - index {
+            partner if partner < index => -weight(unit, partner),
+            _ => weight(unit, index),
+        });
+        weights.collect()
+    }
+
+    /// The scores of each unit's weights, in canonical order.
+    fn in_order(scores: &[f32], list: &[Axis]) -> Vec<Vec<f64>> {
+        let mut places: Vec<_> = naive_places(list).into_iter().zip(scores).collect();
+        places.sort_by_key(|((unit, _, index), _)| (*unit, *index));
+        places
+            .chunk_by(|((a, ..), _), ((b, ..), _)| a == b)
+            .map(|unit| unit.iter().map(|(_, score)| f64::from(**score)).collect())
+            .collect()
+    }
+
+    /// Sums by definition: eight lanes, a tree of these, runs in order.
+    fn sum(scores: impl Iterator<Item = f64>) -> f64 {
+        let runs: Vec<f64> = scores.collect();
+        let lanes = |run: &[f64]| -> [f64; LANES] {
+            std::array::from_fn(|lane| run.iter().skip(lane).step_by(LANES).fold(0.0, |sum, score| sum + score))
+        };
+        let tree = |[a, b, c, d, e, f, g, h]: [f64; LANES]| ((a + e) + (c + g)) + ((b + f) + (d + h));
+        runs.chunks(RUN).fold(0.0, |sum, run| sum + tree(lanes(run)))
     }
 
     fn naive(weights: &[f32], list: &[Axis], reducer: Reducer) -> Vec<f32> {
-        let axes = Axes::new(list).unwrap();
-        let mut units = vec![vec![]; axes.units()];
-        for (position, (unit, ..)) in naive_places(list).into_iter().enumerate() {
-            units[unit].push(f64::from(weights[position].abs()));
-        }
-        let sum = |unit: &[f64]| unit.iter().sum::<f64>();
-        units
-            .iter()
-            .map(|unit| match reducer {
-                Reducer::Mean => sum(unit) / unit.len() as f64,
-                Reducer::Sum => sum(unit),
-                Reducer::L2 => unit.iter().map(|x| x * x).sum::<f64>().sqrt(),
-                Reducer::Max => unit.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            } as f32)
-            .collect()
+        let score = |unit: &Vec<f64>| match reducer {
+            Reducer::Mean => sum(unit.iter().copied()) / unit.len() as f64,
+            Reducer::Sum => sum(unit.iter().copied()),
+            Reducer::L2 => sum(unit.iter().map(|x| x * x)).sqrt(),
+            Reducer::Max => unit.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        };
+        in_order(weights, list).iter().map(|unit| score(unit) as f32).collect()
+    }
+
+    const REDUCERS: [Reducer; 4] = [Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max];
+
+    fn check(list: &[Axis], reducer: Reducer) {
+        let weights = telling_weights(list);
+        let scores = scores_of(&weights, list, Element::Itself, reducer);
+        assert_eq!(scores, naive(&weights, list, reducer), "{reducer:?} {list:?}");
     }
 
     proptest! {
         #[test]
-        fn any_axes_agree_with_the_definition(list in any_axes(), reducer in proptest::sample::select(vec![Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max])) {
-            let weights = exact_weights(list.iter().map(|axis| axis.size).product());
-            prop_assert_eq!(scores_of(&weights, &list, Element::Magnitude, reducer), naive(&weights, &list, reducer));
+        fn any_axes_agree_with_the_definition(list in any_axes(), reducer in proptest::sample::select(REDUCERS.to_vec())) {
+            check(&list, reducer);
+        }
+
+        /// Units that are far apart, near, in tiles; lines longer than a piece; more than one run or buffer.
+        #[test]
+        fn large_axes_agree_with_the_definition(
+            sizes in (1usize..20, 1usize..500, 1usize..4, 1usize..4),
+            blocks in proptest::array::uniform4(prop_oneof![Just(1), Just(1000), 1usize..6]),
+            orders in Just([0, 1, 2, 3]).prop_shuffle(),
+            stored in Just([0, 1, 2, 3]).prop_shuffle(),
+            reducer in proptest::sample::select(REDUCERS.to_vec()),
+        ) {
+            let sizes = [sizes.0, sizes.1, sizes.2, sizes.3];
+            check(&stored.map(|i| Axis { size: sizes[i], block: blocks[i].min(sizes[i]), order: orders[i] }), reducer);
+        }
+
+        #[test]
+        fn channels_of_weights_at_equal_distances_follow_their_formula(
+            (start, distance, count) in (0usize..1000, 1usize..100, 1usize..3 * PIECE),
+            steps in proptest::array::uniform2((1usize..30, 1usize..8, 0usize..4)),
+        ) {
+            let numbers: Vec<f32> = (0..43).map(|channel| channel as f32).collect();
+            let steps = steps.map(|(stride, size, factor)| ChannelStep { stride, size, factor });
+            let mut channels = vec![0.0; count];
+            Other::Channels { numbers: Numbers::Float32(&bytes(&numbers)), steps }.gather(start, distance, &mut channels);
+            for (index, channel) in channels.into_iter().enumerate() {
+                let position = start + index * distance;
+                let parts = steps.iter().map(|step| position / step.stride % step.size * step.factor);
+                prop_assert_eq!(channel, parts.sum::<usize>() as f32);
+            }
         }
     }
 
     #[test]
     fn units_at_the_edges_of_lanes_runs_and_widths_agree_with_the_definition() {
-        for count in [1, 2, 7, 8, 9, 511, 512, 513, RUN - 1, RUN, RUN + 1, 2 * RUN + 3] {
+        for count in [1, 2, 7, 8, 9, 255, 256, 257, RUN - 1, RUN, RUN + 1, 2 * RUN + 3] {
             for units in [1, 3, WIDTH - 1, WIDTH, WIDTH + 1] {
-                for reduced_first in [false, true] {
-                    let list = if reduced_first {
-                        [Axis::reduced(count, 1), Axis::kept(units, 0)]
-                    } else {
-                        [Axis::kept(units, 0), Axis::reduced(count, 1)]
-                    };
-                    let weights = exact_weights(count * units);
-                    assert_eq!(
-                        scores_of(&weights, &list, Element::Magnitude, Reducer::Mean),
-                        naive(&weights, &list, Reducer::Mean),
-                        "{count} weights in each of {units} units, reduced first: {reduced_first}"
-                    );
-                }
+                check(&[Axis::kept(units, 0), Axis::reduced(count, 1)], Reducer::Sum);
+                check(&[Axis::reduced(count, 1), Axis::kept(units, 0)], Reducer::Sum);
+                check(&[Axis::reduced(3, 2), Axis::kept(units, 0), Axis::reduced(count, 1)], Reducer::Sum);
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_at_the_edges_of_runs_agree_with_the_definition() {
+        for block in [RUN - 1, RUN, RUN + 1] {
+            for size in [block, 2 * block - 1, 2 * block, 2 * block + 1] {
+                check(&[Axis { size, block, order: 1 }, Axis::kept(2, 0)], Reducer::Sum);
+                check(&[Axis { size: 3, block: 2, order: 2 }, Axis { size, block, order: 1 }], Reducer::Sum);
             }
         }
     }
@@ -495,15 +650,14 @@ mod tests {
     #[test]
     fn a_transposed_tensor_has_the_same_scores_bit_for_bit() {
         let (out, rest) = (37, 5000);
-        let weights: Vec<f32> =
-            (0..out * rest).map(|i| (i as f32 * 0.7).sin() * 1e3f32.powf((i % 7) as f32 - 3.0)).collect();
+        let weights = telling_weights(&[Axis::kept(out, 0), Axis::reduced(rest, 1)]);
         let transposed: Vec<f32> = (0..out * rest).map(|i| weights[i % out * rest + i / out]).collect();
         let out_axis = Axis::kept(out, 0);
         let rest_axis = Axis::reduced(rest, 1);
-        for reducer in [Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max] {
+        for reducer in REDUCERS {
             assert_eq!(
-                scores_of(&weights, &[out_axis, rest_axis], Element::Square, reducer),
-                scores_of(&transposed, &[rest_axis, out_axis], Element::Square, reducer)
+                scores_of(&weights, &[out_axis, rest_axis], Element::Itself, reducer),
+                scores_of(&transposed, &[rest_axis, out_axis], Element::Itself, reducer)
             );
         }
     }
