@@ -17,9 +17,10 @@ pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<(), Error
         NumbersMut::Float32(numbers) => zero(numbers, axes, mask),
         NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask),
     }
+    Ok(())
 }
 
-fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) -> Result<(), Error> {
+fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) {
     for_chunks(numbers, TASK, &|task, numbers| {
         let start = task * TASK;
         let weights = start..start + numbers.len();
@@ -30,7 +31,7 @@ fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u3
             Some(numbers) => zero_by_bits(numbers, word),
             None => zero_by_bits(last, word),
         });
-    })
+    });
 }
 
 fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {

@@ -85,7 +85,8 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
             settle_ties(segment.axes, cut, start, &mut keys);
             write_words(&keys, cut, words);
         }
-    })
+    });
+    Ok(())
 }
 
 /// The bits of units whose ties are settled.

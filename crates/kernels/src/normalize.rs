@@ -73,7 +73,8 @@ pub fn normalize(
         for score in scores {
             *score = if usable { ((f64::from(*score) - offset) / divisor) as f32 } else { 0.0 };
         }
-    })
+    });
+    Ok(())
 }
 
 /// Sorts the scores and adds their squares up from the largest down; equal ones share a sum, so that their order does

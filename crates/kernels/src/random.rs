@@ -19,7 +19,8 @@ pub fn random(seed: u32, layer: u32, axes: &Axes, scores: &mut [f32]) -> Result<
             let [word, ..] = philox([canonical as u32, (canonical >> 32) as u32, 0, 0], [seed, layer]);
             *score = (word >> 8) as f32 * (1.0 / (1 << 24) as f32);
         }
-    })
+    });
+    Ok(())
 }
 
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {

@@ -76,7 +76,7 @@ impl Request<'_> {
                 }
             }
             zeros.fetch_add(count as usize, Relaxed);
-        })?;
+        });
         Ok(zeros.into_inner())
     }
 }

@@ -291,17 +291,18 @@ where
     }
     let count = axes.weights_per_unit();
     if count == 1 {
-        return for_chunks(scores, TASK, &|task, scores| {
+        for_chunks(scores, TASK, &|task, scores| {
             elements.read(task * TASK, scores);
             for score in scores {
                 *score = (fold.finish)((fold.step)(fold.start, f64::from(*score)), 1.0) as f32;
             }
         });
+        return Ok(());
     }
     let runs = count.div_ceil(RUN);
     if runs == 1 {
         let at_once = (TASK / count).max(1);
-        return for_chunks(scores, at_once, &|task, scores| {
+        for_chunks(scores, at_once, &|task, scores| {
             let first = task * at_once;
             fold.units(elements, axes, first..first + scores.len(), 0, &mut |units, results| {
                 let count = units.inside.places() as f64;
@@ -312,6 +313,7 @@ where
                 }
             });
         });
+        return Ok(());
     }
 
     // Results of runs, of `at_once` units at a time.
@@ -327,7 +329,7 @@ where
                 partial[place..place + results.len()].copy_from_slice(results);
             }
         });
-    })?;
+    });
     for (unit, score) in scores.iter_mut().enumerate() {
         let first = unit / at_once * runs * at_once + unit % at_once;
         let runs = partial[first..].iter().step_by(at_once).take(runs);
