@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { differsAt } from './support/bytes.js';
 import { command, namesIn, run, type RunOptions } from './support/command.js';
 import { model, node, rawNumbers, tensor } from './support/onnx-builder.js';
@@ -13,7 +13,6 @@ import { numbersOf, readGraphOf, zerosOf } from './support/onnx-reader.js';
 import { safetensorsFile, shardedFiles, type TensorToStore } from './support/safetensors-builder.js';
 
 // Processes take their time where the machine is busy.
-vi.setConfig({ testTimeout: 60_000 });
 
 /** The folder that a test has to itself: tests run side by side, since they mostly wait for processes. */
 const folder = new AsyncLocalStorage<string>();

@@ -111,7 +111,7 @@ describe('multiplying all weights by a power of two', () => {
     data: (data as Float32Array).map((weight) => weight * factor),
   });
 
-  test.each(everyGranularity)('changes no mask of granularity %s', { timeout: 60_000 }, async (granularity) => {
+  test.each(everyGranularity)('changes no mask of granularity %s', async (granularity) => {
     const layer = fc.record({
       layout: fc.constantFrom(...layouts.filter(({ kind }) => spanned(kind, granularity))),
       seed: fc.nat(1000),
@@ -199,7 +199,7 @@ describe('reducers', () => {
     expect(await order('l2')).toEqual([1, 0, 3, 2]);
   });
 
-  test('of units of many weights', { timeout: 60_000 }, async () => {
+  test('of units of many weights', async () => {
     // On either side of the lengths at which sums are cut into lanes and runs.
     for (const length of [7, 8, 9, 4095, 4096, 4097, 8200]) {
       for (const roles of [
@@ -227,7 +227,7 @@ describe('normalizers', () => {
     }
   });
 
-  test.each(normalizers)('%s of any layers', { timeout: 60_000 }, async (normalizer) => {
+  test.each(normalizers)('%s of any layers', async (normalizer) => {
     await fc.assert(
       fc.asyncProperty(
         anyLayers,

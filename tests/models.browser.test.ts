@@ -1,7 +1,7 @@
 import * as ort from 'onnxruntime-web/wasm';
 import { Sparsifier } from 'sparsifier';
 import { readOnnx } from 'sparsifier/formats/onnx';
-import { beforeAll, expect, test, vi } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { differsAt } from './support/bytes.js';
 import { convolutionsOf, prunedNaively } from './support/naive-prune.js';
 import { numbersOf, readGraphOf, zerosOf } from './support/onnx-reader.js';
@@ -12,8 +12,6 @@ const address = new URL(
   import.meta.url,
 );
 const shape = [1, 3, 48, 192];
-
-vi.setConfig({ testTimeout: 60_000 });
 
 let dense: Uint8Array<ArrayBuffer>;
 beforeAll(async () => {

@@ -7,7 +7,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { Sparsifier, type Context, type GranularityName } from 'sparsifier';
 import { readOnnx } from 'sparsifier/formats/onnx';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { differsAt } from './support/bytes.js';
 import { convolutionsOf, pruneMatrixNaively, prunedNaively } from './support/naive-prune.js';
 import {
@@ -51,8 +51,6 @@ const models = [
 ];
 const granularities = ['weight', 'vector', 'kernel', 'filter'] as const;
 const contexts: readonly Context[] = ['local', 'global'];
-
-vi.setConfig({ testTimeout: 60_000 });
 
 let folder: string;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findChromium } from '../scripts/chromium.mjs';
 import { namesIn, run } from './support/command.js';
 import { installTarball, manifestIn, packageFolder, root, type Manifest, type Packed } from './support/install.js';
@@ -13,8 +13,6 @@ import { serve } from './support/site.js';
 
 const executablePath = await findChromium();
 const texts = ['README.md', 'LICENSE', 'CHANGELOG.md'];
-
-vi.setConfig({ testTimeout: 60_000 });
 
 let folder: string;
 let packed: Packed;
@@ -36,7 +34,7 @@ describe('the tarball', () => {
   test('holds one wasm, which is small', () => {
     const binaries = packed.files.filter(({ path }) => path.endsWith('.wasm'));
     expect(binaries.map(({ path }) => path)).toEqual(['dist/wasm/sparsifier_wasm_bg.wasm']);
-    expect(binaries[0]!.size).toBeLessThan(300_000);
+    expect(binaries[0]!.size).toBeLessThan(250_000);
   });
 
   test('holds the texts of the root, which packing leaves where they were', async () => {

@@ -5,6 +5,8 @@ import { findChromium } from '../scripts/chromium.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tests = 'tests/**/*.test.ts';
+/** Machines are shared and slow at times: only what hangs is to fail. In milliseconds. */
+const testTimeout = 60_000;
 const executablePath = await findChromium();
 
 function browser(name: string, headers: Record<string, string>): TestProjectConfiguration {
@@ -19,6 +21,7 @@ function browser(name: string, headers: Record<string, string>): TestProjectConf
     },
     test: {
       name,
+      testTimeout,
       include: [tests],
       exclude: ['tests/**/*.node.test.ts'],
       browser: {
@@ -41,6 +44,7 @@ export default defineConfig({
         root,
         test: {
           name: 'node',
+          testTimeout,
           include: [tests],
           exclude: ['tests/**/*.browser.test.ts'],
           environment: 'node',
