@@ -34,7 +34,7 @@ fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u3
     });
 }
 
-fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
+pub(crate) fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
     for (number, bit) in numbers.iter_mut().zip(BITS) {
         *number = if word & bit == 0 { [0; BYTES] } else { *number };
     }

@@ -89,10 +89,14 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
     Ok(())
 }
 
+/// The smallest key that stays, where ties are settled: one that goes has key 0.
+pub(crate) fn least_kept(cut: Cut) -> u32 {
+    cut.key.max(1)
+}
+
 /// The bits of units whose ties are settled.
 pub(crate) fn write_words(keys: &[u32; BUFFER], cut: Cut, words: &mut [u32]) {
-    // A tie that goes has key 0.
-    let least_kept = cut.key.max(1);
+    let least_kept = least_kept(cut);
     for (word, keys) in words.iter_mut().zip(keys.as_chunks::<32>().0) {
         *word = !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
     }

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::apply::zero_by_bits;
 use crate::axes::Axes;
 use crate::error::Error;
-use crate::mask::{BITS, settle_ties, words_for, write_words};
+use crate::mask::{least_kept, settle_ties, words_for, write_words};
 use crate::numbers::{Numbers, NumbersMut};
 use crate::score::{Element, Elements};
 use crate::select::{BUFFER, Cut, fill_keys};
@@ -34,9 +35,20 @@ pub fn remove(
     }
     let request = Request { element, axes, earlier, cut };
     match numbers {
-        NumbersMut::Float32(numbers) => request.carry_out(numbers, |numbers| Numbers::Float32(numbers), bits),
-        NumbersMut::Float16(numbers) => request.carry_out(numbers, |numbers| Numbers::Float16(numbers), bits),
-        NumbersMut::Bfloat16(numbers) => request.carry_out(numbers, |numbers| Numbers::Bfloat16(numbers), bits),
+        NumbersMut::Float32(numbers) => request.carry_out(
+            numbers,
+            |numbers| Numbers::Float32(numbers),
+            |bytes| u32::from_le_bytes(bytes) << 1,
+            bits,
+        ),
+        NumbersMut::Float16(numbers) => {
+            let magnitude = |bytes| u32::from(u16::from_le_bytes(bytes) << 1);
+            request.carry_out(numbers, |numbers| Numbers::Float16(numbers), magnitude, bits)
+        }
+        NumbersMut::Bfloat16(numbers) => {
+            let magnitude = |bytes| u32::from(u16::from_le_bytes(bytes) << 1);
+            request.carry_out(numbers, |numbers| Numbers::Bfloat16(numbers), magnitude, bits)
+        }
     }
 }
 
@@ -48,10 +60,12 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// `magnitude` gives a number's bits without the sign.
     fn carry_out<const BYTES: usize>(
         &self,
         numbers: &mut [[u8; BYTES]],
         typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_> + Sync,
+        magnitude: impl Fn([u8; BYTES]) -> u32 + Sync,
         bits: &mut [u32],
     ) -> Result<usize, Error> {
         Elements::new(typed(numbers), self.element, None)?;
@@ -67,23 +81,19 @@ impl Request<'_> {
                 fill_keys(scores, 0, earlier, &mut keys[..numbers.len()]);
                 settle_ties(self.axes, self.cut, start, &mut keys);
                 write_words(&keys, self.cut, words);
-                for (place, numbers) in numbers.chunks_mut(32).enumerate() {
-                    let stays = words[place] & earlier.map_or(u32::MAX, |mask| mask[place]);
-                    for (number, bit) in numbers.iter_mut().zip(BITS) {
-                        *number = if stays & bit == 0 { [0; BYTES] } else { *number };
-                    }
-                    count += numbers.iter().map(|number| u32::from(is_zero(number))).sum::<u32>();
+                let least_kept = least_kept(self.cut);
+                for (number, &key) in numbers.iter_mut().zip(&keys) {
+                    *number = if key < least_kept { [0; BYTES] } else { *number };
                 }
+                for (numbers, &word) in numbers.chunks_mut(32).zip(earlier.unwrap_or_default()) {
+                    zero_by_bits(numbers, word);
+                }
+                count += numbers.iter().map(|&number| u32::from(magnitude(number) == 0)).sum::<u32>();
             }
             zeros.fetch_add(count as usize, Relaxed);
         });
         Ok(zeros.into_inner())
     }
-}
-
-/// Whether a little-endian number is zero, of either sign.
-fn is_zero<const BYTES: usize>(number: &[u8; BYTES]) -> bool {
-    number.iter().rev().fold(0, |bits, &byte| bits << 8 | u32::from(byte)) << (33 - 8 * BYTES as u32) == 0
 }
 
 #[cfg(test)]
