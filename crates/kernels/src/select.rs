@@ -175,13 +175,19 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             counts[index * COUNTS..][..COUNTS].iter_mut().for_each(|count| *count.get_mut() = 0);
             *below[index].get_mut() = 0;
         }
+        for search in &mut searches {
+            if let Some(gathering) = &mut search.gathering {
+                gathering.candidates = reserve(tasks.len())?;
+                gathering.candidates.resize_with(tasks.len(), Mutex::default);
+            }
+        }
         for_each(tasks.len(), &|place| {
             let (index, task) = tasks[place];
             let segment = &segments[index];
             let search = &searches[segment.group];
             match &search.gathering {
                 Some(gathering) => {
-                    gathering.gather(segment, index, task, search.bracket, &below[index], &highest[index]);
+                    gathering.gather(segment, index, task, place, search.bracket, &below[index], &highest[index]);
                 }
                 None => {
                     let mut counter = Counter::new(search.bracket);
@@ -268,7 +274,9 @@ struct Gathering {
     most: usize,
     count: AtomicUsize,
     failed: AtomicBool,
-    candidates: Mutex<Vec<Candidate>>,
+    /// For each task a list of its own: where one thread makes memory grow, another may learn of it too late to write
+    /// there at once.
+    candidates: Vec<Mutex<Vec<Candidate>>>,
 }
 
 impl Gathering {
@@ -278,6 +286,7 @@ impl Gathering {
         segment: &Segment,
         index: usize,
         task: usize,
+        place: usize,
         Bracket { low, high }: Bracket,
         below: &AtomicU32,
         highest: &AtomicU32,
@@ -317,11 +326,9 @@ impl Gathering {
             }
         });
         below.fetch_add(lower, Relaxed);
-        let Ok(mut candidates) = self.candidates.lock() else { return };
-        if candidates.try_reserve(found.len()).is_err() {
-            return self.failed.store(true, Relaxed);
+        if let Some(Ok(mut list)) = self.candidates.get(place).map(Mutex::lock) {
+            *list = found;
         }
-        candidates.extend_from_slice(&found);
     }
 }
 
@@ -337,7 +344,10 @@ impl Search<'_> {
         if gathering.failed.into_inner() {
             return Ok(());
         }
-        let Ok(candidates) = gathering.candidates.into_inner() else { return Ok(()) };
+        let mut candidates = reserve::<Candidate>(gathering.count.into_inner())?;
+        for list in gathering.candidates {
+            candidates.extend(list.into_inner().unwrap_or_default());
+        }
         let lower: usize = self.members.iter().map(|&index| below[index].load(Relaxed) as usize).sum();
         if self.remove <= lower || self.remove > lower + candidates.len() {
             self.bracket = EVERYTHING;
