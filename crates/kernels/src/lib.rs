@@ -28,6 +28,8 @@ mod apply;
 mod axes;
 mod error;
 mod inspect;
+mod keys;
+mod lanes;
 mod mask;
 mod nm;
 mod normalize;
@@ -38,6 +40,8 @@ mod save;
 mod score;
 mod select;
 mod tasks;
+#[cfg(feature = "yardstick")]
+mod yardstick;
 
 pub use apply::apply;
 pub use axes::{Axes, Axis, MAX_AXES};
@@ -48,7 +52,9 @@ pub use nm::{MAX_PATTERN, Pattern, nm};
 pub use normalize::{Normalizer, normalize};
 pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
-pub use remove::remove;
+pub use remove::{Removal, remove};
 pub use save::{restore, save};
 pub use score::{ChannelStep, Element, Elements, Fold, Other, Reducer, reduce, score};
 pub use select::{Cut, Segment, select};
+#[cfg(feature = "yardstick")]
+pub use yardstick::pass;

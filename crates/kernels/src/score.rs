@@ -125,9 +125,9 @@ impl ChannelStep {
 /// The element scores of a tensor, computed where they are asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {
-    numbers: Numbers<'a>,
+    pub(crate) numbers: Numbers<'a>,
     other: Option<Other<'a>>,
-    element: Element,
+    pub(crate) element: Element,
 }
 
 impl<'a> Elements<'a> {
