@@ -226,9 +226,12 @@ const LANES: usize = 8;
 /// that one large unit is work for several threads. A multiple of [`LANES`].
 const RUN: usize = 4096;
 
-/// All lanes of so many units are folded side by side: 8 lanes x 128 units x 8 bytes fit a first level cache beside the
-/// scores.
-const WIDTH: usize = 128;
+/// All lanes of so many units are folded side by side: 8 lanes x 512 units x 8 bytes stay in the caches, and rows of this
+/// many neighbours are read as fast as memory gives them.
+const WIDTH: usize = 512;
+
+/// Rows of fewer neighbours are sorted first.
+const ROW: usize = 16;
 
 /// Element scores are read this many at a time, into a buffer that a first level cache holds.
 const BUFFER: usize = 4096;
@@ -244,19 +247,14 @@ pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f3
         let fold = Fold { start: f64::NEG_INFINITY, step: larger, merge: larger, finish: |max, _| max };
         return reduce(elements, axes, &fold, scores);
     }
-    // One loop for all sums: the choice is made by a multiplication, exact in `f64`.
-    let square = reducer == Reducer::L2;
-    let fold = Fold {
-        start: 0.0,
-        step: move |sum: f64, score: f64| sum + score * if square { score } else { 1.0 },
-        merge: |a, b| a + b,
-        finish: |sum: f64, count| match reducer {
-            Reducer::Mean => sum / count,
-            Reducer::L2 => sum.sqrt(),
-            _ => sum,
-        },
-    };
-    reduce(elements, axes, &fold, scores)
+    let merge = |a, b| a + b;
+    if reducer == Reducer::L2 {
+        let fold = Fold { start: 0.0, step: |sum, score| sum + score * score, merge, finish: |sum: f64, _| sum.sqrt() };
+        return reduce(elements, axes, &fold, scores);
+    }
+    let is_mean = reducer == Reducer::Mean;
+    let finish = |sum: f64, count| if is_mean { sum / count } else { sum };
+    reduce(elements, axes, &Fold { start: 0.0, step: |sum, score| sum + score, merge, finish }, scores)
 }
 
 /// How element scores become one number.
@@ -366,10 +364,27 @@ where
             // All lanes that are used: the first lane of each unit, then the second of each, and so on.
             let used = LANES.min(weights);
             let lanes = &mut lanes[..used * width];
-            lanes.fill(self.start);
-            for weights in units.inside.boxes(run * RUN..weights.min((run + 1) * RUN), BUFFER / width) {
-                let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
-                self.add(lanes, weights.index % LANES * width, scores);
+            let run = run * RUN..weights.min((run + 1) * RUN);
+            if units.inside.is_line() {
+                for (unit, offset) in units.units.walk(0).take(width).enumerate() {
+                    lanes[unit] = self.line(&mut reader, units.start + offset + run.start, run.len());
+                }
+                return give(units, &lanes[..width]);
+            }
+            let (rows, row) = units.units.rows();
+            if row >= ROW {
+                for (index, offset) in units.inside.walk(run.start).take(run.len()).enumerate() {
+                    let lanes = &mut lanes[index % LANES * width..][..width];
+                    for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
+                        self.row(&mut reader, units.start + offset + place, index < LANES, lanes);
+                    }
+                }
+            } else {
+                lanes.fill(self.start);
+                for weights in units.inside.boxes(run, BUFFER / width) {
+                    let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
+                    self.add(lanes, weights.index % LANES * width, scores);
+                }
             }
             // As a balanced tree, so that SIMD and scalar code agree.
             for half in [4, 2, 1].into_iter().filter(|&half| half < used) {
@@ -380,6 +395,53 @@ where
             }
             give(units, &lanes[..width]);
         });
+    }
+
+    /// Folds weights of one unit that follow each other in memory.
+    fn line(&self, reader: &mut Reader, start: usize, length: usize) -> f64 {
+        match reader.elements.magnitudes() {
+            Some(numbers) => self.lanes_of(&numbers[start..start + length], magnitude),
+            None => self.lanes_of(reader.line(start, length), |score| score),
+        }
+    }
+
+    #[inline(always)]
+    fn lanes_of<T: Copy>(&self, items: &[T], score: impl Fn(T) -> f32) -> f64 {
+        let mut lanes = [self.start; LANES];
+        let (blocks, last) = items.as_chunks::<LANES>();
+        for block in blocks {
+            for (lane, &item) in lanes.iter_mut().zip(block) {
+                *lane = (self.step)(*lane, f64::from(score(item)));
+            }
+        }
+        for (lane, &item) in lanes.iter_mut().zip(last) {
+            *lane = (self.step)(*lane, f64::from(score(item)));
+        }
+        // Lanes that are not in use change nothing.
+        let [a, b, c, d, e, f, g, h] = lanes;
+        let merge = &self.merge;
+        merge(merge(merge(a, e), merge(c, g)), merge(merge(b, f), merge(d, h)))
+    }
+
+    /// Takes one weight of each of some units, which are neighbours in memory, into a lane of each.
+    fn row(&self, reader: &mut Reader, start: usize, is_first: bool, lanes: &mut [f64]) {
+        match reader.elements.magnitudes() {
+            Some(numbers) => self.take(lanes, is_first, &numbers[start..start + lanes.len()], magnitude),
+            None => self.take(lanes, is_first, reader.line(start, lanes.len()), |score| score),
+        }
+    }
+
+    #[inline(always)]
+    fn take<T: Copy>(&self, lanes: &mut [f64], is_first: bool, items: &[T], score: impl Fn(T) -> f32) {
+        if is_first {
+            for (lane, &item) in lanes.iter_mut().zip(items) {
+                *lane = (self.step)(self.start, f64::from(score(item)));
+            }
+        } else {
+            for (lane, &item) in lanes.iter_mut().zip(items) {
+                *lane = (self.step)(*lane, f64::from(score(item)));
+            }
+        }
     }
 
     /// Takes scores, one of each unit after another, into the lanes from place `at` on, and around.
@@ -408,6 +470,10 @@ where
     }
 }
 
+fn magnitude(number: [u8; 4]) -> f32 {
+    f32::from_le_bytes(number).abs()
+}
+
 /// Reads element scores from wherever they lie in memory.
 struct Reader<'a> {
     elements: Elements<'a>,
@@ -429,6 +495,13 @@ struct Way {
 impl<'a> Reader<'a> {
     fn new(elements: Elements<'a>) -> Self {
         Reader { elements, scores: [0.0; BUFFER], weights: [0.0; PIECE], others: [0.0; PIECE], line: [0.0; PIECE] }
+    }
+
+    /// The scores of neighbours in memory, at most as many as are read at a time.
+    fn line(&mut self, start: usize, length: usize) -> &[f32] {
+        let scores = &mut self.scores[..length];
+        self.elements.read(start, scores);
+        scores
     }
 
     /// The scores of some weights of some units from stored position `start` on: the first weight of each unit, then

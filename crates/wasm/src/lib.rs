@@ -127,9 +127,9 @@ pub fn remove(table: usize, count: usize) -> Status {
             let (axes, earlier, bits) = (record.axes()?, record.earlier()?, record.mask_mut()?);
             write_mask(&record.segment(&axes)?, record.cut(), bits)?;
             for mask in earlier.into_iter().chain([&*bits]) {
-                apply_mask(record.numbers_mut()?, &axes, mask)?;
+                let zeros = apply_mask(record.numbers_mut()?, &axes, mask)?;
+                record.set_zeros(zeros);
             }
-            record.set_findings(look(record.numbers()?));
         }
         mask_and_zero(&mut removals)?;
         for (place, removal) in places.into_iter().zip(removals) {
@@ -172,9 +172,8 @@ pub fn restore(table: usize, count: usize) -> Status {
 pub fn apply(table: usize, count: usize) -> Status {
     run(table, count, &mut |record| {
         let axes = record.axes()?;
-        apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
-        let findings = look(record.numbers()?);
-        record.set_findings(findings);
+        let zeros = apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
+        record.set_zeros(zeros);
         Ok(())
     })
 }
