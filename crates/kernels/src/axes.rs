@@ -76,6 +76,11 @@ impl Steps {
         matches!(self.as_slice(), [] | [Step { stride: 1, .. }])
     }
 
+    /// Whether each place follows the one before at this distance.
+    pub(crate) fn leads_on(&self, distance: usize) -> bool {
+        matches!(self.as_slice(), [step] if step.stride == distance)
+    }
+
     /// Rows of places that follow each other in memory: the way from one to the next, and how long they are.
     pub(crate) fn rows(&self) -> (Steps, usize) {
         match self.as_slice() {

@@ -27,6 +27,7 @@
 mod apply;
 mod axes;
 mod error;
+mod fold;
 mod inspect;
 mod keys;
 mod lanes;
@@ -46,6 +47,7 @@ mod yardstick;
 pub use apply::apply;
 pub use axes::{Axes, Axis, MAX_AXES};
 pub use error::Error;
+pub use fold::Fold;
 pub use inspect::{Findings, inspect};
 pub use mask::{mask, words_for};
 pub use nm::{MAX_PATTERN, Pattern, nm};
@@ -54,7 +56,7 @@ pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
 pub use remove::{Removal, remove};
 pub use save::{restore, save};
-pub use score::{ChannelStep, Element, Elements, Fold, Other, Reducer, reduce, score};
+pub use score::{ChannelStep, Element, Elements, Other, Reducer, reduce, score};
 pub use select::{Cut, Segment, select};
 #[cfg(feature = "yardstick")]
 pub use yardstick::pass;
