@@ -18,8 +18,8 @@ pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<usize, Er
         return Err(Error::Request("apply: the mask does not describe the numbers"));
     }
     Ok(match numbers {
-        NumbersMut::Float32(numbers) => zero(numbers, axes, mask, &zero_and_count),
-        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask, &|numbers, word| {
+        NumbersMut::Float32(numbers) => zero(numbers, axes, mask, zero_and_count),
+        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask, |numbers, word| {
             zero_by_bits(numbers, word);
             numbers.iter().map(|&number| u32::from(u16::from_le_bytes(number) << 1 == 0)).sum()
         }),
@@ -31,7 +31,7 @@ fn zero<const BYTES: usize>(
     numbers: &mut [[u8; BYTES]],
     axes: &Axes,
     mask: &[u32],
-    act: &(dyn Fn(&mut [[u8; BYTES]; 32], u32) -> u32 + Sync),
+    act: impl Fn(&mut [[u8; BYTES]; 32], u32) -> u32 + Sync,
 ) -> usize {
     let zeros = AtomicUsize::new(0);
     for_chunks(numbers, TASK, &|task, numbers| {

@@ -487,6 +487,15 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// What it has of a unit that began before, its whole units, and what it has of one that goes on.
+    pub(crate) fn parts(self) -> [Line; 3] {
+        let head = if self.before > 0 { self.count.min(self.block - self.before) } else { 0 };
+        let whole = (self.count - head) / self.block * self.block;
+        let body = Line { count: whole, unit: self.unit + usize::from(self.before > 0), before: 0, ..self };
+        let tail = Line { count: self.count - head - whole, unit: body.unit + whole / self.block, ..body };
+        [Line { count: head, ..self }, body, tail]
+    }
+
     /// Each unit with its number of weights.
     pub(crate) fn units(self) -> impl Iterator<Item = (usize, usize)> {
         let end = self.before + self.count;

@@ -44,6 +44,11 @@ pub(crate) trait Folding: Sync {
     /// Merges the results of later parts into those of earlier ones.
     fn merge(&self, results: &mut [f64], later: &[f64]);
 
+    /// Whether it adds scores up.
+    fn adds(&self) -> bool {
+        false
+    }
+
     /// The scores of units of `count` weights.
     fn finish(&self, results: &[f64], count: f64, scores: &mut [f32]);
 }
@@ -132,6 +137,10 @@ fn magnitude(number: [u8; 4]) -> f32 {
 pub(crate) struct Adding<F>(pub F);
 
 impl<F: Folding> Folding for Adding<F> {
+    fn adds(&self) -> bool {
+        true
+    }
+
     fn start(&self) -> f64 {
         self.0.start()
     }
@@ -142,11 +151,7 @@ impl<F: Folding> Folding for Adding<F> {
             let mut sums = Sums::default();
             let (blocks, last) = numbers.as_chunks::<LANES>();
             blocks.iter().for_each(|block| sums.add_magnitudes(block));
-            if !last.is_empty() {
-                let mut block = [[0; 4]; LANES];
-                block.iter_mut().zip(last).for_each(|(place, number)| *place = *number);
-                sums.add_magnitudes(&block);
-            }
+            sums.add_last_magnitudes(last);
             *result = sums.sum();
         }
     }

@@ -4,9 +4,9 @@
 //! two instructions. Elsewhere than in wasm the same operations are loops.
 
 #[cfg(not(target_feature = "simd128"))]
-pub(crate) use portable::{Lanes, Sums, add_magnitudes};
+pub(crate) use portable::{Lanes, Sums, add_magnitudes, sum_magnitudes};
 #[cfg(target_feature = "simd128")]
-pub(crate) use wasm::{Lanes, Sums, add_magnitudes};
+pub(crate) use wasm::{Lanes, Sums, add_magnitudes, sum_magnitudes};
 
 /// Numbers in a register.
 pub(crate) const LANES: usize = 4;
@@ -91,6 +91,22 @@ mod wasm {
             }
         }
 
+        /// Adds the magnitude of one number to one sum.
+        fn add_one(&mut self, lane: usize, number: [u8; 4]) {
+            let mut numbers = [[0; 4]; 8];
+            numbers[lane] = number;
+            self.add_magnitudes(&numbers);
+        }
+
+        /// The same of fewer numbers than there are sums.
+        pub(crate) fn add_last_magnitudes(&mut self, numbers: &[[u8; 4]]) {
+            let magnitude = |number: &[u8; 4]| f64::from(f32::from_le_bytes(*number).abs());
+            for (sum, pair) in self.0.iter_mut().zip(numbers.chunks(2)) {
+                // 0 changes no sum.
+                *sum = f64x2_add(*sum, f64x2(magnitude(&pair[0]), pair.get(1).map_or(0.0, magnitude)));
+            }
+        }
+
         /// All of them, added as a balanced tree.
         pub(crate) fn sum(self) -> f64 {
             let [ab, cd, ef, gh] = self.0;
@@ -103,6 +119,39 @@ mod wasm {
         let magnitudes = f32x4_abs(Lanes::load(numbers).0);
         let upper = i32x4_shuffle::<2, 3, 2, 3>(magnitudes, magnitudes);
         [f64x2_promote_low_f32x4(magnitudes), f64x2_promote_low_f32x4(upper)]
+    }
+
+    /// Adds up the magnitudes of each column of rows that are as long as there are sums, in the order of [`Sums`].
+    pub(crate) fn sum_magnitudes(rows: &[&[[u8; 4]]], sums: &mut [f64]) {
+        let quads = sums.len() / LANES;
+        for quad in 0..quads {
+            let place = quad * LANES;
+            let lane = |lane: usize| {
+                let mut sum = [f64x2_splat(0.0); 2];
+                for row in rows.iter().skip(lane).step_by(8) {
+                    let scores = magnitudes(&row.as_chunks::<LANES>().0[quad]);
+                    sum = [f64x2_add(sum[0], scores[0]), f64x2_add(sum[1], scores[1])];
+                }
+                sum
+            };
+            let add = |a: [v128; 2], b: [v128; 2]| [f64x2_add(a[0], b[0]), f64x2_add(a[1], b[1])];
+            let pair = |low: usize| add(lane(low), lane(low + 4));
+            let [a, b] = add(add(pair(0), pair(2)), add(pair(1), pair(3)));
+            let all = [
+                f64x2_extract_lane::<0>(a),
+                f64x2_extract_lane::<1>(a),
+                f64x2_extract_lane::<0>(b),
+                f64x2_extract_lane::<1>(b),
+            ];
+            sums[place..place + LANES].copy_from_slice(&all);
+        }
+        for column in quads * LANES..sums.len() {
+            let mut lanes = Sums::default();
+            for (lane, row) in rows.iter().enumerate() {
+                lanes.add_one(lane % 8, row[column]);
+            }
+            sums[column] = lanes.sum();
+        }
     }
 
     /// Adds the magnitude of each number to a sum of its own, or to 0.
@@ -192,10 +241,31 @@ mod portable {
             add_magnitudes(&mut self.0, false, numbers);
         }
 
+        /// Adds the magnitude of one number to one sum.
+        fn add_one(&mut self, lane: usize, number: [u8; 4]) {
+            self.0[lane] += f64::from(f32::from_le_bytes(number).abs());
+        }
+
+        /// The same of fewer numbers than there are sums.
+        pub(crate) fn add_last_magnitudes(&mut self, numbers: &[[u8; 4]]) {
+            add_magnitudes(&mut self.0, false, numbers);
+        }
+
         /// All of them, added as a balanced tree.
         pub(crate) fn sum(self) -> f64 {
             let [a, b, c, d, e, f, g, h] = self.0;
             ((a + e) + (c + g)) + ((b + f) + (d + h))
+        }
+    }
+
+    /// Adds up the magnitudes of each column of rows that are as long as there are sums, in the order of [`Sums`].
+    pub(crate) fn sum_magnitudes(rows: &[&[[u8; 4]]], sums: &mut [f64]) {
+        for (column, sum) in sums.iter_mut().enumerate() {
+            let mut lanes = Sums::default();
+            for (lane, row) in rows.iter().enumerate() {
+                lanes.add_one(lane % 8, row[column]);
+            }
+            *sum = lanes.sum();
         }
     }
 

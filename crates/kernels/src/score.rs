@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::axes::{Axes, MAX_AXES, Steps, UnitBox};
 use crate::error::{Error, reserve};
 use crate::fold::{Adding, Fold, Folding, LANES, Scores};
+use crate::lanes::sum_magnitudes;
 use crate::numbers::Numbers;
 use crate::tasks::for_chunks;
 
@@ -223,18 +224,21 @@ fn combine<T>(element: Element, weights: &[f32], others: &[f32], target: &mut [T
 /// that one large unit is work for several threads. A multiple of [`LANES`].
 const RUN: usize = 4096;
 
-/// All lanes of so many units are folded side by side: 8 lanes x 512 units x 8 bytes stay in the caches, and rows of this
+/// All lanes of so many units are folded side by side: 8 lanes x 2048 units x 8 bytes stay in a second level cache, and rows of this
 /// many neighbours are read as fast as memory gives them.
-const WIDTH: usize = 512;
+const WIDTH: usize = 2048;
 
 /// Rows of fewer neighbours are sorted first.
 const ROW: usize = 16;
 
+/// The sums of at most so many rows stay in registers.
+const FEW_ROWS: usize = 32;
+
 /// Element scores are read this many at a time, into a buffer that a first level cache holds.
 const BUFFER: usize = 4096;
 
-/// A task is about this many weights, enough to outweigh its scheduling.
-const TASK: usize = 1 << 16;
+/// A task is about this many weights, enough to outweigh its scheduling and its buffers.
+const TASK: usize = 1 << 18;
 
 /// Writes the score of each unit, in stored order of the units.
 pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f32]) -> Result<(), Error> {
@@ -283,10 +287,10 @@ fn reduce_by(elements: Elements, axes: &Axes, fold: &dyn Folding, scores: &mut [
         let at_once = (TASK / count).max(1);
         for_chunks(scores, at_once, &|task, scores| {
             let first = task * at_once;
-            fold_units(fold, elements, axes, first..first + scores.len(), 0, &mut |units, results| {
+            Units::new(fold, elements, axes).fold(first..first + scores.len(), 0, &mut |units, results| {
                 let count = units.inside.places() as f64;
                 for (place, results) in units.rows(results) {
-                    fold.finish(results, count, &mut scores[place..]);
+                    finish(fold, results, count, &mut scores[place..place + results.len()]);
                 }
             });
         });
@@ -298,14 +302,19 @@ fn reduce_by(elements: Elements, axes: &Axes, fold: &dyn Folding, scores: &mut [
     let groups = axes.units().div_ceil(at_once);
     let mut partial = reserve::<f64>(groups * runs * at_once)?;
     partial.resize(groups * runs * at_once, fold.start());
-    for_chunks(&mut partial, at_once, &|index, partial| {
-        let first = index / runs * at_once;
-        let units = first..axes.units().min(first + at_once);
-        fold_units(fold, elements, axes, units, index % runs, &mut |units, results| {
-            for (place, results) in units.rows(results) {
-                partial[place..place + results.len()].copy_from_slice(results);
-            }
-        });
+    let runs_at_once = (TASK / RUN / at_once).max(1);
+    for_chunks(&mut partial, at_once * runs_at_once, &|task, partial| {
+        let mut folding = Units::new(fold, elements, axes);
+        for (index, partial) in partial.chunks_mut(at_once).enumerate() {
+            let index = task * runs_at_once + index;
+            let first = index / runs * at_once;
+            let units = first..axes.units().min(first + at_once);
+            folding.fold(units, index % runs, &mut |units, results| {
+                for (place, results) in units.rows(results) {
+                    partial[place..place + results.len()].copy_from_slice(results);
+                }
+            });
+        }
     });
     for (group, (runs, scores)) in partial.chunks_mut(runs * at_once).zip(scores.chunks_mut(at_once)).enumerate() {
         let (first, later) = runs.split_at_mut(at_once);
@@ -314,70 +323,98 @@ fn reduce_by(elements: Elements, axes: &Axes, fold: &dyn Folding, scores: &mut [
         }
         for (place, score) in scores.iter_mut().enumerate() {
             let count = axes.weights_of(group * at_once + place) as f64;
-            fold.finish(&first[place..=place], count, std::slice::from_mut(score));
+            finish(fold, &first[place..=place], count, std::slice::from_mut(score));
         }
     }
     Ok(())
 }
 
-/// How many units are folded side by side. Those with few weights use few lanes.
-fn width_of(axes: &Axes) -> usize {
-    axes.units_together(LANES * WIDTH / LANES.min(axes.weights_per_unit()))
+fn finish(fold: &dyn Folding, results: &[f64], count: f64, scores: &mut [f32]) {
+    fold.finish(results, count, scores);
+    // The sign of such a number is up to the machine; it shall rank above all others.
+    scores.iter_mut().for_each(|score| *score = if score.is_nan() { f32::NAN } else { *score });
 }
 
-/// Folds one run of each unit of a range, some units at a time, and calls `give` with these and their results.
-fn fold_units(
-    fold: &dyn Folding,
-    elements: Elements,
-    axes: &Axes,
-    range: Range<usize>,
-    run: usize,
-    give: &mut dyn FnMut(&UnitBox, &[f64]),
-) {
-    let mut reader = Reader::new(elements);
-    let mut lanes = [fold.start(); LANES * WIDTH];
-    axes.for_units(range, width_of(axes), &mut |units| {
-        let (width, weights) = (units.units.places(), units.inside.places());
-        let run = run * RUN..weights.min((run + 1) * RUN);
-        let (rows, row) = units.units.rows();
-        // All lanes that are used: the first lane of each unit, then the second of each, and so on.
-        let used = LANES.min(weights);
-        let lanes = &mut lanes[..used * width];
-        if units.inside.is_line() {
-            // Units that follow each other as their weights do are one line.
-            let units_at_once = if units.units.leads_on(weights) { (BUFFER / weights).clamp(1, width) } else { 1 };
-            let (mut done, mut offsets) = (0, units.units.walk(0));
-            while let Some(offset) = offsets.next().filter(|_| done < width) {
-                let count = units_at_once.min(width - done);
-                let line = reader.line(units.start + offset + run.start, count * run.len());
-                fold.lines(line, run.len(), &mut lanes[done..done + count]);
-                done += count;
-                if count > 1 {
-                    offsets.nth(count - 2);
+/// How many units are folded side by side. Those with few weights use few lanes.
+fn width_of(axes: &Axes) -> usize {
+    axes.units_together((LANES * WIDTH / LANES.min(axes.weights_per_unit())).min(BUFFER))
+}
+
+/// What folds units, with its buffers.
+struct Units<'a> {
+    fold: &'a dyn Folding,
+    axes: &'a Axes,
+    reader: Reader<'a>,
+    lanes: [f64; LANES * WIDTH],
+}
+
+impl<'a> Units<'a> {
+    fn new(fold: &'a dyn Folding, elements: Elements<'a>, axes: &'a Axes) -> Self {
+        Units { fold, axes, reader: Reader::new(elements), lanes: [0.0; LANES * WIDTH] }
+    }
+
+    /// Folds one run of each unit of a range, some units at a time, and calls `give` with these and their results.
+    fn fold(&mut self, range: Range<usize>, run: usize, give: &mut dyn FnMut(&UnitBox, &[f64])) {
+        let Units { fold, axes, reader, lanes } = self;
+        axes.for_units(range, width_of(axes), &mut |units| {
+            let (width, weights) = (units.units.places(), units.inside.places());
+            // All lanes that are used: the first lane of each unit, then the second of each, and so on.
+            let used = LANES.min(weights);
+            let lanes = &mut lanes[..used * width];
+            let run = run * RUN..weights.min((run + 1) * RUN);
+            if units.inside.is_line() {
+                fold_lines(*fold, reader, units, run, &mut lanes[..width]);
+                return give(units, &lanes[..width]);
+            }
+            let (rows, row) = units.units.rows();
+            let numbers = reader.elements.magnitudes().filter(|_| fold.adds() && row == width && run.len() <= FEW_ROWS);
+            if let Some(numbers) = numbers {
+                let mut list: [&[[u8; 4]]; FEW_ROWS] = [&[]; FEW_ROWS];
+                for (row, offset) in list.iter_mut().zip(units.inside.walk(run.start).take(run.len())) {
+                    *row = &numbers[units.start + offset..][..width];
+                }
+                sum_magnitudes(&list[..run.len()], &mut lanes[..width]);
+                return give(units, &lanes[..width]);
+            }
+            if row >= ROW {
+                for (index, offset) in units.inside.walk(run.start).take(run.len()).enumerate() {
+                    let lanes = &mut lanes[index % LANES * width..][..width];
+                    for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
+                        fold.row(lanes, index < LANES, reader.line(units.start + offset + place, row));
+                    }
+                }
+            } else {
+                lanes.fill(fold.start());
+                for weights in units.inside.boxes(run, BUFFER / width) {
+                    let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
+                    fold.rows(lanes, weights.index % LANES * width, scores);
                 }
             }
-            return give(units, &lanes[..width]);
-        }
-        if row >= ROW {
-            for (index, offset) in units.inside.walk(run.start).take(run.len()).enumerate() {
-                let lanes = &mut lanes[index % LANES * width..][..width];
-                for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
-                    fold.row(lanes, index < LANES, reader.line(units.start + offset + place, row));
-                }
+            for half in [4, 2, 1].into_iter().filter(|&half| half < used) {
+                let (low, high) = lanes.split_at_mut(half * width);
+                fold.merge(low, &high[..(half * width).min(high.len())]);
             }
-        } else {
-            lanes.fill(fold.start());
-            for weights in units.inside.boxes(run, BUFFER / width) {
-                let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
-                fold.rows(lanes, weights.index % LANES * width, scores);
-            }
+            give(units, &lanes[..width]);
+        });
+    }
+}
+
+/// Folds a run of units each of which lies in one line of memory.
+fn fold_lines(fold: &dyn Folding, reader: &mut Reader, units: &UnitBox, run: Range<usize>, results: &mut [f64]) {
+    let weights = units.inside.places();
+    if units.units.leads_on(weights) && weights <= BUFFER {
+        // Units that follow each other as their weights do are one line.
+        let at_once = BUFFER / weights;
+        for (index, results) in results.chunks_mut(at_once).enumerate() {
+            let line = reader.line(units.start + index * at_once * weights, results.len() * weights);
+            fold.lines(line, weights, results);
         }
-        for half in [4, 2, 1].into_iter().filter(|&half| half < used) {
-            let (low, high) = lanes.split_at_mut(half * width);
-            fold.merge(low, &high[..(half * width).min(high.len())]);
-        }
-        give(units, &lanes[..width]);
-    });
+        return;
+    }
+    for (result, offset) in results.iter_mut().zip(units.units.walk(0)) {
+        let line = reader.line(units.start + offset + run.start, run.len());
+        fold.lines(line, run.len(), std::slice::from_mut(result));
+    }
 }
 
 /// Reads element scores from wherever they lie in memory.

@@ -63,9 +63,11 @@ const BIN_BITS: u32 = 11;
 /// counted apart since a value that many units share is most often one of them, and equal keys are counted by SIMD.
 const COUNTS: usize = BINS + 2;
 
-/// A sample has this many keys, in runs of neighbours, since a place in memory costs more than a key. Groups of fewer
-/// than four times as many units are counted without one.
-const SAMPLE: usize = 1 << 16;
+/// A sample has this many keys, in runs of neighbours, since a place in memory costs more than a key. A larger one takes
+/// longer and leaves fewer units in the bracket. Groups of fewer than sixteen times as many units are counted without one.
+const fn sample_size(units: usize) -> usize {
+    if units < 1 << 23 { 1 << 14 } else { 1 << 16 }
+}
 const SAMPLE_RUN: usize = 16;
 
 /// How many standard deviations of the cut's place in the sample the bracket reaches to each side: it misses one time in
@@ -614,13 +616,14 @@ fn sampled_bracket(segments: &[Segment], members: &[usize], remove: usize) -> Re
         starts.push(units);
         units += segments[index].axes.units();
     }
-    if units < 4 * SAMPLE {
+    let size = sample_size(units);
+    if units < 16 * size {
         return Ok(EVERYTHING);
     }
-    let mut sample = reserve::<i32>(SAMPLE)?;
-    sample.resize(SAMPLE, 0);
-    let runs = SAMPLE / SAMPLE_RUN;
-    let at_once = SAMPLE / 16;
+    let mut sample = reserve::<i32>(size)?;
+    sample.resize(size, 0);
+    let runs = size / SAMPLE_RUN;
+    let at_once = size / 16;
     for_chunks(&mut sample, at_once, &|chunk, keys| {
         for (run, keys) in keys.chunks_mut(SAMPLE_RUN).enumerate() {
             let run = chunk * at_once / SAMPLE_RUN + run;
@@ -638,12 +641,12 @@ fn sampled_bracket(segments: &[Segment], members: &[usize], remove: usize) -> Re
         }
     });
     let share = remove as f64 / units as f64;
-    let deviation = (share * (1.0 - share) * SAMPLE as f64).sqrt();
-    let place = share * SAMPLE as f64;
+    let deviation = (share * (1.0 - share) * size as f64).sqrt();
+    let place = share * size as f64;
     let (low, high) = (place - DEVIATIONS * deviation - 8.0, place + DEVIATIONS * deviation + 8.0);
     let mut bracket = EVERYTHING;
     let mut lower = &mut sample[..];
-    if high < SAMPLE as f64 {
+    if high < size as f64 {
         let parts = lower.select_nth_unstable(high as usize);
         (lower, bracket.high) = (parts.0, *parts.1);
     }
@@ -881,12 +884,14 @@ mod tests {
 
     #[test]
     fn brackets_that_hold_and_brackets_that_miss_give_the_same_cut() {
-        let units = 4 * SAMPLE + 4321;
-        let picked: Vec<usize> = (0..SAMPLE)
-            .map(|pick| {
-                let from = (pick as u64 * units as u64 / SAMPLE as u64) as usize;
-                let width = ((pick + 1) as u64 * units as u64 / SAMPLE as u64) as usize - from;
-                from + (pick as u32).wrapping_mul(2_654_435_769) as usize % width
+        let units = 16 * sample_size(0) + 4321;
+        let runs = sample_size(units) / SAMPLE_RUN;
+        let picked: Vec<usize> = (0..runs)
+            .flat_map(|run| {
+                let from = run * units / runs;
+                let width = (run + 1) * units / runs - from;
+                let place = from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1);
+                place..place + SAMPLE_RUN
             })
             .collect();
         let spread: Vec<f32> = (0..units).map(|i| ((i as u32).wrapping_mul(2_246_822_519) >> 8) as f32).collect();
