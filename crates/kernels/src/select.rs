@@ -78,7 +78,7 @@ pub(crate) fn key_of(score: f32) -> u32 {
 }
 
 impl Segment<'_> {
-    fn check(&self, groups: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, groups: usize) -> Result<(), Error> {
         let units = self.axes.units();
         let fits = self.scores.len() == units
             && self.earlier.is_none_or(|mask| mask.len() == words_for(units))
