@@ -1,0 +1,331 @@
+import { scoresOnTheFly, type Recipe } from './criteria.js';
+import type { Block, Engine } from './engine/engine.js';
+import { recordBytes, unitsOf, weightsOf, type Entry } from './engine/table.js';
+import { nothing, run, selected, writeTable } from './pipeline.js';
+import type { Units } from './granularity.js';
+import { bytesOf, type Values } from './tensor.js';
+
+/** A layer of a ranking over layers that are in memory one at a time. */
+export interface Member {
+  /** Its place among the layers of the call. */
+  readonly index: number;
+  readonly values: Values;
+  readonly units: Units;
+  /** The most units that may go. */
+  readonly limit: number;
+}
+
+/** Layers that are ranked together, and how many of their units go. */
+export interface Ranked {
+  readonly members: readonly Member[];
+  readonly remove: number;
+}
+
+/** How much is kept in memory at once, and how a sample is taken. Results do not depend on it. */
+export interface Room {
+  /** How many scores are gathered. */
+  readonly scores: number;
+  /** How many runs of neighbouring weights a sample has. */
+  readonly runs: number;
+  /** How many weights a run has. */
+  readonly run: number;
+}
+
+export const usualRoom: Room = { scores: 2 ** 24, runs: 2 ** 12, run: 2 ** 7 };
+
+/** The keys from `low` to `high`, both included (crates/kernels/src/select.rs). */
+interface Bracket {
+  readonly low: number;
+  readonly high: number;
+}
+
+const largestKey = 0xffff_ffff;
+const everything: Bracket = { low: 0, high: largestKey };
+
+// The words that the kernel fills, as in crates/kernels/src/survey.rs.
+const binBits = 11;
+const surveyWords = 2 ** binBits + 4;
+const word = { below: 0, low: 1, high: surveyWords - 2, highest: surveyWords - 1 } as const;
+
+/** Where the kernel puts what it finds. */
+export interface Target {
+  readonly low: number;
+  readonly high: number;
+  /** Addresses of the counts and of the room for scores, and how many of these there may be. */
+  readonly counts: number;
+  readonly scores: number;
+  readonly length: number;
+}
+
+/** How weights are read and looked at. */
+export interface Looker {
+  /**
+   * Brings a layer into memory, scores it and calls `look` with the address of its record; `look` gives the largest key.
+   */
+  score(member: Member, look: (record: number) => Promise<number>): Promise<void>;
+  /** Fills `target` with weights as they are stored, from this one on. */
+  part(member: Member, start: number, target: Uint8Array): Promise<void>;
+}
+
+/**
+ * How many units each layer loses, by its place, where layers are ranked together and are in memory one at a time. Alone,
+ * each then loses the same units as in the common ranking.
+ *
+ * Looks at all layers once, counting the scores below a bracket around the cut and gathering those inside, among which
+ * the cut is found. A sample gives the bracket; where that missed, or holds more scores than there is room for, counts of
+ * its parts say where to look again: at all keys on the other side, or at a 2048th of the bracket. So four looks are the
+ * most.
+ */
+export async function survey(
+  engine: Engine,
+  rankings: readonly Ranked[],
+  recipe: Recipe,
+  looker: Looker,
+  room: Room,
+): Promise<Map<number, number>> {
+  const removed = new Map<number, number>();
+  const searches: Search[] = [];
+  for (const { members, remove } of rankings) {
+    if (remove === 0) for (const { index } of members) removed.set(index, 0);
+    else searches.push(new Search(members, remove, await bracketOf(engine, { members, remove }, recipe, looker, room)));
+  }
+  if (searches.length === 0) return removed;
+  const units = searches.flatMap(({ members }) => members).reduce((sum, member) => sum + countOf(member), 0);
+  const counts = await engine.allocate(surveyWords * 4);
+  const scores = await engine.allocate(Math.min(units, room.scores) * 4);
+  try {
+    while (searches.some(({ isFound }) => !isFound)) {
+      const open = searches.filter(({ isFound }) => !isFound);
+      // In the order of the model, which most often is that of the file.
+      const looks = open.flatMap((search) => search.members.map((member, place) => ({ search, member, place })));
+      looks.sort((first, second) => first.member.index - second.member.index);
+      let taken = 0;
+      for (const search of open) search.begin();
+      for (const { search, member, place } of looks) {
+        const length = search.isWhole ? scores.bytes / 4 - taken : 0;
+        await looker.score(member, async (record) => {
+          const { low, high } = search.bracket;
+          await run(engine, [['survey', record, low, high, counts.address, scores.address + taken * 4, length]]);
+          const words = new Uint32Array((await counts.read(0, new Uint8Array(counts.bytes))).buffer);
+          taken += search.take(place, words, scores.address + taken * 4, length);
+          return words[word.highest]!;
+        });
+      }
+      for (const search of open) await search.narrow(engine);
+    }
+    for (const { members, removed: found } of searches) {
+      for (const [place, { index }] of members.entries()) removed.set(index, found[place]!);
+    }
+    return removed;
+  } finally {
+    counts.free();
+    scores.free();
+  }
+}
+
+const countOf = ({ units }: Member): number => unitsOf(units.axes);
+
+/** The search for the cut of one ranking. */
+class Search {
+  readonly members: readonly Member[];
+  readonly #remove: number;
+  bracket: Bracket;
+  /** Whether all scores between the ends of the bracket are gathered, as far as it was looked at. */
+  isWhole = true;
+  isFound = false;
+  /** How many units of each member go. */
+  removed: readonly number[] = [];
+  /** What was counted of each member, and where its gathered scores are. */
+  #counts: Uint32Array[] = [];
+  #gathered: { readonly address: number; readonly length: number }[] = [];
+
+  constructor(members: readonly Member[], remove: number, bracket: Bracket) {
+    this.members = members;
+    this.#remove = remove;
+    this.bracket = bracket;
+  }
+
+  begin(): void {
+    this.isWhole = true;
+  }
+
+  /** Takes what was counted of a member; gives how many of its scores are in the room. */
+  take(place: number, words: Uint32Array, address: number, room: number): number {
+    const length = words.subarray(word.low + 1, word.high).reduce((sum, count) => sum + count, 0);
+    this.#counts[place] = words;
+    this.#gathered[place] = { address, length };
+    this.isWhole &&= length <= room;
+    return this.isWhole ? length : 0;
+  }
+
+  /** Finds the cut, or the part of the bracket that holds it. */
+  async narrow(engine: Engine): Promise<void> {
+    const { low, high } = this.bracket;
+    // How many keys of each member are smaller than those counted at the place that is looked at.
+    const below = this.#counts.map((words) => words[word.below]!);
+    if (this.#reached(below) >= this.#remove) {
+      this.bracket = { low: 0, high: low - 1 };
+      return;
+    }
+    for (let place: number = word.low; place <= word.high; place++) {
+      const upTo = below.map((count, member) => count + this.#counts[member]![place]!);
+      if (this.#reached(upTo) < this.#remove) {
+        below.splice(0, below.length, ...upTo);
+        continue;
+      }
+      const narrowed = partOf(this.bracket, place);
+      if (narrowed.low === narrowed.high) this.#settle(below, upTo);
+      else if (this.isWhole) await this.#select(engine);
+      else this.bracket = narrowed;
+      return;
+    }
+    this.bracket = { low: high + 1, high: largestKey };
+  }
+
+  /** How many units go where so many of each member may, and no member passes its limit. */
+  #reached(counts: readonly number[]): number {
+    return counts.reduce((sum, count, member) => sum + Math.min(this.members[member]!.limit, count), 0);
+  }
+
+  /** All units below the cut's key go, and of those that have it as many as are missing, member by member. */
+  #settle(below: readonly number[], upTo: readonly number[]): void {
+    let rest = this.#remove - this.#reached(below);
+    this.removed = this.members.map(({ limit }, member) => {
+      const certain = Math.min(limit, below[member]!);
+      const ties = Math.min(rest, Math.min(limit, upTo[member]!) - certain);
+      rest -= ties;
+      return certain + ties;
+    });
+    this.isFound = true;
+  }
+
+  /** The cut lies among the gathered scores. */
+  async #select(engine: Engine): Promise<void> {
+    const below = this.#counts.map((words) => words[word.below]! + words[word.low]!);
+    const certain = this.members.map(({ limit }, member) => Math.min(limit, below[member]!));
+    const some = this.members.flatMap((_, member) => (this.#gathered[member]!.length > 0 ? [member] : []));
+    const entries = some.map((member): Entry => {
+      const { address, length } = this.#gathered[member]!;
+      const limit = Math.min(length, this.members[member]!.limit - certain[member]!);
+      const axes = [{ size: length, block: 1, order: 0 }];
+      return { ...nothing, weights: 0, dtype: 'float32', axes, scores: address, limit };
+    });
+    const outcomes = await selected(engine, entries, [this.#remove - this.#reached(below)]);
+    for (const [place, { removed }] of outcomes.entries()) certain[some[place]!]! += removed;
+    this.removed = certain;
+    this.isFound = true;
+  }
+}
+
+/** The keys that a count is of, by its word. */
+function partOf({ low, high }: Bracket, place: number): Bracket {
+  if (place === word.low) return { low, high: low };
+  if (place === word.high) return { low: high, high };
+  const between = high - low - 1;
+  const width = 2 ** Math.max(0, 32 - Math.clz32(between - 1) - binBits);
+  const first = low + 1 + (place - word.low - 1) * width;
+  return { low: first, high: Math.min(high - 1, first + width - 1) };
+}
+
+/** Where the cut most probably lies: all keys where they fit into the room, or cannot be sampled. */
+async function bracketOf(
+  engine: Engine,
+  { members, remove }: Ranked,
+  recipe: Recipe,
+  looker: Looker,
+  room: Room,
+): Promise<Bracket> {
+  const units = members.reduce((sum, member) => sum + countOf(member), 0);
+  const areWeights = members.every(({ units: { axes } }) => unitsOf(axes) === weightsOf(axes));
+  const canSample = areWeights && scoresOnTheFly(recipe) && recipe.needs === undefined;
+  if (units <= room.scores || !canSample) return everything;
+  const runs = await sampleOf(engine, members, recipe, looker, room);
+  const keys = Uint32Array.from(runs.flatMap((run) => [...run])).sort();
+  const share = remove / units;
+  const cut = keys[Math.min(keys.length - 1, Math.floor(share * keys.length))]!;
+  // Neighbours are alike, and so are the runs of a layer: only what differs from one run to the next is chance.
+  const shares = runs.map((run) => run.filter((key) => key < cut).length / run.length);
+  const differences = shares.slice(1).map((each, index) => (each - shares[index]!) ** 2);
+  const variance = differences.reduce((sum, square) => sum + square, 0) / (2 * Math.max(1, differences.length));
+  const margin = 5 * Math.sqrt(variance / runs.length) + 8 / keys.length;
+  const place = (part: number) => Math.floor(part * keys.length);
+  return {
+    low: share - margin <= 0 ? 0 : keys[place(share - margin)]!,
+    high: share + margin >= 1 ? largestKey : keys[place(share + margin)]!,
+  };
+}
+
+/** The keys of runs of weights, one from each of equal stretches of all members, at places that are always the same. */
+async function sampleOf(
+  engine: Engine,
+  members: readonly Member[],
+  recipe: Recipe,
+  looker: Looker,
+  room: Room,
+): Promise<Uint32Array[]> {
+  const units = members.reduce((sum, member) => sum + countOf(member), 0);
+  const keys: Uint32Array[] = [];
+  let begin = 0;
+  for (const member of members) {
+    const count = countOf(member);
+    const length = Math.min(room.run, count);
+    const first = Math.ceil((begin * room.runs) / units);
+    begin += count;
+    const runs = Math.ceil((begin * room.runs) / units) - first;
+    if (runs === 0) continue;
+    const bytes = length * bytesOf[member.values.dtype];
+    const weights = new Uint8Array(runs * bytes);
+    await inTurns(runs, async (run) => {
+      // A multiplicative hash.
+      const chance = (Math.imul(first + run, 0x9e37_79b9) >>> 0) / 2 ** 32;
+      const start = Math.floor(((run + chance) / runs) * (count - length));
+      await looker.part(member, start, weights.subarray(run * bytes, (run + 1) * bytes));
+    });
+    const own = await keysOf(engine, weights, member, runs * length, recipe);
+    for (let run = 0; run < runs; run++) keys.push(own.subarray(run * length, (run + 1) * length));
+  }
+  return keys;
+}
+
+/** Does work for each number below `count`, a few at a time: each waits for a file. */
+async function inTurns(count: number, work: (index: number) => Promise<void>): Promise<void> {
+  const width = 16;
+  for (let index = 0; index < count; index += width) {
+    await Promise.all(Array.from({ length: Math.min(width, count - index) }, (_, place) => work(index + place)));
+  }
+}
+
+/** The keys of weights' scores. */
+async function keysOf(
+  engine: Engine,
+  weights: Uint8Array,
+  { values }: Member,
+  count: number,
+  recipe: Recipe,
+): Promise<Uint32Array> {
+  const blocks: Block[] = [];
+  const allocate = async (bytes: number) => {
+    blocks.push(await engine.allocate(bytes));
+    return blocks.at(-1)!;
+  };
+  try {
+    const source = await allocate(weights.length);
+    await source.write(weights);
+    const scores = await allocate(count * 4);
+    const axes = [{ size: count, block: 1, order: 0 }];
+    const entry = { ...nothing, weights: source.address, dtype: values.dtype, axes, recipe, scores: scores.address };
+    const table = await writeTable(engine, [entry]);
+    try {
+      await run(engine, [['score', table.block.address, table.block.bytes / recordBytes]]);
+    } finally {
+      table.release();
+    }
+    const bits = new Uint32Array((await scores.read(0, new Uint8Array(scores.bytes))).buffer);
+    return bits.map(keyOf);
+  } finally {
+    for (const block of blocks) block.free();
+  }
+}
+
+/** The key of a score by its bits, as in crates/kernels/src/select.rs. */
+const keyOf = (bits: number): number => (bits === 0x8000_0000 ? bits : bits >>> 31 ? ~bits : bits + 0x8000_0000) >>> 0;
