@@ -56,6 +56,10 @@ export async function inMemory(
     ? await readOnnx(bytes, { external: give })
     : await readSafetensors(bytes, { shards: give, ...(layers && { layers }) });
   const report = await new Sparsifier(model, options).sparsifyModel(sparsity, { roundTo });
-  const name = isOnnx ? 'model.onnx' : Object.keys(further).length > 0 ? 'model.safetensors.index.json' : 'model.safetensors';
+  const name = isOnnx
+    ? 'model.onnx'
+    : Object.keys(further).length > 0
+      ? 'model.safetensors.index.json'
+      : 'model.safetensors';
   return { files: { [name]: await model.bytes(), ...Object.fromEntries(await model.files()) }, report };
 }

@@ -1,12 +1,38 @@
-import { recipeOf, type CriteriaName, type CustomCriterion, type Normalizer, type Recipe, type Reducer } from './criteria.js';
+import {
+  recipeOf,
+  type CriteriaName,
+  type CustomCriterion,
+  type Normalizer,
+  type Recipe,
+  type Reducer,
+} from './criteria.js';
 import { unitsOf, weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { checkGranularity, inWords, isPattern, unitsOfTensor, type Granularity, type Units } from './granularity.js';
 import type { Done, Job, Progress } from './pipeline.js';
-import { budgets, eachAlone, rankingsOf, shared, type Budget, type Context, type Groups, type Ranking } from './ranking.js';
+import {
+  budgets,
+  eachAlone,
+  rankingsOf,
+  shared,
+  type Budget,
+  type Context,
+  type Groups,
+  type Ranking,
+} from './ranking.js';
 import { reportOf, type Report } from './report.js';
 import { decisionsOf, type Decision, type Rules } from './rules.js';
-import { amountsOf, byName, fits, isAmount, limitOf, removedBy, type Amount, type Floors, type Sparsity } from './sparsity.js';
+import {
+  amountsOf,
+  byName,
+  fits,
+  isAmount,
+  limitOf,
+  removedBy,
+  type Amount,
+  type Floors,
+  type Sparsity,
+} from './sparsity.js';
 import type { LayerArrays, WeightsOf } from './state.js';
 import type { Model, WeightTensor } from './tensor.js';
 

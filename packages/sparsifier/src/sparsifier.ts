@@ -141,7 +141,10 @@ export class Sparsifier {
   /** The masks of all layers that calls have touched, by name, in model order. */
   masks(): Map<string, UnitMask> {
     return new Map(
-      [...this.#masksInOrder()].map(([tensor, bits]) => [tensor.name, unitMask(tensor, this.#planner.granularity, bits)]),
+      [...this.#masksInOrder()].map(([tensor, bits]) => [
+        tensor.name,
+        unitMask(tensor, this.#planner.granularity, bits),
+      ]),
     );
   }
 
@@ -361,7 +364,13 @@ export class Sparsifier {
     const others: Job['other'][] = [];
     for (const tensor of tensors) {
       others.push(
-        await comparedWith(tensor, this.#planner.recipe.needs, this.model, this.#state, budget === 'lamp' ? 0 : -Infinity),
+        await comparedWith(
+          tensor,
+          this.#planner.recipe.needs,
+          this.model,
+          this.#state,
+          budget === 'lamp' ? 0 : -Infinity,
+        ),
       );
     }
     const jobs = this.#jobs(tensors, units).map((job, index) => ({

@@ -172,7 +172,6 @@ class Work {
       if (units.isChannel) for (const { values } of tensor.partners) this.#layerOf.set(values, layer);
     }
     this.#total = this.#layers.reduce((sum, { job }) => sum + weightsOf(job.units.axes), 0);
-    model.check([...this.#layerOf.keys()]);
   }
 
   /** Finds out how many units each layer loses. */
@@ -184,7 +183,8 @@ class Work {
         return { index, values: tensor.values, units, limit };
       }),
     }));
-    for (const { members, remove } of rankings) if (members.length === 1) this.#layers[members[0]!.index]!.remove = remove;
+    for (const { members, remove } of rankings)
+      if (members.length === 1) this.#layers[members[0]!.index]!.remove = remove;
     let done = 0;
     const looker = {
       score: async ({ index }: Member, look: (record: number) => Promise<number>) => {

@@ -31,7 +31,7 @@ export interface Room {
   readonly run: number;
 }
 
-export const usualRoom: Room = { scores: 2 ** 24, runs: 2 ** 12, run: 2 ** 7 };
+export const usualRoom: Room = { scores: 2 ** 24, runs: 2 ** 11, run: 2 ** 8 };
 
 /** The keys from `low` to `high`, both included (crates/kernels/src/select.rs). */
 interface Bracket {
@@ -240,19 +240,50 @@ async function bracketOf(
   const canSample = areWeights && scoresOnTheFly(recipe) && recipe.needs === undefined;
   if (units <= room.scores || !canSample) return everything;
   const runs = await sampleOf(engine, members, recipe, looker, room);
-  const keys = Uint32Array.from(runs.flatMap((run) => [...run])).sort();
+  const all = sorted(runs.flatMap(({ keys }) => [...keys]));
+  const layers = members.map((member) => {
+    const keys = sorted(runs.flatMap((run) => (run.member === member ? [...run.keys] : [])));
+    return { keys, most: (keys.length * member.limit) / countOf(member) };
+  });
+  /** The share of the sample that goes with all keys up to this one, where no layer passes its limit. */
+  const reached = (key: number) =>
+    layers.reduce(
+      (sum, { keys, most }) =>
+        sum +
+        Math.min(
+          most,
+          placeIn(keys, (own) => own <= key),
+        ),
+      0,
+    ) / all.length;
+  const keyAt = (share: number) => (share <= 0 ? 0 : (all[placeIn(all, (key) => reached(key) < share)] ?? largestKey));
+
   const share = remove / units;
-  const cut = keys[Math.min(keys.length - 1, Math.floor(share * keys.length))]!;
+  const cut = keyAt(share);
   // Neighbours are alike, and so are the runs of a layer: only what differs from one run to the next is chance.
-  const shares = runs.map((run) => run.filter((key) => key < cut).length / run.length);
-  const differences = shares.slice(1).map((each, index) => (each - shares[index]!) ** 2);
-  const variance = differences.reduce((sum, square) => sum + square, 0) / (2 * Math.max(1, differences.length));
-  const margin = 5 * Math.sqrt(variance / runs.length) + 8 / keys.length;
-  const place = (part: number) => Math.floor(part * keys.length);
-  return {
-    low: share - margin <= 0 ? 0 : keys[place(share - margin)]!,
-    high: share + margin >= 1 ? largestKey : keys[place(share + margin)]!,
-  };
+  const shares = runs.map(({ keys }) => keys.filter((key) => key < cut).length / keys.length);
+  const squares = shares.slice(1).map((each, index) => (each - shares[index]!) ** 2);
+  const variance = squares.reduce((sum, square) => sum + square, 0) / (2 * Math.max(1, squares.length));
+  const margin = 5 * Math.sqrt(variance / runs.length) + 8 / all.length;
+  return { low: keyAt(share - margin), high: keyAt(share + margin) };
+}
+
+const sorted = (keys: readonly number[]): Uint32Array => Uint32Array.from(keys).sort();
+
+/** How many keys, sorted, come before the first for which this is false. */
+function placeIn(keys: Uint32Array, isBefore: (key: number) => boolean): number {
+  let [low, high] = [0, keys.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isBefore(keys[middle]!)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+interface Run {
+  readonly member: Member;
+  readonly keys: Uint32Array;
 }
 
 /** The keys of runs of weights, one from each of equal stretches of all members, at places that are always the same. */
@@ -262,9 +293,9 @@ async function sampleOf(
   recipe: Recipe,
   looker: Looker,
   room: Room,
-): Promise<Uint32Array[]> {
+): Promise<Run[]> {
   const units = members.reduce((sum, member) => sum + countOf(member), 0);
-  const keys: Uint32Array[] = [];
+  const found: Run[] = [];
   let begin = 0;
   for (const member of members) {
     const count = countOf(member);
@@ -282,9 +313,9 @@ async function sampleOf(
       await looker.part(member, start, weights.subarray(run * bytes, (run + 1) * bytes));
     });
     const own = await keysOf(engine, weights, member, runs * length, recipe);
-    for (let run = 0; run < runs; run++) keys.push(own.subarray(run * length, (run + 1) * length));
+    for (let run = 0; run < runs; run++) found.push({ member, keys: own.subarray(run * length, (run + 1) * length) });
   }
-  return keys;
+  return found;
 }
 
 /** Does work for each number below `count`, a few at a time: each waits for a file. */

@@ -44,10 +44,7 @@ export function parse(file: ModelFile): Contents {
 }
 
 /** Fails if the data of a tensor lie beyond the end of their file. */
-export function checkExternal(
-  { name, values, partners }: WeightTensor,
-  bytesOf: (location: string) => number,
-): void {
+export function checkExternal({ name, values, partners }: WeightTensor, bytesOf: (location: string) => number): void {
   for (const { location, range } of [values, ...partners.map((partner) => partner.values)].map(stored)) {
     const bytes = location === undefined ? Infinity : bytesOf(location);
     if (range.end <= bytes) continue;
