@@ -473,6 +473,12 @@ describe('a call', () => {
     await expectNoMemoryInUse();
   });
 
+  test.each([undefined, null, 7, {}])('writes to no %j', async (output) => {
+    const target = output as unknown as WritableStream<Uint8Array>;
+    const error = await errorOf(() => sparsifyFile(new Blob([one.bytes]), target, { ...weightwise, sparsity: 50 }));
+    expect(error).toMatchObject({ code: 'usage' });
+  });
+
   test('knows formats by their first bytes, and says what else there is', async () => {
     const error = await errorOf(() =>
       sparsifyFile(new Blob(['PK\u0003\u0004']), keeping().stream, { ...weightwise, sparsity: 50 }),

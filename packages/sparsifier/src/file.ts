@@ -1,4 +1,5 @@
 import * as host from '#host';
+import { SparsifyError } from './errors.js';
 import type { GiveFile, ModelSource } from './formats/files.js';
 import { openOnnx } from './formats/onnx/streamed.js';
 import type { LayerDescriptions } from './formats/safetensors.js';
@@ -7,9 +8,9 @@ import type { OpenModel } from './formats/streamed.js';
 import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from './planning.js';
 import type { Report } from './report.js';
 import type { Sparsity } from './sparsity.js';
-import { stream, type GiveStream } from './streaming.js';
+import { stream, type Output } from './streaming.js';
 
-export type { GiveStream } from './streaming.js';
+export type { GiveStream, Output } from './streaming.js';
 
 /** What a Sparsifier, a call of `sparsifyModel`, and the reading and writing of a model take. */
 export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable'>, CallOptions {
@@ -43,12 +44,13 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
  * @throws SparsifyError `criteria` for one that compares weights with those of before, unless these are given; else what
  *   reading, `sparsifyModel` and writing throw
  */
-export async function sparsifyFile(
-  input: ModelSource,
-  output: string | WritableStream<Uint8Array> | GiveStream,
-  options: SparsifyFileOptions,
-): Promise<Report> {
+export async function sparsifyFile(input: ModelSource, output: Output, options: SparsifyFileOptions): Promise<Report> {
   checkNames(options, names);
+  if (!isOutput(output)) {
+    throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {
+      asked: typeof output,
+    });
+  }
   const { sparsity, roundTo, signal, onProgress, layers, shards, external, force, ...words } = options;
   let open: OpenModel | undefined;
   try {
@@ -56,12 +58,17 @@ export async function sparsifyFile(
     return await stream(open, output, words, { sparsity, roundTo, signal, onProgress, force });
   } catch (error) {
     // Also where the stream was not begun yet.
-    if (output instanceof WritableStream && !output.locked) await output.abort(error).catch(() => {});
+    if (typeof output === 'object' && !output.locked) await output.abort(error).catch(() => {});
     throw error;
   } finally {
     await open?.close();
   }
 }
+
+const isOutput = (output: Output): boolean =>
+  typeof output === 'object'
+    ? output !== null && 'getWriter' in output
+    : ['string', 'function'].includes(typeof output);
 
 const names: readonly string[] = [
   ...optionNames.filter((name) => name !== 'restorable'),

@@ -123,6 +123,9 @@ export interface Request {
   readonly budget?: Budget | undefined;
 }
 
+/** The least score that a budget can use. */
+export const leastScore = ({ budget }: Request): number => (budget === 'lamp' ? 0 : -Infinity);
+
 /** How many units go where, as far as arithmetic says. */
 export interface Shares {
   /** The most units that each layer of the request may lose. */

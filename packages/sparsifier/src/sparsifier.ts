@@ -10,6 +10,7 @@ import {
   callOptionNames,
   checkCallOptions,
   checkNames,
+  leastScore,
   optionNames,
   Planner,
   type CallOptions,
@@ -360,20 +361,11 @@ export class Sparsifier {
     options: CallOptions,
   ): Promise<{ readonly plan: Plan; readonly notes: readonly string[] }> {
     const { selections, limits, notes } = this.#planner.shares(request, units);
-    const { tensors, budget } = request;
+    const { needs } = this.#planner.recipe;
     const others: Job['other'][] = [];
-    for (const tensor of tensors) {
-      others.push(
-        await comparedWith(
-          tensor,
-          this.#planner.recipe.needs,
-          this.model,
-          this.#state,
-          budget === 'lamp' ? 0 : -Infinity,
-        ),
-      );
-    }
-    const jobs = this.#jobs(tensors, units).map((job, index) => ({
+    for (const tensor of request.tensors)
+      others.push(await comparedWith(tensor, needs, this.model, this.#state, leastScore(request)));
+    const jobs = this.#jobs(request.tensors, units).map((job, index) => ({
       ...job,
       group: Math.max(
         0,

@@ -3,14 +3,21 @@ import { load, type Engine } from './engine/engine.js';
 import { weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { StreamedModel, type OpenModel } from './formats/streamed.js';
-import type { Units } from './granularity.js';
 import type { OutputFile } from './host/host.js';
 import { reapply, remove, survey as score, type Done, type Job, type Plan } from './pipeline.js';
-import { checkCallOptions, Planner, type CallOptions, type Shares, type SparsifierOptions } from './planning.js';
+import {
+  checkCallOptions,
+  leastScore,
+  Planner,
+  type CallOptions,
+  type Request,
+  type Shares,
+  type SparsifierOptions,
+} from './planning.js';
 import type { Report } from './report.js';
 import type { Sparsity } from './sparsity.js';
 import { comparedWith, given, snapshotOf, type Snapshots } from './state.js';
-import { survey, usualRoom, type Member, type Room } from './survey.js';
+import { survey, usualRoom, type Member, type Ranked, type Room } from './survey.js';
 import type { Values, WeightTensor } from './tensor.js';
 
 /** A stream for a file of the model, by its name. */
@@ -40,19 +47,19 @@ export async function stream(
   { sparsity, force = false, room = usualRoom, ...call }: StreamOptions,
 ): Promise<Report> {
   checkCallOptions(call);
+  const engine = await load();
   const model = new StreamedModel(open);
   const planner = new Planner(model, options);
   const request = planner.request(sparsity, call);
-  const units = planner.unitsOf(request.tensors);
-  const shares = planner.shares(request, units);
   const snapshots = snapshotsFor(planner, options, request.tensors, model);
-  const engine = await load();
-  const work = new Work(engine, model, planner, request.tensors, units, shares, snapshots, call, options);
+  const work = new Work(engine, model, planner, request, snapshots, call);
   const files = await targetsOf(open, output, work);
-  const paths = files.map(({ path }) => path);
   if (typeof output === 'string') {
     await open.checkApart(files);
-    await host.checkTargets(paths, { force });
+    await host.checkTargets(
+      files.map(({ path }) => path),
+      { force },
+    );
   }
   try {
     await model.reserve(engine, request.tensors);
@@ -74,7 +81,7 @@ async function targetsOf(open: OpenModel, output: Output, work: Work): Promise<O
   const [main, ...further] = await open.outputs(typeof output === 'string' ? output : undefined, (file) =>
     work.chunks(file),
   );
-  if (output instanceof WritableStream) {
+  if (typeof output === 'object') {
     host.checkStream(output);
     if (further.length > 0) {
       throw new SparsifyError('usage', 'a model of several files needs a stream for each', {
@@ -146,21 +153,20 @@ class Work {
     engine: Engine,
     model: StreamedModel,
     planner: Planner,
-    tensors: readonly WeightTensor[],
-    units: readonly Units[],
-    shares: Shares,
+    request: Request,
     snapshots: Snapshots | undefined,
     call: CallOptions,
-    { budget }: SparsifierOptions,
   ) {
+    const units = planner.unitsOf(request.tensors);
+    const shares = planner.shares(request, units);
     this.#engine = engine;
     this.#model = model;
     this.#planner = planner;
     this.#shares = shares;
     this.#snapshots = snapshots;
     this.#options = call;
-    this.#least = budget === 'lamp' ? 0 : -Infinity;
-    this.#layers = tensors.map((tensor, index) => ({
+    this.#least = leastScore(request);
+    this.#layers = request.tensors.map((tensor, index) => ({
       job: { ...planner.job(tensor, units[index]!), limit: shares.limits[index]! },
       remove: undefined,
       done: undefined,
@@ -176,16 +182,20 @@ class Work {
 
   /** Finds out how many units each layer loses. */
   async survey(room: Room): Promise<void> {
-    const rankings = this.#shares.selections.map(({ members, remove }) => ({
-      remove,
-      members: members.map((index): Member => {
+    const together: Ranked[] = [];
+    let done = this.#total;
+    for (const { members, remove } of this.#shares.selections) {
+      if (members.length === 1) {
+        this.#layers[members[0]!]!.remove = remove;
+        continue;
+      }
+      const ranked = members.map((index): Member => {
         const { tensor, units, limit } = this.#layers[index]!.job;
+        done -= weightsOf(units.axes);
         return { index, values: tensor.values, units, limit };
-      }),
-    }));
-    for (const { members, remove } of rankings)
-      if (members.length === 1) this.#layers[members[0]!.index]!.remove = remove;
-    let done = 0;
+      });
+      together.push({ members: ranked, remove });
+    }
     const looker = {
       score: async ({ index }: Member, look: (record: number) => Promise<number>) => {
         const { job } = this.#layers[index]!;
@@ -196,7 +206,6 @@ class Work {
       },
       part: ({ values }: Member, start: number, target: Uint8Array) => this.#model.part(values, start, target),
     };
-    const together = rankings.filter(({ members }) => members.length > 1);
     const counts = await survey(this.#engine, together, this.#planner.recipe, looker, room);
     for (const [index, remove] of counts) this.#layers[index]!.remove = remove;
   }
