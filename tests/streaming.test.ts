@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { Granularity, load, type CallOptions, type Progress, type Sparsity, type SparsifierOptions } from 'sparsifier';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 import { describe, expect, test } from 'vitest';
-import { openModel } from '../packages/sparsifier/dist/file.js';
+import { openModel } from '../packages/sparsifier/dist/formats/open.js';
 import { stream } from '../packages/sparsifier/dist/streaming.js';
 import { differsAt } from './support/bytes.js';
 import { errorOf, expectNoMemoryInUse, in16Bits, line, product, values, weightwise } from './support/layers.js';
@@ -85,7 +85,11 @@ async function check(source: Source, { roundTo, ...rest }: Setting, sparsity?: S
       const { kept, target } = targets();
       const open = await openModel(new Blob([bytes]), { layers, shards: give, external: give });
       try {
-        expectSame(kept, await stream(open, target, options, { sparsity, roundTo, room }), JSON.stringify(room));
+        let looks = 0;
+        const onProgress = ({ stage }: Progress) => void (looks += stage === 'score' ? 1 : 0);
+        const report = await stream(open, target, options, { sparsity, roundTo, onProgress, room });
+        expectSame(kept, report, JSON.stringify(room));
+        expect(looks).toBeLessThanOrEqual(4 * report.layers.length);
       } finally {
         await open.close();
       }
@@ -157,6 +161,16 @@ describe('the same bits and the same report as in memory', () => {
     const zeros = (shape: number[]): TensorToStore => ({ shape, data: new Uint8Array(4 * product(shape)) });
     const source = { bytes: safetensorsFile({ 'a.weight': zeros([7, 9]), 'b.weight': zeros([11, 5]) }) };
     for (const setting of [{}, global, { ...global, maxSparsity: { a: 10 } }]) await check(source, setting, 50);
+  });
+
+  test('of values that are neighbours', async () => {
+    const neighbours = (shape: number[], seed: number): TensorToStore => {
+      const keys = values(product(shape), seed, 30).map(Math.abs);
+      const data = Uint32Array.from(keys, (key) => 0x3f80_0000 + key);
+      return { shape, data: bytesOf(data) };
+    };
+    const bytes = safetensorsFile({ 'a.weight': neighbours([9, 11], 1), 'b.weight': neighbours([11, 13], 2) });
+    for (let sparsity = 3; sparsity < 100; sparsity += 8) await check({ bytes }, global, sparsity);
   });
 
   test('of layers that are described', async () => {
@@ -404,6 +418,8 @@ describe('a call', () => {
       const error = await errorOf(() => outcome);
       expect(error).toMatchObject({ code: 'weights', details: { subject: 'head' } });
       expect(error.message).toMatch(/index 50/);
+      // All layers are looked at before one is written.
+      if (context === 'global') expect(kept.bytes()).toHaveLength(0);
       expect(kept).toMatchObject({ isClosed: false, reason: error });
       await expectNoMemoryInUse();
     },

@@ -1,9 +1,7 @@
-import * as host from '#host';
 import { SparsifyError } from './errors.js';
 import type { GiveFile, ModelSource } from './formats/files.js';
-import { openOnnx } from './formats/onnx/streamed.js';
+import { openModel } from './formats/open.js';
 import type { LayerDescriptions } from './formats/safetensors.js';
-import { openSafetensors } from './formats/safetensors/streamed.js';
 import type { OpenModel } from './formats/streamed.js';
 import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from './planning.js';
 import type { Report } from './report.js';
@@ -31,7 +29,7 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
  * same report, as reading it, `sparsifyModel` and writing it. For models that are larger than memory.
  *
  * safetensors (one file, or an index with its shards) and the external data of ONNX pass by. The context `global`
- * reads a model twice, `local` once; an ONNX file itself is read as a whole. Memory holds the largest layer with its
+ * reads a model most often twice, `local` once; an ONNX file itself is read as a whole. Memory holds the largest layer with its
  * scratch, and in the context `global` up to 64 MiB of scores. A function as criterion is called once each time that its
  * layer is scored.
  *
@@ -45,7 +43,6 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
  *   reading, `sparsifyModel` and writing throw
  */
 export async function sparsifyFile(input: ModelSource, output: Output, options: SparsifyFileOptions): Promise<Report> {
-  checkNames(options, names);
   if (!isOutput(output)) {
     throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {
       asked: typeof output,
@@ -54,6 +51,7 @@ export async function sparsifyFile(input: ModelSource, output: Output, options: 
   const { sparsity, roundTo, signal, onProgress, layers, shards, external, force, ...words } = options;
   let open: OpenModel | undefined;
   try {
+    checkNames(options, names);
     open = await openModel(input, { layers, shards, external });
     return await stream(open, output, words, { sparsity, roundTo, signal, onProgress, force });
   } catch (error) {
@@ -75,23 +73,3 @@ const names: readonly string[] = [
   ...callOptionNames,
   ...['sparsity', 'layers', 'shards', 'external', 'force'],
 ];
-
-/** Opens a model of either format. */
-export async function openModel(
-  source: ModelSource,
-  options: Pick<SparsifyFileOptions, 'layers' | 'shards' | 'external'> = {},
-): Promise<OpenModel> {
-  return (await isSafetensors(source)) ? openSafetensors(source, options) : openOnnx(source, options);
-}
-
-/** Whether a path or an address is one of safetensors or of an index, by its name. */
-export const isSafetensorsName = (name: string): boolean => /\.(safetensors|index\.json)([?#].*)?$/i.test(name);
-
-async function isSafetensors(source: ModelSource): Promise<boolean> {
-  if (typeof source === 'string' || source instanceof URL) return isSafetensorsName(source.toString());
-  const opened = await host.open(source);
-  const bytes = new Uint8Array(Math.min(9, opened.size));
-  await opened.read(bytes, 0);
-  // JSON, or the length of a header of JSON, which is far below 2^32.
-  return /^\s*\{|^.{4}\0{4}\{/s.test(String.fromCharCode(...bytes));
-}

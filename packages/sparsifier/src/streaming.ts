@@ -4,7 +4,7 @@ import { weightsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { StreamedModel, type OpenModel } from './formats/streamed.js';
 import type { OutputFile } from './host/host.js';
-import { reapply, remove, survey as score, type Done, type Job, type Plan } from './pipeline.js';
+import { remove, survey as score, type Done, type Job, type Plan } from './pipeline.js';
 import {
   checkCallOptions,
   leastScore,
@@ -130,8 +130,6 @@ interface Layer {
   /** How many units go; undefined as long as the common ranking has not said it, and where a pattern does. */
   remove: number | undefined;
   done: Pick<Done, 'zeros' | 'removed'> | undefined;
-  /** Which units go, of a layer whose partners came before its weights. */
-  mask: Uint8Array | undefined;
 }
 
 /** One call on a model that passes by. */
@@ -170,7 +168,6 @@ class Work {
       job: { ...planner.job(tensor, units[index]!), limit: shares.limits[index]! },
       remove: undefined,
       done: undefined,
-      mask: undefined,
     }));
     for (const layer of this.#layers) {
       const { tensor, units } = layer.job;
@@ -214,9 +211,10 @@ class Work {
   async *chunks(file: string): AsyncGenerator<Uint8Array> {
     const change = async (values: Values) => {
       const layer = this.#layerOf.get(values)!;
-      if (values === layer.job.tensor.values || layer.done === undefined) await this.#change(layer, values);
+      // A layer whose partners came before its weights is ranked twice, which takes less memory than to keep either.
+      if (values === layer.job.tensor.values || layer.done === undefined) await this.#change(layer);
     };
-    for await (const chunk of this.#model.changed(this.#engine, file, [...this.#layerOf.keys()], change)) {
+    for await (const chunk of this.#model.changed(file, [...this.#layerOf.keys()], change)) {
       this.#options.signal?.throwIfAborted();
       yield chunk;
     }
@@ -224,7 +222,7 @@ class Work {
 
   /** Changes the layers that no file brought by. */
   async finish(): Promise<void> {
-    for (const layer of this.#layers) if (!layer.done) await this.#change(layer, layer.job.tensor.values);
+    for (const layer of this.#layers) if (!layer.done) await this.#change(layer);
   }
 
   report(): Report {
@@ -237,20 +235,12 @@ class Work {
     );
   }
 
-  /** @param values of the layer, those whose bytes are next */
-  async #change(layer: Layer, values: Values): Promise<void> {
-    const { job, mask, remove: count } = layer;
-    if (mask !== undefined) {
-      await reapply(this.#engine, await this.#plan({ ...job, earlier: mask }, []));
-      layer.mask = undefined;
-      return;
-    }
+  async #change(layer: Layer): Promise<void> {
+    const { job, remove: count } = layer;
     const [done] = await remove(this.#engine, await this.#plan(job, count === undefined ? [] : [count]));
+    if (layer.done === undefined) this.#stored += weightsOf(job.units.axes);
     const { zeros, removed } = done!;
     layer.done = { zeros, removed };
-    // The mask is small where partners go with the units.
-    if (values !== job.tensor.values && this.#model.passesBy(job.tensor.values)) layer.mask = done!.mask;
-    this.#stored += weightsOf(job.units.axes);
     this.#options.onProgress?.({ stage: 'store', done: this.#stored, total: this.#total });
   }
 

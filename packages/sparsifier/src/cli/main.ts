@@ -5,8 +5,9 @@ import { resolve } from 'node:path';
 import { sameFile } from '#host';
 import { Command, CommanderError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
-import { isSafetensorsName, openModel, sparsifyFile } from '../file.js';
+import { sparsifyFile } from '../file.js';
 import { readOnnx } from '../formats/onnx.js';
+import { isSafetensorsName, openModel } from '../formats/open.js';
 import { readSafetensors } from '../formats/safetensors.js';
 import { StreamedModel } from '../formats/streamed.js';
 import {

@@ -42,8 +42,6 @@ export class StreamedModel implements Model {
   readonly #weights: ReadonlySet<Values>;
   /** Where one tensor's weights are at a time: one block for all, so that memory has no holes. */
   #window: Block | undefined;
-  /** Whose weights stay in the window, changed, until they have passed by. */
-  #held: Values | undefined;
   /** What became of other numbers, which are few: biases and batch normalisation. */
   readonly #stored = new Map<Values, Uint8Array>();
 
@@ -70,7 +68,7 @@ export class StreamedModel implements Model {
       if (!isWeights) block.free();
     };
     try {
-      if (this.#held !== values) await readInto(block, this.#open.files.get(place.file)!, place.start, bytes);
+      await readInto(block, this.#open.files.get(place.file)!, place.start, bytes);
     } catch (error) {
       release();
       throw error;
@@ -101,19 +99,12 @@ export class StreamedModel implements Model {
     target.set((await this.#open.whole!.copy(values)).subarray(from, from + target.length));
   }
 
-  /** Whether numbers come with the bytes of a file. */
-  passesBy(values: Values): boolean {
-    return this.#open.place(values) !== undefined;
-  }
-
   /**
    * The bytes of a file as they are to be written, one after the other.
    * @param expected the numbers in all files that may be changed
-   * @param change is called when the bytes of such numbers are next; weights stay in memory while it works, and what it
-   *   stores is what is written
+   * @param change is called when the bytes of such numbers are next; it brings weights into memory and changes them there
    */
   async *changed(
-    engine: Engine,
     file: string,
     expected: readonly Values[],
     change: (values: Values) => Promise<void>,
@@ -124,14 +115,8 @@ export class StreamedModel implements Model {
       yield* copied(source, end, start);
       end = start + sizeOf(values);
       if (this.#weights.has(values)) {
-        const { block, bytes } = await this.load(engine, values);
-        this.#held = values;
-        try {
-          await change(values);
-          yield* slices(block, 0, bytes);
-        } finally {
-          this.#held = undefined;
-        }
+        await change(values);
+        yield* slices(this.#window!, 0, sizeOf(values));
       } else {
         await change(values);
         const stored = this.#stored.get(values);
