@@ -5,7 +5,6 @@ import type { Block, Engine } from './engine/engine.js';
 import {
   decode,
   encode,
-  infinityKey,
   maskBytes,
   recordBytes,
   storedUnits,
@@ -101,9 +100,9 @@ export const rank = (engine: Engine, plan: Plan): Promise<readonly number[]> =>
 
 /**
  * Scores the one job of a plan, and calls the verb that looks at the scores. Nothing is changed.
- * @param call gets the address of the job's record, and gives the largest key afterwards
+ * @param look gets the address of the job's record, and says whether a score may be infinite or not a number
  */
-export const survey = (engine: Engine, plan: Plan, look: (record: number) => Promise<number>): Promise<void> =>
+export const survey = (engine: Engine, plan: Plan, look: (record: number) => Promise<boolean>): Promise<void> =>
   working(engine, plan, async (work) => {
     await work.inspect();
     await work.survey(look);
@@ -216,10 +215,10 @@ class Work {
     return this.#removed;
   }
 
-  async survey(look: (record: number) => Promise<number>): Promise<void> {
+  async survey(look: (record: number) => Promise<boolean>): Promise<void> {
     await this.#inBatches('score');
-    const highest = await look(this.#table.block.address);
-    if (this.#plan.jobs.every(isPlain) && highest >= infinityKey) await this.#findNotFinite();
+    const mayBeInfinite = await look(this.#table.block.address);
+    if (this.#plan.jobs.every(isPlain) && mayBeInfinite) await this.#findNotFinite();
   }
 
   /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking gives its cut. */

@@ -194,7 +194,7 @@ class Work {
       together.push({ members: ranked, remove });
     }
     const looker = {
-      score: async ({ index }: Member, look: (record: number) => Promise<number>) => {
+      score: async ({ index }: Member, look: (record: number) => Promise<boolean>) => {
         const { job } = this.#layers[index]!;
         await score(this.#engine, await this.#plan(job, []), look);
         // Further looks are rare, and show no progress.

@@ -42,27 +42,22 @@ interface Bracket {
 const largestKey = 0xffff_ffff;
 const everything: Bracket = { low: 0, high: largestKey };
 
+/** The key of a score by its bits (crates/kernels/src/select.rs). */
+const keyOf = (bits: number): number => (bits === 0x8000_0000 ? bits : bits >>> 31 ? ~bits : bits + 0x8000_0000) >>> 0;
+const infinityKey = keyOf(0x7f80_0000);
+
 // The words that the kernel fills, as in crates/kernels/src/survey.rs.
 const binBits = 11;
 const surveyWords = 2 ** binBits + 4;
 const word = { below: 0, low: 1, high: surveyWords - 2, highest: surveyWords - 1 } as const;
 
-/** Where the kernel puts what it finds. */
-export interface Target {
-  readonly low: number;
-  readonly high: number;
-  /** Addresses of the counts and of the room for scores, and how many of these there may be. */
-  readonly counts: number;
-  readonly scores: number;
-  readonly length: number;
-}
-
 /** How weights are read and looked at. */
 export interface Looker {
   /**
-   * Brings a layer into memory, scores it and calls `look` with the address of its record; `look` gives the largest key.
+   * Brings a layer into memory, scores it and calls `look` with the address of its record; `look` says whether a score
+   * may be infinite or not a number.
    */
-  score(member: Member, look: (record: number) => Promise<number>): Promise<void>;
+  score(member: Member, look: (record: number) => Promise<boolean>): Promise<void>;
   /** Fills `target` with weights as they are stored, from this one on. */
   part(member: Member, start: number, target: Uint8Array): Promise<void>;
 }
@@ -92,8 +87,10 @@ export async function survey(
   if (searches.length === 0) return removed;
   const units = searches.flatMap(({ members }) => members).reduce((sum, member) => sum + countOf(member), 0);
   const counts = await engine.allocate(surveyWords * 4);
-  const scores = await engine.allocate(Math.min(units, room.scores) * 4);
+  let scores: Block | undefined;
   try {
+    scores = await engine.allocate(Math.min(units, room.scores) * 4);
+    const { address, bytes } = scores;
     while (searches.some(({ isFound }) => !isFound)) {
       const open = searches.filter(({ isFound }) => !isFound);
       // In the order of the model, which most often is that of the file.
@@ -102,13 +99,14 @@ export async function survey(
       let taken = 0;
       for (const search of open) search.begin();
       for (const { search, member, place } of looks) {
-        const length = search.isWhole ? scores.bytes / 4 - taken : 0;
+        const length = search.isWhole ? bytes / 4 - taken : 0;
+        const target = address + taken * 4;
         await looker.score(member, async (record) => {
           const { low, high } = search.bracket;
-          await run(engine, [['survey', record, low, high, counts.address, scores.address + taken * 4, length]]);
+          await run(engine, [['survey', record, low, high, counts.address, target, length]]);
           const words = new Uint32Array((await counts.read(0, new Uint8Array(counts.bytes))).buffer);
-          taken += search.take(place, words, scores.address + taken * 4, length);
-          return words[word.highest]!;
+          taken += search.take(place, words, target, length);
+          return words[word.highest]! >= infinityKey;
         });
       }
       for (const search of open) await search.narrow(engine);
@@ -119,7 +117,7 @@ export async function survey(
     return removed;
   } finally {
     counts.free();
-    scores.free();
+    scores?.free();
   }
 }
 
@@ -357,6 +355,3 @@ async function keysOf(
     for (const block of blocks) block.free();
   }
 }
-
-/** The key of a score by its bits, as in crates/kernels/src/select.rs. */
-const keyOf = (bits: number): number => (bits === 0x8000_0000 ? bits : bits >>> 31 ? ~bits : bits + 0x8000_0000) >>> 0;

@@ -107,7 +107,7 @@ const word = {
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 const none = 0xffff_ffff;
 /** The key of an infinite score (crates/kernels/src/select.rs). */
-export const infinityKey = 0xff80_0000;
+const infinityKey = 0xff80_0000;
 
 /** Bytes of one record. */
 export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
