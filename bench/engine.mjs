@@ -1,80 +1,102 @@
-// How long the engine works on one layer of 25.6 million weights, by number of threads, beside the time that one thread
-// takes to copy the same array. Copies into and out of the engine stand apart. Each number of threads is a process of
-// its own, since the engine is loaded once; medians of several rounds.
-import { execFileSync } from 'node:child_process';
-import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { load, Sparsifier } from 'sparsifier';
-import { fromArrays } from 'sparsifier/formats/arrays';
+// How long the engine works, beside one pass over the same memory (`x *= c` in place, in the same chunks on the same
+// threads). 25 million weights, 50 %, on 1 thread and on all. Copies into and out of the engine are not counted.
+// Medians of rounds in which all cases take turns. `npm run bench -- engine weight`: only cases with that word.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { availableParallelism, cpus } from 'node:os';
+import { median, passOver, timed, weightsOf } from './support.mjs';
+import { yardstickModules } from '../scripts/yardstick.mjs';
 
-const rounds = 7;
-const shape = [2560, 1000, 1, 10];
+const rounds = Number(process.env.ROUNDS ?? 11);
+const conv = (order, sizes) => ({ kind: 'conv2d', roles: order.split(' '), sizes });
+const oihw = conv('out in height width', { out: 1667, in: 1667, height: 3, width: 3 });
+const hwio = conv('height width in out', oihw.sizes);
+const dense = { kind: 'dense', roles: ['out', 'in'], sizes: { out: 5000, in: 5000 } };
 const cases = [
-  { granularity: 'weight', context: 'local' },
-  { granularity: 'weight', context: 'global' },
-  { granularity: 'kernel', context: 'local' },
-  { granularity: 'filter', context: 'local' },
+  { name: 'weight local', granularity: 'weight', layer: oihw },
+  { name: 'weight global, 50 layers', granularity: 'weight', context: 'global', layer: oihw, layers: 50 },
+  { name: 'filter OIHW', granularity: 'filter', layer: oihw },
+  { name: 'filter HWIO', granularity: 'filter', layer: hwio },
+  { name: 'kernel OIHW', granularity: 'kernel', layer: oihw },
+  { name: 'kernel HWIO', granularity: 'kernel', layer: hwio },
+  { name: '2:4 conv OIHW', granularity: { nm: [2, 4] }, layer: oihw },
+  { name: '2:4 conv HWIO', granularity: { nm: [2, 4] }, layer: hwio },
+  { name: '2:4 dense', granularity: { nm: [2, 4] }, layer: dense },
+  { name: 'weight, all equal', granularity: 'weight', layer: oihw, numbers: 'equal' },
+  { name: 'weight, two values', granularity: 'weight', layer: oihw, numbers: 'two' },
+  { name: 'weight, sorted', granularity: 'weight', layer: oihw, numbers: 'sorted' },
+  { name: 'weight, against the sample', granularity: 'weight', layer: oihw, numbers: 'misleading' },
 ];
 
-if (process.argv[2]) console.log(JSON.stringify(await measure(Number(process.argv[2]))));
-else compare();
+const here = fileURLToPath(import.meta.url);
+const [first, ...words] = process.argv.slice(2);
+if (first === '--threads') console.log(JSON.stringify(await measure(Number(words[0]), words.slice(1))));
+else report([first, ...words].filter(Boolean));
 
-function compare() {
-  const counts = [...new Set([1, 2, availableParallelism()])].filter((count) => count <= availableParallelism());
-  console.log(
-    `25.6 million weights, float32, 50 %, Node ${process.version}, ${availableParallelism()} cores, medians of ${rounds}, in ms`,
-  );
-  console.log('threads  case            copy in   engine  copy out   engine / one copy');
-  for (const threads of counts) {
-    const results = JSON.parse(
-      execFileSync(process.execPath, [fileURLToPath(import.meta.url), String(threads)], { encoding: 'utf8' }),
+function report(words) {
+  const counts = [1, availableParallelism()];
+  const results = counts.map((threads) => {
+    const child = spawnSync(process.execPath, [here, '--threads', threads, ...words], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (child.status !== 0) process.exit(1);
+    return JSON.parse(child.stdout.toString());
+  });
+  console.log(`${cpus()[0].model}, Node ${process.version}, medians of ${rounds}; ms, and ratio to the pass`);
+  console.log(`${''.padEnd(28)}${counts.map((count) => `${count} threads`.padStart(18)).join('')}   scaling / pass's`);
+  const [one, all] = results;
+  for (const [index, { name }] of one.entries()) {
+    const cells = results.map((list) => {
+      const { time, pass } = list[index];
+      return `${time.toFixed(1).padStart(10)}${(time / pass).toFixed(2).padStart(6)} x`;
+    });
+    const scaling = one[index].time / all[index].time;
+    const passScaling = one[index].pass / all[index].pass;
+    console.log(
+      `${name.padEnd(28)}${cells.join('')}   ${scaling.toFixed(2)} / ${passScaling.toFixed(2)} = ${(scaling / passScaling).toFixed(2)}`,
     );
-    for (const { name, load, engine, store, copy } of results) {
-      const cells = [load, engine, store].map((time) => time.toFixed(1).padStart(9)).join('');
-      console.log(
-        `${String(threads).padEnd(9)}${name.padEnd(14)}${cells}   ${(engine / copy).toFixed(1).padStart(17)}`,
-      );
-    }
   }
 }
 
-async function measure(threads) {
-  await load({ threads });
-  const weights = new Float32Array(shape.reduce((a, b) => a * b));
-  let state = 12345;
-  for (let index = 0; index < weights.length; index++) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    weights[index] = (state / 2 ** 31) ** 3;
-  }
-  const data = new Float32Array(weights.length);
-  const model = fromArrays({ layer: { kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape, data } });
-  const results = [];
-  for (const options of cases) {
-    const times = { load: [], engine: [], store: [], copy: [] };
-    // The first round warms the compiler up and is not counted.
-    for (let round = 0; round <= rounds; round++) {
-      const begun = performance.now();
-      data.set(weights);
-      const copy = performance.now() - begun;
-      const spent = { load: 0, engine: 0, store: 0 };
-      let last = performance.now();
-      const report = await new Sparsifier(model, { ...options, criteria: 'largeFinal' }).sparsifyModel(50, {
-        onProgress: ({ stage }) => {
-          const now = performance.now();
-          spent[stage === 'load' || stage === 'store' ? stage : 'engine'] += now - last;
-          last = now;
-        },
+async function measure(threads, words) {
+  const from = (name) => import(pathToFileURL(join(yardstickModules, name)).href);
+  const [{ load, Sparsifier }, { fromArrays }] = [await from('index.js'), await from('formats/arrays.js')];
+  const engine = await load({ threads });
+  const chosen = cases.filter(({ name }) => words.every((word) => name.includes(word)));
+  const times = chosen.map(() => ({ time: [], pass: [] }));
+  const numbers = new Map();
+  // The first round warms the compiler up and is not counted.
+  for (let round = 0; round <= rounds; round++) {
+    for (const [index, { name, granularity, context = 'local', layer, layers = 1, numbers: kind = 'normal' }] of chosen.entries()) {
+      const { roles, sizes } = layer;
+      const shape = roles.map((role) => (role === 'out' ? Math.floor(sizes.out / layers) : sizes[role]));
+      const length = shape.reduce((a, b) => a * b);
+      if (!numbers.has(kind)) numbers.set(kind, weightsOf(kind, 25_020_003));
+      const data = numbers.get(kind).slice(0, layers * length);
+      const named = Array.from({ length: layers }, (_, at) => [
+        `layer ${at}`,
+        { kind: layer.kind, roles, shape, data: data.subarray(at * length, (at + 1) * length) },
+      ]);
+      const sparsifier = new Sparsifier(fromArrays(Object.fromEntries(named)), {
+        granularity,
+        context,
+        criteria: 'largeFinal',
+        layerType: 'all',
       });
-      if (report.total.units !== 2 * report.total.kept)
-        throw new Error(`${options.granularity}: ${report.total.kept} kept`);
-      if (round > 0) for (const [part, time] of Object.entries({ ...spent, copy })) times[part].push(time);
+      const amount = granularity.nm ? undefined : 50;
+      const { time, result } = await timed(engine, () => sparsifier.sparsifyModel(amount));
+      const kept = result.total.kept / result.total.units;
+      if (Math.abs(kept - 0.5) > 0.001) throw new Error(`${name}: ${kept} kept`);
+      const pass = await passOver(engine, data);
+      if (round === 0) continue;
+      times[index].time.push(time);
+      times[index].pass.push(pass);
     }
-    const medians = Object.fromEntries(Object.entries(times).map(([part, list]) => [part, median(list)]));
-    results.push({ name: `${options.granularity} ${options.context}`, ...medians });
   }
-  return results;
-}
-
-function median(list) {
-  return list.sort((a, b) => a - b)[Math.floor(list.length / 2)];
+  return chosen.map(({ name }, index) => ({
+    name,
+    time: median(times[index].time),
+    pass: median(times[index].pass),
+  }));
 }

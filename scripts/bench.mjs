@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { main, root, show } from './steps.mjs';
+import { buildYardstick } from './yardstick.mjs';
 
 await main(import.meta, async ([name = 'engine', ...parameters]) => {
-  await build(await setUp());
+  const tools = await setUp();
+  await build(tools);
+  await buildYardstick(tools);
   process.exitCode = await show(process.execPath, [join(root, 'bench', `${name}.mjs`), ...parameters]);
 });

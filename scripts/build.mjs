@@ -5,15 +5,19 @@ import { setUp } from './setup.mjs';
 import { contentOf, environmentWith, fingerprint, main, packageFolder, root, run, step } from './steps.mjs';
 import { cargoHome } from './toolchain.mjs';
 
-export async function build({ toolchain, wasmTools }) {
-  await buildWasm(toolchain, wasmTools);
+export async function build(tools) {
+  await buildWasm(tools);
   await buildPackage();
 }
 
 const inRoot = (...names) => join(root, ...names);
 const inPackage = (...names) => join(packageFolder, ...names);
 
-async function buildWasm(toolchain, wasmTools) {
+/**
+ * Builds the wasm into a folder.
+ * @param features of crates/wasm
+ */
+export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'), features = []) {
   const environment = environmentWith([toolchain.bin, ...wasmTools], {
     ...toolchain.variables,
     CARGO_ENCODED_RUSTFLAGS: flags(toolchain).join('\x1f'),
@@ -31,10 +35,9 @@ async function buildWasm(toolchain, wasmTools) {
     toolchain.id,
   );
   const crate = inRoot('crates', 'wasm');
-  const out = inPackage('wasm');
   const options = '--target web --out-name sparsifier_wasm --mode force --no-opt --no-pack --no-gitignore'.split(' ');
-  const cargoOptions = ['-Z', 'build-std=panic_abort,std'];
-  await unlessCurrent('wasm: wasm-pack build', inputs, [out], join(out, 'sparsifier_wasm_bg.wasm'), () =>
+  const cargoOptions = ['-Z', 'build-std=panic_abort,std', ...features.flatMap((name) => ['--features', name])];
+  await unlessCurrent(['wasm: wasm-pack build', ...features].join(' '), inputs, [out], join(out, 'sparsifier_wasm_bg.wasm'), () =>
     run('wasm-pack', ['build', crate, '--out-dir', relative(crate, out), ...options, '--', ...cargoOptions], {
       environment,
     }),

@@ -1,41 +1,84 @@
 //! Removed weights become +0.0, bit for bit; kept weights are not touched.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use crate::axes::Axes;
 use crate::error::Error;
+use crate::keys::Keyed;
+use crate::lanes::{LANES, Lanes};
 use crate::mask::{BITS, for_weights, words_for};
 use crate::numbers::NumbersMut;
 use crate::tasks::for_chunks;
 
 const TASK: usize = 1 << 16;
 
-/// Zeroes the weights of all units that the mask removes.
-pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<(), Error> {
+/// Zeroes the weights of all units that the mask removes, and says how many of the numbers are zero then.
+pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<usize, Error> {
     if numbers.len() != axes.weights() || mask.len() != words_for(axes.units()) {
         return Err(Error::Request("apply: the mask does not describe the numbers"));
     }
-    match numbers {
-        NumbersMut::Float32(numbers) => zero(numbers, axes, mask),
-        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask),
-    }
-    Ok(())
+    Ok(match numbers {
+        NumbersMut::Float32(numbers) => zero(numbers, axes, mask, &zero_and_count),
+        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask, &|numbers, word| {
+            zero_by_bits(numbers, word);
+            numbers.iter().map(|&number| u32::from(u16::from_le_bytes(number) << 1 == 0)).sum()
+        }),
+    })
 }
 
-fn zero<const BYTES: usize>(numbers: &mut [[u8; BYTES]], axes: &Axes, mask: &[u32]) {
+/// `act` zeroes some of 32 numbers and counts zeros.
+fn zero<const BYTES: usize>(
+    numbers: &mut [[u8; BYTES]],
+    axes: &Axes,
+    mask: &[u32],
+    act: &(dyn Fn(&mut [[u8; BYTES]; 32], u32) -> u32 + Sync),
+) -> usize {
+    let zeros = AtomicUsize::new(0);
     for_chunks(numbers, TASK, &|task, numbers| {
         let start = task * TASK;
         let weights = start..start + numbers.len();
         let (groups, last) = numbers.as_chunks_mut::<32>();
         let mut groups = groups.iter_mut();
+        let mut count = 0;
         for_weights(mask, axes, weights, |word| match groups.next() {
-            _ if word == u32::MAX => {}
-            Some(numbers) => zero_by_bits(numbers, word),
-            None => zero_by_bits(last, word),
+            Some(numbers) => count += act(numbers, word),
+            None => {
+                // Numbers beyond the end are none that count.
+                let mut numbers = [[u8::MAX; BYTES]; 32];
+                numbers[..last.len()].copy_from_slice(last);
+                count += act(&mut numbers, word | u32::MAX << last.len());
+                last.copy_from_slice(&numbers[..last.len()]);
+            }
         });
+        zeros.fetch_add(count as usize, Relaxed);
     });
+    zeros.into_inner()
+}
+
+fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32) -> u32 {
+    if word == 0 {
+        *numbers = [[0; 4]; 32];
+        return 32;
+    }
+    let zero = Lanes::splat(0);
+    let mut zeros = zero;
+    let (quads, _) = numbers.as_chunks_mut::<LANES>();
+    if word == u32::MAX {
+        // Nothing is written.
+        quads.iter().for_each(|numbers| zeros = zeros.add(Keyed::keys(numbers).is_equal(zero)));
+        return zeros.count();
+    }
+    let word = Lanes::splat(word as i32);
+    for (numbers, bits) in quads.iter_mut().zip(BITS.as_chunks::<LANES>().0) {
+        let going = word.and(Lanes::load(&bits.map(u32::to_le_bytes))).is_equal(zero);
+        zeros = zeros.add(going.or(Keyed::keys(numbers).is_equal(zero)));
+        Lanes::load(numbers).without(going).store(numbers);
+    }
+    zeros.count()
 }
 
 pub(crate) fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
-    for (number, bit) in numbers.iter_mut().zip(BITS) {
+    for (number, bit) in numbers.iter_mut().zip(&BITS) {
         *number = if word & bit == 0 { [0; BYTES] } else { *number };
     }
 }
@@ -53,8 +96,10 @@ mod tests {
             let axes = Axes::new(&list).unwrap();
             let mask = &words[..words_for(axes.units())];
             let mut numbers: Vec<[u8; 4]> = (1..=axes.weights() as u32).map(|i| (-(i as f32)).to_le_bytes()).collect();
+            numbers.iter_mut().step_by(7).for_each(|number| *number = (-0.0f32).to_le_bytes());
             let before = numbers.clone();
-            apply(NumbersMut::Float32(&mut numbers), &axes, mask).unwrap();
+            let zeros = apply(NumbersMut::Float32(&mut numbers), &axes, mask).unwrap();
+            prop_assert_eq!(zeros, numbers.iter().filter(|number| f32::from_le_bytes(**number) == 0.0).count());
             for (position, (unit, ..)) in naive_places(&list).into_iter().enumerate() {
                 prop_assert_eq!(numbers[position], if is_kept(mask, unit) { before[position] } else { [0; 4] });
             }

@@ -71,6 +71,24 @@ impl Steps {
         offset
     }
 
+    /// Whether all places follow each other in memory.
+    pub(crate) fn is_line(&self) -> bool {
+        matches!(self.as_slice(), [] | [Step { stride: 1, .. }])
+    }
+
+    /// Whether each place follows the one before at this distance.
+    pub(crate) fn leads_on(&self, distance: usize) -> bool {
+        matches!(self.as_slice(), [step] if step.stride == distance)
+    }
+
+    /// Rows of places that follow each other in memory: the way from one to the next, and how long they are.
+    pub(crate) fn rows(&self) -> (Steps, usize) {
+        match self.as_slice() {
+            [.., Step { size, stride: 1 }] => (Steps { count: self.count - 1, ..*self }, *size),
+            _ => (*self, 1),
+        }
+    }
+
     /// How many places the steps lead through.
     pub(crate) fn places(&self) -> usize {
         self.as_slice().iter().map(|step| step.size).product()

@@ -28,7 +28,10 @@
 mod apply;
 mod axes;
 mod error;
+mod fold;
 mod inspect;
+mod keys;
+mod lanes;
 mod mask;
 mod nm;
 mod normalize;
@@ -40,18 +43,23 @@ mod score;
 mod select;
 mod survey;
 mod tasks;
+#[cfg(feature = "yardstick")]
+mod yardstick;
 
 pub use apply::apply;
 pub use axes::{Axes, Axis, MAX_AXES};
 pub use error::Error;
+pub use fold::Fold;
 pub use inspect::{Findings, inspect};
 pub use mask::{mask, words_for};
 pub use nm::{MAX_PATTERN, Pattern, nm};
 pub use normalize::{Normalizer, normalize};
 pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
-pub use remove::remove;
+pub use remove::{Removal, remove};
 pub use save::{restore, save};
-pub use score::{ChannelStep, Element, Elements, Fold, Other, Reducer, reduce, score};
+pub use score::{ChannelStep, Element, Elements, Other, Reducer, reduce, score};
 pub use select::{Cut, Segment, select};
 pub use survey::{SURVEY_WORDS, survey};
+#[cfg(feature = "yardstick")]
+pub use yardstick::pass;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::axes::Axes;
 use crate::error::Error;
-use crate::select::{BUFFER, Cut, Segment};
+use crate::keys::{PIECE, REMOVED, has_key};
+use crate::select::{Cut, Segment};
 use crate::tasks::for_chunks;
 
 const TASK_WORDS: usize = 1 << 11;
@@ -77,11 +78,11 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
         return Err(Error::Request("mask: one bit per unit"));
     }
     for_chunks(bits, TASK_WORDS, &|task, words| {
-        for (place, words) in words.chunks_mut(BUFFER / 32).enumerate() {
-            let start = task * TASK_WORDS * 32 + place * BUFFER;
+        for (place, words) in words.chunks_mut(PIECE / 32).enumerate() {
+            let start = task * TASK_WORDS * 32 + place * PIECE;
             // Beyond the last unit nothing goes.
-            let mut keys = [u32::MAX; BUFFER];
-            segment.fill_keys(start, &mut keys[..BUFFER.min(units - start)]);
+            let mut keys = [i32::MAX; PIECE];
+            segment.fill_keys(start, &mut keys[..PIECE.min(units - start)]);
             settle_ties(segment.axes, cut, start, &mut keys);
             write_words(&keys, cut, words);
         }
@@ -89,26 +90,26 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
     Ok(())
 }
 
-/// The smallest key that stays, where ties are settled: one that goes has key 0.
-pub(crate) fn least_kept(cut: Cut) -> u32 {
-    cut.key.max(1)
+/// The smallest key that stays, where ties are settled: one that goes has the key of what is removed already.
+pub(crate) fn least_kept(cut: Cut) -> i32 {
+    cut.key.max(REMOVED + 1)
 }
 
 /// The bits of units whose ties are settled.
-pub(crate) fn write_words(keys: &[u32; BUFFER], cut: Cut, words: &mut [u32]) {
+pub(crate) fn write_words(keys: &[i32; PIECE], cut: Cut, words: &mut [u32]) {
     let least_kept = least_kept(cut);
     for (word, keys) in words.iter_mut().zip(keys.as_chunks::<32>().0) {
         *word = !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
     }
 }
 
-/// Of the keys that are the cut's own, those of units that go become 0, which ranks below all, and the others stay.
-pub(crate) fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: usize, keys: &mut [u32; BUFFER]) {
-    if own != 0 && (bound == 0 || !keys.contains(&own)) {
+/// Of the keys that are the cut's own, those of units that go become [`REMOVED`], which ranks below all; the others stay.
+pub(crate) fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: usize, keys: &mut [i32; PIECE]) {
+    if own != REMOVED && (bound == 0 || !has_key(keys.as_slice(), own)) {
         return;
     }
     let (length, step) = axes.canonical_run();
-    let end = BUFFER.min(axes.units() - start);
+    let end = PIECE.min(axes.units() - start);
     let mut done = 0;
     while done < end {
         let run = &mut keys[done..end.min(done + length - (start + done) % length)];
@@ -116,9 +117,9 @@ pub(crate) fn settle_ties(axes: &Axes, Cut { key: own, bound, .. }: Cut, start: 
         let going = bound.saturating_sub(first).div_ceil(step).min(run.len());
         done += run.len();
         let (going, staying) = run.split_at_mut(going);
-        going.iter_mut().for_each(|key| *key = if *key == own { 0 } else { *key });
-        if own == 0 {
-            staying.iter_mut().for_each(|key| *key = if *key == 0 { u32::MAX } else { *key });
+        going.iter_mut().for_each(|key| *key = if *key == own { REMOVED } else { *key });
+        if own == REMOVED {
+            staying.iter_mut().for_each(|key| *key = if *key == REMOVED { i32::MAX } else { *key });
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::error::{Error, reserve};
 use crate::mask::{is_kept, words_for};
-use crate::select::{Segment, key_of};
+use crate::keys::{REMOVED, key_of};
+use crate::select::Segment;
 use crate::tasks::for_each;
 
 /// The largest `of`: the work grows with its square.
@@ -126,17 +127,17 @@ impl Batch<'_> {
         }
     }
 
-    fn read(&self, start: usize, keys: &mut [u32]) {
+    fn read(&self, start: usize, keys: &mut [i32]) {
         self.segment.scores.fill(start, keys, key_of);
         if let Some(mask) = self.segment.earlier {
             for (place, key) in keys.iter_mut().enumerate() {
-                *key = if is_kept(mask, start + place) { *key } else { 0 };
+                *key = if is_kept(mask, start + place) { *key } else { REMOVED };
             }
         }
     }
 
     /// Which units go, of groups that are the columns of `rows`; a row is `width` units long, a multiple of [`LANES`].
-    fn rank(&self, rows: &[u32; BATCH], width: usize, gone: &mut [bool; BATCH]) {
+    fn rank(&self, rows: &[i32; BATCH], width: usize, gone: &mut [bool; BATCH]) {
         let Pattern { keep, of, .. } = self.pattern;
         let (rows, gone) = (rows.as_chunks::<LANES>().0, gone.as_chunks_mut::<LANES>().0);
         let blocks = width / LANES;
@@ -147,13 +148,13 @@ impl Batch<'_> {
                 let mut better = [0u32; LANES];
                 for other in 0..of {
                     // No key is as large as can be, so one more is none too many.
-                    let least = own.map(|key| key + u32::from(other <= row));
+                    let least = own.map(|key| key + i32::from(other <= row));
                     for ((better, key), least) in better.iter_mut().zip(rows[other * blocks + block]).zip(least) {
                         *better += u32::from(key >= least);
                     }
                 }
                 for ((gone, better), own) in gone[row * blocks + block].iter_mut().zip(better).zip(own) {
-                    *gone = better as usize >= keep || own == 0;
+                    *gone = better as usize >= keep || own == REMOVED;
                 }
             }
         }

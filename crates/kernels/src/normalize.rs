@@ -3,7 +3,7 @@
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
 use crate::mask::{is_kept, words_for};
-use crate::select::key_of;
+use crate::keys::key_of;
 use crate::tasks::for_chunks;
 
 const TASK: usize = 1 << 14;
@@ -80,9 +80,9 @@ pub fn normalize(
 /// Sorts the scores and adds their squares up from the largest down; equal ones share a sum, so that their order does
 /// not matter. Infinite scores count as the largest number, since the ratio of two infinities is none.
 fn lamp(scores: &mut [f32], earlier: Option<&[u32]>) -> Result<(), Error> {
-    let mut order = reserve::<u64>(scores.len())?;
+    let mut order = reserve::<i64>(scores.len())?;
     let ranked = (0..scores.len()).filter(|&unit| earlier.is_none_or(|mask| is_kept(mask, unit)));
-    order.extend(ranked.map(|unit| u64::from(key_of(scores[unit])) << 32 | unit as u64));
+    order.extend(ranked.map(|unit| i64::from(key_of(scores[unit])) << 32 | unit as i64));
     order.sort_unstable();
     let square = |score: f32| {
         let score = f64::from(score.min(f32::MAX));
@@ -90,7 +90,7 @@ fn lamp(scores: &mut [f32], earlier: Option<&[u32]>) -> Result<(), Error> {
     };
     let mut sum = 0.0;
     for equal in order.chunk_by(|a, b| a >> 32 == b >> 32).rev() {
-        let unit_of = |entry: &u64| *entry as u32 as usize;
+        let unit_of = |entry: &i64| *entry as u32 as usize;
         sum = equal.iter().fold(sum, |sum, entry| sum + square(scores[unit_of(entry)]));
         for entry in equal {
             let score = &mut scores[unit_of(entry)];

@@ -85,7 +85,29 @@ impl Numbers<'_> {
     }
 }
 
-impl NumbersMut<'_> {
+impl<'a> NumbersMut<'a> {
+    /// Parts of `size` numbers, the last one of what is left.
+    pub(crate) fn chunks_mut(&mut self, size: usize) -> impl Iterator<Item = NumbersMut<'_>> {
+        let mut rest = match self {
+            NumbersMut::Float32(numbers) => NumbersMut::Float32(numbers),
+            NumbersMut::Float16(numbers) => NumbersMut::Float16(numbers),
+            NumbersMut::Bfloat16(numbers) => NumbersMut::Bfloat16(numbers),
+        };
+        std::iter::from_fn(move || rest.split_off_first(size))
+    }
+
+    fn split_off_first(&mut self, count: usize) -> Option<NumbersMut<'a>> {
+        fn take<'a, T>(rest: &mut &'a mut [T], count: usize) -> Option<&'a mut [T]> {
+            let count = count.min(rest.len());
+            rest.split_off_mut(..count).filter(|part| !part.is_empty())
+        }
+        match self {
+            NumbersMut::Float32(rest) => take(rest, count).map(NumbersMut::Float32),
+            NumbersMut::Float16(rest) => take(rest, count).map(NumbersMut::Float16),
+            NumbersMut::Bfloat16(rest) => take(rest, count).map(NumbersMut::Bfloat16),
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self {
             NumbersMut::Float32(numbers) => numbers.len(),

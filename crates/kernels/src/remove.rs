@@ -1,99 +1,202 @@
 //! Mask and zeros in one pass, for units that are weights and are scored by nothing else.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::apply::zero_by_bits;
 use crate::axes::Axes;
-use crate::error::Error;
+use crate::error::{Error, reserve};
+use crate::keys::{Keyed, PIECE, fill_keys, has_key};
+use crate::lanes::{LANES, Lanes};
 use crate::mask::{least_kept, settle_ties, words_for, write_words};
 use crate::numbers::{Numbers, NumbersMut};
 use crate::score::{Element, Elements};
-use crate::select::{BUFFER, Cut, fill_keys};
-use crate::tasks::for_chunk_pairs;
+use crate::select::Cut;
+use crate::tasks::for_each;
 
-/// A multiple of [`BUFFER`].
+/// A multiple of [`PIECE`].
 const TASK: usize = 1 << 16;
 
-/// Does what `mask` and `apply` do, and says how many of the numbers are zero then. Units that `earlier` removed become
-/// zero, too, if they come back.
-pub fn remove(
-    numbers: NumbersMut,
-    element: Element,
-    axes: &Axes,
-    earlier: Option<&[u32]>,
-    cut: Cut,
-    bits: &mut [u32],
-) -> Result<usize, Error> {
-    let units = axes.units();
-    let fits = units == axes.weights()
-        && numbers.len() == units
-        && bits.len() == words_for(units)
-        && earlier.is_none_or(|mask| mask.len() == bits.len())
-        && cut.bound <= units;
-    if !fits {
-        return Err(Error::Request("remove: one number and one bit per unit"));
-    }
-    let request = Request { element, axes, earlier, cut };
-    match numbers {
-        NumbersMut::Float32(numbers) => request.carry_out(
-            numbers,
-            |numbers| Numbers::Float32(numbers),
-            |bytes| u32::from_le_bytes(bytes) << 1,
-            bits,
-        ),
-        NumbersMut::Float16(numbers) => {
-            let magnitude = |bytes| u32::from(u16::from_le_bytes(bytes) << 1);
-            request.carry_out(numbers, |numbers| Numbers::Float16(numbers), magnitude, bits)
+/// What is removed from one tensor.
+#[derive(Debug)]
+pub struct Removal<'a> {
+    pub numbers: NumbersMut<'a>,
+    pub element: Element,
+    pub axes: Axes,
+    /// The mask of an earlier call: what it removed becomes zero, too, if it comes back.
+    pub earlier: Option<&'a [u32]>,
+    pub cut: Cut,
+    /// Where the mask goes.
+    pub bits: &'a mut [u32],
+    /// Is told how many of the numbers are zero then.
+    pub zeros: AtomicUsize,
+}
+
+impl Removal<'_> {
+    fn check(&self) -> Result<(), Error> {
+        let units = self.axes.units();
+        let fits = units == self.axes.weights()
+            && self.numbers.len() == units
+            && self.bits.len() == words_for(units)
+            && self.earlier.is_none_or(|mask| mask.len() == self.bits.len())
+            && self.cut.bound <= units;
+        if !fits {
+            return Err(Error::Request("remove: one number and one bit per unit"));
         }
-        NumbersMut::Bfloat16(numbers) => {
-            let magnitude = |bytes| u32::from(u16::from_le_bytes(bytes) << 1);
-            request.carry_out(numbers, |numbers| Numbers::Bfloat16(numbers), magnitude, bits)
-        }
+        Elements::new(Numbers::Float32(&[]), self.element, None).map(|_| ())
     }
 }
 
-struct Request<'a> {
+/// Does what `mask` and `apply` do, and counts zeros, in all tensors.
+pub fn remove(removals: &mut [Removal]) -> Result<(), Error> {
+    removals.iter().try_for_each(Removal::check)?;
+    let count = removals.iter().map(|removal| removal.bits.len().div_ceil(TASK / 32)).sum();
+    let parts = removals.iter_mut().flat_map(|Removal { numbers, element, axes, earlier, cut, bits, zeros }| {
+        let what = What { element: *element, axes, earlier: *earlier, cut: *cut, zeros };
+        let parts = numbers.chunks_mut(TASK).zip(bits.chunks_mut(TASK / 32));
+        parts.enumerate().map(move |(task, (numbers, bits))| Part { what, start: task * TASK, numbers, bits })
+    });
+    // A change that began in an earlier call must not stop for want of memory.
+    let Ok(mut list) = reserve(count) else {
+        parts.for_each(|mut part| part.carry_out());
+        return Ok(());
+    };
+    list.extend(parts.map(Mutex::new));
+    for_each(count, &|place| {
+        // Each part is asked for once, so nobody waits and no lock is poisoned.
+        if let Ok(mut part) = list[place].lock() {
+            part.carry_out();
+        }
+    });
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct What<'a> {
     element: Element,
     axes: &'a Axes,
     earlier: Option<&'a [u32]>,
     cut: Cut,
+    zeros: &'a AtomicUsize,
 }
 
-impl Request<'_> {
-    /// `magnitude` gives a number's bits without the sign.
-    fn carry_out<const BYTES: usize>(
-        &self,
-        numbers: &mut [[u8; BYTES]],
-        typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_> + Sync,
-        magnitude: impl Fn([u8; BYTES]) -> u32 + Sync,
-        bits: &mut [u32],
-    ) -> Result<usize, Error> {
-        Elements::new(typed(numbers), self.element, None)?;
-        let zeros = AtomicUsize::new(0);
-        for_chunk_pairs(numbers, TASK, bits, TASK / 32, &|task, numbers, words| {
-            let mut count = 0;
-            for (place, (numbers, words)) in numbers.chunks_mut(BUFFER).zip(words.chunks_mut(BUFFER / 32)).enumerate() {
-                let start = task * TASK + place * BUFFER;
-                // Beyond the last unit nothing goes.
-                let mut keys = [u32::MAX; BUFFER];
-                let Ok(scores) = Elements::new(typed(numbers), self.element, None) else { return };
-                let earlier = self.earlier.map(|mask| &mask[start / 32..][..words.len()]);
-                fill_keys(scores, 0, earlier, &mut keys[..numbers.len()]);
-                settle_ties(self.axes, self.cut, start, &mut keys);
-                write_words(&keys, self.cut, words);
-                let least_kept = least_kept(self.cut);
-                for (number, &key) in numbers.iter_mut().zip(&keys) {
-                    *number = if key < least_kept { [0; BYTES] } else { *number };
-                }
-                for (numbers, &word) in numbers.chunks_mut(32).zip(earlier.unwrap_or_default()) {
-                    zero_by_bits(numbers, word);
-                }
-                count += numbers.iter().map(|&number| u32::from(magnitude(number) == 0)).sum::<u32>();
-            }
-            zeros.fetch_add(count as usize, Relaxed);
-        });
-        Ok(zeros.into_inner())
+/// Some of a tensor's units, from `start` on.
+struct Part<'a> {
+    what: What<'a>,
+    start: usize,
+    numbers: NumbersMut<'a>,
+    bits: &'a mut [u32],
+}
+
+impl Part<'_> {
+    fn carry_out(&mut self) {
+        let pieces = self.numbers.chunks_mut(PIECE).zip(self.bits.chunks_mut(PIECE / 32)).enumerate();
+        let zeros: u32 = pieces
+            .map(|(place, (numbers, words))| self.what.zeros_of_piece(self.start + place * PIECE, numbers, words))
+            .sum();
+        self.what.zeros.fetch_add(zeros as usize, Relaxed);
     }
+}
+
+impl What<'_> {
+    /// Removes from the numbers of a piece, which begins with unit `start`, and gives the number of zeros.
+    fn zeros_of_piece(&self, start: usize, numbers: NumbersMut, words: &mut [u32]) -> u32 {
+        let half_magnitude = |number| u32::from(u16::from_le_bytes(number) << 1);
+        match numbers {
+            NumbersMut::Float32(numbers) => {
+                if self.element == Element::Magnitude
+                    && let Some(least) = self.least_kept_of(start, numbers)
+                {
+                    return zero_below(numbers, least, words);
+                }
+                let magnitude = |number| u32::from_le_bytes(number) << 1;
+                self.by_keys(start, numbers, |numbers| Numbers::Float32(numbers), magnitude, words)
+            }
+            NumbersMut::Float16(numbers) => {
+                self.by_keys(start, numbers, |numbers| Numbers::Float16(numbers), half_magnitude, words)
+            }
+            NumbersMut::Bfloat16(numbers) => {
+                self.by_keys(start, numbers, |numbers| Numbers::Bfloat16(numbers), half_magnitude, words)
+            }
+        }
+    }
+
+    /// `magnitude` gives a number's bits without the sign.
+    fn by_keys<const BYTES: usize>(
+        &self,
+        start: usize,
+        numbers: &mut [[u8; BYTES]],
+        typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_>,
+        magnitude: impl Fn([u8; BYTES]) -> u32,
+        words: &mut [u32],
+    ) -> u32 {
+        let Ok(scores) = Elements::new(typed(numbers), self.element, None) else { return 0 };
+        // Beyond the last unit nothing goes.
+        let mut keys = [i32::MAX; PIECE];
+        let earlier = self.earlier.map(|mask| &mask[start / 32..][..words.len()]);
+        fill_keys(scores, 0, earlier, &mut keys[..numbers.len()]);
+        settle_ties(self.axes, self.cut, start, &mut keys);
+        write_words(&keys, self.cut, words);
+        let least_kept = least_kept(self.cut);
+        for (number, &key) in numbers.iter_mut().zip(&keys) {
+            *number = if key < least_kept { [0; BYTES] } else { *number };
+        }
+        for (numbers, &word) in numbers.chunks_mut(32).zip(earlier.unwrap_or_default()) {
+            zero_by_bits(numbers, word);
+        }
+        numbers.iter().map(|&number| u32::from(magnitude(number) == 0)).sum()
+    }
+
+    /// The smallest magnitude that stays, where no unit of the piece is looked at one by one.
+    fn least_kept_of(&self, start: usize, numbers: &[[u8; 4]]) -> Option<i32> {
+        let Cut { key, bound, .. } = self.cut;
+        let above = key.saturating_add(1);
+        let is_canonical = self.axes.canonical_run() == (self.axes.units(), 1);
+        match self.earlier {
+            Some(_) => None,
+            None if bound == 0 || (is_canonical && bound <= start) => Some(key),
+            None if bound == self.axes.units() || (is_canonical && bound >= start + numbers.len()) => Some(above),
+            None => (!has_key(numbers, key)).then_some(key),
+        }
+    }
+}
+
+/// Zeroes what has a smaller magnitude, writes the bits of the rest, and counts zeros.
+fn zero_below(numbers: &mut [[u8; 4]], least: i32, words: &mut [u32]) -> u32 {
+    let (groups, last) = numbers.as_chunks_mut::<32>();
+    let (whole, part) = words.split_at_mut(groups.len());
+    let mut count = 0;
+    for (numbers, word) in groups.iter_mut().zip(whole) {
+        count += zero_below_in_word(numbers, least, word);
+    }
+    for word in part {
+        // Beyond the last unit nothing goes.
+        let mut numbers = [[u8::MAX; 4]; 32];
+        numbers[..last.len()].copy_from_slice(last);
+        count += zero_below_in_word(&mut numbers, least, word);
+        last.copy_from_slice(&numbers[..last.len()]);
+    }
+    count
+}
+
+fn zero_below_in_word(numbers: &mut [[u8; 4]; 32], least: i32, word: &mut u32) -> u32 {
+    let (least, zero) = (Lanes::splat(least), Lanes::splat(0));
+    let mut zeros = zero;
+    let (halves, _) = numbers.as_chunks_mut::<16>();
+    let bits = [0, 1].map(|half| {
+        let (groups, _) = halves[half].as_chunks_mut::<LANES>();
+        let going = [0, 1, 2, 3].map(|group| {
+            let numbers = &mut groups[group];
+            let keys = Keyed::keys(numbers);
+            let going = keys.is_less(least);
+            zeros = zeros.add(going.or(keys.is_equal(zero)));
+            Lanes::load(numbers).without(going).store(numbers);
+            going
+        });
+        Lanes::bits(going)
+    });
+    *word = !(bits[0] | bits[1] << 16);
+    zeros.count()
 }
 
 #[cfg(test)]
@@ -106,6 +209,10 @@ mod tests {
     use crate::mask::mask;
     use crate::select::{Segment, select};
     use proptest::prelude::*;
+
+    fn removal<'a>(numbers: NumbersMut<'a>, axes: Axes, cut: Cut, bits: &'a mut [u32]) -> Removal<'a> {
+        Removal { numbers, element: Element::Magnitude, axes, earlier: None, cut, bits, zeros: AtomicUsize::new(0) }
+    }
 
     /// Compares with the steps one by one.
     fn check(numbers: &[[u8; 4]], list: &[Axis], earlier: Option<&[u32]>, remove_count: usize) {
@@ -121,8 +228,10 @@ mod tests {
         }
 
         let (mut result, mut bits) = (numbers.to_vec(), vec![0; expected.len()]);
-        let target = NumbersMut::Float32(&mut result);
-        let zeros = remove(target, Element::Magnitude, &axes, earlier, cut, &mut bits).unwrap();
+        let removal = removal(NumbersMut::Float32(&mut result), axes, cut, &mut bits);
+        let mut removals = [Removal { earlier, ..removal }];
+        remove(&mut removals).unwrap();
+        let zeros = removals[0].zeros.load(Relaxed);
         assert!(result == zeroed && bits == expected, "{remove_count} of {list:?}");
         assert_eq!(zeros, inspect(Numbers::Float32(&zeroed)).zeros);
     }
@@ -153,7 +262,7 @@ mod tests {
 
     #[test]
     fn tasks_and_buffers_meet() {
-        for units in [BUFFER - 1, BUFFER + 1, TASK, TASK + 31, 2 * TASK + BUFFER + 1] {
+        for units in [PIECE - 1, PIECE + 1, TASK, TASK + 31, 2 * TASK + PIECE + 1] {
             let numbers: Vec<[u8; 4]> = (0..units as u32).map(|unit| ((unit % 5) as f32 - 2.0).to_le_bytes()).collect();
             check(&numbers, &[Axis::kept(units, 0)], None, units / 2);
         }
@@ -163,30 +272,28 @@ mod tests {
     fn half_precision_keeps_its_bits_and_zeros_of_both_signs_are_counted() {
         let mut numbers = [0x8000u16, 0x3c00, 0xbc01, 0x0000, 0x0001].map(u16::to_le_bytes);
         let axes = Axes::new(&[Axis::kept(5, 0)]).unwrap();
-        let cut = Cut { removed: 1, key: 1 << 31 | 0x3380_0000, bound: 5, settled: true, highest: 0 };
-        let target = NumbersMut::Float16(&mut numbers);
-        assert_eq!(remove(target, Element::Magnitude, &axes, None, cut, &mut [0]), Ok(3));
+        let cut = Cut { removed: 1, key: 0x3380_0000, bound: 5, ..Cut::NOTHING };
+        let mut bits = [0];
+        let mut removals = [removal(NumbersMut::Float16(&mut numbers), axes, cut, &mut bits)];
+        assert_eq!(remove(&mut removals), Ok(()));
+        assert_eq!(removals[0].zeros.load(Relaxed), 3);
         assert_eq!(numbers.map(u16::from_le_bytes), [0, 0x3c00, 0xbc01, 0, 0]);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let mut numbers = [[0u8; 4]; 4];
-        let refused = |axes: &[Axis], element: Element, cut: Cut, bits: &mut [u32], numbers: &mut [[u8; 4]]| {
-            remove(NumbersMut::Float32(numbers), element, &Axes::new(axes).unwrap(), None, cut, bits).is_err()
+        let refused = |axes: &[Axis], element: Element, bound: usize, words: usize| {
+            let (mut numbers, mut bits) = ([[0u8; 4]; 4], vec![0; words]);
+            let cut = Cut { bound, ..Cut::NOTHING };
+            let removal = removal(NumbersMut::Float32(&mut numbers), Axes::new(axes).unwrap(), cut, &mut bits);
+            remove(&mut [Removal { element, ..removal }]).is_err()
         };
         let axes = [Axis::kept(4, 0)];
-        assert!(!refused(&axes, Element::Magnitude, Cut::default(), &mut [0], &mut numbers));
-        assert!(refused(
-            &[Axis::kept(2, 0), Axis::reduced(2, 1)],
-            Element::Magnitude,
-            Cut::default(),
-            &mut [0],
-            &mut numbers
-        ));
-        assert!(refused(&axes, Element::Distance, Cut::default(), &mut [0], &mut numbers));
-        assert!(refused(&axes, Element::Magnitude, Cut::default(), &mut [], &mut numbers));
-        assert!(refused(&axes, Element::Magnitude, Cut { bound: 5, ..Cut::default() }, &mut [0], &mut numbers));
-        assert!(refused(&[Axis::kept(3, 0)], Element::Magnitude, Cut::default(), &mut [0], &mut numbers));
+        assert!(!refused(&axes, Element::Magnitude, 0, 1));
+        assert!(refused(&[Axis::kept(2, 0), Axis::reduced(2, 1)], Element::Magnitude, 0, 1));
+        assert!(refused(&axes, Element::Distance, 0, 1));
+        assert!(refused(&axes, Element::Magnitude, 0, 0));
+        assert!(refused(&axes, Element::Magnitude, 5, 1));
+        assert!(refused(&[Axis::kept(3, 0)], Element::Magnitude, 0, 1));
     }
 }

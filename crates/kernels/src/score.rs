@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::axes::{Axes, MAX_AXES, Steps, UnitBox};
 use crate::error::{Error, reserve};
+use crate::fold::{Adding, Fold, Folding, LANES, Scores};
 use crate::numbers::Numbers;
 use crate::tasks::for_chunks;
 
@@ -125,9 +126,9 @@ impl ChannelStep {
 /// The element scores of a tensor, computed where they are asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {
-    numbers: Numbers<'a>,
+    pub(crate) numbers: Numbers<'a>,
     other: Option<Other<'a>>,
-    element: Element,
+    pub(crate) element: Element,
 }
 
 impl<'a> Elements<'a> {
@@ -218,17 +219,16 @@ fn combine<T>(element: Element, weights: &[f32], others: &[f32], target: &mut [T
     }
 }
 
-/// Sums have this many partial sums: the n-th number of a run goes to partial sum n mod 8. Enough independent chains to
-/// hide the latency of an addition.
-const LANES: usize = 8;
-
 /// A unit's weights are cut into runs of this many in canonical order, and the sums of the runs are added in order, so
 /// that one large unit is work for several threads. A multiple of [`LANES`].
 const RUN: usize = 4096;
 
-/// All lanes of so many units are folded side by side: 8 lanes x 128 units x 8 bytes fit a first level cache beside the
-/// scores.
-const WIDTH: usize = 128;
+/// All lanes of so many units are folded side by side: 8 lanes x 512 units x 8 bytes stay in the caches, and rows of this
+/// many neighbours are read as fast as memory gives them.
+const WIDTH: usize = 512;
+
+/// Rows of fewer neighbours are sorted first.
+const ROW: usize = 16;
 
 /// Element scores are read this many at a time, into a buffer that a first level cache holds.
 const BUFFER: usize = 4096;
@@ -244,32 +244,15 @@ pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f3
         let fold = Fold { start: f64::NEG_INFINITY, step: larger, merge: larger, finish: |max, _| max };
         return reduce(elements, axes, &fold, scores);
     }
-    // One loop for all sums: the choice is made by a multiplication, exact in `f64`.
-    let square = reducer == Reducer::L2;
-    let fold = Fold {
-        start: 0.0,
-        step: move |sum: f64, score: f64| sum + score * if square { score } else { 1.0 },
-        merge: |a, b| a + b,
-        finish: |sum: f64, count| match reducer {
-            Reducer::Mean => sum / count,
-            Reducer::L2 => sum.sqrt(),
-            _ => sum,
-        },
-    };
-    reduce(elements, axes, &fold, scores)
-}
-
-/// How element scores become one number.
-#[derive(Clone, Copy, Debug)]
-pub struct Fold<Step, Merge, Finish> {
-    /// What a fold starts with; merged with any result it gives that result.
-    pub start: f64,
-    /// Takes one more element score.
-    pub step: Step,
-    /// Joins the results of two parts of a unit, the earlier one first.
-    pub merge: Merge,
-    /// Makes the unit's score, which is rounded to `f32`, from the result and the number of weights.
-    pub finish: Finish,
+    let merge = |a, b| a + b;
+    if reducer == Reducer::L2 {
+        let fold = Fold { start: 0.0, step: |sum, score| sum + score * score, merge, finish: |sum: f64, _| sum.sqrt() };
+        return reduce(elements, axes, &fold, scores);
+    }
+    let is_mean = reducer == Reducer::Mean;
+    let finish = |sum: f64, count| if is_mean { sum / count } else { sum };
+    let fold = Fold { start: 0.0, step: |sum, score| sum + score, merge, finish };
+    reduce_by(elements, axes, &Adding(fold), scores)
 }
 
 /// Writes what a fold makes of each unit's element scores, in stored order of the units.
@@ -286,30 +269,24 @@ where
     Merge: Fn(f64, f64) -> f64 + Sync,
     Finish: Fn(f64, f64) -> f64 + Sync,
 {
+    reduce_by(elements, axes, fold, scores)
+}
+
+// Not generic: what differs from fold to fold are its loops alone.
+fn reduce_by(elements: Elements, axes: &Axes, fold: &dyn Folding, scores: &mut [f32]) -> Result<(), Error> {
     if elements.len() != axes.weights() || scores.len() != axes.units() {
         return Err(Error::Request("score: the axes do not describe the numbers"));
     }
     let count = axes.weights_per_unit();
-    if count == 1 {
-        for_chunks(scores, TASK, &|task, scores| {
-            elements.read(task * TASK, scores);
-            for score in scores {
-                *score = (fold.finish)((fold.step)(fold.start, f64::from(*score)), 1.0) as f32;
-            }
-        });
-        return Ok(());
-    }
     let runs = count.div_ceil(RUN);
     if runs == 1 {
         let at_once = (TASK / count).max(1);
         for_chunks(scores, at_once, &|task, scores| {
             let first = task * at_once;
-            fold.units(elements, axes, first..first + scores.len(), 0, &mut |units, results| {
+            fold_units(fold, elements, axes, first..first + scores.len(), 0, &mut |units, results| {
                 let count = units.inside.places() as f64;
                 for (place, results) in units.rows(results) {
-                    for (score, &result) in scores[place..].iter_mut().zip(results) {
-                        *score = (fold.finish)(result, count) as f32;
-                    }
+                    fold.finish(results, count, &mut scores[place..]);
                 }
             });
         });
@@ -320,21 +297,25 @@ where
     let at_once = width_of(axes);
     let groups = axes.units().div_ceil(at_once);
     let mut partial = reserve::<f64>(groups * runs * at_once)?;
-    partial.resize(groups * runs * at_once, fold.start);
+    partial.resize(groups * runs * at_once, fold.start());
     for_chunks(&mut partial, at_once, &|index, partial| {
         let first = index / runs * at_once;
         let units = first..axes.units().min(first + at_once);
-        fold.units(elements, axes, units, index % runs, &mut |units, results| {
+        fold_units(fold, elements, axes, units, index % runs, &mut |units, results| {
             for (place, results) in units.rows(results) {
                 partial[place..place + results.len()].copy_from_slice(results);
             }
         });
     });
-    for (unit, score) in scores.iter_mut().enumerate() {
-        let first = unit / at_once * runs * at_once + unit % at_once;
-        let runs = partial[first..].iter().step_by(at_once).take(runs);
-        let result = runs.fold(fold.start, |result, &run| (fold.merge)(result, run));
-        *score = (fold.finish)(result, axes.weights_of(unit) as f64) as f32;
+    for (group, (runs, scores)) in partial.chunks_mut(runs * at_once).zip(scores.chunks_mut(at_once)).enumerate() {
+        let (first, later) = runs.split_at_mut(at_once);
+        for run in later.chunks(at_once) {
+            fold.merge(first, run);
+        }
+        for (place, score) in scores.iter_mut().enumerate() {
+            let count = axes.weights_of(group * at_once + place) as f64;
+            fold.finish(&first[place..=place], count, std::slice::from_mut(score));
+        }
     }
     Ok(())
 }
@@ -344,68 +325,59 @@ fn width_of(axes: &Axes) -> usize {
     axes.units_together(LANES * WIDTH / LANES.min(axes.weights_per_unit()))
 }
 
-impl<Step, Merge, Finish> Fold<Step, Merge, Finish>
-where
-    Step: Fn(f64, f64) -> f64,
-    Merge: Fn(f64, f64) -> f64,
-{
-    /// Folds one run of each unit of a range, some units at a time, and calls `give` with these and their results.
-    #[inline(never)]
-    fn units(
-        &self,
-        elements: Elements,
-        axes: &Axes,
-        range: Range<usize>,
-        run: usize,
-        give: &mut dyn FnMut(&UnitBox, &[f64]),
-    ) {
-        let mut reader = Reader::new(elements);
-        let mut lanes = [self.start; LANES * WIDTH];
-        axes.for_units(range, width_of(axes), &mut |units| {
-            let (width, weights) = (units.units.places(), units.inside.places());
-            // All lanes that are used: the first lane of each unit, then the second of each, and so on.
-            let used = LANES.min(weights);
-            let lanes = &mut lanes[..used * width];
-            lanes.fill(self.start);
-            for weights in units.inside.boxes(run * RUN..weights.min((run + 1) * RUN), BUFFER / width) {
-                let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
-                self.add(lanes, weights.index % LANES * width, scores);
-            }
-            // As a balanced tree, so that SIMD and scalar code agree.
-            for half in [4, 2, 1].into_iter().filter(|&half| half < used) {
-                let (low, high) = lanes.split_at_mut(half * width);
-                for (low, &high) in low.iter_mut().zip(&high[..(half * width).min(high.len())]) {
-                    *low = (self.merge)(*low, high);
+/// Folds one run of each unit of a range, some units at a time, and calls `give` with these and their results.
+fn fold_units(
+    fold: &dyn Folding,
+    elements: Elements,
+    axes: &Axes,
+    range: Range<usize>,
+    run: usize,
+    give: &mut dyn FnMut(&UnitBox, &[f64]),
+) {
+    let mut reader = Reader::new(elements);
+    let mut lanes = [fold.start(); LANES * WIDTH];
+    axes.for_units(range, width_of(axes), &mut |units| {
+        let (width, weights) = (units.units.places(), units.inside.places());
+        let run = run * RUN..weights.min((run + 1) * RUN);
+        let (rows, row) = units.units.rows();
+        // All lanes that are used: the first lane of each unit, then the second of each, and so on.
+        let used = LANES.min(weights);
+        let lanes = &mut lanes[..used * width];
+        if units.inside.is_line() {
+            // Units that follow each other as their weights do are one line.
+            let units_at_once = if units.units.leads_on(weights) { (BUFFER / weights).clamp(1, width) } else { 1 };
+            let (mut done, mut offsets) = (0, units.units.walk(0));
+            while let Some(offset) = offsets.next().filter(|_| done < width) {
+                let count = units_at_once.min(width - done);
+                let line = reader.line(units.start + offset + run.start, count * run.len());
+                fold.lines(line, run.len(), &mut lanes[done..done + count]);
+                done += count;
+                if count > 1 {
+                    offsets.nth(count - 2);
                 }
             }
-            give(units, &lanes[..width]);
-        });
-    }
-
-    /// Takes scores, one of each unit after another, into the lanes from place `at` on, and around.
-    fn add(&self, lanes: &mut [f64], at: usize, scores: &[f32]) {
-        let step = |lanes: &mut [f64], scores: &[f32]| {
-            for (lane, &score) in lanes.iter_mut().zip(scores) {
-                *lane = (self.step)(*lane, f64::from(score));
+            return give(units, &lanes[..width]);
+        }
+        if row >= ROW {
+            for (index, offset) in units.inside.walk(run.start).take(run.len()).enumerate() {
+                let lanes = &mut lanes[index % LANES * width..][..width];
+                for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
+                    fold.row(lanes, index < LANES, reader.line(units.start + offset + place, row));
+                }
             }
-        };
-        let (head, scores) = scores.split_at(scores.len().min(lanes.len() - at));
-        step(&mut lanes[at..], head);
-        if let Ok(lanes) = <&mut [f64; LANES]>::try_from(&mut *lanes) {
-            // One unit, with its lanes in registers.
-            let mut own = *lanes;
-            let (blocks, last) = scores.as_chunks::<LANES>();
-            for block in blocks {
-                step(&mut own, block);
-            }
-            step(&mut own, last);
-            *lanes = own;
         } else {
-            for scores in scores.chunks(lanes.len()) {
-                step(lanes, scores);
+            lanes.fill(fold.start());
+            for weights in units.inside.boxes(run, BUFFER / width) {
+                let scores = reader.read(units.start + weights.offset, &units.units, &weights.steps);
+                fold.rows(lanes, weights.index % LANES * width, scores);
             }
         }
-    }
+        for half in [4, 2, 1].into_iter().filter(|&half| half < used) {
+            let (low, high) = lanes.split_at_mut(half * width);
+            fold.merge(low, &high[..(half * width).min(high.len())]);
+        }
+        give(units, &lanes[..width]);
+    });
 }
 
 /// Reads element scores from wherever they lie in memory.
@@ -429,6 +401,16 @@ struct Way {
 impl<'a> Reader<'a> {
     fn new(elements: Elements<'a>) -> Self {
         Reader { elements, scores: [0.0; BUFFER], weights: [0.0; PIECE], others: [0.0; PIECE], line: [0.0; PIECE] }
+    }
+
+    /// The scores of neighbours in memory, at most as many as are read at a time.
+    fn line(&mut self, start: usize, length: usize) -> Scores<'_> {
+        if let Some(numbers) = self.elements.magnitudes() {
+            return Scores::Magnitudes(&numbers[start..start + length]);
+        }
+        let scores = &mut self.scores[..length];
+        self.elements.read(start, scores);
+        Scores::Numbers(scores)
     }
 
     /// The scores of some weights of some units from stored position `start` on: the first weight of each unit, then

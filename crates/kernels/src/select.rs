@@ -3,17 +3,19 @@
 //! Scores become keys, whole numbers in the same order. A sample brackets the key at which the ranking is cut; one pass
 //! at the speed of memory counts the keys below the bracket and gathers the few inside, among which the cut is found.
 //! Where these are too many, since values repeat, or a limit holds a segment back, counts of the keys inside the bracket
-//! narrow it down to one key, pass by pass. A bracket that missed is widened to all keys. So the answer is exact and the
-//! work bounded whatever the distribution, and nothing as large as the scores is allocated.
+//! narrow it down to one key, pass by pass. A bracket that missed is replaced by the keys to that side. So the answer is
+//! exact and the work bounded whatever the distribution, and nothing as large as the scores is allocated.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
-use crate::mask::{BITS, is_kept, words_for};
+use crate::keys::{Keyed, PIECE, Piece, has_key};
+use crate::lanes::{LANES, Lanes};
+use crate::mask::words_for;
 use crate::score::Elements;
-use crate::tasks::for_each;
+use crate::tasks::{for_chunks, for_each};
 
 /// The units of one tensor that take part in a selection.
 #[derive(Clone, Copy, Debug)]
@@ -30,26 +32,28 @@ pub struct Segment<'a> {
 }
 
 /// Where a segment's ranking is cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// How many units go.
     pub removed: usize,
     /// Units with a smaller key go.
-    pub key: u32,
+    pub key: i32,
     /// Of the units with this very key those go whose canonical number is smaller than this.
     pub bound: usize,
     /// Whether `key` and `bound` remove exactly `removed` units. False where `limit` held the segment back: its own cut
     /// is then found by selecting it alone.
     pub settled: bool,
-    /// No key of the segment is larger; [`u32::MAX`] where nothing had to be removed, so that no key was looked at.
-    pub highest: u32,
+    /// No key of the segment is larger; [`i32::MAX`] where nothing had to be removed, so that no key was looked at.
+    pub highest: i32,
 }
 
-/// Keys are read this many at a time.
-pub(crate) const BUFFER: usize = 1024;
+impl Cut {
+    /// Removes nothing.
+    pub const NOTHING: Cut = Cut { removed: 0, key: i32::MIN, bound: 0, settled: true, highest: i32::MAX };
+}
 
-/// A task's units. A multiple of [`BUFFER`].
-const TASK: usize = 1 << 17;
+/// A task's units. A multiple of [`PIECE`](crate::keys::PIECE).
+const TASK: usize = 1 << 16;
 
 /// The keys between the ends of a bracket fall into this many bins.
 const BINS: usize = 1 << BIN_BITS;
@@ -61,21 +65,23 @@ const COUNTS: usize = BINS + 2;
 
 /// A sample has this many keys, in runs of neighbours, since a place in memory costs more than a key. Groups of fewer
 /// than four times as many units are counted without one.
-const SAMPLE: usize = 1 << 17;
+const SAMPLE: usize = 1 << 16;
 const SAMPLE_RUN: usize = 16;
 
-/// Of a group's units at most one in this many is gathered.
-const CANDIDATE_SHARE: usize = 16;
+/// How many standard deviations of the cut's place in the sample the bracket reaches to each side: it misses one time in
+/// sixteen thousand, which costs time only.
+const DEVIATIONS: f64 = 4.0;
+
+/// There is room for one in this many units to be gathered, in blocks of so many.
+const CANDIDATE_SHARE: usize = 24;
+const BLOCK: usize = 1 << 10;
+
+/// Units are compared with the bracket in groups of this many.
+const GROUP: usize = 16;
 
 /// Neighbouring keys are counted in different tables: weights crowd in few bins, and an addition to the bin of the
 /// addition before has to wait for it.
 const TABLES: usize = 4;
-
-/// A whole number that orders like the score; -0 and +0 are one. Removed units have key 0, which no score has.
-pub(crate) fn key_of(score: f32) -> u32 {
-    let bits = (score + 0.0).to_bits();
-    bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000)
-}
 
 impl Segment<'_> {
     pub(crate) fn check(&self, groups: usize) -> Result<(), Error> {
@@ -88,43 +94,82 @@ impl Segment<'_> {
         if fits { Ok(()) } else { Err(Error::Request("select: a segment's parts disagree")) }
     }
 
-    pub(crate) fn key_at(&self, unit: usize) -> u32 {
-        if self.earlier.is_some_and(|mask| !is_kept(mask, unit)) { 0 } else { key_of(self.scores.at(unit)) }
+    fn tasks(&self) -> usize {
+        self.axes.units().div_ceil(TASK)
     }
 
-    /// Fills `keys` with those of the units from `start` on, a multiple of 32.
-    pub(crate) fn fill_keys(&self, start: usize, keys: &mut [u32]) {
-        fill_keys(self.scores, start, self.earlier.map(|mask| &mask[start / 32..]), keys);
+    /// The units of a task.
+    fn range(&self, task: usize) -> std::ops::Range<usize> {
+        task * TASK..self.axes.units().min((task + 1) * TASK)
+    }
+}
+
+/// A unit whose key lies in a bracket.
+#[derive(Clone, Copy)]
+struct Candidate {
+    key: i32,
+    unit: u32,
+}
+
+/// Room for candidates, taken block by block by those who find some. All of it is there before any thread begins, since
+/// where one thread makes memory grow, another may learn of it too late to write there at once.
+struct Room {
+    /// The candidates of one segment each, and its place in the list.
+    blocks: Vec<Mutex<(usize, Vec<Candidate>)>>,
+    taken: AtomicUsize,
+}
+
+impl Room {
+    fn new(units: usize, tasks: usize) -> Result<Self, Error> {
+        // Each task may leave a block that is not full.
+        let count = units.div_ceil(CANDIDATE_SHARE).div_ceil(BLOCK) + tasks;
+        let mut blocks = reserve(count)?;
+        for _ in 0..count {
+            blocks.push(Mutex::new((0, reserve(BLOCK)?)));
+        }
+        Ok(Room { blocks, taken: AtomicUsize::new(0) })
     }
 
-    /// Calls `use_keys` with all keys of units in `task`'s range, a buffer at a time, and the first unit of each.
-    fn for_keys(&self, task: usize, mut use_keys: impl FnMut(usize, &[u32])) {
-        let end = self.axes.units().min((task + 1) * TASK);
-        let mut buffer = [0; BUFFER];
-        for start in (task * TASK..end).step_by(BUFFER) {
-            let keys = &mut buffer[..BUFFER.min(end - start)];
-            self.fill_keys(start, keys);
-            use_keys(start, keys);
+    /// A block that nobody else has, unless all are taken.
+    fn take(&self, segment: usize) -> Option<MutexGuard<'_, (usize, Vec<Candidate>)>> {
+        let mut block = self.blocks.get(self.taken.fetch_add(1, Relaxed))?.lock().ok()?;
+        block.0 = segment;
+        Some(block)
+    }
+}
+
+/// What one task gathers.
+struct Gathered<'a> {
+    room: &'a Room,
+    segment: usize,
+    block: Option<MutexGuard<'a, (usize, Vec<Candidate>)>>,
+    is_whole: bool,
+}
+
+impl Gathered<'_> {
+    fn add(&mut self, mut candidates: &[Candidate]) {
+        while !candidates.is_empty() && self.is_whole {
+            let Some(block) = &mut self.block else {
+                self.block = self.room.take(self.segment);
+                self.is_whole = self.block.is_some();
+                continue;
+            };
+            let (now, later) = candidates.split_at(candidates.len().min(BLOCK - block.1.len()));
+            block.1.extend_from_slice(now);
+            candidates = later;
+            if !candidates.is_empty() {
+                self.block = None;
+            }
         }
     }
 }
 
-/// Fills `keys` with those of the scores from `start` on; `earlier` begins with the word of the first.
-pub(crate) fn fill_keys(scores: Elements, start: usize, earlier: Option<&[u32]>, keys: &mut [u32]) {
-    scores.fill(start, keys, key_of);
-    let Some(words) = earlier else { return };
-    let remove = |keys: &mut [u32], word: u32| {
-        for (key, bit) in keys.iter_mut().zip(BITS) {
-            *key = if word & bit == 0 { 0 } else { *key };
-        }
-    };
-    let (groups, last) = keys.as_chunks_mut::<32>();
-    for (keys, &word) in groups.iter_mut().zip(words) {
-        remove(keys, word);
-    }
-    if !last.is_empty() {
-        remove(last, words[groups.len()]);
-    }
+/// What a pass finds out about a segment.
+#[derive(Default)]
+struct Findings {
+    /// How many units have a key below the bracket.
+    below: AtomicU32,
+    highest: AtomicI32,
 }
 
 /// Finds for each segment the cut that removes, group by group, the `removes[group]` units of lowest score.
@@ -149,90 +194,73 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         start = end;
         let remove = remove.min(members.iter().map(|&index| segments[index].limit).sum());
         let bracket = if remove == 0 { EVERYTHING } else { sampled_bracket(segments, members, remove)? };
-        // Ends that are one key are counted by SIMD, and are many.
-        let is_sampled = bracket.low < bracket.high && bracket.high - bracket.low < u32::MAX;
-        let most = members.iter().map(|&index| segments[index].axes.units()).sum::<usize>() / CANDIDATE_SHARE;
-        let gathering = is_sampled.then(|| Gathering { most, ..Gathering::default() });
-        searches.push(Search { members, remove, bracket, found: remove == 0, gathering });
+        // A bracket of one key is counted by SIMD, and many have it.
+        let gathers = bracket.low < bracket.high && !bracket.is_everything();
+        let units = members.iter().map(|&index| segments[index].axes.units()).sum();
+        let tasks = members.iter().map(|&index| segments[index].tasks()).sum();
+        let room = gathers.then(|| Room::new(units, tasks)).transpose()?;
+        searches.push(Search { members, remove, bracket, found: remove == 0, room });
     }
 
     let mut counts = reserve::<AtomicU32>(segments.len() * COUNTS)?;
     counts.resize_with(segments.len() * COUNTS, AtomicU32::default);
-    // How many units of each segment have a key below the bracket.
-    let mut below = reserve::<AtomicU32>(segments.len())?;
-    below.resize_with(segments.len(), AtomicU32::default);
-    let mut tasks =
-        reserve::<(usize, usize)>(segments.iter().map(|segment| segment.axes.units().div_ceil(TASK)).sum())?;
+    let mut findings = reserve::<Findings>(segments.len())?;
+    findings.resize_with(segments.len(), Findings::default);
+    let mut tasks = reserve::<(usize, usize)>(segments.iter().map(Segment::tasks).sum())?;
     let mut cuts = reserve(segments.len())?;
-    cuts.resize(segments.len(), Cut { settled: true, highest: u32::MAX, ..Cut::default() });
-    let mut highest = reserve::<AtomicU32>(segments.len())?;
-    highest.resize_with(segments.len(), AtomicU32::default);
+    cuts.resize(segments.len(), Cut::NOTHING);
 
     while searches.iter().any(|search| !search.found) {
         tasks.clear();
         for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !searches[segment.group].found) {
-            tasks.extend((0..segment.axes.units().div_ceil(TASK)).map(|task| (index, task)));
+            tasks.extend((0..segment.tasks()).map(|task| (index, task)));
             counts[index * COUNTS..][..COUNTS].iter_mut().for_each(|count| *count.get_mut() = 0);
-            *below[index].get_mut() = 0;
-        }
-        for search in &mut searches {
-            if let Some(gathering) = &mut search.gathering {
-                gathering.candidates = reserve(tasks.len())?;
-                gathering.candidates.resize_with(tasks.len(), Mutex::default);
-            }
+            findings[index] = Findings { below: AtomicU32::new(0), highest: AtomicI32::new(i32::MIN) };
         }
         for_each(tasks.len(), &|place| {
             let (index, task) = tasks[place];
-            let segment = &segments[index];
-            let search = &searches[segment.group];
-            match &search.gathering {
-                Some(gathering) => {
-                    gathering.gather(segment, index, task, place, search.bracket, &below[index], &highest[index]);
-                }
-                None => {
-                    let mut counter = Counter::new(search.bracket);
-                    segment.for_keys(task, |_, keys| {
-                        counter.count(keys);
-                        highest_of(keys, &highest[index]);
-                    });
-                    counter.add_to(&below[index], &counts[index * COUNTS..][..COUNTS]);
-                }
+            let (segment, findings) = (&segments[index], &findings[index]);
+            let Search { bracket, room, .. } = &searches[segment.group];
+            match room {
+                Some(room) => gather(segment, task, *bracket, findings, room, index),
+                None => count(segment, task, *bracket, findings, &counts[index * COUNTS..][..COUNTS]),
             }
         });
         for search in searches.iter_mut().filter(|search| !search.found) {
-            match search.gathering.take() {
-                Some(gathering) => search.settle(segments, gathering, &below, &mut cuts)?,
-                None => search.narrow(segments, &below, &counts, &mut cuts)?,
+            match search.room.take() {
+                Some(room) => search.settle(segments, room, &findings, &mut cuts)?,
+                None => search.narrow(segments, &findings, &counts, &mut cuts)?,
             }
         }
     }
-    for (cut, highest) in cuts.iter_mut().zip(&highest).filter(|(cut, _)| cut.removed > 0) {
-        cut.highest = highest.load(Relaxed);
+    for (cut, findings) in cuts.iter_mut().zip(&findings).filter(|(cut, _)| cut.removed > 0) {
+        cut.highest = findings.highest.load(Relaxed);
     }
     Ok(cuts)
-}
-
-fn highest_of(keys: &[u32], highest: &AtomicU32) {
-    let own = keys.iter().fold(0, |highest, &key| if key > highest { key } else { highest });
-    if own > highest.load(Relaxed) {
-        highest.fetch_max(own, Relaxed);
-    }
 }
 
 /// The keys from `low` to `high`, both included.
 #[derive(Clone, Copy)]
 struct Bracket {
-    low: u32,
-    high: u32,
+    low: i32,
+    high: i32,
 }
 
-const EVERYTHING: Bracket = Bracket { low: 0, high: u32::MAX };
+const EVERYTHING: Bracket = Bracket { low: i32::MIN, high: i32::MAX };
 
 impl Bracket {
+    fn is_everything(self) -> bool {
+        (self.low, self.high) == (EVERYTHING.low, EVERYTHING.high)
+    }
+
+    /// How far a key lies above the lowest one.
+    fn distance(self, key: i32) -> u32 {
+        key.wrapping_sub(self.low) as u32
+    }
+
     /// A key between the ends is in the bin of its distance from `low + 1` without this many of its lower bits.
-    fn shift(self) -> u32 {
-        let between = (self.high - self.low).saturating_sub(1);
-        (u32::BITS - between.leading_zeros()).saturating_sub(BIN_BITS)
+    fn bin_shift(self) -> u32 {
+        shift_of(self.distance(self.high).saturating_sub(1))
     }
 
     /// The keys that the count at this place is of.
@@ -241,11 +269,19 @@ impl Bracket {
             0 => Bracket { high: self.low, ..self },
             _ if place == COUNTS - 1 => Bracket { low: self.high, ..self },
             _ => {
-                let low = self.low + 1 + (((place - 1) as u32) << self.shift());
-                Bracket { low, high: (self.high - 1).min(low + ((1 << self.shift()) - 1)) }
+                let shift = self.bin_shift();
+                let first = ((place - 1) as u32) << shift;
+                let last = self.distance(self.high) - 2;
+                let key = |distance: u32| self.low.wrapping_add(1).wrapping_add(distance as i32);
+                Bracket { low: key(first), high: key(last.min(first + ((1 << shift) - 1))) }
             }
         }
     }
+}
+
+/// How many lower bits distances up to this one lose, so that a bin is left.
+fn shift_of(distance: u32) -> u32 {
+    (u32::BITS - distance.leading_zeros()).saturating_sub(BIN_BITS)
 }
 
 /// The search for one group's cut.
@@ -256,130 +292,86 @@ struct Search<'a> {
     /// Where the key lies at which the ranking is cut, unless the sample misled.
     bracket: Bracket,
     found: bool,
-    /// For the first pass over a sampled bracket.
-    gathering: Option<Gathering>,
-}
-
-/// A unit whose key lies in a bracket.
-#[derive(Clone, Copy)]
-struct Candidate {
-    key: u32,
-    segment: u32,
-    unit: u32,
-}
-
-/// The units whose keys lie in a bracket, unless they are more than `most`.
-#[derive(Default)]
-struct Gathering {
-    most: usize,
-    count: AtomicUsize,
-    failed: AtomicBool,
-    /// For each task a list of its own: where one thread makes memory grow, another may learn of it too late to write
-    /// there at once.
-    candidates: Vec<Mutex<Vec<Candidate>>>,
-}
-
-impl Gathering {
-    /// Counts one task's keys below the bracket and gathers those inside.
-    fn gather(
-        &self,
-        segment: &Segment,
-        index: usize,
-        task: usize,
-        place: usize,
-        Bracket { low, high }: Bracket,
-        below: &AtomicU32,
-        highest: &AtomicU32,
-    ) {
-        let mut found: Vec<Candidate> = Vec::new();
-        let mut lower = 0;
-        let inside = |key: u32| key.wrapping_sub(low) <= high - low;
-        segment.for_keys(task, |start, keys| {
-            highest_of(keys, highest);
-            if self.failed.load(Relaxed) {
-                return;
-            }
-            let before = found.len();
-            for (place, keys) in keys.chunks(16).enumerate() {
-                let mut any = false;
-                for &key in keys {
-                    lower += u32::from(key < low);
-                    any |= inside(key);
-                }
-                // Few have one, and this look at sixteen keys is SIMD.
-                if !any {
-                    continue;
-                }
-                if found.try_reserve(keys.len()).is_err() {
-                    return self.failed.store(true, Relaxed);
-                }
-                let first = start + place * 16;
-                found.extend(keys.iter().zip(first..).filter(|(key, _)| inside(**key)).map(|(&key, unit)| Candidate {
-                    key,
-                    segment: index as u32,
-                    unit: unit as u32,
-                }));
-            }
-            let more = found.len() - before;
-            if more > 0 && self.count.fetch_add(more, Relaxed) + more > self.most {
-                self.failed.store(true, Relaxed);
-            }
-        });
-        below.fetch_add(lower, Relaxed);
-        if let Some(Ok(mut list)) = self.candidates.get(place).map(Mutex::lock) {
-            *list = found;
-        }
-    }
+    /// For the units inside the bracket, where the next pass gathers them, as the first one over a sampled bracket does.
+    room: Option<Room>,
 }
 
 impl Search<'_> {
-    /// Finds the cut among the candidates. Where they do not tell, the bracket is left to be narrowed, or widened.
+    /// Finds the cut among the candidates. Where they do not tell, the bracket is left to be narrowed, or moved.
     fn settle(
         &mut self,
         segments: &[Segment],
-        gathering: Gathering,
-        below: &[AtomicU32],
+        room: Room,
+        findings: &[Findings],
         cuts: &mut [Cut],
     ) -> Result<(), Error> {
-        if gathering.failed.into_inner() {
+        let Bracket { low, high } = self.bracket;
+        let taken = room.taken.into_inner();
+        if taken > room.blocks.len() {
             return Ok(());
         }
-        let mut candidates = reserve::<Candidate>(gathering.count.into_inner())?;
-        for list in gathering.candidates {
-            candidates.extend(list.into_inner().unwrap_or_default());
-        }
-        let lower: usize = self.members.iter().map(|&index| below[index].load(Relaxed) as usize).sum();
-        if self.remove <= lower || self.remove > lower + candidates.len() {
-            self.bracket = EVERYTHING;
+        let mut lists = reserve::<(usize, Vec<Candidate>)>(taken)?;
+        lists.extend(room.blocks.into_iter().take(taken).map(|block| block.into_inner().unwrap_or_default()));
+        let below = |index: usize| findings[index].below.load(Relaxed) as usize;
+        let lower: usize = self.members.iter().map(|&index| below(index)).sum();
+        let inside: usize = lists.iter().map(|(_, list)| list.len()).sum();
+        if self.remove <= lower {
+            self.bracket = Bracket { low: i32::MIN, high: low - 1 };
             return Ok(());
         }
-        // For each member: how many of its candidates rank below the cut's key, and how many have that very key.
-        let mut keys = reserve::<u32>(candidates.len())?;
-        keys.extend(candidates.iter().map(|candidate| candidate.key));
-        let rest = self.remove - lower;
-        let key = *keys.select_nth_unstable(rest - 1).1;
-        let mut less = reserve::<usize>(segments.len())?;
-        less.resize(segments.len(), 0);
-        let mut equal = reserve::<u64>(candidates.iter().filter(|candidate| candidate.key == key).count())?;
+        if self.remove > lower + inside {
+            self.bracket = Bracket { low: high + 1, high: i32::MAX };
+            return Ok(());
+        }
         let mut all = reserve::<usize>(segments.len())?;
         all.resize(segments.len(), 0);
-        for &Candidate { key: own, segment, unit } in &candidates {
-            all[segment as usize] += 1;
-            less[segment as usize] += usize::from(own < key);
-            if own == key {
-                let canonical = segments[segment as usize].axes.canonical_unit(unit as usize);
-                equal.push(u64::from(segment) << 32 | canonical as u64);
+        for (index, list) in &lists {
+            all[*index] += list.len();
+        }
+        if self.members.iter().any(|&index| below(index) + all[index] > segments[index].limit) {
+            return Ok(());
+        }
+
+        // The bin that holds the cut, then the cut among its few candidates.
+        let shift = shift_of(self.bracket.distance(high));
+        let bin_of = |key: i32| (self.bracket.distance(key) >> shift) as usize & (BINS - 1);
+        let mut bins = reserve::<usize>(BINS)?;
+        bins.resize(BINS, 0);
+        for candidate in lists.iter().flat_map(|(_, list)| list) {
+            bins[bin_of(candidate.key)] += 1;
+        }
+        let mut rest = self.remove - lower;
+        let mut bin = 0;
+        while rest > bins[bin] {
+            rest -= bins[bin];
+            bin += 1;
+        }
+        let mut less = all;
+        less.fill(0);
+        let mut near = reserve::<(i32, u32, u32)>(bins[bin])?;
+        for (index, list) in &lists {
+            for &Candidate { key, unit } in list {
+                let own = bin_of(key);
+                less[*index] += usize::from(own < bin);
+                if own == bin {
+                    near.push((key, *index as u32, unit));
+                }
             }
         }
-        let total = |&index: &usize, inside: &[usize]| below[index].load(Relaxed) as usize + inside[index];
-        if self.members.iter().any(|index| total(index, &all) > segments[*index].limit) {
-            return Ok(());
+        let key = near.select_nth_unstable_by_key(rest - 1, |&(key, ..)| key).1.0;
+        let mut equal = reserve::<u64>(near.iter().filter(|(own, ..)| *own == key).count())?;
+        for &(own, index, unit) in &near {
+            less[index as usize] += usize::from(own < key);
+            if own == key {
+                let canonical = segments[index as usize].axes.canonical_unit(unit as usize);
+                equal.push(u64::from(index) << 32 | canonical as u64);
+            }
         }
         self.found = true;
         equal.sort_unstable();
-        let ties = rest - less.iter().sum::<usize>();
-        for index in self.members {
-            cuts[*index] = Cut { removed: total(index, &less), key, bound: 0, ..cuts[*index] };
+        let ties = self.remove - lower - less.iter().sum::<usize>();
+        for &index in self.members {
+            cuts[index] = Cut { removed: below(index) + less[index], key, bound: 0, ..cuts[index] };
         }
         for (place, &entry) in equal.iter().enumerate() {
             let (index, canonical) = ((entry >> 32) as usize, entry as u32 as usize);
@@ -396,14 +388,14 @@ impl Search<'_> {
     fn narrow(
         &mut self,
         segments: &[Segment],
-        below: &[AtomicU32],
+        findings: &[Findings],
         counts: &[AtomicU32],
         cuts: &mut [Cut],
     ) -> Result<(), Error> {
         let count = |index: usize, place: usize| counts[index * COUNTS + place].load(Relaxed) as usize;
         // For each member, how many of its keys lie below those counted at the place that is looked at.
         let mut below_place = reserve::<usize>(self.members.len())?;
-        below_place.extend(self.members.iter().map(|&index| below[index].load(Relaxed) as usize));
+        below_place.extend(self.members.iter().map(|&index| findings[index].below.load(Relaxed) as usize));
         let mut found = None;
         for place in 0..COUNTS {
             let certain: usize =
@@ -451,101 +443,218 @@ impl Search<'_> {
     }
 }
 
-/// Counts one task's keys.
-struct Counter {
-    bracket: Bracket,
-    below: u32,
-    at_low: u32,
-    at_high: u32,
-    tables: [[u32; BINS]; TABLES],
+/// Counts one task's keys below the bracket and gathers those inside.
+fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, room: &Room, index: usize) {
+    let mut gathered = Gathered { room, segment: index, block: None, is_whole: true };
+    let (mut below, mut highest) = (0, i32::MIN);
+    let mut found = [Candidate { key: 0, unit: 0 }; PIECE];
+    segment.for_pieces(segment.range(task), |start, piece| {
+        let looked = match piece {
+            Piece::Magnitudes(numbers) => look(numbers, bracket, start, &mut found),
+            Piece::Keys(keys) => look(keys, bracket, start, &mut found),
+        };
+        gathered.add(&found[..looked.inside]);
+        below += looked.below;
+        highest = highest.max(looked.highest);
+    });
+    findings.below.fetch_add(below, Relaxed);
+    findings.highest.fetch_max(highest, Relaxed);
 }
 
-impl Counter {
-    fn new(bracket: Bracket) -> Self {
-        Counter { bracket, below: 0, at_low: 0, at_high: 0, tables: [[0; BINS]; TABLES] }
-    }
+/// What [`look`] saw.
+struct Looked {
+    below: u32,
+    inside: usize,
+    highest: i32,
+}
 
-    fn count(&mut self, keys: &[u32]) {
-        let (Bracket { low, high }, shift) = (self.bracket, self.bracket.shift());
-        let (mut below, mut at_low, mut at_high) = (0, 0, 0);
-        for &key in keys {
-            below += u32::from(key < low);
-            at_low += u32::from(key == low);
-            at_high += u32::from(key == high);
+/// Counts the keys below a bracket, writes down the units inside, and finds the highest key. The first item is unit
+/// `start`; there are no more than in a piece.
+fn look<T: Keyed>(items: &[T], Bracket { low, high }: Bracket, start: usize, found: &mut [Candidate; PIECE]) -> Looked {
+    let [lowest, most] = [low, high].map(Lanes::splat);
+    let (mut below, mut highest) = (Lanes::splat(0), Lanes::splat(i32::MIN));
+    let mut count = 0;
+    let mut note = |item: T, unit: usize| {
+        // The remainder is for the compiler alone.
+        found[count % PIECE] = Candidate { key: item.key(), unit: unit as u32 };
+        count += 1;
+    };
+    let (groups, last) = items.as_chunks::<GROUP>();
+    for (place, items) in groups.iter().enumerate() {
+        let (quarters, _) = items.as_chunks::<LANES>();
+        let outside = [0, 1, 2, 3].map(|quarter| {
+            let keys = T::keys(&quarters[quarter]);
+            let is_below = keys.is_less(lowest);
+            below = below.add(is_below);
+            highest = highest.max(keys);
+            is_below.or(most.is_less(keys))
+        });
+        let mut inside = !Lanes::bits(outside) & 0xffff;
+        while inside != 0 {
+            let lane = inside.trailing_zeros() as usize % GROUP;
+            inside &= inside - 1;
+            note(items[lane], start + place * GROUP + lane);
         }
-        self.below += below;
-        self.at_low += at_low;
-        self.at_high += at_high;
-        let between = (high - low).saturating_sub(1);
-        let first = low.wrapping_add(1);
-        let inside = |key: u32| key.wrapping_sub(first) < between;
-        let mut bin = |keys: &[u32]| {
-            for (lane, &key) in keys.iter().enumerate().filter(|(_, key)| inside(**key)) {
-                self.tables[lane % TABLES][(key.wrapping_sub(first) >> shift) as usize & (BINS - 1)] += 1;
-            }
-        };
-        // Few groups have a key inside a narrow bracket, and this look at a whole group is SIMD.
-        let (groups, last) = keys.as_chunks::<16>();
-        for keys in groups {
-            if keys.iter().fold(false, |any, &key| any | inside(key)) {
-                bin(keys);
-            }
-        }
-        bin(last);
     }
-
-    fn add_to(self, below: &AtomicU32, counts: &[AtomicU32]) {
-        below.fetch_add(self.below, Relaxed);
-        counts[0].fetch_add(self.at_low, Relaxed);
-        if self.bracket.low < self.bracket.high {
-            counts[COUNTS - 1].fetch_add(self.at_high, Relaxed);
+    let (mut lower, mut largest) = (below.count(), highest.highest());
+    for (&item, unit) in last.iter().zip(start + groups.len() * GROUP..) {
+        lower += u32::from(item.key() < low);
+        largest = largest.max(item.key());
+        if (low..=high).contains(&item.key()) {
+            note(item, unit);
         }
+    }
+    Looked { below: lower, inside: count, highest: largest }
+}
+
+/// Counts one task's keys: those below the bracket, and those inside by bins.
+fn count(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, counts: &[AtomicU32]) {
+    let mut counter = Counter { bracket, below: 0, at_low: 0, at_high: 0, highest: i32::MIN };
+    if bracket.high.wrapping_sub(bracket.low) as u32 <= 1 {
+        segment.for_pieces(segment.range(task), |_, piece| match piece {
+            Piece::Magnitudes(numbers) => counter.outside(numbers),
+            Piece::Keys(keys) => counter.outside(keys),
+        });
+    } else {
+        let mut tables = [[0; BINS]; TABLES];
+        segment.for_pieces(segment.range(task), |_, piece| match piece {
+            Piece::Magnitudes(numbers) => counter.all(numbers, &mut tables),
+            Piece::Keys(keys) => counter.all(keys, &mut tables),
+        });
         for (bin, count) in counts[1..COUNTS - 1].iter().enumerate() {
-            let sum = self.tables.iter().map(|table| table[bin]).sum();
+            let sum = tables.iter().map(|table| table[bin]).sum();
             if sum > 0 {
                 count.fetch_add(sum, Relaxed);
             }
         }
     }
+    findings.below.fetch_add(counter.below, Relaxed);
+    findings.highest.fetch_max(counter.highest, Relaxed);
+    counts[0].fetch_add(counter.at_low, Relaxed);
+    if bracket.low < bracket.high {
+        counts[COUNTS - 1].fetch_add(counter.at_high, Relaxed);
+    }
+}
+
+struct Counter {
+    bracket: Bracket,
+    below: u32,
+    at_low: u32,
+    at_high: u32,
+    highest: i32,
+}
+
+impl Counter {
+    /// Counts what is not in a bin.
+    fn outside<T: Keyed>(&mut self, items: &[T]) {
+        let Bracket { low, high } = self.bracket;
+        let [lowest, most, mut below, mut at_low, mut at_high] = [low, high, 0, 0, 0].map(Lanes::splat);
+        let mut highest = Lanes::splat(self.highest);
+        let (groups, last) = items.as_chunks::<LANES>();
+        for items in groups {
+            let keys = T::keys(items);
+            below = below.add(keys.is_less(lowest));
+            at_low = at_low.add(keys.is_equal(lowest));
+            at_high = at_high.add(keys.is_equal(most));
+            highest = highest.max(keys);
+        }
+        self.below += below.count();
+        self.at_low += at_low.count();
+        self.at_high += at_high.count();
+        self.highest = highest.highest();
+        for key in last.iter().map(|item| item.key()) {
+            self.below += u32::from(key < low);
+            self.at_low += u32::from(key == low);
+            self.at_high += u32::from(key == high);
+            self.highest = self.highest.max(key);
+        }
+    }
+
+    fn all<T: Keyed>(&mut self, items: &[T], tables: &mut [[u32; BINS]; TABLES]) {
+        self.outside(items);
+        let shift = self.bracket.bin_shift();
+        let between = self.bracket.distance(self.bracket.high) - 1;
+        let first = self.bracket.low.wrapping_add(1);
+        let [lowest, most] = [self.bracket.low, self.bracket.high].map(Lanes::splat);
+        let mut bin = |lane: usize, item: T| {
+            let distance = item.key().wrapping_sub(first) as u32;
+            if distance < between {
+                tables[lane % TABLES][(distance >> shift) as usize & (BINS - 1)] += 1;
+            }
+        };
+        let (groups, last) = items.as_chunks::<GROUP>();
+        for items in groups {
+            let (quarters, _) = items.as_chunks::<LANES>();
+            let mut inside = Lanes::bits([0, 1, 2, 3].map(|quarter| {
+                let keys = T::keys(&quarters[quarter]);
+                lowest.is_less(keys).and(keys.is_less(most))
+            }));
+            if inside.count_ones() > GROUP as u32 / 2 {
+                items.iter().enumerate().for_each(|(lane, &item)| bin(lane, item));
+                continue;
+            }
+            while inside != 0 {
+                let lane = inside.trailing_zeros() as usize % GROUP;
+                inside &= inside - 1;
+                bin(lane, items[lane]);
+            }
+        }
+        last.iter().enumerate().for_each(|(lane, &item)| bin(lane, item));
+    }
 }
 
 /// Brackets the key at which the members' ranking is cut, by the keys of units picked evenly at random.
 ///
-/// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n); the bracket reaches five of them
-/// to each side. Where limits hold segments back, or the sample misleads, the counts say so and everything is counted.
+/// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n). Where limits hold segments back,
+/// or the sample misleads, the counts say so and everything is counted.
 fn sampled_bracket(segments: &[Segment], members: &[usize], remove: usize) -> Result<Bracket, Error> {
-    let units: usize = members.iter().map(|&index| segments[index].axes.units()).sum();
+    let mut starts = reserve::<usize>(members.len())?;
+    let mut units = 0;
+    for &index in members {
+        starts.push(units);
+        units += segments[index].axes.units();
+    }
     if units < 4 * SAMPLE {
         return Ok(EVERYTHING);
     }
-    let mut sample = reserve::<u32>(SAMPLE)?;
-    let (mut member, mut start) = (0, 0);
+    let mut sample = reserve::<i32>(SAMPLE)?;
+    sample.resize(SAMPLE, 0);
     let runs = SAMPLE / SAMPLE_RUN;
-    for run in 0..runs {
-        // One from each of equal stretches, at a place given by a multiplicative hash: the same for every call.
-        let from = (run as u64 * units as u64 / runs as u64) as usize;
-        let width = ((run + 1) as u64 * units as u64 / runs as u64) as usize - from;
-        let place = from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1);
-        for place in place..place + SAMPLE_RUN {
-            while place - start >= segments[members[member]].axes.units() {
-                start += segments[members[member]].axes.units();
-                member += 1;
+    let at_once = SAMPLE / 16;
+    for_chunks(&mut sample, at_once, &|chunk, keys| {
+        for (run, keys) in keys.chunks_mut(SAMPLE_RUN).enumerate() {
+            let run = chunk * at_once / SAMPLE_RUN + run;
+            // One from each of equal stretches, at a place given by a multiplicative hash: the same for every call.
+            let from = (run as u64 * units as u64 / runs as u64) as usize;
+            let width = ((run + 1) as u64 * units as u64 / runs as u64) as usize - from;
+            let place = from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1);
+            let mut member = starts.partition_point(|&start| start <= place) - 1;
+            for (key, place) in keys.iter_mut().zip(place..) {
+                while place - starts[member] >= segments[members[member]].axes.units() {
+                    member += 1;
+                }
+                *key = segments[members[member]].key_at(place - starts[member]);
             }
-            sample.push(segments[members[member]].key_at(place - start));
         }
-    }
+    });
     let share = remove as f64 / units as f64;
     let deviation = (share * (1.0 - share) * SAMPLE as f64).sqrt();
     let place = share * SAMPLE as f64;
-    let (low, high) = (place - 5.0 * deviation - 8.0, place + 5.0 * deviation + 8.0);
-    Ok(Bracket {
-        low: if low < 0.0 { 0 } else { *sample.select_nth_unstable(low as usize).1 },
-        high: if high >= SAMPLE as f64 { u32::MAX } else { *sample.select_nth_unstable(high as usize).1 },
-    })
+    let (low, high) = (place - DEVIATIONS * deviation - 8.0, place + DEVIATIONS * deviation + 8.0);
+    let mut bracket = EVERYTHING;
+    let mut lower = &mut sample[..];
+    if high < SAMPLE as f64 {
+        let parts = lower.select_nth_unstable(high as usize);
+        (lower, bracket.high) = (parts.0, *parts.1);
+    }
+    if low >= 0.0 && (low as usize) < lower.len() {
+        bracket.low = *lower.select_nth_unstable(low as usize).1;
+    }
+    Ok(bracket)
 }
 
 /// The canonical number below which exactly `ties` units have the key. `equal` have it in all.
-fn tie_bound(segment: &Segment, key: u32, ties: usize, equal: usize) -> Result<usize, Error> {
+fn tie_bound(segment: &Segment, key: i32, ties: usize, equal: usize) -> Result<usize, Error> {
     let units = segment.axes.units();
     if ties == 0 || ties == equal {
         return Ok(if ties == 0 { 0 } else { units });
@@ -607,18 +716,25 @@ fn tie_bound(segment: &Segment, key: u32, ties: usize, equal: usize) -> Result<u
 struct Run<'a> {
     canonical: usize,
     step: usize,
-    keys: &'a [u32],
+    keys: &'a [i32],
 }
 
 /// Calls `act`, on all threads, with runs that hold all units of this key, and others.
-fn for_runs(segment: &Segment, key: u32, act: impl Fn(Run) + Sync) {
+fn for_runs(segment: &Segment, key: i32, act: impl Fn(Run) + Sync) {
     let (length, step) = segment.axes.canonical_run();
-    for_each(segment.axes.units().div_ceil(TASK), &|task| {
-        segment.for_keys(task, |start, keys| {
+    for_each(segment.tasks(), &|task| {
+        segment.for_pieces(segment.range(task), |start, piece| {
+            let mut buffer = [0; PIECE];
             // Most often there is none, and this look is SIMD.
-            if !keys.contains(&key) {
-                return;
-            }
+            let keys = match piece {
+                Piece::Keys(keys) if has_key(keys, key) => keys,
+                Piece::Magnitudes(numbers) if has_key(numbers, key) => {
+                    let keys = &mut buffer[..numbers.len()];
+                    segment.fill_keys(start, keys);
+                    keys
+                }
+                _ => return,
+            };
             let mut done = 0;
             while done < keys.len() {
                 let count = (length - (start + done) % length).min(keys.len() - done);
@@ -634,7 +750,8 @@ fn for_runs(segment: &Segment, key: u32, act: impl Fn(Run) + Sync) {
 mod tests {
     use super::*;
     use crate::axes::{Axis, tests::any_axes};
-    use crate::mask::mask;
+    use crate::keys::key_of;
+    use crate::mask::{is_kept, mask};
     use crate::numbers::Numbers;
     use crate::score::Element;
     use proptest::prelude::*;
@@ -736,12 +853,6 @@ mod tests {
             prop_assert_eq!(fast(&layers, remove), naive(&layers, remove));
         }
 
-        #[test]
-        fn keys_order_like_scores(a in any::<f32>(), b in any::<f32>()) {
-            prop_assume!(!a.is_nan() && !b.is_nan());
-            prop_assert_eq!(key_of(a).cmp(&key_of(b)), a.partial_cmp(&b).unwrap());
-            prop_assert!(key_of(a) > 0);
-        }
     }
 
     #[test]
@@ -753,7 +864,7 @@ mod tests {
 
     #[test]
     fn counts_are_exact_around_every_edge_of_buffers_and_tasks() {
-        for units in [1, 31, 32, 33, BUFFER - 1, BUFFER, BUFFER + 1, TASK - 1, TASK, TASK + 1, 2 * TASK + 5] {
+        for units in [1, 31, 32, 33, PIECE - 1, PIECE, PIECE + 1, TASK - 1, TASK, TASK + 1, 2 * TASK + 5] {
             let equal = [flat(&vec![1.5; units])];
             let spread = [flat(&(0..units).map(|i| (i * 7919 % units) as f32).collect::<Vec<_>>())];
             for remove in [0, 1, units / 2, units - 1, units] {
@@ -788,7 +899,7 @@ mod tests {
             for remove in [1, 100, units / 3, units / 2, units - 1] {
                 let layers = [flat(&scores)];
                 let cut = select(&segments(&layers, |_| 0), &[remove]).unwrap()[0];
-                let mut keys: Vec<u32> = scores.iter().map(|&score| key_of(score)).collect();
+                let mut keys: Vec<i32> = scores.iter().map(|&score| key_of(score)).collect();
                 let key = *keys.select_nth_unstable(remove - 1).1;
                 let ties = remove - keys.iter().filter(|&&each| each < key).count();
                 let bound =

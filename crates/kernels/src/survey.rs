@@ -7,7 +7,8 @@
 use std::sync::Mutex;
 
 use crate::error::Error;
-use crate::select::{BUFFER, Segment};
+use crate::keys::PIECE;
+use crate::select::Segment;
 use crate::tasks::for_each;
 
 /// The keys between the ends of a bracket fall into this many bins.
@@ -23,7 +24,7 @@ const BETWEEN: usize = 2;
 const AT_HIGH: usize = BETWEEN + BINS;
 const HIGHEST: usize = AT_HIGH + 1;
 
-/// A task's units. A multiple of [`BUFFER`].
+/// A task's units. A multiple of [`PIECE`].
 const TASK: usize = 1 << 17;
 
 /// What all tasks add to.
@@ -32,6 +33,9 @@ struct Shared<'a> {
     room: &'a mut [f32],
     gathered: usize,
 }
+
+/// Keys as callers count them: from 0 on.
+const LEAST: u32 = 1 << 31;
 
 /// Counts the segment's keys below, in, and at the ends of the bracket from `low` to `high`, both included, and gathers
 /// the scores between the ends in any order, as long as there is room.
@@ -46,19 +50,20 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
     counts.fill(0);
     let units = segment.axes.units();
     let between = (high - low).saturating_sub(1);
+    let (low, high) = ((low ^ LEAST) as i32, (high ^ LEAST) as i32);
     let first = low.wrapping_add(1);
     let shift = (u32::BITS - between.saturating_sub(1).leading_zeros()).saturating_sub(BIN_BITS);
-    let inside = |key: u32| key.wrapping_sub(first) < between;
+    let inside = |key: i32| (key.wrapping_sub(first) as u32) < between;
     let shared = Mutex::new(Shared { counts, room, gathered: 0 });
     for_each(units.div_ceil(TASK), &|task| {
         let mut bins = [0; BINS];
-        let (mut below, mut at_low, mut at_high, mut highest) = (0, 0, 0, 0);
-        let mut found = [0.0; 4 * BUFFER];
+        let (mut below, mut at_low, mut at_high, mut highest) = (0, 0, 0, i32::MIN);
+        let mut found = [0.0; 4 * PIECE];
         let mut held = 0;
         let end = units.min((task + 1) * TASK);
-        let mut buffer = [0; BUFFER];
-        for start in (task * TASK..end).step_by(BUFFER) {
-            let keys = &mut buffer[..BUFFER.min(end - start)];
+        let mut buffer = [0; PIECE];
+        for start in (task * TASK..end).step_by(PIECE) {
+            let keys = &mut buffer[..PIECE.min(end - start)];
             segment.fill_keys(start, keys);
             for &key in &*keys {
                 below += u32::from(key < low);
@@ -67,9 +72,9 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
                 highest = if key > highest { key } else { highest };
             }
             let (groups, last) = keys.as_chunks::<16>();
-            let mut bin = |keys: &[u32]| {
+            let mut bin = |keys: &[i32]| {
                 for &key in keys.iter().filter(|key| inside(**key)) {
-                    bins[(key.wrapping_sub(first) >> shift) as usize & (BINS - 1)] += 1;
+                    bins[(key.wrapping_sub(first) as u32 >> shift) as usize & (BINS - 1)] += 1;
                     if let Some(place) = found.get_mut(held) {
                         *place = score_of(key);
                         held += 1;
@@ -83,7 +88,7 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
                 }
             }
             bin(last);
-            if held > found.len() - BUFFER
+            if held > found.len() - PIECE
                 && let Ok(mut shared) = shared.lock()
             {
                 shared.gather(&found[..held]);
@@ -96,7 +101,7 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
         counts[BELOW] += below;
         counts[AT_LOW] += at_low;
         counts[AT_HIGH] += if low < high { at_high } else { 0 };
-        counts[HIGHEST] = counts[HIGHEST].max(highest);
+        counts[HIGHEST] = counts[HIGHEST].max(highest as u32 ^ LEAST);
         for (count, bin) in counts[BETWEEN..AT_HIGH].iter_mut().zip(bins) {
             *count += bin;
         }
@@ -115,19 +120,23 @@ impl Shared<'_> {
 }
 
 /// The score that has this key.
-fn score_of(key: u32) -> f32 {
-    f32::from_bits(if key >> 31 == 1 { key ^ 0x8000_0000 } else { !key })
+fn score_of(key: i32) -> f32 {
+    f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::axes::{Axes, Axis};
+    use crate::keys;
     use crate::mask::words_for;
     use crate::numbers::Numbers;
     use crate::score::{Element, Elements};
-    use crate::select::key_of;
     use proptest::prelude::*;
+
+    fn key_of(score: f32) -> u32 {
+        keys::key_of(score) as u32 ^ LEAST
+    }
 
     fn check(scores: &[f32], earlier: Option<&[u32]>, low: u32, high: u32, room: usize) {
         let bytes: Vec<[u8; 4]> = scores.iter().map(|score| score.to_le_bytes()).collect();
@@ -137,7 +146,7 @@ mod tests {
         let (mut counts, mut gathered) = (vec![7; SURVEY_WORDS], vec![f32::NAN; room]);
         survey(&segment, low, high, &mut counts, &mut gathered).unwrap();
 
-        let keys: Vec<u32> = (0..scores.len()).map(|unit| segment.key_at(unit)).collect();
+        let keys: Vec<u32> = (0..scores.len()).map(|unit| segment.key_at(unit) as u32 ^ LEAST).collect();
         let count = |wanted: &dyn Fn(u32) -> bool| keys.iter().filter(|&&key| wanted(key)).count() as u32;
         let between = |key: u32| low < key && key < high;
         assert_eq!(counts[BELOW], count(&|key| key < low));
@@ -184,7 +193,7 @@ mod tests {
 
     #[test]
     fn tasks_buffers_and_narrow_brackets_meet() {
-        for units in [BUFFER - 1, BUFFER + 1, TASK, TASK + 31, 2 * TASK + BUFFER + 1] {
+        for units in [PIECE - 1, PIECE + 1, TASK, TASK + 31, 2 * TASK + PIECE + 1] {
             let scores: Vec<f32> = (0..units as u32)
                 .map(|unit| f32::from_bits(0x3f80_0000 + (unit.wrapping_mul(2_654_435_761) >> 18)))
                 .collect();

@@ -82,13 +82,9 @@ pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Stat
     inside_the_pool(&mut || {
         let mut records = records(table, count)?;
         let removes = table::words(removes, groups)?;
-        let memory = |bytes| Error::Memory { bytes };
-        let mut axes = Vec::new();
-        let mut segments = Vec::new();
-        let mut totals = Vec::new();
-        axes.try_reserve_exact(count).map_err(|_| memory(count))?;
-        segments.try_reserve_exact(count).map_err(|_| memory(count))?;
-        totals.try_reserve_exact(groups).map_err(|_| memory(groups))?;
+        let mut axes = list(count)?;
+        let mut segments = list(count)?;
+        let mut totals = list(groups)?;
         for record in &records {
             axes.push(record.axes()?);
         }
@@ -130,21 +126,26 @@ pub fn mask(table: usize, count: usize) -> Status {
 /// Does what `mask` and `apply` do, where it can in one pass. Units that an earlier mask removed become zero, too.
 #[wasm_bindgen]
 pub fn remove(table: usize, count: usize) -> Status {
-    run(table, count, &mut |record| {
-        let (axes, cut, earlier) = (record.axes()?, record.cut(), record.earlier()?);
-        let bits = record.mask_mut()?;
-        match record.recipe()? {
-            Recipe::Weights { element, .. } if record.is_plain() => {
-                let zeros = mask_and_zero(record.numbers_mut()?, element, &axes, earlier, cut, bits)?;
+    inside_the_pool(&mut || {
+        let mut records = records(table, count)?;
+        let mut removals = list(count)?;
+        let mut places = list(count)?;
+        for (place, record) in records.iter_mut().enumerate() {
+            if let Some(removal) = record.removal()? {
+                removals.push(removal);
+                places.push(place);
+                continue;
+            }
+            let (axes, earlier, bits) = (record.axes()?, record.earlier()?, record.mask_mut()?);
+            write_mask(&record.segment(&axes)?, record.cut(), bits)?;
+            for mask in earlier.into_iter().chain([&*bits]) {
+                let zeros = apply_mask(record.numbers_mut()?, &axes, mask)?;
                 record.set_zeros(zeros);
             }
-            _ => {
-                write_mask(&record.segment(&axes)?, cut, bits)?;
-                for mask in earlier.into_iter().chain([&*bits]) {
-                    apply_mask(record.numbers_mut()?, &axes, mask)?;
-                }
-                record.set_findings(look(record.numbers()?));
-            }
+        }
+        mask_and_zero(&mut removals)?;
+        for (place, removal) in places.into_iter().zip(removals) {
+            records[place].set_zeros(removal.zeros.into_inner());
         }
         Ok(())
     })
@@ -183,10 +184,22 @@ pub fn restore(table: usize, count: usize) -> Status {
 pub fn apply(table: usize, count: usize) -> Status {
     run(table, count, &mut |record| {
         let axes = record.axes()?;
-        apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
-        let findings = look(record.numbers()?);
-        record.set_findings(findings);
+        let zeros = apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
+        record.set_zeros(zeros);
         Ok(())
+    })
+}
+
+/// Turns the sign of each record's 32-bit numbers: one pass over memory, which benchmarks compare the verbs with.
+#[cfg(feature = "yardstick")]
+#[wasm_bindgen]
+pub fn pass(table: usize, count: usize) -> Status {
+    run(table, count, &mut |record| match record.numbers_mut()? {
+        sparsifier_kernels::NumbersMut::Float32(numbers) => {
+            sparsifier_kernels::pass(numbers, -1.0);
+            Ok(())
+        }
+        _ => Err(Error::Request("pass: numbers of 32 bits")),
     })
 }
 
@@ -198,6 +211,13 @@ fn run(table: usize, count: usize, verb: &mut (dyn FnMut(&mut Record) -> Result<
 // Not generic: one copy of rayon's way in for all verbs.
 fn inside_the_pool(body: &mut (dyn FnMut() -> Result<(), Error> + Send)) -> Status {
     status(rayon::join(body, || ()).0)
+}
+
+/// An empty list with room for so many items.
+fn list<T>(length: usize) -> Result<Vec<T>, Error> {
+    let mut items = Vec::new();
+    items.try_reserve_exact(length).map_err(|_| Error::Memory { bytes: length.saturating_mul(size_of::<T>()) })?;
+    Ok(items)
 }
 
 fn status(result: Result<(), Error>) -> Status {

@@ -1,8 +1,10 @@
 //! Records of a table, read and checked.
 
+use std::sync::atomic::AtomicUsize;
+
 use sparsifier_kernels::{
     Axes, Axis, ChannelStep, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Other,
-    Pattern, Reducer, Segment, words_for,
+    Pattern, Reducer, Removal, Segment, words_for,
 };
 
 /// Words of a record.
@@ -62,8 +64,7 @@ pub struct Record<'a> {
 /// The records of a table.
 pub fn records<'a>(table: usize, count: usize) -> Result<Vec<Record<'a>>, Error> {
     check_range(table, count, size_of::<[u32; WORDS]>(), align_of::<u32>())?;
-    let mut list = Vec::new();
-    list.try_reserve_exact(count).map_err(|_| Error::Memory { bytes: count * size_of::<Record>() })?;
+    let mut list = crate::list(count)?;
     if count > 0 {
         // SAFETY: the range lies in memory and is aligned (checked); the caller promises that it wrote the table there,
         // lends it for this call alone, and that no tensor, score or mask overlaps it.
@@ -234,9 +235,21 @@ impl<'a> Record<'a> {
         Ok(Recipe::Weights { element, reducer, normalizer })
     }
 
-    /// Whether the units are weights and scored by these alone.
-    pub fn is_plain(&self) -> bool {
-        self.word(SCORES) == 0 && self.word(OTHER) == 0
+    /// What goes, where the units are weights that are scored by nothing else.
+    pub fn removal(&mut self) -> Result<Option<Removal<'a>>, Error> {
+        let Recipe::Weights { element, .. } = self.recipe()? else { return Ok(None) };
+        if self.word(SCORES) != 0 || self.word(OTHER) != 0 {
+            return Ok(None);
+        }
+        Ok(Some(Removal {
+            numbers: self.numbers_mut()?,
+            element,
+            axes: self.axes()?,
+            earlier: self.earlier()?,
+            cut: self.cut(),
+            bits: self.mask_mut()?,
+            zeros: AtomicUsize::new(0),
+        }))
     }
 
     /// Room for one score per unit, or none where the units are weights and are scored on the fly.
@@ -318,19 +331,19 @@ impl<'a> Record<'a> {
     pub fn cut(&self) -> Cut {
         Cut {
             removed: self.word(REMOVED),
-            key: self.words[KEY],
+            key: self.words[KEY] as i32,
             bound: self.word(BOUND),
             settled: self.words[SETTLED] != 0,
-            highest: self.words[HIGHEST],
+            highest: self.words[HIGHEST] as i32,
         }
     }
 
     pub fn set_cut(&mut self, cut: Cut) {
         self.words[REMOVED] = cut.removed as u32;
-        self.words[KEY] = cut.key;
+        self.words[KEY] = cut.key as u32;
         self.words[BOUND] = cut.bound as u32;
         self.words[SETTLED] = u32::from(cut.settled);
-        self.words[HIGHEST] = cut.highest;
+        self.words[HIGHEST] = cut.highest as u32;
     }
 
     pub fn set_zeros(&mut self, zeros: usize) {

@@ -106,8 +106,8 @@ const word = {
 } as const;
 const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
 const none = 0xffff_ffff;
-/** The key of an infinite score (crates/kernels/src/select.rs). */
-const infinityKey = 0xff80_0000;
+/** The key of an infinite score (crates/kernels/src/keys.rs). */
+const infinityKey = 0x7f80_0000;
 
 /** Bytes of one record. */
 export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
@@ -194,7 +194,7 @@ export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
       saved: at(word.savedLength),
       settled: at(word.settled) !== 0,
       cut: { key: at(word.key), bound: at(word.bound) },
-      mayBeInfinite: at(word.highest) >= infinityKey,
+      mayBeInfinite: (at(word.highest) | 0) >= infinityKey,
       zeros: at(word.zeros),
       firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),
     };

@@ -1,0 +1,72 @@
+// What benchmarks share: weights, medians, and how long the engine works.
+
+export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+
+/** Numbers from a generator that gives the same for the same seed, spread as weights are. */
+export function weightsOf(kind, length, seed = 12345) {
+  let state = seed;
+  const next = () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31;
+  const weights = new Float32Array(length);
+  switch (kind) {
+    case 'equal':
+      return weights.fill(0.5);
+    case 'two':
+      return weights.map(() => (next() < 0 ? 0.25 : 0.5));
+    case 'sorted':
+      return weights.map((_, index) => (index + 1) / length);
+    case 'misleading':
+      // All that the sample of crates/kernels/src/select.rs sees is larger than all the rest.
+      return mislead(weights.map(() => normal(next)));
+    default:
+      return weights.map(() => normal(next));
+  }
+}
+
+/** Near enough to a normal distribution, with all bits of a number in use. */
+const normal = (next) => next() + next() + next() + next() * 2 ** -12;
+
+function mislead(weights) {
+  const [sample, run] = [2 ** 16, 16];
+  const runs = sample / run;
+  for (let index = 0; index < runs; index++) {
+    const from = Math.floor((index * weights.length) / runs);
+    const width = Math.floor(((index + 1) * weights.length) / runs) - from;
+    const place = from + ((Math.imul(index, 2_654_435_769) >>> 0) % (width - run + 1));
+    for (let at = place; at < place + run; at++) weights[at] += 100;
+  }
+  return weights;
+}
+
+/** What a call gives, and how long the engine worked for it, in milliseconds. Blocks of memory are not counted. */
+export async function timed(engine, call) {
+  const own = Object.getPrototypeOf(engine).run;
+  let time = 0;
+  engine.run = async (calls) => {
+    const begun = performance.now();
+    const results = await own.call(engine, calls);
+    if (!['allocate', 'release'].includes(calls[0]?.[0])) time += performance.now() - begun;
+    return results;
+  };
+  const result = await call();
+  delete engine.run;
+  return { time, result };
+}
+
+/** How long one pass over as much memory takes, in milliseconds. */
+export async function passOver(engine, data) {
+  const weights = await engine.allocate(data.byteLength);
+  const table = await engine.allocate(240);
+  await weights.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  const record = new Uint32Array(60);
+  record[0] = weights.address;
+  // One axis: its size, and that each of its numbers is a unit.
+  [record[2], record[3], record[19]] = [1, data.length, 1];
+  await table.write(new Uint8Array(record.buffer));
+  const begun = performance.now();
+  const [status] = await engine.run([['pass', table.address, 1]]);
+  const time = performance.now() - begun;
+  table.free();
+  weights.free();
+  if (status !== 0) throw new Error(`the pass failed: ${status}`);
+  return time;
+}
