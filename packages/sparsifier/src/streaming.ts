@@ -201,7 +201,8 @@ class Work {
         done = Math.min(this.#total, done + weightsOf(job.units.axes));
         this.#options.onProgress?.({ stage: 'score', done, total: this.#total });
       },
-      part: ({ values }: Member, start: number, target: Uint8Array) => this.#model.part(values, start, target),
+      runs: ({ values }: Member, starts: readonly number[], length: number) =>
+        this.#model.runs(this.#engine, values, starts, length),
     };
     const counts = await survey(this.#engine, together, this.#planner.recipe, looker, room);
     for (const [index, remove] of counts) this.#layers[index]!.remove = remove;

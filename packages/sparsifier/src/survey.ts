@@ -1,9 +1,9 @@
 import { scoresOnTheFly, type Recipe } from './criteria.js';
 import type { Block, Engine } from './engine/engine.js';
-import { recordBytes, unitsOf, weightsOf, type Entry } from './engine/table.js';
+import { unitsOf, weightsOf, type Entry } from './engine/table.js';
 import { nothing, run, selected, writeTable } from './pipeline.js';
 import type { Units } from './granularity.js';
-import { bytesOf, type Values } from './tensor.js';
+import type { Values } from './tensor.js';
 
 /** A layer of a ranking over layers that are in memory one at a time. */
 export interface Member {
@@ -58,8 +58,8 @@ export interface Looker {
    * may be infinite or not a number.
    */
   score(member: Member, look: (record: number) => Promise<boolean>): Promise<void>;
-  /** Fills `target` with weights as they are stored, from this one on. */
-  part(member: Member, start: number, target: Uint8Array): Promise<void>;
+  /** Runs of so many neighbouring weights as they are stored, one after the other; each begins at one of these weights. */
+  runs(member: Member, starts: readonly number[], length: number): Promise<Uint8Array>;
 }
 
 /**
@@ -160,7 +160,7 @@ class Search {
   async narrow(engine: Engine): Promise<void> {
     const { low, high } = this.bracket;
     // How many keys of each member are smaller than those counted at the place that is looked at.
-    const below = this.#counts.map((words) => words[word.below]!);
+    let below = this.#counts.map((words) => words[word.below]!);
     if (this.#reached(below) >= this.#remove) {
       this.bracket = { low: 0, high: low - 1 };
       return;
@@ -168,7 +168,7 @@ class Search {
     for (let place: number = word.low; place <= word.high; place++) {
       const upTo = below.map((count, member) => count + this.#counts[member]![place]!);
       if (this.#reached(upTo) < this.#remove) {
-        below.splice(0, below.length, ...upTo);
+        below = upTo;
         continue;
       }
       const narrowed = partOf(this.bracket, place);
@@ -244,16 +244,10 @@ async function bracketOf(
     return { keys, most: (keys.length * member.limit) / countOf(member) };
   });
   /** The share of the sample that goes with all keys up to this one, where no layer passes its limit. */
-  const reached = (key: number) =>
-    layers.reduce(
-      (sum, { keys, most }) =>
-        sum +
-        Math.min(
-          most,
-          placeIn(keys, (own) => own <= key),
-        ),
-      0,
-    ) / all.length;
+  const reached = (key: number) => {
+    const counts = layers.map(({ keys }) => placeIn(keys, (own) => own <= key));
+    return layers.reduce((sum, { most }, place) => sum + Math.min(most, counts[place]!), 0) / all.length;
+  };
   const keyAt = (share: number) => (share <= 0 ? 0 : (all[placeIn(all, (key) => reached(key) < share)] ?? largestKey));
 
   const share = remove / units;
@@ -302,26 +296,15 @@ async function sampleOf(
     begin += count;
     const runs = Math.ceil((begin * room.runs) / units) - first;
     if (runs === 0) continue;
-    const bytes = length * bytesOf[member.values.dtype];
-    const weights = new Uint8Array(runs * bytes);
-    await inTurns(runs, async (run) => {
+    const starts = Array.from({ length: runs }, (_, run) => {
       // A multiplicative hash.
       const chance = (Math.imul(first + run, 0x9e37_79b9) >>> 0) / 2 ** 32;
-      const start = Math.floor(((run + chance) / runs) * (count - length));
-      await looker.part(member, start, weights.subarray(run * bytes, (run + 1) * bytes));
+      return Math.floor(((run + chance) / runs) * (count - length));
     });
-    const own = await keysOf(engine, weights, member, runs * length, recipe);
+    const own = await keysOf(engine, await looker.runs(member, starts, length), member, runs * length, recipe);
     for (let run = 0; run < runs; run++) found.push({ member, keys: own.subarray(run * length, (run + 1) * length) });
   }
   return found;
-}
-
-/** Does work for each number below `count`, a few at a time: each waits for a file. */
-async function inTurns(count: number, work: (index: number) => Promise<void>): Promise<void> {
-  const width = 16;
-  for (let index = 0; index < count; index += width) {
-    await Promise.all(Array.from({ length: Math.min(width, count - index) }, (_, place) => work(index + place)));
-  }
 }
 
 /** The keys of weights' scores. */
@@ -345,7 +328,7 @@ async function keysOf(
     const entry = { ...nothing, weights: source.address, dtype: values.dtype, axes, recipe, scores: scores.address };
     const table = await writeTable(engine, [entry]);
     try {
-      await run(engine, [['score', table.block.address, table.block.bytes / recordBytes]]);
+      await run(engine, [['score', table.block.address, 1]]);
     } finally {
       table.release();
     }

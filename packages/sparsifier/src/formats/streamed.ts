@@ -91,12 +91,24 @@ export class StreamedModel implements Model {
     return bytes;
   }
 
-  /** Some of the weights' numbers, by their places in the tensor. */
-  async part(values: Values, start: number, target: Uint8Array): Promise<void> {
+  /** Runs of so many numbers, one after the other; each begins at one of these numbers. */
+  async runs(engine: Engine, values: Values, starts: readonly number[], length: number): Promise<Uint8Array> {
+    const size = bytesOf[values.dtype];
+    const numbers = new Uint8Array(starts.length * length * size);
+    const targetOf = (run: number) => numbers.subarray(run * length * size, (run + 1) * length * size);
     const place = this.#open.place(values);
-    const from = start * bytesOf[values.dtype];
-    if (place !== undefined) return this.#open.files.get(place.file)!.read(target, place.start + from);
-    target.set((await this.#open.whole!.copy(values)).subarray(from, from + target.length));
+    if (place === undefined) {
+      const { block, offset, release } = await this.#open.whole!.load(engine, values);
+      for (const [run, start] of starts.entries()) await block.read(offset + start * size, targetOf(run));
+      release();
+      return numbers;
+    }
+    const file = this.#open.files.get(place.file)!;
+    const read = (run: number) => file.read(targetOf(run), place.start + starts[run]! * size);
+    // A few at a time: each waits for the file.
+    for (let run = 0; run < starts.length; run += 16)
+      await Promise.all([...starts.keys()].slice(run, run + 16).map(read));
+    return numbers;
   }
 
   /**
