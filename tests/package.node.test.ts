@@ -56,6 +56,7 @@ describe('the tarball', () => {
   test('has a file behind every export, and types for what is imported by name', () => {
     const {
       '.': main,
+      './file': file,
       './formats/onnx': onnx,
       './formats/safetensors': safetensors,
       './formats/arrays': arrays,
@@ -63,7 +64,7 @@ describe('the tarball', () => {
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, onnx, safetensors, arrays]) expect(Object.keys(targets!)[0]).toBe('types');
+    for (const targets of [main, file, onnx, safetensors, arrays]) expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>
       typeof each === 'string' ? each : Object.values(each),
@@ -166,6 +167,7 @@ describe('installed in Node', () => {
       import { fromArrays } from 'sparsifier/formats/arrays';
       import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
       import { readSafetensors, type LayerDescriptions, type SafetensorsModel } from 'sparsifier/formats/safetensors';
+      import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
       const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
       const shards = (name: string) => new Blob([name]);
@@ -175,6 +177,9 @@ describe('installed in Node', () => {
       const words = { granularity: Granularity.filter, context: 'global', criteria: Criteria.largeFinal } as const;
       const sparsifier = new Sparsifier(model, words);
       const report: Report = await sparsifier.sparsifyModel({ 'encoder.*': 50, head: { keep: 2 } }, { roundTo: 8 });
+      const asked: SparsifyFileOptions = { ...words, sparsity: 50, roundTo: 8, layers, shards };
+      const streamed: Report = await sparsifyFile(new Blob([]), new WritableStream<Uint8Array>(), asked);
+      await sparsifyFile('model.onnx', (name: string) => new WritableStream<Uint8Array>(), { ...asked, force: streamed.notes.length > 0 });
       const zeros: number = report.total.zeros + report.layers[0]!.zeros;
       const bytes: Uint8Array = await onnx.bytes();
       const data = new Float32Array(bytes.length);
@@ -185,6 +190,8 @@ describe('installed in Node', () => {
       new Sparsifier(model, { granularity: 'corner', context: 'local', criteria: 'largeFinal' });
       // @ts-expect-error the context must be given
       new Sparsifier(model, { granularity: 'weight', criteria: 'largeFinal' });
+      // @ts-expect-error nothing is left to restore
+      await sparsifyFile('in', 'out', { ...asked, restorable: true });
       // @ts-expect-error an amount is a number
       await sparsifier.sparsifyLayer('head', 'half');
     `,

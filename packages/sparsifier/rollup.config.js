@@ -11,6 +11,7 @@ const installed = Object.keys({ ...dependencies, ...peerDependencies });
 
 const entries = [
   'index',
+  'file',
   'formats/onnx',
   'formats/safetensors',
   'formats/arrays',

@@ -2,7 +2,8 @@
 //!
 //! Four verbs, one module each: [`score()`] gives every unit of a tensor its usefulness, [`select()`] finds the cut that
 //! removes an exact number of units, [`mask()`] writes one bit per unit, [`apply()`] zeroes the removed weights.
-//! [`nm()`] makes masks of a fixed pattern in place of the second and third; [`save()`] and [`restore()`] take removed
+//! [`nm()`] makes masks of a fixed pattern in place of the second and third; [`survey()`] finds out what a selection needs
+//! to know of a tensor that cannot stay; [`save()`] and [`restore()`] take removed
 //! weights out and put them back.
 //!
 //! ```
@@ -40,6 +41,7 @@ mod remove;
 mod save;
 mod score;
 mod select;
+mod survey;
 mod tasks;
 #[cfg(feature = "yardstick")]
 mod yardstick;
@@ -58,5 +60,6 @@ pub use remove::{Removal, remove};
 pub use save::{restore, save};
 pub use score::{ChannelStep, Element, Elements, Other, Reducer, reduce, score};
 pub use select::{Cut, Segment, select};
+pub use survey::{SURVEY_WORDS, survey};
 #[cfg(feature = "yardstick")]
 pub use yardstick::pass;

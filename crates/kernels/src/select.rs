@@ -86,7 +86,7 @@ const GROUP: usize = 16;
 const TABLES: usize = 4;
 
 impl Segment<'_> {
-    fn check(&self, groups: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, groups: usize) -> Result<(), Error> {
         let units = self.axes.units();
         let fits = self.scores.len() == units
             && self.earlier.is_none_or(|mask| mask.len() == words_for(units))

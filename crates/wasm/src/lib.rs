@@ -12,8 +12,9 @@ mod table;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
 use sparsifier_kernels::{
-    Cut, Error, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize, random,
-    remove as mask_and_zero, restore as put_back, save as take_out, score as score_units, select as find_cuts,
+    Cut, Error, SURVEY_WORDS, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize,
+    random, remove as mask_and_zero, restore as put_back, save as take_out, score as score_units, select as find_cuts,
+    survey as look_for,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -97,6 +98,17 @@ pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Stat
             record.set_cut(cut);
         }
         Ok(())
+    })
+}
+
+/// Counts one record's scores around the keys from `low` to `high` into the words at `counts`, and gathers those between
+/// in the room for `length` scores.
+#[wasm_bindgen]
+pub fn survey(table: usize, low: u32, high: u32, counts: usize, room: usize, length: usize) -> Status {
+    run(table, 1, &mut |record| {
+        let axes = record.axes()?;
+        let counts = table::words_mut(counts, SURVEY_WORDS)?;
+        look_for(&record.segment(&axes)?, low, high, counts, table::scores_mut(room, length)?)
     })
 }
 

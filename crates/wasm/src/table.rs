@@ -81,6 +81,20 @@ pub fn words<'a>(address: usize, count: usize) -> Result<&'a [u32], Error> {
     Ok(unsafe { std::slice::from_raw_parts(address as *const u32, count) })
 }
 
+/// `count` words to write.
+pub fn words_mut<'a>(address: usize, count: usize) -> Result<&'a mut [u32], Error> {
+    check_range(address, count, size_of::<u32>(), align_of::<u32>())?;
+    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these words.
+    Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u32, count) })
+}
+
+/// Room for `count` scores.
+pub fn scores_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f32], Error> {
+    check_range(address, count, size_of::<f32>(), align_of::<f32>())?;
+    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these scores.
+    Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut f32, count) })
+}
+
 /// Numbers of a data type, anywhere in memory.
 fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'a>, Error> {
     check_range(address, count, bytes_of(data_type)?, 1)?;
@@ -244,11 +258,8 @@ impl<'a> Record<'a> {
         if address == 0 {
             return Ok(None);
         }
-        let units = self.axes()?.units();
-        check_range(address, units, size_of::<f32>(), align_of::<f32>())?;
-        // SAFETY: the range lies in memory and is aligned (checked); records are worked on one after another, and the
-        // caller promises a block of its own for each record's scores.
-        Ok(Some(unsafe { std::slice::from_raw_parts_mut(address as *mut f32, units) }))
+        // A block of its own for each record's scores; records are worked on one after another.
+        scores_mut(address, self.axes()?.units()).map(Some)
     }
 
     fn bits(&self, index: usize) -> Result<&'a [u32], Error> {
@@ -265,11 +276,8 @@ impl<'a> Record<'a> {
     }
 
     pub fn mask_mut(&mut self) -> Result<&'a mut [u32], Error> {
-        let (address, count) = (self.word(MASK), words_for(self.axes()?.units()));
-        check_range(address, count, size_of::<u32>(), align_of::<u32>())?;
-        // SAFETY: the range lies in memory and is aligned (checked); records are worked on one after another, and the
-        // caller promises a block of its own for each record's mask.
-        Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u32, count) })
+        // A block of its own for each record's mask; records are worked on one after another.
+        words_mut(self.word(MASK), words_for(self.axes()?.units()))
     }
 
     pub fn segment<'b>(&self, axes: &'b Axes) -> Result<Segment<'b>, Error>

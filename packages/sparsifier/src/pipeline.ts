@@ -98,6 +98,16 @@ export const rank = (engine: Engine, plan: Plan): Promise<readonly number[]> =>
     return work.rank();
   });
 
+/**
+ * Scores the one job of a plan, and calls the verb that looks at the scores. Nothing is changed.
+ * @param look gets the address of the job's record, and says whether a score may be infinite or not a number
+ */
+export const survey = (engine: Engine, plan: Plan, look: (record: number) => Promise<boolean>): Promise<void> =>
+  working(engine, plan, async (work) => {
+    await work.inspect();
+    await work.survey(look);
+  });
+
 /** Zeroes what earlier masks remove, without scoring. */
 export const reapply = (engine: Engine, plan: Plan): Promise<Done[]> =>
   working(engine, plan, async (work) => {
@@ -205,6 +215,12 @@ class Work {
     return this.#removed;
   }
 
+  async survey(look: (record: number) => Promise<boolean>): Promise<void> {
+    await this.#inBatches('score');
+    const mayBeInfinite = await look(this.#table.block.address);
+    if (this.#plan.jobs.every(isPlain) && mayBeInfinite) await this.#findNotFinite();
+  }
+
   /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking gives its cut. */
   async #rankAlone(indices: readonly number[]): Promise<void> {
     const counts = indices.map((index) => this.#removed[index]!);
@@ -213,10 +229,7 @@ class Work {
       group,
       limit: counts[group]!,
     }));
-    const table = this.#hold(await writeTable(this.#engine, alone));
-    const removes = this.#hold(await this.#blockOf(wordsOf(counts)));
-    await this.#run([['select', table.block.address, alone.length, removes.block.address, counts.length]]);
-    const outcomes = await table.read();
+    const outcomes = await selected(this.#engine, alone, counts);
     for (const [place, index] of indices.entries()) {
       const entry = { ...this.#table.entries[index]!, cut: outcomes[place]!.cut };
       await this.#table.block.write(encode([entry]), index * recordBytes);
@@ -524,7 +537,8 @@ export async function countZeros(engine: Engine, model: Model): Promise<number[]
   return zeros;
 }
 
-const nothing = {
+/** A record without numbers. */
+export const nothing = {
   recipe: { element: 0, reducer: 0, normalizer: 0, needs: undefined },
   other: undefined,
   pattern: undefined,
@@ -542,7 +556,7 @@ const nothing = {
 const addressOf = ({ block, offset }: Region): number => block.address + offset;
 
 /** Calls verbs and checks what they say. */
-async function run(engine: Engine, calls: readonly Call[]): Promise<void> {
+export async function run(engine: Engine, calls: readonly Call[]): Promise<void> {
   const statuses = await engine.run(calls);
   const failed = statuses.findIndex((status) => status !== 0);
   if (failed < 0) return;
@@ -555,6 +569,25 @@ async function run(engine: Engine, calls: readonly Call[]): Promise<void> {
   throw new SparsifyError('usage', `the engine refused to ${verb}: the model's shapes and lengths disagree`);
 }
 
+/** Selects among scores, group by group. */
+export async function selected(
+  engine: Engine,
+  entries: readonly Entry[],
+  removes: readonly number[],
+): Promise<Outcome[]> {
+  const table = await writeTable(engine, entries);
+  let words: Block | undefined;
+  try {
+    words = await engine.allocate(removes.length * 4);
+    await words.write(wordsOf(removes));
+    await run(engine, [['select', table.block.address, entries.length, words.address, removes.length]]);
+    return await table.read();
+  } finally {
+    table.release();
+    words?.free();
+  }
+}
+
 /** A table of records in shared memory. */
 interface Table {
   readonly block: Block;
@@ -563,7 +596,7 @@ interface Table {
   release(): void;
 }
 
-async function writeTable(engine: Engine, entries: readonly Entry[]): Promise<Table> {
+export async function writeTable(engine: Engine, entries: readonly Entry[]): Promise<Table> {
   const block = await engine.allocate(entries.length * recordBytes);
   await block.write(encode(entries));
   return {

@@ -14,7 +14,8 @@ export type WeightsOf = Model | LayerArrays;
 /** Numbers of one tensor in JavaScript's memory, little-endian. */
 export interface Snapshot {
   readonly dtype: DataType;
-  readonly bytes: Uint8Array | Promise<Uint8Array>;
+  /** A function where they are fetched each time. */
+  readonly bytes: Uint8Array | Promise<Uint8Array> | (() => Uint8Array | Promise<Uint8Array>);
 }
 
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
@@ -22,7 +23,7 @@ export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 const isModel = (source: WeightsOf): source is Model => 'tensors' in source && 'load' in source;
 
 /** The weights of all tensors as they are at this moment. */
-export function snapshotOf(model: Model): Map<WeightTensor, Snapshot> {
+export function snapshotsOf(model: Model): Map<WeightTensor, Snapshot> {
   return new Map(
     model.tensors.map((tensor) => [tensor, { dtype: tensor.values.dtype, bytes: model.copy(tensor.values) }]),
   );
@@ -30,9 +31,15 @@ export function snapshotOf(model: Model): Map<WeightTensor, Snapshot> {
 
 /**
  * Arrays that the caller gave, for the model's tensors that they name.
+ * @param isLater whether the weights of another model are read when they are needed, and not all at once
  * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length
  */
-export function given(source: WeightsOf, tensors: readonly WeightTensor[], state: State): Map<WeightTensor, Snapshot> {
+export function given(
+  source: WeightsOf,
+  tensors: readonly WeightTensor[],
+  state: State,
+  isLater = false,
+): Map<WeightTensor, Snapshot> {
   const found = new Map<WeightTensor, Snapshot>();
   if (isModel(source)) {
     for (const tensor of tensors) {
@@ -45,7 +52,8 @@ export function given(source: WeightsOf, tensors: readonly WeightTensor[], state
           found: `[${twin.shape.join(', ')}]`,
         });
       }
-      found.set(tensor, { dtype: twin.values.dtype, bytes: source.copy(twin.values) });
+      const copy = () => source.copy(twin.values);
+      found.set(tensor, { dtype: twin.values.dtype, bytes: isLater ? copy : copy() });
     }
     return found;
   }
@@ -77,8 +85,27 @@ export function given(source: WeightsOf, tensors: readonly WeightTensor[], state
   return found;
 }
 
-/** What the criterion compares a tensor's weights with. */
-export async function otherOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Promise<Other> {
+/** What a criterion compares a tensor's weights with: numbers of that kind, or the scores of the caller's own function. */
+export async function comparedWith(
+  tensor: WeightTensor,
+  needs: State | CustomCriterion | undefined,
+  model: Model,
+  snapshots: Snapshots | undefined,
+  least: number,
+): Promise<Other | undefined> {
+  if (typeof needs === 'function') return customScores(tensor, needs, model, least);
+  return needs && otherOf(tensor, needs, snapshots);
+}
+
+async function otherOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Promise<Other> {
+  const { dtype, bytes: given } = snapshotOf(tensor, state, snapshots);
+  const bytes = await (typeof given === 'function' ? given() : given);
+  const steps = state === 'activations' ? channelSteps(tensor) : [];
+  return { dtype, bytes, length: bytes.length / bytesOf[dtype], steps };
+}
+
+/** @throws SparsifyError `criteria` where a criterion needs numbers for a tensor and there are none */
+export function snapshotOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Snapshot {
   const snapshot = snapshots?.get(tensor);
   if (!snapshot) {
     throw new SparsifyError(
@@ -90,9 +117,7 @@ export async function otherOf(tensor: WeightTensor, state: State, snapshots: Sna
       },
     );
   }
-  const bytes = await snapshot.bytes;
-  const steps = state === 'activations' ? channelSteps(tensor) : [];
-  return { dtype: snapshot.dtype, bytes, length: bytes.length / bytesOf[snapshot.dtype], steps };
+  return snapshot;
 }
 
 /**
@@ -100,7 +125,7 @@ export async function otherOf(tensor: WeightTensor, state: State, snapshots: Sna
  * @param least the least score that can be used
  * @throws SparsifyError `criteria` for another length or numbers that cannot be ranked
  */
-export async function customScores(
+async function customScores(
   tensor: WeightTensor,
   criterion: CustomCriterion,
   model: Model,

@@ -5,9 +5,21 @@ import { resolve } from 'node:path';
 import { sameFile } from '#host';
 import { Command, CommanderError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
+import { sparsifyFile } from '../file.js';
 import { readOnnx } from '../formats/onnx.js';
+import { isSafetensorsName, openModel } from '../formats/open.js';
 import { readSafetensors } from '../formats/safetensors.js';
-import { Criteria, inspect, load, Sparsifier, SparsifyError, type Progress, type SparsifierOptions } from '../index.js';
+import { StreamedModel } from '../formats/streamed.js';
+import {
+  Criteria,
+  inspect,
+  load,
+  Sparsifier,
+  SparsifyError,
+  type Progress,
+  type Report,
+  type SparsifierOptions,
+} from '../index.js';
 import { granularityNames, isPattern } from '../granularity.js';
 import { budgets } from '../ranking.js';
 import { kinds } from '../tensor.js';
@@ -84,7 +96,7 @@ Example:
   $ sparsifier inspect model.safetensors.index.json`,
   )
   .action(async (file: string, options: Common) => {
-    const read = readerOf([file], options);
+    const { read } = readerOf([file], options);
     await loadWith(options);
     using model = await read(file);
     const report = await inspect(model);
@@ -192,29 +204,36 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
   }
   if (out !== undefined) checkOutput(file, out);
   if (saveMasks !== undefined) await checkMaskFile(saveMasks, [file, initial, out], force);
-  const read = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer });
+  const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer });
   await loadWith({ threads });
-  using model = await read(file);
-  using dense = initial === undefined ? undefined : await read(initial);
-  const sparsifier = new Sparsifier(model, {
+  const rules: SparsifierOptions = {
     ...words,
     ...(include ? { include: include.map(ruleOf) } : {}),
     ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
     ...(group ? { groups: parseGroups(group) } : {}),
-    ...(dense ? { initial: dense } : {}),
     ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
-  });
+  };
+  const dense = initial === undefined ? undefined : await openModel(initial, { layers });
   const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
+  const onProgress = ({ stage, done, total }: Progress) => {
+    if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
+  };
   try {
-    const onProgress = ({ stage, done, total }: Progress) => {
-      if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
-    };
+    const options = dense ? { ...rules, initial: new StreamedModel(dense) } : rules;
+    if (!explain && out !== undefined && !loadMasks && !saveMasks) {
+      const report = await sparsifyFile(file, out, { ...options, sparsity: asked, roundTo, onProgress, layers, force });
+      spinner?.stop();
+      return tell(report, out, json);
+    }
+    // With masks, or to explain, the whole model is in memory.
+    using model = await read(file);
+    const sparsifier = new Sparsifier(model, options);
     if (loadMasks) await sparsifier.loadMasks(loadMasks);
     if (explain || out === undefined) {
-      const layers = await sparsifier.explain(asked, { roundTo, onProgress });
+      const explained = await sparsifier.explain(asked, { roundTo, onProgress });
       spinner?.stop();
-      return print(json ? JSON.stringify(layers, null, 2) : explanations(layers));
+      return print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
     }
     const report =
       asked === undefined && loadMasks
@@ -224,11 +243,16 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     await model.write(out, force ? { force } : {});
     if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
     spinner?.stop();
-    if (json) print(JSON.stringify({ ...report, out }, null, 2));
-    else print(`${table(report, { units: true })}\nwritten: ${out}`);
+    tell(report, out, json);
   } finally {
     spinner?.stop();
+    await dense?.close();
   }
+}
+
+function tell(report: Report, out: string, json = false): void {
+  if (json) print(JSON.stringify({ ...report, out }, null, 2));
+  else print(`${table(report, { units: true })}\nwritten: ${out}`);
 }
 
 /** Said before the work is done: masks never replace what is read or written beside them, nor any file unless forced. */
@@ -247,23 +271,22 @@ async function checkMaskFile(masks: string, others: readonly (string | undefined
   });
 }
 
-const isSafetensors = (file: string): boolean => /\.(safetensors|index\.json)([?#].*)?$/i.test(file);
-
 /** What reads each of these files by its name. */
 function readerOf(files: readonly string[], { layer }: Pick<Common, 'layer'>) {
-  if (layer && !files.some(isSafetensors)) {
+  if (layer && !files.some(isSafetensorsName)) {
     throw new SparsifyError('usage', '--layer is for safetensors files', {
       subject: files[0]!,
       hint: 'The graph of an ONNX model says what its tensors are; --exclude leaves layers out',
     });
   }
   const layers = layer ? parseLayers(layer) : {};
-  return (file: string) => (isSafetensors(file) ? readSafetensors(file, { layers }) : readOnnx(file));
+  const read = (file: string) => (isSafetensorsName(file) ? readSafetensors(file, { layers }) : readOnnx(file));
+  return { read, layers };
 }
 
 /** Fails where a name says that the output is of another format than the input. */
 function checkOutput(file: string, out: string): void {
-  if (isSafetensors(file) ? !/\.onnx$/i.test(out) : !isSafetensors(out)) return;
+  if (isSafetensorsName(file) ? !/\.onnx$/i.test(out) : !isSafetensorsName(out)) return;
   throw new SparsifyError('usage', 'the output is of the same format as the input', {
     asked: out,
     found: file,

@@ -14,7 +14,7 @@ export type ModelSource = string | URL | Bytes;
 export type GiveFile = (name: string) => Bytes | Promise<Bytes>;
 
 /** How many bytes are read or written at a time. */
-const sliceBytes = 2 ** 24;
+export const sliceBytes = 2 ** 24;
 
 /**
  * The path of a file that a model names, without empty parts.
@@ -52,24 +52,34 @@ export async function openFurther(
   });
 }
 
+/** @throws SparsifyError `format` where a file of a model has no bytes */
+export function checkNotEmpty({ size }: Source, name: string): void {
+  if (size > 0) return;
+  throw new SparsifyError('format', 'the file is empty', { subject: name, hint: 'Copy or export the model again' });
+}
+
 /** Reads a file into a block of its own. */
 export async function readBlock(engine: Engine, file: Source, name: string): Promise<Block> {
-  if (file.size === 0)
-    throw new SparsifyError('format', 'the file is empty', { subject: name, hint: 'Copy or export the model again' });
+  checkNotEmpty(file, name);
   const block = await engine.allocate(file.size);
   try {
-    for (let start = 0; start < file.size; start += sliceBytes) {
-      const length = Math.min(sliceBytes, file.size - start);
-      const shared = block.view(start, length);
-      const slice = shared ?? new Uint8Array(length);
-      await file.read(slice, start);
-      if (shared === undefined) await block.write(slice, start);
-    }
+    await readInto(block, file, 0, file.size);
   } catch (error) {
     block.free();
     throw error;
   }
   return block;
+}
+
+/** Fills the beginning of a block with bytes of a file. */
+export async function readInto(block: Block, file: Source, start: number, bytes: number): Promise<void> {
+  for (let at = 0; at < bytes; at += sliceBytes) {
+    const length = Math.min(sliceBytes, bytes - at);
+    const shared = block.view(at, length);
+    const slice = shared ?? new Uint8Array(length);
+    await file.read(slice, start + at);
+    if (shared === undefined) await block.write(slice, at);
+  }
 }
 
 /** A copy of a block's bytes. */
@@ -103,6 +113,16 @@ export async function writeApart(
   names: Iterable<string>,
   options: { readonly force?: boolean },
 ): Promise<void> {
+  await checkApart(files, origin, names);
+  await host.writeFiles(files, options);
+}
+
+/** @throws SparsifyError `file` where a file to write is one that the model was read from */
+export async function checkApart(
+  files: readonly OutputFile[],
+  origin: string | URL | undefined,
+  names: Iterable<string>,
+): Promise<void> {
   const sources = origin === undefined ? [] : [origin, ...Array.from(names, (name) => beside(origin, name))];
   for (const { path } of files) {
     for (const source of sources) {
@@ -113,7 +133,6 @@ export async function writeApart(
       });
     }
   }
-  await host.writeFiles(files, options);
 }
 
 const beside = (origin: string | URL, name: string): string | URL =>

@@ -1,12 +1,11 @@
 import * as host from '#host';
 import { load, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import type { OutputFile, Source } from '../host/host.js';
+import type { Source } from '../host/host.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../tensor.js';
 import {
   abandoned,
   copyOf,
-  isFolder,
   openFurther,
   originOf,
   readBlock,
@@ -15,13 +14,9 @@ import {
   type GiveFile,
   type ModelSource,
 } from './files.js';
-import { locationsIn, relocate, type Edit } from './onnx/external.js';
-import { readGraph } from './onnx/graph.js';
-import { readLayers } from './onnx/layers.js';
+import { checkExternal, modelFile, outputsOf, parse, stored } from './onnx/files.js';
 import { gather, scatter } from './onnx/scattered.js';
-import { StoredValues } from './onnx/tensor.js';
 import type { ModelFile, Range } from './onnx/wire.js';
-import { recognise } from './recognise.js';
 
 export interface ReadOnnxOptions {
   /** Gives an external data file by its location in the model, in place of a file beside the model. */
@@ -61,7 +56,7 @@ export async function readOnnx(source: ModelSource, { external }: ReadOnnxOption
         await dataFile.close();
       }
     }
-    for (const tensor of tensors) checkExternal(tensor, data);
+    for (const tensor of tensors) checkExternal(tensor, (location) => data.get(location)!.bytes);
     return new OnnxModel({ tensors, skipped, file, data, name, origin: originOf(source) });
   } catch (error) {
     for (const block of blocks) block.free();
@@ -69,58 +64,6 @@ export async function readOnnx(source: ModelSource, { external }: ReadOnnxOption
   } finally {
     await opened.close();
   }
-}
-
-/** The bytes of a model file to look at: its block where the memory is shared with this thread, else a copy. */
-async function modelFile(block: Block, name: string): Promise<ModelFile> {
-  return { name, bytes: block.view() ?? (await block.read(0, new Uint8Array(block.bytes))) };
-}
-
-interface Contents {
-  readonly tensors: readonly WeightTensor[];
-  readonly skipped: readonly Skipped[];
-  readonly locations: ReadonlySet<string>;
-}
-
-function parse(file: ModelFile): Contents {
-  try {
-    // First, since it refuses files whose messages lie too deep within each other.
-    const locations = locationsIn(file);
-    return { ...readLayers(readGraph(file)), locations };
-  } catch (error) {
-    const found = error instanceof SparsifyError && error.code === 'format' ? recognise(file.bytes) : undefined;
-    if (found === undefined || found === 'an ONNX model') throw error;
-    const hint =
-      found === 'a safetensors file'
-        ? 'Read it with readSafetensors, on the command line under a name that ends with .safetensors'
-        : 'Export the model to ONNX and read that file';
-    throw new SparsifyError(
-      'format',
-      'the file is not an ONNX model',
-      { subject: file.name, found, hint },
-      { cause: error },
-    );
-  }
-}
-
-/** Fails if the data of a tensor lie beyond the end of their file. */
-function checkExternal({ name, values, partners }: WeightTensor, data: ReadonlyMap<string, Block>): void {
-  for (const { location, range } of [values, ...partners.map((partner) => partner.values)].map(stored)) {
-    const block = location === undefined ? undefined : data.get(location);
-    if (block === undefined || range.end <= block.bytes) continue;
-    throw new SparsifyError('format', `the external data ${location} end too early`, {
-      subject: name,
-      asked: `bytes ${range.start} to ${range.end}`,
-      found: `${block.bytes} bytes`,
-      hint: 'The file is cut off or belongs to another model: copy or download it again',
-    });
-  }
-}
-
-/** The values of a tensor of an ONNX model, which know where they lie. */
-function stored(values: Values): StoredValues {
-  if (values instanceof StoredValues) return values;
-  throw new SparsifyError('usage', 'the values are not those of an ONNX model');
 }
 
 /**
@@ -208,7 +151,9 @@ export class OnnxModel implements Model {
    * a page
    */
   async write(path: string, { force = false }: WriteOnnxOptions = {}): Promise<void> {
-    const files = (await isFolder(path)) ? this.#filesIn(path) : await this.#filesAt(path);
+    const file = this.#blockOf(undefined);
+    const chunks = (location: string) => slices(this.#blockOf(location));
+    const files = await outputsOf(path, this.#name, file, this.#data.keys(), chunks);
     await writeApart(files, this.#origin, this.#data.keys(), { force });
   }
 
@@ -249,39 +194,4 @@ export class OnnxModel implements Model {
     const bytes = block.view(range.start, length) ?? (await block.read(range.start, new Uint8Array(length)));
     return { file: { name: this.#name, bytes }, tensor: { start: 0, end: length } };
   }
-
-  #filesIn(folder: string): OutputFile[] {
-    const file = this.#blockOf(undefined);
-    return [
-      { path: host.join(folder, this.#name), chunks: () => chunks(file) },
-      ...[...this.#data].map(([location, block]) => ({
-        path: host.join(folder, location),
-        chunks: () => chunks(block),
-      })),
-    ];
-  }
-
-  async #filesAt(path: string): Promise<OutputFile[]> {
-    const block = this.#blockOf(undefined);
-    const names = new Map<string, string>();
-    const data: OutputFile[] = [];
-    for (const [location, dataBlock] of this.#data) {
-      const dataPath = data.length === 0 ? `${path}.data` : `${path}.${data.length + 1}.data`;
-      names.set(location, host.baseName(dataPath));
-      data.push({ path: dataPath, chunks: () => chunks(dataBlock) });
-    }
-    const edits = relocate(await modelFile(block, this.#name), (location) => names.get(location)!);
-    return [{ path, chunks: () => chunks(block, edits) }, ...data];
-  }
-}
-
-/** The bytes of a block, slice by slice, with some replaced. */
-async function* chunks(block: Block, edits: readonly Edit[] = []): AsyncGenerator<Uint8Array> {
-  let position = 0;
-  for (const edit of edits) {
-    yield* slices(block, position, edit.start);
-    yield edit.bytes;
-    position = edit.end;
-  }
-  yield* slices(block, position, block.bytes);
 }

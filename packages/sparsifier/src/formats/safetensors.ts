@@ -1,12 +1,9 @@
-import * as host from '#host';
 import { load, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import type { OutputFile } from '../host/host.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../tensor.js';
 import {
   abandoned,
   copyOf,
-  isFolder,
   originOf,
   readBlock,
   slices,
@@ -14,7 +11,7 @@ import {
   type GiveFile,
   type ModelSource,
 } from './files.js';
-import { openCheckpoint } from './safetensors/files.js';
+import { openCheckpoint, outputsOf } from './safetensors/files.js';
 import { readLayers, StoredValues, type LayerDescriptions } from './safetensors/layers.js';
 
 export type { LayerDescription, LayerDescriptions } from './safetensors/layers.js';
@@ -128,7 +125,9 @@ export class SafetensorsModel implements Model {
    *   shards that are given no folder, or in a page
    */
   async write(path: string, { force = false }: WriteSafetensorsOptions = {}): Promise<void> {
-    const files = await this.#outputs(path);
+    const blocks = this.#open();
+    const parts = { name: this.#name, index: this.#index };
+    const files = await outputsOf(path, parts, blocks.keys(), (name) => slices(blocks.get(name)!));
     const further = this.#shards().map(([name]) => name);
     await writeApart(files, this.#origin, further, { force });
   }
@@ -172,27 +171,5 @@ export class SafetensorsModel implements Model {
     const block = this.#open().get(file);
     if (block === undefined) throw new SparsifyError('usage', 'the values are those of another model');
     return { block, start, bytes: length * bytesOf[dtype] };
-  }
-
-  async #outputs(path: string): Promise<OutputFile[]> {
-    const intoFolder = await isFolder(path);
-    const main = intoFolder ? host.join(path, this.#name) : path;
-    const index = this.#index;
-    if (index === undefined) {
-      const block = this.#open().get(this.#name)!;
-      return [{ path: main, chunks: () => slices(block) }];
-    }
-    if (!intoFolder && !path.endsWith('.index.json')) {
-      throw new SparsifyError('usage', 'a model with shards is written into a folder', {
-        asked: path,
-        hint: 'Give a folder that exists, a path that ends with /, or one that ends with .index.json',
-      });
-    }
-    const folder = intoFolder ? path : host.join(path, '..');
-    const shards = this.#shards().map(([name, block]) => ({
-      path: host.join(folder, name),
-      chunks: () => slices(block),
-    }));
-    return [{ path: main, chunks: () => [index] }, ...shards];
   }
 }

@@ -1,11 +1,11 @@
 import { SparsifyError } from '../errors.js';
 import { asThread, startWorker } from './browser-worker.js';
 import type { OutputFile, Source } from './host.js';
-import { fetchFrom, noSibling, siblingOf } from './source.js';
+import { fetchFrom, fromBlob, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
-export { writeStream } from './stream.js';
+export { checkStream, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './browser-worker.js';
 
 /** How many threads the machine has. */
@@ -46,26 +46,20 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
   return { ...fromBlob(blob, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
 }
 
-function fromBlob(blob: Blob, name: string | undefined): Source {
-  return {
-    name,
-    size: blob.size,
-    read: async (target, position) => {
-      target.set(new Uint8Array(await blob.slice(position, position + target.length).arrayBuffer()));
-    },
-    sibling: noSibling,
-    close: async () => {},
-  };
-}
-
-export async function writeFiles(
-  _files: readonly OutputFile[],
+export async function checkTargets(
+  _paths: readonly string[],
   _options: { readonly force?: boolean } = {},
 ): Promise<void> {
   throw new SparsifyError('usage', 'a page cannot write to paths', {
-    hint: 'Use bytes() and files(), and offer them for download',
+    hint: 'Use bytes() and files(), and offer them for download, or give sparsifyFile a stream',
   });
 }
+
+export const writeFiles = (files: readonly OutputFile[], options: { readonly force?: boolean } = {}): Promise<void> =>
+  checkTargets(
+    files.map(({ path }) => path),
+    options,
+  );
 
 export const isFolder = async (_path: string): Promise<boolean> => false;
 export const sameFile = async (_first: string | URL, _second: string | URL): Promise<boolean> => false;

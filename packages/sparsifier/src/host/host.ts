@@ -34,14 +34,21 @@ export interface Host extends KernelHostOfCaller {
   pause(): Promise<void>;
   open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;
   /**
+   * Says before any work is done that files could not be written: some exist and `force` is not set (`file`). In
+   * browsers none can be (`usage`).
+   */
+  checkTargets(paths: readonly string[], options: { readonly force?: boolean }): Promise<void>;
+  /**
    * Writes all files or none: each goes to a temporary file beside its target, in folders that are made where they are
-   * missing, and all are renamed at the end. Existing files are refused (`file`) unless `force`. In browsers an error
-   * of code `usage`.
+   * missing, and all are renamed at the end. What {@link checkTargets} refuses is not
+   * begun. An error of the chunks themselves comes through as it is.
    */
   writeFiles(files: readonly OutputFile[], options: { readonly force?: boolean }): Promise<void>;
+  /** @throws SparsifyError `file` where the stream is locked */
+  checkStream(stream: WritableStream<Uint8Array>): void;
   /**
    * Writes all chunks, which may be views of shared memory, to a stream at the stream's pace, and closes it; on an error
-   * aborts it. A locked stream is an error of code `file`.
+   * aborts it. A locked stream is an error of code `file`; an error of the chunks themselves comes through as it is.
    */
   writeStream(
     stream: WritableStream<Uint8Array>,

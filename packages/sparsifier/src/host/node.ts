@@ -6,11 +6,11 @@ import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source } from './host.js';
-import { fetchFrom, noSibling, siblingOf } from './source.js';
+import { fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
-export { writeStream } from './stream.js';
+export { checkStream, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './node-worker.js';
 
 /** How many threads the process may use at once. */
@@ -32,7 +32,7 @@ export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(
 
 /** Opens what a model can be read from: a path, an address, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
-  if (source instanceof Blob) return fromBytes(new Uint8Array(await source.arrayBuffer()), undefined);
+  if (source instanceof Blob) return fromBlob(source, source instanceof File ? source.name : undefined);
   if (source instanceof ArrayBuffer) return fromBytes(new Uint8Array(source), undefined);
   if (source instanceof Uint8Array) return fromBytes(source, undefined);
   const address = source.toString();
@@ -82,6 +82,22 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
 }
 
 /**
+ * Says before any work is done that files could not be written.
+ * @throws SparsifyError `file` where one exists and `force` is not set, or is no file
+ */
+export async function checkTargets(
+  targets: readonly string[],
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<void> {
+  for (const target of targets) {
+    const found = await stat(target).catch(() => undefined);
+    if (found && !force) throw exists(target);
+    if (found && !found.isFile())
+      throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
+  }
+}
+
+/**
  * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
  * @throws SparsifyError `file` where one exists and `force` is not set, or the folder cannot be written to
  */
@@ -89,12 +105,11 @@ export async function writeFiles(
   files: readonly OutputFile[],
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<void> {
-  for (const { path: target } of files) {
-    const found = await stat(target).catch(() => undefined);
-    if (found && !force) throw exists(target);
-    if (found && !found.isFile())
-      throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
-  }
+  let isWriting = true;
+  await checkTargets(
+    files.map(({ path: target }) => target),
+    { force },
+  );
   const written: { readonly temporary: string; readonly target: string }[] = [];
   try {
     for (const { path: target, chunks } of files) {
@@ -103,11 +118,15 @@ export async function writeFiles(
       written.push({ temporary, target });
       const handle = await openFile(temporary, 'wx');
       try {
+        isWriting = false;
         for await (const chunk of chunks()) {
+          isWriting = true;
           for (let done = 0; done < chunk.length;) {
             done += (await handle.write(chunk, done, Math.min(chunk.length - done, 1 << 30))).bytesWritten;
           }
+          isWriting = false;
         }
+        isWriting = true;
         await handle.sync();
       } finally {
         await handle.close();
@@ -119,7 +138,7 @@ export async function writeFiles(
       else await link(temporary, target).catch((error) => linkFailed(error, temporary, target));
     }
   } catch (cause) {
-    if (cause instanceof SparsifyError) throw cause;
+    if (cause instanceof SparsifyError || !isWriting) throw cause;
     throw new SparsifyError(
       'file',
       'could not be written',

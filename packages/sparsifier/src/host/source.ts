@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import type { Source } from './host.js';
 
 /** @throws SparsifyError `file` where there is no good answer */
 export async function fetchFrom(url: URL): Promise<Response> {
@@ -12,6 +13,17 @@ export async function fetchFrom(url: URL): Promise<Response> {
 /** The address of a file beside another; each part of `name` is taken literally. */
 export const siblingOf = (url: URL, name: string): URL =>
   new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+
+/** A Blob, of which only what is asked for is read. */
+export const fromBlob = (blob: Blob, name: string | undefined): Source => ({
+  name,
+  size: blob.size,
+  read: async (target, position) => {
+    target.set(new Uint8Array(await blob.slice(position, position + target.length).arrayBuffer()));
+  },
+  sibling: noSibling,
+  close: async () => {},
+});
 
 /** Fails: what has no address has no files beside it. */
 export async function noSibling(name: string): Promise<never> {

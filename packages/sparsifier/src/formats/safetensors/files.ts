@@ -1,7 +1,7 @@
 import * as host from '#host';
 import { SparsifyError } from '../../errors.js';
-import type { Source } from '../../host/host.js';
-import { openFurther, pathInFolder, type GiveFile, type ModelSource } from '../files.js';
+import type { OutputFile, Source } from '../../host/host.js';
+import { isFolder, openFurther, pathInFolder, type GiveFile, type ModelSource } from '../files.js';
 import { recognise } from '../recognise.js';
 import { quoted, readHeader, type Header } from './header.js';
 
@@ -57,6 +57,34 @@ export async function openCheckpoint(source: ModelSource, shards?: GiveFile): Pr
     await close();
     throw error;
   }
+}
+
+/** The bytes of a file by its name. */
+export type Chunks = (file: string) => AsyncIterable<Uint8Array>;
+
+/**
+ * What a checkpoint is written to: the one file, or the index and then the shards.
+ * @param path one file goes to a path or into a folder under its own name, shards into a folder under their own names
+ * @throws SparsifyError `usage` for shards that are given no folder
+ */
+export async function outputsOf(
+  path: string,
+  { name, index }: Pick<Checkpoint, 'name' | 'index'>,
+  files: Iterable<string>,
+  chunks: Chunks,
+): Promise<OutputFile[]> {
+  const intoFolder = await isFolder(path);
+  const main = intoFolder ? host.join(path, name) : path;
+  if (index === undefined) return [{ path: main, chunks: () => chunks(name) }];
+  if (!intoFolder && !path.endsWith('.index.json')) {
+    throw new SparsifyError('usage', 'a model with shards is written into a folder', {
+      asked: path,
+      hint: 'Give a folder that exists, a path that ends with /, or one that ends with .index.json',
+    });
+  }
+  const folder = intoFolder ? path : host.join(path, '..');
+  const shards = Array.from(files, (shard) => ({ path: host.join(folder, shard), chunks: () => chunks(shard) }));
+  return [{ path: main, chunks: () => [index] }, ...shards];
 }
 
 /** Whether a file is JSON: that of a safetensors file begins with a length so small that it ends with zeros. */

@@ -1,0 +1,118 @@
+// How long sparsifyFile works on models of 138 million and of 1 billion weights, how much memory that takes, and how much
+// a weight costs, beside a plain copy of the file that ends on the disk, too. Each run is a process of its own.
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { sparsifyFile } from 'sparsifier/file';
+
+/** Ten blocks of a transformer with hidden states of this size, and its vocabulary. */
+const models = [
+  { title: '138 M', hidden: 1024, vocabulary: 12_000 },
+  { title: '1 G', hidden: 2816, vocabulary: 17_200 },
+];
+const cases = [{ context: 'copy' }, { context: 'local' }, { context: 'global' }];
+
+if (process.argv[2]) console.log(JSON.stringify(await measure(process.argv[2], process.argv[3], process.argv[4])));
+else await compare();
+
+async function compare() {
+  const folder = await mkdtemp(join(tmpdir(), 'sparsifier-bench-'));
+  console.log(`float32, 50 %, Node ${process.version}, ${availableParallelism()} cores, in ${tmpdir()}`);
+  console.log('weights  context    seconds  ns a weight  peak memory');
+  const costs = new Map(cases.map(({ context }) => [context, []]));
+  try {
+    for (const { title, hidden, vocabulary } of models) {
+      const input = join(folder, 'model.safetensors');
+      const output = join(folder, 'sparse.safetensors');
+      const weights = await write(input, tensorsOf(hidden, vocabulary));
+      for (const { context } of cases) {
+        const { seconds, rss } = JSON.parse(
+          execFileSync(process.execPath, [fileURLToPath(import.meta.url), context, input, output], {
+            encoding: 'utf8',
+          }),
+        );
+        await rm(output);
+        const cost = (1e9 * seconds) / weights;
+        costs.get(context).push(cost);
+        const cells = [
+          seconds.toFixed(1).padStart(7),
+          cost.toFixed(2).padStart(11),
+          `${Math.round(rss)} MB`.padStart(11),
+        ];
+        console.log([title.padEnd(7), context.padEnd(8), ...cells].join('  '));
+      }
+      await rm(input);
+    }
+    const ratios = [...costs].map(([context, [small, large]]) => `${context} ${(large / small).toFixed(2)}`);
+    console.log(`cost of a weight, the larger model to the smaller: ${ratios.join(', ')}`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function measure(context, input, output) {
+  const begun = performance.now();
+  if (context === 'copy') await copy(input, output);
+  else {
+    const options = { granularity: 'weight', context, criteria: 'largeFinal', layerType: 'all', sparsity: 50 };
+    const { total } = await sparsifyFile(input, output, options);
+    if (Math.abs(2 * total.kept - total.units) > 100) throw new Error(`${context}: ${total.kept} kept`);
+  }
+  const { maxRSS } = process.resourceUsage();
+  return { seconds: (performance.now() - begun) / 1000, rss: maxRSS / 1000 };
+}
+
+async function copy(input, output) {
+  const [from, to] = [await open(input), await open(output, 'w')];
+  const window = new Uint8Array(2 ** 24);
+  for (;;) {
+    const { bytesRead } = await from.read(window);
+    if (bytesRead === 0) break;
+    await to.write(window, 0, bytesRead);
+  }
+  await to.sync();
+  await to.close();
+  await from.close();
+}
+
+function tensorsOf(hidden, vocabulary) {
+  const tensors = { 'embed_tokens.weight': [vocabulary, hidden] };
+  for (let block = 0; block < 10; block++) {
+    const name = `layers.${block}`;
+    for (const part of ['q_proj', 'k_proj', 'v_proj', 'o_proj']) tensors[`${name}.${part}.weight`] = [hidden, hidden];
+    tensors[`${name}.norm.weight`] = [hidden];
+    tensors[`${name}.up_proj.weight`] = [4 * hidden, hidden];
+    tensors[`${name}.down_proj.weight`] = [hidden, 4 * hidden];
+  }
+  return tensors;
+}
+
+/** Writes made-up weights, those of each tensor on a scale of their own; gives how many can be pruned. */
+async function write(path, tensors) {
+  const count = ([rows, columns = 1]) => rows * columns;
+  const header = {};
+  let end = 0;
+  for (const [name, shape] of Object.entries(tensors))
+    header[name] = { dtype: 'F32', shape, data_offsets: [end, (end += 4 * count(shape))] };
+  const text = Buffer.from(JSON.stringify(header).padEnd(8192));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  let state = 12345;
+  const chance = () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31;
+  // Sums of a few draws are close to the bell curve of trained weights. A prime number of them.
+  const draws = Float32Array.from({ length: 1_048_573 }, () => chance() + chance() + chance() + chance());
+  const file = await open(path, 'w');
+  await file.write(Buffer.concat([length, text]));
+  let weights = 0;
+  for (const shape of Object.values(tensors)) {
+    const scale = 2 ** (2 * chance()) / 50;
+    const scaled = draws.map((draw) => draw * scale);
+    for (let rest = count(shape); rest > 0; rest -= draws.length) await file.write(scaled.subarray(0, rest));
+    if (shape.length > 1) weights += count(shape);
+  }
+  await file.sync();
+  await file.close();
+  return weights;
+}

@@ -1,0 +1,228 @@
+//! How many scores of a tensor lie below, at and between two keys, for rankings over tensors that come one at a time.
+//!
+//! `select` looks at all tensors of a ranking again and again. Where they do not fit in memory together, each is looked
+//! at once for all that has to be known of it: the counts of one bracket of keys, and the scores inside, as far as there
+//! is room for them.
+
+use std::sync::Mutex;
+
+use crate::error::Error;
+use crate::keys::PIECE;
+use crate::select::Segment;
+use crate::tasks::for_each;
+
+/// The keys between the ends of a bracket fall into this many bins.
+const BINS: usize = 1 << BIN_BITS;
+const BIN_BITS: u32 = 11;
+
+/// The words that [`survey`] fills: how many keys are smaller than the lowest of the bracket, how many have that very
+/// key, how many are in each bin, how many have the highest key, and the largest key of all.
+pub const SURVEY_WORDS: usize = BINS + 4;
+const BELOW: usize = 0;
+const AT_LOW: usize = 1;
+const BETWEEN: usize = 2;
+const AT_HIGH: usize = BETWEEN + BINS;
+const HIGHEST: usize = AT_HIGH + 1;
+
+/// A task's units. A multiple of [`PIECE`].
+const TASK: usize = 1 << 17;
+
+/// What all tasks add to.
+struct Shared<'a> {
+    counts: &'a mut [u32],
+    room: &'a mut [f32],
+    gathered: usize,
+}
+
+/// Keys as callers count them: from 0 on.
+const LEAST: u32 = 1 << 31;
+
+/// Counts the segment's keys below, in, and at the ends of the bracket from `low` to `high`, both included, and gathers
+/// the scores between the ends in any order, as long as there is room.
+///
+/// A key between the ends is in the bin of its distance from `low + 1` without so many of its lower bits that there are
+/// bins for all. The scores in the room are all there are if the bins count no more than it holds.
+pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: &mut [f32]) -> Result<(), Error> {
+    segment.check(segment.group + 1)?;
+    if counts.len() != SURVEY_WORDS || low > high {
+        return Err(Error::Request("survey: a bracket, and a word for each count"));
+    }
+    counts.fill(0);
+    let units = segment.axes.units();
+    let between = (high - low).saturating_sub(1);
+    let (low, high) = ((low ^ LEAST) as i32, (high ^ LEAST) as i32);
+    let first = low.wrapping_add(1);
+    let shift = (u32::BITS - between.saturating_sub(1).leading_zeros()).saturating_sub(BIN_BITS);
+    let inside = |key: i32| (key.wrapping_sub(first) as u32) < between;
+    let shared = Mutex::new(Shared { counts, room, gathered: 0 });
+    for_each(units.div_ceil(TASK), &|task| {
+        let mut bins = [0; BINS];
+        let (mut below, mut at_low, mut at_high, mut highest) = (0, 0, 0, i32::MIN);
+        let mut found = [0.0; 4 * PIECE];
+        let mut held = 0;
+        let end = units.min((task + 1) * TASK);
+        let mut buffer = [0; PIECE];
+        for start in (task * TASK..end).step_by(PIECE) {
+            let keys = &mut buffer[..PIECE.min(end - start)];
+            segment.fill_keys(start, keys);
+            for &key in &*keys {
+                below += u32::from(key < low);
+                at_low += u32::from(key == low);
+                at_high += u32::from(key == high);
+                highest = if key > highest { key } else { highest };
+            }
+            let (groups, last) = keys.as_chunks::<16>();
+            let mut bin = |keys: &[i32]| {
+                for &key in keys.iter().filter(|key| inside(**key)) {
+                    bins[(key.wrapping_sub(first) as u32 >> shift) as usize & (BINS - 1)] += 1;
+                    if let Some(place) = found.get_mut(held) {
+                        *place = score_of(key);
+                        held += 1;
+                    }
+                }
+            };
+            for keys in groups {
+                // Few have one where the bracket is narrow, and this look at sixteen keys is SIMD.
+                if keys.iter().fold(false, |any, &key| any | inside(key)) {
+                    bin(keys);
+                }
+            }
+            bin(last);
+            if held > found.len() - PIECE
+                && let Ok(mut shared) = shared.lock()
+            {
+                shared.gather(&found[..held]);
+                held = 0;
+            }
+        }
+        let Ok(mut shared) = shared.lock() else { return };
+        shared.gather(&found[..held]);
+        let counts = &mut *shared.counts;
+        counts[BELOW] += below;
+        counts[AT_LOW] += at_low;
+        counts[AT_HIGH] += if low < high { at_high } else { 0 };
+        counts[HIGHEST] = counts[HIGHEST].max(highest as u32 ^ LEAST);
+        for (count, bin) in counts[BETWEEN..AT_HIGH].iter_mut().zip(bins) {
+            *count += bin;
+        }
+    });
+    Ok(())
+}
+
+impl Shared<'_> {
+    #[inline(never)]
+    fn gather(&mut self, scores: &[f32]) {
+        let room = &mut self.room[self.gathered..];
+        let count = room.len().min(scores.len());
+        room[..count].copy_from_slice(&scores[..count]);
+        self.gathered += count;
+    }
+}
+
+/// The score that has this key.
+fn score_of(key: i32) -> f32 {
+    f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axes::{Axes, Axis};
+    use crate::keys;
+    use crate::mask::words_for;
+    use crate::numbers::Numbers;
+    use crate::score::{Element, Elements};
+    use proptest::prelude::*;
+
+    fn key_of(score: f32) -> u32 {
+        keys::key_of(score) as u32 ^ LEAST
+    }
+
+    fn check(scores: &[f32], earlier: Option<&[u32]>, low: u32, high: u32, room: usize) {
+        let bytes: Vec<[u8; 4]> = scores.iter().map(|score| score.to_le_bytes()).collect();
+        let axes = Axes::new(&[Axis::kept(scores.len(), 0)]).unwrap();
+        let elements = Elements::new(Numbers::Float32(&bytes), Element::Itself, None).unwrap();
+        let segment = Segment { scores: elements, axes: &axes, earlier, group: 0, limit: scores.len() };
+        let (mut counts, mut gathered) = (vec![7; SURVEY_WORDS], vec![f32::NAN; room]);
+        survey(&segment, low, high, &mut counts, &mut gathered).unwrap();
+
+        let keys: Vec<u32> = (0..scores.len()).map(|unit| segment.key_at(unit) as u32 ^ LEAST).collect();
+        let count = |wanted: &dyn Fn(u32) -> bool| keys.iter().filter(|&&key| wanted(key)).count() as u32;
+        let between = |key: u32| low < key && key < high;
+        assert_eq!(counts[BELOW], count(&|key| key < low));
+        assert_eq!(counts[AT_LOW], count(&|key| key == low));
+        assert_eq!(counts[AT_HIGH], count(&|key| key == high && low < high));
+        assert_eq!(counts[HIGHEST], keys.iter().copied().max().unwrap());
+        // The narrowest bins, of a power of two of keys, that there are enough of.
+        let widths = (0..u32::BITS).map(|bits| 1u64 << bits);
+        let between_ends = u64::from(high - low).saturating_sub(1);
+        let width = widths.into_iter().find(|width| between_ends <= width * BINS as u64).unwrap();
+        let mut bins = vec![0; BINS];
+        for &key in keys.iter().filter(|key| between(**key)) {
+            bins[(u64::from(key - low - 1) / width) as usize] += 1;
+        }
+        assert_eq!(counts[BETWEEN..AT_HIGH], bins);
+        let mut expected: Vec<u32> = keys.iter().copied().filter(|&key| between(key)).collect();
+        let taken = room.min(expected.len());
+        let mut found: Vec<u32> = gathered[..taken].iter().map(|&score| key_of(score)).collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        if taken == expected.len() {
+            assert_eq!(found, expected);
+        } else {
+            assert!(found.iter().all(|key| between(*key)));
+        }
+        assert!(gathered[taken..].iter().all(|score| score.is_nan()));
+    }
+
+    proptest! {
+        #[test]
+        fn counts_and_scores_are_those_of_their_definitions(
+            scores in proptest::collection::vec(prop_oneof![-2f32..2.0, Just(0.0), Just(-0.0), Just(1.0)], 1..300),
+            words in proptest::option::of(proptest::collection::vec(any::<u32>(), 10)),
+            (first, second) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+            wide in any::<bool>(),
+            room in 0usize..400,
+        ) {
+            let earlier = words.map(|words| words[..words_for(scores.len())].to_vec());
+            let (first, second) = (key_of(scores[first.index(scores.len())]), key_of(scores[second.index(scores.len())]));
+            let (low, high) = if wide { (0, u32::MAX) } else { (first.min(second), first.max(second)) };
+            check(&scores, earlier.as_deref(), low, high, room);
+        }
+    }
+
+    #[test]
+    fn tasks_buffers_and_narrow_brackets_meet() {
+        for units in [PIECE - 1, PIECE + 1, TASK, TASK + 31, 2 * TASK + PIECE + 1] {
+            let scores: Vec<f32> = (0..units as u32)
+                .map(|unit| f32::from_bits(0x3f80_0000 + (unit.wrapping_mul(2_654_435_761) >> 18)))
+                .collect();
+            let key = key_of(1.0);
+            for (low, high) in [
+                (0, u32::MAX),
+                (key, key),
+                (key, key + 1),
+                (key + 5, key + 7),
+                (key, key + 2049),
+                (key, key + 2050),
+                (key + 9000, key + 12000),
+            ] {
+                check(&scores, None, low, high, units / 2);
+                check(&scores, None, low, high, units);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let bytes = [1.0f32.to_le_bytes(); 4];
+        let axes = Axes::new(&[Axis::kept(4, 0)]).unwrap();
+        let scores = Elements::new(Numbers::Float32(&bytes), Element::Itself, None).unwrap();
+        let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: 4 };
+        assert!(survey(&segment, 1, 1, &mut [0; SURVEY_WORDS], &mut []).is_ok());
+        assert!(survey(&segment, 2, 1, &mut [0; SURVEY_WORDS], &mut []).is_err());
+        assert!(survey(&segment, 1, 2, &mut [0; 7], &mut []).is_err());
+        let segment = Segment { limit: 5, ..segment };
+        assert!(survey(&segment, 1, 1, &mut [0; SURVEY_WORDS], &mut []).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+import { SparsifyError } from './errors.js';
+import type { GiveFile, ModelSource } from './formats/files.js';
+import { openModel } from './formats/open.js';
+import type { LayerDescriptions } from './formats/safetensors.js';
+import type { OpenModel } from './formats/streamed.js';
+import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from './planning.js';
+import type { Report } from './report.js';
+import type { Sparsity } from './sparsity.js';
+import { stream, type Output } from './streaming.js';
+
+export type { GiveStream, Output } from './streaming.js';
+
+/** What a Sparsifier, a call of `sparsifyModel`, and the reading and writing of a model take. */
+export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable'>, CallOptions {
+  /** How much goes, as `sparsifyModel` takes it; a granularity that is a pattern takes none. */
+  readonly sparsity?: Sparsity | undefined;
+  /** For safetensors: what tensors are, where their names and shapes do not say so. */
+  readonly layers?: LayerDescriptions | undefined;
+  /** For an index of safetensors: gives a shard by its name, in place of a file beside the index. */
+  readonly shards?: GiveFile | undefined;
+  /** For ONNX: gives an external data file by its location in the model, in place of a file beside the model. */
+  readonly external?: GiveFile | undefined;
+  /** Replace files that exist. The files that the model is read from are never replaced. */
+  readonly force?: boolean | undefined;
+}
+
+/**
+ * Makes a model sparse on its way from one file to another, with one layer in memory at a time: the same bits, and the
+ * same report, as reading it, `sparsifyModel` and writing it. For models that are larger than memory.
+ *
+ * safetensors (one file, or an index with its shards) and the external data of ONNX pass by. The context `global`
+ * reads a model most often twice, `local` once; an ONNX file itself is read as a whole. Memory holds the largest layer with its
+ * scratch, and in the context `global` up to 64 MiB of scores. A function as criterion is called once each time that its
+ * layer is scored.
+ *
+ * Nothing is left behind by a call that fails or is aborted: files are written beside their targets and renamed when all
+ * are whole, streams are aborted. Of streams that a function gives, those of files that are whole are closed already.
+ * @param input a path or URL in Node; a URL, a Blob or bytes anywhere. A path or URL is a safetensors file by its name,
+ *   others by their first bytes.
+ * @param output a path, in Node: a file, or for several files a folder, as `write` takes it. A stream; or a function that
+ *   gives one by the name of each file.
+ * @throws SparsifyError `criteria` for one that compares weights with those of before, unless these are given; else what
+ *   reading, `sparsifyModel` and writing throw
+ */
+export async function sparsifyFile(input: ModelSource, output: Output, options: SparsifyFileOptions): Promise<Report> {
+  if (!isOutput(output)) {
+    throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {
+      asked: typeof output,
+    });
+  }
+  const { sparsity, roundTo, signal, onProgress, layers, shards, external, force, ...words } = options;
+  let open: OpenModel | undefined;
+  try {
+    checkNames(options, names);
+    open = await openModel(input, { layers, shards, external });
+    return await stream(open, output, words, { sparsity, roundTo, signal, onProgress, force });
+  } catch (error) {
+    // Also where the stream was not begun yet.
+    if (typeof output === 'object' && !output.locked) await output.abort(error).catch(() => {});
+    throw error;
+  } finally {
+    await open?.close();
+  }
+}
+
+const isOutput = (output: Output): boolean =>
+  typeof output === 'object'
+    ? output !== null && 'getWriter' in output
+    : ['string', 'function'].includes(typeof output);
+
+const names: readonly string[] = [
+  ...optionNames.filter((name) => name !== 'restorable'),
+  ...callOptionNames,
+  ...['sparsity', 'layers', 'shards', 'external', 'force'],
+];
