@@ -16,11 +16,8 @@ export { wasmSource, whyNoThreads } from './node-worker.js';
 /** How many threads the process may use at once. */
 export const cores = (): number => availableParallelism();
 
-/** Whether this thread may sleep until others are done. */
-export const mayWait = (): boolean => true;
-
 /** Starts a thread from an address, or from the package's own file. */
-export const startThread = (address: string | undefined): Thread =>
+export const startThread = (address?: string): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
 
 /** The whole address of a path or URL. */
