@@ -1,5 +1,6 @@
 import * as host from '#host';
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
 import type { Thread } from '../host/thread.js';
 import type { Call } from './core.js';
 import { ready } from './pool.js';
@@ -25,9 +26,6 @@ interface Transport {
   /** Why nothing works any more, once a kernel failed: what it left in memory is not to be trusted. */
   readonly failure: SparsifyError | undefined;
 }
-
-/** Copies are cut into slices of this many bytes: a slice takes under a millisecond or two. */
-const sliceBytes = 4 << 20;
 
 /** How long the engine's thread may take to fetch and compile itself, in milliseconds. */
 const loadingPatience = 120_000;
@@ -160,18 +158,6 @@ export class Block {
 
   #leave(): void {
     if (--this.#users === 0) this.#release();
-  }
-}
-
-/** Covers `length` bytes slice by slice, and lets the page breathe before 16 ms are over. */
-async function inSlices(length: number, copy: (from: number, to: number) => Promise<void>): Promise<void> {
-  let begun = performance.now();
-  for (let from = 0; from < length; from += sliceBytes) {
-    await copy(from, Math.min(length, from + sliceBytes));
-    if (performance.now() - begun > 4) {
-      await host.pause();
-      begun = performance.now();
-    }
   }
 }
 

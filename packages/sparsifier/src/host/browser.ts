@@ -1,7 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import { asThread, startWorker } from './browser-worker.js';
 import type { OutputFile, Source } from './host.js';
-import { fetchFrom, noSibling, siblingOf } from './source.js';
+import { fetchFrom, fromBlob, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -41,18 +41,6 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
   const url = new URL(source, location.href);
   const blob = await (await fetchFrom(url)).blob();
   return { ...fromBlob(blob, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
-}
-
-function fromBlob(blob: Blob, name: string | undefined): Source {
-  return {
-    name,
-    size: blob.size,
-    read: async (target, position) => {
-      target.set(new Uint8Array(await blob.slice(position, position + target.length).arrayBuffer()));
-    },
-    sibling: noSibling,
-    close: async () => {},
-  };
 }
 
 export async function writeFiles(

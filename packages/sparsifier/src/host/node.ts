@@ -4,9 +4,10 @@ import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source } from './host.js';
-import { fetchFrom, noSibling, siblingOf } from './source.js';
+import { fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -29,7 +30,7 @@ export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(
 
 /** Opens what a model can be read from: a path, an address, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
-  if (source instanceof Blob) return fromBytes(new Uint8Array(await source.arrayBuffer()), undefined);
+  if (source instanceof Blob) return fromBlob(source, undefined);
   if (source instanceof ArrayBuffer) return fromBytes(new Uint8Array(source), undefined);
   if (source instanceof Uint8Array) return fromBytes(source, undefined);
   const address = source.toString();
@@ -72,7 +73,8 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
   return {
     name,
     size: bytes.length,
-    read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
+    read: (target, position) =>
+      inSlices(target.length, (from, to) => target.set(bytes.subarray(position + from, position + to), from)),
     sibling: noSibling,
     close: async () => {},
   };

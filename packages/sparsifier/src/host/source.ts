@@ -1,4 +1,6 @@
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
+import type { Source } from './host.js';
 
 /** @throws SparsifyError `file` where there is no good answer */
 export async function fetchFrom(url: URL): Promise<Response> {
@@ -20,3 +22,15 @@ export async function noSibling(name: string): Promise<never> {
     hint: 'Give a function that has the further files: readOnnx(bytes, { external }) or readSafetensors(bytes, { shards })',
   });
 }
+
+/** What can be read of a Blob, in slices. */
+export const fromBlob = (blob: Blob, name: string | undefined): Source => ({
+  name,
+  size: blob.size,
+  read: (target, position) =>
+    inSlices(target.length, async (from, to) => {
+      target.set(new Uint8Array(await blob.slice(position + from, position + to).arrayBuffer()), from);
+    }),
+  sibling: noSibling,
+  close: async () => {},
+});

@@ -1,7 +1,5 @@
 import { SparsifyError } from '../errors.js';
-
-/** How many bytes are copied and given to a stream at a time. */
-const sliceBytes = 2 ** 24;
+import { inSlices } from '../slices.js';
 
 /**
  * Writes all chunks to a stream and closes it; each slice waits until the stream has taken the one before. The stream
@@ -21,9 +19,7 @@ export async function writeStream(
   const writer = stream.getWriter();
   try {
     for await (const chunk of chunks) {
-      for (let start = 0; start < chunk.length; start += sliceBytes) {
-        await writer.write(new Uint8Array(chunk.subarray(start, start + sliceBytes)));
-      }
+      await inSlices(chunk.length, (from, to) => writer.write(new Uint8Array(chunk.subarray(from, to))));
     }
     await writer.close();
   } catch (cause) {
