@@ -1,7 +1,7 @@
 import * as host from '#host';
 
-/** Bytes are copied so many at a time, in a few milliseconds at most. */
-const bytesAtATime = 1 << 22;
+/** Bytes are copied so many at a time, in a millisecond or two. */
+const bytesAtATime = 1 << 20;
 
 /** Loops over bits or numbers take so many steps at a time, since they are slow until they are compiled. */
 export const stepsAtATime = 1 << 18;

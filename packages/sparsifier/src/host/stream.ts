@@ -1,6 +1,9 @@
 import { SparsifyError } from '../errors.js';
 import { inSlices } from '../slices.js';
 
+/** How many bytes are copied and given to a stream at a time. */
+const sliceBytes = 2 ** 24;
+
 /**
  * Writes all chunks to a stream and closes it; each slice waits until the stream has taken the one before. The stream
  * gets copies: it may transfer what it is given, and many refuse views of shared memory.
@@ -19,7 +22,8 @@ export async function writeStream(
   const writer = stream.getWriter();
   try {
     for await (const chunk of chunks) {
-      await inSlices(chunk.length, (from, to) => writer.write(new Uint8Array(chunk.subarray(from, to))));
+      const write = (from: number, to: number) => writer.write(new Uint8Array(chunk.subarray(from, to)));
+      await inSlices(chunk.length, write, sliceBytes);
     }
     await writer.close();
   } catch (cause) {
