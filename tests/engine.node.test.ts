@@ -4,6 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { trappingWasm } from './support/trap.js';
 
 // Each program runs in a process of its own: an engine is loaded once per process, and a process is to end by itself.
 
@@ -42,8 +43,8 @@ const imports = `
   const value = (index) => 1 + (index * 7919) % 100_000;
   const data = Float32Array.from({ length: 100_000 }, (_, index) => value(index));
   const layer = { kind: 'dense', roles: ['out', 'in'], shape: [100, 1000], data };
-  const sparsify = () => new Sparsifier(fromArrays({ layer }), {
-    granularity: 'weight', context: 'local', criteria: 'largeFinal', layerType: 'dense',
+  const sparsify = (criteria = 'largeFinal') => new Sparsifier(fromArrays({ layer }), {
+    granularity: 'weight', context: 'local', criteria, layerType: 'dense',
   }).sparsifyModel(50);
   const right = () => data.every((weight, index) => weight === (value(index) > 50_000 ? value(index) : 0));
 `;
@@ -65,9 +66,9 @@ async function loaded(options: object): Promise<{ threads: number; why: string; 
   return JSON.parse(output) as { threads: number; why: string; right: boolean };
 }
 
-async function file(name: string, text: string): Promise<string> {
+async function file(name: string, content: string | Uint8Array): Promise<string> {
   const path = join(folder, name);
-  await writeFile(path, text);
+  await writeFile(path, content);
   return pathToFileURL(path).href;
 }
 
@@ -216,5 +217,69 @@ describe.concurrent('a wasm that cannot be loaded is an error, and the next try 
       console.log(right());
     `);
     expect(output.split('\n')).toEqual([...new Array(3).fill('SparsifyError file true'), 'true']);
+  });
+});
+
+describe.concurrent('an engine that stops working', { timeout }, () => {
+  const failing = `
+    const { code, message } = await sparsify('random').catch((error) => error);
+    console.log(code, /stopped working.*unreachable/.test(message), data.every((weight, index) => weight === value(index)));
+  `;
+  const working = `await sparsify(); console.log(right());`;
+  const traps = async () => file('traps.wasm', await trappingWasm());
+
+  test.each([1, 2, 4])('with %i threads, since a kernel failed, is an error of the call', async (threads) => {
+    const output = await program(`await load({ wasm: '${await traps()}', threads: ${threads} });${failing}${working}`);
+    expect(output.split('\n')).toEqual(['memory true true', 'true']);
+  });
+
+  test('on the caller’s thread stays there', async () => {
+    const thread = await file('no-thread.mjs', 'throw 1;');
+    const output = await program(`
+      await load({ wasm: '${await traps()}', thread: '${thread}' });
+      ${failing}
+      console.log((await sparsify().catch((error) => error)).code);
+    `);
+    expect(output.split('\n')).toEqual(['memory true true', 'memory']);
+  });
+
+  test('lets the process end', async () => {
+    expect(
+      await program(`
+        await load({ wasm: '${await traps()}', threads: 2 });
+        await sparsify('random').catch(({ code }) => console.log(code));
+      `),
+    ).toBe('memory');
+  });
+
+  test('since a thread of the pool ended without a word', async () => {
+    // The engine's thread starts those of the pool; here it ends them when they are ready.
+    const thread = await file(
+      'ending.mjs',
+      `
+        import threads from 'node:worker_threads';
+        import { syncBuiltinESMExports } from 'node:module';
+        const { Worker } = threads;
+        const started = [];
+        threads.Worker = class extends Worker {
+          unref() {
+            started.push(this);
+            if (started.length === 2) setTimeout(() => this.terminate());
+            super.unref();
+          }
+        };
+        syncBuiltinESMExports();
+        await import('${dist('host/node-thread.js')}');
+      `,
+    );
+    const output = await program(`
+      const engine = await load({ thread: '${thread}', threads: 2 });
+      console.log(engine.threads);
+      const use = () => engine.allocate(16).then(use, (error) => error);
+      const error = await use();
+      console.log(error.code, error.message.includes('a thread of the pool ended'));
+      console.log(engine !== await load());
+    `);
+    expect(output.split('\n')).toEqual(['2', 'memory true', 'true']);
   });
 });

@@ -1,10 +1,11 @@
 import * as host from '#host';
-import { unitsOf } from './engine/table.js';
+import { unpack } from './bits.js';
+import { maskBytes, unitsOf } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import { readHeader, type Header, type StoredTensor } from './formats/safetensors/header.js';
-import { safetensorsChunks } from './formats/safetensors/write.js';
+import { safetensorsChunks, type TensorToWrite } from './formats/safetensors/write.js';
 import { inWords, unitsOfTensor, type Granularity } from './granularity.js';
-import { isKept } from './pipeline.js';
+import { inSlices, stepsAtATime } from './slices.js';
 import type { Model, WeightTensor } from './tensor.js';
 
 /** Which units of a layer are kept. */
@@ -21,7 +22,8 @@ export type Masks = ReadonlyMap<WeightTensor, Uint8Array>;
 /** @param bits one per unit; undefined where nothing was removed */
 export function unitMask(tensor: WeightTensor, granularity: Granularity, bits: Uint8Array | undefined): UnitMask {
   const { axes, shape } = unitsOfTensor(tensor, granularity);
-  const data = Uint8Array.from({ length: unitsOf(axes) }, (_, unit) => (!bits || isKept(bits, unit) ? 1 : 0));
+  const data = new Uint8Array(unitsOf(axes));
+  unpack(bits, data, 0, data.length);
   return { shape, data };
 }
 
@@ -30,11 +32,14 @@ const format = 'sparsifier masks';
 const version = '1';
 
 /** A safetensors file with a tensor of U8 for each mask: 1 is kept, 0 removed. */
-export function maskFile(masks: Masks, granularity: Granularity): readonly Uint8Array[] {
-  const tensors = [...masks].map(([tensor, bits]) => {
-    const { shape, data } = unitMask(tensor, granularity, bits);
-    return { name: tensor.name, dtype: 'U8', shape, bytes: data };
-  });
+export async function maskFile(masks: Masks, granularity: Granularity): Promise<readonly Uint8Array[]> {
+  const tensors: TensorToWrite[] = [];
+  for (const [tensor, bits] of masks) {
+    const { axes, shape } = unitsOfTensor(tensor, granularity);
+    const bytes = new Uint8Array(unitsOf(axes));
+    await inSlices(bytes.length, (from, to) => unpack(bits, bytes, from, to), stepsAtATime);
+    tensors.push({ name: tensor.name, dtype: 'U8', shape, bytes });
+  }
   const roles = Object.fromEntries([...masks.keys()].map((tensor) => [tensor.name, tensor.roles]));
   const metadata = { format, version, granularity: JSON.stringify(granularity), roles: JSON.stringify(roles) };
   return safetensorsChunks(tensors, new Map(Object.entries(metadata)));
@@ -66,9 +71,7 @@ export async function readMasks(
         });
       }
       checkShape(stored, roles[stored.name], tensor, granularity);
-      const units = new Uint8Array(stored.end - stored.start);
-      await file.read(units, stored.start);
-      masks.set(tensor, bitsOf(units, stored.name));
+      masks.set(tensor, await bitsOf(file, stored));
     }
     return masks;
   } finally {
@@ -116,13 +119,20 @@ function checkShape(stored: StoredTensor, roles: unknown, tensor: WeightTensor, 
 }
 
 /** One bit per unit in whole words; bits beyond the last unit are 1. */
-function bitsOf(units: Uint8Array, subject: string): Uint8Array {
-  const bits = new Uint8Array(Math.ceil(units.length / 32) * 4).fill(255);
-  units.forEach((unit, index) => {
-    if (unit > 1) {
-      throw new SparsifyError('format', 'a mask consists of 0 and 1', { subject, found: `${unit} at index ${index}` });
+async function bitsOf(file: host.Source, { name, start, end }: StoredTensor): Promise<Uint8Array> {
+  const bits = new Uint8Array(maskBytes(end - start)).fill(255);
+  const units = new Uint8Array(end - start);
+  await file.read(units, start);
+  const pack = (from: number, to: number) => {
+    for (let index = from; index < to; index++) {
+      const unit = units[index]!;
+      if (unit > 1) {
+        const found = `${unit} at index ${index}`;
+        throw new SparsifyError('format', 'a mask consists of 0 and 1', { subject: name, found });
+      }
+      if (unit === 0) bits[index >> 3]! &= ~(1 << (index & 7));
     }
-    if (unit === 0) bits[index >> 3]! &= ~(1 << (index & 7));
-  });
+  };
+  await inSlices(units.length, pack, stepsAtATime);
   return bits;
 }

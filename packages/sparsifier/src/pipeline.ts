@@ -1,3 +1,4 @@
+import { areSame, both, isKept, removedBy } from './bits.js';
 import type { Recipe } from './criteria.js';
 import { scoresOnTheFly, showsInfinity } from './criteria.js';
 import type { Call } from './engine/core.js';
@@ -242,9 +243,7 @@ class Work {
     for (const [index, { earlier }] of jobs.entries()) {
       if (earlier) await this.#scratch.block.write(earlier, this.#scratch.places[index]!.mask);
     }
-    this.#removed = jobs.map(({ earlier, units }) =>
-      earlier ? unitsOf(units.axes) - keptIn(earlier, unitsOf(units.axes)) : 0,
-    );
+    this.#removed = await Promise.all(jobs.map(({ earlier }) => (earlier ? removedBy(earlier) : 0)));
   }
 
   /** Zeroes what the masks remove. All layers or none: nothing stops the call from here on. */
@@ -261,7 +260,7 @@ class Work {
       const mask = await this.#maskOf(index);
       masks.push(mask);
       // Units that come back do so as zeros, whatever was written there since they were removed.
-      zeroing.push(earlier ? mask.map((byte, place) => byte & earlier[place]!) : mask);
+      zeroing.push(earlier ? await both(mask, earlier) : mask);
       if (earlier) await block.write(zeroing[index]!, places[index]!.mask);
     }
     const partnerEntries: Entry[] = [];
@@ -326,15 +325,14 @@ class Work {
    */
   async #keeping(masks: readonly Uint8Array[]): Promise<() => Promise<(readonly Uint8Array[])[]>> {
     const { jobs } = this.#plan;
-    const isSame = ({ earlier, saved }: Job, index: number) =>
-      saved !== undefined && masks[index]!.every((byte, place) => byte === earlier![place]);
+    const isSame: boolean[] = [];
+    for (const [index, { earlier, saved }] of jobs.entries())
+      isSame.push(saved !== undefined && (await areSame(masks[index]!, earlier!)));
     const before = await this.#savedTable(
-      jobs.map((job, index) =>
-        job.saved && !isSame(job, index) ? { mask: job.earlier!, saved: job.saved } : undefined,
-      ),
+      jobs.map(({ earlier, saved }, index) => (saved && !isSame[index] ? { mask: earlier!, saved } : undefined)),
     );
     const after = await this.#savedTable(
-      jobs.map((job, index) => (isSame(job, index) ? undefined : { mask: masks[index]!, saved: undefined })),
+      masks.map((mask, index) => (isSame[index] ? undefined : { mask, saved: undefined })),
     );
     return async () => {
       await this.#run([
@@ -355,7 +353,6 @@ class Work {
 
   /** A table of weights and partners with masks, and for each what was taken out, or room for what will be. */
   async #savedTable(parts: readonly (SavedPart | undefined)[]): Promise<SavedTable> {
-    const { jobs } = this.#plan;
     const entries: Entry[] = [];
     const jobOf: number[] = [];
     const contents: (Uint8Array | undefined)[] = [];
@@ -366,7 +363,7 @@ class Work {
         { ...this.#table.entries[index]!, mask: mask.block.address },
         ...(await this.#partnerEntries(index, part.mask)),
       ];
-      const removed = unitsOf(jobs[index]!.units.axes) - keptIn(part.mask, unitsOf(jobs[index]!.units.axes));
+      const removed = await removedBy(part.mask);
       for (const [place, entry] of own.entries()) {
         const bytes = part.saved?.[place];
         const most = removed * entry.axes.reduce((product, { block }) => product * block, 1);
@@ -506,15 +503,6 @@ const stageOf = {
 /** Whether the units are weights whose scores tell of those that cannot be ranked. */
 const isPlain = ({ units: { axes, pattern }, recipe }: Job): boolean =>
   pattern === undefined && showsInfinity(recipe) && scoresOnTheFly(recipe) && unitsOf(axes) === weightsOf(axes);
-
-/** Whether a unit is kept. */
-export const isKept = (mask: Uint8Array, unit: number): boolean => ((mask[unit >> 3]! >> (unit & 7)) & 1) === 1;
-
-function keptIn(mask: Uint8Array, units: number): number {
-  let kept = 0;
-  for (let unit = 0; unit < units; unit++) if (isKept(mask, unit)) kept++;
-  return kept;
-}
 
 const wordsOf = (numbers: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(numbers).buffer);
 

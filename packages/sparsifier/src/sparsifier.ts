@@ -157,7 +157,7 @@ export class Sparsifier {
   async saveMasks(target: string | WritableStream<Uint8Array>, options: WriteMasksOptions = {}): Promise<void> {
     checkNames(options, ['force']);
     this.#checkTouched();
-    const chunks = maskFile(this.#masksInOrder(), this.#planner.granularity);
+    const chunks = await maskFile(this.#masksInOrder(), this.#planner.granularity);
     if (typeof target === 'string') await host.writeFiles([{ path: target, chunks: () => chunks }], options);
     else await host.writeStream(target, chunks);
   }

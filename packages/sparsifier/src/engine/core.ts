@@ -42,11 +42,18 @@ export function call([verb, ...numbers]: Call): number {
   return kernel(...numbers) ?? 0;
 }
 
-/** Lends this thread to the pool for good; `answer` is called when it is about to begin. */
-export async function joinPool({ module, memory, receiver }: PoolThread, answer: () => void): Promise<void> {
+/**
+ * Lends this thread to the pool for good; `answer` is called when it is about to begin. What goes wrong from then on is
+ * told to the caller's thread: the engine's, which started this one, sleeps until the work is done, and would for ever.
+ */
+export async function joinPool({ module, memory, receiver, alarm }: PoolThread, answer: () => void): Promise<void> {
   await initialize({ module_or_path: module, memory });
   answer();
-  kernels.wbg_rayon_start_worker(receiver);
+  try {
+    kernels.wbg_rayon_start_worker(receiver);
+  } catch (error) {
+    alarm.postMessage(String(error));
+  }
 }
 
 function reserve(): WebAssembly.Memory {

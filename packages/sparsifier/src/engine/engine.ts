@@ -1,5 +1,6 @@
 import * as host from '#host';
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
 import type { Thread } from '../host/thread.js';
 import type { Call } from './core.js';
 import { ready } from './pool.js';
@@ -22,10 +23,9 @@ interface Transport {
   readonly memory: WebAssembly.Memory | undefined;
   write(address: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   read(address: number, length: number): Promise<Uint8Array>;
+  /** Why nothing works any more, once a kernel failed: what it left in memory is not to be trusted. */
+  readonly failure: SparsifyError | undefined;
 }
-
-/** Copies are cut into slices of this many bytes: a slice takes under a millisecond or two. */
-const sliceBytes = 4 << 20;
 
 /** How long the engine's thread may take to fetch and compile itself, in milliseconds. */
 const loadingPatience = 120_000;
@@ -106,6 +106,8 @@ export class Block {
 
   /** Where the block begins in the engine's memory. */
   get address(): number {
+    const { failure } = this.#transport;
+    if (failure) throw failure;
     if (this.#users > 0) return this.#address;
     throw new SparsifyError('usage', 'this memory was given back', { hint: 'The model was closed; read it again' });
   }
@@ -159,22 +161,18 @@ export class Block {
   }
 }
 
-/** Covers `length` bytes slice by slice, and lets the page breathe before 16 ms are over. */
-async function inSlices(length: number, copy: (from: number, to: number) => Promise<void>): Promise<void> {
-  let begun = performance.now();
-  for (let from = 0; from < length; from += sliceBytes) {
-    await copy(from, Math.min(length, from + sliceBytes));
-    if (performance.now() - begun > 4) {
-      await host.pause();
-      begun = performance.now();
-    }
-  }
+/** What {@link load} was asked for, with whole addresses. */
+interface Asked {
+  readonly threads: number;
+  readonly wasm: string | undefined;
+  readonly thread: string | undefined;
 }
 
-let loading: { readonly asked: string; readonly engine: Promise<Engine> } | undefined;
+let loading: { readonly asked: Asked; readonly engine: Promise<Engine>; hasStopped: boolean } | undefined;
 
 /**
- * Loads the engine, once: later calls return the same one. Optional, since the first use loads.
+ * Loads the engine, once: later calls return the same one. Optional, since the first use loads. Should an engine stop
+ * working, the next call loads a fresh one in the same way.
  *
  * Threads start in Node and in pages that are cross-origin isolated; elsewhere one thread does the work, and
  * `engine.why` says so.
@@ -182,46 +180,51 @@ let loading: { readonly asked: string; readonly engine: Promise<Engine> } | unde
  * @throws SparsifyError `usage` when it was loaded before with other options
  */
 export async function load(options: LoadOptions = {}): Promise<Engine> {
-  const { threads = host.cores() } = options;
-  const wasm = options.wasm === undefined ? undefined : host.addressOf(options.wasm);
-  const thread = options.thread === undefined ? undefined : host.addressOf(options.thread);
-  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
-    throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { asked: threads });
-  }
-  const asked = JSON.stringify([threads, wasm, thread]);
-  if (loading && Object.keys(options).length > 0 && loading.asked !== asked) {
+  const asked = loading && Object.keys(options).length === 0 ? loading.asked : askedFor(options);
+  if (loading && JSON.stringify(loading.asked) !== JSON.stringify(asked)) {
     throw new SparsifyError('usage', 'the engine is loaded already, with other options', {
       asked,
       found: loading.asked,
       hint: 'Call load() with options once, before anything else',
     });
   }
-  loading ??= {
-    asked,
-    engine: begin(threads, wasm, thread).catch((error) => {
-      loading = undefined;
+  if (!loading || loading.hasStopped) {
+    const before = loading;
+    const engine = begin(asked, () => (begun.hasStopped = true)).catch((error) => {
+      loading = before;
       throw error;
-    }),
-  };
+    });
+    const begun = { asked, engine, hasStopped: false };
+    loading = begun;
+  }
   return loading.engine;
 }
 
-async function begin(threads: number, wasm: string | undefined, threadUrl: string | undefined): Promise<Engine> {
+function askedFor({ threads = host.cores(), wasm, thread }: LoadOptions): Asked {
+  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
+    throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { asked: threads });
+  }
+  const address = (given: string | URL | undefined) => (given === undefined ? undefined : host.addressOf(given));
+  return { threads, wasm: address(wasm), thread: address(thread) };
+}
+
+/** @param stopped is called when the engine does not work any more, and another one can be begun */
+async function begin({ threads, wasm, thread: address }: Asked, stopped: () => void): Promise<Engine> {
   let thread: Thread | undefined;
   let answer: Ready;
   try {
-    thread = host.startThread(threadUrl);
+    thread = host.startThread(address);
     thread.post({ role: 'engine', threads, wasm } satisfies EngineThread);
     answer = (await ready(thread, loadingPatience)) as Ready;
   } catch {
     thread?.terminate();
-    return onThisThread(threads, wasm, threadUrl);
+    return onThisThread(wasm);
   }
   if ('error' in answer) {
     thread.terminate();
     throw notLoaded(answer.error);
   }
-  return new Engine(overMessages(thread, answer.memory), answer);
+  return new Engine(overMessages(thread, answer.memory, answer.alarms, stopped), answer);
 }
 
 const notLoaded = (cause: unknown): SparsifyError =>
@@ -232,37 +235,71 @@ const notLoaded = (cause: unknown): SparsifyError =>
     { cause },
   );
 
+const brokenBy = (cause: unknown, hint: string): SparsifyError =>
+  new SparsifyError('memory', 'the engine stopped working', { found: String(cause), hint }, { cause });
+
 /** Where no thread can be started the kernels run right here. */
-async function onThisThread(threads: number, wasm: string | undefined, threadUrl: string | undefined): Promise<Engine> {
+async function onThisThread(wasm: string | undefined): Promise<Engine> {
   const { call, start } = await import('./core.js');
-  const started = await start(host.mayWait() ? threads : 1, wasm, {
-    ...host,
-    startThread: () => host.startThread(threadUrl),
-  }).catch((error: unknown) => {
+  const { memory, threads } = await start(1, wasm, host).catch((error: unknown) => {
     throw notLoaded(error);
   });
-  const { memory } = started;
+  let failure: SparsifyError | undefined;
   const transport: Transport = {
     memory,
-    calls: async (calls) => calls.map(call),
+    calls: async (calls) => {
+      if (failure) throw failure;
+      try {
+        return calls.map(call);
+      } catch (cause) {
+        // A module's instance lasts as long as its thread.
+        failure = brokenBy(cause, 'Load the page or start the process again');
+        throw failure;
+      }
+    },
     write: async (address, bytes) => new Uint8Array(memory.buffer).set(bytes, address),
     read: async (address, length) => new Uint8Array(memory.buffer, address, length),
+    get failure() {
+      return failure;
+    },
   };
-  const why = host.mayWait() ? started.why : 'one thread';
-  return new Engine(transport, {
-    threads: started.threads,
-    why: `${why}; the caller's thread does the work, since no other could be started`,
-  });
+  const why = `one thread; the caller's thread does the work, since no other could be started`;
+  return new Engine(transport, { threads, why });
 }
 
-function overMessages(thread: Thread, memory: WebAssembly.Memory | undefined): Transport {
+function overMessages(
+  thread: Thread,
+  memory: WebAssembly.Memory | undefined,
+  alarms: readonly MessagePort[],
+  stopped: () => void,
+): Transport {
   interface Waiting {
     resolve(answer: Answer): void;
     reject(error: unknown): void;
   }
   const waiting = new Map<number, Waiting>();
   let next = 0;
-  let stopped: unknown;
+  let failure: SparsifyError | undefined;
+
+  const stop = (cause: unknown): void => {
+    if (failure) return;
+    failure = brokenBy(
+      cause,
+      'The next call starts a fresh engine; models of files lay in the memory of this one and must be read again',
+    );
+    for (const { reject } of waiting.values()) reject(failure);
+    waiting.clear();
+    thread.terminate();
+    stopped();
+  };
+  for (const alarm of alarms) {
+    alarm.addEventListener('message', ({ data }) => stop(data));
+    // Where hosts know this event it tells of threads that end without a word.
+    alarm.addEventListener('close', () => stop('a thread of the pool ended'));
+    alarm.start();
+    // Node would wait for messages.
+    (alarm as { unref?(): void }).unref?.();
+  }
 
   const settle = (id: number): Waiting | undefined => {
     const entry = waiting.get(id);
@@ -271,29 +308,15 @@ function overMessages(thread: Thread, memory: WebAssembly.Memory | undefined): T
     if (waiting.size === 0) thread.release();
     return entry;
   };
-  const broken = (cause: unknown) =>
-    new SparsifyError(
-      'memory',
-      'the engine stopped working',
-      { hint: 'Load the page or start the process again' },
-      { cause },
-    );
-  thread.listen(
-    (message) => {
-      const answer = message as Answer;
-      const entry = settle(answer.id);
-      if ('error' in answer) entry?.reject(broken(answer.error));
-      else entry?.resolve(answer);
-    },
-    (error) => {
-      stopped = error;
-      for (const id of [...waiting.keys()]) settle(id)?.reject(broken(error));
-    },
-  );
+  thread.listen((message) => {
+    const answer = message as Answer;
+    if ('error' in answer) stop(answer.error);
+    else settle(answer.id)?.resolve(answer);
+  }, stop);
   thread.release();
 
   const ask = (request: Record<string, unknown>, transfer: ArrayBuffer[] = []): Promise<Answer> => {
-    if (stopped !== undefined) return Promise.reject(broken(stopped));
+    if (failure) return Promise.reject(failure);
     return new Promise((resolve, reject) => {
       const id = next++;
       waiting.set(id, { resolve, reject });
@@ -311,6 +334,9 @@ function overMessages(thread: Thread, memory: WebAssembly.Memory | undefined): T
     read: async (address, length) => {
       const answer = await ask({ kind: 'read', address, length });
       return 'bytes' in answer && answer.bytes ? answer.bytes : new Uint8Array();
+    },
+    get failure() {
+      return failure;
     },
   };
 }

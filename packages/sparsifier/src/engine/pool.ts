@@ -13,6 +13,8 @@ export interface PoolThread {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly receiver: number;
+  /** Where it tells the caller's thread that a kernel failed. */
+  readonly alarm: MessagePort;
 }
 
 /** A pool thread that does not answer in this time, in milliseconds, counts as one that cannot start. */
@@ -22,6 +24,9 @@ let startThread: () => Thread = () => {
   throw new Error('no way to start threads');
 };
 const threads: Thread[] = [];
+
+/** For each thread of the pool the end of its alarm that the caller's thread gets. */
+export const alarms: MessagePort[] = [];
 
 /** Says how this host starts a thread of the pool, before the pool starts. */
 export function startThreadsWith(start: () => Thread): void {
@@ -43,13 +48,17 @@ export async function startWorkers(
         const thread = startThread();
         // A reference is kept: Firefox collects workers that nothing refers to (bug 1702191).
         threads.push(thread);
-        thread.post({ role: 'pool', module, memory, receiver: builder.receiver() } satisfies PoolThread);
+        const { port1, port2 } = new MessageChannel();
+        alarms.push(port1);
+        const first: PoolThread = { role: 'pool', module, memory, receiver: builder.receiver(), alarm: port2 };
+        thread.post(first, [port2]);
         await ready(thread, startingPatience);
         thread.release();
       }),
     );
   } catch (error) {
     for (const thread of threads.splice(0)) thread.terminate();
+    for (const alarm of alarms.splice(0)) alarm.close();
     throw error;
   }
   builder.build();

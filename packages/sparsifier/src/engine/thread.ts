@@ -1,6 +1,6 @@
-import type { KernelHost } from '../host/thread.js';
+import type { KernelHost, Transfer } from '../host/thread.js';
 import { call, joinPool, start, type Call } from './core.js';
-import type { PoolThread } from './pool.js';
+import { alarms, type PoolThread } from './pool.js';
 
 /** The first message to a thread that becomes the engine. */
 export interface EngineThread {
@@ -24,11 +24,17 @@ export type Answer = { readonly id: number } & (
 
 /** The first answer of the engine's thread. `memory` is missing where this host cannot share it. */
 export type Ready =
-  { readonly threads: number; readonly why: string; readonly memory?: WebAssembly.Memory } | { readonly error: string };
+  | {
+      readonly threads: number;
+      readonly why: string;
+      readonly alarms: readonly MessagePort[];
+      readonly memory?: WebAssembly.Memory;
+    }
+  | { readonly error: string };
 
 /** The other end: the thread that started this one. */
 export interface Parent {
-  post(message: unknown, transfer?: ArrayBuffer[]): void;
+  post(message: unknown, transfer?: readonly Transfer[]): void;
   listen(receive: (message: unknown) => void): void;
   readonly sharesMemory: boolean;
 }
@@ -51,7 +57,7 @@ export function serve(parent: Parent, host: KernelHost): void {
     start(first.threads, first.wasm, host).then(
       ({ memory, threads, why }) => {
         answerTo = (request) => answer(parent, memory, request);
-        parent.post({ threads, why, ...(parent.sharesMemory ? { memory } : {}) } satisfies Ready);
+        parent.post({ threads, why, alarms, ...(parent.sharesMemory ? { memory } : {}) } satisfies Ready, alarms);
       },
       (error) => parent.post({ error: String(error) } satisfies Ready),
     );

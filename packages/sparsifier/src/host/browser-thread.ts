@@ -11,7 +11,7 @@ const scope = globalThis as unknown as WorkerScope;
 
 serve(
   {
-    post: (message, transfer = []) => scope.postMessage(message, transfer),
+    post: (message, transfer = []) => scope.postMessage(message, [...transfer]),
     listen: (receive) => {
       scope.onmessage = (event) => receive(event.data);
     },

@@ -14,7 +14,7 @@ export const startWorker = (address: string): Thread => asThread(new Worker(addr
 
 export function asThread(worker: Worker): Thread {
   return {
-    post: (message, transfer = []) => worker.postMessage(message, transfer),
+    post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
     listen: (receive, fail) => {
       worker.onmessage = (event) => receive(event.data);
       worker.onerror = (event) => fail(new Error(event.message || 'the worker could not be loaded'));

@@ -11,11 +11,8 @@ export { wasmSource, whyNoThreads } from './browser-worker.js';
 /** How many threads the machine has. */
 export const cores = (): number => navigator.hardwareConcurrency || 1;
 
-/** Whether this thread may sleep until others are done: a page's own thread may not. */
-export const mayWait = (): boolean => typeof document === 'undefined';
-
 /** Starts a thread from an address, or from the package's own file, in the form that bundlers follow. */
-export function startThread(address: string | undefined): Thread {
+export function startThread(address?: string): Thread {
   if (address !== undefined) return startWorker(address);
   return asThread(new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
 }

@@ -23,11 +23,11 @@ export interface OutputFile {
 }
 
 /** What differs between Node and browsers; `#host` is a module with these functions. */
-export interface Host extends KernelHostOfCaller {
+export interface Host extends KernelHost {
   /** How many threads the machine gives. */
   cores(): number;
-  /** Whether the caller's thread may sleep until others are done. */
-  mayWait(): boolean;
+  /** Starts a thread from an address, or from the package's own file. */
+  startThread(address?: string): Thread;
   /** The whole address of a file that {@link load} was told about. */
   addressOf(given: string | URL): string;
   /** Ends the current task, so that a page can paint and a server can answer. */
@@ -61,11 +61,6 @@ export interface Host extends KernelHostOfCaller {
   join(folder: string, name: string): string;
   /** Whether both are the same existing file, links followed; false for what is not on this machine's disk. */
   sameFile(first: string | URL, second: string | URL): Promise<boolean>;
-}
-
-interface KernelHostOfCaller extends Omit<KernelHost, 'startThread'> {
-  /** Starts a thread from an address, or from the package's own file. */
-  startThread(address: string | undefined): Thread;
 }
 
 type MustBe<Wanted, Given extends Wanted> = Given;

@@ -1,4 +1,4 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, type TransferListItem } from 'node:worker_threads';
 import { serve } from '../engine/thread.js';
 import { startWorker, wasmSource, whyNoThreads } from './node-worker.js';
 
@@ -6,7 +6,7 @@ const port = parentPort!;
 
 serve(
   {
-    post: (message, transfer) => port.postMessage(message, transfer),
+    post: (message, transfer = []) => port.postMessage(message, transfer as TransferListItem[]),
     listen: (receive) => port.on('message', receive),
     sharesMemory: true,
   },

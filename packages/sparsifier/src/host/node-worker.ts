@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { Worker, type TransferListItem } from 'node:worker_threads';
 import type { Thread } from './thread.js';
 
 /** Why threads cannot share memory here: in Node they can. */
@@ -17,7 +17,7 @@ export function startWorker(url: URL): Thread {
   // The process's own options, such as --eval or a loader, are not for these threads.
   const worker = new Worker(url, { execArgv: [] });
   return {
-    post: (message, transfer = []) => worker.postMessage(message, transfer),
+    post: (message, transfer = []) => worker.postMessage(message, transfer as TransferListItem[]),
     listen: (receive, fail) => {
       worker.removeAllListeners();
       worker.on('message', receive);

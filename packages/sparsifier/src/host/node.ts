@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source } from './host.js';
 import { fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
@@ -16,11 +17,8 @@ export { wasmSource, whyNoThreads } from './node-worker.js';
 /** How many threads the process may use at once. */
 export const cores = (): number => availableParallelism();
 
-/** Whether this thread may sleep until others are done. */
-export const mayWait = (): boolean => true;
-
 /** Starts a thread from an address, or from the package's own file. */
-export const startThread = (address: string | undefined): Thread =>
+export const startThread = (address?: string): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
 
 /** The whole address of a path or URL. */
@@ -75,7 +73,8 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
   return {
     name,
     size: bytes.length,
-    read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
+    read: (target, position) =>
+      inSlices(target.length, (from, to) => target.set(bytes.subarray(position + from, position + to), from)),
     sibling: noSibling,
     close: async () => {},
   };

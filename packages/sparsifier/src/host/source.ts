@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
 import type { Source } from './host.js';
 
 /** @throws SparsifyError `file` where there is no good answer */
@@ -14,17 +15,6 @@ export async function fetchFrom(url: URL): Promise<Response> {
 export const siblingOf = (url: URL, name: string): URL =>
   new URL(name.split('/').map(encodeURIComponent).join('/'), url);
 
-/** A Blob, of which only what is asked for is read. */
-export const fromBlob = (blob: Blob, name: string | undefined): Source => ({
-  name,
-  size: blob.size,
-  read: async (target, position) => {
-    target.set(new Uint8Array(await blob.slice(position, position + target.length).arrayBuffer()));
-  },
-  sibling: noSibling,
-  close: async () => {},
-});
-
 /** Fails: what has no address has no files beside it. */
 export async function noSibling(name: string): Promise<never> {
   throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
@@ -32,3 +22,15 @@ export async function noSibling(name: string): Promise<never> {
     hint: 'Give a function that has the further files: readOnnx(bytes, { external }) or readSafetensors(bytes, { shards })',
   });
 }
+
+/** A Blob, of which only what is asked for is read, in slices. */
+export const fromBlob = (blob: Blob, name: string | undefined): Source => ({
+  name,
+  size: blob.size,
+  read: (target, position) =>
+    inSlices(target.length, async (from, to) => {
+      target.set(new Uint8Array(await blob.slice(position + from, position + to).arrayBuffer()), from);
+    }),
+  sibling: noSibling,
+  close: async () => {},
+});

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import { inSlices } from '../slices.js';
 
 /** How many bytes are copied and given to a stream at a time. */
 const sliceBytes = 2 ** 24;
@@ -27,9 +28,8 @@ export async function writeStream(
   try {
     for await (const chunk of chunks) {
       isWriting = true;
-      for (let start = 0; start < chunk.length; start += sliceBytes) {
-        await writer.write(new Uint8Array(chunk.subarray(start, start + sliceBytes)));
-      }
+      const write = (from: number, to: number) => writer.write(new Uint8Array(chunk.subarray(from, to)));
+      await inSlices(chunk.length, write, sliceBytes);
       isWriting = false;
     }
     isWriting = true;

@@ -1,6 +1,9 @@
+/** What a message can hand over. */
+export type Transfer = ArrayBuffer | MessagePort;
+
 /** A thread of the host, started. */
 export interface Thread {
-  post(message: unknown, transfer?: ArrayBuffer[]): void;
+  post(message: unknown, transfer?: readonly Transfer[]): void;
   /** Replaces what is called with each message, and when the thread fails. */
   listen(receive: (message: unknown) => void, fail: (error: unknown) => void): void;
   /** Keeps the process alive while the thread works; does nothing in pages. */

@@ -1,0 +1,25 @@
+import * as host from '#host';
+
+/** Bytes are copied so many at a time, in a millisecond or two. */
+const bytesAtATime = 1 << 20;
+
+/** Loops over bits or numbers take so many steps at a time, since they are slow until they are compiled. */
+export const stepsAtATime = 1 << 18;
+
+/** When this thread last let others have their turn. */
+let paused = 0;
+
+/** Covers `length` slice by slice, and lets the page breathe before 16 ms are over. */
+export async function inSlices(
+  length: number,
+  work: (from: number, to: number) => Promise<void> | void,
+  size = bytesAtATime,
+): Promise<void> {
+  for (let from = 0; from < length; from += size) {
+    await work(from, Math.min(length, from + size));
+    // What is longer ago is not known to have been one task; a pause too many costs microseconds.
+    if (performance.now() - paused < 4) continue;
+    await host.pause();
+    paused = performance.now();
+  }
+}
