@@ -54,6 +54,8 @@ function flags({ linker, sources }) {
   ];
   return [
     '-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals,+simd128',
+    // As in the profile, which does not reach a package with settings of its own.
+    '-Cstrip=symbols',
     ...linkArguments.map((argument) => `-Clink-arg=${argument}`),
     ...(linker ? [`-Clinker=${linker}`] : []),
     // Panic messages name source files: they shall not name this machine's folders.

@@ -70,7 +70,7 @@ fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32) -> u32 {
     }
     let word = Lanes::splat(word as i32);
     for (numbers, bits) in quads.iter_mut().zip(BITS.as_chunks::<LANES>().0) {
-        let going = word.and(Lanes::load(&bits.map(u32::to_le_bytes))).is_equal(zero);
+        let going = word.and(Lanes::read(&bits.map(u32::cast_signed))).is_equal(zero);
         zeros = zeros.add(going.or(Keyed::keys(numbers).is_equal(zero)));
         Lanes::load(numbers).without(going).store(numbers);
     }

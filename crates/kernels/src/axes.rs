@@ -62,7 +62,7 @@ impl Steps {
     }
 
     /// The sum of strides at the row-major position `index`.
-    fn offset(&self, mut index: usize) -> usize {
+    pub(crate) fn offset(&self, mut index: usize) -> usize {
         let mut offset = 0;
         for step in self.as_slice().iter().rev() {
             offset += index % step.size * step.stride;

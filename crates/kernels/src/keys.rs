@@ -14,6 +14,9 @@ pub(crate) const REMOVED: i32 = i32::MIN;
 /// Units are looked at this many at a time, so that a first level cache holds what is worked out for them.
 pub(crate) const PIECE: usize = 1024;
 
+/// Scores become keys so many at a time.
+const BUFFER: usize = 256;
+
 /// A whole number that orders like the score; -0 and +0 are one.
 pub(crate) fn key_of(score: f32) -> i32 {
     let bits = (score + 0.0).to_bits() as i32;
@@ -30,21 +33,25 @@ pub(crate) trait Keyed: Copy {
 
 /// A key itself.
 impl Keyed for i32 {
+    #[inline(always)]
     fn key(self) -> i32 {
         self
     }
 
+    #[inline(always)]
     fn keys(items: &[Self; LANES]) -> Lanes {
-        Lanes::load(&items.map(i32::to_le_bytes))
+        Lanes::read(items)
     }
 }
 
 /// A number of 32 bits, whose magnitude is the score.
 impl Keyed for [u8; 4] {
+    #[inline(always)]
     fn key(self) -> i32 {
         i32::from_le_bytes(self) & i32::MAX
     }
 
+    #[inline(always)]
     fn keys(items: &[Self; LANES]) -> Lanes {
         Lanes::load(items).and(Lanes::splat(i32::MAX))
     }
@@ -105,7 +112,19 @@ impl<'a> Elements<'a> {
 
 /// Fills `keys` with those of the scores from `start` on; `earlier` begins with the word of the first.
 pub(crate) fn fill_keys(scores: Elements, start: usize, earlier: Option<&[u32]>, keys: &mut [i32]) {
-    scores.fill(start, keys, key_of);
+    match scores.magnitudes() {
+        Some(numbers) => {
+            keys.iter_mut().zip(&numbers[start..]).for_each(|(key, number)| *key = number.key());
+        }
+        None => {
+            for (piece, keys) in keys.chunks_mut(BUFFER).enumerate() {
+                let mut buffer = [0.0; BUFFER];
+                let buffer = &mut buffer[..keys.len()];
+                scores.read(start + piece * BUFFER, buffer);
+                keys.iter_mut().zip(buffer).for_each(|(key, score)| *key = key_of(*score));
+            }
+        }
+    }
     let Some(words) = earlier else { return };
     let remove = |keys: &mut [i32], word: u32| {
         for (key, bit) in keys.iter_mut().zip(BITS) {

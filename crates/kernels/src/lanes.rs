@@ -21,50 +21,83 @@ mod wasm {
     pub(crate) struct Lanes(v128);
 
     impl Lanes {
+        #[inline(always)]
         pub(crate) fn splat(number: i32) -> Self {
             Lanes(i32x4_splat(number))
         }
 
+        #[inline(always)]
         pub(crate) fn load(numbers: &[[u8; 4]; LANES]) -> Self {
             // SAFETY: the array is as long as the register, and this load has no alignment.
             Lanes(unsafe { v128_load(numbers.as_ptr().cast()) })
         }
 
+        #[inline(always)]
         pub(crate) fn store(self, numbers: &mut [[u8; 4]; LANES]) {
             // SAFETY: the array is as long as the register, and this store has no alignment.
             unsafe { v128_store(numbers.as_mut_ptr().cast(), self.0) }
         }
 
+        #[inline(always)]
+        pub(crate) fn read(numbers: &[i32; LANES]) -> Self {
+            // SAFETY: the array is as long as the register.
+            Lanes(unsafe { v128_load(numbers.as_ptr().cast()) })
+        }
+
+        #[inline(always)]
+        pub(crate) fn write(self, numbers: &mut [i32; LANES]) {
+            // SAFETY: the array is as long as the register.
+            unsafe { v128_store(numbers.as_mut_ptr().cast(), self.0) }
+        }
+
+        #[inline(always)]
         pub(crate) fn and(self, other: Self) -> Self {
             Lanes(v128_and(self.0, other.0))
         }
 
         /// The lanes for which `mask` is 0; the others become 0.
+        #[inline(always)]
         pub(crate) fn without(self, mask: Self) -> Self {
             Lanes(v128_andnot(self.0, mask.0))
         }
 
+        #[inline(always)]
         pub(crate) fn or(self, other: Self) -> Self {
             Lanes(v128_or(self.0, other.0))
         }
 
+        #[inline(always)]
         pub(crate) fn add(self, other: Self) -> Self {
             Lanes(i32x4_add(self.0, other.0))
         }
 
+        #[inline(always)]
         pub(crate) fn is_less(self, other: Self) -> Self {
             Lanes(i32x4_lt(self.0, other.0))
         }
 
+        #[inline(always)]
         pub(crate) fn is_equal(self, other: Self) -> Self {
             Lanes(i32x4_eq(self.0, other.0))
         }
 
+        #[inline(always)]
         pub(crate) fn max(self, other: Self) -> Self {
             Lanes(i32x4_max(self.0, other.0))
         }
 
+        /// The first lanes of all, the second lanes of all, and so on.
+        #[inline(always)]
+        pub(crate) fn transposed([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+            let low = [i32x4_shuffle::<0, 4, 1, 5>(a.0, b.0), i32x4_shuffle::<0, 4, 1, 5>(c.0, d.0)];
+            let high = [i32x4_shuffle::<2, 6, 3, 7>(a.0, b.0), i32x4_shuffle::<2, 6, 3, 7>(c.0, d.0)];
+            let halves = |[a, b]: [v128; 2]| [i64x2_shuffle::<0, 2>(a, b), i64x2_shuffle::<1, 3>(a, b)];
+            let ([a, b], [c, d]) = (halves(low), halves(high));
+            [Lanes(a), Lanes(b), Lanes(c), Lanes(d)]
+        }
+
         /// A bit for each lane of comparisons: 1 where it holds.
+        #[inline(always)]
         pub(crate) fn bits([a, b, c, d]: [Self; 4]) -> u32 {
             let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
             u32::from(i8x16_bitmask(i8x16_narrow_i16x8(halves[0], halves[1])))
@@ -99,6 +132,7 @@ mod wasm {
         }
 
         /// The same of fewer numbers than there are sums.
+        #[inline(always)]
         pub(crate) fn add_last_magnitudes(&mut self, numbers: &[[u8; 4]]) {
             let magnitude = |number: &[u8; 4]| f64::from(f32::from_le_bytes(*number).abs());
             for (sum, pair) in self.0.iter_mut().zip(numbers.chunks(2)) {
@@ -108,6 +142,7 @@ mod wasm {
         }
 
         /// All of them, added as a balanced tree.
+        #[inline(always)]
         pub(crate) fn sum(self) -> f64 {
             let [ab, cd, ef, gh] = self.0;
             let pair = f64x2_add(f64x2_add(ab, ef), f64x2_add(cd, gh));
@@ -115,6 +150,7 @@ mod wasm {
         }
     }
 
+    #[inline(always)]
     fn magnitudes(numbers: &[[u8; 4]; LANES]) -> [v128; 2] {
         let magnitudes = f32x4_abs(Lanes::load(numbers).0);
         let upper = i32x4_shuffle::<2, 3, 2, 3>(magnitudes, magnitudes);
@@ -183,48 +219,75 @@ mod portable {
     pub(crate) struct Lanes([i32; LANES]);
 
     impl Lanes {
+        #[inline(always)]
         pub(crate) fn splat(number: i32) -> Self {
             Lanes([number; LANES])
         }
 
+        #[inline(always)]
         pub(crate) fn load(numbers: &[[u8; 4]; LANES]) -> Self {
             Lanes(numbers.map(i32::from_le_bytes))
         }
 
+        #[inline(always)]
         pub(crate) fn store(self, numbers: &mut [[u8; 4]; LANES]) {
             *numbers = self.0.map(i32::to_le_bytes);
         }
 
+        #[inline(always)]
+        pub(crate) fn read(numbers: &[i32; LANES]) -> Self {
+            Lanes(*numbers)
+        }
+
+        #[inline(always)]
+        pub(crate) fn write(self, numbers: &mut [i32; LANES]) {
+            *numbers = self.0;
+        }
+
+        #[inline(always)]
         pub(crate) fn and(self, other: Self) -> Self {
             Lanes(from_fn(|lane| self.0[lane] & other.0[lane]))
         }
 
         /// The lanes for which `mask` is 0; the others become 0.
+        #[inline(always)]
         pub(crate) fn without(self, mask: Self) -> Self {
             Lanes(from_fn(|lane| self.0[lane] & !mask.0[lane]))
         }
 
+        #[inline(always)]
         pub(crate) fn or(self, other: Self) -> Self {
             Lanes(from_fn(|lane| self.0[lane] | other.0[lane]))
         }
 
+        #[inline(always)]
         pub(crate) fn add(self, other: Self) -> Self {
             Lanes(from_fn(|lane| self.0[lane].wrapping_add(other.0[lane])))
         }
 
+        #[inline(always)]
         pub(crate) fn is_less(self, other: Self) -> Self {
             Lanes(from_fn(|lane| -i32::from(self.0[lane] < other.0[lane])))
         }
 
+        #[inline(always)]
         pub(crate) fn is_equal(self, other: Self) -> Self {
             Lanes(from_fn(|lane| -i32::from(self.0[lane] == other.0[lane])))
         }
 
+        #[inline(always)]
         pub(crate) fn max(self, other: Self) -> Self {
             Lanes(from_fn(|lane| self.0[lane].max(other.0[lane])))
         }
 
+        /// The first lanes of all, the second lanes of all, and so on.
+        #[inline(always)]
+        pub(crate) fn transposed(lanes: [Self; 4]) -> [Self; 4] {
+            from_fn(|row| Lanes(from_fn(|lane| lanes[lane].0[row])))
+        }
+
         /// A bit for each lane of comparisons: 1 where it holds.
+        #[inline(always)]
         pub(crate) fn bits(lanes: [Self; 4]) -> u32 {
             let lanes = lanes.iter().flat_map(|Lanes(lanes)| lanes);
             lanes.enumerate().fold(0, |bits, (lane, holds)| bits | (*holds as u32 & 1) << lane)
@@ -247,11 +310,13 @@ mod portable {
         }
 
         /// The same of fewer numbers than there are sums.
+        #[inline(always)]
         pub(crate) fn add_last_magnitudes(&mut self, numbers: &[[u8; 4]]) {
             add_magnitudes(&mut self.0, false, numbers);
         }
 
         /// All of them, added as a balanced tree.
+        #[inline(always)]
         pub(crate) fn sum(self) -> f64 {
             let [a, b, c, d, e, f, g, h] = self.0;
             ((a + e) + (c + g)) + ((b + f) + (d + h))
@@ -278,17 +343,20 @@ mod portable {
 }
 
 impl Lanes {
+    #[inline(always)]
     pub(crate) fn to_array(self) -> [i32; LANES] {
-        let mut numbers = [[0; 4]; LANES];
-        self.store(&mut numbers);
-        numbers.map(i32::from_le_bytes)
+        let mut numbers = [0; LANES];
+        self.write(&mut numbers);
+        numbers
     }
 
     /// How many comparisons held, where these were added to 0.
+    #[inline(always)]
     pub(crate) fn count(self) -> u32 {
         self.to_array().iter().sum::<i32>().unsigned_abs()
     }
 
+    #[inline(always)]
     pub(crate) fn highest(self) -> i32 {
         self.to_array().into_iter().fold(i32::MIN, i32::max)
     }

@@ -51,7 +51,8 @@ pub(crate) fn for_weights(mask: &[u32], axes: &Axes, weights: Range<usize>, use_
         spread.prepare(line.block);
         let mut rest = body;
         while rest.count >= spread.units * line.block {
-            let (bits, count) = (spread.table[word_from(mask, rest.unit) as usize % (1 << spread.units)], spread.units * line.block);
+            let (bits, count) =
+                (spread.table[word_from(mask, rest.unit) as usize % (1 << spread.units)], spread.units * line.block);
             words.push(bits as u32, count.min(32));
             if count > 32 {
                 words.push((bits >> 32) as u32, count - 32);

@@ -1,10 +1,12 @@
 //! N:M: of every m units that follow each other along an axis, at most n stay.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::error::{Error, reserve};
-use crate::mask::{is_kept, words_for};
-use crate::keys::{REMOVED, key_of};
+use crate::keys::{Keyed, REMOVED, fill_keys};
+use crate::lanes::{LANES, Lanes};
+use crate::mask::{BITS, is_kept, words_for};
 use crate::select::Segment;
 use crate::tasks::for_each;
 
@@ -21,17 +23,20 @@ pub struct Pattern {
     pub stride: usize,
 }
 
-/// Units are ranked this many at a time. A multiple of [`MAX_PATTERN`].
+/// Units are ranked this many at a time: at least four groups of the largest pattern that are [`ROW`] units wide each.
 const BATCH: usize = 4096;
 
-/// Groups whose units lie at least this far apart are compared as they lie in memory, others are sorted into rows first.
+/// A task has this many batches, so that its buffers cost little.
+const TASK: usize = 16;
+
+/// Groups whose units lie at least this far apart are read row by row, others as they lie in memory.
 const ROW: usize = 16;
 
 /// Writes the mask that keeps the `keep` best of each group; of equal scores the later along the axis. The units at the
 /// end of the axis that make no whole group stay. Units that an earlier mask removed stay removed.
 ///
-/// All axes are kept, so that stored units are stored numbers.
-pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), Error> {
+/// All axes are kept, so that stored units are stored numbers. Gives the highest key of a unit in a whole group.
+pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<i32, Error> {
     let Pattern { keep, of, size, stride } = pattern;
     let units = segment.axes.units();
     let fits = bits.len() == words_for(units)
@@ -51,84 +56,87 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<(), E
         (lines, groups) if size.is_multiple_of(of) => (1, lines * groups),
         both => both,
     };
-    let batch = Batch { segment, pattern };
     let in_rows = stride >= ROW;
-    // What one task takes: whole groups, or a part of the columns of one.
-    let columns = BATCH / of / LANES * LANES;
-    let (at_once, columns) = if in_rows { (columns, stride) } else { (columns / stride, groups) };
-    let tasks = columns.div_ceil(at_once);
-    for_each(lines * if in_rows { groups * tasks } else { tasks }, &|task| {
-        let (line, first) = (task / tasks, task % tasks * at_once);
-        let count = at_once.min(columns - first);
-        if in_rows {
-            let start = (line / groups * size + line % groups * of) * stride + first;
-            batch.in_rows(start, count, &words);
-        } else {
-            batch.side_by_side((line * size + first * of) * stride, count, &words);
+    // What one task takes: whole groups, as many as a register has lanes or a multiple, or a part of the columns of one.
+    let (at_once, columns) = if in_rows { (BATCH / of, stride) } else { (BATCH / (of * stride), groups) };
+    let at_once = if at_once < LANES { at_once } else { at_once / LANES * LANES };
+    let batches = columns.div_ceil(at_once);
+    let count = lines * if in_rows { groups * batches } else { batches };
+    let highest = AtomicI32::new(i32::MIN);
+    for_each(count.div_ceil(TASK), &|task| {
+        let mut batch =
+            Batch { segment, pattern, words: &words, highest: i32::MIN, keys: [0; BATCH], gone: [0; BATCH] };
+        for number in task * TASK..count.min((task + 1) * TASK) {
+            let (line, first) = (number / batches, number % batches * at_once);
+            let count = at_once.min(columns - first);
+            if in_rows {
+                batch.in_rows((line / groups * size + line % groups * of) * stride + first, count);
+            } else {
+                batch.side_by_side((line * size + first * of) * stride, count);
+            }
         }
+        highest.fetch_max(batch.highest, Relaxed);
     });
     for (word, result) in bits.iter_mut().zip(words) {
         *word = result.into_inner();
     }
-    Ok(())
+    Ok(highest.into_inner())
 }
-
-/// Groups are compared this many at a time, in registers. Divides [`BATCH`] by [`MAX_PATTERN`].
-const LANES: usize = 16;
 
 struct Batch<'a> {
     segment: &'a Segment<'a>,
     pattern: Pattern,
+    words: &'a [AtomicU32],
+    highest: i32,
+    keys: [i32; BATCH],
+    /// Lanes of comparisons: which units go.
+    gone: [i32; BATCH],
 }
 
 impl Batch<'_> {
     /// `groups` whole groups from unit `start` on, all their units side by side.
-    fn side_by_side(&self, start: usize, groups: usize, words: &[AtomicU32]) {
+    fn side_by_side(&mut self, start: usize, groups: usize) {
         let Pattern { of, stride, .. } = self.pattern;
-        let (columns, count) = (groups * stride, groups * of * stride);
-        let width = columns.next_multiple_of(LANES);
-        let (mut keys, mut rows) = ([0; BATCH], [0; BATCH]);
-        self.read(start, &mut keys[..count]);
-        self.each_place(columns, width, &mut |place, row_place| rows[row_place] = keys[place]);
-        let (mut gone, mut in_place) = ([false; BATCH], [false; BATCH]);
-        self.rank(&rows, width, &mut gone);
-        self.each_place(columns, width, &mut |place, row_place| in_place[place] = gone[row_place]);
-        clear(words, start, &in_place[..count]);
-    }
-
-    /// Calls `act` with each unit's place in memory, and in rows of `width` of which `columns` are in use.
-    #[inline(always)]
-    fn each_place(&self, columns: usize, width: usize, act: &mut impl FnMut(usize, usize)) {
-        let Pattern { of, stride, .. } = self.pattern;
-        for row in 0..of {
-            if stride == 1 {
-                // By far the most common, and quicker without the inner loop.
-                (0..columns).for_each(|column| act(column * of + row, row * width + column));
-                continue;
+        let count = groups * of * stride;
+        self.read(start, 0..count);
+        if stride < LANES {
+            // Lanes are units of groups that follow each other; beyond the last one they are any.
+            for group in (0..groups).step_by(LANES) {
+                for column in 0..stride {
+                    self.rank(Groups { first: group * of * stride + column, stride, apart: of * stride });
+                }
             }
-            for first in (0..columns).step_by(stride) {
-                (0..stride).for_each(|column| act(first * of + row * stride + column, row * width + first + column));
+        } else {
+            for group in 0..groups {
+                for column in (0..stride).step_by(LANES) {
+                    // The last columns are looked at with some of those before, maybe twice.
+                    let first = group * of * stride + column.min(stride - LANES);
+                    self.rank(Groups { first, stride, apart: 1 });
+                }
             }
         }
+        clear(self.words, start, &self.gone[..count]);
     }
 
     /// `columns` groups, the first units of which lie side by side from unit `start` on.
-    fn in_rows(&self, start: usize, columns: usize, words: &[AtomicU32]) {
+    fn in_rows(&mut self, start: usize, columns: usize) {
         let Pattern { of, stride, .. } = self.pattern;
         let width = columns.next_multiple_of(LANES);
-        let mut rows = [0; BATCH];
-        for (row, keys) in rows.chunks_exact_mut(width).take(of).enumerate() {
-            self.read(start + row * stride, &mut keys[..columns]);
+        for row in 0..of {
+            self.read(start + row * stride, row * width..row * width + columns);
         }
-        let mut gone = [false; BATCH];
-        self.rank(&rows, width, &mut gone);
-        for (row, gone) in gone.chunks_exact(width).take(of).enumerate() {
-            clear(words, start + row * stride, &gone[..columns]);
+        for column in (0..columns).step_by(LANES) {
+            self.rank(Groups { first: column, stride: width, apart: 1 });
+        }
+        for (row, gone) in self.gone.chunks_exact(width).take(of).enumerate() {
+            clear(self.words, start + row * stride, &gone[..columns]);
         }
     }
 
-    fn read(&self, start: usize, keys: &mut [i32]) {
-        self.segment.scores.fill(start, keys, key_of);
+    fn read(&mut self, start: usize, places: Range<usize>) {
+        let keys = &mut self.keys[places];
+        fill_keys(self.segment.scores, start, None, keys);
+        self.highest = keys.iter().fold(self.highest, |highest, &key| if key > highest { key } else { highest });
         if let Some(mask) = self.segment.earlier {
             for (place, key) in keys.iter_mut().enumerate() {
                 *key = if is_kept(mask, start + place) { *key } else { REMOVED };
@@ -136,25 +144,101 @@ impl Batch<'_> {
         }
     }
 
-    /// Which units go, of groups that are the columns of `rows`; a row is `width` units long, a multiple of [`LANES`].
-    fn rank(&self, rows: &[i32; BATCH], width: usize, gone: &mut [bool; BATCH]) {
-        let Pattern { keep, of, .. } = self.pattern;
-        let (rows, gone) = (rows.as_chunks::<LANES>().0, gone.as_chunks_mut::<LANES>().0);
-        let blocks = width / LANES;
-        for block in 0..blocks {
-            for row in 0..of {
-                let own = rows[row * blocks + block];
-                // How many units of the group are better: of equal ones those that come later.
-                let mut better = [0u32; LANES];
-                for other in 0..of {
-                    // No key is as large as can be, so one more is none too many.
-                    let least = own.map(|key| key + i32::from(other <= row));
-                    for ((better, key), least) in better.iter_mut().zip(rows[other * blocks + block]).zip(least) {
-                        *better += u32::from(key >= least);
-                    }
-                }
-                for ((gone, better), own) in gone[row * blocks + block].iter_mut().zip(better).zip(own) {
-                    *gone = better as usize >= keep || own == REMOVED;
+    /// Which units go of as many groups as there are lanes.
+    fn rank(&mut self, groups: Groups) {
+        let Batch { pattern: Pattern { keep, of, .. }, keys, gone, .. } = self;
+        let (keep, of) = (*keep, *of);
+        let most = Lanes::splat(1 - keep as i32);
+        // Each comparison that holds counts -1, so that the larger number is that of fewer better units.
+        let goes = |better: Lanes, own: Lanes| better.is_less(most).or(own.is_equal(Lanes::splat(REMOVED)));
+        if of == 4 {
+            // By far the most common pattern, all in registers. A comparison holds where the later unit is worse.
+            let [a, b, c, d] = groups.load_four(keys);
+            let [ab, ac, ad, bc, bd, cd] =
+                [b.is_less(a), c.is_less(a), d.is_less(a), c.is_less(b), d.is_less(b), d.is_less(c)];
+            let not = |lanes: Lanes| Lanes::splat(-1).without(lanes);
+            let better = [
+                not(ab).add(not(ac)).add(not(ad)),
+                ab.add(not(bc)).add(not(bd)),
+                ac.add(bc).add(not(cd)),
+                ad.add(bd).add(cd),
+            ];
+            let [a, b, c, d] = [goes(better[0], a), goes(better[1], b), goes(better[2], c), goes(better[3], d)];
+            return groups.store_four(gone, [a, b, c, d]);
+        }
+        for row in 0..of {
+            let own = groups.load(keys, row);
+            let mut better = Lanes::splat(0);
+            for other in 0..of {
+                let key = groups.load(keys, other);
+                // Of equal ones those that come later are better.
+                let is_better = if other > row { Lanes::splat(-1).without(key.is_less(own)) } else { own.is_less(key) };
+                better = better.add(is_better);
+            }
+            groups.store(gone, row, goes(better, own));
+        }
+    }
+}
+
+/// Where the units of as many groups as there are lanes lie in a batch.
+#[derive(Clone, Copy)]
+struct Groups {
+    first: usize,
+    /// How far apart a group's units are, and the groups' first units.
+    stride: usize,
+    apart: usize,
+}
+
+impl Groups {
+    /// The keys of groups of four.
+    #[inline(always)]
+    fn load_four(self, keys: &[i32; BATCH]) -> [Lanes; 4] {
+        let at = |place: usize| keys[place..].first_chunk::<LANES>().map_or(Lanes::splat(0), Keyed::keys);
+        let Groups { first, stride, apart } = self;
+        match (stride, apart) {
+            (1, 4) => Lanes::transposed([at(first), at(first + 4), at(first + 8), at(first + 12)]),
+            (_, 1) => [at(first), at(first + stride), at(first + 2 * stride), at(first + 3 * stride)],
+            _ => [self.load(keys, 0), self.load(keys, 1), self.load(keys, 2), self.load(keys, 3)],
+        }
+    }
+
+    #[inline(always)]
+    fn store_four(self, gone: &mut [i32; BATCH], lanes: [Lanes; 4]) {
+        let mut put = |place: usize, lanes: Lanes| {
+            if let Some(gone) = gone[place..].first_chunk_mut::<LANES>() {
+                lanes.write(gone);
+            }
+        };
+        let Groups { first, stride, apart } = self;
+        let (distance, [a, b, c, d]) = match (stride, apart) {
+            (1, 4) => (4, Lanes::transposed(lanes)),
+            (_, 1) => (stride, lanes),
+            _ => return lanes.into_iter().enumerate().for_each(|(row, lanes)| self.store(gone, row, lanes)),
+        };
+        put(first, a);
+        put(first + distance, b);
+        put(first + 2 * distance, c);
+        put(first + 3 * distance, d);
+    }
+
+    #[inline(always)]
+    fn load(self, keys: &[i32; BATCH], row: usize) -> Lanes {
+        let place = self.first + row * self.stride;
+        let lane = |lane: usize| keys[place + lane * self.apart];
+        match keys[place..].first_chunk() {
+            Some(keys) if self.apart == 1 => Keyed::keys(keys),
+            _ => Keyed::keys(&[lane(0), lane(1), lane(2), lane(3)]),
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, gone: &mut [i32; BATCH], row: usize, lanes: Lanes) {
+        let place = self.first + row * self.stride;
+        match gone[place..].first_chunk_mut() {
+            Some(gone) if self.apart == 1 => lanes.write(gone),
+            _ => {
+                for (lane, goes) in lanes.to_array().into_iter().enumerate() {
+                    gone[place + lane * self.apart] = goes;
                 }
             }
         }
@@ -162,18 +246,25 @@ impl Batch<'_> {
 }
 
 /// Clears the bits of units that go, from unit `start` on. Batches may meet within a word.
-fn clear(words: &[AtomicU32], start: usize, gone: &[bool]) {
+fn clear(words: &[AtomicU32], start: usize, gone: &[i32]) {
     let lead = (32 - start % 32) % 32;
     let (head, tail) = gone.split_at(lead.min(gone.len()));
-    let clear = |unit: usize, gone: &[bool]| {
-        let bits = gone.iter().enumerate().fold(0, |bits, (bit, &goes)| bits | u32::from(goes) << bit);
+    let clear = |unit: usize, gone: &[i32]| {
+        let bits = gone.iter().zip(&BITS).fold(0, |bits, (&goes, bit)| bits | goes as u32 & bit);
         words[unit / 32].fetch_and(!(bits << (unit % 32)), Relaxed);
     };
     if !head.is_empty() {
         clear(start, head);
     }
-    for (word, gone) in tail.chunks(32).enumerate() {
-        clear(start + lead + 32 * word, gone);
+    let (groups, last) = tail.as_chunks::<32>();
+    let first = (start + lead) / 32;
+    for (gone, word) in groups.iter().zip(&words[first..]) {
+        let (quads, _) = gone.as_chunks::<LANES>();
+        let half = |first: usize| Lanes::bits([0, 1, 2, 3].map(|quad| Lanes::read(&quads[first + quad])));
+        word.fetch_and(!(half(0) | half(4) << 16), Relaxed);
+    }
+    if !last.is_empty() {
+        clear((first + groups.len()) * 32, last);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
-use crate::mask::{is_kept, words_for};
 use crate::keys::key_of;
+use crate::mask::{is_kept, words_for};
 use crate::tasks::for_chunks;
 
 const TASK: usize = 1 << 14;

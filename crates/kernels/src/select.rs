@@ -360,13 +360,15 @@ impl Search<'_> {
                 }
             }
         }
-        let key = near.select_nth_unstable_by_key(rest - 1, |&(key, ..)| key).1.0;
-        let mut equal = reserve::<u64>(near.iter().filter(|(own, ..)| *own == key).count())?;
+        let mut keys = reserve::<i32>(near.len())?;
+        keys.extend(near.iter().map(|&(key, ..)| key));
+        let key = *keys.select_nth_unstable(rest - 1).1;
+        let mut equal = reserve::<i64>(near.iter().filter(|(own, ..)| *own == key).count())?;
         for &(own, index, unit) in &near {
             less[index as usize] += usize::from(own < key);
             if own == key {
                 let canonical = segments[index as usize].axes.canonical_unit(unit as usize);
-                equal.push(u64::from(index) << 32 | canonical as u64);
+                equal.push(i64::from(index) << 32 | canonical as i64);
             }
         }
         self.found = true;

@@ -9,7 +9,7 @@
 
 mod table;
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, dealloc};
 
 use sparsifier_kernels::{
     Cut, Error, SURVEY_WORDS, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize,
@@ -31,12 +31,13 @@ const BAD_REQUEST: Status = 2;
 /// Blocks begin at multiples of this.
 const ALIGNMENT: usize = 16;
 
-/// The address of `bytes` zeroed bytes, or 0 where memory has no room for them.
+/// The address of `bytes` bytes, or 0 where memory has no room for them. They are not zeroed, which would take as long as
+/// a pass over them.
 #[wasm_bindgen]
 pub fn allocate(bytes: usize) -> usize {
     match Layout::from_size_align(bytes.max(1), ALIGNMENT) {
         // SAFETY: the size is not zero.
-        Ok(layout) => unsafe { alloc_zeroed(layout) as usize },
+        Ok(layout) => unsafe { alloc(layout) as usize },
         Err(_) => 0,
     }
 }
@@ -157,7 +158,8 @@ pub fn nm(table: usize, count: usize) -> Status {
     run(table, count, &mut |record| {
         let axes = record.axes()?;
         let bits = record.mask_mut()?;
-        write_pattern(&record.segment(&axes)?, record.pattern()?, bits)?;
+        let highest = write_pattern(&record.segment(&axes)?, record.pattern()?, bits)?;
+        record.set_highest(highest);
         record.set_removed(bits.iter().map(|word| word.count_zeros() as usize).sum());
         Ok(())
     })

@@ -343,7 +343,11 @@ impl<'a> Record<'a> {
         self.words[KEY] = cut.key as u32;
         self.words[BOUND] = cut.bound as u32;
         self.words[SETTLED] = u32::from(cut.settled);
-        self.words[HIGHEST] = cut.highest as u32;
+        self.set_highest(cut.highest);
+    }
+
+    pub fn set_highest(&mut self, key: i32) {
+        self.words[HIGHEST] = key as u32;
     }
 
     pub fn set_zeros(&mut self, zeros: usize) {

@@ -165,9 +165,14 @@ export function recipeOf(
 export const scoresOnTheFly = ({ element: score, reducer, normalizer }: Recipe): boolean =>
   score !== element.random && reducer !== reducers.l2 && normalizer === 0;
 
-/** Whether a weight that is infinite or not a number has such a score, too. */
-export const showsInfinity = ({ element: score }: Recipe): boolean =>
-  score === element.magnitude || score === element.square;
+/**
+ * Whether the score of a unit is infinite or not a number where one of its weights is.
+ * @param isWeight whether units are single weights
+ */
+export const showsInfinity = (recipe: Recipe, isWeight: boolean): boolean =>
+  (recipe.element === element.magnitude || recipe.element === element.square) &&
+  recipe.normalizer === 0 &&
+  (recipe.reducer !== reducers.max || (isWeight && scoresOnTheFly(recipe)));
 
 function look<Value>(
   list: Readonly<Record<string, Value>>,

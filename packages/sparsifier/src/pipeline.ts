@@ -180,7 +180,12 @@ class Work {
 
   /** Refuses weights that cannot be ranked, unless their scores will tell. */
   async inspect(): Promise<void> {
-    if (!this.#plan.jobs.every(isPlain)) await this.#findNotFinite();
+    if (!this.#plan.jobs.every(scoresTell)) await this.#findNotFinite();
+  }
+
+  /** Refuses weights that cannot be ranked, where the scores had to tell. Sums of finite weights may be infinite, too. */
+  async #checkScores(mayBeInfinite: boolean): Promise<void> {
+    if (mayBeInfinite && this.#plan.jobs.every(scoresTell)) await this.#findNotFinite();
   }
 
   async #findNotFinite(): Promise<void> {
@@ -197,7 +202,9 @@ class Work {
     await this.#inBatches('score');
     if (jobs.some(({ units }) => units.pattern)) {
       await this.#inBatches('nm');
-      this.#removed = (await this.#table.read()).map(({ removed }) => removed);
+      const outcomes = await this.#table.read();
+      await this.#checkScores(outcomes.some(({ mayBeInfinite }) => mayBeInfinite));
+      this.#removed = outcomes.map(({ removed }) => removed);
       return this.#removed;
     }
     await block.write(wordsOf(removes), removesOffset);
@@ -205,7 +212,7 @@ class Work {
       ['select', this.#table.block.address, jobs.length, block.address + removesOffset, removes.length],
     ]);
     const cuts = await this.#table.read();
-    if (jobs.every(isPlain) && cuts.some(({ mayBeInfinite }) => mayBeInfinite)) await this.#findNotFinite();
+    await this.#checkScores(cuts.some(({ mayBeInfinite }) => mayBeInfinite));
     this.#removed = cuts.map(({ removed }, index) => rounded(removed, unitsOf(jobs[index]!.units.axes), roundTo));
 
     const again = jobs.flatMap((_, index) =>
@@ -218,8 +225,7 @@ class Work {
 
   async survey(look: (record: number) => Promise<boolean>): Promise<void> {
     await this.#inBatches('score');
-    const mayBeInfinite = await look(this.#table.block.address);
-    if (this.#plan.jobs.every(isPlain) && mayBeInfinite) await this.#findNotFinite();
+    await this.#checkScores(await look(this.#table.block.address));
   }
 
   /** Where a floor or the rounding changed what the common ranking gave, a layer's own ranking gives its cut. */
@@ -500,9 +506,9 @@ const stageOf = {
   remove: 'apply',
 } as const;
 
-/** Whether the units are weights whose scores tell of those that cannot be ranked. */
-const isPlain = ({ units: { axes, pattern }, recipe }: Job): boolean =>
-  pattern === undefined && showsInfinity(recipe) && scoresOnTheFly(recipe) && unitsOf(axes) === weightsOf(axes);
+/** Whether the scores that are compared tell of weights that cannot be ranked. */
+const scoresTell = ({ units: { axes, pattern }, recipe }: Job): boolean =>
+  showsInfinity(recipe, unitsOf(axes) === weightsOf(axes)) && (pattern?.rest ?? 0) === 0;
 
 const wordsOf = (numbers: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(numbers).buffer);
 

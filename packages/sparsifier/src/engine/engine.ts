@@ -57,7 +57,7 @@ export class Engine {
   }
 
   /**
-   * A block of zeroed shared memory, aligned to 16 bytes.
+   * A block of shared memory, aligned to 16 bytes. Whatever was there before is still in it.
    * @throws SparsifyError `memory` where there is no room; the engine goes on working
    */
   async allocate(bytes: number): Promise<Block> {
