@@ -68,7 +68,10 @@ async function measure(threads, words) {
   const numbers = new Map();
   // The first round warms the compiler up and is not counted.
   for (let round = 0; round <= rounds; round++) {
-    for (const [index, { name, granularity, context = 'local', layer, layers = 1, numbers: kind = 'normal' }] of chosen.entries()) {
+    for (const [
+      index,
+      { name, granularity, context = 'local', layer, layers = 1, numbers: kind = 'normal' },
+    ] of chosen.entries()) {
       const { roles, sizes } = layer;
       const shape = roles.map((role) => (role === 'out' ? Math.floor(sizes.out / layers) : sizes[role]));
       const length = shape.reduce((a, b) => a * b);

@@ -37,10 +37,15 @@ export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'
   const crate = inRoot('crates', 'wasm');
   const options = '--target web --out-name sparsifier_wasm --mode force --no-opt --no-pack --no-gitignore'.split(' ');
   const cargoOptions = ['-Z', 'build-std=panic_abort,std', ...features.flatMap((name) => ['--features', name])];
-  await unlessCurrent(['wasm: wasm-pack build', ...features].join(' '), inputs, [out], join(out, 'sparsifier_wasm_bg.wasm'), () =>
-    run('wasm-pack', ['build', crate, '--out-dir', relative(crate, out), ...options, '--', ...cargoOptions], {
-      environment,
-    }),
+  await unlessCurrent(
+    ['wasm: wasm-pack build', ...features].join(' '),
+    inputs,
+    [out],
+    join(out, 'sparsifier_wasm_bg.wasm'),
+    () =>
+      run('wasm-pack', ['build', crate, '--out-dir', relative(crate, out), ...options, '--', ...cargoOptions], {
+        environment,
+      }),
   );
 }
 

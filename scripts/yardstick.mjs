@@ -13,7 +13,8 @@ export const yardstickModules = join(folder, 'dist');
 export async function buildYardstick(tools) {
   const wasm = join(folder, 'wasm');
   await buildWasm(tools, wasm, ['yardstick']);
-  for (const name of ['dist', 'package.json']) cpSync(join(packageFolder, name), join(folder, name), { recursive: true });
+  for (const name of ['dist', 'package.json'])
+    cpSync(join(packageFolder, name), join(folder, name), { recursive: true });
   const glue = readFileSync(join(wasm, 'sparsifier_wasm.js'), 'utf8');
   const pool = /'[^']*\/workerHelpers\.js'/;
   writeFileSync(join(yardstickModules, 'wasm', 'sparsifier_wasm.js'), glue.replace(pool, `'../engine/pool.js'`));

@@ -83,7 +83,7 @@ describe('threads', () => {
 describe('a block of memory', () => {
   const slice = 4 * MiB;
 
-  test('begins at a multiple of 16 bytes and is nobody else\'s', async () => {
+  test("begins at a multiple of 16 bytes and is nobody else's", async () => {
     const engine = await load();
     const sizes = [1, 15, 16, 17, 1000, MiB + 1];
     for (let turn = 0; turn < 3; turn++) {

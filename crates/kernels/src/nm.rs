@@ -35,7 +35,7 @@ const ROW: usize = 16;
 /// Writes the mask that keeps the `keep` best of each group; of equal scores the later along the axis. The units at the
 /// end of the axis that make no whole group stay. Units that an earlier mask removed stay removed.
 ///
-/// All axes are kept, so that stored units are stored numbers. Gives the highest key of a unit in a whole group.
+/// All axes are kept, so that stored units are stored numbers. Gives the highest key.
 pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<i32, Error> {
     let Pattern { keep, of, size, stride } = pattern;
     let units = segment.axes.units();
@@ -80,7 +80,24 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<i32, 
     for (word, result) in bits.iter_mut().zip(words) {
         *word = result.into_inner();
     }
+    let whole = size / of * of * stride;
+    if !size.is_multiple_of(of) {
+        // What is left over at the end of each line; all of it where there is no whole group.
+        let (lines, length) = if whole == 0 { (1, units) } else { (units / (size * stride), size * stride) };
+        for_each(lines, &|line| {
+            let mut keys = [0; BATCH];
+            for start in (line * length + whole..(line + 1) * length).step_by(BATCH) {
+                let keys = &mut keys[..BATCH.min((line + 1) * length - start)];
+                fill_keys(segment.scores, start, None, keys);
+                highest.fetch_max(highest_of(keys), Relaxed);
+            }
+        });
+    }
     Ok(highest.into_inner())
+}
+
+fn highest_of(keys: &[i32]) -> i32 {
+    keys.iter().fold(i32::MIN, |highest, &key| if key > highest { key } else { highest })
 }
 
 struct Batch<'a> {
@@ -136,7 +153,7 @@ impl Batch<'_> {
     fn read(&mut self, start: usize, places: Range<usize>) {
         let keys = &mut self.keys[places];
         fill_keys(self.segment.scores, start, None, keys);
-        self.highest = keys.iter().fold(self.highest, |highest, &key| if key > highest { key } else { highest });
+        self.highest = self.highest.max(highest_of(keys));
         if let Some(mask) = self.segment.earlier {
             for (place, key) in keys.iter_mut().enumerate() {
                 *key = if is_kept(mask, start + place) { *key } else { REMOVED };
@@ -272,6 +289,7 @@ fn clear(words: &[AtomicU32], start: usize, gone: &[i32]) {
 mod tests {
     use super::*;
     use crate::axes::{Axes, Axis};
+    use crate::keys::key_of;
     use crate::numbers::Numbers;
     use crate::score::{Element, Elements};
     use proptest::prelude::*;
@@ -298,7 +316,8 @@ mod tests {
         let scores_read = Elements::new(Numbers::Float32(&bytes), Element::Itself, None).unwrap();
         let segment = Segment { scores: scores_read, axes: &axes, earlier, group: 0, limit: 0 };
         let mut bits = vec![0; words_for(scores.len())];
-        nm(&segment, pattern, &mut bits).unwrap();
+        let highest = nm(&segment, pattern, &mut bits).unwrap();
+        assert_eq!(Some(highest), scores.iter().map(|&score| key_of(score)).max());
         let kept: Vec<bool> = (0..scores.len()).map(|unit| is_kept(&bits, unit)).collect();
         assert_eq!(kept, naive(scores, pattern, earlier), "{pattern:?}");
     }

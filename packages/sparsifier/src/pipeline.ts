@@ -507,8 +507,8 @@ const stageOf = {
 } as const;
 
 /** Whether the scores that are compared tell of weights that cannot be ranked. */
-const scoresTell = ({ units: { axes, pattern }, recipe }: Job): boolean =>
-  showsInfinity(recipe, unitsOf(axes) === weightsOf(axes)) && (pattern?.rest ?? 0) === 0;
+const scoresTell = ({ units: { axes }, recipe }: Job): boolean =>
+  showsInfinity(recipe, unitsOf(axes) === weightsOf(axes));
 
 const wordsOf = (numbers: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(numbers).buffer);
 

@@ -12,7 +12,18 @@ export interface Started {
 
 /** The exports that take and return numbers: everything that crosses the boundary. */
 export type Verb =
-  'allocate' | 'release' | 'inspect' | 'score' | 'survey' | 'select' | 'nm' | 'mask' | 'save' | 'restore' | 'apply' | 'remove';
+  | 'allocate'
+  | 'release'
+  | 'inspect'
+  | 'score'
+  | 'survey'
+  | 'select'
+  | 'nm'
+  | 'mask'
+  | 'save'
+  | 'restore'
+  | 'apply'
+  | 'remove';
 
 /** One call of a verb with its numbers. */
 export type Call = readonly [verb: Verb, ...numbers: number[]];
