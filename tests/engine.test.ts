@@ -125,6 +125,7 @@ describe('a block of memory', () => {
 
   test('can be read and written in part, into a part of an array', async () => {
     const block = await (await load()).allocate(10);
+    await block.write(new Uint8Array(10));
     await block.write(Uint8Array.of(9, 1, 2, 3, 9).subarray(1, 4), 2);
     const target = new Uint8Array(6);
     expect(await block.read(3, target.subarray(1, 4))).toEqual(Uint8Array.of(2, 3, 0));
@@ -142,6 +143,7 @@ describe('a block of memory', () => {
 
   test.runIf(setting !== 'bare')('can be seen where memory is shared', async () => {
     const block = await (await load()).allocate(8);
+    await block.write(new Uint8Array(8));
     block.view()!.set([1, 2, 3], 1);
     expect([...(await block.read(0, new Uint8Array(8)))]).toEqual([0, 1, 2, 3, 0, 0, 0, 0]);
     expect([...block.view(2, 2)!]).toEqual([2, 3]);

@@ -398,6 +398,39 @@ describe('a failed call changes nothing', () => {
     }
   });
 
+  const whole: Layers = { first: layerOf(layoutOf('conv2d')), last: layerOf(layoutOf('conv2d'), 4) };
+
+  test.each([
+    ...(['vector', 'kernel', 'filter', { block: { in: 2 } }, { nm: [2, 4] }] as const).flatMap((granularity) =>
+      (['mean', 'sum', 'l2', 'max'] as const).map((reducer) => ({ granularity, reducer })),
+    ),
+    { granularity: 'filter', reducer: 'mean', normalizer: 'standard' },
+    { granularity: 'filter', reducer: 'mean', criteria: 'smallFinal' },
+  ] as Partial<SparsifierOptions>[])(
+    'a weight that is not finite is named in units of any size: %j',
+    async (options) => {
+      // NaN of either sign.
+      for (const bits of [0x7fc00000, 0xffc00000, 0x7f800000, 0xff800000]) {
+        const layers = copyOf(whole);
+        const last = layers.last!.data as Float32Array;
+        new Uint32Array(last.buffer, last.byteOffset)[last.length - 1] = bits;
+        const amount = typeof options.granularity === 'object' && 'nm' in options.granularity ? undefined : 50;
+        const error = await errorOf(() =>
+          new Sparsifier(fromArrays(layers), { ...weightwise, ...options }).sparsifyModel(amount),
+        );
+        expect(error.code).toBe('weights');
+        expect(error.message).toContain(`index ${last.length - 1}`);
+      }
+    },
+  );
+
+  test('sums of finite weights may be too large for a score', async () => {
+    const data = new Float32Array([3e38, 3e38, 1, 2]);
+    const layer: ArrayLayer = { kind: 'dense', roles: ['out', 'in'], shape: [2, 2], data };
+    const { layers } = await sparsified({ layer }, 50, { granularity: 'row', reducer: 'sum' });
+    expect([...layers.layer!.data]).toEqual([data[0], data[1], 0, 0]);
+  });
+
   test('a layer that a call leaves alone may hold anything', async () => {
     const layers = copyOf(all);
     layers.last!.data[11] = NaN;
@@ -504,8 +537,13 @@ describe('progress', () => {
   test.each<[title: string, options: Partial<SparsifierOptions>, stages: readonly string[]]>([
     // Their scores tell of weights that cannot be ranked, and masks and zeros are made in one go.
     ['of single weights', {}, ['load', 'score', 'apply', 'store']],
-    ['of larger units', { granularity: 'column' }, ['load', 'inspect', 'score', 'apply', 'store']],
-    ['where what goes is kept', { granularity: 'filter', restorable: true }, stages],
+    ['of larger units', { granularity: 'column' }, ['load', 'score', 'apply', 'store']],
+    [
+      'whose scores do not tell',
+      { granularity: 'column', reducer: 'max' },
+      ['load', 'inspect', 'score', 'apply', 'store'],
+    ],
+    ['where what goes is kept', { granularity: 'filter', reducer: 'max', restorable: true }, stages],
   ])('runs through the stages, each up to the total: %s', async (_title, options, stages) => {
     const seen: Progress[] = [];
     await sparsified(three, 50, options, { onProgress: (progress) => seen.push(progress) });

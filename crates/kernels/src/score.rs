@@ -362,7 +362,10 @@ impl<'a> Units<'a> {
             let (width, weights) = (units.units.places(), units.inside.places());
             let run = run * RUN..weights.min((run + 1) * RUN);
             let (_, row) = units.units.rows();
-            if units.inside.is_line() {
+            if run.is_empty() {
+                // The last tile of an axis has fewer runs than the others.
+                self.lanes[..width].fill(self.fold.start());
+            } else if units.inside.is_line() {
                 self.lines(units, run, width);
             } else if row == width && run.len() <= FEW_ROWS && self.summands.is_some() {
                 self.few_rows(units, run, width);
@@ -668,8 +671,10 @@ mod tests {
 
     #[test]
     fn tiles_at_the_edges_of_runs_agree_with_the_definition() {
-        for block in [RUN - 1, RUN, RUN + 1] {
-            for size in [block, 2 * block - 1, 2 * block, 2 * block + 1] {
+        for block in [RUN - 1, RUN, RUN + 1, 5000] {
+            for size in [block, block + 1, 2 * block - 1, 2 * block, 2 * block + 1] {
+                check(&[Axis { size, block, order: 1 }], Reducer::Sum);
+                check(&[Axis::kept(2, 0), Axis { size, block, order: 1 }], Reducer::Mean);
                 check(&[Axis { size, block, order: 1 }, Axis::kept(2, 0)], Reducer::Sum);
                 check(&[Axis { size: 3, block: 2, order: 2 }, Axis { size, block, order: 1 }], Reducer::Sum);
             }
