@@ -1,13 +1,17 @@
-// Sets up, builds, and measures: `npm run bench`, or `npm run bench -- granularities` for another file of bench/.
+// Sets up, builds, and measures. `npm run bench`: beside other libraries; with `-- --peers`, their Python is made first.
+// `npm run bench -- engine` or another name: that file of bench/.
 import { join } from 'node:path';
 import { build } from './build.mjs';
+import { setUpPeers } from './peers.mjs';
 import { setUp } from './setup.mjs';
 import { main, root, show } from './steps.mjs';
 import { buildYardstick } from './yardstick.mjs';
 
-await main(import.meta, async ([name = 'engine', ...parameters]) => {
-  const tools = await setUp();
+await main(import.meta, async (words) => {
+  const [name = 'peers', ...parameters] = words.filter((word) => word !== '--peers');
+  const tools = await setUp({ chromium: name === 'peers' });
   await build(tools);
-  await buildYardstick(tools);
+  if (name === 'engine') await buildYardstick(tools);
+  if (words.includes('--peers')) await setUpPeers();
   process.exitCode = await show(process.execPath, [join(root, 'bench', `${name}.mjs`), ...parameters]);
 });

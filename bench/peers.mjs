@@ -1,0 +1,187 @@
+// The package beside others, in one run on the same weights: engines take turns round by round, each in a process of its
+// own, and each one's answer is checked. `npm run bench -- peers ResNet`: only cases with that word. A whole run, with
+// all engines, leaves a record.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { findChromium } from '../scripts/chromium.mjs';
+import { findPeers } from '../scripts/peers.mjs';
+import { ask, packageFolder, root } from '../scripts/steps.mjs';
+import { cases, expected, models, titleOf, weightsIn, writeWeights } from './cases.mjs';
+import { measureCommand } from './command.mjs';
+import { recordFolder, textOfCase, textOfCommand } from './report.mjs';
+import { median } from './support.mjs';
+
+/** Besides one that warms up and is not counted. What takes seconds has three, and its table says so. */
+const roundsOf = (first) => (first.whole > 2000 ? 3 : 5);
+const cores = availableParallelism();
+const python = findPeers();
+
+const engine = (name, program, file, ...parameters) => ({
+  name,
+  program,
+  parameters: [join(root, 'bench', 'engines', file), ...parameters],
+  takes: () => true,
+  slack: 0,
+});
+const isWeights = ({ model, granularity }) => granularity === 'weight' && ['1 M', '25 M'].includes(model);
+const isModerate = ({ model }) => model !== '138 M';
+/**
+ * What compares with a threshold removes or keeps all weights that equal it: a few among millions.
+ * @returns how many units more or less than asked may go
+ */
+const tied = ({ all }) => 1 + Math.ceil(all / 1e6);
+
+const engines = [
+  engine('sparsifier, 1 thread', process.execPath, 'sparsifier.mjs', 1),
+  engine(`sparsifier, ${cores} threads`, process.execPath, 'sparsifier.mjs', cores),
+  { ...engine(`sparsifier, ${cores} threads, Chromium`, process.execPath, 'chromium.mjs'), takes: isModerate },
+  { ...engine('JavaScript, radix select', process.execPath, 'javascript.mjs', 'radix'), takes: isWeights },
+  { ...engine('JavaScript, sort', process.execPath, 'javascript.mjs', 'sort'), takes: isWeights },
+  {
+    ...engine('tfjs topk', process.execPath, 'tfjs.mjs'),
+    takes: (which) => isWeights(which) && which.model === '1 M',
+  },
+  { ...engine('numpy.partition', python, 'python.py', 'numpy'), slack: tied },
+  { ...engine('torch.kthvalue', python, 'python.py', 'kthvalue'), slack: tied },
+  {
+    ...engine('torch.nn.utils.prune', python, 'python.py', 'prune'),
+    takes: (which) =>
+      isModerate(which) && (which.granularity === 'weight' || (which.granularity === 'filter' && which.context === 'local')),
+  },
+  {
+    ...engine('fasterai', python, 'python.py', 'fasterai'),
+    takes: isModerate,
+    // It keeps one unit more than asked in each ranking, and one in each layer.
+    slack: ({ all, layers }) => 1 + layers + Math.ceil(all / 1e6),
+  },
+];
+
+const words = process.argv.slice(2);
+const chosen = cases.filter((which) => words.every((word) => titleOf(which).includes(word)));
+const present = engines.filter(({ program }) => program);
+if (!python) {
+  console.log('Without numpy, torch and fasterai: `npm run bench -- --peers` gets them (5.5 GB).\n');
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'sparsifier-bench-'));
+try {
+  const results = [];
+  for (const model of new Set(chosen.map(({ model }) => model))) results.push(...(await measureModel(model)));
+  const command = words.length === 0 && (await measureCommand(python, folder));
+  if (command) console.log(textOfCommand(command));
+  if (command && python) await keepRecord(results, command);
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+async function measureModel(model) {
+  const file = join(folder, 'weights');
+  writeWeights(model, file);
+  const its = chosen.filter((which) => which.model === model);
+  const running = present.filter(({ takes }) => its.some(takes)).map((each) => ({ ...each, ...start(each) }));
+  const results = [];
+  for (const which of its) {
+    const result = await measureCase(which, running.filter(({ takes }) => takes(which)), file);
+    console.log(textOfCase(result));
+    results.push(result);
+  }
+  await Promise.all(running.map(({ stop }) => stop()));
+  return results;
+}
+
+async function measureCase(which, running, file) {
+  const { model, granularity, context } = which;
+  const request = { granularity, context, file, weights: weightsIn(model), shapes: models[model] };
+  const answers = running.map(() => []);
+  // The first round is never the last.
+  for (let round = 0; round === 0 || answers.some(([first]) => round <= roundsOf(first)); round++) {
+    for (const [index, { name, slack, request: turn }] of running.entries()) {
+      if (round > 0 && round > roundsOf(answers[index][0])) continue;
+      const answer = await turn(request);
+      check(which, name, slack, answer, answers[0][0] ?? answer);
+      answers[index].push(answer);
+    }
+  }
+  const medianOf = (list, key) => Math.round(1000 * median(list.map((answer) => answer[key]))) / 1000;
+  return {
+    ...which,
+    weights: request.weights,
+    engines: running.map(({ name }, index) => {
+      const counted = answers[index].slice(1);
+      const times = ['engine', 'copyIn', 'copyOut', 'whole'].map((key) => [key, medianOf(counted, key)]);
+      return {
+        name,
+        rounds: counted.length,
+        ...Object.fromEntries(times),
+        zeros: counted[0].zeros,
+        // An absent figure leaves no trace in the record.
+        peakMemory: counted[0].peakMemory && Math.max(...counted.map(({ peakMemory }) => peakMemory)),
+      };
+    }),
+  };
+}
+
+/** A wrong answer ends the run: it must not win. */
+function check(which, name, slack, { zeros, units, left }, reference) {
+  const wanted = expected(which);
+  const layers = models[which.model].length;
+  const most = slack && slack({ ...wanted, layers });
+  const fail = (what, found, asked) => {
+    throw new Error(`${titleOf(which)}: ${name} has ${found} ${what} instead of ${asked}, give or take ${most} units`);
+  };
+  if (wanted.zeros === undefined) {
+    if (units !== undefined && Math.abs(units - wanted.units) > most) fail('units removed', units, wanted.units);
+  } else if (Math.abs(zeros - wanted.zeros) > most * wanted.largest) fail('zeros', zeros, wanted.zeros);
+  // fasterai subtracts the least score of each layer, so that its global ranking is another.
+  if (name === 'fasterai' && which.context === 'global') return;
+  const share = 1e-5 + (most * wanted.largest) / (weightsIn(which.model) / 2);
+  if (Math.abs(left / reference.left - 1) > share) fail('as the sum of magnitudes', left, reference.left);
+}
+
+/** An engine's process, which answers one request after the other. */
+function start({ name, program, parameters }) {
+  const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...environment } = process.env;
+  const child = spawn(program, parameters, { stdio: ['pipe', 'pipe', 'inherit'], env: environment });
+  const ended = new Promise((resolve) => child.on('close', resolve));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const request = async (what) => {
+    child.stdin.write(`${JSON.stringify(what)}\n`);
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`${name} ended with ${await ended}`);
+    return JSON.parse(value);
+  };
+  const stop = () => {
+    child.stdin.end();
+    return ended;
+  };
+  return { request, stop };
+}
+
+async function keepRecord(results, command) {
+  const versionIn = (...path) => JSON.parse(readFileSync(join(...path, 'package.json'), 'utf8')).version;
+  const pythonVersions = `import json, platform, importlib.metadata as m
+print(json.dumps({'Python': platform.python_version(), **{n: m.version(n) for n in ('numpy', 'torch', 'fasterai', 'onnx')}}))`;
+  const date = new Date().toISOString().slice(0, 10);
+  const record = {
+    date,
+    cpu: cpus()[0].model,
+    cores,
+    memory: totalmem(),
+    system: `${process.platform} ${process.arch}`,
+    versions: {
+      sparsifier: versionIn(packageFolder),
+      Node: process.versions.node,
+      Chromium: (await ask(await findChromium(), ['--version'])).match(/[\d.]+/)[0],
+      tfjs: versionIn(root, 'node_modules', '@tensorflow', 'tfjs-core'),
+      ...JSON.parse(await ask(python, ['-c', pythonVersions])),
+    },
+    cases: results,
+    command,
+  };
+  const name = `${date}-${cores}-cores.json`;
+  writeFileSync(join(recordFolder, name), `${JSON.stringify(record, undefined, 2)}\n`);
+  console.log(`\nbench/record/${name} is written; \`npm run pictures\` draws it.`);
+}
