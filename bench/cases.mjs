@@ -1,5 +1,5 @@
 // What the engines are compared on: models as lists of convolutions' shapes, and what is removed from them.
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { weightsOf } from './support.mjs';
 
 const count = (shape) => shape.reduce((a, b) => a * b);
@@ -70,13 +70,7 @@ export function expected({ model, granularity, context }) {
   return { all, largest, rankings: 1, units: halfOf(all), zeros: largest === 1 ? halfOf(all) : undefined };
 }
 
-/** Writes a model's weights, tensor by tensor, as raw 32-bit floats: the same ones for each engine, spread as in training's beginning. */
+/** Writes a model's weights, tensor by tensor, as raw 32-bit floats: the same ones for each engine. */
 export function writeWeights(model, file) {
-  const descriptor = openSync(file, 'w');
-  for (const [index, shape] of models[model].entries()) {
-    const deviation = Math.sqrt(2 / count(shape.slice(1)));
-    const weights = weightsOf('normal', count(shape), 12345 + index).map((weight) => weight * deviation);
-    writeSync(descriptor, weights);
-  }
-  closeSync(descriptor);
+  writeFileSync(file, weightsOf('normal', weightsIn(model)));
 }

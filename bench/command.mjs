@@ -86,9 +86,18 @@ function writeModel(file) {
     ),
     ...text(2, 'graph'),
     ...named.flatMap(({ name, shape }, index) => {
-      const weights = weightsOf('normal', shape.reduce((a, b) => a * b), index);
+      const weights = weightsOf(
+        'normal',
+        shape.reduce((a, b) => a * b),
+        index,
+      );
       const numbers = new Uint8Array(weights.buffer);
-      return field(5, [...shape.flatMap((size) => number(1, size)), ...number(2, 1), ...text(8, name), ...field(9, [numbers])]);
+      return field(5, [
+        ...shape.flatMap((size) => number(1, size)),
+        ...number(2, 1),
+        ...text(8, name),
+        ...field(9, [numbers]),
+      ]);
     }),
     ...field(11, text(1, 'input')),
     ...field(12, text(1, 'output')),

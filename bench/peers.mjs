@@ -49,7 +49,8 @@ const engines = [
   {
     ...engine('torch.nn.utils.prune', python, 'python.py', 'prune'),
     takes: (which) =>
-      isModerate(which) && (which.granularity === 'weight' || (which.granularity === 'filter' && which.context === 'local')),
+      isModerate(which) &&
+      (which.granularity === 'weight' || (which.granularity === 'filter' && which.context === 'local')),
   },
   {
     ...engine('fasterai', python, 'python.py', 'fasterai'),
@@ -84,7 +85,11 @@ async function measureModel(model) {
   const running = present.filter(({ takes }) => its.some(takes)).map((each) => ({ ...each, ...start(each) }));
   const results = [];
   for (const which of its) {
-    const result = await measureCase(which, running.filter(({ takes }) => takes(which)), file);
+    const result = await measureCase(
+      which,
+      running.filter(({ takes }) => takes(which)),
+      file,
+    );
     console.log(textOfCase(result));
     results.push(result);
   }

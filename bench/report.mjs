@@ -38,7 +38,8 @@ export function textOfCase(result) {
 
 export function textOfCommand({ bytes, programs }) {
   const lines = programs.map(
-    ({ name, time, peakMemory }) => `${name.padEnd(32)}${String(time).padStart(10)}${megabytes(peakMemory).padStart(10)}`,
+    ({ name, time, peakMemory }) =>
+      `${name.padEnd(32)}${String(time).padStart(10)}${megabytes(peakMemory).padStart(10)}`,
   );
   const title = `a file of ${megabytes(bytes)} MB`;
   return `\n${title.padEnd(32)}${'ms'.padStart(10)}${'peak MB'.padStart(10)}\n${lines.join('\n')}`;

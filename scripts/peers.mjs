@@ -35,6 +35,7 @@ export async function setUpPeers() {
 
 async function findPython() {
   for (const python of ['python3', 'python', 'py']) {
-    if (await ask(python, ['-c', 'import sys, venv; assert sys.version_info >= (3, 11)']) !== undefined) return python;
+    if ((await ask(python, ['-c', 'import sys, venv; assert sys.version_info >= (3, 11)'])) !== undefined)
+      return python;
   }
 }

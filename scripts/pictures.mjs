@@ -1,11 +1,15 @@
 // The pictures of docs/granularity.md: which weights form one unit, worked out from the axes that the package makes.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+// And what the README shows of the newest record in bench/record/: a chart and the tables of its section "How fast".
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { chart, newestRecord, tables } from '../bench/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { main, root } from './steps.mjs';
 
 export const folder = join(root, 'docs', 'pictures');
+/** The chart of the README. */
+export const speed = 'speed.svg';
 
 /** Layers small enough to draw, of so many outputs and inputs, stored in canonical order. */
 const layersOf = (convolution, matrix) => [
@@ -31,8 +35,13 @@ export async function pictures() {
     ),
     drawPicture('block', Granularity.block({ out: 1, in: 4 }), layersOf([2, 6], [4, 6])),
     drawPicture('nm', Granularity.nm(2, 4), layersOf([2, 4], [4, 8])),
+    [speed, chart(newestRecord())],
   ]);
 }
+
+/** The README with the tables of the newest record. */
+export const withTables = (readme) =>
+  readme.replace(/(<!-- tables -->\n)[^]*(\n<!-- end of tables -->)/, `$1${tables(newestRecord())}$2`);
 
 /** What a layer's panel shows: for each weight, in stored order, the number of its unit, and whether it is drawn empty. */
 function panelOf(layer, { axes, pattern }) {
@@ -148,4 +157,6 @@ await main(import.meta, async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const [name, content] of files) writeFileSync(join(folder, name), content);
+  const readme = join(root, 'README.md');
+  writeFileSync(readme, withTables(readFileSync(readme, 'utf8')));
 });

@@ -4,7 +4,7 @@ import { parseAst } from 'rollup/parseAst';
 import { Criteria, Granularity, Sparsifier, type GranularityName, type Role } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
-import { folder, pictures } from '../scripts/pictures.mjs';
+import { folder, pictures, speed, withTables } from '../scripts/pictures.mjs';
 import { run } from './support/command.js';
 import { root } from './support/install.js';
 import { errorOf, product } from './support/layers.js';
@@ -150,7 +150,42 @@ describe('the page of granularities', () => {
 
   test('shows every picture', () => {
     const shown = [...page.matchAll(/\]\(pictures\/([^)]+)\)/g)].map(([, name]) => name!);
-    expect(shown.sort()).toEqual(readdirSync(folder).sort());
+    const others = readdirSync(folder).filter((name) => name !== speed);
+    expect(shown.sort()).toEqual(others.sort());
+  });
+});
+
+describe('how fast', () => {
+  const section = sectionsOf(textOf('README.md')).get('How fast')!;
+
+  test('shows the chart and the tables of the newest record', () => {
+    expect(section).toContain(`](docs/pictures/${speed})`);
+    const readme = textOf('README.md');
+    expect(readme).toEqual(withTables(readme));
+  });
+
+  test('says what the record says', () => {
+    const [name] = readdirSync(join(root, 'bench', 'record'))
+      .sort()
+      .slice(-1);
+    const { date, versions, cases } = JSON.parse(textOf(`bench/record/${name!}`)) as {
+      date: string;
+      versions: Record<string, string>;
+      cases: { model: string; granularity: string; context: string; engines: { name: string; engine: number }[] }[];
+    };
+    expect(section).toContain(`${date}. sparsifier ${versions.sparsifier}`);
+    const svg = textOf(`docs/pictures/${speed}`);
+    const [quoted] = cases.filter((each) => each.model === '25 M' && each.granularity === 'weight');
+    const sorted = [...quoted!.engines].sort((a, b) => a.engine - b.engine);
+    const bars = [...svg.matchAll(/<text[^>]*text-anchor="end"[^>]*>([^<]+)<\/text>\n<rect[^>]* width="(\d+)"/g)];
+    expect(bars.map(([, engine]) => engine)).toEqual(sorted.map(({ name }) => name));
+    // On a logarithmic scale equal ratios of times are equal distances.
+    const widths = bars.map(([, , width]) => Number(width));
+    const logarithms = sorted.map(({ engine }) => Math.log(engine));
+    const scale = (widths.at(-1)! - widths[0]!) / (logarithms.at(-1)! - logarithms[0]!);
+    for (const [index, width] of widths.entries()) {
+      expect(Math.abs(width - widths[0]! - scale * (logarithms[index]! - logarithms[0]!))).toBeLessThan(2);
+    }
   });
 });
 

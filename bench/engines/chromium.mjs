@@ -33,7 +33,10 @@ const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, 'http://localhost');
   response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
   response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
-  response.setHeader('Content-Type', pathname === '/' ? 'text/html' : (types[extname(pathname)] ?? 'application/octet-stream'));
+  response.setHeader(
+    'Content-Type',
+    pathname === '/' ? 'text/html' : (types[extname(pathname)] ?? 'application/octet-stream'),
+  );
   if (pathname === '/') response.end(page);
   else
     createReadStream(pathname === '/weights' ? file : join(root, pathname))

@@ -12,12 +12,14 @@ export async function prune(engine, tensors, { granularity, context }) {
     { kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape, data },
   ]);
   const model = fromArrays(Object.fromEntries(layers));
-  const watched = (name, method) => async (...parameters) => {
-    const begun = performance.now();
-    const result = await method(...parameters);
-    times[name] += performance.now() - begun;
-    return result;
-  };
+  const watched =
+    (name, method) =>
+    async (...parameters) => {
+      const begun = performance.now();
+      const result = await method(...parameters);
+      times[name] += performance.now() - begun;
+      return result;
+    };
   const sparsifier = new Sparsifier(
     { ...model, load: watched('copyIn', model.load), store: watched('copyOut', model.store) },
     { granularity: granularity === '2:4' ? { nm: [2, 4] } : granularity, context, criteria: 'largeFinal' },

@@ -86,7 +86,8 @@ fn kernels(criterion: &mut Criterion) {
         bencher.iter(|| {
             let numbers = NumbersMut::Float32(&mut weights);
             let (element, zeros) = (Element::Magnitude, AtomicUsize::new(0));
-            remove(&mut [Removal { numbers, element, axes: each, earlier: None, cut, bits: &mut bits, zeros }]).unwrap();
+            remove(&mut [Removal { numbers, element, axes: each, earlier: None, cut, bits: &mut bits, zeros }])
+                .unwrap();
         })
     });
     group.finish();
