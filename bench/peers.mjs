@@ -2,7 +2,7 @@
 // own, and each one's answer is checked. `npm run bench -- peers ResNet`: only cases with that word. A whole run, with
 // all engines, leaves a record.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -187,6 +187,7 @@ print(json.dumps({'Python': platform.python_version(), **{n: m.version(n) for n 
     command,
   };
   const name = `${date}-${cores}-cores.json`;
+  mkdirSync(recordFolder, { recursive: true });
   writeFileSync(join(recordFolder, name), `${JSON.stringify(record, undefined, 2)}\n`);
   console.log(`\nbench/record/${name} is written; \`npm run pictures\` draws it.`);
 }
