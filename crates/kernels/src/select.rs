@@ -132,6 +132,11 @@ impl Room {
         Ok(Room { blocks, taken: AtomicUsize::new(0) })
     }
 
+    /// Whether somebody found no block any more, so that not all candidates are there.
+    fn is_short(&self) -> bool {
+        self.taken.load(Relaxed) > self.blocks.len()
+    }
+
     /// A block that nobody else has, unless all are taken.
     fn take(&self, segment: usize) -> Option<MutexGuard<'_, (usize, Vec<Candidate>)>> {
         let mut block = self.blocks.get(self.taken.fetch_add(1, Relaxed))?.lock().ok()?;
@@ -453,6 +458,10 @@ fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings,
     let (mut below, mut highest) = (0, i32::MIN);
     let mut found = [Candidate { key: 0, unit: 0 }; PIECE];
     segment.for_pieces(segment.range(task), |start, piece| {
+        // What was found is of no use then: another pass counts.
+        if room.is_short() {
+            return;
+        }
         let looked = match piece {
             Piece::Magnitudes(numbers) => look(numbers, bracket, start, &mut found),
             Piece::Keys(keys) => look(keys, bracket, start, &mut found),
