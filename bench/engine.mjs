@@ -75,7 +75,7 @@ async function measure(threads, words) {
       const { roles, sizes } = layer;
       const shape = roles.map((role) => (role === 'out' ? Math.floor(sizes.out / layers) : sizes[role]));
       const length = shape.reduce((a, b) => a * b);
-      if (!numbers.has(kind)) numbers.set(kind, weightsOf(kind, 25_020_003));
+      if (!numbers.has(kind)) numbers.set(kind, weightsOf(kind, 1667 * 1667 * 3 * 3));
       const data = numbers.get(kind).slice(0, layers * length);
       const named = Array.from({ length: layers }, (_, at) => [
         `layer ${at}`,
