@@ -127,7 +127,7 @@ pub(crate) fn fill_keys(scores: Elements, start: usize, earlier: Option<&[u32]>,
     }
     let Some(words) = earlier else { return };
     let remove = |keys: &mut [i32], word: u32| {
-        for (key, bit) in keys.iter_mut().zip(BITS) {
+        for (key, bit) in keys.iter_mut().zip(&BITS) {
             *key = if word & bit == 0 { REMOVED } else { *key };
         }
     };

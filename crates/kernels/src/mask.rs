@@ -158,7 +158,7 @@ pub(crate) fn least_kept(cut: Cut) -> i32 {
 pub(crate) fn write_words(keys: &[i32; PIECE], cut: Cut, words: &mut [u32]) {
     let least_kept = least_kept(cut);
     for (word, keys) in words.iter_mut().zip(keys.as_chunks::<32>().0) {
-        *word = !keys.iter().zip(BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { bit } else { 0 });
+        *word = !keys.iter().zip(&BITS).fold(0, |gone, (&key, bit)| gone | if key < least_kept { *bit } else { 0 });
     }
 }
 

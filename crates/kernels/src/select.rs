@@ -56,7 +56,7 @@ impl Cut {
 const TASK: usize = 1 << 16;
 
 /// The keys between the ends of a bracket fall into this many bins.
-const BINS: usize = 1 << BIN_BITS;
+pub(crate) const BINS: usize = 1 << BIN_BITS;
 const BIN_BITS: u32 = 11;
 
 /// What is counted of a bracket, in order of the keys: its lowest key, the bins between, its highest key. The ends are
@@ -150,17 +150,15 @@ struct Gathered<'a> {
     room: &'a Room,
     segment: usize,
     block: Option<MutexGuard<'a, (usize, Vec<Candidate>)>>,
-    is_whole: bool,
 }
 
 impl Gathered<'_> {
     fn add(&mut self, mut candidates: &[Candidate]) {
-        while !candidates.is_empty() && self.is_whole {
-            let Some(block) = &mut self.block else {
+        while !candidates.is_empty() {
+            if self.block.is_none() {
                 self.block = self.room.take(self.segment);
-                self.is_whole = self.block.is_some();
-                continue;
-            };
+            }
+            let Some(block) = &mut self.block else { return };
             let (now, later) = candidates.split_at(candidates.len().min(BLOCK - block.1.len()));
             block.1.extend_from_slice(now);
             candidates = later;
@@ -287,7 +285,7 @@ impl Bracket {
 }
 
 /// How many lower bits distances up to this one lose, so that a bin is left.
-fn shift_of(distance: u32) -> u32 {
+pub(crate) fn shift_of(distance: u32) -> u32 {
     (u32::BITS - distance.leading_zeros()).saturating_sub(BIN_BITS)
 }
 
@@ -313,10 +311,10 @@ impl Search<'_> {
         cuts: &mut [Cut],
     ) -> Result<(), Error> {
         let Bracket { low, high } = self.bracket;
-        let taken = room.taken.into_inner();
-        if taken > room.blocks.len() {
+        if room.is_short() {
             return Ok(());
         }
+        let taken = room.taken.into_inner();
         let mut lists = reserve::<(usize, Vec<Candidate>)>(taken)?;
         lists.extend(room.blocks.into_iter().take(taken).map(|block| block.into_inner().unwrap_or_default()));
         let below = |index: usize| findings[index].below.load(Relaxed) as usize;
@@ -454,7 +452,7 @@ impl Search<'_> {
 
 /// Counts one task's keys below the bracket and gathers those inside.
 fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, room: &Room, index: usize) {
-    let mut gathered = Gathered { room, segment: index, block: None, is_whole: true };
+    let mut gathered = Gathered { room, segment: index, block: None };
     let (mut below, mut highest) = (0, i32::MIN);
     let mut found = [Candidate { key: 0, unit: 0 }; PIECE];
     segment.for_pieces(segment.range(task), |start, piece| {

@@ -8,12 +8,8 @@ use std::sync::Mutex;
 
 use crate::error::Error;
 use crate::keys::PIECE;
-use crate::select::Segment;
+use crate::select::{BINS, Segment, shift_of};
 use crate::tasks::for_each;
-
-/// The keys between the ends of a bracket fall into this many bins.
-const BINS: usize = 1 << BIN_BITS;
-const BIN_BITS: u32 = 11;
 
 /// The words that [`survey`] fills: how many keys are smaller than the lowest of the bracket, how many have that very
 /// key, how many are in each bin, how many have the highest key, and the largest key of all.
@@ -52,7 +48,7 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
     let between = (high - low).saturating_sub(1);
     let (low, high) = ((low ^ LEAST) as i32, (high ^ LEAST) as i32);
     let first = low.wrapping_add(1);
-    let shift = (u32::BITS - between.saturating_sub(1).leading_zeros()).saturating_sub(BIN_BITS);
+    let shift = shift_of(between.saturating_sub(1));
     let inside = |key: i32| (key.wrapping_sub(first) as u32) < between;
     let shared = Mutex::new(Shared { counts, room, gathered: 0 });
     for_each(units.div_ceil(TASK), &|task| {
