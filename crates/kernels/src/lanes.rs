@@ -4,9 +4,9 @@
 //! two instructions. Elsewhere than in wasm the same operations are loops.
 
 #[cfg(not(target_feature = "simd128"))]
-pub(crate) use portable::{Lanes, Sums, add_magnitudes, sum_magnitudes};
+pub(crate) use portable::{Lanes, Sums, add_magnitudes, bits_of, sum_magnitudes};
 #[cfg(target_feature = "simd128")]
-pub(crate) use wasm::{Lanes, Sums, add_magnitudes, sum_magnitudes};
+pub(crate) use wasm::{Lanes, Sums, add_magnitudes, bits_of, sum_magnitudes};
 
 /// Numbers in a register.
 pub(crate) const LANES: usize = 4;
@@ -102,6 +102,26 @@ mod wasm {
             let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
             u32::from(i8x16_bitmask(i8x16_narrow_i16x8(halves[0], halves[1])))
         }
+
+        /// A byte for each lane of comparisons: 255 where it holds, else 0.
+        #[inline(always)]
+        pub(crate) fn bytes([a, b, c, d]: [Self; 4]) -> [u8; 16] {
+            let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
+            let mut bytes = [0; 16];
+            // SAFETY: the array is as long as the register, and this store has no alignment.
+            unsafe { v128_store(bytes.as_mut_ptr().cast(), i8x16_narrow_i16x8(halves[0], halves[1])) };
+            bytes
+        }
+    }
+
+    /// A bit for each byte: its highest one.
+    #[inline(always)]
+    pub(crate) fn bits_of(bytes: &[u8; 32]) -> u32 {
+        let (halves, _) = bytes.as_chunks::<16>();
+        // SAFETY: the array is as long as the register, and this load has no alignment.
+        let [low, high] =
+            [0, 1].map(|half| u32::from(i8x16_bitmask(unsafe { v128_load(halves[half].as_ptr().cast()) })));
+        low | high << 16
     }
 
     /// Eight sums in `f64`.
@@ -292,6 +312,17 @@ mod portable {
             let lanes = lanes.iter().flat_map(|Lanes(lanes)| lanes);
             lanes.enumerate().fold(0, |bits, (lane, holds)| bits | (*holds as u32 & 1) << lane)
         }
+
+        /// A byte for each lane of comparisons: 255 where it holds, else 0.
+        #[inline(always)]
+        pub(crate) fn bytes(lanes: [Self; 4]) -> [u8; 16] {
+            from_fn(|place| lanes[place / LANES].0[place % LANES] as u8)
+        }
+    }
+
+    /// A bit for each byte: its highest one.
+    pub(crate) fn bits_of(bytes: &[u8; 32]) -> u32 {
+        bytes.iter().enumerate().fold(0, |bits, (place, &byte)| bits | u32::from(byte >> 7) << place)
     }
 
     /// Eight sums in `f64`.

@@ -1,14 +1,14 @@
 //! N:M: of every m units that follow each other along an axis, at most n stay.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
-use crate::error::{Error, reserve};
+use crate::error::Error;
 use crate::keys::{Keyed, REMOVED, fill_keys};
-use crate::lanes::{LANES, Lanes};
-use crate::mask::{BITS, is_kept, words_for};
+use crate::lanes::{LANES, Lanes, bits_of};
+use crate::mask::{is_kept, words_for};
 use crate::select::Segment;
-use crate::tasks::for_each;
+use crate::tasks::for_chunks;
 
 /// The largest `of`: the work grows with its square.
 pub const MAX_PATTERN: usize = 256;
@@ -23,11 +23,11 @@ pub struct Pattern {
     pub stride: usize,
 }
 
+/// A task decides about this many units, whole words of the mask. Groups that reach beyond are ranked by both tasks.
+const TASK: usize = 1 << 16;
+
 /// Units are ranked this many at a time: at least four groups of the largest pattern that are [`ROW`] units wide each.
 const BATCH: usize = 4096;
-
-/// A task has this many batches, so that its buffers cost little.
-const TASK: usize = 16;
 
 /// Groups whose units lie at least this far apart are read row by row, others as they lie in memory.
 const ROW: usize = 16;
@@ -48,106 +48,121 @@ pub fn nm(segment: &Segment, pattern: Pattern, bits: &mut [u32]) -> Result<i32, 
     if !fits {
         return Err(Error::Request("nm: the pattern does not fit the units"));
     }
-    let mut words = reserve::<AtomicU32>(bits.len())?;
-    words.extend((0..bits.len()).map(|word| AtomicU32::new(segment.earlier.map_or(u32::MAX, |mask| mask[word]))));
-
-    // Groups that follow each other in memory; where no unit is left over at the end of the axis, all of them do.
-    let (lines, groups) = match (units / (size * stride), size / of) {
-        (lines, groups) if size.is_multiple_of(of) => (1, lines * groups),
-        both => both,
-    };
-    let in_rows = stride >= ROW;
-    // What one task takes: whole groups, as many as a register has lanes or a multiple, or a part of the columns of one.
-    let (at_once, columns) = if in_rows { (BATCH / of, stride) } else { (BATCH / (of * stride), groups) };
-    let at_once = if at_once < LANES { at_once } else { at_once / LANES * LANES };
-    let batches = columns.div_ceil(at_once);
-    let count = lines * if in_rows { groups * batches } else { batches };
     let highest = AtomicI32::new(i32::MIN);
-    for_each(count.div_ceil(TASK), &|task| {
-        let mut batch =
-            Batch { segment, pattern, words: &words, highest: i32::MIN, keys: [0; BATCH], gone: [0; BATCH] };
-        for number in task * TASK..count.min((task + 1) * TASK) {
-            let (line, first) = (number / batches, number % batches * at_once);
-            let count = at_once.min(columns - first);
-            if in_rows {
-                batch.in_rows((line / groups * size + line % groups * of) * stride + first, count);
-            } else {
-                batch.side_by_side((line * size + first * of) * stride, count);
-            }
+    for_chunks(bits, TASK / 32, &|task, words| {
+        let units = task * TASK..units.min((task + 1) * TASK);
+        let mut part =
+            Part { segment, pattern, units: units.clone(), highest: i32::MIN, keys: [0; BATCH], gone: [0; TASK] };
+        part.rank_all();
+        for (place, (word, gone)) in words.iter_mut().zip(part.gone.as_chunks::<32>().0).enumerate() {
+            let earlier = segment.earlier.map_or(u32::MAX, |mask| mask[units.start / 32 + place]);
+            *word = earlier & !bits_of(gone);
         }
-        highest.fetch_max(batch.highest, Relaxed);
+        highest.fetch_max(part.highest, Relaxed);
     });
-    for (word, result) in bits.iter_mut().zip(words) {
-        *word = result.into_inner();
-    }
-    let whole = size / of * of * stride;
-    if !size.is_multiple_of(of) {
-        // What is left over at the end of each line; all of it where there is no whole group.
-        let (lines, length) = if whole == 0 { (1, units) } else { (units / (size * stride), size * stride) };
-        for_each(lines, &|line| {
-            let mut keys = [0; BATCH];
-            for start in (line * length + whole..(line + 1) * length).step_by(BATCH) {
-                let keys = &mut keys[..BATCH.min((line + 1) * length - start)];
-                fill_keys(segment.scores, start, None, keys);
-                highest.fetch_max(highest_of(keys), Relaxed);
-            }
-        });
-    }
     Ok(highest.into_inner())
 }
 
-fn highest_of(keys: &[i32]) -> i32 {
-    keys.iter().fold(i32::MIN, |highest, &key| if key > highest { key } else { highest })
-}
-
-struct Batch<'a> {
+/// Some of the units, and what is found out about them.
+struct Part<'a> {
     segment: &'a Segment<'a>,
     pattern: Pattern,
-    words: &'a [AtomicU32],
+    units: Range<usize>,
     highest: i32,
+    /// The keys of a batch, where these are not the numbers themselves.
     keys: [i32; BATCH],
-    /// Lanes of comparisons: which units go.
-    gone: [i32; BATCH],
+    /// A byte for each unit: 255 where it goes, else 0.
+    gone: [u8; TASK],
 }
 
-impl Batch<'_> {
+impl<'a> Part<'a> {
+    fn rank_all(&mut self) {
+        let Pattern { of, size, stride, .. } = self.pattern;
+        let span = of * stride;
+        // Groups follow each other in memory; where no unit is left over at the end of the axis, all of them do.
+        let line = if size.is_multiple_of(of) { self.segment.axes.units() } else { size * stride };
+        let mut unit = self.units.start;
+        while unit < self.units.end {
+            let (start, group) = (unit / line * line, unit % line / span);
+            let groups = line / stride / of - group.min(line / stride / of);
+            let first = start + group * span;
+            if groups == 0 {
+                let end = self.units.end.min(start + line);
+                self.look_at(unit..end);
+                unit = end;
+            } else if stride >= ROW {
+                self.in_rows(first);
+                unit = first + span;
+            } else {
+                let groups = groups.min(BATCH / span).min((self.units.end - first).div_ceil(span));
+                self.side_by_side(first, groups);
+                unit = first + groups * span;
+            }
+        }
+    }
+
+    /// Units that stay, whatever their scores.
+    fn look_at(&mut self, units: Range<usize>) {
+        for start in units.clone().step_by(BATCH) {
+            self.read(start, 0..BATCH.min(units.end - start));
+        }
+    }
+
     /// `groups` whole groups from unit `start` on, all their units side by side.
     fn side_by_side(&mut self, start: usize, groups: usize) {
         let Pattern { of, stride, .. } = self.pattern;
         let count = groups * of * stride;
-        self.read(start, 0..count);
-        if stride < LANES {
-            // Lanes are units of groups that follow each other; beyond the last one they are any.
-            for group in (0..groups).step_by(LANES) {
-                for column in 0..stride {
-                    self.rank(Groups { first: group * of * stride + column, stride, apart: of * stride });
-                }
+        let mut gone = [0; BATCH];
+        // Fewer groups than there are lanes are ranked with any keys behind them.
+        match self.magnitudes().filter(|_| stride >= LANES || groups >= LANES) {
+            Some(numbers) => {
+                let numbers = &numbers[start..start + count];
+                self.highest = self.highest.max(highest_of(numbers));
+                rank_side_by_side(numbers, self.pattern, groups, &mut gone);
             }
-        } else {
-            for group in 0..groups {
-                for column in (0..stride).step_by(LANES) {
-                    // The last columns are looked at with some of those before, maybe twice.
-                    let first = group * of * stride + column.min(stride - LANES);
-                    self.rank(Groups { first, stride, apart: 1 });
-                }
+            None => {
+                self.read(start, 0..count);
+                rank_side_by_side(&self.keys, self.pattern, groups, &mut gone);
             }
         }
-        clear(self.words, start, &self.gone[..count]);
+        self.note(start, &gone[..count]);
     }
 
-    /// `columns` groups, the first units of which lie side by side from unit `start` on.
-    fn in_rows(&mut self, start: usize, columns: usize) {
+    /// A row of groups: first units that lie side by side from unit `start` on, and those that belong to each.
+    fn in_rows(&mut self, start: usize) {
         let Pattern { of, stride, .. } = self.pattern;
-        let width = columns.next_multiple_of(LANES);
-        for row in 0..of {
-            self.read(start + row * stride, row * width..row * width + columns);
+        let width = stride.min(BATCH / of / LANES * LANES);
+        for column in (0..stride).step_by(width) {
+            // The last columns are looked at with some of those before, maybe twice.
+            let first = start + column.min(stride - width);
+            let rows = (0..of).map(|row| first + row * stride);
+            if !rows.clone().any(|row| row < self.units.end && row + width > self.units.start) {
+                continue;
+            }
+            let mut gone = [0; BATCH];
+            match self.magnitudes() {
+                Some(numbers) => {
+                    for row in rows.clone() {
+                        self.highest = self.highest.max(highest_of(&numbers[row..row + width]));
+                    }
+                    rank_rows(&numbers[first..], self.pattern, stride, width, &mut gone);
+                }
+                None => {
+                    for (place, row) in rows.clone().enumerate() {
+                        self.read(row, place * width..(place + 1) * width);
+                    }
+                    rank_rows(&self.keys, self.pattern, width, width, &mut gone);
+                }
+            }
+            for (row, gone) in rows.zip(gone.chunks_exact(width)) {
+                self.note(row, gone);
+            }
         }
-        for column in (0..columns).step_by(LANES) {
-            self.rank(Groups { first: column, stride: width, apart: 1 });
-        }
-        for (row, gone) in self.gone.chunks_exact(width).take(of).enumerate() {
-            clear(self.words, start + row * stride, &gone[..columns]);
-        }
+    }
+
+    /// The numbers, where they can be ranked as they lie in memory.
+    fn magnitudes(&self) -> Option<&'a [[u8; 4]]> {
+        self.segment.scores.magnitudes().filter(|_| self.segment.earlier.is_none())
     }
 
     fn read(&mut self, start: usize, places: Range<usize>) {
@@ -161,128 +176,125 @@ impl Batch<'_> {
         }
     }
 
-    /// Which units go of as many groups as there are lanes.
-    fn rank(&mut self, groups: Groups) {
-        let Batch { pattern: Pattern { keep, of, .. }, keys, gone, .. } = self;
-        let (keep, of) = (*keep, *of);
-        let most = Lanes::splat(1 - keep as i32);
-        // Each comparison that holds counts -1, so that the larger number is that of fewer better units.
-        let goes = |better: Lanes, own: Lanes| better.is_less(most).or(own.is_equal(Lanes::splat(REMOVED)));
-        if of == 4 {
-            // By far the most common pattern, all in registers. A comparison holds where the later unit is worse.
-            let [a, b, c, d] = groups.load_four(keys);
-            let [ab, ac, ad, bc, bd, cd] =
-                [b.is_less(a), c.is_less(a), d.is_less(a), c.is_less(b), d.is_less(b), d.is_less(c)];
-            let not = |lanes: Lanes| Lanes::splat(-1).without(lanes);
-            let better = [
-                not(ab).add(not(ac)).add(not(ad)),
-                ab.add(not(bc)).add(not(bd)),
-                ac.add(bc).add(not(cd)),
-                ad.add(bd).add(cd),
-            ];
-            let [a, b, c, d] = [goes(better[0], a), goes(better[1], b), goes(better[2], c), goes(better[3], d)];
-            return groups.store_four(gone, [a, b, c, d]);
-        }
-        for row in 0..of {
-            let own = groups.load(keys, row);
-            let mut better = Lanes::splat(0);
-            for other in 0..of {
-                let key = groups.load(keys, other);
-                // Of equal ones those that come later are better.
-                let is_better = if other > row { Lanes::splat(-1).without(key.is_less(own)) } else { own.is_less(key) };
-                better = better.add(is_better);
-            }
-            groups.store(gone, row, goes(better, own));
+    /// Takes over which units go from unit `start` on; those of other tasks are left to these.
+    fn note(&mut self, start: usize, gone: &[u8]) {
+        let own = start.max(self.units.start)..self.units.end.min(start + gone.len());
+        if !own.is_empty() {
+            let places = own.start - self.units.start..own.end - self.units.start;
+            self.gone[places].copy_from_slice(&gone[own.start - start..own.end - start]);
         }
     }
 }
 
-/// Where the units of as many groups as there are lanes lie in a batch.
+fn highest_of<T: Keyed>(items: &[T]) -> i32 {
+    let (quads, last) = items.as_chunks::<LANES>();
+    let highest = quads.iter().fold(Lanes::splat(i32::MIN), |highest, items| highest.max(T::keys(items))).highest();
+    last.iter().fold(highest, |highest, item| highest.max(item.key()))
+}
+
+/// Of `groups` groups that follow each other.
+fn rank_side_by_side<T: Keyed>(items: &[T], pattern: Pattern, groups: usize, gone: &mut [u8; BATCH]) {
+    let Pattern { of, stride, .. } = pattern;
+    if stride < LANES {
+        // Lanes are units of groups that follow each other.
+        for group in (0..groups).step_by(LANES).map(|group| group.min(groups.saturating_sub(LANES))) {
+            for column in 0..stride {
+                let first = group * of * stride + column;
+                Groups { items, first, stride, apart: of * stride }.rank(pattern, gone, stride);
+            }
+        }
+        return;
+    }
+    for group in 0..groups {
+        for column in (0..stride).step_by(LANES).map(|column| column.min(stride - LANES)) {
+            let first = group * of * stride + column;
+            Groups { items, first, stride, apart: 1 }.rank(pattern, gone, stride);
+        }
+    }
+}
+
+/// Of groups in `width` columns; rows are so far apart in memory.
+fn rank_rows<T: Keyed>(items: &[T], pattern: Pattern, stride: usize, width: usize, gone: &mut [u8; BATCH]) {
+    for first in (0..width).step_by(LANES).map(|column| column.min(width - LANES)) {
+        Groups { items, first, stride, apart: 1 }.rank(pattern, gone, width);
+    }
+}
+
+/// As many groups as there are lanes.
 #[derive(Clone, Copy)]
-struct Groups {
+struct Groups<'a, T> {
+    items: &'a [T],
     first: usize,
     /// How far apart a group's units are, and the groups' first units.
     stride: usize,
     apart: usize,
 }
 
-impl Groups {
-    /// The keys of groups of four.
+impl<T: Keyed> Groups<'_, T> {
+    /// Tells in bytes which units go; a group's bytes are `distance` apart, and begin at `first`.
     #[inline(always)]
-    fn load_four(self, keys: &[i32; BATCH]) -> [Lanes; 4] {
-        let at = |place: usize| keys[place..].first_chunk::<LANES>().map_or(Lanes::splat(0), Keyed::keys);
-        let Groups { first, stride, apart } = self;
-        match (stride, apart) {
-            (1, 4) => Lanes::transposed([at(first), at(first + 4), at(first + 8), at(first + 12)]),
-            (_, 1) => [at(first), at(first + stride), at(first + 2 * stride), at(first + 3 * stride)],
-            _ => [self.load(keys, 0), self.load(keys, 1), self.load(keys, 2), self.load(keys, 3)],
-        }
-    }
-
-    #[inline(always)]
-    fn store_four(self, gone: &mut [i32; BATCH], lanes: [Lanes; 4]) {
-        let mut put = |place: usize, lanes: Lanes| {
-            if let Some(gone) = gone[place..].first_chunk_mut::<LANES>() {
-                lanes.write(gone);
+    fn rank(self, pattern: Pattern, gone: &mut [u8; BATCH], distance: usize) {
+        let Pattern { keep, of, .. } = pattern;
+        let Groups { items, first, stride, apart } = self;
+        // Each comparison that holds counts -1, so that the larger number is that of fewer better units.
+        let most = Lanes::splat(1 - keep as i32);
+        if of != 4 {
+            for row in 0..of {
+                self.store(gone, first + row * distance, self.count_better(row, of).is_less(most));
             }
-        };
-        let Groups { first, stride, apart } = self;
-        let (distance, [a, b, c, d]) = match (stride, apart) {
-            (1, 4) => (4, Lanes::transposed(lanes)),
-            (_, 1) => (stride, lanes),
-            _ => return lanes.into_iter().enumerate().for_each(|(row, lanes)| self.store(gone, row, lanes)),
-        };
-        put(first, a);
-        put(first + distance, b);
-        put(first + 2 * distance, c);
-        put(first + 3 * distance, d);
+        } else if (stride, apart) == (1, 4) {
+            let at = |place: usize| items[place..].first_chunk().map_or(Lanes::splat(0), T::keys);
+            let units = Lanes::transposed([at(first), at(first + 4), at(first + 8), at(first + 12)]);
+            let goes = better_of_four(units).map(|better| better.is_less(most));
+            if let Some(gone) = gone[first..].first_chunk_mut() {
+                *gone = Lanes::bytes(Lanes::transposed(goes));
+            }
+        } else {
+            let units = [0, 1, 2, 3].map(|row| self.load(row));
+            for (row, better) in better_of_four(units).into_iter().enumerate() {
+                self.store(gone, first + row * distance, better.is_less(most));
+            }
+        }
+    }
+
+    /// Of equal units those that come later are better.
+    fn count_better(self, row: usize, of: usize) -> Lanes {
+        let own = self.load(row);
+        (0..of).fold(Lanes::splat(0), |better, other| {
+            let key = self.load(other);
+            better.add(if other > row { Lanes::splat(-1).without(key.is_less(own)) } else { own.is_less(key) })
+        })
     }
 
     #[inline(always)]
-    fn load(self, keys: &[i32; BATCH], row: usize) -> Lanes {
+    fn load(self, row: usize) -> Lanes {
         let place = self.first + row * self.stride;
-        let lane = |lane: usize| keys[place + lane * self.apart];
-        match keys[place..].first_chunk() {
-            Some(keys) if self.apart == 1 => Keyed::keys(keys),
-            _ => Keyed::keys(&[lane(0), lane(1), lane(2), lane(3)]),
+        let key = |lane: usize| self.items[place + lane * self.apart].key();
+        match self.items[place..].first_chunk() {
+            Some(items) if self.apart == 1 => T::keys(items),
+            _ => Lanes::read(&[key(0), key(1), key(2), key(3)]),
         }
     }
 
     #[inline(always)]
-    fn store(self, gone: &mut [i32; BATCH], row: usize, lanes: Lanes) {
-        let place = self.first + row * self.stride;
+    fn store(self, gone: &mut [u8; BATCH], place: usize, goes: Lanes) {
+        let zero = Lanes::splat(0);
+        let [bytes @ .., _, _, _, _, _, _, _, _, _, _, _, _] = Lanes::bytes([goes, zero, zero, zero]);
         match gone[place..].first_chunk_mut() {
-            Some(gone) if self.apart == 1 => lanes.write(gone),
-            _ => {
-                for (lane, goes) in lanes.to_array().into_iter().enumerate() {
-                    gone[place + lane * self.apart] = goes;
-                }
-            }
+            Some(gone) if self.apart == 1 => *gone = bytes,
+            _ => (0..LANES).for_each(|lane| gone[place + lane * self.apart] = bytes[lane]),
         }
     }
 }
 
-/// Clears the bits of units that go, from unit `start` on. Batches may meet within a word.
-fn clear(words: &[AtomicU32], start: usize, gone: &[i32]) {
-    let lead = (32 - start % 32) % 32;
-    let (head, tail) = gone.split_at(lead.min(gone.len()));
-    let clear = |unit: usize, gone: &[i32]| {
-        let bits = gone.iter().zip(&BITS).fold(0, |bits, (&goes, bit)| bits | goes as u32 & bit);
-        words[unit / 32].fetch_and(!(bits << (unit % 32)), Relaxed);
-    };
-    if !head.is_empty() {
-        clear(start, head);
-    }
-    let (groups, last) = tail.as_chunks::<32>();
-    let first = (start + lead) / 32;
-    for (gone, word) in groups.iter().zip(&words[first..]) {
-        let (quads, _) = gone.as_chunks::<LANES>();
-        let half = |first: usize| Lanes::bits([0, 1, 2, 3].map(|quad| Lanes::read(&quads[first + quad])));
-        word.fetch_and(!(half(0) | half(4) << 16), Relaxed);
-    }
-    if !last.is_empty() {
-        clear((first + groups.len()) * 32, last);
-    }
+/// How many units of each group are better than the first, the second and so on, in negative numbers: by far the most
+/// common pattern, all in registers.
+#[inline(always)]
+fn better_of_four([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
+    // A comparison holds where the later unit is worse.
+    let [ab, ac, ad, bc, bd, cd] = [b.is_less(a), c.is_less(a), d.is_less(a), c.is_less(b), d.is_less(b), d.is_less(c)];
+    let not = |lanes: Lanes| Lanes::splat(-1).without(lanes);
+    [not(ab).add(not(ac)).add(not(ad)), ab.add(not(bc)).add(not(bd)), ac.add(bc).add(not(cd)), ad.add(bd).add(cd)]
 }
 
 #[cfg(test)]
