@@ -68,6 +68,34 @@ pub(crate) enum Piece<'a> {
     Keys(&'a [i32]),
 }
 
+impl Piece<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Piece::Magnitudes(numbers) => numbers.len(),
+            Piece::Keys(keys) => keys.len(),
+        }
+    }
+
+    pub(crate) fn key(&self, unit: usize) -> i32 {
+        match self {
+            Piece::Magnitudes(numbers) => numbers[unit].key(),
+            Piece::Keys(keys) => keys[unit],
+        }
+    }
+
+    /// How many of these units have this key.
+    pub(crate) fn count(&self, units: Range<usize>, own: i32) -> u32 {
+        match self {
+            Piece::Magnitudes(numbers) => count_of(&numbers[units], own),
+            Piece::Keys(keys) => count_of(&keys[units], own),
+        }
+    }
+}
+
+fn count_of<T: Keyed>(items: &[T], own: i32) -> u32 {
+    items.iter().map(|&item| u32::from(item.key() == own)).sum()
+}
+
 impl Segment<'_> {
     pub(crate) fn key_at(&self, unit: usize) -> i32 {
         if self.earlier.is_some_and(|mask| mask[unit / 32] & BITS[unit % 32] == 0) {

@@ -6,12 +6,13 @@
 //! narrow it down to one key, pass by pass. A bracket that missed is replaced by the keys to that side. So the answer is
 //! exact and the work bounded whatever the distribution, and nothing as large as the scores is allocated.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
-use crate::keys::{Keyed, PIECE, Piece, has_key};
+use crate::keys::{Keyed, PIECE, Piece};
 use crate::lanes::{LANES, Lanes};
 use crate::mask::words_for;
 use crate::score::Elements;
@@ -101,7 +102,7 @@ impl Segment<'_> {
     }
 
     /// The units of a task.
-    fn range(&self, task: usize) -> std::ops::Range<usize> {
+    fn range(&self, task: usize) -> Range<usize> {
         task * TASK..self.axes.units().min((task + 1) * TASK)
     }
 }
@@ -681,12 +682,12 @@ fn tie_bound(segment: &Segment, key: i32, ties: usize, equal: usize) -> Result<u
         Ok(list)
     };
     let mut counts = atomics(units.div_ceil(TASK))?;
-    for_runs(segment, key, |Run { canonical, step, keys }| {
-        if step == 1 && canonical / TASK == (canonical + keys.len() - 1) / TASK {
-            let count = keys.iter().map(|&own| u32::from(own == key)).sum();
-            counts[canonical / TASK].fetch_add(count, Relaxed);
+    for_runs(segment, key, 0..units, |Run { canonical, step, units, piece }| {
+        let last = canonical + (units.len() - 1) * step;
+        if step == 1 && canonical / TASK == last / TASK {
+            counts[canonical / TASK].fetch_add(piece.count(units, key), Relaxed);
         } else {
-            for (place, _) in keys.iter().enumerate().filter(|(_, own)| **own == key) {
+            for place in units.clone().filter(|&unit| piece.key(unit) == key).map(|unit| unit - units.start) {
                 counts[(canonical + place * step) / TASK].fetch_add(1, Relaxed);
             }
         }
@@ -698,12 +699,8 @@ fn tie_bound(segment: &Segment, key: i32, ties: usize, equal: usize) -> Result<u
         block += 1;
     }
     let mut bits = atomics(TASK / 32)?;
-    for_runs(segment, key, |Run { canonical, step, keys }| {
-        let end = canonical + (keys.len() - 1) * step;
-        if end < block * TASK || canonical >= (block + 1) * TASK {
-            return;
-        }
-        for (place, _) in keys.iter().enumerate().filter(|(_, own)| **own == key) {
+    for_runs(segment, key, block * TASK..(block + 1) * TASK, |Run { canonical, step, units, piece }| {
+        for place in units.clone().filter(|&unit| piece.key(unit) == key).map(|unit| unit - units.start) {
             let number = canonical + place * step;
             if number / TASK == block {
                 bits[number % TASK / 32].fetch_or(1 << (number % 32), Relaxed);
@@ -724,34 +721,30 @@ fn tie_bound(segment: &Segment, key: i32, ties: usize, equal: usize) -> Result<u
     Ok(units)
 }
 
-/// Units side by side in memory whose canonical numbers are `step` apart, from `canonical` on.
+/// Units side by side in memory whose canonical numbers are `step` apart, from `canonical` on: some of a piece.
 struct Run<'a> {
     canonical: usize,
     step: usize,
-    keys: &'a [i32],
+    units: Range<usize>,
+    piece: &'a Piece<'a>,
 }
 
-/// Calls `act`, on all threads, with runs that hold all units of this key, and others.
-fn for_runs(segment: &Segment, key: i32, act: impl Fn(Run) + Sync) {
+/// Calls `act`, on all threads, with runs that hold all units with this key and a canonical number in the range, and
+/// others.
+fn for_runs(segment: &Segment, key: i32, numbers: Range<usize>, act: impl Fn(Run) + Sync) {
     let (length, step) = segment.axes.canonical_run();
     for_each(segment.tasks(), &|task| {
         segment.for_pieces(segment.range(task), |start, piece| {
-            let mut buffer = [0; PIECE];
             // Most often there is none, and this look is SIMD.
-            let keys = match piece {
-                Piece::Keys(keys) if has_key(keys, key) => keys,
-                Piece::Magnitudes(numbers) if has_key(numbers, key) => {
-                    let keys = &mut buffer[..numbers.len()];
-                    segment.fill_keys(start, keys);
-                    keys
-                }
-                _ => return,
-            };
+            let mut has_key = None;
             let mut done = 0;
-            while done < keys.len() {
-                let count = (length - (start + done) % length).min(keys.len() - done);
+            while done < piece.len() {
+                let count = (length - (start + done) % length).min(piece.len() - done);
                 let canonical = segment.axes.canonical_unit(start + done);
-                act(Run { canonical, step, keys: &keys[done..done + count] });
+                let reaches = canonical < numbers.end && canonical + (count - 1) * step >= numbers.start;
+                if reaches && *has_key.get_or_insert_with(|| piece.count(0..piece.len(), key) > 0) {
+                    act(Run { canonical, step, units: done..done + count, piece: &piece });
+                }
                 done += count;
             }
         });
