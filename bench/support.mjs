@@ -26,7 +26,7 @@ export function weightsOf(kind, length, seed = 12345) {
 const normal = (next) => next() + next() + next() + next() * 2 ** -12;
 
 function mislead(weights) {
-  const [sample, run] = [2 ** 16, 16];
+  const [sample, run] = [2 ** (Math.floor((Math.floor(Math.log2(weights.length)) * 2) / 3) + 1), 16];
   const runs = sample / run;
   for (let index = 0; index < runs; index++) {
     const from = Math.floor((index * weights.length) / runs);

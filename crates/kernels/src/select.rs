@@ -64,23 +64,37 @@ const BIN_BITS: u32 = 11;
 /// counted apart since a value that many units share is most often one of them, and equal keys are counted by SIMD.
 const COUNTS: usize = BINS + 2;
 
-/// A sample has this many keys, in runs of neighbours, since a place in memory costs more than a key. A larger one takes
-/// longer and leaves fewer units in the bracket. Groups of fewer than sixteen times as many units are counted without one.
+/// A sample of so many units has this many keys, in runs of neighbours, since a place in memory costs more than a key. A
+/// larger one takes longer and leaves fewer units in the bracket: the sum is least near the power of two thirds.
 const fn sample_size(units: usize) -> usize {
-    if units < 1 << 23 { 1 << 14 } else { 1 << 16 }
+    1 << (units.ilog2() * 2 / 3 + 1)
 }
+
+/// Groups of fewer units are counted without a sample.
+const SAMPLED: usize = 1 << 14;
 const SAMPLE_RUN: usize = 16;
+const SAMPLE_TASK: usize = 1 << 12;
 
 /// How many standard deviations of the cut's place in the sample the bracket reaches to each side: it misses one time in
 /// sixteen thousand, which costs time only.
 const DEVIATIONS: f64 = 4.0;
 
-/// There is room for one in this many units to be gathered, in blocks of so many.
-const CANDIDATE_SHARE: usize = 24;
-const BLOCK: usize = 1 << 10;
+/// And so many keys more, which counts where the cut is near an end.
+const MARGIN: usize = 8;
+
+/// There is room to gather half as many units again as a bracket around the median of a sample leaves, in blocks.
+fn candidates_of(units: usize) -> usize {
+    let size = sample_size(units);
+    let keys = (DEVIATIONS * (size as f64).sqrt()) as usize + 2 * MARGIN;
+    (units as u64 * keys as u64 * 3 / 2 / size as u64) as usize
+}
+const BLOCK: usize = 1 << 9;
 
 /// Units are compared with the bracket in groups of this many.
 const GROUP: usize = 16;
+
+/// Room for the candidates of a piece, and for two more.
+const FOUND: usize = 2 * PIECE;
 
 /// Neighbouring keys are counted in different tables: weights crowd in few bins, and an addition to the bin of the
 /// addition before has to wait for it.
@@ -125,7 +139,7 @@ struct Room {
 impl Room {
     fn new(units: usize, tasks: usize) -> Result<Self, Error> {
         // Each task may leave a block that is not full.
-        let count = units.div_ceil(CANDIDATE_SHARE).div_ceil(BLOCK) + tasks;
+        let count = candidates_of(units).div_ceil(BLOCK) + tasks;
         let mut blocks = reserve(count)?;
         for _ in 0..count {
             blocks.push(Mutex::new((0, reserve(BLOCK)?)));
@@ -199,13 +213,18 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         let members = &by_group[start..end];
         start = end;
         let remove = remove.min(members.iter().map(|&index| segments[index].limit).sum());
-        let bracket = if remove == 0 { EVERYTHING } else { sampled_bracket(segments, members, remove)? };
+        let units: usize = members.iter().map(|&index| segments[index].axes.units()).sum();
+        let is_sampled = remove > 0 && units >= SAMPLED;
+        let sample = if is_sampled { reserve(sample_size(units))? } else { Vec::new() };
+        searches.push(Search { members, units, remove, sample, bracket: EVERYTHING, found: remove == 0, room: None });
+    }
+    for_chunks(&mut searches, 1, &|_, search| search.iter_mut().for_each(|search| search.take_sample(segments)));
+    for search in &mut searches {
         // A bracket of one key is counted by SIMD, and many have it.
-        let gathers = bracket.low < bracket.high && !bracket.is_everything();
-        let units = members.iter().map(|&index| segments[index].axes.units()).sum();
-        let tasks = members.iter().map(|&index| segments[index].tasks()).sum();
-        let room = gathers.then(|| Room::new(units, tasks)).transpose()?;
-        searches.push(Search { members, remove, bracket, found: remove == 0, room });
+        if search.bracket.low < search.bracket.high && !search.bracket.is_everything() {
+            let tasks = search.members.iter().map(|&index| segments[index].tasks()).sum();
+            search.room = Some(Room::new(search.units, tasks)?);
+        }
     }
 
     let mut counts = reserve::<AtomicU32>(segments.len() * COUNTS)?;
@@ -294,7 +313,10 @@ pub(crate) fn shift_of(distance: u32) -> u32 {
 struct Search<'a> {
     /// The group's segments, in order.
     members: &'a [usize],
+    units: usize,
     remove: usize,
+    /// Room for the keys of a sample; none where all units are counted.
+    sample: Vec<i32>,
     /// Where the key lies at which the ranking is cut, unless the sample misled.
     bracket: Bracket,
     found: bool,
@@ -303,6 +325,45 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Brackets the key at which the members' ranking is cut, by the keys of units picked evenly at random.
+    ///
+    /// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n). Where limits hold segments
+    /// back, or the sample misleads, the counts say so and everything is counted.
+    fn take_sample(&mut self, segments: &[Segment]) {
+        let (units, mut sample) = (self.units, std::mem::take(&mut self.sample));
+        if sample.capacity() == 0 {
+            return;
+        }
+        let size = sample_size(units);
+        sample.resize(size, 0);
+        for_chunks(&mut sample, SAMPLE_TASK, &|task, keys| {
+            let (mut member, mut first) = (0, 0);
+            for (run, keys) in keys.chunks_mut(SAMPLE_RUN).enumerate() {
+                let place = sampled_place(task * SAMPLE_TASK / SAMPLE_RUN + run, size / SAMPLE_RUN, units);
+                for (key, place) in keys.iter_mut().zip(place..) {
+                    while place - first >= segments[self.members[member]].axes.units() {
+                        first += segments[self.members[member]].axes.units();
+                        member += 1;
+                    }
+                    *key = segments[self.members[member]].key_at(place - first);
+                }
+            }
+        });
+        let share = self.remove as f64 / units as f64;
+        let deviation = (share * (1.0 - share) * size as f64).sqrt();
+        let place = share * size as f64;
+        let reach = DEVIATIONS * deviation + MARGIN as f64;
+        let (low, high) = (place - reach, place + reach);
+        let mut lower = &mut sample[..];
+        if high < size as f64 {
+            let parts = lower.select_nth_unstable(high as usize);
+            (lower, self.bracket.high) = (parts.0, *parts.1);
+        }
+        if low >= 0.0 && (low as usize) < lower.len() {
+            self.bracket.low = *lower.select_nth_unstable(low as usize).1;
+        }
+    }
+
     /// Finds the cut among the candidates. Where they do not tell, the bracket is left to be narrowed, or moved.
     fn settle(
         &mut self,
@@ -455,7 +516,7 @@ impl Search<'_> {
 fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, room: &Room, index: usize) {
     let mut gathered = Gathered { room, segment: index, block: None };
     let (mut below, mut highest) = (0, i32::MIN);
-    let mut found = [Candidate { key: 0, unit: 0 }; PIECE];
+    let mut found = [Candidate { key: 0, unit: 0 }; FOUND];
     segment.for_pieces(segment.range(task), |start, piece| {
         // What was found is of no use then: another pass counts.
         if room.is_short() {
@@ -482,15 +543,10 @@ struct Looked {
 
 /// Counts the keys below a bracket, writes down the units inside, and finds the highest key. The first item is unit
 /// `start`; there are no more than in a piece.
-fn look<T: Keyed>(items: &[T], Bracket { low, high }: Bracket, start: usize, found: &mut [Candidate; PIECE]) -> Looked {
+fn look<T: Keyed>(items: &[T], Bracket { low, high }: Bracket, start: usize, found: &mut [Candidate; FOUND]) -> Looked {
     let [lowest, most] = [low, high].map(Lanes::splat);
     let (mut below, mut highest) = (Lanes::splat(0), Lanes::splat(i32::MIN));
     let mut count = 0;
-    let mut note = |item: T, unit: usize| {
-        // The remainder is for the compiler alone.
-        found[count % PIECE] = Candidate { key: item.key(), unit: unit as u32 };
-        count += 1;
-    };
     let (groups, last) = items.as_chunks::<GROUP>();
     for (place, items) in groups.iter().enumerate() {
         let (quarters, _) = items.as_chunks::<LANES>();
@@ -502,18 +558,24 @@ fn look<T: Keyed>(items: &[T], Bracket { low, high }: Bracket, start: usize, fou
             is_below.or(most.is_less(keys))
         });
         let mut inside = !Lanes::bits(outside) & 0xffff;
-        while inside != 0 {
+        let end = count + inside.count_ones() as usize;
+        // Two are written down in any case: whether a group has any is hard to foretell, and what is none is written over.
+        for place_found in count..end.max(count + 2) {
             let lane = inside.trailing_zeros() as usize % GROUP;
-            inside &= inside - 1;
-            note(items[lane], start + place * GROUP + lane);
+            // The remainder is for the compiler alone.
+            found[place_found % FOUND] =
+                Candidate { key: items[lane].key(), unit: (start + place * GROUP + lane) as u32 };
+            inside &= inside.wrapping_sub(1);
         }
+        count = end;
     }
     let (mut lower, mut largest) = (below.count(), highest.highest());
     for (&item, unit) in last.iter().zip(start + groups.len() * GROUP..) {
         lower += u32::from(item.key() < low);
         largest = largest.max(item.key());
         if (low..=high).contains(&item.key()) {
-            note(item, unit);
+            found[count % FOUND] = Candidate { key: item.key(), unit: unit as u32 };
+            count += 1;
         }
     }
     Looked { below: lower, inside: count, highest: largest }
@@ -524,8 +586,8 @@ fn count(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, 
     let mut counter = Counter { bracket, below: 0, at_low: 0, at_high: 0, highest: i32::MIN };
     if bracket.high.wrapping_sub(bracket.low) as u32 <= 1 {
         segment.for_pieces(segment.range(task), |_, piece| match piece {
-            Piece::Magnitudes(numbers) => counter.outside(numbers),
-            Piece::Keys(keys) => counter.outside(keys),
+            Piece::Magnitudes(numbers) => _ = counter.outside(numbers),
+            Piece::Keys(keys) => _ = counter.outside(keys),
         });
     } else {
         let mut tables = [[0; BINS]; TABLES];
@@ -557,17 +619,19 @@ struct Counter {
 }
 
 impl Counter {
-    /// Counts what is not in a bin.
-    fn outside<T: Keyed>(&mut self, items: &[T]) {
+    /// Counts what is not in a bin, and says whether the rest is nothing.
+    fn outside<T: Keyed>(&mut self, items: &[T]) -> bool {
         let Bracket { low, high } = self.bracket;
-        let [lowest, most, mut below, mut at_low, mut at_high] = [low, high, 0, 0, 0].map(Lanes::splat);
+        let [lowest, most, mut below, mut at_low, mut at_high, mut outside] = [low, high, 0, 0, 0, 0].map(Lanes::splat);
         let mut highest = Lanes::splat(self.highest);
         let (groups, last) = items.as_chunks::<LANES>();
         for items in groups {
             let keys = T::keys(items);
-            below = below.add(keys.is_less(lowest));
-            at_low = at_low.add(keys.is_equal(lowest));
-            at_high = at_high.add(keys.is_equal(most));
+            let (is_below, is_low, is_high) = (keys.is_less(lowest), keys.is_equal(lowest), keys.is_equal(most));
+            below = below.add(is_below);
+            at_low = at_low.add(is_low);
+            at_high = at_high.add(is_high);
+            outside = outside.add(is_below.or(is_low).or(is_high).or(most.is_less(keys)));
             highest = highest.max(keys);
         }
         self.below += below.count();
@@ -580,10 +644,13 @@ impl Counter {
             self.at_high += u32::from(key == high);
             self.highest = self.highest.max(key);
         }
+        outside.count() as usize == groups.len() * LANES && last.is_empty()
     }
 
     fn all<T: Keyed>(&mut self, items: &[T], tables: &mut [[u32; BINS]; TABLES]) {
-        self.outside(items);
+        if self.outside(items) {
+            return;
+        }
         let shift = self.bracket.bin_shift();
         let between = self.bracket.distance(self.bracket.high) - 1;
         let first = self.bracket.low.wrapping_add(1);
@@ -615,55 +682,12 @@ impl Counter {
     }
 }
 
-/// Brackets the key at which the members' ranking is cut, by the keys of units picked evenly at random.
-///
-/// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n). Where limits hold segments back,
-/// or the sample misleads, the counts say so and everything is counted.
-fn sampled_bracket(segments: &[Segment], members: &[usize], remove: usize) -> Result<Bracket, Error> {
-    let mut starts = reserve::<usize>(members.len())?;
-    let mut units = 0;
-    for &index in members {
-        starts.push(units);
-        units += segments[index].axes.units();
-    }
-    let size = sample_size(units);
-    if units < 16 * size {
-        return Ok(EVERYTHING);
-    }
-    let mut sample = reserve::<i32>(size)?;
-    sample.resize(size, 0);
-    let runs = size / SAMPLE_RUN;
-    let at_once = size / 16;
-    for_chunks(&mut sample, at_once, &|chunk, keys| {
-        for (run, keys) in keys.chunks_mut(SAMPLE_RUN).enumerate() {
-            let run = chunk * at_once / SAMPLE_RUN + run;
-            // One from each of equal stretches, at a place given by a multiplicative hash: the same for every call.
-            let from = (run as u64 * units as u64 / runs as u64) as usize;
-            let width = ((run + 1) as u64 * units as u64 / runs as u64) as usize - from;
-            let place = from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1);
-            let mut member = starts.partition_point(|&start| start <= place) - 1;
-            for (key, place) in keys.iter_mut().zip(place..) {
-                while place - starts[member] >= segments[members[member]].axes.units() {
-                    member += 1;
-                }
-                *key = segments[members[member]].key_at(place - starts[member]);
-            }
-        }
-    });
-    let share = remove as f64 / units as f64;
-    let deviation = (share * (1.0 - share) * size as f64).sqrt();
-    let place = share * size as f64;
-    let (low, high) = (place - DEVIATIONS * deviation - 8.0, place + DEVIATIONS * deviation + 8.0);
-    let mut bracket = EVERYTHING;
-    let mut lower = &mut sample[..];
-    if high < size as f64 {
-        let parts = lower.select_nth_unstable(high as usize);
-        (lower, bracket.high) = (parts.0, *parts.1);
-    }
-    if low >= 0.0 && (low as usize) < lower.len() {
-        bracket.low = *lower.select_nth_unstable(low as usize).1;
-    }
-    Ok(bracket)
+/// Where the run of a sample begins: one from each of equal stretches, at a place given by a multiplicative hash, the same
+/// for every call.
+fn sampled_place(run: usize, runs: usize, units: usize) -> usize {
+    let from = (run as u64 * units as u64 / runs as u64) as usize;
+    let width = ((run + 1) as u64 * units as u64 / runs as u64) as usize - from;
+    from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1)
 }
 
 /// The canonical number below which exactly `ties` units have the key. `equal` have it in all.
@@ -886,16 +910,10 @@ mod tests {
 
     #[test]
     fn brackets_that_hold_and_brackets_that_miss_give_the_same_cut() {
-        let units = 16 * sample_size(0) + 4321;
+        let units = (1 << 18) + 4321;
         let runs = sample_size(units) / SAMPLE_RUN;
-        let picked: Vec<usize> = (0..runs)
-            .flat_map(|run| {
-                let from = run * units / runs;
-                let width = (run + 1) * units / runs - from;
-                let place = from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1);
-                place..place + SAMPLE_RUN
-            })
-            .collect();
+        let picked: Vec<usize> =
+            (0..runs).map(|run| sampled_place(run, runs, units)).flat_map(|place| place..place + SAMPLE_RUN).collect();
         let spread: Vec<f32> = (0..units).map(|i| ((i as u32).wrapping_mul(2_246_822_519) >> 8) as f32).collect();
         // Made against the sample: whatever it sees is larger than all the rest.
         let mut misleading = spread.clone();
