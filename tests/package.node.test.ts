@@ -59,12 +59,15 @@ describe('the tarball', () => {
       './file': file,
       './formats/onnx': onnx,
       './formats/safetensors': safetensors,
+      './formats/tfjs': tfjs,
+      './training': training,
       './formats/arrays': arrays,
       './package.json': own,
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, file, onnx, safetensors, arrays]) expect(Object.keys(targets!)[0]).toBe('types');
+    for (const targets of [main, file, onnx, safetensors, tfjs, training, arrays])
+      expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>
       typeof each === 'string' ? each : Object.values(each),

@@ -84,7 +84,7 @@ describe('what was removed comes back', () => {
     expect([...layers.layer!.data]).toEqual([0, -5, 0, -3]);
     const report = await sparsifier.restore();
     expect([...layers.layer!.data]).toEqual([1, -5, 2, -3]);
-    expect(report.total).toEqual({ weights: 4, zeros: 0, sparsity: 0, units: 4, kept: 4 });
+    expect(report.total).toEqual({ weights: 4, zeros: 0, removed: 0, sparsity: 0, units: 4, kept: 4 });
     expect(report.layers.map(({ name }) => name)).toEqual(['layer']);
     await expectNoMemoryInUse();
     for (const restorable of [false, undefined]) {

@@ -16,8 +16,19 @@ function browser(name: string, headers: Record<string, string>): TestProjectConf
     optimizeDeps: {
       // Bundled ahead of time, these would lose sight of their wasm and thread files, which lie beside their modules.
       exclude: ['sparsifier', 'onnxruntime-web'],
-      // Found only while a test runs, this one would reload the page under it.
-      include: ['sparsifier > @bufbuild/protobuf/wire'],
+      // Found only while a test runs, these would reload the page under it.
+      include: [
+        'sparsifier > @bufbuild/protobuf/wire',
+        'sparsifier > d3-scale',
+        'sparsifier > d3-shape',
+        '@tensorflow/tfjs-backend-cpu',
+        '@tensorflow/tfjs-backend-webgl',
+        '@tensorflow/tfjs-core',
+        '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js',
+        '@tensorflow/tfjs-core/dist/register_all_gradients.js',
+        '@tensorflow/tfjs-converter',
+        '@tensorflow/tfjs-layers',
+      ],
     },
     test: {
       name,

@@ -12,8 +12,10 @@ const installed = Object.keys({ ...dependencies, ...peerDependencies });
 const entries = [
   'index',
   'file',
+  'training',
   'formats/onnx',
   'formats/safetensors',
+  'formats/tfjs',
   'formats/arrays',
   'cli/main',
   'host/node',

@@ -1,10 +1,13 @@
+import * as host from '#host';
 import { SparsifyError } from './errors.js';
 import type { GiveFile, ModelSource } from './formats/files.js';
-import { openModel } from './formats/open.js';
+import { isTfjs, openModel } from './formats/open.js';
 import type { LayerDescriptions } from './formats/safetensors.js';
 import type { OpenModel } from './formats/streamed.js';
+import { readTfjs, type TfjsModel } from './formats/tfjs.js';
 import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from './planning.js';
 import type { Report } from './report.js';
+import { Sparsifier } from './sparsifier.js';
 import type { Sparsity } from './sparsity.js';
 import { stream, type Output } from './streaming.js';
 
@@ -16,10 +19,12 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
   readonly sparsity?: Sparsity | undefined;
   /** For safetensors: what tensors are, where their names and shapes do not say so. */
   readonly layers?: LayerDescriptions | undefined;
-  /** For an index of safetensors: gives a shard by its name, in place of a file beside the index. */
+  /** Gives a shard of safetensors or of a TensorFlow.js model by its name, in place of a file beside the index or model.json. */
   readonly shards?: GiveFile | undefined;
   /** For ONNX: gives an external data file by its location in the model, in place of a file beside the model. */
   readonly external?: GiveFile | undefined;
+  /** For TensorFlow.js: leaves the scale of quantised weights as it is. */
+  readonly keepScale?: boolean | undefined;
   /** Replace files that exist. The files that the model is read from are never replaced. */
   readonly force?: boolean | undefined;
 }
@@ -29,7 +34,7 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
  * same report, as reading it, `sparsifyModel` and writing it. For models that are larger than memory.
  *
  * safetensors (one file, or an index with its shards) and the external data of ONNX pass by. The context `global`
- * reads a model most often twice, `local` once; an ONNX file itself is read as a whole. Memory holds the largest layer with its
+ * reads a model most often twice, `local` once; an ONNX file itself and a TensorFlow.js model are read as a whole. Memory holds the largest layer with its
  * scratch, and in the context `global` up to 64 MiB of scores. A function as criterion is called once each time that its
  * layer is scored.
  *
@@ -48,10 +53,16 @@ export async function sparsifyFile(input: ModelSource, output: Output, options: 
       asked: typeof output,
     });
   }
-  const { sparsity, roundTo, signal, onProgress, layers, shards, external, force, ...words } = options;
+  const { sparsity, roundTo, signal, onProgress, layers, shards, external, keepScale, force, ...words } = options;
   let open: OpenModel | undefined;
   try {
     checkNames(options, names);
+    if (await isTfjs(input)) {
+      using model = await readTfjs(input, { ...(shards && { shards }), ...(keepScale && { keepScale }) });
+      const report = await new Sparsifier(model, words).sparsifyModel(sparsity, { roundTo, signal, onProgress });
+      await put(model, output, force);
+      return report;
+    }
     open = await openModel(input, { layers, shards, external });
     return await stream(open, output, words, { sparsity, roundTo, signal, onProgress, force });
   } catch (error) {
@@ -63,6 +74,18 @@ export async function sparsifyFile(input: ModelSource, output: Output, options: 
   }
 }
 
+/** Writes a model that is in memory to paths or streams. */
+async function put(model: TfjsModel, output: Output, force = false): Promise<void> {
+  if (typeof output === 'string') return model.write(output, { force });
+  if (typeof output !== 'function') {
+    throw new SparsifyError('usage', 'a TensorFlow.js model has several files, which one stream cannot hold', {
+      hint: 'Give a function that makes a stream for each name',
+    });
+  }
+  const files = new Map([['model.json', await model.bytes()], ...(await model.files())]);
+  for (const [name, bytes] of files) await host.writeStream(await output(name), [bytes]);
+}
+
 const isOutput = (output: Output): boolean =>
   typeof output === 'object'
     ? output !== null && 'getWriter' in output
@@ -71,5 +94,5 @@ const isOutput = (output: Output): boolean =>
 const names: readonly string[] = [
   ...optionNames.filter((name) => name !== 'restorable'),
   ...callOptionNames,
-  ...['sparsity', 'layers', 'shards', 'external', 'force'],
+  ...['sparsity', 'layers', 'shards', 'external', 'keepScale', 'force'],
 ];

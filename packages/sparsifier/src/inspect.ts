@@ -13,6 +13,7 @@ export async function inspect(model: Model): Promise<Report> {
     shape,
     weights: values.length,
     zeros: zeros[index]!,
+    removed: 0,
     units: values.length,
     kept: values.length,
   }));
@@ -20,6 +21,8 @@ export async function inspect(model: Model): Promise<Report> {
     layers,
     model.skipped,
     engine,
-    model.tensors.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)),
+    model.tensors.flatMap(({ name, notes, storage }) =>
+      [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
+    ),
   );
 }

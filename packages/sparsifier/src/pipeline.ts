@@ -11,6 +11,7 @@ import {
   storedUnits,
   unitsOf,
   weightsOf,
+  weightsRemoved,
   type ChannelStep,
   type Entry,
   type Outcome,
@@ -60,7 +61,9 @@ export interface Other {
 /** What came of a job. */
 export interface Done {
   readonly zeros: number;
+  /** How many units the mask removes, and how many weights these have. */
   readonly removed: number;
+  readonly removedWeights: number;
   readonly mask: Uint8Array;
   /** What was removed so far, of the weights and of each partner, where that is kept. */
   readonly saved: readonly Uint8Array[] | undefined;
@@ -279,13 +282,8 @@ class Work {
     await this.#inBatches('apply');
     await this.#run([['apply', partners.block.address, partners.entries.length]]);
     const outcomes = await this.#table.read();
-    await this.#store(({ earlier }, index) => earlier !== undefined || this.#removed[index]! > 0);
-    return outcomes.map(({ zeros }, index) => ({
-      zeros,
-      removed: this.#removed[index]!,
-      mask: masks[index]!,
-      saved: saved?.[index],
-    }));
+    const stored = await this.#store(({ earlier }, index) => earlier !== undefined || this.#removed[index]! > 0);
+    return this.#done(outcomes, stored, masks, saved);
   }
 
   /** Masks and zeros in one go, where nothing has to be looked at in between. */
@@ -297,13 +295,28 @@ class Work {
     const outcomes = await this.#table.read();
     const masks: Uint8Array[] = [];
     for (const index of jobs.keys()) masks.push(await this.#maskOf(index));
-    await this.#store(({ earlier }, index) => earlier !== undefined || this.#removed[index]! > 0);
-    return outcomes.map(({ zeros }, index) => ({
-      zeros,
-      removed: this.#removed[index]!,
-      mask: masks[index]!,
-      saved: undefined,
-    }));
+    const stored = await this.#store(({ earlier }, index) => earlier !== undefined || this.#removed[index]! > 0);
+    return this.#done(outcomes, stored, masks, undefined);
+  }
+
+  async #done(
+    outcomes: readonly { readonly zeros: number }[],
+    stored: readonly (number | undefined)[],
+    masks: readonly Uint8Array[],
+    saved: readonly (readonly Uint8Array[])[] | undefined,
+  ): Promise<Done[]> {
+    const done: Done[] = [];
+    for (const [index, { units }] of this.#plan.jobs.entries()) {
+      const mask = masks[index]!;
+      done.push({
+        zeros: stored[index] ?? outcomes[index]!.zeros,
+        removed: this.#removed[index]!,
+        removedWeights: await weightsRemoved(units.axes, mask, this.#removed[index]!),
+        mask,
+        saved: saved?.[index],
+      });
+    }
+    return done;
   }
 
   #maskOf(index: number): Promise<Uint8Array> {
@@ -321,8 +334,14 @@ class Work {
     await this.#run([['restore', table.block.address, table.entries.length]]);
     await this.#inBatches('inspect');
     const outcomes = await this.#table.read();
-    await this.#store(() => true);
-    return outcomes.map(({ zeros }, index) => ({ zeros, removed: 0, mask: jobs[index]!.earlier!, saved: undefined }));
+    const stored = await this.#store(() => true);
+    return outcomes.map(({ zeros }, index) => ({
+      zeros: stored[index] ?? zeros,
+      removed: 0,
+      removedWeights: 0,
+      mask: jobs[index]!.earlier!,
+      saved: undefined,
+    }));
   }
 
   /**
@@ -395,19 +414,21 @@ class Work {
     return { ...this.#hold(await writeTable(this.#engine, placed)), rooms, jobs: jobOf };
   }
 
-  /** Gives changed numbers back to the model. */
-  async #store(isChanged: (job: Job, index: number) => boolean): Promise<void> {
+  /** Gives changed numbers back to the model, which tells how many are zero where it rounded them. */
+  async #store(isChanged: (job: Job, index: number) => boolean): Promise<(number | undefined)[]> {
     const { model, jobs } = this.#plan;
+    const zeros: (number | undefined)[] = [];
     let done = 0;
     for (const [index, job] of jobs.entries()) {
       if (isChanged(job, index)) {
-        await model.store(this.#engine, job.tensor.values, this.#tensors[index]!);
+        zeros[index] = (await model.store(this.#engine, job.tensor.values, this.#tensors[index]!)) ?? undefined;
         for (const [place, region] of this.#partners[index]!.entries()) {
           await model.store(this.#engine, job.tensor.partners[place]!.values, region);
         }
       }
       this.#tell('store', (done += weightsOf(job.units.axes)));
     }
+    return zeros;
   }
 
   release(): void {

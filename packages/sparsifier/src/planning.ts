@@ -294,7 +294,8 @@ export class Planner {
       }
     }
 
-    for (const [index, { name, notes: own }] of tensors.entries()) {
+    for (const [index, { name, notes: own, storage }] of tensors.entries()) {
+      if (storage) notes.push(`${name}: ${storage}`);
       if (units[index]!.isChannel) notes.push(...own.map((note) => `${name}: ${note}`));
     }
     return { limits, selections, notes };
@@ -318,18 +319,19 @@ export class Planner {
 
   report(
     jobs: readonly Job[],
-    done: readonly Pick<Done, 'zeros' | 'removed'>[],
+    done: readonly Pick<Done, 'zeros' | 'removed' | 'removedWeights'>[],
     engine: Report['engine'],
     notes: readonly string[],
   ): Report {
     const layers = jobs.map(({ tensor: { name, kind, shape }, units: { axes } }, index) => {
-      const { zeros, removed } = done[index]!;
+      const { zeros, removed, removedWeights } = done[index]!;
       return {
         name,
         kind,
         shape,
         weights: weightsOf(axes),
         zeros,
+        removed: removedWeights,
         units: unitsOf(axes),
         kept: unitsOf(axes) - removed,
       };

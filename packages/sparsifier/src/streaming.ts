@@ -129,7 +129,7 @@ interface Layer {
   readonly job: Job;
   /** How many units go; undefined as long as the common ranking has not said it, and where a pattern does. */
   remove: number | undefined;
-  done: Pick<Done, 'zeros' | 'removed'> | undefined;
+  done: Pick<Done, 'zeros' | 'removed' | 'removedWeights'> | undefined;
 }
 
 /** One call on a model that passes by. */
@@ -240,8 +240,8 @@ class Work {
     const { job, remove: count } = layer;
     const [done] = await remove(this.#engine, await this.#plan(job, count === undefined ? [] : [count]));
     if (layer.done === undefined) this.#stored += weightsOf(job.units.axes);
-    const { zeros, removed } = done!;
-    layer.done = { zeros, removed };
+    const { zeros, removed, removedWeights } = done!;
+    layer.done = { zeros, removed, removedWeights };
     this.#options.onProgress?.({ stage: 'store', done: this.#stored, total: this.#total });
   }
 

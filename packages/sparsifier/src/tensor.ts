@@ -58,6 +58,8 @@ export interface WeightTensor {
   readonly partners: readonly Partner[];
   /** Sentences for the report, such as why a bias is left alone. */
   readonly notes: readonly string[];
+  /** A sentence for each report: what storing does to quantised numbers. */
+  readonly storage?: string;
 }
 
 /** A tensor that is not pruned, and why. */
@@ -79,14 +81,15 @@ export interface Region {
  * The contract of every format: list the tensors, read, write.
  *
  * `load` gives the region where the numbers lie while a call works on them: the model's own block, or a scratch copy.
- * `store` is called after the numbers in that region changed; it puts a scratch copy back to where it came from.
+ * `store` is called after the numbers in that region changed; it puts a scratch copy back to where it came from. Where
+ * numbers are quantised, so that storing rounds them, it tells how many are zero then.
  */
 export interface Model {
   /** In model order. */
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
   load(engine: Engine, values: Values): Promise<Region>;
-  store(engine: Engine, values: Values, region: Region): Promise<void>;
+  store(engine: Engine, values: Values, region: Region): Promise<number | void>;
   /**
    * A copy of the numbers as they are at this moment, little-endian. What can be copied at once is copied before the
    * method returns, since the caller may change arrays next.

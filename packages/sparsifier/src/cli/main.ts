@@ -7,9 +7,10 @@ import { Command, CommanderError, Option } from 'commander';
 import yoctoSpinner from 'yocto-spinner';
 import { sparsifyFile } from '../file.js';
 import { readOnnx } from '../formats/onnx.js';
-import { isSafetensorsName, openModel } from '../formats/open.js';
-import { readSafetensors } from '../formats/safetensors.js';
+import { isSafetensorsName, isTfjsName, openModel } from '../formats/open.js';
+import { readSafetensors, type LayerDescriptions } from '../formats/safetensors.js';
 import { StreamedModel } from '../formats/streamed.js';
+import { readTfjs } from '../formats/tfjs.js';
 import {
   Criteria,
   inspect,
@@ -60,6 +61,7 @@ type PruneOptions = Common &
     readonly initial?: string;
     readonly loadMasks?: string;
     readonly saveMasks?: string;
+    readonly keepScale?: boolean;
   };
 
 const program = new Command('sparsifier')
@@ -86,14 +88,17 @@ const common = (command: Command): Command =>
     .option('--threads <n>', 'how many threads share the work (default: one per core)', whole)
     .option('--json', 'a report for programs on stdout, and nothing else');
 
-common(program.command('inspect').argument('<model>', 'an ONNX or safetensors file', nameOf))
+common(
+  program.command('inspect').argument('<model>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf),
+)
   .description('list the layers that can be pruned, and the tensors that cannot, with the reason')
   .addHelpText(
     'after',
     `
 Example:
   $ sparsifier inspect model.onnx
-  $ sparsifier inspect model.safetensors.index.json`,
+  $ sparsifier inspect model.safetensors.index.json
+  $ sparsifier inspect model.json`,
   )
   .action(async (file: string, options: Common) => {
     const { read } = readerOf([file], options);
@@ -104,7 +109,9 @@ Example:
     else print(table(report, { units: false }));
   });
 
-common(program.command('prune').argument('<model>', 'an ONNX or safetensors file', nameOf))
+common(
+  program.command('prune').argument('<model>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf),
+)
   .description('remove the least useful part of the layers and write the sparse model')
   .addOption(
     new Option(
@@ -168,6 +175,7 @@ common(program.command('prune').argument('<model>', 'an ONNX or safetensors file
     ).argParser(nameOf),
   )
   .addOption(new Option('--save-masks <file>', 'where the masks go, as safetensors').argParser(nameOf))
+  .option('--keep-scale', 'for quantised TensorFlow.js weights: leave scale and min as they are')
   .option('--allow-empty', 'a layer may lose all its units')
   .option('--min-keep <n>', 'units that each layer keeps, or name-or-glob=n; repeatable', collect)
   .option(
@@ -185,13 +193,14 @@ Examples:
   $ sparsifier prune model.onnx -s 0,50,50,0 -o sparse.onnx
   $ sparsifier prune model.onnx -s 'encoder.*=60' -s head=0 --layer-type all -o sparse.onnx
   $ sparsifier prune model.onnx -s 80 -c global --layer-type conv2d,dense -o sparse.onnx --json
+  $ sparsifier prune model.json -s 50 -o sparse/
   $ sparsifier prune model.safetensors -s 50 --layer-type dense --layer '*.c_attn=dense:in,out' -o sparse.safetensors`,
   )
   .action(prune);
 
 async function prune(file: string, options: PruneOptions): Promise<void> {
   const { layer, threads, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
-  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, ...words } = rest;
+  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, keepScale, ...words } = rest;
   const asked = sparsity && parseSparsity(sparsity);
   const missing = [
     ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
@@ -204,7 +213,7 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
   }
   if (out !== undefined) checkOutput(file, out);
   if (saveMasks !== undefined) await checkMaskFile(saveMasks, [file, initial, out], force);
-  const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer });
+  const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer, keepScale });
   await loadWith({ threads });
   const rules: SparsifierOptions = {
     ...words,
@@ -214,15 +223,23 @@ async function prune(file: string, options: PruneOptions): Promise<void> {
     ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
   };
-  const dense = initial === undefined ? undefined : await openModel(initial, { layers });
+  const dense = initial === undefined ? undefined : await denseModel(initial, layers);
   const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
   const onProgress = ({ stage, done, total }: Progress) => {
     if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
   };
   try {
-    const options = dense ? { ...rules, initial: new StreamedModel(dense) } : rules;
+    const options = dense ? { ...rules, initial: dense.model } : rules;
     if (!explain && out !== undefined && !loadMasks && !saveMasks) {
-      const report = await sparsifyFile(file, out, { ...options, sparsity: asked, roundTo, onProgress, layers, force });
+      const report = await sparsifyFile(file, out, {
+        ...options,
+        sparsity: asked,
+        roundTo,
+        onProgress,
+        layers,
+        keepScale,
+        force,
+      });
       spinner?.stop();
       return tell(report, out, json);
     }
@@ -272,21 +289,41 @@ async function checkMaskFile(masks: string, others: readonly (string | undefined
 }
 
 /** What reads each of these files by its name. */
-function readerOf(files: readonly string[], { layer }: Pick<Common, 'layer'>) {
+function readerOf(files: readonly string[], { layer, keepScale }: Pick<PruneOptions, 'layer' | 'keepScale'>) {
   if (layer && !files.some(isSafetensorsName)) {
     throw new SparsifyError('usage', '--layer is for safetensors files', {
       subject: files[0]!,
       hint: 'The graph of an ONNX model says what its tensors are; --exclude leaves layers out',
     });
   }
+  if (keepScale && !files.some(isTfjsName)) {
+    throw new SparsifyError('usage', '--keep-scale is for TensorFlow.js models', { subject: files[0]! });
+  }
   const layers = layer ? parseLayers(layer) : {};
-  const read = (file: string) => (isSafetensorsName(file) ? readSafetensors(file, { layers }) : readOnnx(file));
+  const read = (file: string) => {
+    if (isTfjsName(file)) return readTfjs(file, keepScale ? { keepScale } : {});
+    return isSafetensorsName(file) ? readSafetensors(file, { layers }) : readOnnx(file);
+  };
   return { read, layers };
+}
+
+/** A model to compare with: its layers are read one by one where they can be. */
+async function denseModel(file: string, layers: LayerDescriptions) {
+  if (isTfjsName(file)) {
+    const model = await readTfjs(file);
+    return { model, close: async () => model.close() };
+  }
+  const open = await openModel(file, { layers });
+  return { model: new StreamedModel(open), close: () => open.close() };
 }
 
 /** Fails where a name says that the output is of another format than the input. */
 function checkOutput(file: string, out: string): void {
-  if (isSafetensorsName(file) ? !/\.onnx$/i.test(out) : !isSafetensorsName(out)) return;
+  const formatOf = (name: string) =>
+    isSafetensorsName(name) ? 'safetensors' : isTfjsName(name) ? 'TensorFlow.js' : /\.onnx$/i.test(name) ? 'ONNX' : '';
+  // A name that tells nothing may be a folder, or any file of ONNX.
+  const formats = [formatOf(file) || 'ONNX', formatOf(out)];
+  if (formats[1] === '' || formats[0] === formats[1]) return;
   throw new SparsifyError('usage', 'the output is of the same format as the input', {
     asked: out,
     found: file,

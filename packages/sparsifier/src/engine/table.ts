@@ -1,4 +1,6 @@
+import { isKept } from '../bits.js';
 import type { Recipe } from '../criteria.js';
+import { inSlices, stepsAtATime } from '../slices.js';
 import type { DataType } from '../tensor.js';
 
 /** One stored axis, as the kernels see it. */
@@ -115,6 +117,28 @@ export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
 export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product, { size }) => product * size, 1);
 export const unitsOf = (axes: readonly Axis[]): number =>
   axes.reduce((product, { size, block }) => product * Math.ceil(size / block), 1);
+
+/** How many weights the units have that a mask removes; `removed` of them. */
+export async function weightsRemoved(axes: readonly Axis[], mask: Uint8Array, removed: number): Promise<number> {
+  const uneven = axes.some(({ size, block }) => size % block > 0);
+  if (!uneven) return axes.reduce((product, { block }) => product * block, removed);
+  let weights = 0;
+  const count = (from: number, to: number) => {
+    for (let unit = from; unit < to; unit++) {
+      if (isKept(mask, unit)) continue;
+      let [rest, own] = [unit, 1];
+      for (const { size, block } of [...axes].reverse()) {
+        const tiles = Math.ceil(size / block);
+        // The last tile along an axis may be smaller.
+        own *= Math.min(block, size - (rest % tiles) * block);
+        rest = Math.floor(rest / tiles);
+      }
+      weights += own;
+    }
+  };
+  await inSlices(unitsOf(axes), count, stepsAtATime);
+  return weights;
+}
 
 /** For each unit in canonical order its number in stored order. */
 export function storedUnits(axes: readonly Axis[]): number[] {

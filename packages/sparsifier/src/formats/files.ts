@@ -71,14 +71,14 @@ export async function readBlock(engine: Engine, file: Source, name: string): Pro
   return block;
 }
 
-/** Fills the beginning of a block with bytes of a file. */
-export async function readInto(block: Block, file: Source, start: number, bytes: number): Promise<void> {
+/** Fills a part of a block, from `target` on, with bytes of a file from `start` on. */
+export async function readInto(block: Block, file: Source, start: number, bytes: number, target = 0): Promise<void> {
   for (let at = 0; at < bytes; at += sliceBytes) {
     const length = Math.min(sliceBytes, bytes - at);
-    const shared = block.view(at, length);
+    const shared = block.view(target + at, length);
     const slice = shared ?? new Uint8Array(length);
     await file.read(slice, start + at);
-    if (shared === undefined) await block.write(slice, at);
+    if (shared === undefined) await block.write(slice, target + at);
   }
 }
 

@@ -20,6 +20,21 @@ export async function openModel(source: ModelSource, options: OpenOptions = {}):
 /** Whether a path or an address is one of safetensors or of an index, by its name. */
 export const isSafetensorsName = (name: string): boolean => /\.(safetensors|index\.json)([?#].*)?$/i.test(name);
 
+/** Whether a path or an address is one of a TensorFlow.js model, by its name. */
+export const isTfjsName = (name: string): boolean => /\.json([?#].*)?$/i.test(name) && !isSafetensorsName(name);
+
+/** Whether a source is a TensorFlow.js model: a path or an address by its name, others by their keys. */
+export async function isTfjs(source: ModelSource): Promise<boolean> {
+  if (typeof source === 'string' || source instanceof URL) return isTfjsName(source.toString());
+  const opened = await host.open(source);
+  const bytes = new Uint8Array(Math.min(1, opened.size));
+  await opened.read(bytes, 0);
+  if (!/[{[]/.test(String.fromCharCode(...bytes))) return false;
+  const text = new Uint8Array(opened.size);
+  await opened.read(text, 0);
+  return new TextDecoder().decode(text).includes('"weightsManifest"');
+}
+
 async function isSafetensors(source: ModelSource): Promise<boolean> {
   if (typeof source === 'string' || source instanceof URL) return isSafetensorsName(source.toString());
   const opened = await host.open(source);

@@ -76,7 +76,7 @@ export class StreamedModel implements Model {
     return { block, offset: 0, bytes, release };
   }
 
-  async store(engine: Engine, values: Values, region: Region): Promise<void> {
+  async store(engine: Engine, values: Values, region: Region): Promise<number | void> {
     if (this.#open.place(values) === undefined) return this.#open.whole!.store(engine, values, region);
     if (this.#weights.has(values)) return;
     this.#stored.set(values, await region.block.read(region.offset, new Uint8Array(region.bytes)));

@@ -1,0 +1,242 @@
+import type { Kind, Role, Skipped } from '../../tensor.js';
+import {
+  isObject,
+  type Described,
+  type Description,
+  type PartnerWeight,
+  type WeightEntry,
+  type Weights,
+} from './layers.js';
+
+/** A node of a GraphDef, as JSON. */
+interface Node {
+  readonly name: string;
+  readonly op: string;
+  /** Names of nodes, without the numbers of their outputs. */
+  readonly inputs: readonly string[];
+  readonly attributes: Readonly<Record<string, unknown>>;
+}
+
+/** An input of a node. */
+interface Use {
+  readonly node: Node;
+  readonly input: number;
+}
+
+/** How a node reads its weight. */
+interface Layout {
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  /** Whether the last axis of the node's output are the output channels (or the second, of channels first). */
+  readonly hasChannels: boolean;
+}
+
+/** An operator with a weight. */
+interface Operator {
+  /** The inputs that may be its weight: the first of these that is stored. */
+  readonly weights: readonly number[];
+  /** How it reads a weight of so many axes, or why it cannot be pruned. */
+  readonly layout: (node: Node, rank: number, input: number) => Layout | string;
+}
+
+const axes =
+  (kind: Kind, ...roles: Role[]) =>
+  ({ op }: Node, rank: number): Layout | string =>
+    rank === roles.length ? { kind, roles, hasChannels: true } : `${op} with a weight of ${rank} axes is not supported`;
+
+const convolution: Operator = { weights: [1], layout: axes('conv2d', 'height', 'width', 'in', 'out') };
+const depthwise: Operator = { weights: [1], layout: axes('conv2d', 'height', 'width', 'out', 'multiplier') };
+const product: Operator = { weights: [1, 0], layout: dense };
+const lookup: Operator = {
+  weights: [0],
+  layout: ({ op }, rank) =>
+    rank === 2
+      ? { kind: 'embedding', roles: ['out', 'in'], hasChannels: false }
+      : `${op} with a table of ${rank} axes is not supported`,
+};
+
+const operators: ReadonlyMap<string, Operator> = new Map([
+  ['Conv2D', convolution],
+  ['_FusedConv2D', convolution],
+  ['DepthwiseConv2dNative', depthwise],
+  ['FusedDepthwiseConv2dNative', depthwise],
+  ['Conv3D', { weights: [1], layout: axes('conv3d', 'depth', 'height', 'width', 'in', 'out') }],
+  ['Conv2DBackpropInput', { weights: [1], layout: axes('convTranspose2d', 'height', 'width', 'out', 'in') }],
+  ['Conv3DBackpropInputV2', { weights: [1], layout: axes('convTranspose3d', 'depth', 'height', 'width', 'out', 'in') }],
+  ['MatMul', product],
+  ['_FusedMatMul', product],
+  ['BatchMatMul', product],
+  ['BatchMatMulV2', product],
+  ['Gather', lookup],
+  ['GatherV2', lookup],
+  ['ResourceGather', lookup],
+  ['SparseSegmentMean', lookup],
+  ['SparseSegmentSum', lookup],
+]);
+
+const identities = ['Identity', 'ReadVariableOp', 'Snapshot', 'StopGradient', 'PreventGradient', 'CheckNumerics'];
+const normalisations = ['FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3'];
+
+/** The weights that nodes of a graph read, in the order of the nodes. */
+export function readGraph(list: readonly unknown[], weights: Weights): Description {
+  const graph = new Graph(list);
+  const findings = new Map<
+    WeightEntry,
+    { readonly uses: Use[]; readonly layouts: Layout[]; reason: string | undefined }
+  >();
+  for (const node of graph.nodes.values()) {
+    const operator = operators.get(node.op);
+    const found = operator?.weights
+      .map((input) => ({ input, entry: graph.weightOf(node.inputs[input], weights) }))
+      .find(({ entry }) => entry !== undefined);
+    if (operator === undefined || found?.entry === undefined) continue;
+    const { input, entry } = found;
+    if (operator === lookup && (entry.shape.length < 2 || !entry.dtype.startsWith('float'))) continue;
+    const finding = findings.get(entry) ?? { uses: [], layouts: [], reason: undefined };
+    findings.set(entry, finding);
+    finding.uses.push({ node, input });
+    const layout = operator.layout(node, entry.shape.length, input);
+    if (typeof layout === 'string') finding.reason ??= layout;
+    else finding.layouts.push(layout);
+  }
+  const tensors: Described[] = [];
+  const skipped: Skipped[] = [];
+  for (const [entry, { uses, layouts, reason }] of findings) {
+    const [name = '', ...aliases] = uses.map(({ node }) => node.name);
+    const other = graph.usesOf(entry.name).find((use) => !uses.some((own) => isSame(own, use)));
+    const readings = new Set(layouts.map(({ kind, roles }) => `${kind} (${roles.join(', ')})`));
+    const obstacle =
+      reason ??
+      (other && `${other.node.op} uses it too, at input ${other.input}`) ??
+      (readings.size > 1 ? `its layers read it differently: ${[...readings].join(' / ')}` : undefined);
+    const layout = layouts[0];
+    if (obstacle !== undefined || layout === undefined) {
+      skipped.push({ name, reason: obstacle ?? 'no layer reads it' });
+      continue;
+    }
+    const { kind, roles } = layout;
+    const groups = roles.includes('multiplier') ? entry.shape[roles.indexOf('out')]! : 1;
+    const further = layout.hasChannels ? graph.partnersOf(uses, weights) : { partners: [], notes: [] };
+    tensors.push({ name, aliases, kind, roles, shape: entry.shape, groups, weight: entry.name, ...further });
+  }
+  return { tensors, skipped };
+}
+
+const isSame = (a: Use, b: Use): boolean => a.node === b.node && a.input === b.input;
+
+function dense(node: Node, rank: number, input: number): Layout | string {
+  const { op, attributes } = node;
+  if (rank !== 2) return `${op} with a constant of ${rank} axes is not supported`;
+  const keys = input === 0 ? ['transpose_a', 'adj_x'] : ['transpose_b', 'adj_y'];
+  const isTransposed = keys.some((key) => isObject(attributes[key]) && attributes[key].b === true);
+  // A weight on the left has its output channels in rows, unless it is transposed.
+  const isOutFirst = (input === 0) !== isTransposed;
+  return { kind: 'dense', roles: isOutFirst ? ['out', 'in'] : ['in', 'out'], hasChannels: input === 1 };
+}
+
+class Graph {
+  readonly nodes = new Map<string, Node>();
+  readonly #uses = new Map<string, Use[]>();
+
+  constructor(list: readonly unknown[]) {
+    for (const item of list) {
+      if (!isObject(item) || typeof item.name !== 'string' || typeof item.op !== 'string') continue;
+      const inputs = (Array.isArray(item.input) ? item.input : [])
+        .filter((input): input is string => typeof input === 'string' && !input.startsWith('^'))
+        .map((input) => input.replace(/:\d+$/, ''));
+      const attributes = isObject(item.attr) ? item.attr : {};
+      this.nodes.set(item.name, { name: item.name, op: item.op, inputs, attributes });
+    }
+    for (const node of this.nodes.values()) {
+      for (const [input, name] of node.inputs.entries()) {
+        this.#uses.set(name, [...(this.#uses.get(name) ?? []), { node, input }]);
+      }
+    }
+  }
+
+  /** The stored weight that a node is, by itself or through identities. */
+  weightOf(name: string | undefined, weights: Weights): WeightEntry | undefined {
+    const seen = new Set<string>();
+    while (name !== undefined && !seen.has(name)) {
+      const entry = weights.get(name);
+      if (entry !== undefined) return entry;
+      seen.add(name);
+      const node = this.nodes.get(name);
+      name = node !== undefined && identities.includes(node.op) ? node.inputs[0] : undefined;
+    }
+    return undefined;
+  }
+
+  /** Who reads a value, by itself or through identities. */
+  usesOf(name: string, seen = new Set<string>()): Use[] {
+    if (seen.has(name)) return [];
+    seen.add(name);
+    const uses = this.#uses.get(name) ?? [];
+    return uses.flatMap((use) => (identities.includes(use.node.op) ? this.usesOf(use.node.name, seen) : [use]));
+  }
+
+  /** Biases and batch normalisations of the nodes that read a weight; a partner that other nodes read too is left alone. */
+  partnersOf(layers: readonly Use[], weights: Weights): { partners: PartnerWeight[]; notes: string[] } {
+    const candidates = layers.flatMap(({ node }) => this.#candidates(node, weights));
+    const partners = new Map<string, PartnerWeight>();
+    const notes = new Set<string>();
+    for (const { part, use } of candidates) {
+      const entry = this.weightOf(use.node.inputs[use.input], weights);
+      if (entry === undefined) continue;
+      const other = this.usesOf(entry.name).find((each) => !candidates.some((own) => isSame(own.use, each)));
+      if (other === undefined) partners.set(entry.name, { part, weight: entry.name });
+      else notes.add(`${part} ${entry.name} is left alone: ${other.node.op} ${other.node.name} uses it too`);
+    }
+    return { partners: [...partners.values()], notes: [...notes] };
+  }
+
+  #candidates(node: Node, weights: Weights): { part: PartnerWeight['part']; use: Use }[] {
+    const found: { part: PartnerWeight['part']; use: Use }[] = [];
+    const fused = fusedOf(node);
+    if (fused[0] === 'BiasAdd') found.push({ part: 'bias', use: { node, input: 2 } });
+    // What comes after an activation is no output of the layer any more.
+    if (fused.some((op) => op !== 'BiasAdd')) return found;
+    let hasBias = fused.length > 0;
+    const outputs = [node.name];
+    for (const output of outputs) {
+      const readers = this.usesOf(output);
+      for (const use of readers) {
+        const { op, name } = use.node;
+        if (op === 'Cast' && !outputs.includes(name)) outputs.push(name);
+        if (normalisations.includes(op) && use.input === 0) {
+          found.push({ part: 'gamma', use: { node: use.node, input: 1 } });
+          found.push({ part: 'beta', use: { node: use.node, input: 2 } });
+        }
+        const isSum = op === 'BiasAdd' ? use.input === 0 : ['Add', 'AddV2'].includes(op);
+        const addend = this.weightOf(use.node.inputs[1 - use.input], weights);
+        if (!isSum || hasBias || readers.length > 1 || addend === undefined || !isList(addend, op)) continue;
+        hasBias = true;
+        found.push({ part: 'bias', use: { node: use.node, input: 1 - use.input } });
+        outputs.push(name);
+      }
+    }
+    return found;
+  }
+}
+
+/** One number per channel: a list, or along the last axis where it is added with broadcasting. */
+const isList = ({ shape }: WeightEntry, op: string): boolean =>
+  op === 'BiasAdd' ? shape.length === 1 : shape.slice(0, -1).every((size) => size === 1) && (shape.at(-1) ?? 1) > 1;
+
+/** What is fused into a node, such as BiasAdd and Relu. */
+function fusedOf({ attributes }: Node): string[] {
+  const { fused_ops: fused } = attributes;
+  const list = isObject(fused) && isObject(fused.list) && Array.isArray(fused.list.s) ? fused.list.s : [];
+  return list.map((text) => (typeof text === 'string' ? textOf(text) : ''));
+}
+
+/** Strings of a GraphDef are base64 in JSON; some writers leave them as they are. */
+function textOf(text: string): string {
+  if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid)$/.test(text)) return text;
+  try {
+    return atob(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,329 @@
+import { SparsifyError } from '../../errors.js';
+import type { Kind, Role, Skipped } from '../../tensor.js';
+import {
+  isObject,
+  type Described,
+  type Description,
+  type PartnerWeight,
+  type WeightEntry,
+  type Weights,
+} from './layers.js';
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** A layer of a Keras config, inside models and wrappers. */
+interface Layer {
+  readonly type: string;
+  /** The names of the models and wrappers that it lies in, the whole model's left out, and its own. */
+  readonly path: readonly string[];
+  /** Further names that its weights may be under: inside a wrapper both have one. */
+  readonly others: readonly string[];
+  readonly config: Config;
+  /** The layers whose outputs it reads, all its uses together. */
+  readonly inputs: readonly string[];
+  /** The layers of the model that it lies in. */
+  readonly siblings: readonly Layer[];
+}
+
+/** One weight of a layer. */
+interface Parameter {
+  /** What Keras and TensorFlow.js call it. */
+  readonly names: readonly string[];
+  /** After the layer's own name, where it has several. */
+  readonly suffix?: string;
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  /** How many output channels the config asks for, and along which role they are counted. */
+  readonly channels?: number | undefined;
+  readonly groups?: number;
+  /** Whether a row of it is all of an output channel, so that the layer's bias belongs to it. */
+  readonly hasBias: boolean;
+}
+
+const spatial = (dimensions: number): readonly Role[] => (['depth', 'height', 'width'] as const).slice(3 - dimensions);
+
+function convolution(dimensions: 1 | 2 | 3): (config: Config) => Parameter[] {
+  return (config) => [
+    {
+      names: ['kernel'],
+      kind: `conv${dimensions}d`,
+      roles: [...spatial(dimensions), 'in', 'out'],
+      channels: numberOf(config.filters),
+      groups: numberOf(config.groups) ?? 1,
+      hasBias: true,
+    },
+  ];
+}
+
+function transposed(dimensions: 1 | 2 | 3): (config: Config) => Parameter[] {
+  return (config) => [
+    {
+      names: ['kernel'],
+      kind: `convTranspose${dimensions}d`,
+      roles: [...spatial(dimensions), 'out', 'in'],
+      channels: numberOf(config.filters),
+      hasBias: true,
+    },
+  ];
+}
+
+const depthwise = (dimensions: 1 | 2): Parameter => ({
+  names: ['depthwise_kernel', 'kernel'],
+  kind: `conv${dimensions}d`,
+  roles: [...spatial(dimensions), 'out', 'multiplier'],
+  hasBias: true,
+});
+
+function separable(dimensions: 1 | 2): (config: Config) => Parameter[] {
+  return (config) => [
+    { ...depthwise(dimensions), names: ['depthwise_kernel'], hasBias: false },
+    {
+      names: ['pointwise_kernel'],
+      suffix: '.pointwise',
+      kind: `conv${dimensions}d`,
+      roles: [...spatial(dimensions), 'in', 'out'],
+      channels: numberOf(config.filters),
+      hasBias: true,
+    },
+  ];
+}
+
+/** Gates lie side by side along the last axis. */
+function recurrent(kind: 'lstm' | 'gru', gates: number): (config: Config) => Parameter[] {
+  return (config) => {
+    const units = numberOf(config.units);
+    const channels = units && units * gates;
+    const one = { kind, roles: ['in', 'out'] as const, channels, hasBias: false };
+    return [
+      { ...one, names: ['kernel'] },
+      { ...one, names: ['recurrent_kernel'], suffix: '.recurrent' },
+    ];
+  };
+}
+
+/** Layers with weights that can be pruned, by the names of their classes. */
+const layerTypes: ReadonlyMap<string, (config: Config) => Parameter[]> = new Map([
+  ['Conv1D', convolution(1)],
+  ['Conv2D', convolution(2)],
+  ['Conv3D', convolution(3)],
+  ['Conv1DTranspose', transposed(1)],
+  ['Conv2DTranspose', transposed(2)],
+  ['Conv3DTranspose', transposed(3)],
+  ['DepthwiseConv1D', () => [depthwise(1)]],
+  ['DepthwiseConv2D', () => [depthwise(2)]],
+  ['SeparableConv1D', separable(1)],
+  ['SeparableConv2D', separable(2)],
+  [
+    'Dense',
+    (config) => [
+      { names: ['kernel'], kind: 'dense', roles: ['in', 'out'], channels: numberOf(config.units), hasBias: true },
+    ],
+  ],
+  [
+    'Embedding',
+    (config) => [
+      {
+        names: ['embeddings'],
+        kind: 'embedding',
+        roles: ['out', 'in'],
+        channels: numberOf(config.input_dim),
+        hasBias: false,
+      },
+    ],
+  ],
+  ['LSTM', recurrent('lstm', 4)],
+  ['LSTMCell', recurrent('lstm', 4)],
+  ['GRU', recurrent('gru', 3)],
+  ['GRUCell', recurrent('gru', 3)],
+]);
+
+/** Layers that do nothing once a model is trained. */
+const identities = /^((Spatial|Alpha|Gaussian)?Dropout(\dD)?|GaussianNoise|ActivityRegularization|Identity)$/;
+
+/** The layers of a Keras config, in its order. */
+export function readKeras(model: Config, weights: Weights): Description {
+  const layers = layersOf(model, []);
+  const tensors: Described[] = [];
+  const skipped: Skipped[] = [];
+  const taken = new Set<string>();
+  for (const layer of layers) {
+    const ownName = nameOf(layer, layers);
+    const parameters = layerTypes.get(layer.type)?.(layer.config) ?? [];
+    for (const parameter of parameters) {
+      const entry = entryOf(layer, parameter.names, weights);
+      if (entry === undefined) {
+        if (layer.type.endsWith('Cell')) continue;
+        throw new SparsifyError('format', 'the manifest has no weight for this layer of the topology', {
+          subject: ownName,
+          asked: `${layer.path.join('/')}/${parameter.names[0]}`,
+          found: `${weights.size} weights${weights.size > 0 ? `, the first ${[...weights.keys()][0]}` : ''}`,
+          hint: 'The topology and the weights are of different models: save or convert the model again',
+        });
+      }
+      checkShape(ownName, entry, parameter);
+      if (taken.has(entry.name)) continue;
+      taken.add(entry.name);
+      const name = `${ownName}${parameter.suffix ?? ''}`;
+      const { roles, kind } = parameter;
+      const groups = roles.includes('multiplier') ? entry.shape[roles.indexOf('out')]! : (parameter.groups ?? 1);
+      const { partners, notes } = partnersOf(layer, parameter, weights);
+      tensors.push({
+        name,
+        aliases: [],
+        kind,
+        roles,
+        shape: entry.shape,
+        groups,
+        weight: entry.name,
+        partners,
+        notes,
+      });
+    }
+  }
+  for (const { name, shape, dtype } of weights.values()) {
+    if (taken.has(name) || shape.length < 2 || !dtype.startsWith('float')) continue;
+    skipped.push({ name, reason: 'no layer that can be pruned has it as its weight' });
+  }
+  return { tensors, skipped };
+}
+
+/** All layers, those of models and wrappers inside others included. */
+function layersOf(model: Config, path: readonly string[]): Layer[] {
+  const list: Layer[] = [];
+  for (const item of listOf(model)) {
+    if (!isObject(item) || typeof item.class_name !== 'string' || !isObject(item.config)) continue;
+    const { class_name: type, config } = item;
+    const name = typeof item.name === 'string' ? item.name : typeof config.name === 'string' ? config.name : type;
+    const before = model.class_name === 'Sequential' ? list[list.length - 1] : undefined;
+    const inputs = model.class_name === 'Sequential' ? (before ? [before.path.at(-1)!] : []) : inputsOf(item);
+    const layer: Layer = { type, path: [...path, name], others: [], config, inputs, siblings: list };
+    list.push(layer);
+  }
+  return list.flatMap((layer) => [layer, ...insideOf(layer)]);
+}
+
+/** The layers of a nested model, or those that a wrapper wraps. */
+function insideOf({ type, config, path }: Layer): Layer[] {
+  if (Array.isArray(config.layers)) return layersOf({ class_name: type, config }, path);
+  const wrapped = isObject(config.layer) ? config.layer : isObject(config.cell) ? config.cell : undefined;
+  if (wrapped === undefined || typeof wrapped.class_name !== 'string' || !isObject(wrapped.config)) return [];
+  const inner = { type: wrapped.class_name, config: wrapped.config, others: [], inputs: [], siblings: [] };
+  const name = typeof inner.config.name === 'string' ? inner.config.name : '';
+  if (type === 'Bidirectional') {
+    // TensorFlow.js saves the layer that runs forward, whose name says so already.
+    const plain = name.replace(/^forward_/, '');
+    return ['forward', 'backward'].map((direction) => ({ ...inner, path: [...path, `${direction}_${plain}`] }));
+  }
+  const own: Layer = { ...inner, path, others: [name] };
+  return [own, ...insideOf(own)];
+}
+
+/** The list of layers of a model: very old Sequential configs are the list itself. */
+function listOf({ config }: Config): readonly unknown[] {
+  if (Array.isArray(config)) return config;
+  return isObject(config) && Array.isArray(config.layers) ? config.layers : [];
+}
+
+/** The names of layers whose outputs a layer reads, in the way of Keras 2 (`[name, node, tensor]`) and of Keras 3. */
+function inputsOf({ inbound_nodes: nodes }: Config): string[] {
+  const names: string[] = [];
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) {
+      if (typeof value[0] === 'string' && typeof value[1] === 'number') names.push(value[0]);
+      else value.forEach(visit);
+    } else if (isObject(value)) {
+      if (Array.isArray(value.keras_history)) visit(value.keras_history);
+      else Object.values(value).forEach(visit);
+    }
+  };
+  visit(nodes);
+  return names;
+}
+
+/** A layer is called by its own name, unless several have it. */
+function nameOf({ path }: Layer, layers: readonly Layer[]): string {
+  const own = path.at(-1)!;
+  const namesakes = layers.filter((other) => other.path.at(-1) === own && layerTypes.has(other.type));
+  return namesakes.length > 1 ? path.join('/') : own;
+}
+
+/** The weight of a layer that has one of these names, by the parts of its path. */
+function entryOf({ path, others }: Layer, names: readonly string[], weights: Weights): WeightEntry | undefined {
+  const own = [path.at(-1)!, ...others];
+  let best: { entry: WeightEntry; score: number } | undefined;
+  for (const entry of weights.values()) {
+    const parts = entry.name.replace(/:\d+$/, '').split('/');
+    const last = parts.pop()!;
+    if (!names.includes(last) || !own.some((name) => parts.includes(name))) continue;
+    // Of layers with one name in several models, the one inside the same models.
+    const score = path.filter((part) => parts.includes(part)).length - parts.length / 1000;
+    if (best === undefined || score > best.score) best = { entry, score };
+  }
+  return best?.entry;
+}
+
+function checkShape(subject: string, { name, shape }: WeightEntry, { roles, channels }: Parameter): void {
+  const found = shape[roles.indexOf('out')];
+  if (shape.length === roles.length && (channels === undefined || found === channels)) return;
+  throw new SparsifyError('format', 'the topology and the weights disagree', {
+    subject,
+    asked: `${roles.length} axes (${roles.join(', ')})${channels === undefined ? '' : `, out = ${channels}`}`,
+    found: `${name} of shape [${shape.join(', ')}]`,
+    hint: 'The files are of different models: save or convert the model again',
+  });
+}
+
+/** The layer's bias, and gamma and beta of the batch normalisations that read its output. */
+function partnersOf(
+  layer: Layer,
+  { hasBias, kind }: Parameter,
+  weights: Weights,
+): { partners: PartnerWeight[]; notes: string[] } {
+  const bias = entryOf(layer, ['bias'], weights);
+  if (kind === 'lstm' || kind === 'gru') {
+    const note = `bias ${bias?.name} is left alone: a row of these weights is not all that its gate adds up`;
+    return { partners: [], notes: bias ? [note] : [] };
+  }
+  if (!hasBias) return { partners: [], notes: [] };
+  const partners: PartnerWeight[] = bias ? [{ part: 'bias', weight: bias.name }] : [];
+  const notes: string[] = [];
+  for (const norm of normalisationsOf(layer)) {
+    for (const part of ['gamma', 'beta'] as const) {
+      const entry = entryOf(norm, [part], weights);
+      if (entry === undefined) continue;
+      if (norm.inputs.length === 1) partners.push({ part, weight: entry.name });
+      else notes.push(`${part} ${entry.name} is left alone: it normalises other outputs too`);
+    }
+  }
+  return { partners, notes };
+}
+
+/** The batch normalisations whose input is the output of a layer as it is, along its channels. */
+function normalisationsOf({ path, config, siblings }: Layer): Layer[] {
+  if (!isLinear(config)) return [];
+  const found: Layer[] = [];
+  const outputs = [path.at(-1)!];
+  for (const output of outputs) {
+    for (const reader of siblings.filter(({ inputs }) => inputs.includes(output))) {
+      const isIdentity = identities.test(reader.type) || (reader.type === 'Activation' && isLinear(reader.config));
+      const name = reader.path.at(-1)!;
+      if (isIdentity && reader.inputs.length === 1 && !outputs.includes(name)) outputs.push(name);
+      if (reader.type === 'BatchNormalization' && isAlongChannels(reader.config, config)) found.push(reader);
+    }
+  }
+  return found;
+}
+
+const isLinear = ({ activation }: Config): boolean =>
+  activation === undefined || activation === null || activation === 'linear';
+
+/** Channels are the last axis, unless the layer has them first. */
+function isAlongChannels({ axis }: Config, { data_format: format, kernel_size: kernel }: Config): boolean {
+  const index = numberOf(Array.isArray(axis) ? axis[0] : axis) ?? -1;
+  if (format === 'channels_first') return index === 1;
+  const rank = Array.isArray(kernel) ? kernel.length + 2 : undefined;
+  return index === -1 || (rank === undefined ? index > 0 : index === rank - 1);
+}
+
+const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);

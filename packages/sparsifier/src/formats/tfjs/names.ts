@@ -1,0 +1,52 @@
+import type { Kind, Role, Skipped } from '../../tensor.js';
+import type { Described, Description, WeightEntry, Weights } from './layers.js';
+
+const convolutions: Readonly<Record<number, readonly [Kind, readonly Role[]]>> = {
+  3: ['conv1d', ['width', 'in', 'out']],
+  4: ['conv2d', ['height', 'width', 'in', 'out']],
+  5: ['conv3d', ['depth', 'height', 'width', 'in', 'out']],
+};
+
+/**
+ * The layers of a manifest that has no topology, as old converters wrote it beside a file of another format: by the names
+ * that Keras and TensorFlow give weights, and by their shapes.
+ */
+export function readNames(weights: Weights): Description {
+  const tensors: Described[] = [];
+  const skipped: Skipped[] = [];
+  for (const entry of weights.values()) {
+    if (entry.shape.length < 2 || !entry.dtype.startsWith('float')) continue;
+    const layout = layoutOf(entry);
+    const { name, shape } = entry;
+    if (layout === undefined) {
+      skipped.push({ name, reason: 'no kind of layer has a weight of this name and shape' });
+      continue;
+    }
+    const [kind, roles] = layout;
+    const bias = weights.get(
+      name.replace(/[^/]+$/, kind === 'embedding' ? '' : name.endsWith('weights') ? 'biases' : 'bias'),
+    );
+    tensors.push({
+      name,
+      aliases: [],
+      kind,
+      roles,
+      shape,
+      groups: roles.includes('multiplier') ? shape[roles.indexOf('out')]! : 1,
+      weight: name,
+      partners: bias ? [{ part: 'bias', weight: bias.name }] : [],
+      notes: [],
+    });
+  }
+  return { tensors, skipped };
+}
+
+function layoutOf({ name, shape }: WeightEntry): readonly [Kind, readonly Role[]] | undefined {
+  const own = name.slice(name.lastIndexOf('/') + 1);
+  if (/^depthwise_(kernel|weights)$/.test(own) && shape.length === 4) {
+    return ['conv2d', ['height', 'width', 'out', 'multiplier']];
+  }
+  if (/^embeddings?(_weights)?$/.test(own) && shape.length === 2) return ['embedding', ['out', 'in']];
+  if (!/^((pointwise_)?kernel|weights)$/.test(own)) return undefined;
+  return shape.length === 2 ? ['dense', ['in', 'out']] : convolutions[shape.length];
+}
