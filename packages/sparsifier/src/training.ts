@@ -19,15 +19,14 @@ import type { WeightTensor } from './tensor.js';
 
 export { Schedule, type ScheduleLike, type ScheduleName, type ScheduleOptions } from './schedule.js';
 
-/** What is used of TensorFlow.js, with its layers. */
+/** What is used of TensorFlow.js, with its layers. Its own functions take its own tensors only, which are not named here. */
 export interface TrainingTf extends TfLike {
   readonly Callback: abstract new () => object;
-  tidy<Result>(work: () => Result): Result;
-  keep(tensor: TensorLike): TensorLike;
+  tidy(work: () => void): void;
   tensor(values: Float32Array | Uint8Array, shape: number[], dtype: 'float32' | 'bool'): TensorLike;
-  broadcastTo(tensor: TensorLike, shape: number[]): TensorLike;
+  broadcastTo(tensor: never, shape: never): TensorLike;
   scalar(value: number): TensorLike;
-  where(condition: TensorLike, chosen: TensorLike, other: TensorLike): TensorLike;
+  where(condition: never, chosen: never, other: never): TensorLike;
 }
 
 /** Percentages that the training ends with: of all layers, of each in model order, or by name or glob. */
@@ -303,7 +302,7 @@ class Training {
     this.#live = fromTfjs(this.#tf, model);
     this.#sparsifier = new Sparsifier(this.#live, this.#sparsifierOptions);
     // What sparsifyModel would refuse is told before training.
-    await this.#sparsifier.explain(this.#target(this.schedule(1)), { roundTo: this.#options.roundTo });
+    await this.#sparsifier.explain(this.#target(this.#shareAt(1)), { roundTo: this.#options.roundTo });
     [this.#steps, this.#epochs, this.#step, this.#share] = [steps, epochs, 0, 0];
     this.history.length = 0;
     this.tickets.length = 0;
@@ -385,16 +384,19 @@ class Training {
     return new Map(entriesOf(sparsity).map(([name, percent]) => [name, percent * share]));
   }
 
+  #shareAt(progress: number): number {
+    const share = this.schedule(progress);
+    if (share >= 0 && share <= 1) return share;
+    throw new SparsifyError('usage', 'a schedule gives a share from 0 to 1', {
+      subject: this.schedule.scheduleName,
+      asked: `progress ${progress}`,
+      found: share,
+    });
+  }
+
   /** @returns whether anything changed */
   async #sparsifyAt(progress: number): Promise<boolean> {
-    const share = this.schedule(progress);
-    if (!(share >= 0 && share <= 1)) {
-      throw new SparsifyError('usage', 'a schedule gives a share from 0 to 1', {
-        subject: this.schedule.scheduleName,
-        asked: `progress ${progress}`,
-        found: share,
-      });
-    }
+    const share = this.#shareAt(progress);
     if (share === this.#share) return false;
     this.#share = share;
     const { roundTo } = this.#options;
@@ -425,7 +427,7 @@ class Training {
     const whole = [...tensor.shape];
     if (shape.every((size, axis) => size === 1 || size === whole[axis])) {
       const units = this.#tf.tensor(data, [...shape], 'bool');
-      const all = this.#tf.tidy(() => this.#tf.broadcastTo(units, whole));
+      const all = this.#tf.broadcastTo(units as never, whole as never);
       units.dispose();
       return all;
     }
@@ -448,7 +450,9 @@ class Training {
     if (this.#masked.length === 0) return;
     this.#tf.tidy(() => {
       const zero = this.#tf.scalar(0);
-      for (const { variable, mask } of this.#masked) variable.assign(this.#tf.where(mask, variable, zero) as never);
+      for (const { variable, mask } of this.#masked) {
+        variable.assign(this.#tf.where(mask as never, variable as never, zero as never) as never);
+      }
     });
   }
 
