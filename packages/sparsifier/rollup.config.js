@@ -13,6 +13,7 @@ const entries = [
   'index',
   'file',
   'training',
+  'sensitivity',
   'formats/onnx',
   'formats/safetensors',
   'formats/tfjs',

@@ -1,12 +1,7 @@
-// TensorFlow.js itself on its slowest and plainest backend, and models as it stores them.
-import '@tensorflow/tfjs-backend-cpu';
-import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
-import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
-import * as core from '@tensorflow/tfjs-core';
-import * as converter from '@tensorflow/tfjs-converter';
-import * as layers from '@tensorflow/tfjs-layers';
+// TensorFlow.js itself, and models as it stores them.
+import * as tf from '@tensorflow/tfjs';
 
-export const tf = { ...core, ...layers, loadGraphModel: converter.loadGraphModel };
+export { tf };
 
 /** The files of a model: `model.json`, and others by their paths. */
 export interface Files {
@@ -56,9 +51,9 @@ export const jsonOf = (bytes: Uint8Array): Record<string, never> =>
   JSON.parse(new TextDecoder().decode(bytes)) as never;
 
 /** What stock TensorFlow.js makes of a model's files. */
-export function handlerOf(json: Uint8Array, shards: ReadonlyMap<string, Uint8Array>): core.io.IOHandler {
+export function handlerOf(json: Uint8Array, shards: ReadonlyMap<string, Uint8Array>): tf.io.IOHandler {
   const { weightsManifest, ...rest } = jsonOf(json) as unknown as Record<string, unknown> & {
-    weightsManifest: { paths: string[]; weights: core.io.WeightsManifestEntry[] }[];
+    weightsManifest: { paths: string[]; weights: tf.io.WeightsManifestEntry[] }[];
   };
   const bytes = weightsManifest.flatMap(({ paths }) => paths.flatMap((path) => [...shards.get(path)!]));
   return {
@@ -67,13 +62,13 @@ export function handlerOf(json: Uint8Array, shards: ReadonlyMap<string, Uint8Arr
         ...rest,
         weightSpecs: weightsManifest.flatMap(({ weights }) => weights),
         weightData: Uint8Array.from(bytes).buffer,
-      }) as core.io.ModelArtifacts,
+      }) as tf.io.ModelArtifacts,
   };
 }
 
 /** The files that `model.save` would write. */
-export async function saved(model: layers.LayersModel): Promise<Files> {
-  let artifacts: core.io.ModelArtifacts | undefined;
+export async function saved(model: tf.LayersModel): Promise<Files> {
+  let artifacts: tf.io.ModelArtifacts | undefined;
   await model.save({
     save: async (given) => {
       artifacts = given;

@@ -95,4 +95,6 @@ export interface Model {
    * method returns, since the caller may change arrays next.
    */
   copy(values: Values): Uint8Array | Promise<Uint8Array>;
+  /** Keeps the numbers as they are stored at this moment, and gives what puts them back: for formats in which `store` rounds. */
+  hold?(values: Values): Promise<() => Promise<void>>;
 }

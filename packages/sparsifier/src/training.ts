@@ -25,7 +25,7 @@ export interface TrainingTf extends TfLike {
   tidy(work: () => void): void;
   tensor(values: Float32Array | Uint8Array, shape: number[], dtype: 'float32' | 'bool'): TensorLike;
   broadcastTo(tensor: never, shape: never): TensorLike;
-  scalar(value: number): TensorLike;
+  zeros(shape: never): TensorLike;
   where(condition: never, chosen: never, other: never): TensorLike;
 }
 
@@ -233,6 +233,8 @@ interface Masked {
   readonly variable: VariableLike;
   /** True where a weight stays. */
   readonly mask: TensorLike;
+  /** As many zeros: to repeat one of them would take longer than to choose. */
+  readonly zeros: TensorLike;
 }
 
 class Training {
@@ -419,7 +421,8 @@ class Training {
   }
 
   #mask(values: WeightTensor['values'], mask: TensorLike): void {
-    this.#masked.push({ variable: this.#live!.placeOf(values).tensor() as VariableLike, mask });
+    const variable = this.#live!.placeOf(values).tensor() as VariableLike;
+    this.#masked.push({ variable, mask, zeros: this.#tf.zeros(mask.shape as never) });
   }
 
   /** A mask of all weights, from one of units. */
@@ -449,9 +452,8 @@ class Training {
   #applyMasks(): void {
     if (this.#masked.length === 0) return;
     this.#tf.tidy(() => {
-      const zero = this.#tf.scalar(0);
-      for (const { variable, mask } of this.#masked) {
-        variable.assign(this.#tf.where(mask as never, variable as never, zero as never) as never);
+      for (const { variable, mask, zeros } of this.#masked) {
+        variable.assign(this.#tf.where(mask as never, variable as never, zeros as never) as never);
       }
     });
   }
@@ -480,7 +482,10 @@ class Training {
   }
 
   #releaseMasks(): void {
-    for (const { mask } of this.#masked) mask.dispose();
+    for (const { mask, zeros } of this.#masked) {
+      mask.dispose();
+      zeros.dispose();
+    }
     this.#masked = [];
   }
 

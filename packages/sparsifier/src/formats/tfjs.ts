@@ -245,6 +245,19 @@ export class TfjsModel implements Model {
     return block.view(start, bytes)?.slice() ?? block.read(start, new Uint8Array(bytes));
   }
 
+  /** Codes, and how they are meant. */
+  async hold(values: Values): Promise<() => Promise<void>> {
+    const { dtype, length, weight, start, affine } = stored(values);
+    const block = this.#blockOf(values);
+    const bytes = await block.read(start, new Uint8Array(length * (affine ? codeBytes(affine) : bytesOf[dtype])));
+    const meaning = this.#changed.get(weight);
+    return async () => {
+      await block.write(bytes, start);
+      if (meaning) this.#changed.set(weight, meaning);
+      else this.#changed.delete(weight);
+    };
+  }
+
   /**
    * Writes the model into a folder (one that exists, or a path that ends with a separator), or its JSON to a path that ends
    * with `.json` and the weights beside it, in files of 4 MB as converters cut them. Node only.
@@ -309,7 +322,7 @@ export class TfjsModel implements Model {
   /** A copy of the codes of a quantised weight. */
   async #codes(values: Values): Promise<Codes> {
     const { length, start, affine } = stored(values);
-    const bytes = new Uint8Array(affine!.dtype === 'uint8' ? length : 2 * length);
+    const bytes = new Uint8Array(length * codeBytes(affine!));
     await this.#blockOf(values).read(start, bytes);
     return affine!.dtype === 'uint8' ? bytes : new Uint16Array(bytes.buffer);
   }
@@ -324,6 +337,8 @@ export class TfjsModel implements Model {
     return new Uint8Array(numbers.buffer);
   }
 }
+
+const codeBytes = ({ dtype }: Affine): number => (dtype === 'uint8' ? 1 : 2);
 
 /** The values of a tensor of a TensorFlow.js model, which know where they lie. */
 function stored(values: Values): StoredValues {
