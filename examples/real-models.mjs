@@ -1,0 +1,64 @@
+// Makes real models of TensorFlow.js sparse without training them, and says what they are worth afterwards: a quantised
+// one that tells languages of source files, one that enlarges pictures, and one that hears notes, this one as ONNX, too.
+// `--short`: fewer samples and sparsities, as a check.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Sparsifier } from 'sparsifier';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { readTfjs } from 'sparsifier/formats/tfjs';
+import { languages, pitch, tf, upscaler } from './support/models.mjs';
+
+const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values;
+const sparsities = short ? [0, 50] : [0, 50, 80, 90];
+const words = { granularity: 'weight', context: 'local', criteria: 'magnitude' };
+await tf.setBackend('wasm');
+
+for (const [model, count] of [
+  [languages, short ? 4 : 40],
+  [upscaler, short ? 1 : 3],
+  [pitch, short ? 1 : 6],
+]) {
+  const samples = model.samples(count);
+  await table(`${model.title} (${samples.length} samples)`, async (sparsity) => {
+    const read = await readTfjs(join(model.folder, 'model.json'));
+    const report = await new Sparsifier(read, { ...words, ...model.options }).sparsifyModel(sparsity);
+    const value = await model.measure({ json: await read.bytes(), shards: await read.files() }, samples);
+    read.close();
+    return { report, value };
+  });
+}
+
+const onnx = fileURLToPath(new URL('../tests/.fixtures/nmp.onnx', import.meta.url));
+if (existsSync(onnx)) {
+  const samples = pitch.samples(short ? 1 : 6);
+  await table(`the same network as ONNX (${samples.length} samples)`, async (sparsity) => {
+    const read = await readOnnx(onnx);
+    // Its transform has fixed filters, which are convolutions of one input channel in a row.
+    const exclude = read.tensors.filter(({ shape }) => shape[2] === 1).map(({ name }) => name);
+    const report = await new Sparsifier(read, { ...words, exclude }).sparsifyModel(sparsity);
+    const session = await InferenceSession.create(await read.bytes());
+    read.close();
+    const listen = async (sound) => {
+      const outputs = await session.run({
+        [session.inputNames[0]]: new Tensor('float32', sound, [1, sound.length, 1]),
+      });
+      return outputs[session.outputNames[1]].data;
+    };
+    const value = await pitch.score(listen, samples);
+    await session.release();
+    return { report, value };
+  });
+} else console.log('\nThe same network as ONNX is not here: npm run setup fetches it.');
+
+async function table(title, run) {
+  console.log(`\n${title}`);
+  for (const sparsity of sparsities) {
+    const { report, value } = await run(sparsity);
+    const { removed, weights } = report.total;
+    console.log(`  ${String(sparsity).padStart(2)} %  ${removed} of ${weights} weights removed  ${value.toFixed(1)}`);
+  }
+}
+process.exit();

@@ -1,0 +1,27 @@
+import type * as Tf from '@tensorflow/tfjs';
+
+export const tf: typeof Tf;
+export const packages: string;
+
+/** The bytes of a model's JSON, and of its files with weights by their names. */
+export interface ModelFiles {
+  readonly json: Uint8Array;
+  readonly shards: ReadonlyMap<string, Uint8Array>;
+}
+export function filesIn(folder: string): ModelFiles;
+export function handlerOf(files: ModelFiles): Tf.io.IOHandler;
+
+export interface RealModel {
+  readonly title: string;
+  readonly folder: string;
+  /** Which layers are made sparse. */
+  readonly options: { readonly layerType?: 'all'; readonly exclude?: string };
+  samples(count?: number): readonly object[];
+  /** In the unit of the title. */
+  measure(files: ModelFiles, samples: readonly object[]): Promise<number>;
+}
+export const languages: RealModel;
+export const upscaler: RealModel;
+export const pitch: RealModel & {
+  score(listen: (sound: Float32Array) => Promise<Float32Array>, samples: readonly object[]): Promise<number>;
+};
