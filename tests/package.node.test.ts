@@ -61,13 +61,14 @@ describe('the tarball', () => {
       './formats/safetensors': safetensors,
       './formats/tfjs': tfjs,
       './training': training,
+      './calibration': calibration,
       './sensitivity': sensitivity,
       './formats/arrays': arrays,
       './package.json': own,
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, file, onnx, safetensors, tfjs, training, sensitivity, arrays])
+    for (const targets of [main, file, onnx, safetensors, tfjs, training, calibration, sensitivity, arrays])
       expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>

@@ -13,6 +13,7 @@ const entries = [
   'index',
   'file',
   'training',
+  'calibration',
   'sensitivity',
   'formats/onnx',
   'formats/safetensors',

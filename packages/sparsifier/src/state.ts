@@ -192,7 +192,7 @@ const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
 const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
 
 /** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
-const inputChannels = (tensor: WeightTensor): number =>
+export const inputChannels = (tensor: WeightTensor): number =>
   sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
 
 /** How a weight's stored position gives its input channel. */

@@ -94,7 +94,7 @@ export function readLayers(nodes: readonly Node[]): { tensors: WeightTensor[]; s
 }
 
 /** All weights of layers; a stored one once, however many nodes read it. */
-function findWeights(nodes: readonly Node[]): Iterable<Finding> {
+export function findWeights(nodes: readonly Node[]): Iterable<Finding> {
   const findings = new Map<Constant | Reader, Finding>();
   const names = new Names();
   for (const { node, input, value, name, layout } of nodes.flatMap(weightReaders)) {

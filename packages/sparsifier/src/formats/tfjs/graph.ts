@@ -123,6 +123,25 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
   return { tensors, skipped };
 }
 
+/** By the name of a node with a weight: the node that its activations come from, and the axis of their channels. */
+export function incomingNodes(
+  list: readonly unknown[],
+): Map<string, { readonly input: string; readonly axis: number }> {
+  const found = new Map<string, { readonly input: string; readonly axis: number }>();
+  for (const { name, op, inputs, attributes } of new Graph(list).nodes.values()) {
+    const operator = operators.get(op);
+    if (operator === undefined || operator === lookup) continue;
+    const isFirst = isObject(attributes.data_format) && /^NC/.test(textOf(String(attributes.data_format.s)));
+    // Those that run a convolution backwards are given the shape of its input in front.
+    const input = inputs[op.includes('Backprop') ? 2 : 0];
+    const isTransposed = ['transpose_a', 'adj_x'].some(
+      (key) => isObject(attributes[key]) && attributes[key].b === true,
+    );
+    if (input !== undefined) found.set(name, { input, axis: isFirst ? 1 : isTransposed ? -2 : -1 });
+  }
+  return found;
+}
+
 const isSame = (a: Use, b: Use): boolean => a.node === b.node && a.input === b.input;
 
 function dense(node: Node, rank: number, input: number): Layout | string {
@@ -233,7 +252,7 @@ function fusedOf({ attributes }: Node): string[] {
 
 /** Strings of a GraphDef are base64 in JSON; some writers leave them as they are. */
 function textOf(text: string): string {
-  if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid)$/.test(text)) return text;
+  if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid|N[A-Z]+)$/.test(text)) return text;
   try {
     return atob(text);
   } catch {

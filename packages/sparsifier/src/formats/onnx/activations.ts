@@ -1,0 +1,75 @@
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { readGraph } from './graph.js';
+import { findWeights, type Layer } from './layers.js';
+import { fields, text, type Field, type ModelFile } from './wire.js';
+
+/** Where the activations come in that a weight works on. */
+export interface Incoming {
+  /** The name of a value of the graph. */
+  readonly value: string;
+  /** The axis of its channels, counted from the first, or from behind where it is negative. */
+  readonly axis: number;
+}
+
+/** For each weight by its first name what its nodes read beside it; nothing for weights that have no such input. */
+export function activationsIn(file: ModelFile): Map<string, Incoming[]> {
+  const found = new Map<string, Incoming[]>();
+  const { given, computed } = valuesIn(file);
+  for (const { names, layers, reason } of findWeights(readGraph(file))) {
+    const incoming = layers.flatMap(incomingOf);
+    // Those of a subgraph cannot be outputs of the model.
+    const isOutside = incoming.every(({ value }) => given.has(value) || computed.has(value));
+    if (reason === undefined && isOutside) found.set(names[0]!, incoming);
+  }
+  return found;
+}
+
+/** The values that a model is given, gives and computes, without those of subgraphs. */
+function valuesIn(file: ModelFile) {
+  const [given, outputs, computed] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const isMessage = ({ type }: Field) => type === WireType.LengthDelimited;
+  const texts = (field: Field, number: number, message: 'node' | 'valueInfo') =>
+    [...fields(file, field, message)]
+      .filter((each) => each.number === number && isMessage(each))
+      .map((each) => text(file, each));
+  for (const graph of fields(file, { start: 0, end: file.bytes.length }, 'model')) {
+    if (graph.number !== 7 || !isMessage(graph)) continue;
+    for (const field of fields(file, graph, 'graph')) {
+      if (field.number === 1) texts(field, 2, 'node').forEach((name) => computed.add(name));
+      if (field.number === 11) texts(field, 1, 'valueInfo').forEach((name) => given.add(name));
+      if (field.number === 12) texts(field, 1, 'valueInfo').forEach((name) => outputs.add(name));
+    }
+  }
+  return { given, outputs, computed };
+}
+
+function incomingOf({ node, input, layout: { kind } }: Layer): Incoming[] {
+  const at = (place: number, axis: number) => {
+    const value = node.inputs[place];
+    return value === undefined || value.isConstant ? [] : [{ value: value.name, axis }];
+  };
+  const isTransposed = (key: string) => (node.attributes.get(key)?.integer ?? 0) !== 0;
+  if (kind.startsWith('conv')) return at(0, 1);
+  if (kind === 'dense' && input === 1) return at(0, isTransposed('transA') ? -2 : -1);
+  if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
+  // The other weight of a recurrent layer works on its own hidden state.
+  return (kind === 'lstm' || kind === 'gru') && input === 1 ? at(0, -1) : [];
+}
+
+/**
+ * A model whose outputs are these values, too. Messages of protobuf that stand twice are merged by their readers, so that
+ * the new outputs are put behind the file as a second, small part of its graph.
+ */
+export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Array {
+  const { given, outputs } = valuesIn(file);
+  const graph = new BinaryWriter();
+  for (const name of new Set(names)) {
+    if (given.has(name) || outputs.has(name)) continue;
+    graph.tag(12, WireType.LengthDelimited).fork().tag(1, WireType.LengthDelimited).string(name).join();
+  }
+  const part = new BinaryWriter().tag(7, WireType.LengthDelimited).bytes(graph.finish()).finish();
+  const whole = new Uint8Array(file.bytes.length + part.length);
+  whole.set(file.bytes);
+  whole.set(part, file.bytes.length);
+  return whole;
+}
