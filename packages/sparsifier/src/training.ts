@@ -183,7 +183,6 @@ export function sparsifyCallback<Tf extends TrainingTf>(
     async onTrainEnd() {
       await training.end();
     }
-    async onEpochBegin() {}
   }
   return new Callback() as unknown as SparsifyCallback & InstanceType<Tf['Callback']>;
 }
@@ -228,7 +227,7 @@ function stepsOf({ steps, samples, batchSize }: FitParams): number | undefined {
   return typeof samples === 'number' && typeof batchSize === 'number' ? Math.ceil(samples / batchSize) : undefined;
 }
 
-/** Weights of the model that are multiplied away after each step. */
+/** Weights of the model some of which become zero again after each step. */
 interface Masked {
   readonly variable: VariableLike;
   /** True where a weight stays. */
@@ -402,7 +401,13 @@ class Training {
     if (share === this.#share) return false;
     this.#share = share;
     const { roundTo } = this.#options;
-    this.report = await this.#sparsifier!.sparsifyModel(this.#target(share), { roundTo });
+    try {
+      this.report = await this.#sparsifier!.sparsifyModel(this.#target(share), { roundTo });
+    } catch (error) {
+      // Training ends here, and nobody calls `end`.
+      this.#release();
+      throw error;
+    }
     this.#makeMasks();
     return true;
   }
