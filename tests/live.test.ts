@@ -38,7 +38,14 @@ describe('a LayersModel in use', () => {
     const variables = model.weights.map((weight) => weight.read());
     const { numTensors } = tf.memory();
     const sparsifier = new Sparsifier(fromTfjs(tf, model), { ...words, criteria: 'movement' });
+    // The initial weights are clones, which share their numbers with the model until it changes.
+    expect(tf.memory().numTensors).toBe(numTensors + 2);
+    const { numDataBuffers } = tf.memory();
     await sparsifier.sparsifyModel(50);
+    expect(tf.memory().numDataBuffers).toBe(numDataBuffers + 2);
+    sparsifier.rewindPoint();
+    expect(tf.memory().numTensors).toBe(numTensors + 2);
+    sparsifier.clear();
     sparsifier.clear();
     expect(tf.memory().numTensors).toBe(numTensors);
     expect(model.weights.map((weight) => weight.read())).toEqual(variables);
@@ -51,6 +58,33 @@ describe('a LayersModel in use', () => {
     const steps = model.optimizer.iterations;
     await model.fit(x, y, { epochs: 1, verbose: 0 });
     expect(model.optimizer.iterations).toBe(steps + 1);
+  });
+
+  test('is compared with what it was before the last call', async () => {
+    const model = network();
+    const { numTensors } = tf.memory();
+    const sparsifier = new Sparsifier(fromTfjs(tf, model), { ...words, criteria: 'updatingMovement' });
+    const kernel = model.getLayer('head').weights[0]!;
+    for (const [index, amount] of [20, 40].entries()) {
+      // Only the weights from here on move, so that some of those before go.
+      tf.tidy(() => {
+        const moved = tf
+          .range(0, 108)
+          .greaterEqual(50 * (index + 1))
+          .toFloat()
+          .reshape([36, 3]);
+        kernel.write(tf.add(kernel.read(), moved));
+      });
+      await sparsifier.sparsifyLayer('head', { remove: amount });
+      const { data } = sparsifier.mask('head');
+      const gone = [...data.keys()].filter((unit) => data[unit] === 0);
+      expect(gone).toHaveLength(amount);
+      expect(Math.max(...gone)).toBeLessThan(50 * (index + 1));
+      // What moved before the last call does not count any more.
+      if (index === 1) expect(Math.max(...gone)).toBeGreaterThanOrEqual(50);
+    }
+    sparsifier.clear();
+    expect(tf.memory().numTensors).toBe(numTensors);
   });
 
   test('a filter takes its batch normalisation along, a row of a dense layer its bias', async () => {

@@ -20,7 +20,7 @@ import {
 import { eachAlone, type Ranking } from './ranking.js';
 import type { Report } from './report.js';
 import { checkAmount, type Amount, type Sparsity } from './sparsity.js';
-import { comparedWith, given, snapshotsOf, type Snapshot } from './state.js';
+import { comparedWith, given, snapshotIn, snapshotsOf, type Snapshot } from './state.js';
 import type { Kind, Model, WeightTensor } from './tensor.js';
 
 export interface WriteMasksOptions {
@@ -80,7 +80,9 @@ export class Sparsifier {
 
   /** Takes the weights as they are now for the initial ones, as lottery tickets are rewound to a later step than 0. */
   rewindPoint(): void {
-    if (this.#needs() === 'initial') this.#state = snapshotsOf(this.model);
+    if (this.#needs() !== 'initial') return;
+    this.#forgetState();
+    this.#state = snapshotsOf(this.model);
   }
 
   /**
@@ -182,6 +184,11 @@ export class Sparsifier {
   clear(): void {
     this.#masks.clear();
     this.#saved.clear();
+    this.#forgetState();
+  }
+
+  #forgetState(): void {
+    for (const { release } of this.#state?.values() ?? []) release?.();
     this.#state = undefined;
   }
 
@@ -320,8 +327,10 @@ export class Sparsifier {
       const done = await remove(engine, plan);
       this.#keep(request.tensors, done);
       if (this.#needs() === 'previous') {
-        for (const tensor of request.tensors)
-          this.#state?.set(tensor, { dtype: tensor.values.dtype, bytes: this.model.copy(tensor.values) });
+        for (const tensor of request.tensors) {
+          this.#state?.get(tensor)?.release?.();
+          this.#state?.set(tensor, snapshotIn(this.model, tensor));
+        }
       }
       return this.#planner.report(plan.jobs, done, engine, notes);
     });

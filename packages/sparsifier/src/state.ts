@@ -11,11 +11,13 @@ export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<s
 /** A model with the same layers, or arrays by layer name. */
 export type WeightsOf = Model | LayerArrays;
 
-/** Numbers of one tensor in JavaScript's memory, little-endian. */
+/** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
 export interface Snapshot {
   readonly dtype: DataType;
   /** A function where they are fetched each time. */
   readonly bytes: Uint8Array | Promise<Uint8Array> | (() => Uint8Array | Promise<Uint8Array>);
+  /** Where the model keeps them itself: lets them go. */
+  readonly release?: () => void;
 }
 
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
@@ -24,9 +26,14 @@ const isModel = (source: WeightsOf): source is Model => 'tensors' in source && '
 
 /** The weights of all tensors as they are at this moment. */
 export function snapshotsOf(model: Model): Map<WeightTensor, Snapshot> {
-  return new Map(
-    model.tensors.map((tensor) => [tensor, { dtype: tensor.values.dtype, bytes: model.copy(tensor.values) }]),
-  );
+  return new Map(model.tensors.map((tensor) => [tensor, snapshotIn(model, tensor)]));
+}
+
+/** The weights of one tensor as they are at this moment. */
+export function snapshotIn(model: Model, { values }: WeightTensor): Snapshot {
+  const kept = model.keep?.(values);
+  if (!kept) return { dtype: values.dtype, bytes: model.copy(values) };
+  return { dtype: values.dtype, bytes: () => kept.bytes(), release: () => kept.release() };
 }
 
 /**

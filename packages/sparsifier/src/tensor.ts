@@ -77,6 +77,14 @@ export interface Region {
   release(): void;
 }
 
+/** Numbers that are kept. */
+export interface Kept {
+  /** A copy of them, little-endian. */
+  bytes(): Uint8Array | Promise<Uint8Array>;
+  /** Lets them go; a second call does nothing. */
+  release(): void;
+}
+
 /**
  * The contract of every format: list the tensors, read, write.
  *
@@ -95,6 +103,8 @@ export interface Model {
    * method returns, since the caller may change arrays next.
    */
   copy(values: Values): Uint8Array | Promise<Uint8Array>;
+  /** Keeps the numbers as they are at this moment in a cheaper way than by a copy, until they are let go. */
+  keep?(values: Values): Kept;
   /** Keeps the numbers as they are stored at this moment, and gives what puts them back: for formats in which `store` rounds. */
   hold?(values: Values): Promise<() => Promise<void>>;
 }

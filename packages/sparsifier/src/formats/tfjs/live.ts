@@ -1,6 +1,6 @@
 import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
-import type { Model, Region, Values, WeightTensor } from '../../tensor.js';
+import type { Kept, Model, Region, Values, WeightTensor } from '../../tensor.js';
 import { describe, isObject, type WeightEntry } from './layers.js';
 
 /** What is used of a `tf.Tensor`. */
@@ -21,6 +21,7 @@ export interface VariableLike extends TensorLike {
 /** What is used of TensorFlow.js. */
 export interface TfLike {
   tensor(values: Float32Array, shape: number[], dtype: 'float32'): TensorLike;
+  keep(tensor: never): unknown;
 }
 
 /** What is used of a `tf.LayersModel`. */
@@ -99,14 +100,24 @@ export class LiveModel implements Model {
 
   /** The numbers as they are when this is called. */
   async copy(values: Values): Promise<Uint8Array> {
-    // A clone shares the numbers, which stay as they are when the model gets others.
-    const clone = tensorIn(live(values).place).clone();
+    const kept = this.keep(values);
     try {
+      return await kept.bytes();
+    } finally {
+      kept.release();
+    }
+  }
+
+  /** A clone of the tensor, which shares the numbers: they stay as they are when the model gets others. */
+  keep(values: Values): Kept {
+    const clone = tensorIn(live(values).place).clone();
+    // Not even a `tf.tidy` around the call takes it away.
+    this.#tf.keep(clone as never);
+    const bytes = async () => {
       const { buffer, byteOffset, byteLength } = (await clone.data()) as Float32Array;
       return new Uint8Array(buffer, byteOffset, byteLength).slice();
-    } finally {
-      clone.dispose();
-    }
+    };
+    return { bytes, release: () => clone.dispose() };
   }
 
   /** The place that holds an array of numbers, for what works on the backend itself. */
