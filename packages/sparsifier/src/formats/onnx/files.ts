@@ -30,10 +30,12 @@ export function parse(file: ModelFile): Contents {
   } catch (error) {
     const found = error instanceof SparsifyError && error.code === 'format' ? recognise(file.bytes) : undefined;
     if (found === undefined || found === 'an ONNX model') throw error;
-    const hint =
-      found === 'a safetensors file'
-        ? 'Read it with readSafetensors, on the command line under a name that ends with .safetensors'
-        : 'Export the model to ONNX and read that file';
+    const hints: Partial<Record<typeof found, string>> = {
+      'a safetensors file':
+        'Read it with readSafetensors, on the command line under a name that ends with .safetensors',
+      JSON: 'Read a TensorFlow.js model.json with readTfjs, on the command line under a name that ends with .json',
+    };
+    const hint = hints[found] ?? 'Export the model to ONNX and read that file';
     throw new SparsifyError(
       'format',
       'the file is not an ONNX model',
