@@ -660,13 +660,14 @@ mod tests {
     #[test]
     fn units_at_the_edges_of_lanes_runs_and_widths_agree_with_the_definition() {
         for count in [1, 2, 7, 8, 9, 255, 256, 257, RUN - 1, RUN, RUN + 1, 2 * RUN + 3] {
-            let most = if count > RUN { 3 } else { WIDTH + 1 };
+            let most = if count >= RUN - 1 { 3 } else { WIDTH + 1 };
             for units in [1, 3, WIDTH - 1, WIDTH, WIDTH + 1].into_iter().filter(|&units| units <= most) {
                 check(&[Axis::kept(units, 0), Axis::reduced(count, 1)], Reducer::Sum);
                 check(&[Axis::reduced(count, 1), Axis::kept(units, 0)], Reducer::Sum);
                 check(&[Axis::reduced(3, 2), Axis::kept(units, 0), Axis::reduced(count, 1)], Reducer::Sum);
             }
         }
+        check(&[Axis::reduced(RUN, 1), Axis::kept(WIDTH + 1, 0)], Reducer::Sum);
     }
 
     #[test]
