@@ -101,6 +101,29 @@ test('a real model can be calibrated, and is not changed by that', async () => {
   expect((await new Sparsifier(read, words).sparsifyModel(50)).layers).toHaveLength(53);
 });
 
+test('half precision counts by its values, and whole numbers are no activations', async () => {
+  using read = await readOnnx(built);
+  const session = (data: Uint16Array | BigInt64Array, type: string) => async () => ({
+    run: async () => {
+      const tensor = (dims: number[]) => ({
+        type,
+        dims,
+        data: data.slice(
+          0,
+          dims.reduce((a, b) => a * b),
+        ),
+      });
+      return { x: tensor([1, 4, 1, 1]), r1: tensor([1, 4, 1, 1]), f: tensor([1, 16]), g: tensor([1, 3]) };
+    },
+  });
+  // 1, -2, 0.5 and the smallest number above 0, in 16 bits
+  const bits = Uint16Array.from({ length: 16 }, (_, at) => [0x3c00, 0xc000, 0x3800, 0x0001][at % 4]!);
+  const { activations } = await activationsOfOnnx(read, [{}], session(bits, 'float16'));
+  expect([...activations.grouped!]).toEqual([1, 2, 0.5, 2 ** -24]);
+  const error = await errorOf(() => activationsOfOnnx(read, [{}], session(new BigInt64Array(16), 'int64')));
+  expect(error.message).toMatch(/grouped.*int64/);
+});
+
 test('no batch, and activations that are no numbers, are errors', async () => {
   using read = await readOnnx(built);
   expect((await errorOf(() => activationsOfOnnx(read, [], create))).message).toMatch(/no batch/);

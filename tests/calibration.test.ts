@@ -122,8 +122,9 @@ describe('gradients', () => {
     const model = network();
     const batches = inputs();
     const { numTensors } = tf.memory();
-    const gradient = await gradientsOfTfjs(tf, model, batches, lossOf(model));
+    const { gradient, skipped } = await gradientsOfTfjs(tf, model, batches, lossOf(model));
     expect(tf.memory().numTensors).toBe(numTensors);
+    expect(skipped).toEqual([]);
     expect(Object.keys(gradient)).toEqual(['conv', 'depthwise', 'dense']);
     const kernel = model.getLayer('dense').weights[0]!;
     const before = Float32Array.from(await kernel.read().data());
@@ -149,6 +150,26 @@ describe('gradients', () => {
     const kept = scores.filter((_, index) => data[index] === 1);
     const gone = scores.filter((_, index) => data[index] === 0);
     expect(Math.min(...kept)).toBeGreaterThanOrEqual(Math.max(...gone));
+  });
+
+  test('of frozen layers, and of those that the loss does not depend on, are said to be missing', async () => {
+    const model = network();
+    model.getLayer('conv').trainable = false;
+    const before = (x: unknown) =>
+      model.layers.slice(0, 3).reduce((value, layer) => layer.apply(value as never) as never, x);
+    const batches = inputs();
+    const { numTensors } = tf.memory();
+    const { gradient, skipped } = await gradientsOfTfjs(tf, model, batches, (x) => tf.mean(before(x) as typeof x));
+    expect(Object.keys(gradient)).toEqual(['depthwise']);
+    expect(skipped).toEqual([
+      { name: 'conv', reason: 'it is not trainable' },
+      { name: 'dense', reason: 'the loss does not depend on it' },
+    ]);
+    expect(tf.memory().numTensors).toBe(numTensors);
+    // Where its layers are used in another model, too, the activations are still its own.
+    const { activations } = await activationsOfTfjs(tf, model, batches);
+    before(tf.input({ shape: [3, 3, 2] }));
+    expect((await activationsOfTfjs(tf, model, batches)).activations).toEqual(activations);
   });
 
   test('need a batch', async () => {

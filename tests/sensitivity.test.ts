@@ -142,6 +142,7 @@ describe('the sensitivity of layers', () => {
     [{ levels: [] }, left, 'sparsity', /0 to 100/],
     [{ layers: ['nobody'] }, left, 'layer', /nobody/],
     [{ level: [50] }, left, 'usage', /level/],
+    [{ criteria: 'movement' }, left, 'criteria', /initial ones, which must be given/],
     [{}, () => NaN, 'criteria', /the whole model.*NaN/],
     [{}, () => undefined as never, 'criteria', /undefined/],
     [{ granularity: 'kernel' }, left, 'granularity', /kernel/],

@@ -25,9 +25,16 @@ export interface Calibration {
 /** Batches one after the other. */
 export type Batches<Batch> = Iterable<Batch> | AsyncIterable<Batch>;
 
+/** What is used of a tensor of `onnxruntime`. */
+export interface OnnxTensorLike {
+  readonly type: string;
+  readonly dims: readonly number[];
+  readonly data: unknown;
+}
+
 /** What is used of an `onnxruntime` session. */
 export interface SessionLike<Feeds> {
-  run(feeds: Feeds): Promise<Readonly<Record<string, { readonly dims: readonly number[]; readonly data: unknown }>>>;
+  run(feeds: Feeds): Promise<Readonly<Record<string, OnnxTensorLike>>>;
   release?(): Promise<void>;
 }
 
@@ -63,8 +70,8 @@ export async function activationsOfOnnx<Feeds>(
       for (const name of norms.names) {
         for (const { value, axis } of incoming.get(name)!) {
           // An input of the model is no output of it.
-          const { dims, data } = outputs[value] ?? inputOf(batch, value, name);
-          norms.add(name, dims, data as Float32Array, axis);
+          const tensor = outputs[value] ?? inputOf(batch, value, name);
+          norms.add(name, tensor.dims, floatsOf(tensor, name), axis);
         }
       }
     }
@@ -74,7 +81,23 @@ export async function activationsOfOnnx<Feeds>(
   return norms.result();
 }
 
-function inputOf(batch: unknown, value: string, subject: string): { dims: readonly number[]; data: unknown } {
+/** The numbers of a tensor; half precision comes as bits where JavaScript has no array for it. */
+function floatsOf({ type, data }: OnnxTensorLike, subject: string): ArrayLike<number> {
+  if (type === 'float32') return data as Float32Array;
+  if (type === 'float16') return data instanceof Uint16Array ? Float32Array.from(data, halfOf) : (data as Float32Array);
+  throw new SparsifyError('criteria', 'activations are numbers of 32 or 16 bits', { subject, found: type });
+}
+
+/** What the bits of a number of half precision mean (IEEE 754, binary16). */
+function halfOf(bits: number): number {
+  const [exponent, fraction] = [(bits >> 10) & 0x1f, bits & 0x3ff];
+  const sign = bits & 0x8000 ? -1 : 1;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+function inputOf(batch: unknown, value: string, subject: string): OnnxTensorLike {
   const found = isObject(batch) ? batch[value] : undefined;
   if (isObject(found) && Array.isArray(found.dims)) return found as never;
   throw new SparsifyError('criteria', 'the session does not give what goes into the layer', { subject, asked: value });
@@ -85,14 +108,39 @@ export interface CalibrationTf extends TfLike {
   model(parts: { inputs: never; outputs: never }): { predictOnBatch(batch: never): unknown };
 }
 
+/** A use of a layer. */
+interface InboundNode {
+  readonly inputTensors: readonly SymbolicTensorLike[];
+}
+
+/** What a use of a layer gives. */
+interface SymbolicTensorLike {
+  readonly sourceLayer: { readonly inboundNodes: readonly InboundNode[] };
+  readonly nodeIndex: number;
+}
+
 /** What is used of the layers of a `tf.LayersModel`. */
 interface Insides {
-  readonly inputs: readonly unknown[];
+  readonly inputs: readonly SymbolicTensorLike[];
+  readonly outputs: readonly SymbolicTensorLike[];
   readonly layers: readonly {
     readonly name: string;
     getConfig(): Readonly<Record<string, unknown>>;
-    readonly inboundNodes: readonly { readonly inputTensors: readonly { readonly id: number }[] }[];
+    readonly inboundNodes: readonly InboundNode[];
   }[];
+}
+
+/** The uses of layers that lead to a model's outputs: a layer may be used in other models, too. */
+function nodesOf({ outputs }: Insides): ReadonlySet<InboundNode> {
+  const nodes = new Set<InboundNode>();
+  const tensors = [...outputs];
+  for (const { sourceLayer, nodeIndex } of tensors) {
+    const node = sourceLayer.inboundNodes[nodeIndex];
+    if (node === undefined || nodes.has(node)) continue;
+    nodes.add(node);
+    tensors.push(...node.inputTensors);
+  }
+  return nodes;
 }
 
 /**
@@ -132,8 +180,11 @@ interface Probe {
 function probeLayers(tf: CalibrationTf, model: LayersModelLike & Insides, live: Model): Probe {
   const layerOf = (name: string) => model.layers.find((layer) => layer.name === name);
   const kindOf = (name: string) => live.tensors.find((tensor) => tensor.name === name)?.kind;
+  const nodes = nodesOf(model);
   const inputsOf = (name: string) =>
-    layerOf(name)!.inboundNodes.flatMap(({ inputTensors }) => inputTensors.slice(0, 1));
+    layerOf(name)!
+      .inboundNodes.filter((node) => nodes.has(node))
+      .flatMap(({ inputTensors }) => inputTensors.slice(0, 1));
   const axisOf = (name: string) => (layerOf(name)!.getConfig().dataFormat === 'channelsFirst' ? 1 : -1);
   return {
     reason: (name) => {
@@ -180,6 +231,19 @@ function probeGraph(model: GraphModelLike, live: Model): Probe {
   };
 }
 
+/** For a Sparsifier with the criterion `taylor`. */
+export interface Gradients {
+  /** The mean over batches, by layer: its option `gradient`. */
+  readonly gradient: Readonly<Record<string, Float32Array>>;
+  /** Layers that have none, and why. */
+  readonly skipped: readonly Skipped[];
+}
+
+interface NamedVariable {
+  readonly name: string;
+  readonly trainable: boolean;
+}
+
 /** What is used of TensorFlow.js to work gradients out. */
 export interface GradientTf extends TfLike {
   variableGrads(loss: never, variables: never): { readonly value: unknown; readonly grads: unknown };
@@ -190,33 +254,48 @@ export interface GradientTf extends TfLike {
  * Sparsifier with the criterion `taylor` (Molchanov et al. 2019).
  * @param loss gives the loss of a batch as a scalar tensor, by the model's own layers:
  *   `({ x, y }) => tf.losses.softmaxCrossEntropy(y, model.apply(x))`
- * @throws SparsifyError as `fromTfjs`; `criteria` where there is no batch
+ * @throws SparsifyError as `fromTfjs`; `criteria` where there is no batch or a gradient is not finite
  */
 export async function gradientsOfTfjs<Batch>(
   tf: GradientTf,
   model: LayersModelLike,
   batches: Batches<Batch>,
   loss: (batch: Batch) => unknown,
-): Promise<Record<string, Float32Array>> {
+): Promise<Gradients> {
   const live = fromTfjs(tf, model);
-  const variables = live.tensors.map(({ values }) => live.placeOf(values).tensor() as VariableLike & { name: string });
-  const sums = variables.map(({ shape }) => new Float64Array(shape.reduce((a, b) => a * b, 1)));
+  const variables = live.tensors.map(({ values }) => live.placeOf(values).tensor() as VariableLike & NamedVariable);
+  const sums = variables.map(({ shape, trainable }) =>
+    trainable ? new Float64Array(shape.reduce((a, b) => a * b, 1)) : undefined,
+  );
+  const isReached = variables.map(() => false);
   let count = 0;
   for await (const batch of batches) {
     const { value, grads } = tf.variableGrads((() => loss(batch)) as never, variables as never);
     (value as TensorLike).dispose();
-    for (const [index, { name }] of variables.entries()) {
-      const gradient = (grads as Readonly<Record<string, TensorLike>>)[name]!;
-      const numbers = await gradient.data();
-      for (let place = 0; place < numbers.length; place++) sums[index]![place]! += numbers[place]!;
+    // There is none of what the loss does not depend on, and null of what is frozen.
+    const found = grads as Readonly<Record<string, TensorLike | null>>;
+    try {
+      for (const [index, { name }] of variables.entries()) {
+        const numbers = await found[name]?.data();
+        if (numbers) isReached[index] = true;
+        for (let place = 0; place < (numbers?.length ?? 0); place++) sums[index]![place]! += numbers![place]!;
+      }
+    } finally {
+      for (const gradient of Object.values(found)) gradient?.dispose();
     }
-    for (const gradient of Object.values(grads as Readonly<Record<string, TensorLike>>)) gradient.dispose();
     count++;
   }
   if (count === 0) throw noBatches();
-  return Object.fromEntries(
-    live.tensors.map(({ name }, index) => [name, Float32Array.from(sums[index]!, (sum) => sum / count)]),
-  );
+  const gradient: Record<string, Float32Array> = {};
+  const skipped: Skipped[] = [];
+  for (const [index, { name }] of live.tensors.entries()) {
+    const sum = sums[index];
+    if (!sum) skipped.push({ name, reason: 'it is not trainable' });
+    else if (!isReached[index]) skipped.push({ name, reason: 'the loss does not depend on it' });
+    else if (sum.every(Number.isFinite)) gradient[name] = Float32Array.from(sum, (each) => each / count);
+    else throw new SparsifyError('criteria', 'a gradient is infinite or not a number', { subject: name });
+  }
+  return { gradient, skipped };
 }
 
 const noBatches = (): SparsifyError =>
@@ -243,9 +322,10 @@ class Norms {
     this.#batches++;
   }
 
-  add(name: string, shape: readonly number[], numbers: Float32Array, axis: number): void {
+  add(name: string, shape: readonly number[], numbers: ArrayLike<number>, axis: number): void {
     const sums = this.#sums.get(name)!;
-    const at = axis < 0 ? shape.length + axis : axis;
+    // A product with a vector has no axis before its only one.
+    const at = axis < 0 ? Math.max(0, shape.length + axis) : axis;
     const inner = shape.slice(at + 1).reduce((a, b) => a * b, 1);
     if (shape[at] !== sums.length) {
       throw new SparsifyError('criteria', 'the activations have another number of channels than the layer', {

@@ -1,6 +1,6 @@
 import { load, type Engine } from './engine/engine.js';
 import { SparsifyError } from './errors.js';
-import { checkNames, optionNames, type SparsifierOptions } from './planning.js';
+import { checkNames, optionNames, Planner, type SparsifierOptions } from './planning.js';
 import { linePlot } from './plot.js';
 import type { Rule } from './rules.js';
 import { Sparsifier } from './sparsifier.js';
@@ -19,7 +19,7 @@ export interface SensitivityOptions extends Omit<
   readonly higherIsBetter?: boolean;
   /** Ends the analysis with the signal's reason; the model is as it was before. */
   readonly signal?: AbortSignal;
-  /** Told after each evaluation. */
+  /** Told after each evaluation of the model with a sparse layer. */
   readonly onProgress?: (progress: SensitivityProgress) => void;
 }
 
@@ -98,6 +98,13 @@ export async function sensitivity(
       layerType: 'all',
       ...(rules === undefined ? {} : { include: rules }),
     });
+  const { recipe } = new Planner(model, { ...words, context: 'local' });
+  for (const state of ['initial', 'previous'] as const) {
+    if (recipe.needs !== state || words[state]) continue;
+    throw new SparsifyError('criteria', `the criterion compares weights with ${state} ones, which must be given`, {
+      hint: `Set ${state}: arrays by layer name, or another model`,
+    });
+  }
   const chosen = (await fresh().explain()).filter(({ takesPart }) => takesPart).map(({ name }) => name);
   const total = 1 + chosen.length * levels.length;
   const measured = async (layer: string) => {
