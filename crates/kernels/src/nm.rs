@@ -116,9 +116,8 @@ impl<'a> Part<'a> {
         // Fewer groups than there are lanes are ranked with any keys behind them.
         match self.magnitudes().filter(|_| stride >= LANES || groups >= LANES) {
             Some(numbers) => {
-                let numbers = &numbers[start..start + count];
-                self.highest = self.highest.max(highest_of(numbers));
-                rank_side_by_side(numbers, self.pattern, groups, &mut gone);
+                let highest = rank_side_by_side(&numbers[start..start + count], self.pattern, groups, &mut gone);
+                self.highest = self.highest.max(highest);
             }
             None => {
                 self.read(start, 0..count);
@@ -142,10 +141,8 @@ impl<'a> Part<'a> {
             let mut gone = [0; BATCH];
             match self.magnitudes() {
                 Some(numbers) => {
-                    for row in rows.clone() {
-                        self.highest = self.highest.max(highest_of(&numbers[row..row + width]));
-                    }
-                    rank_rows(&numbers[first..], self.pattern, stride, width, &mut gone);
+                    let highest = rank_rows(&numbers[first..], self.pattern, stride, width, &mut gone);
+                    self.highest = self.highest.max(highest);
                 }
                 None => {
                     for (place, row) in rows.clone().enumerate() {
@@ -192,32 +189,37 @@ fn highest_of<T: Keyed>(items: &[T]) -> i32 {
     last.iter().fold(highest, |highest, item| highest.max(item.key()))
 }
 
-/// Of `groups` groups that follow each other.
-fn rank_side_by_side<T: Keyed>(items: &[T], pattern: Pattern, groups: usize, gone: &mut [u8; BATCH]) {
+/// Of `groups` groups that follow each other. Gives the highest key.
+fn rank_side_by_side<T: Keyed>(items: &[T], pattern: Pattern, groups: usize, gone: &mut [u8; BATCH]) -> i32 {
     let Pattern { of, stride, .. } = pattern;
+    let mut highest = Lanes::splat(i32::MIN);
     if stride < LANES {
         // Lanes are units of groups that follow each other.
         for group in (0..groups).step_by(LANES).map(|group| group.min(groups.saturating_sub(LANES))) {
             for column in 0..stride {
                 let first = group * of * stride + column;
-                Groups { items, first, stride, apart: of * stride }.rank(pattern, gone, stride);
+                let groups = Groups { items, first, stride, apart: of * stride };
+                highest = highest.max(groups.rank(pattern, gone, stride));
             }
         }
-        return;
+        return highest.highest();
     }
     for group in 0..groups {
         for column in (0..stride).step_by(LANES).map(|column| column.min(stride - LANES)) {
             let first = group * of * stride + column;
-            Groups { items, first, stride, apart: 1 }.rank(pattern, gone, stride);
+            highest = highest.max(Groups { items, first, stride, apart: 1 }.rank(pattern, gone, stride));
         }
     }
+    highest.highest()
 }
 
-/// Of groups in `width` columns; rows are so far apart in memory.
-fn rank_rows<T: Keyed>(items: &[T], pattern: Pattern, stride: usize, width: usize, gone: &mut [u8; BATCH]) {
+/// Of groups in `width` columns; rows are so far apart in memory. Gives the highest key.
+fn rank_rows<T: Keyed>(items: &[T], pattern: Pattern, stride: usize, width: usize, gone: &mut [u8; BATCH]) -> i32 {
+    let mut highest = Lanes::splat(i32::MIN);
     for first in (0..width).step_by(LANES).map(|column| column.min(width - LANES)) {
-        Groups { items, first, stride, apart: 1 }.rank(pattern, gone, width);
+        highest = highest.max(Groups { items, first, stride, apart: 1 }.rank(pattern, gone, width));
     }
+    highest.highest()
 }
 
 /// As many groups as there are lanes.
@@ -231,30 +233,36 @@ struct Groups<'a, T> {
 }
 
 impl<T: Keyed> Groups<'_, T> {
-    /// Tells in bytes which units go; a group's bytes are `distance` apart, and begin at `first`.
+    /// Tells in bytes which units go; a group's bytes are `distance` apart, and begin at `first`. Gives the highest keys.
     #[inline(always)]
-    fn rank(self, pattern: Pattern, gone: &mut [u8; BATCH], distance: usize) {
+    fn rank(self, pattern: Pattern, gone: &mut [u8; BATCH], distance: usize) -> Lanes {
         let Pattern { keep, of, .. } = pattern;
         let Groups { items, first, stride, apart } = self;
         // Each comparison that holds counts -1, so that the larger number is that of fewer better units.
         let most = Lanes::splat(1 - keep as i32);
         if of != 4 {
-            for row in 0..of {
+            return (0..of).fold(Lanes::splat(i32::MIN), |highest, row| {
                 self.store(gone, first + row * distance, self.count_better(row, of).is_less(most));
-            }
-        } else if (stride, apart) == (1, 4) {
+                highest.max(self.load(row))
+            });
+        }
+        let units = if (stride, apart) == (1, 4) {
             let at = |place: usize| items[place..].first_chunk().map_or(Lanes::splat(0), T::keys);
             let units = Lanes::transposed([at(first), at(first + 4), at(first + 8), at(first + 12)]);
             let goes = better_of_four(units).map(|better| better.is_less(most));
             if let Some(gone) = gone[first..].first_chunk_mut() {
                 *gone = Lanes::bytes(Lanes::transposed(goes));
             }
+            units
         } else {
             let units = [0, 1, 2, 3].map(|row| self.load(row));
             for (row, better) in better_of_four(units).into_iter().enumerate() {
                 self.store(gone, first + row * distance, better.is_less(most));
             }
-        }
+            units
+        };
+        let [a, b, c, d] = units;
+        a.max(b).max(c.max(d))
     }
 
     /// Of equal units those that come later are better.
