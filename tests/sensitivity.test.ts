@@ -46,6 +46,9 @@ describe('the sensitivity of layers', () => {
     );
     const svg = found.plot();
     expect(svg).toMatch(/<title>a<\/title>[^]*<title>b<\/title>/);
+    // Colours that no style sheet overrules, and that are not the same.
+    expect(svg).not.toContain('<style');
+    expect(new Set([...svg.matchAll(/data-series="\d" stroke="(#\w+)"/g)].map(([, colour]) => colour)).size).toBe(2);
     expect(/data-series="1"[^>]* d="([^"]+)"/.exec(svg)![1]!.split('L')).toHaveLength(4);
   });
 

@@ -16,9 +16,11 @@ export interface LinePlot {
 
 const [width, height] = [640, 400];
 const margin = { top: 36, right: 16, bottom: 48, left: 60 };
-/** Apart from each other in light and dark and for most colour-blind people (Okabe and Ito 2008). */
+/** Apart from each other on white and on black, and for most colour-blind people (Okabe and Ito 2008). */
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
 const dashes = ['', '6 3', '2 3'];
+/** Of text and axes: dark enough on white, and light enough on black. There is no style sheet, which a page would share. */
+const ink = '#767676';
 
 /** A plot as the text of an SVG image that needs nothing else. Points that are not finite are left out. */
 export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
@@ -42,7 +44,7 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
     ([, value]) => y(value),
   );
   const text = (at: number, level: number, content: string, more = '') =>
-    `<text x="${at}" y="${level}" ${more}>${escape(content)}</text>`;
+    `<text x="${at}" y="${level}" stroke="none" fill="${ink}" ${more}>${escape(content)}</text>`;
   const looks = (index: number) => {
     const dash = dashes[Math.floor(index / colours.length) % dashes.length];
     return `stroke="${colours[index % colours.length]}"${dash ? ` stroke-dasharray="${dash}"` : ''}`;
@@ -52,28 +54,26 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
     return place + text(x(tick), bottom + 18, x.tickFormat(6)(tick), 'text-anchor="middle"');
   });
   const up = y.ticks(5).map((tick) => {
-    const place = `<path class="grid" d="M${margin.left} ${y(tick)}H${width - margin.right}"/>`;
+    const place = `<path stroke-opacity="0.3" d="M${margin.left} ${y(tick)}H${width - margin.right}"/>`;
     return place + text(margin.left - 8, y(tick) + 4, y.tickFormat(5)(tick), 'text-anchor="end"');
   });
   const lines = finite.map(
     ({ name, points }, index) =>
-      `<path class="line" data-series="${index}" ${looks(index)} d="${path(points) ?? ''}"><title>${escape(name)}</title></path>`,
+      `<path stroke-width="2" data-series="${index}" ${looks(index)} d="${path(points) ?? ''}"><title>${escape(name)}</title></path>`,
   );
   const legend =
     legendRows === 0
       ? []
       : finite.map(({ name }, index) => {
           const at = margin.left + (index % 3) * 190;
-          const level = height + 8 + Math.floor(index / 3) * 18;
-          return `<path class="line" ${looks(index)} d="M${at} ${level - 4}h20"/>${text(at + 26, level, short(name))}`;
+          const level = height + 16 + Math.floor(index / 3) * 18;
+          return `<path stroke-width="2" ${looks(index)} d="M${at} ${level - 4}h20"/>${text(at + 26, level, short(name))}`;
         });
-  const whole = height + legendRows * 18;
+  const whole = height + (legendRows > 0 ? 10 : 0) + legendRows * 18;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${whole}" width="${width}" height="${whole}" role="img">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${whole}" width="${width}" height="${whole}" role="img" fill="none" stroke="${ink}" font-family="system-ui, sans-serif" font-size="12">`,
     `<title>${escape(title)}</title>`,
-    '<style>text{font:12px system-ui,sans-serif;fill:#333}path{stroke:#888;fill:none}.grid{stroke:#8884}',
-    '.line{stroke-width:2}.heading{font-size:15px}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>',
-    text(width / 2, 20, title, 'text-anchor="middle" class="heading"'),
+    text(width / 2, 20, title, 'text-anchor="middle" font-size="15"'),
     `<path d="M${margin.left} ${margin.top}V${bottom}H${width - margin.right}"/>`,
     ...across,
     ...up,
