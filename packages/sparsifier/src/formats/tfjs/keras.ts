@@ -248,13 +248,25 @@ function nameOf({ path }: Layer, layers: readonly Layer[]): string {
   return namesakes.length > 1 ? path.join('/') : own;
 }
 
+const known = new WeakMap<WeightEntry, { readonly last: string; readonly parts: readonly string[] }>();
+
+/** The parts of a weight's name, taken apart once: each layer looks at all weights. */
+function partsOf(entry: WeightEntry) {
+  let found = known.get(entry);
+  if (found === undefined) {
+    const parts = entry.name.replace(/:\d+$/, '').split('/');
+    found = { last: parts.pop()!, parts };
+    known.set(entry, found);
+  }
+  return found;
+}
+
 /** The weight of a layer that has one of these names, by the parts of its path. */
 function entryOf({ path, others }: Layer, names: readonly string[], weights: Weights): WeightEntry | undefined {
   const own = [path.at(-1)!, ...others];
   let best: { entry: WeightEntry; score: number } | undefined;
   for (const entry of weights.values()) {
-    const parts = entry.name.replace(/:\d+$/, '').split('/');
-    const last = parts.pop()!;
+    const { last, parts } = partsOf(entry);
     if (!names.includes(last) || !own.some((name) => parts.includes(name))) continue;
     // Of layers with one name in several models, the one inside the same models.
     const score = path.filter((part) => parts.includes(part)).length - parts.length / 1000;

@@ -53,7 +53,8 @@ export function parseModel(bytes: Uint8Array, subject: string): ModelJson {
   }
   const groups = manifest.map((group, place) => groupOf(group, `${subject}, group ${place + 1}`));
   const names = groups.flatMap(({ weights }) => weights.map(({ name }) => name));
-  const twice = names.find((name, place) => names.indexOf(name) < place);
+  const seen = new Set<string>();
+  const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) {
     throw new SparsifyError('format', 'two weights have one name', { subject, found: twice });
   }
