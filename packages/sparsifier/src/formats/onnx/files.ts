@@ -33,7 +33,7 @@ export function parse(file: ModelFile): Contents {
     const hints: Partial<Record<typeof found, string>> = {
       'a safetensors file':
         'Read it with readSafetensors, on the command line under a name that ends with .safetensors',
-      JSON: 'Read a TensorFlow.js model.json with readTfjs, on the command line under a name that ends with .json',
+      JSON: 'Read a TensorFlow.js model.json with readTfjs, on the command line under a name that ends with .json. Export others to ONNX',
     };
     const hint = hints[found] ?? 'Export the model to ONNX and read that file';
     throw new SparsifyError(
