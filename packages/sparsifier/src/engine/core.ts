@@ -1,6 +1,6 @@
 import type { KernelHost } from '../host/thread.js';
 import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
-import { startThreadsWith, type PoolThread } from './pool.js';
+import { startThreads, type PoolThread } from './pool.js';
 
 /** What loading gave. */
 export interface Started {
@@ -33,17 +33,21 @@ const maximumPages = [65536, 32768, 16384, 8192];
 
 /** Instantiates the kernels in this thread and starts the pool, or explains why there is none. */
 export async function start(threads: number, wasm: string | undefined, host: KernelHost): Promise<Started> {
-  startThreadsWith(host.startThread);
+  const notStarted = (error: unknown) => `threads did not start (${error instanceof Error ? error.message : error})`;
+  let reason = threads === 1 ? 'one thread was asked for, or there is one core' : host.whyNoThreads();
+  try {
+    if (reason === undefined) startThreads(threads, host.startThread);
+  } catch (error) {
+    reason = notStarted(error);
+  }
   const memory = reserve();
   await initialize({ module_or_path: await host.wasmSource(wasm), memory });
-  const reason = threads > 1 ? host.whyNoThreads() : undefined;
-  if (threads === 1) return { memory, threads, why: 'one thread was asked for, or there is one core' };
   if (reason !== undefined) return { memory, threads: 1, why: reason };
   try {
     await kernels.initThreadPool(threads);
     return { memory, threads, why: `${threads} threads share the work` };
   } catch (error) {
-    return { memory, threads: 1, why: `threads did not start (${error instanceof Error ? error.message : error})` };
+    return { memory, threads: 1, why: notStarted(error) };
   }
 }
 

@@ -2,7 +2,6 @@ import type { Thread } from '../host/thread.js';
 
 /** wasm-bindgen-rayon's handle: it hands out the address that threads ask for work, and starts the pool. */
 interface PoolBuilder {
-  numThreads(): number;
   receiver(): number;
   build(): void;
 }
@@ -20,22 +19,43 @@ export interface PoolThread {
 /** A pool thread that does not answer in this time, in milliseconds, counts as one that cannot start. */
 const startingPatience = 10_000;
 
-let startThread: () => Thread = () => {
-  throw new Error('no way to start threads');
-};
-const threads: Thread[] = [];
+/** A thread that will join the pool. */
+interface Coming {
+  readonly thread: Thread;
+  /** Rejected if it fails before. */
+  readonly failed: Promise<never>;
+}
+
+/** A reference is kept: Firefox collects workers that nothing refers to (bug 1702191). */
+const coming: Coming[] = [];
 
 /** For each thread of the pool the end of its alarm that the caller's thread gets. */
 export const alarms: MessagePort[] = [];
 
-/** Says how this host starts a thread of the pool, before the pool starts. */
-export function startThreadsWith(start: () => Thread): void {
-  startThread = start;
+/** Starts the pool's threads as this host does; they come up while the kernels are fetched and compiled. */
+export function startThreads(count: number, start: () => Thread): void {
+  try {
+    while (coming.length < count) {
+      const thread = start();
+      const failed = new Promise<never>((_, fail) => thread.listen(() => {}, fail));
+      // Whoever waits for the pool will hear of it.
+      failed.catch(() => {});
+      coming.push({ thread, failed });
+    }
+  } catch (error) {
+    endThreads();
+    throw error;
+  }
+}
+
+function endThreads(): void {
+  for (const { thread } of coming.splice(0)) thread.terminate();
+  for (const alarm of alarms.splice(0)) alarm.close();
 }
 
 /**
  * The build answers the generated glue's import of wasm-bindgen-rayon's `startWorkers` with this function, which
- * starts the threads through the host, in Node as in pages.
+ * lets the threads join that were started through the host, in Node as in pages.
  */
 export async function startWorkers(
   module: WebAssembly.Module,
@@ -44,21 +64,17 @@ export async function startWorkers(
 ): Promise<void> {
   try {
     await Promise.all(
-      Array.from({ length: builder.numThreads() }, async () => {
-        const thread = startThread();
-        // A reference is kept: Firefox collects workers that nothing refers to (bug 1702191).
-        threads.push(thread);
+      coming.map(async ({ thread, failed }) => {
         const { port1, port2 } = new MessageChannel();
         alarms.push(port1);
         const first: PoolThread = { role: 'pool', module, memory, receiver: builder.receiver(), alarm: port2 };
         thread.post(first, [port2]);
-        await ready(thread, startingPatience);
+        await Promise.race([failed, ready(thread, startingPatience)]);
         thread.release();
       }),
     );
   } catch (error) {
-    for (const thread of threads.splice(0)) thread.terminate();
-    for (const alarm of alarms.splice(0)) alarm.close();
+    endThreads();
     throw error;
   }
   builder.build();
