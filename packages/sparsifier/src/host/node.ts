@@ -96,6 +96,9 @@ export async function checkTargets(
   }
 }
 
+/** So many bytes go to the disk while the next ones are made, so that little is left to wait for at the end. */
+const flushedBytes = 2 ** 24;
+
 /**
  * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
  * @throws SparsifyError `file` where one exists and `force` is not set, or the folder cannot be written to
@@ -116,6 +119,7 @@ export async function writeFiles(
       const temporary = path.join(path.dirname(target), `.sparsifier-${randomUUID()}`);
       written.push({ temporary, target });
       const handle = await openFile(temporary, 'wx');
+      let [unflushed, flushing] = [0, Promise.resolve()];
       try {
         isWriting = false;
         for await (const chunk of chunks()) {
@@ -123,9 +127,18 @@ export async function writeFiles(
           for (let done = 0; done < chunk.length;) {
             done += (await handle.write(chunk, done, Math.min(chunk.length - done, 1 << 30))).bytesWritten;
           }
+          unflushed += chunk.length;
+          if (unflushed >= flushedBytes) {
+            await flushing;
+            flushing = handle.datasync();
+            // It is waited for below.
+            flushing.catch(() => {});
+            unflushed = 0;
+          }
           isWriting = false;
         }
         isWriting = true;
+        await flushing;
         await handle.sync();
       } finally {
         await handle.close();
