@@ -124,6 +124,9 @@ function snapshotsFor(
   return snapshots;
 }
 
+/** Layers that are in memory anyway are changed together up to this many weights, which bounds their scratch memory. */
+const togetherWeights = 1 << 22;
+
 /** A layer of the call. */
 interface Layer {
   readonly job: Job;
@@ -196,7 +199,7 @@ class Work {
     const looker = {
       score: async ({ index }: Member, look: (record: number) => Promise<boolean>) => {
         const { job } = this.#layers[index]!;
-        await score(this.#engine, await this.#plan(job, []), look);
+        await score(this.#engine, await this.#plan([job], []), look);
         // Further looks are rare, and show no progress.
         done = Math.min(this.#total, done + weightsOf(job.units.axes));
         this.#options.onProgress?.({ stage: 'score', done, total: this.#total });
@@ -213,7 +216,7 @@ class Work {
     const change = async (values: Values) => {
       const layer = this.#layerOf.get(values)!;
       // A layer whose partners came before its weights is ranked twice, which takes less memory than to keep either.
-      if (values === layer.job.tensor.values || layer.done === undefined) await this.#change(layer);
+      if (values === layer.job.tensor.values || layer.done === undefined) await this.#change([layer]);
     };
     for await (const chunk of this.#model.changed(file, [...this.#layerOf.keys()], change)) {
       this.#options.signal?.throwIfAborted();
@@ -221,9 +224,16 @@ class Work {
     }
   }
 
-  /** Changes the layers that no file brought by. */
+  /** Changes the layers that no file brought by, some together, since each exchange with the engine takes time. */
   async finish(): Promise<void> {
-    for (const layer of this.#layers) if (!layer.done) await this.#change(layer);
+    const rest = this.#layers.filter(({ done }) => done === undefined);
+    let [from, weights] = [0, 0];
+    for (const [index, { job }] of rest.entries()) {
+      weights += weightsOf(job.units.axes);
+      if (weights < togetherWeights && index + 1 < rest.length) continue;
+      await this.#change(rest.slice(from, index + 1));
+      [from, weights] = [index + 1, 0];
+    }
   }
 
   report(): Report {
@@ -236,20 +246,27 @@ class Work {
     );
   }
 
-  async #change(layer: Layer): Promise<void> {
-    const { job, remove: count } = layer;
-    const [done] = await remove(this.#engine, await this.#plan(job, count === undefined ? [] : [count]));
-    if (layer.done === undefined) this.#stored += weightsOf(job.units.axes);
-    const { zeros, removed, removedWeights } = done!;
-    layer.done = { zeros, removed, removedWeights };
+  async #change(layers: readonly Layer[]): Promise<void> {
+    const jobs = layers.map(({ job }, group) => ({ ...job, group }));
+    const removes = layers.flatMap(({ remove }) => remove ?? []);
+    const all = await remove(this.#engine, await this.#plan(jobs, removes));
+    for (const [index, { zeros, removed, removedWeights }] of all.entries()) {
+      const layer = layers[index]!;
+      if (layer.done === undefined) this.#stored += weightsOf(layer.job.units.axes);
+      layer.done = { zeros, removed, removedWeights };
+    }
     this.#options.onProgress?.({ stage: 'store', done: this.#stored, total: this.#total });
   }
 
-  async #plan(job: Job, removes: readonly number[]): Promise<Plan> {
+  async #plan(jobs: readonly Job[], removes: readonly number[]): Promise<Plan> {
     const { needs } = this.#planner.recipe;
-    const other = await comparedWith(job.tensor, needs, this.#model, this.#snapshots, this.#least);
     const { signal, roundTo } = this.#options;
+    const compared: Job[] = [];
+    for (const job of jobs) {
+      const other = await comparedWith(job.tensor, needs, this.#model, this.#snapshots, this.#least);
+      compared.push({ ...job, other });
+    }
     const plan = { model: this.#model, removes, roundTo, restorable: false, signal, onProgress: undefined };
-    return { ...plan, jobs: [{ ...job, other }] };
+    return { ...plan, jobs: compared };
   }
 }
