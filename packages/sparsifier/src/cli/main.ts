@@ -1,68 +1,29 @@
 #!/usr/bin/env node
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { resolve } from 'node:path';
-import { sameFile } from '#host';
 import { Command, CommanderError, Option } from 'commander';
-import yoctoSpinner from 'yocto-spinner';
-import { sparsifyFile } from '../file.js';
-import { readOnnx } from '../formats/onnx.js';
-import { isSafetensorsName, isTfjsName, openModel } from '../formats/open.js';
-import { readSafetensors, type LayerDescriptions } from '../formats/safetensors.js';
-import { StreamedModel } from '../formats/streamed.js';
-import { readTfjs } from '../formats/tfjs.js';
-import {
-  Criteria,
-  inspect,
-  load,
-  Sparsifier,
-  SparsifyError,
-  type Progress,
-  type Report,
-  type SparsifierOptions,
-} from '../index.js';
-import { granularityNames, isPattern } from '../granularity.js';
+import { Criteria } from '../criteria.js';
+import { load } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import { granularityNames } from '../granularity.js';
 import { budgets } from '../ranking.js';
 import { kinds } from '../tensor.js';
-import {
-  collect,
-  granularityOf,
-  kindsOf,
-  nameOf,
-  parseFloor,
-  parseGroups,
-  parseLayers,
-  parseSparsity,
-  ruleOf,
-  whole,
-} from './parse.js';
-import { explanations, table } from './table.js';
+import type { InspectOptions } from './inspect.js';
+import { collect, granularityOf, kindsOf, nameOf, whole } from './parse.js';
+import type { PruneOptions } from './prune.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
-interface Common {
-  readonly layer?: string[];
+interface Threads {
   readonly threads?: number;
-  readonly json?: boolean;
 }
 
-type PruneOptions = Common &
-  Omit<SparsifierOptions, 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'groups'> & {
-    readonly sparsity?: string[];
-    readonly roundTo?: number;
-    readonly out?: string;
-    readonly explain?: boolean;
-    readonly include?: string[];
-    readonly exclude?: string[];
-    readonly group?: string[];
-    readonly force?: boolean;
-    readonly minKeep?: string[];
-    readonly maxSparsity?: string[];
-    readonly initial?: string;
-    readonly loadMasks?: string;
-    readonly saveMasks?: string;
-    readonly keepScale?: boolean;
-  };
+/** Loads the engine, while the modules that use it are loaded, too. */
+function begin(threads: number | undefined): Promise<unknown> {
+  const engine = load(threads === undefined ? {} : { threads });
+  // Whoever waits for it will hear of a failure, unless another error comes first.
+  engine.catch(() => {});
+  return engine;
+}
 
 const program = new Command('sparsifier')
   .description('Make a neural network sparse, on the model file itself.')
@@ -100,13 +61,10 @@ Example:
   $ sparsifier inspect model.safetensors.index.json
   $ sparsifier inspect model.json`,
   )
-  .action(async (file: string, options: Common) => {
-    const { read } = readerOf([file], options);
-    await loadWith(options);
-    using model = await read(file);
-    const report = await inspect(model);
-    if (options.json) print(JSON.stringify(report, null, 2));
-    else print(table(report, { units: false }));
+  .action(async (file: string, { threads, ...options }: InspectOptions & Threads) => {
+    const engine = begin(threads);
+    const { inspect } = await import('./inspect.js');
+    await inspect(file, options, engine);
   });
 
 common(
@@ -196,145 +154,11 @@ Examples:
   $ sparsifier prune model.json -s 50 -o sparse/
   $ sparsifier prune model.safetensors -s 50 --layer-type dense --layer '*.c_attn=dense:in,out' -o sparse.safetensors`,
   )
-  .action(prune);
-
-async function prune(file: string, options: PruneOptions): Promise<void> {
-  const { layer, threads, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
-  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, keepScale, ...words } = rest;
-  const asked = sparsity && parseSparsity(sparsity);
-  const missing = [
-    ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
-    ...(out === undefined ? ['-o, --out <file>'] : []),
-  ];
-  if (missing.length > 0 && !explain) {
-    throw new SparsifyError('usage', `${missing.join(' and ')} must be given`, {
-      hint: '--explain needs neither and only tells what a call would do',
-    });
-  }
-  if (out !== undefined) checkOutput(file, out);
-  if (saveMasks !== undefined) await checkMaskFile(saveMasks, [file, initial, out], force);
-  const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer, keepScale });
-  await loadWith({ threads });
-  const rules: SparsifierOptions = {
-    ...words,
-    ...(include ? { include: include.map(ruleOf) } : {}),
-    ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
-    ...(group ? { groups: parseGroups(group) } : {}),
-    ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
-    ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
-  };
-  const dense = initial === undefined ? undefined : await denseModel(initial, layers);
-  const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
-  const onProgress = ({ stage, done, total }: Progress) => {
-    if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
-  };
-  try {
-    const options = dense ? { ...rules, initial: dense.model } : rules;
-    if (!explain && out !== undefined && !loadMasks && !saveMasks) {
-      const report = await sparsifyFile(file, out, {
-        ...options,
-        sparsity: asked,
-        roundTo,
-        onProgress,
-        layers,
-        keepScale,
-        force,
-      });
-      spinner?.stop();
-      return tell(report, out, json);
-    }
-    // With masks, or to explain, the whole model is in memory.
-    using model = await read(file);
-    const sparsifier = new Sparsifier(model, options);
-    if (loadMasks) await sparsifier.loadMasks(loadMasks);
-    if (explain || out === undefined) {
-      const explained = await sparsifier.explain(asked, { roundTo, onProgress });
-      spinner?.stop();
-      return print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
-    }
-    const report =
-      asked === undefined && loadMasks
-        ? await sparsifier.apply({ onProgress })
-        : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
-    if (spinner) spinner.text = 'writing';
-    await model.write(out, force ? { force } : {});
-    if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
-    spinner?.stop();
-    tell(report, out, json);
-  } finally {
-    spinner?.stop();
-    await dense?.close();
-  }
-}
-
-function tell(report: Report, out: string, json = false): void {
-  if (json) print(JSON.stringify({ ...report, out }, null, 2));
-  else print(`${table(report, { units: true })}\nwritten: ${out}`);
-}
-
-/** Said before the work is done: masks never replace what is read or written beside them, nor any file unless forced. */
-async function checkMaskFile(masks: string, others: readonly (string | undefined)[], force = false): Promise<void> {
-  for (const other of others) {
-    if (other === undefined || (resolve(other) !== resolve(masks) && !(await sameFile(other, masks)))) continue;
-    throw new SparsifyError('usage', 'the masks would replace a model', {
-      asked: `--save-masks ${masks}`,
-      hint: 'Give them a file of their own',
-    });
-  }
-  if (force || !existsSync(masks)) return;
-  throw new SparsifyError('file', 'exists already', {
-    subject: masks,
-    hint: 'Choose another name, or replace it with --force',
+  .action(async (file: string, { threads, ...options }: PruneOptions & Threads) => {
+    const engine = begin(threads);
+    const { prune } = await import('./prune.js');
+    await prune(file, options, engine);
   });
-}
-
-/** What reads each of these files by its name. */
-function readerOf(files: readonly string[], { layer, keepScale }: Pick<PruneOptions, 'layer' | 'keepScale'>) {
-  if (layer && !files.some(isSafetensorsName)) {
-    throw new SparsifyError('usage', '--layer is for safetensors files', {
-      subject: files[0]!,
-      hint: 'The graph of an ONNX model says what its tensors are; --exclude leaves layers out',
-    });
-  }
-  if (keepScale && !files.some(isTfjsName)) {
-    throw new SparsifyError('usage', '--keep-scale is for TensorFlow.js models', { subject: files[0]! });
-  }
-  const layers = layer ? parseLayers(layer) : {};
-  const read = (file: string) => {
-    if (isTfjsName(file)) return readTfjs(file, keepScale ? { keepScale } : {});
-    return isSafetensorsName(file) ? readSafetensors(file, { layers }) : readOnnx(file);
-  };
-  return { read, layers };
-}
-
-/** A model to compare with: its layers are read one by one where they can be. */
-async function denseModel(file: string, layers: LayerDescriptions) {
-  if (isTfjsName(file)) {
-    const model = await readTfjs(file);
-    return { model, close: async () => model.close() };
-  }
-  const open = await openModel(file, { layers });
-  return { model: new StreamedModel(open), close: () => open.close() };
-}
-
-/** Fails where a name says that the output is of another format than the input. */
-function checkOutput(file: string, out: string): void {
-  const formatOf = (name: string) =>
-    isSafetensorsName(name) ? 'safetensors' : isTfjsName(name) ? 'TensorFlow.js' : /\.onnx$/i.test(name) ? 'ONNX' : '';
-  // A name that tells nothing may be a folder, or any file of ONNX.
-  const formats = [formatOf(file) || 'ONNX', formatOf(out)];
-  if (formats[1] === '' || formats[0] === formats[1]) return;
-  throw new SparsifyError('usage', 'the output is of the same format as the input', {
-    asked: out,
-    found: file,
-    hint: 'Models are not converted: choose a name of that format',
-  });
-}
-
-const loadWith = ({ threads }: { readonly threads?: number | undefined }) =>
-  load(threads === undefined ? {} : { threads });
-
-const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // Whoever reads may stop early, as `head` does.

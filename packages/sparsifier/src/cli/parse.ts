@@ -1,7 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 import type { LayerDescription, LayerDescriptions } from '../formats/safetensors.js';
+import { SparsifyError } from '../errors.js';
 import { checkGranularity, granularityNames, type Granularity } from '../granularity.js';
-import { SparsifyError, type Groups, type PerLayer, type Rule, type Sparsity } from '../index.js';
+import type { Groups, PerLayer, Rule, Sparsity } from '../index.js';
 import { kinds, type Kind, type Role } from '../tensor.js';
 
 export const whole = (text: string): number => {

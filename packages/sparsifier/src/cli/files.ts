@@ -1,0 +1,81 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { sameFile } from '#host';
+import { SparsifyError } from '../errors.js';
+import { readOnnx } from '../formats/onnx.js';
+import { isSafetensorsName, isTfjsName, openModel } from '../formats/open.js';
+import { readSafetensors, type LayerDescriptions } from '../formats/safetensors.js';
+import { StreamedModel } from '../formats/streamed.js';
+import { readTfjs } from '../formats/tfjs.js';
+import { parseLayers } from './parse.js';
+
+/** What is said of files that are read. */
+export interface ReadingOptions {
+  readonly layer?: string[] | undefined;
+  readonly keepScale?: boolean | undefined;
+}
+
+/** What reads each of these files by its name. */
+export function readerOf(files: readonly string[], { layer, keepScale }: ReadingOptions) {
+  if (layer && !files.some(isSafetensorsName)) {
+    throw new SparsifyError('usage', '--layer is for safetensors files', {
+      subject: files[0]!,
+      hint: 'The graph of an ONNX model says what its tensors are; --exclude leaves layers out',
+    });
+  }
+  if (keepScale && !files.some(isTfjsName)) {
+    throw new SparsifyError('usage', '--keep-scale is for TensorFlow.js models', { subject: files[0]! });
+  }
+  const layers = layer ? parseLayers(layer) : {};
+  const read = (file: string) => {
+    if (isTfjsName(file)) return readTfjs(file, keepScale ? { keepScale } : {});
+    return isSafetensorsName(file) ? readSafetensors(file, { layers }) : readOnnx(file);
+  };
+  return { read, layers };
+}
+
+/** A model to compare with: its layers are read one by one where they can be. */
+export async function denseModel(file: string, layers: LayerDescriptions) {
+  if (isTfjsName(file)) {
+    const model = await readTfjs(file);
+    return { model, close: async () => model.close() };
+  }
+  const open = await openModel(file, { layers });
+  return { model: new StreamedModel(open), close: () => open.close() };
+}
+
+/** Fails where a name says that the output is of another format than the input. */
+export function checkOutput(file: string, out: string): void {
+  const formatOf = (name: string) =>
+    isSafetensorsName(name) ? 'safetensors' : isTfjsName(name) ? 'TensorFlow.js' : /\.onnx$/i.test(name) ? 'ONNX' : '';
+  // A name that tells nothing may be a folder, or any file of ONNX.
+  const formats = [formatOf(file) || 'ONNX', formatOf(out)];
+  if (formats[1] === '' || formats[0] === formats[1]) return;
+  throw new SparsifyError('usage', 'the output is of the same format as the input', {
+    asked: out,
+    found: file,
+    hint: 'Models are not converted: choose a name of that format',
+  });
+}
+
+/** Said before the work is done: masks never replace what is read or written beside them, nor any file unless forced. */
+export async function checkMaskFile(
+  masks: string,
+  others: readonly (string | undefined)[],
+  force = false,
+): Promise<void> {
+  for (const other of others) {
+    if (other === undefined || (resolve(other) !== resolve(masks) && !(await sameFile(other, masks)))) continue;
+    throw new SparsifyError('usage', 'the masks would replace a model', {
+      asked: `--save-masks ${masks}`,
+      hint: 'Give them a file of their own',
+    });
+  }
+  if (force || !existsSync(masks)) return;
+  throw new SparsifyError('file', 'exists already', {
+    subject: masks,
+    hint: 'Choose another name, or replace it with --force',
+  });
+}
+
+export const print = (text: string): void => void process.stdout.write(`${text}\n`);

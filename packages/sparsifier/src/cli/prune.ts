@@ -1,0 +1,103 @@
+import yoctoSpinner from 'yocto-spinner';
+import { sparsifyFile } from '../file.js';
+import { isPattern } from '../granularity.js';
+import { Sparsifier, SparsifyError, type Progress, type Report, type SparsifierOptions } from '../index.js';
+import { checkMaskFile, checkOutput, denseModel, print, readerOf, type ReadingOptions } from './files.js';
+import { parseFloor, parseGroups, parseSparsity, ruleOf } from './parse.js';
+import { explanations, table } from './table.js';
+
+/** What the command is given, but for the threads. */
+export interface PruneOptions
+  extends
+    ReadingOptions,
+    Omit<SparsifierOptions, 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'groups'> {
+  readonly json?: boolean;
+  readonly sparsity?: string[];
+  readonly roundTo?: number;
+  readonly out?: string;
+  readonly explain?: boolean;
+  readonly include?: string[];
+  readonly exclude?: string[];
+  readonly group?: string[];
+  readonly force?: boolean;
+  readonly minKeep?: string[];
+  readonly maxSparsity?: string[];
+  readonly initial?: string;
+  readonly loadMasks?: string;
+  readonly saveMasks?: string;
+}
+
+/** The command `prune`. @param engine is on its way */
+export async function prune(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<void> {
+  const { layer, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
+  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, keepScale, ...words } = rest;
+  const asked = sparsity && parseSparsity(sparsity);
+  const missing = [
+    ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
+    ...(out === undefined ? ['-o, --out <file>'] : []),
+  ];
+  if (missing.length > 0 && !explain) {
+    throw new SparsifyError('usage', `${missing.join(' and ')} must be given`, {
+      hint: '--explain needs neither and only tells what a call would do',
+    });
+  }
+  if (out !== undefined) checkOutput(file, out);
+  if (saveMasks !== undefined) await checkMaskFile(saveMasks, [file, initial, out], force);
+  const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer, keepScale });
+  await engine;
+  const rules: SparsifierOptions = {
+    ...words,
+    ...(include ? { include: include.map(ruleOf) } : {}),
+    ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
+    ...(group ? { groups: parseGroups(group) } : {}),
+    ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
+    ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
+  };
+  const dense = initial === undefined ? undefined : await denseModel(initial, layers);
+  const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
+  const onProgress = ({ stage, done, total }: Progress) => {
+    if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
+  };
+  try {
+    const options = dense ? { ...rules, initial: dense.model } : rules;
+    if (!explain && out !== undefined && !loadMasks && !saveMasks) {
+      const report = await sparsifyFile(file, out, {
+        ...options,
+        sparsity: asked,
+        roundTo,
+        onProgress,
+        layers,
+        keepScale,
+        force,
+      });
+      spinner?.stop();
+      return tell(report, out, json);
+    }
+    // With masks, or to explain, the whole model is in memory.
+    using model = await read(file);
+    const sparsifier = new Sparsifier(model, options);
+    if (loadMasks) await sparsifier.loadMasks(loadMasks);
+    if (explain || out === undefined) {
+      const explained = await sparsifier.explain(asked, { roundTo, onProgress });
+      spinner?.stop();
+      return print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
+    }
+    const report =
+      asked === undefined && loadMasks
+        ? await sparsifier.apply({ onProgress })
+        : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
+    if (spinner) spinner.text = 'writing';
+    await model.write(out, force ? { force } : {});
+    if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
+    spinner?.stop();
+    tell(report, out, json);
+  } finally {
+    spinner?.stop();
+    await dense?.close();
+  }
+}
+
+function tell(report: Report, out: string, json = false): void {
+  if (json) print(JSON.stringify({ ...report, out }, null, 2));
+  else print(`${table(report, { units: true })}\nwritten: ${out}`);
+}
