@@ -400,9 +400,9 @@ impl<'a> Units<'a> {
         sum_magnitudes(&rows[..run.len()], &mut self.lanes[..width]);
     }
 
-    /// Folds a run of any units: the first lane of each, then the second of each, and so on, as many as are used.
+    /// Folds a run of any units: the first lane of each, then the second of each, and so on, as many as the run uses.
     fn rows(&mut self, units: &UnitBox, run: Range<usize>, width: usize) {
-        let used = LANES.min(units.inside.places());
+        let used = LANES.min(run.len());
         let lanes = &mut self.lanes[..used * width];
         let (rows, row) = units.units.rows();
         if row >= ROW {
@@ -668,6 +668,10 @@ mod tests {
             }
         }
         check(&[Axis::reduced(RUN, 1), Axis::kept(WIDTH + 1, 0)], Reducer::Sum);
+        // A last run that leaves lanes unused, of rows beside each other.
+        for rest in [1, 3, 7, 8, 31, 33] {
+            check(&[Axis::reduced(RUN + rest, 1), Axis::kept(ROW + 3, 0)], Reducer::Sum);
+        }
     }
 
     #[test]
