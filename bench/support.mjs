@@ -15,7 +15,7 @@ export function weightsOf(kind, length, seed = 12345) {
     case 'sorted':
       return weights.map((_, index) => (index + 1) / length);
     case 'misleading':
-      // All that the sample of crates/kernels/src/select.rs sees is larger than all the rest.
+      // All that the samples of crates/kernels/src/select.rs see is larger than all the rest.
       return mislead(weights.map(() => normal(next)));
     default:
       return weights.map(() => normal(next));
@@ -31,8 +31,14 @@ function mislead(weights) {
   for (let index = 0; index < runs; index++) {
     const from = Math.floor((index * weights.length) / runs);
     const width = Math.floor(((index + 1) * weights.length) / runs) - from;
-    const place = from + ((Math.imul(index, 2_654_435_769) >>> 0) % (width - run + 1));
-    for (let at = place; at < place + run; at++) weights[at] += 100;
+    // The second sample is of what the first one left.
+    for (const [first, more] of [
+      [0, 100],
+      [runs, 50],
+    ]) {
+      const place = from + ((Math.imul(first + index, 2_654_435_769) >>> 0) % (width - run + 1));
+      for (let at = place; at < place + run; at++) weights[at] += more;
+    }
   }
   return weights;
 }

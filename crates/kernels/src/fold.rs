@@ -93,11 +93,35 @@ where
 
 /// The sums of magnitudes that [`Folding::lines`] would give, by SIMD.
 pub(crate) fn sum_lines(numbers: &[[u8; 4]], length: usize, results: &mut [f64]) {
+    match length {
+        9 => sum_nines(numbers, results),
+        _ => sum_any(numbers, length, results),
+    }
+}
+
+// Neither is inlined: compilers of wasm do not keep sums in registers where functions are large.
+
+#[inline(never)]
+fn sum_any(numbers: &[[u8; 4]], length: usize, results: &mut [f64]) {
     for (result, numbers) in results.iter_mut().zip(numbers.chunks_exact(length)) {
         let mut sums = Sums::default();
         let (blocks, last) = numbers.as_chunks::<LANES>();
         blocks.iter().for_each(|block| sums.add_magnitudes(block));
-        sums.add_last_magnitudes(last);
+        // 0 changes no sum.
+        let mut rest = [[0; 4]; LANES];
+        rest[..last.len()].copy_from_slice(last);
+        sums.add_magnitudes(&rest);
+        *result = sums.sum();
+    }
+}
+
+/// Kernels of 3 x 3 weights are most common, and of so few instructions that a loop of their own pays.
+#[inline(never)]
+fn sum_nines(numbers: &[[u8; 4]], results: &mut [f64]) {
+    for (result, [block @ .., last]) in results.iter_mut().zip(numbers.as_chunks::<9>().0) {
+        let mut sums = Sums::default();
+        sums.add_magnitudes(block);
+        sums.add_to_first(*last);
         *result = sums.sum();
     }
 }

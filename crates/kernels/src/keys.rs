@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::lanes::{LANES, Lanes};
-use crate::mask::BITS;
-use crate::numbers::Numbers;
+use crate::mask::{BITS, is_kept};
+use crate::numbers::{Numbers, widen_float16};
 use crate::score::{Element, Elements};
 use crate::select::Segment;
 
@@ -59,49 +59,164 @@ impl Keyed for [u8; 4] {
 
 /// Whether an item has this key.
 pub(crate) fn has_key<T: Keyed>(items: &[T], own: i32) -> bool {
-    items.iter().fold(false, |found, &item| found | (item.key() == own))
+    let (groups, last) = items.as_chunks::<LANES>();
+    let lanes = Lanes::splat(own);
+    let found = groups.iter().fold(Lanes::splat(0), |found, items| found.or(T::keys(items).is_equal(lanes)));
+    found.count() > 0 || last.iter().any(|item| item.key() == own)
 }
 
-/// The units of a piece: their keys, or numbers whose magnitudes are the scores.
+/// Numbers under another type, which says what their keys are.
+///
+/// # Safety
+/// Implementers are `repr(transparent)` around `Number`.
+unsafe trait Wraps: Sized {
+    type Number;
+
+    fn wrapped(numbers: &[Self::Number]) -> &[Self] {
+        // SAFETY: the type has the layout of the number (implementers promise it), and the lifetime is the same.
+        unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
+    }
+}
+
+/// A score.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Score([u8; 4]);
+
+/// A number of 16 bits, whose magnitude is the score.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Float16([u8; 2]);
+
+/// The same as the upper half of one of 32 bits.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Bfloat16([u8; 2]);
+
+// SAFETY: it is.
+unsafe impl Wraps for Score {
+    type Number = [u8; 4];
+}
+// SAFETY: it is.
+unsafe impl Wraps for Float16 {
+    type Number = [u8; 2];
+}
+// SAFETY: it is.
+unsafe impl Wraps for Bfloat16 {
+    type Number = [u8; 2];
+}
+
+impl Keyed for Score {
+    #[inline(always)]
+    fn key(self) -> i32 {
+        key_of(f32::from_le_bytes(self.0))
+    }
+
+    #[inline(always)]
+    fn keys(items: &[Self; LANES]) -> Lanes {
+        Lanes::load(&items.map(|Score(number)| number)).keys_of_scores()
+    }
+}
+
+impl Keyed for Float16 {
+    #[inline(always)]
+    fn key(self) -> i32 {
+        widen_float16(u16::from_le_bytes(self.0)).to_bits() as i32 & i32::MAX
+    }
+
+    #[inline(always)]
+    fn keys(items: &[Self; LANES]) -> Lanes {
+        Lanes::load_halves(&items.map(|Float16(number)| number)).magnitudes_of_float16()
+    }
+}
+
+impl Keyed for Bfloat16 {
+    #[inline(always)]
+    fn key(self) -> i32 {
+        i32::from(u16::from_le_bytes(self.0) & 0x7fff) << 16
+    }
+
+    #[inline(always)]
+    fn keys(items: &[Self; LANES]) -> Lanes {
+        Lanes::load_halves(&items.map(|Bfloat16(number)| number)).magnitudes_of_bfloat16()
+    }
+}
+
+/// Units side by side, by what their keys are worked out from.
+#[derive(Clone, Copy)]
 pub(crate) enum Piece<'a> {
     Magnitudes(&'a [[u8; 4]]),
+    Float16(&'a [Float16]),
+    Bfloat16(&'a [Bfloat16]),
+    Scores(&'a [Score]),
     Keys(&'a [i32]),
 }
 
-impl Piece<'_> {
-    pub(crate) fn len(&self) -> usize {
+/// Calls a function that is generic over what keys are worked out from.
+macro_rules! with_items {
+    ($piece:expr, $items:ident => $call:expr) => {
+        match $piece {
+            Piece::Magnitudes($items) => $call,
+            Piece::Float16($items) => $call,
+            Piece::Bfloat16($items) => $call,
+            Piece::Scores($items) => $call,
+            Piece::Keys($items) => $call,
+        }
+    };
+}
+pub(crate) use with_items;
+
+impl<'a> Piece<'a> {
+    /// These units alone.
+    fn part(self, units: Range<usize>) -> Piece<'a> {
         match self {
-            Piece::Magnitudes(numbers) => numbers.len(),
-            Piece::Keys(keys) => keys.len(),
+            Piece::Magnitudes(items) => Piece::Magnitudes(&items[units]),
+            Piece::Float16(items) => Piece::Float16(&items[units]),
+            Piece::Bfloat16(items) => Piece::Bfloat16(&items[units]),
+            Piece::Scores(items) => Piece::Scores(&items[units]),
+            Piece::Keys(items) => Piece::Keys(&items[units]),
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        with_items!(self, items => items.len())
+    }
+
     pub(crate) fn key(&self, unit: usize) -> i32 {
-        match self {
-            Piece::Magnitudes(numbers) => numbers[unit].key(),
-            Piece::Keys(keys) => keys[unit],
-        }
+        with_items!(self, items => items[unit].key())
     }
 
     /// How many of these units have this key.
     pub(crate) fn count(&self, units: Range<usize>, own: i32) -> u32 {
-        match self {
-            Piece::Magnitudes(numbers) => count_of(&numbers[units], own),
-            Piece::Keys(keys) => count_of(&keys[units], own),
-        }
+        with_items!(self, items => count_of(&items[units], own))
     }
 }
 
 fn count_of<T: Keyed>(items: &[T], own: i32) -> u32 {
-    items.iter().map(|&item| u32::from(item.key() == own)).sum()
+    let (groups, last) = items.as_chunks::<LANES>();
+    let lanes = Lanes::splat(own);
+    let equal = groups.iter().fold(Lanes::splat(0), |equal, items| equal.add(T::keys(items).is_equal(lanes)));
+    equal.count() + last.iter().map(|item| u32::from(item.key() == own)).sum::<u32>()
+}
+
+fn write_keys<T: Keyed>(items: &[T], keys: &mut [i32]) {
+    let (groups, last) = items.as_chunks::<LANES>();
+    let (wholes, rest) = keys.as_chunks_mut::<LANES>();
+    for (items, keys) in groups.iter().zip(wholes) {
+        T::keys(items).write(keys);
+    }
+    for (item, key) in last.iter().zip(rest) {
+        *key = item.key();
+    }
 }
 
 impl Segment<'_> {
-    pub(crate) fn key_at(&self, unit: usize) -> i32 {
-        if self.earlier.is_some_and(|mask| mask[unit / 32] & BITS[unit % 32] == 0) {
-            REMOVED
-        } else {
-            key_of(self.scores.at(unit))
+    /// Fills `keys` with those of the units from any place on.
+    pub(crate) fn keys_at(&self, start: usize, keys: &mut [i32]) {
+        fill_keys(self.scores, start, None, keys);
+        let Some(mask) = self.earlier else { return };
+        for (key, unit) in keys.iter_mut().zip(start..) {
+            *key = if is_kept(mask, unit) { *key } else { REMOVED };
         }
     }
 
@@ -112,12 +227,12 @@ impl Segment<'_> {
 
     /// Calls `use_piece` with the units of a range, which begins at a multiple of 32, and the first unit of each piece.
     pub(crate) fn for_pieces(&self, units: Range<usize>, mut use_piece: impl FnMut(usize, Piece)) {
-        let magnitudes = self.scores.magnitudes().filter(|_| self.earlier.is_none());
+        let all = self.scores.items().filter(|_| self.earlier.is_none());
         let mut buffer = [0; PIECE];
         for start in units.clone().step_by(PIECE) {
             let end = units.end.min(start + PIECE);
-            match magnitudes {
-                Some(numbers) => use_piece(start, Piece::Magnitudes(&numbers[start..end])),
+            match all {
+                Some(all) => use_piece(start, all.part(start..end)),
                 None => {
                     let keys = &mut buffer[..end - start];
                     self.fill_keys(start, keys);
@@ -136,14 +251,23 @@ impl<'a> Elements<'a> {
             _ => None,
         }
     }
+
+    /// The numbers, where keys are worked out from each by itself in few instructions.
+    fn items(&self) -> Option<Piece<'a>> {
+        match (self.numbers, self.element) {
+            (Numbers::Float32(numbers), Element::Magnitude) => Some(Piece::Magnitudes(numbers)),
+            (Numbers::Float16(numbers), Element::Magnitude) => Some(Piece::Float16(Wraps::wrapped(numbers))),
+            (Numbers::Bfloat16(numbers), Element::Magnitude) => Some(Piece::Bfloat16(Wraps::wrapped(numbers))),
+            (Numbers::Float32(numbers), Element::Itself) => Some(Piece::Scores(Wraps::wrapped(numbers))),
+            _ => None,
+        }
+    }
 }
 
 /// Fills `keys` with those of the scores from `start` on; `earlier` begins with the word of the first.
 pub(crate) fn fill_keys(scores: Elements, start: usize, earlier: Option<&[u32]>, keys: &mut [i32]) {
-    match scores.magnitudes() {
-        Some(numbers) => {
-            keys.iter_mut().zip(&numbers[start..]).for_each(|(key, number)| *key = number.key());
-        }
+    match scores.items() {
+        Some(all) => with_items!(all.part(start..start + keys.len()), items => write_keys(items, keys)),
         None => {
             for (piece, keys) in keys.chunks_mut(BUFFER).enumerate() {
                 let mut buffer = [0.0; BUFFER];

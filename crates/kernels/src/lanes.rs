@@ -4,9 +4,9 @@
 //! two instructions. Elsewhere than in wasm the same operations are loops.
 
 #[cfg(not(target_feature = "simd128"))]
-pub(crate) use portable::{Lanes, Sums, add_magnitudes, bits_of, sum_magnitudes};
+pub(crate) use portable::{Lanes, Sums, add_magnitudes, bits_of, quotients, sum_magnitudes};
 #[cfg(target_feature = "simd128")]
-pub(crate) use wasm::{Lanes, Sums, add_magnitudes, bits_of, sum_magnitudes};
+pub(crate) use wasm::{Lanes, Sums, add_magnitudes, bits_of, quotients, sum_magnitudes};
 
 /// Numbers in a register.
 pub(crate) const LANES: usize = 4;
@@ -30,6 +30,13 @@ mod wasm {
         pub(crate) fn load(numbers: &[[u8; 4]; LANES]) -> Self {
             // SAFETY: the array is as long as the register, and this load has no alignment.
             Lanes(unsafe { v128_load(numbers.as_ptr().cast()) })
+        }
+
+        /// Numbers of 16 bits.
+        #[inline(always)]
+        pub(crate) fn load_halves(numbers: &[[u8; 2]; LANES]) -> Self {
+            // SAFETY: the array is half as long as the register, and this load has no alignment.
+            Lanes(u32x4_extend_low_u16x8(unsafe { v128_load64_zero(numbers.as_ptr().cast()) }))
         }
 
         #[inline(always)]
@@ -86,6 +93,29 @@ mod wasm {
             Lanes(i32x4_max(self.0, other.0))
         }
 
+        /// The keys of scores (`key_of`).
+        #[inline(always)]
+        pub(crate) fn keys_of_scores(self) -> Self {
+            let bits = f32x4_add(self.0, f32x4_splat(0.0));
+            Lanes(v128_xor(bits, u32x4_shr(i32x4_shr(bits, 31), 1)))
+        }
+
+        /// The bits of the magnitudes of numbers of 16 bits, widened exactly (`widen_float16`).
+        #[inline(always)]
+        pub(crate) fn magnitudes_of_float16(self) -> Self {
+            let magnitudes = i32x4_shl(v128_and(self.0, i32x4_splat(0x7fff)), 13);
+            let values = f32x4_mul(magnitudes, i32x4_splat((112 + 127) << 23));
+            let exponent = i32x4_splat(0x7c00);
+            let infinite_or_nan = i32x4_eq(v128_and(self.0, exponent), exponent);
+            Lanes(v128_or(values, v128_and(infinite_or_nan, i32x4_splat(0x7f80_0000))))
+        }
+
+        /// The same of the upper halves of numbers.
+        #[inline(always)]
+        pub(crate) fn magnitudes_of_bfloat16(self) -> Self {
+            Lanes(i32x4_shl(v128_and(self.0, i32x4_splat(0x7fff)), 16))
+        }
+
         /// The first lanes of all, the second lanes of all, and so on.
         #[inline(always)]
         pub(crate) fn transposed([a, b, c, d]: [Self; 4]) -> [Self; 4] {
@@ -112,6 +142,19 @@ mod wasm {
             unsafe { v128_store(bytes.as_mut_ptr().cast(), i8x16_narrow_i16x8(halves[0], halves[1])) };
             bytes
         }
+
+        /// The same in four parts.
+        #[inline(always)]
+        pub(crate) fn bytes_of_each([a, b, c, d]: [Self; 4]) -> [[u8; LANES]; 4] {
+            let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
+            let bytes = i8x16_narrow_i16x8(halves[0], halves[1]);
+            [
+                i32x4_extract_lane::<0>(bytes).to_le_bytes(),
+                i32x4_extract_lane::<1>(bytes).to_le_bytes(),
+                i32x4_extract_lane::<2>(bytes).to_le_bytes(),
+                i32x4_extract_lane::<3>(bytes).to_le_bytes(),
+            ]
+        }
     }
 
     /// A bit for each byte: its highest one.
@@ -136,6 +179,7 @@ mod wasm {
 
     impl Sums {
         /// Adds the magnitude of each number to its sum.
+        #[inline(always)]
         pub(crate) fn add_magnitudes(&mut self, numbers: &[[u8; 4]; 8]) {
             let (quads, _) = numbers.as_chunks::<LANES>();
             let ([a, b], [c, d]) = (magnitudes(&quads[0]), magnitudes(&quads[1]));
@@ -151,14 +195,11 @@ mod wasm {
             self.add_magnitudes(&numbers);
         }
 
-        /// The same of fewer numbers than there are sums.
+        /// Adds the magnitude of one number to the first sum.
         #[inline(always)]
-        pub(crate) fn add_last_magnitudes(&mut self, numbers: &[[u8; 4]]) {
-            let magnitude = |number: &[u8; 4]| f64::from(f32::from_le_bytes(*number).abs());
-            for (sum, pair) in self.0.iter_mut().zip(numbers.chunks(2)) {
-                // 0 changes no sum.
-                *sum = f64x2_add(*sum, f64x2(magnitude(&pair[0]), pair.get(1).map_or(0.0, magnitude)));
-            }
+        pub(crate) fn add_to_first(&mut self, number: [u8; 4]) {
+            let magnitude = f32::from_le_bytes(number).abs();
+            self.0[0] = f64x2_add(self.0[0], f64x2(magnitude.into(), 0.0));
         }
 
         /// All of them, added as a balanced tree.
@@ -178,6 +219,7 @@ mod wasm {
     }
 
     /// Adds up the magnitudes of each column of rows that are as long as there are sums, in the order of [`Sums`].
+    #[inline(never)]
     pub(crate) fn sum_magnitudes(rows: &[&[[u8; 4]]], sums: &mut [f64]) {
         let quads = sums.len() / LANES;
         for quad in 0..quads {
@@ -210,22 +252,50 @@ mod wasm {
         }
     }
 
-    /// Adds the magnitude of each number to a sum of its own, or to 0.
-    pub(crate) fn add_magnitudes(sums: &mut [f64], is_first: bool, numbers: &[[u8; 4]]) {
+    /// Adds the magnitudes of rows to sums, one for each column, or to 0: those of the first row, then of the second, and
+    /// so on.
+    #[inline(never)]
+    pub(crate) fn add_magnitudes<const ROWS: usize>(sums: &mut [f64], is_first: bool, rows: [&[[u8; 4]]; ROWS]) {
         let (quads, last) = sums.as_chunks_mut::<LANES>();
-        let (numbers, rest) = numbers.as_chunks::<LANES>();
-        for (sums, numbers) in quads.iter_mut().zip(numbers) {
+        let whole = quads.len() * LANES;
+        for (quad, sums) in quads.iter_mut().enumerate() {
             let place: *mut v128 = sums.as_mut_ptr().cast();
-            for (half, score) in magnitudes(numbers).into_iter().enumerate() {
-                // SAFETY: each half of the array is as long as the register, and loads and stores have no alignment.
-                unsafe {
-                    let place = place.add(half);
-                    v128_store(place, if is_first { score } else { f64x2_add(v128_load(place), score) });
-                }
+            // SAFETY: each half of the array is as long as the register, and loads have no alignment.
+            let [mut low, mut high] = [0, 1].map(|half| unsafe { v128_load(place.add(half)) });
+            if is_first {
+                (low, high) = (f64x2_splat(0.0), f64x2_splat(0.0));
+            }
+            for row in rows {
+                let [a, b] = magnitudes(&row.as_chunks::<LANES>().0[quad]);
+                (low, high) = (f64x2_add(low, a), f64x2_add(high, b));
+            }
+            for (half, sum) in [low, high].into_iter().enumerate() {
+                // SAFETY: each half of the array is as long as the register, and stores have no alignment.
+                unsafe { v128_store(place.add(half), sum) };
             }
         }
-        for (sum, number) in last.iter_mut().zip(rest) {
-            *sum = if is_first { 0.0 } else { *sum } + f64::from(f32::from_le_bytes(*number).abs());
+        for (column, sum) in (whole..).zip(last) {
+            *sum = if is_first { 0.0 } else { *sum };
+            rows.iter().for_each(|row| *sum += f64::from(f32::from_le_bytes(row[column]).abs()));
+        }
+    }
+
+    /// Divides each result, and rounds to `f32`.
+    #[inline(never)]
+    pub(crate) fn quotients(results: &[f64], divisor: f64, scores: &mut [f32]) {
+        let divisors = f64x2_splat(divisor);
+        let (quads, last) = results.as_chunks::<LANES>();
+        let (wholes, rest) = scores.as_chunks_mut::<LANES>();
+        for (results, scores) in quads.iter().zip(wholes) {
+            let place: *const v128 = results.as_ptr().cast();
+            // SAFETY: each half of the array is as long as the register, and loads have no alignment.
+            let halves = [0, 1].map(|half| unsafe { v128_load(place.add(half)) });
+            let [low, high] = halves.map(|half| f32x4_demote_f64x2_zero(f64x2_div(half, divisors)));
+            // SAFETY: the array is as long as the register, and this store has no alignment.
+            unsafe { v128_store(scores.as_mut_ptr().cast(), i64x2_shuffle::<0, 2>(low, high)) };
+        }
+        for (result, score) in last.iter().zip(rest) {
+            *score = (result / divisor) as f32;
         }
     }
 }
@@ -233,6 +303,8 @@ mod wasm {
 #[cfg(not(target_feature = "simd128"))]
 mod portable {
     use super::LANES;
+    use crate::keys::key_of;
+    use crate::numbers::widen_float16;
     use std::array::from_fn;
 
     #[derive(Clone, Copy)]
@@ -247,6 +319,12 @@ mod portable {
         #[inline(always)]
         pub(crate) fn load(numbers: &[[u8; 4]; LANES]) -> Self {
             Lanes(numbers.map(i32::from_le_bytes))
+        }
+
+        /// Numbers of 16 bits.
+        #[inline(always)]
+        pub(crate) fn load_halves(numbers: &[[u8; 2]; LANES]) -> Self {
+            Lanes(numbers.map(|number| u16::from_le_bytes(number).into()))
         }
 
         #[inline(always)]
@@ -300,6 +378,24 @@ mod portable {
             Lanes(from_fn(|lane| self.0[lane].max(other.0[lane])))
         }
 
+        /// The keys of scores.
+        #[inline(always)]
+        pub(crate) fn keys_of_scores(self) -> Self {
+            Lanes(self.0.map(|bits| key_of(f32::from_bits(bits as u32))))
+        }
+
+        /// The bits of the magnitudes of numbers of 16 bits, widened exactly.
+        #[inline(always)]
+        pub(crate) fn magnitudes_of_float16(self) -> Self {
+            Lanes(self.0.map(|bits| widen_float16(bits as u16 & 0x7fff).to_bits() as i32))
+        }
+
+        /// The same of the upper halves of numbers.
+        #[inline(always)]
+        pub(crate) fn magnitudes_of_bfloat16(self) -> Self {
+            Lanes(self.0.map(|bits| (bits & 0x7fff) << 16))
+        }
+
         /// The first lanes of all, the second lanes of all, and so on.
         #[inline(always)]
         pub(crate) fn transposed(lanes: [Self; 4]) -> [Self; 4] {
@@ -318,6 +414,12 @@ mod portable {
         pub(crate) fn bytes(lanes: [Self; 4]) -> [u8; 16] {
             from_fn(|place| lanes[place / LANES].0[place % LANES] as u8)
         }
+
+        /// The same in four parts.
+        #[inline(always)]
+        pub(crate) fn bytes_of_each(lanes: [Self; 4]) -> [[u8; LANES]; 4] {
+            lanes.map(|Lanes(lanes)| lanes.map(|lane| lane as u8))
+        }
     }
 
     /// A bit for each byte: its highest one.
@@ -332,7 +434,7 @@ mod portable {
     impl Sums {
         /// Adds the magnitude of each number to its sum.
         pub(crate) fn add_magnitudes(&mut self, numbers: &[[u8; 4]; 8]) {
-            add_magnitudes(&mut self.0, false, numbers);
+            add_magnitudes(&mut self.0, false, [numbers]);
         }
 
         /// Adds the magnitude of one number to one sum.
@@ -340,10 +442,10 @@ mod portable {
             self.0[lane] += f64::from(f32::from_le_bytes(number).abs());
         }
 
-        /// The same of fewer numbers than there are sums.
+        /// Adds the magnitude of one number to the first sum.
         #[inline(always)]
-        pub(crate) fn add_last_magnitudes(&mut self, numbers: &[[u8; 4]]) {
-            add_magnitudes(&mut self.0, false, numbers);
+        pub(crate) fn add_to_first(&mut self, number: [u8; 4]) {
+            self.add_one(0, number);
         }
 
         /// All of them, added as a balanced tree.
@@ -365,10 +467,19 @@ mod portable {
         }
     }
 
-    /// Adds the magnitude of each number to a sum of its own, or to 0.
-    pub(crate) fn add_magnitudes(sums: &mut [f64], is_first: bool, numbers: &[[u8; 4]]) {
-        for (sum, number) in sums.iter_mut().zip(numbers) {
-            *sum = if is_first { 0.0 } else { *sum } + f64::from(f32::from_le_bytes(*number).abs());
+    /// Adds the magnitudes of rows to sums, one for each column, or to 0: those of the first row, then of the second, and
+    /// so on.
+    pub(crate) fn add_magnitudes<const ROWS: usize>(sums: &mut [f64], is_first: bool, rows: [&[[u8; 4]]; ROWS]) {
+        for (column, sum) in sums.iter_mut().enumerate() {
+            *sum = if is_first { 0.0 } else { *sum };
+            rows.iter().for_each(|row| *sum += f64::from(f32::from_le_bytes(row[column]).abs()));
+        }
+    }
+
+    /// Divides each result, and rounds to `f32`.
+    pub(crate) fn quotients(results: &[f64], divisor: f64, scores: &mut [f32]) {
+        for (result, score) in results.iter().zip(scores) {
+            *score = (result / divisor) as f32;
         }
     }
 }

@@ -125,7 +125,7 @@ fn widen_bfloat16(bits: u16) -> f32 {
 }
 
 /// Exact, without branches: the exponent is moved by a multiplication, which also normalises subnormal numbers.
-fn widen_float16(bits: u16) -> f32 {
+pub(crate) fn widen_float16(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;
     let sign = u32::from(bits & 0x8000) << 16;
     // 2^112 is the distance between the exponent biases 127 and 15.

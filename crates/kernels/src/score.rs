@@ -1,11 +1,12 @@
 //! One score per unit: larger is more useful.
 
+use std::array::from_fn;
 use std::ops::Range;
 
 use crate::axes::{Axes, MAX_AXES, Steps, UnitBox};
 use crate::error::{Error, reserve};
 use crate::fold::{Fold, Folding, LANES, sum_lines};
-use crate::lanes::{add_magnitudes, sum_magnitudes};
+use crate::lanes::{add_magnitudes, quotients, sum_magnitudes};
 use crate::numbers::Numbers;
 use crate::tasks::for_chunks;
 
@@ -150,17 +151,6 @@ impl<'a> Elements<'a> {
         self.numbers.len()
     }
 
-    pub(crate) fn at(&self, position: usize) -> f32 {
-        let w = self.numbers.at(position);
-        let mut v = 0.0;
-        if let Some(other) = self.other {
-            other.gather(position, 1, std::slice::from_mut(&mut v));
-        }
-        let mut result = 0.0;
-        combine(self.element, &[w], &[v], std::slice::from_mut(&mut result));
-        result
-    }
-
     /// Fills `target` with the scores from stored position `start` on.
     pub(crate) fn read(&self, start: usize, target: &mut [f32]) {
         match (self.element, self.other) {
@@ -227,6 +217,9 @@ const ROW: usize = 16;
 /// The sums of at most so many rows stay in registers.
 const FEW_ROWS: usize = 32;
 
+/// Of more rows so many are added to each lane at once: lanes are further away than registers.
+const AT_ONCE: usize = 4;
+
 /// Element scores are read this many at a time, into a buffer that a first level cache holds.
 const BUFFER: usize = 4096;
 
@@ -249,7 +242,8 @@ pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f3
     let is_mean = reducer == Reducer::Mean;
     let finish = |sum: f64, count| if is_mean { sum / count } else { sum };
     let fold = Fold { start: 0.0, step: |sum, score| sum + score, merge, finish };
-    reduce_by(elements, axes, &fold, elements.magnitudes(), scores)
+    let summands = elements.magnitudes().map(|numbers| Summands { numbers, is_mean });
+    reduce_by(elements, axes, &fold, summands, scores)
 }
 
 /// Writes what a fold makes of each unit's element scores, in stored order of the units.
@@ -269,14 +263,19 @@ where
     reduce_by(elements, axes, fold, None, scores)
 }
 
+/// Numbers whose magnitudes are summed up, where that is the fold: SIMD does it.
+#[derive(Clone, Copy)]
+struct Summands<'a> {
+    numbers: &'a [[u8; 4]],
+    is_mean: bool,
+}
+
 /// Not generic, since what differs from fold to fold are its loops alone.
-///
-/// `summands` are numbers whose magnitudes are summed up, where that is the fold: SIMD does it.
 fn reduce_by(
     elements: Elements,
     axes: &Axes,
     fold: &dyn Folding,
-    summands: Option<&[[u8; 4]]>,
+    summands: Option<Summands>,
     scores: &mut [f32],
 ) -> Result<(), Error> {
     if elements.len() != axes.weights() || scores.len() != axes.units() {
@@ -291,7 +290,7 @@ fn reduce_by(
             Units::new(fold, summands, elements, axes).fold(first..first + scores.len(), 0, &mut |units, results| {
                 let count = units.inside.places() as f64;
                 for (place, results) in units.rows(results) {
-                    finish(fold, results, count, &mut scores[place..place + results.len()]);
+                    finish(fold, summands, results, count, &mut scores[place..place + results.len()]);
                 }
             });
         });
@@ -324,14 +323,17 @@ fn reduce_by(
         }
         for (place, score) in scores.iter_mut().enumerate() {
             let count = axes.weights_of(group * at_once + place) as f64;
-            finish(fold, &first[place..=place], count, std::slice::from_mut(score));
+            finish(fold, summands, &first[place..=place], count, std::slice::from_mut(score));
         }
     }
     Ok(())
 }
 
-fn finish(fold: &dyn Folding, results: &[f64], count: f64, scores: &mut [f32]) {
-    fold.finish(results, count, scores);
+fn finish(fold: &dyn Folding, summands: Option<Summands>, results: &[f64], count: f64, scores: &mut [f32]) {
+    match summands {
+        Some(Summands { is_mean, .. }) => quotients(results, if is_mean { count } else { 1.0 }, scores),
+        None => fold.finish(results, count, scores),
+    }
     // The sign of such a number is up to the machine; it shall rank above all others.
     scores.iter_mut().for_each(|score| *score = if score.is_nan() { f32::NAN } else { *score });
 }
@@ -344,14 +346,14 @@ fn width_of(axes: &Axes) -> usize {
 /// What folds units, with its buffers.
 struct Units<'a> {
     fold: &'a dyn Folding,
-    summands: Option<&'a [[u8; 4]]>,
+    summands: Option<Summands<'a>>,
     axes: &'a Axes,
     reader: Reader<'a>,
     lanes: [f64; LANES * WIDTH],
 }
 
 impl<'a> Units<'a> {
-    fn new(fold: &'a dyn Folding, summands: Option<&'a [[u8; 4]]>, elements: Elements<'a>, axes: &'a Axes) -> Self {
+    fn new(fold: &'a dyn Folding, summands: Option<Summands<'a>>, elements: Elements<'a>, axes: &'a Axes) -> Self {
         Units { fold, summands, axes, reader: Reader::new(elements), lanes: [0.0; LANES * WIDTH] }
     }
 
@@ -385,7 +387,7 @@ impl<'a> Units<'a> {
             let first = if at_once == 1 { units.units.offset(index) } else { index * at_once * weights };
             let (start, length) = (units.start + first + run.start, results.len() * run.len());
             match self.summands {
-                Some(numbers) => sum_lines(&numbers[start..start + length], run.len(), results),
+                Some(Summands { numbers, .. }) => sum_lines(&numbers[start..start + length], run.len(), results),
                 None => self.fold.lines(self.reader.line(start, length), run.len(), results),
             }
         }
@@ -394,8 +396,9 @@ impl<'a> Units<'a> {
     /// Sums up a run of units of few weights that are neighbours in memory.
     fn few_rows(&mut self, units: &UnitBox, run: Range<usize>, width: usize) {
         let mut rows: [&[[u8; 4]]; FEW_ROWS] = [&[]; FEW_ROWS];
+        let numbers = self.summands.map_or(&[][..], |summands| summands.numbers);
         for (row, offset) in rows.iter_mut().zip(units.inside.walk(run.start).take(run.len())) {
-            *row = &self.summands.unwrap_or_default()[units.start + offset..][..width];
+            *row = &numbers[units.start + offset..][..width];
         }
         sum_magnitudes(&rows[..run.len()], &mut self.lanes[..width]);
     }
@@ -406,13 +409,34 @@ impl<'a> Units<'a> {
         let lanes = &mut self.lanes[..used * width];
         let (rows, row) = units.units.rows();
         if row >= ROW {
-            for (index, offset) in units.inside.walk(run.start).take(run.len()).enumerate() {
-                let lanes = &mut lanes[index % LANES * width..][..width];
-                for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
-                    let start = units.start + offset + place;
-                    match self.summands {
-                        Some(numbers) => add_magnitudes(lanes, index < LANES, &numbers[start..start + row]),
-                        None => self.fold.row(lanes, index < LANES, self.reader.line(start, row)),
+            let mut offsets = [0; LANES * AT_ONCE];
+            let mut way = units.inside.walk(run.start).take(run.len());
+            for first in run.clone().step_by(offsets.len()) {
+                let is_first = first == run.start;
+                let count = offsets.len().min(run.end - first);
+                for (offset, next) in offsets.iter_mut().zip(way.by_ref()) {
+                    *offset = next;
+                }
+                for (lane, lanes) in lanes.chunks_exact_mut(width).enumerate().take(count) {
+                    for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
+                        let start = |index: usize| units.start + offsets[lane + index * LANES] + place;
+                        let line = |index: usize| start(index)..start(index) + row;
+                        match self.summands {
+                            Some(Summands { numbers, .. }) if count == offsets.len() => {
+                                add_magnitudes::<AT_ONCE>(lanes, is_first, from_fn(|index| &numbers[line(index)]));
+                            }
+                            _ => {
+                                for index in 0..(count - lane).div_ceil(LANES) {
+                                    let is_first = is_first && index == 0;
+                                    match self.summands {
+                                        Some(Summands { numbers, .. }) => {
+                                            add_magnitudes(lanes, is_first, [&numbers[line(index)]])
+                                        }
+                                        None => self.fold.row(lanes, is_first, self.reader.line(start(index), row)),
+                                    }
+                                }
+                            }
+                        }
                     }
                 }
             }
@@ -669,7 +693,7 @@ mod tests {
         }
         check(&[Axis::reduced(RUN, 1), Axis::kept(WIDTH + 1, 0)], Reducer::Sum);
         // A last run that leaves lanes unused, of rows beside each other.
-        for rest in [1, 3, 7, 8, 31, 33] {
+        for rest in [1, 3, 7, 8, LANES * AT_ONCE - 1, LANES * AT_ONCE + 1] {
             check(&[Axis::reduced(RUN + rest, 1), Axis::kept(ROW + 3, 0)], Reducer::Sum);
         }
     }
@@ -710,9 +734,9 @@ mod tests {
             let mut scores = [0.0; 4];
             let elements = Elements::new(Numbers::Float32(&weights), element, other).unwrap();
             score(elements, &axes, Reducer::Mean, &mut scores).unwrap();
-            for (position, score) in scores.iter().enumerate() {
-                assert_eq!(elements.at(position), *score);
-            }
+            let mut read = [0.0; 4];
+            elements.read(0, &mut read);
+            assert_eq!(read, scores);
             scores
         };
         type Formula = fn(f32, f32) -> f32;

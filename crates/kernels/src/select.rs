@@ -3,8 +3,9 @@
 //! Scores become keys, whole numbers in the same order. A sample brackets the key at which the ranking is cut; one pass
 //! at the speed of memory counts the keys below the bracket and gathers the few inside, among which the cut is found.
 //! Where these are too many, since values repeat, or a limit holds a segment back, counts of the keys inside the bracket
-//! narrow it down to one key, pass by pass. A bracket that missed is replaced by the keys to that side. So the answer is
-//! exact and the work bounded whatever the distribution, and nothing as large as the scores is allocated.
+//! narrow it down, pass by pass, to one key or to few. A bracket that missed is replaced by the keys to that side, which
+//! a second sample narrows. So the answer is exact and the work bounded whatever the distribution, and nothing as large
+//! as the scores is allocated.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -12,7 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
-use crate::keys::{Keyed, PIECE, Piece};
+use crate::keys::{Keyed, PIECE, Piece, with_items};
 use crate::lanes::{LANES, Lanes};
 use crate::mask::words_for;
 use crate::score::Elements;
@@ -137,9 +138,9 @@ struct Room {
 }
 
 impl Room {
-    fn new(units: usize, tasks: usize) -> Result<Self, Error> {
+    fn new(candidates: usize, tasks: usize) -> Result<Self, Error> {
         // Each task may leave a block that is not full.
-        let count = candidates_of(units).div_ceil(BLOCK) + tasks;
+        let count = candidates.div_ceil(BLOCK) + tasks;
         let mut blocks = reserve(count)?;
         for _ in 0..count {
             blocks.push(Mutex::new((0, reserve(BLOCK)?)));
@@ -216,14 +217,26 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         let units: usize = members.iter().map(|&index| segments[index].axes.units()).sum();
         let is_sampled = remove > 0 && units >= SAMPLED;
         let sample = if is_sampled { reserve(sample_size(units))? } else { Vec::new() };
-        searches.push(Search { members, units, remove, sample, bracket: EVERYTHING, found: remove == 0, room: None });
+        searches.push(Search {
+            members,
+            units,
+            remove,
+            sample,
+            bracket: EVERYTHING,
+            found: remove == 0,
+            has_missed: false,
+            is_limited: false,
+            room: None,
+        });
     }
-    for_chunks(&mut searches, 1, &|_, search| search.iter_mut().for_each(|search| search.take_sample(segments)));
-    for search in &mut searches {
-        // A bracket of one key is counted by SIMD, and many have it.
-        if search.bracket.low < search.bracket.high && !search.bracket.is_everything() {
-            let tasks = search.members.iter().map(|&index| segments[index].tasks()).sum();
-            search.room = Some(Room::new(search.units, tasks)?);
+    for_chunks(&mut searches, 1, &|_, search| {
+        search.iter_mut().for_each(|search| search.take_sample(segments, 0, search.units))
+    });
+    for search in searches.iter_mut().filter(|search| !search.found) {
+        let is_sampled = search.units >= SAMPLED;
+        if !(is_sampled && search.bracket.is_everything()) {
+            let candidates = if is_sampled { candidates_of(search.units) } else { search.units };
+            search.make_room(segments, candidates)?;
         }
     }
 
@@ -315,46 +328,70 @@ struct Search<'a> {
     members: &'a [usize],
     units: usize,
     remove: usize,
-    /// Room for the keys of a sample; none where all units are counted.
+    /// Room for the keys of a sample; none where all units are gathered.
     sample: Vec<i32>,
     /// Where the key lies at which the ranking is cut, unless the sample misled.
     bracket: Bracket,
     found: bool,
-    /// For the units inside the bracket, where the next pass gathers them, as the first one over a sampled bracket does.
+    has_missed: bool,
+    /// Whether the units inside a bracket do not tell, since a limit holds a segment back.
+    is_limited: bool,
+    /// For the units inside the bracket, where the next pass gathers them.
     room: Option<Room>,
 }
 
 impl Search<'_> {
-    /// Brackets the key at which the members' ranking is cut, by the keys of units picked evenly at random.
+    /// Lets the next pass gather, unless the bracket is of one key: that is counted by SIMD, and many have it.
+    fn make_room(&mut self, segments: &[Segment], candidates: usize) -> Result<(), Error> {
+        if self.bracket.low < self.bracket.high {
+            let tasks = self.members.iter().map(|&index| segments[index].tasks()).sum();
+            self.room = Some(Room::new(candidates, tasks)?);
+        }
+        Ok(())
+    }
+
+    /// Narrows the bracket around the key at which the members' ranking is cut, by the keys of units picked evenly at
+    /// random. So many units rank below the bracket, and so many have a key inside.
     ///
     /// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n). Where limits hold segments
-    /// back, or the sample misleads, the counts say so and everything is counted.
-    fn take_sample(&mut self, segments: &[Segment]) {
-        let (units, mut sample) = (self.units, std::mem::take(&mut self.sample));
-        if sample.capacity() == 0 {
+    /// back, or the sample misleads, the counts say so.
+    fn take_sample(&mut self, segments: &[Segment], below: usize, inside: usize) {
+        if self.sample.capacity() == 0 {
             return;
         }
-        let size = sample_size(units);
-        sample.resize(size, 0);
-        for_chunks(&mut sample, SAMPLE_TASK, &|task, keys| {
+        let (units, size) = (self.units, sample_size(self.units));
+        let runs = size / SAMPLE_RUN;
+        // Other places than before.
+        let first_run = if self.has_missed { runs } else { 0 };
+        self.sample.resize(size, 0);
+        for_chunks(&mut self.sample, SAMPLE_TASK, &|task, keys| {
             let (mut member, mut first) = (0, 0);
-            for (run, keys) in keys.chunks_mut(SAMPLE_RUN).enumerate() {
-                let place = sampled_place(task * SAMPLE_TASK / SAMPLE_RUN + run, size / SAMPLE_RUN, units);
-                for (key, place) in keys.iter_mut().zip(place..) {
-                    while place - first >= segments[self.members[member]].axes.units() {
-                        first += segments[self.members[member]].axes.units();
+            for (run, mut keys) in keys.chunks_mut(SAMPLE_RUN).enumerate() {
+                let mut place = sampled_place(task * SAMPLE_TASK / SAMPLE_RUN + run, runs, units, first_run);
+                // A run may lie in several segments.
+                while !keys.is_empty() {
+                    let segment = &segments[self.members[member]];
+                    if place - first >= segment.axes.units() {
+                        first += segment.axes.units();
                         member += 1;
+                        continue;
                     }
-                    *key = segments[self.members[member]].key_at(place - first);
+                    let count = keys.len().min(segment.axes.units() - (place - first));
+                    let own = keys.split_off_mut(..count).unwrap_or_default();
+                    segment.keys_at(place - first, own);
+                    place += count;
                 }
             }
         });
-        let share = self.remove as f64 / units as f64;
+        let Bracket { low, high } = self.bracket;
+        self.sample.retain(|key| (low..=high).contains(key));
+        let size = self.sample.len();
+        let share = (self.remove - below) as f64 / inside as f64;
         let deviation = (share * (1.0 - share) * size as f64).sqrt();
         let place = share * size as f64;
         let reach = DEVIATIONS * deviation + MARGIN as f64;
         let (low, high) = (place - reach, place + reach);
-        let mut lower = &mut sample[..];
+        let mut lower = &mut self.sample[..];
         if high < size as f64 {
             let parts = lower.select_nth_unstable(high as usize);
             (lower, self.bracket.high) = (parts.0, *parts.1);
@@ -362,6 +399,16 @@ impl Search<'_> {
         if low >= 0.0 && (low as usize) < lower.len() {
             self.bracket.low = *lower.select_nth_unstable(low as usize).1;
         }
+    }
+
+    /// After a bracket that missed, for which one that certainly holds the cut was put in its place.
+    fn sample_again(&mut self, segments: &[Segment], below: usize, inside: usize) -> Result<(), Error> {
+        if self.has_missed {
+            return Ok(());
+        }
+        self.has_missed = true;
+        self.take_sample(segments, below, inside);
+        self.make_room(segments, candidates_of(self.units))
     }
 
     /// Finds the cut among the candidates. Where they do not tell, the bracket is left to be narrowed, or moved.
@@ -384,18 +431,19 @@ impl Search<'_> {
         let inside: usize = lists.iter().map(|(_, list)| list.len()).sum();
         if self.remove <= lower {
             self.bracket = Bracket { low: i32::MIN, high: low - 1 };
-            return Ok(());
+            return self.sample_again(segments, 0, lower);
         }
         if self.remove > lower + inside {
             self.bracket = Bracket { low: high + 1, high: i32::MAX };
-            return Ok(());
+            return self.sample_again(segments, lower + inside, self.units - lower - inside);
         }
         let mut all = reserve::<usize>(segments.len())?;
         all.resize(segments.len(), 0);
         for (index, list) in &lists {
             all[*index] += list.len();
         }
-        if self.members.iter().any(|&index| below(index) + all[index] > segments[index].limit) {
+        self.is_limited = self.members.iter().any(|&index| below(index) + all[index] > segments[index].limit);
+        if self.is_limited {
             return Ok(());
         }
 
@@ -492,6 +540,10 @@ impl Search<'_> {
         };
         self.bracket = self.bracket.narrowed(place);
         self.found = self.bracket.low == self.bracket.high;
+        let inside: usize = self.members.iter().map(|&index| count(index, place)).sum();
+        if !self.found && !self.is_limited && inside <= self.units / 8 {
+            self.make_room(segments, inside)?;
+        }
         if self.found {
             let mut rest = self.remove - certain;
             for (&i, &below) in self.members.iter().zip(&below_place) {
@@ -522,10 +574,7 @@ fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings,
         if room.is_short() {
             return;
         }
-        let looked = match piece {
-            Piece::Magnitudes(numbers) => look(numbers, bracket, start, &mut found),
-            Piece::Keys(keys) => look(keys, bracket, start, &mut found),
-        };
+        let looked = with_items!(piece, items => look(items, bracket, start, &mut found));
         gathered.add(&found[..looked.inside]);
         below += looked.below;
         highest = highest.max(looked.highest);
@@ -585,15 +634,11 @@ fn look<T: Keyed>(items: &[T], Bracket { low, high }: Bracket, start: usize, fou
 fn count(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, counts: &[AtomicU32]) {
     let mut counter = Counter { bracket, below: 0, at_low: 0, at_high: 0, highest: i32::MIN };
     if bracket.high.wrapping_sub(bracket.low) as u32 <= 1 {
-        segment.for_pieces(segment.range(task), |_, piece| match piece {
-            Piece::Magnitudes(numbers) => _ = counter.outside(numbers),
-            Piece::Keys(keys) => _ = counter.outside(keys),
-        });
+        segment.for_pieces(segment.range(task), |_, piece| with_items!(piece, items => _ = counter.outside(items)));
     } else {
         let mut tables = [[0; BINS]; TABLES];
-        segment.for_pieces(segment.range(task), |_, piece| match piece {
-            Piece::Magnitudes(numbers) => counter.all(numbers, &mut tables),
-            Piece::Keys(keys) => counter.all(keys, &mut tables),
+        segment.for_pieces(segment.range(task), |_, piece| {
+            with_items!(piece, items => counter.all(items, &mut tables));
         });
         for (bin, count) in counts[1..COUNTS - 1].iter().enumerate() {
             let sum = tables.iter().map(|table| table[bin]).sum();
@@ -683,11 +728,11 @@ impl Counter {
 }
 
 /// Where the run of a sample begins: one from each of equal stretches, at a place given by a multiplicative hash, the same
-/// for every call.
-fn sampled_place(run: usize, runs: usize, units: usize) -> usize {
+/// for every call. `first` is added to what is hashed.
+fn sampled_place(run: usize, runs: usize, units: usize, first: usize) -> usize {
     let from = (run as u64 * units as u64 / runs as u64) as usize;
     let width = ((run + 1) as u64 * units as u64 / runs as u64) as usize - from;
-    from + (run as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1)
+    from + ((first + run) as u32).wrapping_mul(2_654_435_769) as usize % (width - SAMPLE_RUN + 1)
 }
 
 /// The canonical number below which exactly `ties` units have the key. `equal` have it in all.
@@ -912,15 +957,19 @@ mod tests {
     fn brackets_that_hold_and_brackets_that_miss_give_the_same_cut() {
         let units = (1 << 18) + 4321;
         let runs = sample_size(units) / SAMPLE_RUN;
-        let picked: Vec<usize> =
-            (0..runs).map(|run| sampled_place(run, runs, units)).flat_map(|place| place..place + SAMPLE_RUN).collect();
+        let picked_by = |first: usize| -> Vec<usize> {
+            let places = (0..runs).map(|run| sampled_place(run, runs, units, first));
+            places.flat_map(|place| place..place + SAMPLE_RUN).collect()
+        };
         let spread: Vec<f32> = (0..units).map(|i| ((i as u32).wrapping_mul(2_246_822_519) >> 8) as f32).collect();
-        // Made against the sample: whatever it sees is larger than all the rest.
+        // Made against the samples: whatever they see is larger than all the rest.
         let mut misleading = spread.clone();
-        picked.iter().for_each(|&unit| misleading[unit] += 1e9);
+        picked_by(0).iter().for_each(|&unit| misleading[unit] += 1e9);
+        let mut misleading_twice = misleading.clone();
+        picked_by(runs).iter().for_each(|&unit| misleading_twice[unit] += 1e8);
         let two_valued: Vec<f32> = (0..units).map(|i| (i % 3 % 2) as f32).collect();
         let sorted: Vec<f32> = (0..units).map(|i| i as f32).collect();
-        for scores in [spread, misleading, two_valued, sorted, vec![0.0; units]] {
+        for scores in [spread, misleading, misleading_twice, two_valued, sorted, vec![0.0; units]] {
             for remove in [1, 100, units / 3, units / 2, units - 1] {
                 let layers = [flat(&scores)];
                 let cut = select(&segments(&layers, |_| 0), &[remove]).unwrap()[0];

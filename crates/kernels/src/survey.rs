@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::axes::{Axes, Axis};
     use crate::keys;
-    use crate::mask::words_for;
+    use crate::mask::{is_kept, words_for};
     use crate::numbers::Numbers;
     use crate::score::{Element, Elements};
     use proptest::prelude::*;
@@ -142,7 +142,9 @@ mod tests {
         let (mut counts, mut gathered) = (vec![7; SURVEY_WORDS], vec![f32::NAN; room]);
         survey(&segment, low, high, &mut counts, &mut gathered).unwrap();
 
-        let keys: Vec<u32> = (0..scores.len()).map(|unit| segment.key_at(unit) as u32 ^ LEAST).collect();
+        let is_removed = |unit: usize| earlier.is_some_and(|mask| !is_kept(mask, unit));
+        let keys: Vec<u32> =
+            (0..scores.len()).map(|unit| if is_removed(unit) { 0 } else { key_of(scores[unit]) }).collect();
         let count = |wanted: &dyn Fn(u32) -> bool| keys.iter().filter(|&&key| wanted(key)).count() as u32;
         let between = |key: u32| low < key && key < high;
         assert_eq!(counts[BELOW], count(&|key| key < low));
