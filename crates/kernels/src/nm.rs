@@ -246,21 +246,26 @@ impl<T: Keyed> Groups<'_, T> {
                 highest.max(self.load(row))
             });
         }
+        // All of it is written out: where a closure is called for each of four, compilers do not always inline it.
         let units = if (stride, apart) == (1, 4) {
             let at = |place: usize| items[place..].first_chunk().map_or(Lanes::splat(0), T::keys);
-            let units = Lanes::transposed([at(first), at(first + 4), at(first + 8), at(first + 12)]);
-            let goes = better_of_four(units).map(|better| better.is_less(most));
+            Lanes::transposed([at(first), at(first + 4), at(first + 8), at(first + 12)])
+        } else {
+            [self.load(0), self.load(1), self.load(2), self.load(3)]
+        };
+        let [a, b, c, d] = better_of_four(units);
+        let goes = [a.is_less(most), b.is_less(most), c.is_less(most), d.is_less(most)];
+        if (stride, apart) == (1, 4) {
             if let Some(gone) = gone[first..].first_chunk_mut() {
                 *gone = Lanes::bytes(Lanes::transposed(goes));
             }
-            units
         } else {
-            let units = [0, 1, 2, 3].map(|row| self.load(row));
-            for (row, better) in better_of_four(units).into_iter().enumerate() {
-                self.store(gone, first + row * distance, better.is_less(most));
-            }
-            units
-        };
+            let [a, b, c, d] = Lanes::bytes_of_each(goes);
+            self.write(gone, first, a);
+            self.write(gone, first + distance, b);
+            self.write(gone, first + 2 * distance, c);
+            self.write(gone, first + 3 * distance, d);
+        }
         let [a, b, c, d] = units;
         a.max(b).max(c.max(d))
     }
@@ -287,7 +292,12 @@ impl<T: Keyed> Groups<'_, T> {
     #[inline(always)]
     fn store(self, gone: &mut [u8; BATCH], place: usize, goes: Lanes) {
         let zero = Lanes::splat(0);
-        let [bytes @ .., _, _, _, _, _, _, _, _, _, _, _, _] = Lanes::bytes([goes, zero, zero, zero]);
+        let [bytes, ..] = Lanes::bytes_of_each([goes, zero, zero, zero]);
+        self.write(gone, place, bytes);
+    }
+
+    #[inline(always)]
+    fn write(self, gone: &mut [u8; BATCH], place: usize, bytes: [u8; LANES]) {
         match gone[place..].first_chunk_mut() {
             Some(gone) if self.apart == 1 => *gone = bytes,
             _ => (0..LANES).for_each(|lane| gone[place + lane * self.apart] = bytes[lane]),
