@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::axes::Axes;
 use crate::error::Error;
 use crate::keys::Keyed;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{HALVES, Halves, LANES, Lanes};
 use crate::mask::{BITS, for_weights, words_for};
 use crate::numbers::NumbersMut;
 use crate::tasks::for_chunks;
@@ -19,10 +19,9 @@ pub fn apply(numbers: NumbersMut, axes: &Axes, mask: &[u32]) -> Result<usize, Er
     }
     Ok(match numbers {
         NumbersMut::Float32(numbers) => zero(numbers, axes, mask, zero_and_count),
-        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => zero(numbers, axes, mask, |numbers, word| {
-            zero_by_bits(numbers, word);
-            numbers.iter().map(|&number| u32::from(u16::from_le_bytes(number) << 1 == 0)).sum()
-        }),
+        NumbersMut::Float16(numbers) | NumbersMut::Bfloat16(numbers) => {
+            zero(numbers, axes, mask, zero_halves_and_count)
+        }
     })
 }
 
@@ -37,25 +36,50 @@ fn zero<const BYTES: usize>(
     for_chunks(numbers, TASK, &|task, numbers| {
         let start = task * TASK;
         let weights = start..start + numbers.len();
-        let (groups, last) = numbers.as_chunks_mut::<32>();
-        let mut groups = groups.iter_mut();
+        let mut numbers = InWords::new(numbers);
         let mut count = 0;
-        for_weights(mask, axes, weights, |word| match groups.next() {
-            Some(numbers) => count += act(numbers, word),
-            None => {
-                // Numbers beyond the end are none that count.
-                let mut numbers = [[u8::MAX; BYTES]; 32];
-                numbers[..last.len()].copy_from_slice(last);
-                count += act(&mut numbers, word | u32::MAX << last.len());
-                last.copy_from_slice(&numbers[..last.len()]);
-            }
+        for_weights(mask, axes, weights, |word| {
+            count += numbers.next(|numbers, length| act(numbers, word | beyond(length)));
         });
         zeros.fetch_add(count as usize, Relaxed);
     });
     zeros.into_inner()
 }
 
-fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32) -> u32 {
+/// The bits of a word beyond so many.
+pub(crate) fn beyond(length: u32) -> u32 {
+    u32::MAX.checked_shl(length).unwrap_or(0)
+}
+
+/// Numbers, as many at a time as a word has bits.
+pub(crate) struct InWords<'a, const BYTES: usize> {
+    whole: std::slice::IterMut<'a, [[u8; BYTES]; 32]>,
+    last: &'a mut [[u8; BYTES]],
+}
+
+impl<'a, const BYTES: usize> InWords<'a, BYTES> {
+    pub(crate) fn new(numbers: &'a mut [[u8; BYTES]]) -> Self {
+        let (whole, last) = numbers.as_chunks_mut::<32>();
+        InWords { whole: whole.iter_mut(), last }
+    }
+
+    /// Calls `act` with the next 32, and how many of them are numbers: the last ones are followed by what is neither
+    /// zero nor smaller than any number.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, act: impl FnOnce(&mut [[u8; BYTES]; 32], u32) -> u32) -> u32 {
+        if let Some(numbers) = self.whole.next() {
+            return act(numbers, 32);
+        }
+        let mut numbers = [[u8::MAX; BYTES]; 32];
+        let length = self.last.len();
+        numbers[..length].copy_from_slice(self.last);
+        let result = act(&mut numbers, length as u32);
+        self.last.copy_from_slice(&numbers[..length]);
+        result
+    }
+}
+
+pub(crate) fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32) -> u32 {
     if word == 0 {
         *numbers = [[0; 4]; 32];
         return 32;
@@ -77,10 +101,15 @@ fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32) -> u32 {
     zeros.count()
 }
 
-pub(crate) fn zero_by_bits<const BYTES: usize>(numbers: &mut [[u8; BYTES]], word: u32) {
-    for (number, bit) in numbers.iter_mut().zip(&BITS) {
-        *number = if word & bit == 0 { [0; BYTES] } else { *number };
+pub(crate) fn zero_halves_and_count(numbers: &mut [[u8; 2]; 32], word: u32) -> u32 {
+    let zero = Halves::splat(0);
+    let mut zeros = zero;
+    for (numbers, bits) in numbers.as_chunks_mut::<HALVES>().0.iter_mut().zip(word.to_le_bytes()) {
+        let (own, going) = (Halves::load(numbers), Halves::without_bit(bits));
+        zeros = zeros.add(going.or(own.magnitudes().is_equal(zero)));
+        own.without(going).store(numbers);
     }
+    zeros.count()
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ pub(crate) use with_items;
 
 impl<'a> Piece<'a> {
     /// These units alone.
-    fn part(self, units: Range<usize>) -> Piece<'a> {
+    pub(crate) fn part(self, units: Range<usize>) -> Piece<'a> {
         match self {
             Piece::Magnitudes(items) => Piece::Magnitudes(&items[units]),
             Piece::Float16(items) => Piece::Float16(&items[units]),
@@ -197,6 +197,18 @@ fn count_of<T: Keyed>(items: &[T], own: i32) -> u32 {
     let lanes = Lanes::splat(own);
     let equal = groups.iter().fold(Lanes::splat(0), |equal, items| equal.add(T::keys(items).is_equal(lanes)));
     equal.count() + last.iter().map(|item| u32::from(item.key() == own)).sum::<u32>()
+}
+
+/// The magnitudes of numbers, which are their keys, as numbers of 32 bits.
+pub(crate) fn write_magnitudes<T: Keyed>(items: &[T], magnitudes: &mut [[u8; 4]]) {
+    let (groups, last) = items.as_chunks::<LANES>();
+    let (wholes, rest) = magnitudes.as_chunks_mut::<LANES>();
+    for (items, magnitudes) in groups.iter().zip(wholes) {
+        T::keys(items).store(magnitudes);
+    }
+    for (item, magnitude) in last.iter().zip(rest) {
+        *magnitude = item.key().to_le_bytes();
+    }
 }
 
 fn write_keys<T: Keyed>(items: &[T], keys: &mut [i32]) {
@@ -253,7 +265,7 @@ impl<'a> Elements<'a> {
     }
 
     /// The numbers, where keys are worked out from each by itself in few instructions.
-    fn items(&self) -> Option<Piece<'a>> {
+    pub(crate) fn items(&self) -> Option<Piece<'a>> {
         match (self.numbers, self.element) {
             (Numbers::Float32(numbers), Element::Magnitude) => Some(Piece::Magnitudes(numbers)),
             (Numbers::Float16(numbers), Element::Magnitude) => Some(Piece::Float16(Wraps::wrapped(numbers))),

@@ -4,17 +4,20 @@
 //! two instructions. Elsewhere than in wasm the same operations are loops.
 
 #[cfg(not(target_feature = "simd128"))]
-pub(crate) use portable::{Lanes, Sums, add_magnitudes, bits_of, quotients, sum_magnitudes};
+pub(crate) use portable::{Halves, Lanes, Sums, add_magnitudes, bits_of, quotients, sum_magnitudes};
 #[cfg(target_feature = "simd128")]
-pub(crate) use wasm::{Lanes, Sums, add_magnitudes, bits_of, quotients, sum_magnitudes};
+pub(crate) use wasm::{Halves, Lanes, Sums, add_magnitudes, bits_of, quotients, sum_magnitudes};
 
 /// Numbers in a register.
 pub(crate) const LANES: usize = 4;
 
+/// Numbers of 16 bits in a register.
+pub(crate) const HALVES: usize = 8;
+
 /// A lane of a comparison that holds is -1, which has all bits set; otherwise it is 0.
 #[cfg(target_feature = "simd128")]
 mod wasm {
-    use super::LANES;
+    use super::{HALVES, LANES};
     use std::arch::wasm32::*;
 
     #[derive(Clone, Copy)]
@@ -116,6 +119,19 @@ mod wasm {
             Lanes(i32x4_shl(v128_and(self.0, i32x4_splat(0x7fff)), 16))
         }
 
+        /// The signs of numbers of 16 bits, where those of 32 have them.
+        #[inline(always)]
+        pub(crate) fn signs_of_halves(self) -> Self {
+            Lanes(i32x4_shl(v128_and(self.0, i32x4_splat(0x8000)), 16))
+        }
+
+        /// Bits become the numbers that have them.
+        #[inline(always)]
+        pub(crate) fn write_floats(self, numbers: &mut [f32; LANES]) {
+            // SAFETY: the array is as long as the register, and this store has no alignment.
+            unsafe { v128_store(numbers.as_mut_ptr().cast(), self.0) }
+        }
+
         /// The first lanes of all, the second lanes of all, and so on.
         #[inline(always)]
         pub(crate) fn transposed([a, b, c, d]: [Self; 4]) -> [Self; 4] {
@@ -154,6 +170,82 @@ mod wasm {
                 i32x4_extract_lane::<2>(bytes).to_le_bytes(),
                 i32x4_extract_lane::<3>(bytes).to_le_bytes(),
             ]
+        }
+    }
+
+    /// Numbers of 16 bits side by side. Comparisons are as in [`Lanes`].
+    #[derive(Clone, Copy)]
+    pub(crate) struct Halves(v128);
+
+    impl Halves {
+        #[inline(always)]
+        pub(crate) fn splat(number: i16) -> Self {
+            Halves(i16x8_splat(number))
+        }
+
+        #[inline(always)]
+        pub(crate) fn load(numbers: &[[u8; 2]; HALVES]) -> Self {
+            // SAFETY: the array is as long as the register, and this load has no alignment.
+            Halves(unsafe { v128_load(numbers.as_ptr().cast()) })
+        }
+
+        #[inline(always)]
+        pub(crate) fn store(self, numbers: &mut [[u8; 2]; HALVES]) {
+            // SAFETY: the array is as long as the register, and this store has no alignment.
+            unsafe { v128_store(numbers.as_mut_ptr().cast(), self.0) }
+        }
+
+        /// The bits without the sign.
+        #[inline(always)]
+        pub(crate) fn magnitudes(self) -> Self {
+            Halves(v128_and(self.0, i16x8_splat(i16::MAX)))
+        }
+
+        /// The lanes for which `mask` is 0; the others become 0.
+        #[inline(always)]
+        pub(crate) fn without(self, mask: Self) -> Self {
+            Halves(v128_andnot(self.0, mask.0))
+        }
+
+        #[inline(always)]
+        pub(crate) fn or(self, other: Self) -> Self {
+            Halves(v128_or(self.0, other.0))
+        }
+
+        #[inline(always)]
+        pub(crate) fn add(self, other: Self) -> Self {
+            Halves(i16x8_add(self.0, other.0))
+        }
+
+        #[inline(always)]
+        pub(crate) fn is_less(self, other: Self) -> Self {
+            Halves(i16x8_lt(self.0, other.0))
+        }
+
+        #[inline(always)]
+        pub(crate) fn is_equal(self, other: Self) -> Self {
+            Halves(i16x8_eq(self.0, other.0))
+        }
+
+        /// Holds in the lanes whose bit is 0.
+        #[inline(always)]
+        pub(crate) fn without_bit(bits: u8) -> Self {
+            let own = v128_and(i16x8_splat(bits.into()), i16x8(1, 2, 4, 8, 16, 32, 64, 128));
+            Halves(i16x8_eq(own, i16x8_splat(0)))
+        }
+
+        /// A bit for each lane of comparisons: 1 where it holds.
+        #[inline(always)]
+        pub(crate) fn bits(low: Self, high: Self) -> u32 {
+            u32::from(i8x16_bitmask(i8x16_narrow_i16x8(low.0, high.0)))
+        }
+
+        #[inline(always)]
+        pub(super) fn to_array(self) -> [i16; HALVES] {
+            let mut numbers = [0; HALVES];
+            // SAFETY: the array is as long as the register, and this store has no alignment.
+            unsafe { v128_store(numbers.as_mut_ptr().cast(), self.0) };
+            numbers
         }
     }
 
@@ -302,7 +394,7 @@ mod wasm {
 
 #[cfg(not(target_feature = "simd128"))]
 mod portable {
-    use super::LANES;
+    use super::{HALVES, LANES};
     use crate::keys::key_of;
     use crate::numbers::widen_float16;
     use std::array::from_fn;
@@ -396,6 +488,18 @@ mod portable {
             Lanes(self.0.map(|bits| (bits & 0x7fff) << 16))
         }
 
+        /// The signs of numbers of 16 bits, where those of 32 have them.
+        #[inline(always)]
+        pub(crate) fn signs_of_halves(self) -> Self {
+            Lanes(self.0.map(|bits| (bits & 0x8000) << 16))
+        }
+
+        /// Bits become the numbers that have them.
+        #[inline(always)]
+        pub(crate) fn write_floats(self, numbers: &mut [f32; LANES]) {
+            *numbers = self.0.map(|bits| f32::from_bits(bits as u32));
+        }
+
         /// The first lanes of all, the second lanes of all, and so on.
         #[inline(always)]
         pub(crate) fn transposed(lanes: [Self; 4]) -> [Self; 4] {
@@ -419,6 +523,77 @@ mod portable {
         #[inline(always)]
         pub(crate) fn bytes_of_each(lanes: [Self; 4]) -> [[u8; LANES]; 4] {
             lanes.map(|Lanes(lanes)| lanes.map(|lane| lane as u8))
+        }
+    }
+
+    /// Numbers of 16 bits side by side. Comparisons are as in [`Lanes`].
+    #[derive(Clone, Copy)]
+    pub(crate) struct Halves([i16; HALVES]);
+
+    impl Halves {
+        #[inline(always)]
+        pub(crate) fn splat(number: i16) -> Self {
+            Halves([number; HALVES])
+        }
+
+        #[inline(always)]
+        pub(crate) fn load(numbers: &[[u8; 2]; HALVES]) -> Self {
+            Halves(numbers.map(i16::from_le_bytes))
+        }
+
+        #[inline(always)]
+        pub(crate) fn store(self, numbers: &mut [[u8; 2]; HALVES]) {
+            *numbers = self.0.map(i16::to_le_bytes);
+        }
+
+        /// The bits without the sign.
+        #[inline(always)]
+        pub(crate) fn magnitudes(self) -> Self {
+            Halves(self.0.map(|bits| bits & i16::MAX))
+        }
+
+        /// The lanes for which `mask` is 0; the others become 0.
+        #[inline(always)]
+        pub(crate) fn without(self, mask: Self) -> Self {
+            Halves(from_fn(|lane| self.0[lane] & !mask.0[lane]))
+        }
+
+        #[inline(always)]
+        pub(crate) fn or(self, other: Self) -> Self {
+            Halves(from_fn(|lane| self.0[lane] | other.0[lane]))
+        }
+
+        #[inline(always)]
+        pub(crate) fn add(self, other: Self) -> Self {
+            Halves(from_fn(|lane| self.0[lane].wrapping_add(other.0[lane])))
+        }
+
+        #[inline(always)]
+        pub(crate) fn is_less(self, other: Self) -> Self {
+            Halves(from_fn(|lane| -i16::from(self.0[lane] < other.0[lane])))
+        }
+
+        #[inline(always)]
+        pub(crate) fn is_equal(self, other: Self) -> Self {
+            Halves(from_fn(|lane| -i16::from(self.0[lane] == other.0[lane])))
+        }
+
+        /// Holds in the lanes whose bit is 0.
+        #[inline(always)]
+        pub(crate) fn without_bit(bits: u8) -> Self {
+            Halves(from_fn(|lane| -i16::from(bits >> lane & 1 == 0)))
+        }
+
+        /// A bit for each lane of comparisons: 1 where it holds.
+        #[inline(always)]
+        pub(crate) fn bits(low: Self, high: Self) -> u32 {
+            let lanes = low.0.iter().chain(&high.0).enumerate();
+            lanes.fold(0, |bits, (lane, holds)| bits | (*holds as u32 & 1) << lane)
+        }
+
+        #[inline(always)]
+        pub(super) fn to_array(self) -> [i16; HALVES] {
+            self.0
         }
     }
 
@@ -501,5 +676,13 @@ impl Lanes {
     #[inline(always)]
     pub(crate) fn highest(self) -> i32 {
         self.to_array().into_iter().fold(i32::MIN, i32::max)
+    }
+}
+
+impl Halves {
+    /// How many comparisons held, where fewer than 2^15 of each lane were added to 0.
+    #[inline(always)]
+    pub(crate) fn count(self) -> u32 {
+        self.to_array().into_iter().map(|lane| u32::from(lane.unsigned_abs())).sum()
     }
 }

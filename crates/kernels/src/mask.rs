@@ -150,7 +150,7 @@ pub fn mask(segment: &Segment, cut: Cut, bits: &mut [u32]) -> Result<(), Error> 
 }
 
 /// The smallest key that stays, where ties are settled: one that goes has the key of what is removed already.
-pub(crate) fn least_kept(cut: Cut) -> i32 {
+fn least_kept(cut: Cut) -> i32 {
     cut.key.max(REMOVED + 1)
 }
 

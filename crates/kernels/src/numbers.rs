@@ -3,6 +3,8 @@
 //! Files do not align their tensors, so a number is an array of bytes here; loads of such arrays compile to plain
 //! unaligned loads.
 
+use crate::lanes::{LANES, Lanes};
+
 /// Weights to read.
 #[derive(Clone, Copy, Debug)]
 pub enum Numbers<'a> {
@@ -41,25 +43,23 @@ impl Numbers<'_> {
     }
 
     /// Fills `target` with `change` of the numbers from `start` on.
-    pub(crate) fn fill<T>(&self, start: usize, target: &mut [T], change: impl Fn(f32) -> T) {
+    pub(crate) fn fill(&self, start: usize, target: &mut [f32], change: impl Fn(f32) -> f32) {
         let end = start + target.len();
         match self {
             Numbers::Float32(numbers) => {
                 for (out, bytes) in target.iter_mut().zip(&numbers[start..end]) {
                     *out = change(f32::from_le_bytes(*bytes));
                 }
+                return;
             }
             Numbers::Float16(numbers) => {
-                for (out, bytes) in target.iter_mut().zip(&numbers[start..end]) {
-                    *out = change(widen_float16(u16::from_le_bytes(*bytes)));
-                }
+                widen(&numbers[start..end], target, Lanes::magnitudes_of_float16, widen_float16);
             }
             Numbers::Bfloat16(numbers) => {
-                for (out, bytes) in target.iter_mut().zip(&numbers[start..end]) {
-                    *out = change(widen_bfloat16(u16::from_le_bytes(*bytes)));
-                }
+                widen(&numbers[start..end], target, Lanes::magnitudes_of_bfloat16, widen_bfloat16);
             }
         }
+        target.iter_mut().for_each(|number| *number = change(*number));
     }
 
     /// Fills `target` with every `stride`-th number from `start` on.
@@ -120,6 +120,19 @@ impl<'a> NumbersMut<'a> {
     }
 }
 
+/// `magnitudes` and `one` widen the same numbers, by SIMD and one by one.
+fn widen(numbers: &[[u8; 2]], target: &mut [f32], magnitudes: impl Fn(Lanes) -> Lanes, one: impl Fn(u16) -> f32) {
+    let (groups, last) = numbers.as_chunks::<LANES>();
+    let (wholes, rest) = target.as_chunks_mut::<LANES>();
+    for (numbers, target) in groups.iter().zip(wholes) {
+        let numbers = Lanes::load_halves(numbers);
+        magnitudes(numbers).or(numbers.signs_of_halves()).write_floats(target);
+    }
+    for (number, target) in last.iter().zip(rest) {
+        *target = one(u16::from_le_bytes(*number));
+    }
+}
+
 fn widen_bfloat16(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
@@ -156,6 +169,20 @@ mod tests {
             let (got, expected) = (f64::from(widen_float16(bits)), naive_float16(bits));
             assert!(got == expected || (got.is_nan() && expected.is_nan()), "{bits:#06x}: {got} is not {expected}");
             assert_eq!(got.is_sign_negative(), bits >> 15 == 1);
+        }
+    }
+
+    #[test]
+    fn numbers_are_widened_by_simd_as_one_by_one() {
+        let bytes: Vec<[u8; 2]> = (0..=u16::MAX).map(u16::to_le_bytes).collect();
+        for numbers in [Numbers::Float16(&bytes), Numbers::Bfloat16(&bytes)] {
+            // An odd beginning, and an end that is no whole register.
+            let mut target = vec![0.0; bytes.len() - 2];
+            numbers.fill(1, &mut target, |number| number);
+            for (index, number) in target.iter().enumerate() {
+                let one = numbers.at(index + 1);
+                assert!(number.to_bits() == one.to_bits() || (number.is_nan() && one.is_nan()), "{index}");
+            }
         }
     }
 

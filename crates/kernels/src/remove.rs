@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::apply::zero_by_bits;
+use crate::apply::{InWords, beyond, zero_and_count, zero_halves_and_count};
 use crate::axes::Axes;
 use crate::error::{Error, reserve};
-use crate::keys::{Keyed, PIECE, fill_keys, has_key};
-use crate::lanes::{LANES, Lanes};
-use crate::mask::{least_kept, settle_ties, words_for, write_words};
+use crate::keys::{Keyed, PIECE, Piece, fill_keys, has_key, key_of, with_items};
+use crate::lanes::{HALVES, Halves, LANES, Lanes};
+use crate::mask::{settle_ties, words_for, write_words};
 use crate::numbers::{Numbers, NumbersMut};
 use crate::score::{Element, Elements};
 use crate::select::Cut;
@@ -101,34 +101,42 @@ impl Part<'_> {
 impl What<'_> {
     /// Removes from the numbers of a piece, which begins with unit `start`, and gives the number of zeros.
     fn zeros_of_piece(&self, start: usize, numbers: NumbersMut, words: &mut [u32]) -> u32 {
-        let half_magnitude = |number| u32::from(u16::from_le_bytes(number) << 1);
         match numbers {
-            NumbersMut::Float32(numbers) => {
-                if self.element == Element::Magnitude
-                    && let Some(least) = self.least_kept_of(start, numbers)
-                {
-                    return zero_below(numbers, least, words);
-                }
-                let magnitude = |number| u32::from_le_bytes(number) << 1;
-                self.by_keys(start, numbers, |numbers| Numbers::Float32(numbers), magnitude, words)
-            }
+            NumbersMut::Float32(numbers) => match self.least_kept_of(start, Numbers::Float32(numbers)) {
+                Some(least) => zero_below(numbers, words, |numbers, word| zero_below_in_word(numbers, least, word)),
+                None => self.by_keys(start, numbers, |numbers| Numbers::Float32(numbers), words, zero_and_count),
+            },
             NumbersMut::Float16(numbers) => {
-                self.by_keys(start, numbers, |numbers| Numbers::Float16(numbers), half_magnitude, words)
+                self.zeros_of_halves(start, numbers, |numbers| Numbers::Float16(numbers), words)
             }
             NumbersMut::Bfloat16(numbers) => {
-                self.by_keys(start, numbers, |numbers| Numbers::Bfloat16(numbers), half_magnitude, words)
+                self.zeros_of_halves(start, numbers, |numbers| Numbers::Bfloat16(numbers), words)
             }
         }
     }
 
-    /// `magnitude` gives a number's bits without the sign.
+    fn zeros_of_halves(
+        &self,
+        start: usize,
+        numbers: &mut [[u8; 2]],
+        typed: impl Fn(&[[u8; 2]]) -> Numbers<'_>,
+        words: &mut [u32],
+    ) -> u32 {
+        let Some(least) = self.least_kept_of(start, typed(numbers)) else {
+            return self.by_keys(start, numbers, typed, words, zero_halves_and_count);
+        };
+        let least = least_half(least, |half| typed(&[half.to_le_bytes()]).at(0));
+        zero_below(numbers, words, |numbers, word| zero_halves_below_in_word(numbers, least, word))
+    }
+
+    /// `act` zeroes numbers by the bits of a word, and counts zeros.
     fn by_keys<const BYTES: usize>(
         &self,
         start: usize,
         numbers: &mut [[u8; BYTES]],
         typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_>,
-        magnitude: impl Fn([u8; BYTES]) -> u32,
         words: &mut [u32],
+        act: impl Fn(&mut [[u8; BYTES]; 32], u32) -> u32,
     ) -> u32 {
         let Ok(scores) = Elements::new(typed(numbers), self.element, None) else { return 0 };
         // Beyond the last unit nothing goes.
@@ -137,46 +145,74 @@ impl What<'_> {
         fill_keys(scores, 0, earlier, &mut keys[..numbers.len()]);
         settle_ties(self.axes, self.cut, start, &mut keys);
         write_words(&keys, self.cut, words);
-        let least_kept = least_kept(self.cut);
-        for (number, &key) in numbers.iter_mut().zip(&keys) {
-            *number = if key < least_kept { [0; BYTES] } else { *number };
-        }
-        for (numbers, &word) in numbers.chunks_mut(32).zip(earlier.unwrap_or_default()) {
-            zero_by_bits(numbers, word);
-        }
-        numbers.iter().map(|&number| u32::from(magnitude(number) == 0)).sum()
+        let mut numbers = InWords::new(numbers);
+        let staying = |place: usize| words[place] & earlier.map_or(u32::MAX, |earlier| earlier[place]);
+        (0..words.len())
+            .map(|place| numbers.next(|numbers, length| act(numbers, staying(place) | beyond(length))))
+            .sum()
     }
 
-    /// The smallest magnitude that stays, where no unit of the piece is looked at one by one.
-    fn least_kept_of(&self, start: usize, numbers: &[[u8; 4]]) -> Option<i32> {
+    /// The key of the smallest magnitude that stays, where magnitudes are the scores and no unit of the piece is looked
+    /// at one by one.
+    fn least_kept_of(&self, start: usize, numbers: Numbers) -> Option<i32> {
         let Cut { key, bound, .. } = self.cut;
         let above = key.saturating_add(1);
         let is_canonical = self.axes.canonical_run() == (self.axes.units(), 1);
-        match self.earlier {
-            Some(_) => None,
-            None if bound == 0 || (is_canonical && bound <= start) => Some(key),
-            None if bound == self.axes.units() || (is_canonical && bound >= start + numbers.len()) => Some(above),
-            None => (!has_key(numbers, key)).then_some(key),
+        if self.earlier.is_some() || self.element != Element::Magnitude {
+            return None;
         }
+        if bound == 0 || (is_canonical && bound <= start) {
+            return Some(key);
+        }
+        if bound == self.axes.units() || (is_canonical && bound >= start + numbers.len()) {
+            return Some(above);
+        }
+        let items = Elements::new(numbers, self.element, None).ok()?.items()?;
+        (!with_items!(items, items => has_key(items, key))).then_some(key)
     }
 }
 
-/// Zeroes what has a smaller magnitude, writes the bits of the rest, and counts zeros.
-fn zero_below(numbers: &mut [[u8; 4]], least: i32, words: &mut [u32]) -> u32 {
-    let (groups, last) = numbers.as_chunks_mut::<32>();
-    let (whole, part) = words.split_at_mut(groups.len());
-    let mut count = 0;
-    for (numbers, word) in groups.iter_mut().zip(whole) {
-        count += zero_below_in_word(numbers, least, word);
+/// The smallest magnitude of 16 bits whose key, once widened, is not smaller.
+fn least_half(least: i32, widened: impl Fn(u16) -> f32) -> i16 {
+    let (mut low, mut high) = (0, i16::MAX);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if key_of(widened(middle as u16)) < least {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    for word in part {
-        // Beyond the last unit nothing goes.
-        let mut numbers = [[u8::MAX; 4]; 32];
-        numbers[..last.len()].copy_from_slice(last);
-        count += zero_below_in_word(&mut numbers, least, word);
-        last.copy_from_slice(&numbers[..last.len()]);
-    }
-    count
+    low
+}
+
+/// `act` zeroes numbers and writes the bits of the rest, word by word, and counts zeros.
+fn zero_below<const BYTES: usize>(
+    numbers: &mut [[u8; BYTES]],
+    words: &mut [u32],
+    act: impl Fn(&mut [[u8; BYTES]; 32], &mut u32) -> u32,
+) -> u32 {
+    let mut numbers = InWords::new(numbers);
+    words.iter_mut().map(|word| numbers.next(|numbers, _| act(numbers, word))).sum()
+}
+
+fn zero_halves_below_in_word(numbers: &mut [[u8; 2]; 32], least: i16, word: &mut u32) -> u32 {
+    let (least, zero) = (Halves::splat(least), Halves::splat(0));
+    let mut zeros = zero;
+    let [a, b, c, d] = {
+        let (groups, _) = numbers.as_chunks_mut::<HALVES>();
+        let mut act = |group: usize| {
+            let own = Halves::load(&groups[group]);
+            let magnitudes = own.magnitudes();
+            let going = magnitudes.is_less(least);
+            zeros = zeros.add(going.or(magnitudes.is_equal(zero)));
+            own.without(going).store(&mut groups[group]);
+            going
+        };
+        [act(0), act(1), act(2), act(3)]
+    };
+    *word = !(Halves::bits(a, b) | Halves::bits(c, d) << 16);
+    zeros.count()
 }
 
 fn zero_below_in_word(numbers: &mut [[u8; 4]; 32], least: i32, word: &mut u32) -> u32 {
@@ -214,26 +250,40 @@ mod tests {
         Removal { numbers, element: Element::Magnitude, axes, earlier: None, cut, bits, zeros: AtomicUsize::new(0) }
     }
 
-    /// Compares with the steps one by one.
+    /// Compares with the steps one by one, for numbers of each type.
     fn check(numbers: &[[u8; 4]], list: &[Axis], earlier: Option<&[u32]>, remove_count: usize) {
+        check_type(numbers, |it| Numbers::Float32(it), |it| NumbersMut::Float32(it), list, earlier, remove_count);
+        let halves: Vec<[u8; 2]> = numbers.iter().map(|&[_, _, low, high]| [low, high]).collect();
+        check_type(&halves, |it| Numbers::Float16(it), |it| NumbersMut::Float16(it), list, earlier, remove_count);
+        check_type(&halves, |it| Numbers::Bfloat16(it), |it| NumbersMut::Bfloat16(it), list, earlier, remove_count);
+    }
+
+    fn check_type<const BYTES: usize>(
+        numbers: &[[u8; BYTES]],
+        typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_>,
+        typed_mut: impl Fn(&mut [[u8; BYTES]]) -> NumbersMut<'_>,
+        list: &[Axis],
+        earlier: Option<&[u32]>,
+        remove_count: usize,
+    ) {
         let axes = Axes::new(list).unwrap();
-        let scores = Elements::new(Numbers::Float32(numbers), Element::Magnitude, None).unwrap();
+        let scores = Elements::new(typed(numbers), Element::Magnitude, None).unwrap();
         let segment = Segment { scores, axes: &axes, earlier, group: 0, limit: axes.units() };
         let cut = select(&[segment], &[remove_count]).unwrap()[0];
         let mut expected = vec![0; words_for(axes.units())];
         mask(&segment, cut, &mut expected).unwrap();
         let mut zeroed = numbers.to_vec();
         for mask in earlier.into_iter().chain([&*expected]) {
-            apply(NumbersMut::Float32(&mut zeroed), &axes, mask).unwrap();
+            apply(typed_mut(&mut zeroed), &axes, mask).unwrap();
         }
 
         let (mut result, mut bits) = (numbers.to_vec(), vec![0; expected.len()]);
-        let removal = removal(NumbersMut::Float32(&mut result), axes, cut, &mut bits);
+        let removal = removal(typed_mut(&mut result), axes, cut, &mut bits);
         let mut removals = [Removal { earlier, ..removal }];
         remove(&mut removals).unwrap();
         let zeros = removals[0].zeros.load(Relaxed);
         assert!(result == zeroed && bits == expected, "{remove_count} of {list:?}");
-        assert_eq!(zeros, inspect(Numbers::Float32(&zeroed)).zeros);
+        assert_eq!(zeros, inspect(typed(&zeroed)).zeros);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::axes::{Axes, MAX_AXES, Steps, UnitBox};
 use crate::error::{Error, reserve};
 use crate::fold::{Fold, Folding, LANES, sum_lines};
+use crate::keys::{Piece, with_items, write_magnitudes};
 use crate::lanes::{add_magnitudes, quotients, sum_magnitudes};
 use crate::numbers::Numbers;
 use crate::tasks::for_chunks;
@@ -242,7 +243,8 @@ pub fn score(elements: Elements, axes: &Axes, reducer: Reducer, scores: &mut [f3
     let is_mean = reducer == Reducer::Mean;
     let finish = |sum: f64, count| if is_mean { sum / count } else { sum };
     let fold = Fold { start: 0.0, step: |sum, score| sum + score, merge, finish };
-    let summands = elements.magnitudes().map(|numbers| Summands { numbers, is_mean });
+    let items = elements.items().filter(|_| elements.element == Element::Magnitude);
+    let summands = items.map(|items| Summands { items, is_mean });
     reduce_by(elements, axes, &fold, summands, scores)
 }
 
@@ -266,8 +268,31 @@ where
 /// Numbers whose magnitudes are summed up, where that is the fold: SIMD does it.
 #[derive(Clone, Copy)]
 struct Summands<'a> {
-    numbers: &'a [[u8; 4]],
+    items: Piece<'a>,
     is_mean: bool,
+}
+
+impl<'a> Summands<'a> {
+    /// The numbers, where they need not be widened.
+    fn in_place(&self) -> Option<&'a [[u8; 4]]> {
+        match self.items {
+            Piece::Magnitudes(numbers) => Some(numbers),
+            _ => None,
+        }
+    }
+
+    /// Some of them, widened into the buffer if they must be.
+    fn line<'b>(&self, range: Range<usize>, buffer: &'b mut [[u8; 4]; BUFFER]) -> &'b [[u8; 4]]
+    where
+        'a: 'b,
+    {
+        if let Some(numbers) = self.in_place() {
+            return &numbers[range];
+        }
+        let buffer = &mut buffer[..range.len()];
+        with_items!(self.items.part(range), items => write_magnitudes(items, buffer));
+        buffer
+    }
 }
 
 /// Not generic, since what differs from fold to fold are its loops alone.
@@ -349,12 +374,20 @@ struct Units<'a> {
     summands: Option<Summands<'a>>,
     axes: &'a Axes,
     reader: Reader<'a>,
+    widened: [[u8; 4]; BUFFER],
     lanes: [f64; LANES * WIDTH],
 }
 
 impl<'a> Units<'a> {
     fn new(fold: &'a dyn Folding, summands: Option<Summands<'a>>, elements: Elements<'a>, axes: &'a Axes) -> Self {
-        Units { fold, summands, axes, reader: Reader::new(elements), lanes: [0.0; LANES * WIDTH] }
+        Units {
+            fold,
+            summands,
+            axes,
+            reader: Reader::new(elements),
+            widened: [[0; 4]; BUFFER],
+            lanes: [0.0; LANES * WIDTH],
+        }
     }
 
     /// Folds one run of each unit of a range, some units at a time, and calls `give` with these and their results.
@@ -369,8 +402,11 @@ impl<'a> Units<'a> {
                 self.lanes[..width].fill(self.fold.start());
             } else if units.inside.is_line() {
                 self.lines(units, run, width);
-            } else if row == width && run.len() <= FEW_ROWS && self.summands.is_some() {
-                self.few_rows(units, run, width);
+            } else if row == width
+                && run.len() <= FEW_ROWS
+                && let Some(numbers) = self.summands.and_then(|summands| summands.in_place())
+            {
+                self.few_rows(numbers, units, run, width);
             } else {
                 self.rows(units, run, width);
             }
@@ -387,16 +423,17 @@ impl<'a> Units<'a> {
             let first = if at_once == 1 { units.units.offset(index) } else { index * at_once * weights };
             let (start, length) = (units.start + first + run.start, results.len() * run.len());
             match self.summands {
-                Some(Summands { numbers, .. }) => sum_lines(&numbers[start..start + length], run.len(), results),
+                Some(summands) => {
+                    sum_lines(summands.line(start..start + length, &mut self.widened), run.len(), results)
+                }
                 None => self.fold.lines(self.reader.line(start, length), run.len(), results),
             }
         }
     }
 
     /// Sums up a run of units of few weights that are neighbours in memory.
-    fn few_rows(&mut self, units: &UnitBox, run: Range<usize>, width: usize) {
+    fn few_rows(&mut self, numbers: &[[u8; 4]], units: &UnitBox, run: Range<usize>, width: usize) {
         let mut rows: [&[[u8; 4]]; FEW_ROWS] = [&[]; FEW_ROWS];
-        let numbers = self.summands.map_or(&[][..], |summands| summands.numbers);
         for (row, offset) in rows.iter_mut().zip(units.inside.walk(run.start).take(run.len())) {
             *row = &numbers[units.start + offset..][..width];
         }
@@ -421,20 +458,19 @@ impl<'a> Units<'a> {
                     for (lanes, place) in lanes.chunks_exact_mut(row).zip(rows.walk(0)) {
                         let start = |index: usize| units.start + offsets[lane + index * LANES] + place;
                         let line = |index: usize| start(index)..start(index) + row;
-                        match self.summands {
-                            Some(Summands { numbers, .. }) if count == offsets.len() => {
-                                add_magnitudes::<AT_ONCE>(lanes, is_first, from_fn(|index| &numbers[line(index)]));
-                            }
-                            _ => {
-                                for index in 0..(count - lane).div_ceil(LANES) {
-                                    let is_first = is_first && index == 0;
-                                    match self.summands {
-                                        Some(Summands { numbers, .. }) => {
-                                            add_magnitudes(lanes, is_first, [&numbers[line(index)]])
-                                        }
-                                        None => self.fold.row(lanes, is_first, self.reader.line(start(index), row)),
-                                    }
+                        if count == offsets.len()
+                            && let Some(numbers) = self.summands.and_then(|summands| summands.in_place())
+                        {
+                            add_magnitudes::<AT_ONCE>(lanes, is_first, from_fn(|index| &numbers[line(index)]));
+                            continue;
+                        }
+                        for index in 0..(count - lane).div_ceil(LANES) {
+                            let is_first = is_first && index == 0;
+                            match self.summands {
+                                Some(summands) => {
+                                    add_magnitudes(lanes, is_first, [summands.line(line(index), &mut self.widened)]);
                                 }
+                                None => self.fold.row(lanes, is_first, self.reader.line(start(index), row)),
                             }
                         }
                     }
@@ -591,6 +627,23 @@ mod tests {
         scores
     }
 
+    /// Magnitudes are summed up by SIMD, and those of 16 bits on their way through a buffer.
+    fn check_magnitudes(weights: &[f32], list: &[Axis], reducer: Reducer) {
+        let axes = Axes::new(list).unwrap();
+        let magnitudes: Vec<f32> = weights.iter().map(|weight| weight.abs()).collect();
+        let scores = scores_of(weights, list, Element::Magnitude, reducer);
+        assert_eq!(scores, scores_of(&magnitudes, list, Element::Itself, reducer), "{reducer:?} {list:?}");
+        // Any bits but those of what is not finite.
+        let halves: Vec<[u8; 2]> =
+            weights.iter().map(|weight| ((weight.to_bits() >> 9) as u16 & 0xbbff).to_le_bytes()).collect();
+        for numbers in [Numbers::Float16(&halves), Numbers::Bfloat16(&halves)] {
+            let widened: Vec<f32> = (0..numbers.len()).map(|index| numbers.at(index)).collect();
+            let mut scores = vec![0.0; axes.units()];
+            score(Elements::new(numbers, Element::Magnitude, None).unwrap(), &axes, reducer, &mut scores).unwrap();
+            assert_eq!(scores, scores_of(&widened, list, Element::Magnitude, reducer), "{reducer:?} {list:?}");
+        }
+    }
+
     /// Weights of many scales that nearly cancel out in each unit, so that sums tell in which order they were taken.
     fn telling_weights(list: &[Axis]) -> Vec<f32> {
         let places = naive_places(list);
@@ -643,6 +696,7 @@ mod tests {
         let weights = telling_weights(list);
         let scores = scores_of(&weights, list, Element::Itself, reducer);
         assert_eq!(scores, naive(&weights, list, reducer), "{reducer:?} {list:?}");
+        check_magnitudes(&weights, list, reducer);
     }
 
     proptest! {

@@ -427,6 +427,15 @@ impl Search<'_> {
         let mut lists = reserve::<(usize, Vec<Candidate>)>(taken)?;
         lists.extend(room.blocks.into_iter().take(taken).map(|block| block.into_inner().unwrap_or_default()));
         let below = |index: usize| findings[index].below.load(Relaxed) as usize;
+        let mut all = reserve::<usize>(segments.len())?;
+        all.resize(segments.len(), 0);
+        for (index, list) in &lists {
+            all[*index] += list.len();
+        }
+        self.is_limited = self.members.iter().any(|&index| below(index) + all[index] > segments[index].limit);
+        if self.is_limited {
+            return Ok(());
+        }
         let lower: usize = self.members.iter().map(|&index| below(index)).sum();
         let inside: usize = lists.iter().map(|(_, list)| list.len()).sum();
         if self.remove <= lower {
@@ -436,15 +445,6 @@ impl Search<'_> {
         if self.remove > lower + inside {
             self.bracket = Bracket { low: high + 1, high: i32::MAX };
             return self.sample_again(segments, lower + inside, self.units - lower - inside);
-        }
-        let mut all = reserve::<usize>(segments.len())?;
-        all.resize(segments.len(), 0);
-        for (index, list) in &lists {
-            all[*index] += list.len();
-        }
-        self.is_limited = self.members.iter().any(|&index| below(index) + all[index] > segments[index].limit);
-        if self.is_limited {
-            return Ok(());
         }
 
         // The bin that holds the cut, then the cut among its few candidates.
@@ -875,10 +875,12 @@ mod tests {
         }
         all.sort_by(|a, b| (a.0.cmp(&b.0)).then(a.1.partial_cmp(&b.1).unwrap()).then((a.2, a.3).cmp(&(b.2, b.3))));
         let mut gone: Vec<Vec<bool>> = layers.iter().map(|layer| vec![false; layer.axes.units()]).collect();
+        let mut counts = vec![0; layers.len()];
         let mut left = remove;
         for (_, _, i, _, unit) in all {
-            if left > 0 && gone[i].iter().filter(|gone| **gone).count() < layers[i].limit {
+            if left > 0 && counts[i] < layers[i].limit {
                 gone[i][unit] = true;
+                counts[i] += 1;
                 left -= 1;
             }
         }
@@ -926,7 +928,29 @@ mod tests {
             let remove = (share * units as f64) as usize;
             prop_assert_eq!(fast(&layers, remove), naive(&layers, remove));
         }
+    }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn limits_hold_in_sampled_rankings_of_any_values(
+            seed in any::<u32>(),
+            values in prop_oneof![Just(2u32), Just(50), Just(u32::MAX)],
+            limits in proptest::array::uniform3(0f64..=1.0),
+            share in 0f64..1.1,
+        ) {
+            let sizes = [SAMPLED, 5000, 31];
+            let layers: Vec<Layer> = std::iter::zip(sizes, limits)
+                .map(|(units, limit)| {
+                    let score = |unit: u32| ((unit ^ seed).wrapping_mul(2_654_435_761) % values) as f32;
+                    let scores: Vec<f32> = (0..units as u32).map(score).collect();
+                    Layer { limit: (limit * units as f64) as usize, ..flat(&scores) }
+                })
+                .collect();
+            let remove = (share * sizes.iter().sum::<usize>() as f64) as usize;
+            prop_assert!(fast(&layers, remove) == naive(&layers, remove));
+        }
     }
 
     #[test]
