@@ -99,7 +99,7 @@ const FOUND: usize = 2 * PIECE;
 
 /// Neighbouring keys are counted in different tables: weights crowd in few bins, and an addition to the bin of the
 /// addition before has to wait for it.
-const TABLES: usize = 4;
+pub(crate) const TABLES: usize = 4;
 
 impl Segment<'_> {
     pub(crate) fn check(&self, groups: usize) -> Result<(), Error> {
@@ -279,9 +279,9 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
 
 /// The keys from `low` to `high`, both included.
 #[derive(Clone, Copy)]
-struct Bracket {
-    low: i32,
-    high: i32,
+pub(crate) struct Bracket {
+    pub(crate) low: i32,
+    pub(crate) high: i32,
 }
 
 const EVERYTHING: Bracket = Bracket { low: i32::MIN, high: i32::MAX };
@@ -298,7 +298,7 @@ impl Bracket {
 
     /// A key between the ends is in the bin of its distance from `low + 1` without this many of its lower bits.
     fn bin_shift(self) -> u32 {
-        shift_of(self.distance(self.high).saturating_sub(1))
+        shift_of(self.distance(self.high).saturating_sub(2))
     }
 
     /// The keys that the count at this place is of.
@@ -318,7 +318,7 @@ impl Bracket {
 }
 
 /// How many lower bits distances up to this one lose, so that a bin is left.
-pub(crate) fn shift_of(distance: u32) -> u32 {
+fn shift_of(distance: u32) -> u32 {
     (u32::BITS - distance.leading_zeros()).saturating_sub(BIN_BITS)
 }
 
@@ -632,13 +632,13 @@ fn look<T: Keyed>(items: &[T], Bracket { low, high }: Bracket, start: usize, fou
 
 /// Counts one task's keys: those below the bracket, and those inside by bins.
 fn count(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, counts: &[AtomicU32]) {
-    let mut counter = Counter { bracket, below: 0, at_low: 0, at_high: 0, highest: i32::MIN };
+    let mut counter = Counter::new(bracket);
     if bracket.high.wrapping_sub(bracket.low) as u32 <= 1 {
         segment.for_pieces(segment.range(task), |_, piece| with_items!(piece, items => _ = counter.outside(items)));
     } else {
         let mut tables = [[0; BINS]; TABLES];
         segment.for_pieces(segment.range(task), |_, piece| {
-            with_items!(piece, items => counter.all(items, &mut tables));
+            with_items!(piece, items => counter.all(items, &mut tables, |_| {}));
         });
         for (bin, count) in counts[1..COUNTS - 1].iter().enumerate() {
             let sum = tables.iter().map(|table| table[bin]).sum();
@@ -655,15 +655,20 @@ fn count(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, 
     }
 }
 
-struct Counter {
+/// Counts of keys below a bracket, and at its ends.
+pub(crate) struct Counter {
     bracket: Bracket,
-    below: u32,
-    at_low: u32,
-    at_high: u32,
-    highest: i32,
+    pub(crate) below: u32,
+    pub(crate) at_low: u32,
+    pub(crate) at_high: u32,
+    pub(crate) highest: i32,
 }
 
 impl Counter {
+    pub(crate) fn new(bracket: Bracket) -> Self {
+        Counter { bracket, below: 0, at_low: 0, at_high: 0, highest: i32::MIN }
+    }
+
     /// Counts what is not in a bin, and says whether the rest is nothing.
     fn outside<T: Keyed>(&mut self, items: &[T]) -> bool {
         let Bracket { low, high } = self.bracket;
@@ -692,18 +697,25 @@ impl Counter {
         outside.count() as usize == groups.len() * LANES && last.is_empty()
     }
 
-    fn all<T: Keyed>(&mut self, items: &[T], tables: &mut [[u32; BINS]; TABLES]) {
+    /// Counts all; what is in a bin in any of the tables. Tells the keys of these.
+    pub(crate) fn all<T: Keyed>(
+        &mut self,
+        items: &[T],
+        tables: &mut [[u32; BINS]; TABLES],
+        mut use_inside: impl FnMut(i32),
+    ) {
         if self.outside(items) {
             return;
         }
         let shift = self.bracket.bin_shift();
-        let between = self.bracket.distance(self.bracket.high) - 1;
+        let between = self.bracket.distance(self.bracket.high).saturating_sub(1);
         let first = self.bracket.low.wrapping_add(1);
         let [lowest, most] = [self.bracket.low, self.bracket.high].map(Lanes::splat);
         let mut bin = |lane: usize, item: T| {
             let distance = item.key().wrapping_sub(first) as u32;
             if distance < between {
                 tables[lane % TABLES][(distance >> shift) as usize & (BINS - 1)] += 1;
+                use_inside(item.key());
             }
         };
         let (groups, last) = items.as_chunks::<GROUP>();

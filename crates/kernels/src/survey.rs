@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use crate::error::Error;
 use crate::keys::PIECE;
-use crate::select::{BINS, Segment, shift_of};
+use crate::select::{BINS, Bracket, Counter, Segment, TABLES};
 use crate::tasks::for_each;
 
 /// The words that [`survey`] fills: how many keys are smaller than the lowest of the bracket, how many have that very
@@ -45,15 +45,11 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
     }
     counts.fill(0);
     let units = segment.axes.units();
-    let between = (high - low).saturating_sub(1);
-    let (low, high) = ((low ^ LEAST) as i32, (high ^ LEAST) as i32);
-    let first = low.wrapping_add(1);
-    let shift = shift_of(between.saturating_sub(1));
-    let inside = |key: i32| (key.wrapping_sub(first) as u32) < between;
+    let bracket = Bracket { low: (low ^ LEAST) as i32, high: (high ^ LEAST) as i32 };
     let shared = Mutex::new(Shared { counts, room, gathered: 0 });
     for_each(units.div_ceil(TASK), &|task| {
-        let mut bins = [0; BINS];
-        let (mut below, mut at_low, mut at_high, mut highest) = (0, 0, 0, i32::MIN);
+        let mut counter = Counter::new(bracket);
+        let mut tables = [[0; BINS]; TABLES];
         let mut found = [0.0; 4 * PIECE];
         let mut held = 0;
         let end = units.min((task + 1) * TASK);
@@ -61,29 +57,12 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
         for start in (task * TASK..end).step_by(PIECE) {
             let keys = &mut buffer[..PIECE.min(end - start)];
             segment.fill_keys(start, keys);
-            for &key in &*keys {
-                below += u32::from(key < low);
-                at_low += u32::from(key == low);
-                at_high += u32::from(key == high);
-                highest = if key > highest { key } else { highest };
-            }
-            let (groups, last) = keys.as_chunks::<16>();
-            let mut bin = |keys: &[i32]| {
-                for &key in keys.iter().filter(|key| inside(**key)) {
-                    bins[(key.wrapping_sub(first) as u32 >> shift) as usize & (BINS - 1)] += 1;
-                    if let Some(place) = found.get_mut(held) {
-                        *place = score_of(key);
-                        held += 1;
-                    }
+            counter.all(keys, &mut tables, |key| {
+                if let Some(place) = found.get_mut(held) {
+                    *place = score_of(key);
+                    held += 1;
                 }
-            };
-            for keys in groups {
-                // Few have one where the bracket is narrow, and this look at sixteen keys is SIMD.
-                if keys.iter().fold(false, |any, &key| any | inside(key)) {
-                    bin(keys);
-                }
-            }
-            bin(last);
+            });
             if held > found.len() - PIECE
                 && let Ok(mut shared) = shared.lock()
             {
@@ -94,12 +73,12 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
         let Ok(mut shared) = shared.lock() else { return };
         shared.gather(&found[..held]);
         let counts = &mut *shared.counts;
-        counts[BELOW] += below;
-        counts[AT_LOW] += at_low;
-        counts[AT_HIGH] += if low < high { at_high } else { 0 };
-        counts[HIGHEST] = counts[HIGHEST].max(highest as u32 ^ LEAST);
-        for (count, bin) in counts[BETWEEN..AT_HIGH].iter_mut().zip(bins) {
-            *count += bin;
+        counts[BELOW] += counter.below;
+        counts[AT_LOW] += counter.at_low;
+        counts[AT_HIGH] += if low < high { counter.at_high } else { 0 };
+        counts[HIGHEST] = counts[HIGHEST].max(counter.highest as u32 ^ LEAST);
+        for (bin, count) in counts[BETWEEN..AT_HIGH].iter_mut().enumerate() {
+            *count += tables.iter().map(|table| table[bin]).sum::<u32>();
         }
     });
     Ok(())
