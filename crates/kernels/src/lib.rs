@@ -61,5 +61,6 @@ pub use save::{restore, save};
 pub use score::{ChannelStep, Element, Elements, Other, Reducer, reduce, score};
 pub use select::{Cut, Segment, select};
 pub use survey::{SURVEY_WORDS, survey};
+pub use tasks::try_for_each;
 #[cfg(feature = "yardstick")]
 pub use yardstick::pass;

@@ -241,10 +241,7 @@ impl<T: Keyed> Groups<'_, T> {
         // Each comparison that holds counts -1, so that the larger number is that of fewer better units.
         let most = Lanes::splat(1 - keep as i32);
         if of != 4 {
-            return (0..of).fold(Lanes::splat(i32::MIN), |highest, row| {
-                self.store(gone, first + row * distance, self.count_better(row, of).is_less(most));
-                highest.max(self.load(row))
-            });
+            return self.rank_any(of, most, gone, distance);
         }
         // All of it is written out: where a closure is called for each of four, compilers do not always inline it.
         let units = if (stride, apart) == (1, 4) {
@@ -268,6 +265,15 @@ impl<T: Keyed> Groups<'_, T> {
         }
         let [a, b, c, d] = units;
         a.max(b).max(c.max(d))
+    }
+
+    /// Patterns of other than four. Not inlined: [`Groups::rank`] is, at each of its places.
+    #[inline(never)]
+    fn rank_any(self, of: usize, most: Lanes, gone: &mut [u8; BATCH], distance: usize) -> Lanes {
+        (0..of).fold(Lanes::splat(i32::MIN), |highest, row| {
+            self.store(gone, self.first + row * distance, self.count_better(row, of).is_less(most));
+            highest.max(self.load(row))
+        })
     }
 
     /// Of equal units those that come later are better.

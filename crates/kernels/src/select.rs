@@ -72,7 +72,7 @@ const fn sample_size(units: usize) -> usize {
 }
 
 /// Groups of fewer units are counted without a sample.
-const SAMPLED: usize = 1 << 14;
+const SAMPLED: usize = 1 << 12;
 const SAMPLE_RUN: usize = 16;
 const SAMPLE_TASK: usize = 1 << 12;
 
@@ -132,7 +132,7 @@ struct Candidate {
 /// Room for candidates, taken block by block by those who find some. All of it is there before any thread begins, since
 /// where one thread makes memory grow, another may learn of it too late to write there at once.
 struct Room {
-    /// The candidates of one segment each, and its place in the list.
+    /// The candidates of one segment each, and its place in the group.
     blocks: Vec<Mutex<(usize, Vec<Candidate>)>>,
     taken: AtomicUsize,
 }
@@ -154,9 +154,9 @@ impl Room {
     }
 
     /// A block that nobody else has, unless all are taken.
-    fn take(&self, segment: usize) -> Option<MutexGuard<'_, (usize, Vec<Candidate>)>> {
+    fn take(&self, member: usize) -> Option<MutexGuard<'_, (usize, Vec<Candidate>)>> {
         let mut block = self.blocks.get(self.taken.fetch_add(1, Relaxed))?.lock().ok()?;
-        block.0 = segment;
+        block.0 = member;
         Some(block)
     }
 }
@@ -164,7 +164,7 @@ impl Room {
 /// What one task gathers.
 struct Gathered<'a> {
     room: &'a Room,
-    segment: usize,
+    member: usize,
     block: Option<MutexGuard<'a, (usize, Vec<Candidate>)>>,
 }
 
@@ -172,7 +172,7 @@ impl Gathered<'_> {
     fn add(&mut self, mut candidates: &[Candidate]) {
         while !candidates.is_empty() {
             if self.block.is_none() {
-                self.block = self.room.take(self.segment);
+                self.block = self.room.take(self.member);
             }
             let Some(block) = &mut self.block else { return };
             let (now, later) = candidates.split_at(candidates.len().min(BLOCK - block.1.len()));
@@ -209,10 +209,14 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         ends.push(by_group.len());
     }
     let mut searches = reserve::<Search>(removes.len())?;
+    // Each segment's place in its group.
+    let mut places = reserve::<usize>(segments.len())?;
+    places.resize(segments.len(), 0);
     let mut start = 0;
     for (&end, &remove) in ends.iter().zip(removes) {
         let members = &by_group[start..end];
         start = end;
+        members.iter().enumerate().for_each(|(place, &index)| places[index] = place);
         let remove = remove.min(members.iter().map(|&index| segments[index].limit).sum());
         let units: usize = members.iter().map(|&index| segments[index].axes.units()).sum();
         let is_sampled = remove > 0 && units >= SAMPLED;
@@ -225,8 +229,9 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             bracket: EVERYTHING,
             found: remove == 0,
             has_missed: false,
-            is_limited: false,
+            only_counts: false,
             room: None,
+            counts: Vec::new(),
         });
     }
     for_chunks(&mut searches, 1, &|_, search| {
@@ -240,8 +245,6 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         }
     }
 
-    let mut counts = reserve::<AtomicU32>(segments.len() * COUNTS)?;
-    counts.resize_with(segments.len() * COUNTS, AtomicU32::default);
     let mut findings = reserve::<Findings>(segments.len())?;
     findings.resize_with(segments.len(), Findings::default);
     let mut tasks = reserve::<(usize, usize)>(segments.iter().map(Segment::tasks).sum())?;
@@ -252,22 +255,24 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         tasks.clear();
         for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| !searches[segment.group].found) {
             tasks.extend((0..segment.tasks()).map(|task| (index, task)));
-            counts[index * COUNTS..][..COUNTS].iter_mut().for_each(|count| *count.get_mut() = 0);
             findings[index] = Findings { below: AtomicU32::new(0), highest: AtomicI32::new(i32::MIN) };
+        }
+        for search in searches.iter_mut().filter(|search| !search.found && search.room.is_none()) {
+            search.reset_counts()?;
         }
         for_each(tasks.len(), &|place| {
             let (index, task) = tasks[place];
-            let (segment, findings) = (&segments[index], &findings[index]);
-            let Search { bracket, room, .. } = &searches[segment.group];
+            let (segment, findings, member) = (&segments[index], &findings[index], places[index]);
+            let Search { bracket, room, counts, .. } = &searches[segment.group];
             match room {
-                Some(room) => gather(segment, task, *bracket, findings, room, index),
-                None => count(segment, task, *bracket, findings, &counts[index * COUNTS..][..COUNTS]),
+                Some(room) => gather(segment, task, *bracket, findings, room, member),
+                None => count(segment, task, *bracket, findings, &counts[member * COUNTS..][..COUNTS]),
             }
         });
         for search in searches.iter_mut().filter(|search| !search.found) {
             match search.room.take() {
                 Some(room) => search.settle(segments, room, &findings, &mut cuts)?,
-                None => search.narrow(segments, &findings, &counts, &mut cuts)?,
+                None => search.narrow(segments, &findings, &mut cuts)?,
             }
         }
     }
@@ -335,9 +340,11 @@ struct Search<'a> {
     found: bool,
     has_missed: bool,
     /// Whether the units inside a bracket do not tell, since a limit holds a segment back.
-    is_limited: bool,
+    only_counts: bool,
     /// For the units inside the bracket, where the next pass gathers them.
     room: Option<Room>,
+    /// For each member its counts, where the next pass counts.
+    counts: Vec<AtomicU32>,
 }
 
 impl Search<'_> {
@@ -346,6 +353,15 @@ impl Search<'_> {
         if self.bracket.low < self.bracket.high {
             let tasks = self.members.iter().map(|&index| segments[index].tasks()).sum();
             self.room = Some(Room::new(candidates, tasks)?);
+        }
+        Ok(())
+    }
+
+    fn reset_counts(&mut self) -> Result<(), Error> {
+        self.counts.iter_mut().for_each(|count| *count.get_mut() = 0);
+        if self.counts.is_empty() {
+            self.counts = reserve(self.members.len() * COUNTS)?;
+            self.counts.resize_with(self.members.len() * COUNTS, AtomicU32::default);
         }
         Ok(())
     }
@@ -403,6 +419,8 @@ impl Search<'_> {
 
     /// After a bracket that missed, for which one that certainly holds the cut was put in its place.
     fn sample_again(&mut self, segments: &[Segment], below: usize, inside: usize) -> Result<(), Error> {
+        // A bracket misses a second time where a limit moves the cut.
+        self.only_counts = self.has_missed;
         if self.has_missed {
             return Ok(());
         }
@@ -426,17 +444,9 @@ impl Search<'_> {
         let taken = room.taken.into_inner();
         let mut lists = reserve::<(usize, Vec<Candidate>)>(taken)?;
         lists.extend(room.blocks.into_iter().take(taken).map(|block| block.into_inner().unwrap_or_default()));
-        let below = |index: usize| findings[index].below.load(Relaxed) as usize;
-        let mut all = reserve::<usize>(segments.len())?;
-        all.resize(segments.len(), 0);
-        for (index, list) in &lists {
-            all[*index] += list.len();
-        }
-        self.is_limited = self.members.iter().any(|&index| below(index) + all[index] > segments[index].limit);
-        if self.is_limited {
-            return Ok(());
-        }
-        let lower: usize = self.members.iter().map(|&index| below(index)).sum();
+        let mut below = reserve::<usize>(self.members.len())?;
+        below.extend(self.members.iter().map(|&index| findings[index].below.load(Relaxed) as usize));
+        let lower: usize = below.iter().sum();
         let inside: usize = lists.iter().map(|(_, list)| list.len()).sum();
         if self.remove <= lower {
             self.bracket = Bracket { low: i32::MIN, high: low - 1 };
@@ -448,10 +458,11 @@ impl Search<'_> {
         }
 
         // The bin that holds the cut, then the cut among its few candidates.
+        let bin_count = if inside > BINS { BINS } else { 1 };
         let shift = shift_of(self.bracket.distance(high));
-        let bin_of = |key: i32| (self.bracket.distance(key) >> shift) as usize & (BINS - 1);
-        let mut bins = reserve::<usize>(BINS)?;
-        bins.resize(BINS, 0);
+        let bin_of = |key: i32| (self.bracket.distance(key) >> shift) as usize & (bin_count - 1);
+        let mut bins = reserve::<usize>(bin_count)?;
+        bins.resize(bin_count, 0);
         for candidate in lists.iter().flat_map(|(_, list)| list) {
             bins[bin_of(candidate.key)] += 1;
         }
@@ -461,15 +472,15 @@ impl Search<'_> {
             rest -= bins[bin];
             bin += 1;
         }
-        let mut less = all;
-        less.fill(0);
+        // How many units of each member go, whatever their ties.
+        let mut going = below;
         let mut near = reserve::<(i32, u32, u32)>(bins[bin])?;
-        for (index, list) in &lists {
+        for (member, list) in &lists {
             for &Candidate { key, unit } in list {
                 let own = bin_of(key);
-                less[*index] += usize::from(own < bin);
+                going[*member] += usize::from(own < bin);
                 if own == bin {
-                    near.push((key, *index as u32, unit));
+                    near.push((key, *member as u32, unit));
                 }
             }
         }
@@ -477,96 +488,92 @@ impl Search<'_> {
         keys.extend(near.iter().map(|&(key, ..)| key));
         let key = *keys.select_nth_unstable(rest - 1).1;
         let mut equal = reserve::<i64>(near.iter().filter(|(own, ..)| *own == key).count())?;
-        for &(own, index, unit) in &near {
-            less[index as usize] += usize::from(own < key);
+        for &(own, member, unit) in &near {
+            going[member as usize] += usize::from(own < key);
             if own == key {
-                let canonical = segments[index as usize].axes.canonical_unit(unit as usize);
-                equal.push(i64::from(index) << 32 | canonical as i64);
+                let canonical = segments[self.members[member as usize]].axes.canonical_unit(unit as usize);
+                equal.push(i64::from(member) << 32 | canonical as i64);
             }
+        }
+        equal.sort_unstable();
+        let ties = self.remove - going.iter().sum::<usize>();
+        let tied = |entry: i64| ((entry >> 32) as usize, entry as u32 as usize);
+        equal[..ties].iter().for_each(|&entry| going[tied(entry).0] += 1);
+        self.only_counts = self.members.iter().zip(&going).any(|(&index, &going)| going > segments[index].limit);
+        if self.only_counts {
+            return Ok(());
         }
         self.found = true;
-        equal.sort_unstable();
-        let ties = self.remove - lower - less.iter().sum::<usize>();
-        for &index in self.members {
-            cuts[index] = Cut { removed: below(index) + less[index], key, bound: 0, ..cuts[index] };
+        for (&index, &removed) in self.members.iter().zip(&going) {
+            cuts[index] = Cut { removed, key, bound: 0, ..cuts[index] };
         }
-        for (place, &entry) in equal.iter().enumerate() {
-            let (index, canonical) = ((entry >> 32) as usize, entry as u32 as usize);
-            let is_last = equal.get(place + 1).is_none_or(|next| (next >> 32) as usize != index);
-            if place < ties {
-                cuts[index].removed += 1;
-                cuts[index].bound = if is_last { segments[index].axes.units() } else { canonical + 1 };
-            }
+        for (place, &entry) in equal[..ties].iter().enumerate() {
+            let (member, canonical) = tied(entry);
+            let is_last = equal.get(place + 1).is_none_or(|&next| tied(next).0 != member);
+            let index = self.members[member];
+            cuts[index].bound = if is_last { segments[index].axes.units() } else { canonical + 1 };
         }
         Ok(())
     }
 
     /// Goes on to the bin or end that holds the cut; where that is a single key, writes the members' cuts.
-    fn narrow(
-        &mut self,
-        segments: &[Segment],
-        findings: &[Findings],
-        counts: &[AtomicU32],
-        cuts: &mut [Cut],
-    ) -> Result<(), Error> {
-        let count = |index: usize, place: usize| counts[index * COUNTS + place].load(Relaxed) as usize;
+    fn narrow(&mut self, segments: &[Segment], findings: &[Findings], cuts: &mut [Cut]) -> Result<(), Error> {
+        let members = self.members;
+        let count = |member: usize, place: usize| self.counts[member * COUNTS + place].load(Relaxed) as usize;
         // For each member, how many of its keys lie below those counted at the place that is looked at.
-        let mut below_place = reserve::<usize>(self.members.len())?;
-        below_place.extend(self.members.iter().map(|&index| findings[index].below.load(Relaxed) as usize));
+        let mut below_place = reserve::<usize>(members.len())?;
+        below_place.extend(members.iter().map(|&index| findings[index].below.load(Relaxed) as usize));
         let mut found = None;
         for place in 0..COUNTS {
-            let certain: usize =
-                self.members.iter().zip(&below_place).map(|(&i, &below)| segments[i].limit.min(below)).sum();
+            let limits = members.iter().map(|&index| segments[index].limit);
+            let certain: usize = limits.clone().zip(&below_place).map(|(limit, &below)| limit.min(below)).sum();
             if certain >= self.remove {
                 break;
             }
-            let reached: usize = self
-                .members
-                .iter()
-                .zip(&below_place)
-                .map(|(&i, &below)| segments[i].limit.min(below + count(i, place)))
-                .sum();
+            let up_to = below_place.iter().enumerate().map(|(member, below)| below + count(member, place));
+            let reached: usize = limits.zip(up_to).map(|(limit, below)| limit.min(below)).sum();
             if reached >= self.remove {
                 found = Some((place, certain));
                 break;
             }
-            for (&i, below) in self.members.iter().zip(&mut below_place) {
-                *below += count(i, place);
+            for (member, below) in below_place.iter_mut().enumerate() {
+                *below += count(member, place);
             }
         }
         let Some((place, certain)) = found else {
             self.bracket = EVERYTHING;
             return Ok(());
         };
-        self.bracket = self.bracket.narrowed(place);
-        self.found = self.bracket.low == self.bracket.high;
-        let inside: usize = self.members.iter().map(|&index| count(index, place)).sum();
-        if !self.found && !self.is_limited && inside <= self.units / 8 {
-            self.make_room(segments, inside)?;
-        }
-        if self.found {
+        let bracket = self.bracket.narrowed(place);
+        let inside: usize = (0..members.len()).map(|member| count(member, place)).sum();
+        if bracket.low == bracket.high {
+            self.found = true;
             let mut rest = self.remove - certain;
-            for (&i, &below) in self.members.iter().zip(&below_place) {
-                let segment = &segments[i];
+            for ((member, &index), &below) in members.iter().enumerate().zip(&below_place) {
+                let segment = &segments[index];
                 let certain = segment.limit.min(below);
-                let ties = count(i, place).min(segment.limit - certain).min(rest);
+                let ties = count(member, place).min(segment.limit - certain).min(rest);
                 rest -= ties;
-                cuts[i] = Cut {
+                cuts[index] = Cut {
                     removed: certain + ties,
-                    key: self.bracket.low,
-                    bound: tie_bound(segment, self.bracket.low, ties, count(i, place))?,
+                    key: bracket.low,
+                    bound: tie_bound(segment, bracket.low, ties, count(member, place))?,
                     settled: below <= segment.limit,
-                    ..cuts[i]
+                    ..cuts[index]
                 };
             }
+        }
+        self.bracket = bracket;
+        if !self.found && !self.only_counts && inside <= self.units / 8 {
+            self.make_room(segments, inside)?;
         }
         Ok(())
     }
 }
 
 /// Counts one task's keys below the bracket and gathers those inside.
-fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, room: &Room, index: usize) {
-    let mut gathered = Gathered { room, segment: index, block: None };
+fn gather(segment: &Segment, task: usize, bracket: Bracket, findings: &Findings, room: &Room, member: usize) {
+    let mut gathered = Gathered { room, member, block: None };
     let (mut below, mut highest) = (0, i32::MIN);
     let mut found = [Candidate { key: 0, unit: 0 }; FOUND];
     segment.for_pieces(segment.range(task), |start, piece| {

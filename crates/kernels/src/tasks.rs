@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use crate::error::reserve;
+use crate::error::{Error, reserve};
 
 /// Calls `body` with each number below `count`, in any order, on all threads.
 pub(crate) fn for_each(count: usize, body: &(dyn Fn(usize) + Sync)) {
@@ -42,4 +42,22 @@ pub(crate) fn for_chunk_pairs<A: Send, B: Send>(
 pub(crate) fn for_chunks<T: Send>(slice: &mut [T], size: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let mut nothing = vec![(); slice.len().div_ceil(size)];
     for_chunk_pairs(slice, size, &mut nothing, 1, &|index, chunk, _| body(index, chunk));
+}
+
+/// Calls `body` with each item, in any order, on all threads; gives the first item's error, of those that have one.
+pub fn try_for_each<T: Send>(
+    items: &mut [T],
+    body: &(dyn Fn(&mut T) -> Result<(), Error> + Sync),
+) -> Result<(), Error> {
+    let first = Mutex::new((usize::MAX, Ok(())));
+    for_chunks(items, 1, &|index, item| {
+        let result = item.iter_mut().try_for_each(body);
+        if result.is_err()
+            && let Ok(mut first) = first.lock()
+            && index < first.0
+        {
+            *first = (index, result);
+        }
+    });
+    first.into_inner().map_or(Ok(()), |(_, result)| result)
 }

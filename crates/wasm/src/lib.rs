@@ -14,7 +14,7 @@ use std::alloc::{Layout, alloc, dealloc};
 use sparsifier_kernels::{
     Cut, Error, SURVEY_WORDS, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize,
     random, remove as mask_and_zero, restore as put_back, save as take_out, score as score_units, select as find_cuts,
-    survey as look_for,
+    survey as look_for, try_for_each,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -54,7 +54,7 @@ pub fn release(address: usize, bytes: usize) {
 /// Counts each tensor's zeros and finds its first number that is not finite.
 #[wasm_bindgen]
 pub fn inspect(table: usize, count: usize) -> Status {
-    run(table, count, &mut |record| {
+    run_apart(table, count, &|record| {
         let findings = look(record.numbers()?);
         record.set_findings(findings);
         Ok(())
@@ -64,7 +64,7 @@ pub fn inspect(table: usize, count: usize) -> Status {
 /// Writes the scores of each record that has room for them; where it has none, `select` and `mask` score on the fly.
 #[wasm_bindgen]
 pub fn score(table: usize, count: usize) -> Status {
-    run(table, count, &mut |record| {
+    run_apart(table, count, &|record| {
         let axes = record.axes()?;
         let Some(scores) = record.scores_mut()? else { return Ok(()) };
         match record.recipe()? {
@@ -116,7 +116,7 @@ pub fn survey(table: usize, low: u32, high: u32, counts: usize, room: usize, len
 /// Writes each record's mask from its cut.
 #[wasm_bindgen]
 pub fn mask(table: usize, count: usize) -> Status {
-    run(table, count, &mut |record| {
+    run_apart(table, count, &|record| {
         let axes = record.axes()?;
         let cut: Cut = record.cut();
         let bits = record.mask_mut()?;
@@ -155,7 +155,7 @@ pub fn remove(table: usize, count: usize) -> Status {
 /// Writes each record's mask of a fixed pattern, and counts the units that it removes.
 #[wasm_bindgen]
 pub fn nm(table: usize, count: usize) -> Status {
-    run(table, count, &mut |record| {
+    run_apart(table, count, &|record| {
         let axes = record.axes()?;
         let bits = record.mask_mut()?;
         let highest = write_pattern(&record.segment(&axes)?, record.pattern()?, bits)?;
@@ -205,6 +205,24 @@ pub fn pass(table: usize, count: usize) -> Status {
     })
 }
 
+/// Records of at most so many numbers are one task of each verb.
+const FEW: usize = 1 << 16;
+
+/// Calls a verb that changes nothing but what is a record's alone: its scores, its mask, words of the record itself. Small
+/// records are worked on side by side, larger ones one after another, each by all threads.
+fn run_apart(table: usize, count: usize, verb: &(dyn Fn(&mut Record) -> Result<(), Error> + Sync)) -> Status {
+    inside_the_pool(&mut || {
+        let mut records = records(table, count)?;
+        let (mut small, mut large) = (list(count)?, list(count)?);
+        for record in &mut records {
+            if record.axes()?.weights() <= FEW { small.push(record) } else { large.push(record) }
+        }
+        try_for_each(&mut small, &|record| verb(record))?;
+        large.into_iter().try_for_each(verb)
+    })
+}
+
+/// Calls a verb that changes numbers, which several records may share: one record after another.
 fn run(table: usize, count: usize, verb: &mut (dyn FnMut(&mut Record) -> Result<(), Error> + Send)) -> Status {
     inside_the_pool(&mut || records(table, count)?.iter_mut().try_for_each(&mut *verb))
 }

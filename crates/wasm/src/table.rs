@@ -113,8 +113,9 @@ fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'
 /// Numbers of a data type to change, anywhere in memory.
 fn numbers_mut<'a>(address: usize, count: usize, data_type: u32) -> Result<NumbersMut<'a>, Error> {
     check_range(address, count, bytes_of(data_type)?, 1)?;
-    // SAFETY (all three): as in `numbers`; records are worked on one after another, and the caller promises that a
-    // record's tensor overlaps neither its mask nor saved numbers, so this is the only view of the range while it lives.
+    // SAFETY (all three): as in `numbers`; records that may share numbers are changed one after another (`run`), those of
+    // `remove` share none, and the caller promises that a record's tensor overlaps neither its mask nor saved numbers, so
+    // this is the only view of the range while it lives.
     Ok(match data_type {
         // SAFETY: as above.
         0 => NumbersMut::Float32(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 4], count) }),
@@ -258,7 +259,7 @@ impl<'a> Record<'a> {
         if address == 0 {
             return Ok(None);
         }
-        // A block of its own for each record's scores; records are worked on one after another.
+        // A block of its own for each record's scores: the caller promises it, and records may be worked on side by side.
         scores_mut(address, self.axes()?.units()).map(Some)
     }
 
@@ -276,7 +277,7 @@ impl<'a> Record<'a> {
     }
 
     pub fn mask_mut(&mut self) -> Result<&'a mut [u32], Error> {
-        // A block of its own for each record's mask; records are worked on one after another.
+        // A block of its own for each record's mask, likewise.
         words_mut(self.word(MASK), words_for(self.axes()?.units()))
     }
 
