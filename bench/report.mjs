@@ -55,7 +55,8 @@ export function chart(record) {
   const { engines } = record.cases.find((each) => titleOf(each) === '25 M, weight, local');
   const sorted = [...engines].sort((a, b) => a.engine - b.engine);
   const decade = (time) => Math.log10(time);
-  const [first, last] = [Math.floor(decade(sorted[0].engine)), Math.ceil(decade(sorted.at(-1).engine))];
+  // A logarithmic scale has no zero: it begins so far below that the shortest bar is seen as one.
+  const [first, last] = [Math.floor(decade(sorted[0].engine)) - 1, Math.ceil(decade(sorted.at(-1).engine))];
   const [left, top, width, line] = [236, 66, 340, 24];
   const at = (time) => Math.round(left + ((decade(time) - first) / (last - first)) * width);
   const bottom = top + line * sorted.length;
