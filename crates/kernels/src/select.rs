@@ -419,9 +419,7 @@ impl Search<'_> {
 
     /// After a bracket that missed, for which one that certainly holds the cut was put in its place.
     fn sample_again(&mut self, segments: &[Segment], below: usize, inside: usize) -> Result<(), Error> {
-        // A bracket misses a second time where a limit moves the cut.
-        self.only_counts = self.has_missed;
-        if self.has_missed {
+        if self.has_missed || self.only_counts {
             return Ok(());
         }
         self.has_missed = true;
@@ -449,6 +447,8 @@ impl Search<'_> {
         let lower: usize = below.iter().sum();
         let inside: usize = lists.iter().map(|(_, list)| list.len()).sum();
         if self.remove <= lower {
+            // A bracket that counts narrowed misses in this way only.
+            self.only_counts = self.members.iter().zip(&below).any(|(&index, &below)| below > segments[index].limit);
             self.bracket = Bracket { low: i32::MIN, high: low - 1 };
             return self.sample_again(segments, 0, lower);
         }
