@@ -68,8 +68,8 @@ async function measure(threads, words) {
   // While numbers are copied the engine's threads sleep, and on virtual machines the processors with them: how long these
   // take to wake up is no property of either side.
   const few = await passes(engine, new Float32Array(2 ** 23));
-  const wake = async (run) => {
-    for (let index = 0; index < 10; index++) await few.pass(run);
+  const wake = async () => {
+    for (let index = 0; index < 10; index++) await few.pass();
   };
   const numbers = new Map();
   // The first round warms the compiler up and is not counted.

@@ -59,10 +59,7 @@ impl Keyed for [u8; 4] {
 
 /// Whether an item has this key.
 pub(crate) fn has_key<T: Keyed>(items: &[T], own: i32) -> bool {
-    let (groups, last) = items.as_chunks::<LANES>();
-    let lanes = Lanes::splat(own);
-    let found = groups.iter().fold(Lanes::splat(0), |found, items| found.or(T::keys(items).is_equal(lanes)));
-    found.count() > 0 || last.iter().any(|item| item.key() == own)
+    count_of(items, own) > 0
 }
 
 /// Numbers under another type, which says what their keys are.
@@ -178,6 +175,14 @@ impl<'a> Piece<'a> {
         }
     }
 
+    /// The numbers of 32 bits whose magnitudes are the scores, where these they are.
+    pub(crate) fn magnitudes(self) -> Option<&'a [[u8; 4]]> {
+        match self {
+            Piece::Magnitudes(numbers) => Some(numbers),
+            _ => None,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         with_items!(self, items => items.len())
     }
@@ -201,24 +206,28 @@ fn count_of<T: Keyed>(items: &[T], own: i32) -> u32 {
 
 /// The magnitudes of numbers, which are their keys, as numbers of 32 bits.
 pub(crate) fn write_magnitudes<T: Keyed>(items: &[T], magnitudes: &mut [[u8; 4]]) {
-    let (groups, last) = items.as_chunks::<LANES>();
-    let (wholes, rest) = magnitudes.as_chunks_mut::<LANES>();
-    for (items, magnitudes) in groups.iter().zip(wholes) {
-        T::keys(items).store(magnitudes);
-    }
-    for (item, magnitude) in last.iter().zip(rest) {
-        *magnitude = item.key().to_le_bytes();
-    }
+    write(items, magnitudes, Lanes::store, i32::to_le_bytes);
 }
 
 fn write_keys<T: Keyed>(items: &[T], keys: &mut [i32]) {
+    write(items, keys, Lanes::write, |key| key);
+}
+
+/// `lanes` and `one` write keys in the same way, by SIMD and one by one.
+#[inline(always)]
+fn write<T: Keyed, Out>(
+    items: &[T],
+    target: &mut [Out],
+    lanes: impl Fn(Lanes, &mut [Out; LANES]),
+    one: impl Fn(i32) -> Out,
+) {
     let (groups, last) = items.as_chunks::<LANES>();
-    let (wholes, rest) = keys.as_chunks_mut::<LANES>();
-    for (items, keys) in groups.iter().zip(wholes) {
-        T::keys(items).write(keys);
+    let (wholes, rest) = target.as_chunks_mut::<LANES>();
+    for (items, target) in groups.iter().zip(wholes) {
+        lanes(T::keys(items), target);
     }
-    for (item, key) in last.iter().zip(rest) {
-        *key = item.key();
+    for (item, target) in last.iter().zip(rest) {
+        *target = one(item.key());
     }
 }
 
@@ -226,6 +235,11 @@ impl Segment<'_> {
     /// Fills `keys` with those of the units from any place on.
     pub(crate) fn keys_at(&self, start: usize, keys: &mut [i32]) {
         fill_keys(self.scores, start, None, keys);
+        self.mark_removed(start, keys);
+    }
+
+    /// Gives units that are removed already the key of these; `keys` are those of the units from `start` on.
+    pub(crate) fn mark_removed(&self, start: usize, keys: &mut [i32]) {
         let Some(mask) = self.earlier else { return };
         for (key, unit) in keys.iter_mut().zip(start..) {
             *key = if is_kept(mask, unit) { *key } else { REMOVED };
@@ -258,10 +272,7 @@ impl Segment<'_> {
 impl<'a> Elements<'a> {
     /// The numbers, where their magnitudes are the scores.
     pub(crate) fn magnitudes(&self) -> Option<&'a [[u8; 4]]> {
-        match (self.numbers, self.element) {
-            (Numbers::Float32(numbers), Element::Magnitude) => Some(numbers),
-            _ => None,
-        }
+        self.items()?.magnitudes()
     }
 
     /// The numbers, where keys are worked out from each by itself in few instructions.

@@ -142,28 +142,30 @@ mod wasm {
             [Lanes(a), Lanes(b), Lanes(c), Lanes(d)]
         }
 
+        #[inline(always)]
+        fn narrowed([a, b, c, d]: [Self; 4]) -> v128 {
+            i8x16_narrow_i16x8(i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0))
+        }
+
         /// A bit for each lane of comparisons: 1 where it holds.
         #[inline(always)]
-        pub(crate) fn bits([a, b, c, d]: [Self; 4]) -> u32 {
-            let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
-            u32::from(i8x16_bitmask(i8x16_narrow_i16x8(halves[0], halves[1])))
+        pub(crate) fn bits(lanes: [Self; 4]) -> u32 {
+            u32::from(i8x16_bitmask(Self::narrowed(lanes)))
         }
 
         /// A byte for each lane of comparisons: 255 where it holds, else 0.
         #[inline(always)]
-        pub(crate) fn bytes([a, b, c, d]: [Self; 4]) -> [u8; 16] {
-            let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
+        pub(crate) fn bytes(lanes: [Self; 4]) -> [u8; 16] {
             let mut bytes = [0; 16];
             // SAFETY: the array is as long as the register, and this store has no alignment.
-            unsafe { v128_store(bytes.as_mut_ptr().cast(), i8x16_narrow_i16x8(halves[0], halves[1])) };
+            unsafe { v128_store(bytes.as_mut_ptr().cast(), Self::narrowed(lanes)) };
             bytes
         }
 
         /// The same in four parts.
         #[inline(always)]
-        pub(crate) fn bytes_of_each([a, b, c, d]: [Self; 4]) -> [[u8; LANES]; 4] {
-            let halves = [i16x8_narrow_i32x4(a.0, b.0), i16x8_narrow_i32x4(c.0, d.0)];
-            let bytes = i8x16_narrow_i16x8(halves[0], halves[1]);
+        pub(crate) fn bytes_of_each(lanes: [Self; 4]) -> [[u8; LANES]; 4] {
+            let bytes = Self::narrowed(lanes);
             [
                 i32x4_extract_lane::<0>(bytes).to_le_bytes(),
                 i32x4_extract_lane::<1>(bytes).to_le_bytes(),

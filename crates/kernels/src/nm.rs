@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use crate::error::Error;
-use crate::keys::{Keyed, REMOVED, fill_keys};
+use crate::keys::{Keyed, fill_keys};
 use crate::lanes::{LANES, Lanes, bits_of};
-use crate::mask::{is_kept, words_for};
+use crate::mask::words_for;
 use crate::select::Segment;
 use crate::tasks::for_chunks;
 
@@ -166,11 +166,7 @@ impl<'a> Part<'a> {
         let keys = &mut self.keys[places];
         fill_keys(self.segment.scores, start, None, keys);
         self.highest = self.highest.max(highest_of(keys));
-        if let Some(mask) = self.segment.earlier {
-            for (place, key) in keys.iter_mut().enumerate() {
-                *key = if is_kept(mask, start + place) { *key } else { REMOVED };
-            }
-        }
+        self.segment.mark_removed(start, keys);
     }
 
     /// Takes over which units go from unit `start` on; those of other tasks are left to these.
@@ -326,6 +322,7 @@ mod tests {
     use super::*;
     use crate::axes::{Axes, Axis};
     use crate::keys::key_of;
+    use crate::mask::is_kept;
     use crate::numbers::Numbers;
     use crate::score::{Element, Elements};
     use proptest::prelude::*;

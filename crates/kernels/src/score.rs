@@ -273,20 +273,12 @@ struct Summands<'a> {
 }
 
 impl<'a> Summands<'a> {
-    /// The numbers, where they need not be widened.
-    fn in_place(&self) -> Option<&'a [[u8; 4]]> {
-        match self.items {
-            Piece::Magnitudes(numbers) => Some(numbers),
-            _ => None,
-        }
-    }
-
     /// Some of them, widened into the buffer if they must be.
     fn line<'b>(&self, range: Range<usize>, buffer: &'b mut [[u8; 4]; BUFFER]) -> &'b [[u8; 4]]
     where
         'a: 'b,
     {
-        if let Some(numbers) = self.in_place() {
+        if let Some(numbers) = self.items.magnitudes() {
             return &numbers[range];
         }
         let buffer = &mut buffer[..range.len()];
@@ -404,7 +396,7 @@ impl<'a> Units<'a> {
                 self.lines(units, run, width);
             } else if row == width
                 && run.len() <= FEW_ROWS
-                && let Some(numbers) = self.summands.and_then(|summands| summands.in_place())
+                && let Some(numbers) = self.summands.and_then(|summands| summands.items.magnitudes())
             {
                 self.few_rows(numbers, units, run, width);
             } else {
@@ -459,7 +451,7 @@ impl<'a> Units<'a> {
                         let start = |index: usize| units.start + offsets[lane + index * LANES] + place;
                         let line = |index: usize| start(index)..start(index) + row;
                         if count == offsets.len()
-                            && let Some(numbers) = self.summands.and_then(|summands| summands.in_place())
+                            && let Some(numbers) = self.summands.and_then(|summands| summands.items.magnitudes())
                         {
                             add_magnitudes::<AT_ONCE>(lanes, is_first, from_fn(|index| &numbers[line(index)]));
                             continue;

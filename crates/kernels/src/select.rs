@@ -238,10 +238,10 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         search.iter_mut().for_each(|search| search.take_sample(segments, 0, search.units))
     });
     for search in searches.iter_mut().filter(|search| !search.found) {
-        let is_sampled = search.units >= SAMPLED;
-        if !(is_sampled && search.bracket.is_everything()) {
-            let candidates = if is_sampled { candidates_of(search.units) } else { search.units };
-            search.make_room(segments, candidates)?;
+        if !search.is_sampled() {
+            search.make_room(segments, search.units)?;
+        } else if !search.bracket.is_everything() {
+            search.make_room(segments, candidates_of(search.units))?;
         }
     }
 
@@ -348,6 +348,10 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    fn is_sampled(&self) -> bool {
+        self.sample.capacity() > 0
+    }
+
     /// Lets the next pass gather, unless the bracket is of one key: that is counted by SIMD, and many have it.
     fn make_room(&mut self, segments: &[Segment], candidates: usize) -> Result<(), Error> {
         if self.bracket.low < self.bracket.high {
@@ -358,11 +362,12 @@ impl Search<'_> {
     }
 
     fn reset_counts(&mut self) -> Result<(), Error> {
-        self.counts.iter_mut().for_each(|count| *count.get_mut() = 0);
+        let count = self.members.len() * COUNTS;
         if self.counts.is_empty() {
-            self.counts = reserve(self.members.len() * COUNTS)?;
-            self.counts.resize_with(self.members.len() * COUNTS, AtomicU32::default);
+            self.counts = reserve(count)?;
         }
+        self.counts.clear();
+        self.counts.resize_with(count, AtomicU32::default);
         Ok(())
     }
 
@@ -372,7 +377,7 @@ impl Search<'_> {
     /// The cut's place among n sampled keys has a standard deviation of sqrt(p (1 - p) n). Where limits hold segments
     /// back, or the sample misleads, the counts say so.
     fn take_sample(&mut self, segments: &[Segment], below: usize, inside: usize) {
-        if self.sample.capacity() == 0 {
+        if !self.is_sampled() {
             return;
         }
         let (units, size) = (self.units, sample_size(self.units));

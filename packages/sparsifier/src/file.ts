@@ -34,9 +34,10 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
  * same report, as reading it, `sparsifyModel` and writing it. For models that are larger than memory.
  *
  * safetensors (one file, or an index with its shards) and the external data of ONNX pass by. The context `global`
- * reads a model most often twice, `local` once; an ONNX file itself and a TensorFlow.js model are read as a whole. Memory holds the largest layer with its
- * scratch, and in the context `global` up to 64 MiB of scores. A function as criterion is called once each time that its
- * layer is scored.
+ * reads a model most often twice, `local` once; an ONNX file itself and a TensorFlow.js model are read as a whole.
+ * Memory holds the largest layer with its scratch, or of an ONNX file that of layers of four million weights together,
+ * and in the context `global` up to 64 MiB of scores. A function as criterion is called once each time that its layer is
+ * scored.
  *
  * Nothing is left behind by a call that fails or is aborted: files are written beside their targets and renamed when all
  * are whole, streams are aborted. Of streams that a function gives, those of files that are whole are closed already.

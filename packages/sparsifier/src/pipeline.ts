@@ -18,6 +18,7 @@ import {
 } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import type { Units } from './granularity.js';
+import { parts } from './slices.js';
 import { rounded } from './sparsity.js';
 import { bytesOf, type DataType, type Model, type Region, type Values, type WeightTensor } from './tensor.js';
 
@@ -489,14 +490,10 @@ class Work {
   /** Calls a verb on batches of the table's records. */
   async #inBatches(verb: 'inspect' | 'score' | 'nm' | 'mask' | 'apply' | 'remove'): Promise<void> {
     const { block, entries } = this.#table;
-    let [from, weights, done] = [0, 0, 0];
-    for (const [index, { axes }] of entries.entries()) {
-      weights += weightsOf(axes);
-      if (weights < batchWeights && index + 1 < entries.length) continue;
-      await this.#run([[verb, block.address + from * recordBytes, index + 1 - from]]);
-      from = index + 1;
-      this.#tell(stageOf[verb], (done += weights));
-      weights = 0;
+    let done = 0;
+    for (const { from, part, size } of parts(entries, ({ axes }) => weightsOf(axes), batchWeights)) {
+      await this.#run([[verb, block.address + from * recordBytes, part.length]]);
+      this.#tell(stageOf[verb], (done += size));
     }
   }
 

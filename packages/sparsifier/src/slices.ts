@@ -6,6 +6,21 @@ const bytesAtATime = 1 << 20;
 /** Loops over bits or numbers take so many steps at a time, since they are slow until they are compiled. */
 export const stepsAtATime = 1 << 18;
 
+/** A list in parts of neighbours; each ends with the item that brings the sum of its sizes to `enough`, or with the list. */
+export function* parts<Item>(
+  items: readonly Item[],
+  sizeOf: (item: Item) => number,
+  enough: number,
+): Generator<{ readonly from: number; readonly part: readonly Item[]; readonly size: number }> {
+  let [from, size] = [0, 0];
+  for (const [index, item] of items.entries()) {
+    size += sizeOf(item);
+    if (size < enough && index + 1 < items.length) continue;
+    yield { from, part: items.slice(from, index + 1), size };
+    [from, size] = [index + 1, 0];
+  }
+}
+
 /** When this thread last let others have their turn. */
 let paused = 0;
 

@@ -15,6 +15,7 @@ import {
   type SparsifierOptions,
 } from './planning.js';
 import type { Report } from './report.js';
+import { parts } from './slices.js';
 import type { Sparsity } from './sparsity.js';
 import { comparedWith, given, snapshotOf, type Snapshots } from './state.js';
 import { survey, usualRoom, type Member, type Ranked, type Room } from './survey.js';
@@ -227,13 +228,8 @@ class Work {
   /** Changes the layers that no file brought by, some together, since each exchange with the engine takes time. */
   async finish(): Promise<void> {
     const rest = this.#layers.filter(({ done }) => done === undefined);
-    let [from, weights] = [0, 0];
-    for (const [index, { job }] of rest.entries()) {
-      weights += weightsOf(job.units.axes);
-      if (weights < togetherWeights && index + 1 < rest.length) continue;
-      await this.#change(rest.slice(from, index + 1));
-      [from, weights] = [index + 1, 0];
-    }
+    const weights = ({ job }: Layer) => weightsOf(job.units.axes);
+    for (const { part } of parts(rest, weights, togetherWeights)) await this.#change(part);
   }
 
   report(): Report {
