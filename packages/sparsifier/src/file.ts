@@ -5,10 +5,12 @@ import { isTfjs, openModel } from './formats/open.js';
 import type { LayerDescriptions } from './formats/safetensors.js';
 import type { OpenModel } from './formats/streamed.js';
 import { readTfjs, type TfjsModel } from './formats/tfjs.js';
+import type { TargetOptions } from './host/host.js';
 import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from './planning.js';
 import type { Report } from './report.js';
 import { Sparsifier } from './sparsifier.js';
 import type { Sparsity } from './sparsity.js';
+import { sourceFilesOf } from './state.js';
 import { stream, type Output } from './streaming.js';
 
 export type { GiveStream, Output } from './streaming.js';
@@ -25,7 +27,7 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
   readonly external?: GiveFile | undefined;
   /** For TensorFlow.js: leaves the scale of quantised weights as it is. */
   readonly keepScale?: boolean | undefined;
-  /** Replace files that exist. The files that the model is read from are never replaced. */
+  /** Replace files that exist. The files that the model, or one to compare with, is read from are never replaced. */
   readonly force?: boolean | undefined;
 }
 
@@ -60,8 +62,15 @@ export async function sparsifyFile(input: ModelSource, output: Output, options: 
     checkNames(options, names);
     if (await isTfjs(input)) {
       using model = await readTfjs(input, { ...(shards && { shards }), ...(keepScale && { keepScale }) });
+      const targetOptions = { force, sourceFiles: sourceFilesOf(model, words) };
+      if (typeof output === 'string') {
+        await host.checkTargets(
+          (await model.outputs(output)).map(({ path }) => path),
+          targetOptions,
+        );
+      }
       const report = await new Sparsifier(model, words).sparsifyModel(sparsity, { roundTo, signal, onProgress });
-      await put(model, output, force);
+      await put(model, output, targetOptions);
       return report;
     }
     open = await openModel(input, { layers, shards, external });
@@ -76,8 +85,8 @@ export async function sparsifyFile(input: ModelSource, output: Output, options: 
 }
 
 /** Writes a model that is in memory to paths or streams. */
-async function put(model: TfjsModel, output: Output, force = false): Promise<void> {
-  if (typeof output === 'string') return model.write(output, { force });
+async function put(model: TfjsModel, output: Output, options: TargetOptions): Promise<void> {
+  if (typeof output === 'string') return host.writeFiles(await model.outputs(output), options);
   if (typeof output !== 'function') {
     throw new SparsifyError('usage', 'a TensorFlow.js model has several files, which one stream cannot hold', {
       hint: 'Give a function that makes a stream for each name',

@@ -20,11 +20,11 @@ import {
 import { eachAlone, type Ranking } from './ranking.js';
 import type { Report } from './report.js';
 import { checkAmount, type Amount, type Sparsity } from './sparsity.js';
-import { comparedWith, given, snapshotIn, snapshotsOf, type Snapshot } from './state.js';
+import { comparedWith, given, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './state.js';
 import type { Kind, Model, WeightTensor } from './tensor.js';
 
 export interface WriteMasksOptions {
-  /** Replace a file that exists. */
+  /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
   readonly force?: boolean;
 }
 
@@ -154,14 +154,16 @@ export class Sparsifier {
   /**
    * Writes the masks of all layers that calls have touched to a file (in Node) or a stream, as safetensors: a tensor of
    * U8 for each layer by name, 1 for a unit that is kept; granularity, roles and version in the metadata.
-   * @throws SparsifyError `layer` where nothing was removed yet, `file` where it cannot be written
+   * @throws SparsifyError `layer` where nothing was removed yet, `file` where it cannot be written, or a model was read
+   *   from it
    */
   async saveMasks(target: string | WritableStream<Uint8Array>, options: WriteMasksOptions = {}): Promise<void> {
     checkNames(options, ['force']);
     this.#checkTouched();
     const chunks = await maskFile(this.#masksInOrder(), this.#planner.granularity);
-    if (typeof target === 'string') await host.writeFiles([{ path: target, chunks: () => chunks }], options);
-    else await host.writeStream(target, chunks);
+    if (typeof target !== 'string') return host.writeStream(target, chunks);
+    const sourceFiles = sourceFilesOf(this.model, this.#options);
+    await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles });
   }
 
   /**

@@ -2,6 +2,7 @@ import type { CustomCriterion, State } from './criteria.js';
 import type { ChannelStep } from './engine/table.js';
 import { SparsifyError } from './errors.js';
 import type { Other } from './pipeline.js';
+import type { SparsifierOptions } from './planning.js';
 import { byName } from './sparsity.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from './tensor.js';
 
@@ -23,6 +24,10 @@ export interface Snapshot {
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 
 const isModel = (source: WeightsOf): source is Model => 'tensors' in source && 'load' in source;
+
+/** The files that a call reads: those of its model, and of models that the criterion compares it with. */
+export const sourceFilesOf = (model: Model, { initial, previous }: SparsifierOptions): string[] =>
+  [model, initial, previous].flatMap((source) => (source && isModel(source) ? (source.sourceFiles ?? []) : []));
 
 /** The weights of all tensors as they are at this moment. */
 export function snapshotsOf(model: Model): Map<WeightTensor, Snapshot> {

@@ -17,7 +17,7 @@ import {
 import type { Report } from './report.js';
 import { parts } from './slices.js';
 import type { Sparsity } from './sparsity.js';
-import { comparedWith, given, snapshotOf, type Snapshots } from './state.js';
+import { comparedWith, given, snapshotOf, sourceFilesOf, type Snapshots } from './state.js';
 import { survey, usualRoom, type Member, type Ranked, type Room } from './survey.js';
 import type { Values, WeightTensor } from './tensor.js';
 
@@ -55,17 +55,17 @@ export async function stream(
   const snapshots = snapshotsFor(planner, options, request.tensors, model);
   const work = new Work(engine, model, planner, request, snapshots, call);
   const files = await targetsOf(open, output, work);
+  const targetOptions = { force, sourceFiles: sourceFilesOf(model, options) };
   if (typeof output === 'string') {
-    await open.checkApart(files);
     await host.checkTargets(
       files.map(({ path }) => path),
-      { force },
+      targetOptions,
     );
   }
   try {
     await model.reserve(engine, request.tensors);
     await work.survey(room);
-    if (typeof output === 'string') await host.writeFiles(files, { force });
+    if (typeof output === 'string') await host.writeFiles(files, targetOptions);
     else {
       for (const { path, chunks } of files) {
         await host.writeStream(typeof output === 'function' ? await output(path) : output, chunks());

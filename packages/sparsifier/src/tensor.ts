@@ -96,6 +96,8 @@ export interface Model {
   /** In model order. */
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  /** The paths of the files that the model was read from. No call on the model writes to these. */
+  readonly sourceFiles?: readonly string[];
   load(engine: Engine, values: Values): Promise<Region>;
   store(engine: Engine, values: Values, region: Region): Promise<number | void>;
   /**

@@ -1,6 +1,3 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { sameFile } from '#host';
 import { SparsifyError } from '../errors.js';
 import { readOnnx } from '../formats/onnx.js';
 import { isSafetensorsName, isTfjsName, openModel } from '../formats/open.js';
@@ -55,26 +52,6 @@ export function checkOutput(file: string, out: string): void {
     asked: out,
     found: file,
     hint: 'Models are not converted: choose a name of that format',
-  });
-}
-
-/** Said before the work is done: masks never replace what is read or written beside them, nor any file unless forced. */
-export async function checkMaskFile(
-  masks: string,
-  others: readonly (string | undefined)[],
-  force = false,
-): Promise<void> {
-  for (const other of others) {
-    if (other === undefined || (resolve(other) !== resolve(masks) && !(await sameFile(other, masks)))) continue;
-    throw new SparsifyError('usage', 'the masks would replace a model', {
-      asked: `--save-masks ${masks}`,
-      hint: 'Give them a file of their own',
-    });
-  }
-  if (force || !existsSync(masks)) return;
-  throw new SparsifyError('file', 'exists already', {
-    subject: masks,
-    hint: 'Choose another name, or replace it with --force',
   });
 }
 

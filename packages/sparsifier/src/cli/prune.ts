@@ -1,8 +1,10 @@
+import { checkTargets } from '#host';
 import yoctoSpinner from 'yocto-spinner';
 import { sparsifyFile } from '../file.js';
 import { isPattern } from '../granularity.js';
 import { Sparsifier, SparsifyError, type Progress, type Report, type SparsifierOptions } from '../index.js';
-import { checkMaskFile, checkOutput, denseModel, print, readerOf, type ReadingOptions } from './files.js';
+import { sourceFilesOf } from '../state.js';
+import { checkOutput, denseModel, print, readerOf, type ReadingOptions } from './files.js';
 import { parseFloor, parseGroups, parseSparsity, ruleOf } from './parse.js';
 import { explanations, table } from './table.js';
 
@@ -42,7 +44,8 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
     });
   }
   if (out !== undefined) checkOutput(file, out);
-  if (saveMasks !== undefined) await checkMaskFile(saveMasks, [file, initial, out], force);
+  // Whether it exists can be told at once; all files that are read are known when the model is.
+  if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
   const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer, keepScale });
   await engine;
   const rules: SparsifierOptions = {
@@ -82,6 +85,10 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
       spinner?.stop();
       return print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
     }
+    await checkTargets([...(await model.outputs(out)).map(({ path }) => path), ...(saveMasks ? [saveMasks] : [])], {
+      force,
+      sourceFiles: [...sourceFilesOf(model, options), ...(loadMasks ? [loadMasks] : [])],
+    });
     const report =
       asked === undefined && loadMasks
         ? await sparsifier.apply({ onProgress })

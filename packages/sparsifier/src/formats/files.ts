@@ -1,8 +1,7 @@
 import * as host from '#host';
 import type { Block, Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import type { OutputFile, Source } from '../host/host.js';
-import { siblingOf } from '../host/source.js';
+import type { Source } from '../host/host.js';
 
 /** A file's bytes, without its place. */
 export type Bytes = Blob | Uint8Array | ArrayBuffer;
@@ -99,50 +98,11 @@ export async function* slices(block: Block, start = 0, end = block.bytes): Async
   }
 }
 
-/** Where a model was read from, if that is a place that could be written to. */
-export function originOf(source: ModelSource): string | URL | undefined {
-  if (typeof source === 'string' && source.includes('://')) return new URL(source);
-  return typeof source === 'string' || source instanceof URL ? source : undefined;
-}
+/** The paths of files that lie on this machine's disk. */
+export const pathsOf = (files: readonly Source[]): string[] => files.flatMap(({ path }) => path ?? []);
 
 /** Whether a path to write to is a folder: one that exists, or a path that ends with a separator. */
 export const isFolder = async (path: string): Promise<boolean> => /[\\/]$/.test(path) || (await host.isFolder(path));
-
-/**
- * Writes the files of a model: all or none, and none of those that it was read from.
- * @param origin where the model was read from, where that can be told
- * @param names of its further files, which lay beside it
- */
-export async function writeApart(
-  files: readonly OutputFile[],
-  origin: string | URL | undefined,
-  names: Iterable<string>,
-  options: { readonly force?: boolean },
-): Promise<void> {
-  await checkApart(files, origin, names);
-  await host.writeFiles(files, options);
-}
-
-/** @throws SparsifyError `file` where a file to write is one that the model was read from */
-export async function checkApart(
-  files: readonly OutputFile[],
-  origin: string | URL | undefined,
-  names: Iterable<string>,
-): Promise<void> {
-  const sources = origin === undefined ? [] : [origin, ...Array.from(names, (name) => beside(origin, name))];
-  for (const { path } of files) {
-    for (const source of sources) {
-      if (!(await host.sameFile(source, path))) continue;
-      throw new SparsifyError('file', 'the model was read from this file and does not replace it', {
-        subject: path,
-        hint: 'Write to another path, then move the file',
-      });
-    }
-  }
-}
-
-const beside = (origin: string | URL, name: string): string | URL =>
-  typeof origin === 'string' ? host.join(host.join(origin, '..'), name) : siblingOf(origin, name);
 
 /** Frees the memory of models that nobody holds any more. */
 export const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {

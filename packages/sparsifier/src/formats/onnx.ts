@@ -1,16 +1,15 @@
 import * as host from '#host';
 import { load, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import type { Source } from '../host/host.js';
+import type { OutputFile, Source } from '../host/host.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../tensor.js';
 import {
   abandoned,
   copyOf,
   openFurther,
-  originOf,
+  pathsOf,
   readBlock,
   slices,
-  writeApart,
   type GiveFile,
   type ModelSource,
 } from './files.js';
@@ -38,6 +37,7 @@ export async function readOnnx(source: ModelSource, { external }: ReadOnnxOption
   const engine = await load();
   const opened = await host.open(source);
   const blocks: Block[] = [];
+  const sourceFiles = pathsOf([opened]);
   const keep = async (file: Source, name: string): Promise<Block> => {
     const block = await readBlock(engine, file, name);
     blocks.push(block);
@@ -52,12 +52,13 @@ export async function readOnnx(source: ModelSource, { external }: ReadOnnxOption
       const dataFile = await openFurther(opened, location, external, 'external');
       try {
         data.set(location, await keep(dataFile, location));
+        sourceFiles.push(...pathsOf([dataFile]));
       } finally {
         await dataFile.close();
       }
     }
     for (const tensor of tensors) checkExternal(tensor, (location) => data.get(location)!.bytes);
-    return new OnnxModel({ tensors, skipped, file, data, name, origin: originOf(source) });
+    return new OnnxModel({ tensors, skipped, file, data, name, sourceFiles });
   } catch (error) {
     for (const block of blocks) block.free();
     throw error;
@@ -73,11 +74,11 @@ export async function readOnnx(source: ModelSource, { external }: ReadOnnxOption
 export class OnnxModel implements Model {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  readonly sourceFiles: readonly string[];
   readonly #file: Block;
   /** External data files by location. */
   readonly #data: ReadonlyMap<string, Block>;
   readonly #name: string;
-  readonly #origin: string | URL | undefined;
   #isClosed = false;
 
   /** @internal Use {@link readOnnx}. */
@@ -87,14 +88,14 @@ export class OnnxModel implements Model {
     readonly file: Block;
     readonly data: ReadonlyMap<string, Block>;
     readonly name: string;
-    readonly origin: string | URL | undefined;
+    readonly sourceFiles: readonly string[];
   }) {
     this.tensors = parts.tensors;
     this.skipped = parts.skipped;
+    this.sourceFiles = parts.sourceFiles;
     this.#file = parts.file;
     this.#data = parts.data;
     this.#name = parts.name;
-    this.#origin = parts.origin;
     abandoned.register(this, [this.#file, ...this.#data.values()], this);
   }
 
@@ -151,10 +152,13 @@ export class OnnxModel implements Model {
    * a page
    */
   async write(path: string, { force = false }: WriteOnnxOptions = {}): Promise<void> {
+    await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
+  }
+
+  /** The files that {@link write} writes, with their bytes. */
+  async outputs(path: string): Promise<OutputFile[]> {
     const file = this.#blockOf(undefined);
-    const chunks = (location: string) => slices(this.#blockOf(location));
-    const files = await outputsOf(path, this.#name, file, this.#data.keys(), chunks);
-    await writeApart(files, this.#origin, this.#data.keys(), { force });
+    return outputsOf(path, this.#name, file, this.#data.keys(), (location) => slices(this.#blockOf(location)));
   }
 
   /** The bytes of the model file; external data keep their names, and are those of {@link files}. */

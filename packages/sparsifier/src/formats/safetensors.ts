@@ -1,16 +1,9 @@
+import * as host from '#host';
 import { load, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
+import type { OutputFile } from '../host/host.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../tensor.js';
-import {
-  abandoned,
-  copyOf,
-  originOf,
-  readBlock,
-  slices,
-  writeApart,
-  type GiveFile,
-  type ModelSource,
-} from './files.js';
+import { abandoned, copyOf, readBlock, slices, type GiveFile, type ModelSource } from './files.js';
 import { openCheckpoint, outputsOf } from './safetensors/files.js';
 import { readLayers, StoredValues, type LayerDescriptions } from './safetensors/layers.js';
 
@@ -46,12 +39,12 @@ export async function readSafetensors(
   { layers, shards }: ReadSafetensorsOptions = {},
 ): Promise<SafetensorsModel> {
   const engine = await load();
-  const { name, index, files, close } = await openCheckpoint(source, shards);
+  const { name, index, files, sourceFiles, close } = await openCheckpoint(source, shards);
   const blocks = new Map<string, Block>();
   try {
     const contents = readLayers(files, layers);
     for (const file of files) blocks.set(file.name, await readBlock(engine, file.source, file.name));
-    return new SafetensorsModel({ ...contents, name, index, files: blocks, origin: originOf(source) });
+    return new SafetensorsModel({ ...contents, name, index, files: blocks, sourceFiles });
   } catch (error) {
     for (const block of blocks.values()) block.free();
     throw error;
@@ -73,13 +66,13 @@ function stored(values: Values): StoredValues {
 export class SafetensorsModel implements Model {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  readonly sourceFiles: readonly string[];
   /** Of the one file, or of the index. */
   readonly #name: string;
   /** The bytes of the index. */
   readonly #index: Uint8Array | undefined;
   /** By name: the one file, or the shards. */
   readonly #files: ReadonlyMap<string, Block>;
-  readonly #origin: string | URL | undefined;
   #isClosed = false;
 
   /** @internal Use {@link readSafetensors}. */
@@ -89,14 +82,14 @@ export class SafetensorsModel implements Model {
     readonly name: string;
     readonly index: Uint8Array | undefined;
     readonly files: ReadonlyMap<string, Block>;
-    readonly origin: string | URL | undefined;
+    readonly sourceFiles: readonly string[];
   }) {
     this.tensors = parts.tensors;
     this.skipped = parts.skipped;
+    this.sourceFiles = parts.sourceFiles;
     this.#name = parts.name;
     this.#index = parts.index;
     this.#files = parts.files;
-    this.#origin = parts.origin;
     abandoned.register(this, [...this.#files.values()], this);
   }
 
@@ -125,11 +118,14 @@ export class SafetensorsModel implements Model {
    *   shards that are given no folder, or in a page
    */
   async write(path: string, { force = false }: WriteSafetensorsOptions = {}): Promise<void> {
+    await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
+  }
+
+  /** The files that {@link write} writes, with their bytes. */
+  async outputs(path: string): Promise<OutputFile[]> {
     const blocks = this.#open();
     const parts = { name: this.#name, index: this.#index };
-    const files = await outputsOf(path, parts, blocks.keys(), (name) => slices(blocks.get(name)!));
-    const further = this.#shards().map(([name]) => name);
-    await writeApart(files, this.#origin, further, { force });
+    return outputsOf(path, parts, blocks.keys(), (name) => slices(blocks.get(name)!));
   }
 
   /** The bytes of the file, or of the index where there are shards: those are the {@link files}. */

@@ -14,6 +14,8 @@ export interface Place {
 export interface OpenModel {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  /** The paths of all files that the model is read from, where they lie on disk. */
+  readonly sourceFiles: readonly string[];
   /** The files that are read piece by piece, by name. */
   readonly files: ReadonlyMap<string, Source>;
   /** Where numbers lie in these files; undefined for those that are in memory as a whole. */
@@ -26,8 +28,6 @@ export interface OpenModel {
    * @param chunks the bytes of a file that is read piece by piece
    */
   outputs(path: string | undefined, chunks: (file: string) => AsyncIterable<Uint8Array>): Promise<OutputFile[]>;
-  /** @throws SparsifyError `file` where an output is one of the files that the model is read from */
-  checkApart(outputs: readonly OutputFile[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -38,6 +38,7 @@ export interface OpenModel {
 export class StreamedModel implements Model {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  readonly sourceFiles: readonly string[];
   readonly #open: OpenModel;
   readonly #weights: ReadonlySet<Values>;
   /** Where one tensor's weights are at a time: one block for all, so that memory has no holes. */
@@ -49,6 +50,7 @@ export class StreamedModel implements Model {
     this.#open = open;
     this.tensors = open.tensors;
     this.skipped = open.skipped;
+    this.sourceFiles = open.sourceFiles;
     this.#weights = new Set(open.tensors.map(({ values }) => values));
   }
 

@@ -1,7 +1,7 @@
 import * as host from '#host';
 import { load, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import type { Source } from '../host/host.js';
+import type { OutputFile, Source } from '../host/host.js';
 import { inSlices, stepsAtATime } from '../slices.js';
 import {
   bytesOf,
@@ -12,7 +12,7 @@ import {
   type Values,
   type WeightTensor,
 } from '../tensor.js';
-import { abandoned, openFurther, originOf, readInto, writeApart, type GiveFile, type ModelSource } from './files.js';
+import { abandoned, openFurther, pathsOf, readInto, type GiveFile, type ModelSource } from './files.js';
 export { fromTfjs, type GraphModelLike, type LayersModelLike, type LiveModel, type TfLike } from './tfjs/live.js';
 import { modelJson, outputsOf, shardsOf, type GroupBytes, type Shard } from './tfjs/files.js';
 import { describe } from './tfjs/layers.js';
@@ -75,7 +75,7 @@ export async function readTfjs(
       name,
       groups,
       keepScale,
-      origin: originOf(source),
+      sourceFiles: [...pathsOf([opened]), ...groups.flatMap(({ sourceFiles }) => sourceFiles)],
     });
   } catch (error) {
     for (const { block } of groups) block.free();
@@ -107,7 +107,7 @@ async function readGroup(
       block.free();
       throw error;
     }
-    return { block, bytes };
+    return { block, bytes, sourceFiles: pathsOf(files) };
   } finally {
     for (const file of files) await file.close();
   }
@@ -157,11 +157,11 @@ function storageOf(affine: Affine, keepScale: boolean): string | undefined {
 export class TfjsModel implements Model {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  readonly sourceFiles: readonly string[];
   readonly #json: ModelJson;
   readonly #name: string;
   readonly #groups: readonly GroupBytes[];
   readonly #keepScale: boolean;
-  readonly #origin: string | URL | undefined;
   /** How codes are meant now, where that was changed, by the names of weights. */
   readonly #changed = new Map<string, Affine>();
   #isClosed = false;
@@ -174,15 +174,15 @@ export class TfjsModel implements Model {
     readonly name: string;
     readonly groups: readonly GroupBytes[];
     readonly keepScale: boolean;
-    readonly origin: string | URL | undefined;
+    readonly sourceFiles: readonly string[];
   }) {
     this.tensors = parts.tensors;
     this.skipped = parts.skipped;
+    this.sourceFiles = parts.sourceFiles;
     this.#json = parts.json;
     this.#name = parts.name;
     this.#groups = parts.groups;
     this.#keepScale = parts.keepScale;
-    this.#origin = parts.origin;
     abandoned.register(this, this.#blocks(), this);
   }
 
@@ -265,10 +265,13 @@ export class TfjsModel implements Model {
    *   another path, or in a page
    */
   async write(path: string, { force = false }: WriteTfjsOptions = {}): Promise<void> {
+    await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
+  }
+
+  /** The files that {@link write} writes, with their bytes. */
+  async outputs(path: string): Promise<OutputFile[]> {
     const shards = this.#shards();
-    const outputs = await outputsOf(path, this.#name, this.#text(shards), shards.flat());
-    const sources = this.#json.groups.flatMap(({ paths }) => paths);
-    await writeApart(outputs, this.#origin, sources, { force });
+    return outputsOf(path, this.#name, this.#text(shards), shards.flat());
   }
 
   /** The bytes of the `model.json` that names the {@link files}. */

@@ -1,6 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import { asThread, startWorker } from './browser-worker.js';
-import type { OutputFile, Source } from './host.js';
+import type { OutputFile, Source, TargetOptions } from './host.js';
 import { fetchFrom, fromBlob, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
@@ -43,22 +43,18 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
   return { ...fromBlob(blob, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
 }
 
-export async function checkTargets(
-  _paths: readonly string[],
-  _options: { readonly force?: boolean } = {},
-): Promise<void> {
+export async function checkTargets(_paths: readonly string[], _options: TargetOptions = {}): Promise<void> {
   throw new SparsifyError('usage', 'a page cannot write to paths', {
     hint: 'Use bytes() and files(), and offer them for download, or give sparsifyFile a stream',
   });
 }
 
-export const writeFiles = (files: readonly OutputFile[], options: { readonly force?: boolean } = {}): Promise<void> =>
+export const writeFiles = (files: readonly OutputFile[], options: TargetOptions = {}): Promise<void> =>
   checkTargets(
     files.map(({ path }) => path),
     options,
   );
 
 export const isFolder = async (_path: string): Promise<boolean> => false;
-export const sameFile = async (_first: string | URL, _second: string | URL): Promise<boolean> => false;
 export const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 export const join = (folder: string, name: string): string => `${folder.replace(/\/+$/, '')}/${name}`;

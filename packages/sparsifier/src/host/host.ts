@@ -6,6 +6,8 @@ export interface Source {
   readonly name: string | undefined;
   /** In bytes. */
   readonly size: number;
+  /** Where the file lies, links resolved; undefined for what does not come from this machine's disk. */
+  readonly path?: string;
   /** Fills `target`, which may be a view of shared memory, with the bytes from `position` on. */
   read(target: Uint8Array, position: number): Promise<void>;
   /**
@@ -22,6 +24,14 @@ export interface OutputFile {
   readonly chunks: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
+/** What decides whether files may be written. */
+export interface TargetOptions {
+  /** Replace files that exist. */
+  readonly force?: boolean | undefined;
+  /** The paths, or addresses `file:`, of all files that the call reads, which are never replaced. */
+  readonly sourceFiles?: readonly string[];
+}
+
 /** What differs between Node and browsers; `#host` is a module with these functions. */
 export interface Host extends KernelHost {
   /** How many threads the machine gives. */
@@ -34,16 +44,16 @@ export interface Host extends KernelHost {
   pause(): Promise<void>;
   open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;
   /**
-   * Says before any work is done that files could not be written: some exist and `force` is not set (`file`). In
-   * browsers none can be (`usage`).
+   * Says before any work is done that files could not be written: some exist and `force` is not set, or are files that
+   * are read (`file`), or two of them are the same file (`usage`). In browsers none can be (`usage`).
    */
-  checkTargets(paths: readonly string[], options: { readonly force?: boolean }): Promise<void>;
+  checkTargets(paths: readonly string[], options: TargetOptions): Promise<void>;
   /**
    * Writes all files or none: each goes to a temporary file beside its target, in folders that are made where they are
    * missing, and all are renamed at the end. What {@link checkTargets} refuses is not
    * begun. An error of the chunks themselves comes through as it is.
    */
-  writeFiles(files: readonly OutputFile[], options: { readonly force?: boolean }): Promise<void>;
+  writeFiles(files: readonly OutputFile[], options: TargetOptions): Promise<void>;
   /** @throws SparsifyError `file` where the stream is locked */
   checkStream(stream: WritableStream<Uint8Array>): void;
   /**
@@ -59,8 +69,6 @@ export interface Host extends KernelHost {
   baseName(path: string): string;
   /** Joins and normalises, so that `join(path, '..')` is the folder of `path`. */
   join(folder: string, name: string): string;
-  /** Whether both are the same existing file, links followed; false for what is not on this machine's disk. */
-  sameFile(first: string | URL, second: string | URL): Promise<boolean>;
 }
 
 type MustBe<Wanted, Given extends Wanted> = Given;

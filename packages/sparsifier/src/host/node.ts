@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
 import { inSlices } from '../slices.js';
 import { asPath, startWorker } from './node-worker.js';
-import type { OutputFile, Source } from './host.js';
+import type { OutputFile, Source, TargetOptions } from './host.js';
 import { fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
@@ -47,6 +47,7 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
   return {
     name: path.basename(file),
     size: status.size,
+    path: await realpath(file).catch(() => path.resolve(file)),
     read: async (target, position) => {
       for (let done = 0; done < target.length;) {
         // One read is at most 2 GiB long.
@@ -82,12 +83,31 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
 
 /**
  * Says before any work is done that files could not be written.
- * @throws SparsifyError `file` where one exists and `force` is not set, or is no file
+ * @throws SparsifyError `file` where one is read, or exists and `force` is not set, or is no file; `usage` where two are
+ *   the same file
  */
 export async function checkTargets(
   targets: readonly string[],
-  { force = false }: { readonly force?: boolean } = {},
+  { force = false, sourceFiles = [] }: TargetOptions = {},
 ): Promise<void> {
+  const read = new Set(await Promise.all(sourceFiles.map((file) => identityOf(asPath(file)))));
+  const written = new Set<string>();
+  for (const target of targets) {
+    const identity = await identityOf(target);
+    if (read.has(identity)) {
+      throw new SparsifyError('file', 'an input was read from this file, so it is not replaced', {
+        subject: target,
+        hint: 'Write to another path, then move the file',
+      });
+    }
+    if (written.has(identity)) {
+      throw new SparsifyError('usage', 'two outputs would be the same file', {
+        subject: target,
+        hint: 'Write each to a path of its own',
+      });
+    }
+    written.add(identity);
+  }
   for (const target of targets) {
     const found = await stat(target).catch(() => undefined);
     if (found && !force) throw exists(target);
@@ -96,21 +116,32 @@ export async function checkTargets(
   }
 }
 
+/** Equal for two paths where they lead to the same file, by whatever links, also where it does not exist yet. */
+async function identityOf(name: string): Promise<string> {
+  const place = await placeOf(name);
+  const found = await stat(place, { bigint: true }).catch(() => undefined);
+  return found ? `${found.dev}:${found.ino}` : place;
+}
+
+/** The absolute path without links, where folders that do not exist are those that writing would make. */
+async function placeOf(name: string): Promise<string> {
+  const place = await realpath(name).catch(() => undefined);
+  const folder = path.dirname(name);
+  return place ?? (folder === name ? name : path.join(await placeOf(folder), path.basename(name)));
+}
+
 /** So many bytes go to the disk while the next ones are made, so that little is left to wait for at the end. */
 const flushedBytes = 2 ** 24;
 
 /**
  * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
- * @throws SparsifyError `file` where one exists and `force` is not set, or the folder cannot be written to
+ * @throws SparsifyError what {@link checkTargets} says, `file` where the folder cannot be written to
  */
-export async function writeFiles(
-  files: readonly OutputFile[],
-  { force = false }: { readonly force?: boolean } = {},
-): Promise<void> {
+export async function writeFiles(files: readonly OutputFile[], options: TargetOptions = {}): Promise<void> {
   let isWriting = true;
   await checkTargets(
     files.map(({ path: target }) => target),
-    { force },
+    options,
   );
   const written: { readonly temporary: string; readonly target: string }[] = [];
   try {
@@ -145,7 +176,7 @@ export async function writeFiles(
       }
     }
     for (const { temporary, target } of written) {
-      if (force) await rename(temporary, target);
+      if (options.force) await rename(temporary, target);
       // A link, unlike a renaming, refuses a target that came into being meanwhile.
       else await link(temporary, target).catch((error) => linkFailed(error, temporary, target));
     }
@@ -198,14 +229,6 @@ const reason = (error: unknown): string => {
 
 export const isFolder = async (name: string): Promise<boolean> =>
   (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
-
-export async function sameFile(first: string | URL, second: string | URL): Promise<boolean> {
-  const local = (address: string | URL) => !/^https?:/.test(address.toString());
-  if (!local(first) || !local(second)) return false;
-  const real = (address: string | URL) => realpath(asPath(address)).catch(() => undefined);
-  const found = await real(first);
-  return found !== undefined && found === (await real(second));
-}
 
 export const baseName = (name: string): string => path.basename(name);
 export const join = (folder: string, name: string): string => path.join(folder, name);

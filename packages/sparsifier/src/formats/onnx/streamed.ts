@@ -1,16 +1,7 @@
 import * as host from '#host';
 import { load } from '../../engine/engine.js';
 import type { Source } from '../../host/host.js';
-import {
-  checkApart,
-  checkNotEmpty,
-  openFurther,
-  originOf,
-  readBlock,
-  slices,
-  type GiveFile,
-  type ModelSource,
-} from '../files.js';
+import { checkNotEmpty, openFurther, pathsOf, readBlock, slices, type GiveFile, type ModelSource } from '../files.js';
 import { OnnxModel } from '../onnx.js';
 import type { OpenModel } from '../streamed.js';
 import { checkExternal, modelFile, outputsOf, parse, stored } from './files.js';
@@ -32,8 +23,7 @@ export async function openOnnx(
     opened.push(first);
     const name = first.name ?? 'model.onnx';
     const file = await readBlock(engine, first, name);
-    const origin = originOf(source);
-    model = new OnnxModel({ tensors: [], skipped: [], file, data: new Map(), name, origin });
+    model = new OnnxModel({ tensors: [], skipped: [], file, data: new Map(), name, sourceFiles: pathsOf([first]) });
     const { tensors, skipped, locations } = parse(await modelFile(file, name));
     const files = new Map<string, Source>();
     for (const location of locations) {
@@ -46,6 +36,7 @@ export async function openOnnx(
     return {
       tensors,
       skipped,
+      sourceFiles: pathsOf(opened),
       files,
       place: (values) => {
         const { location, range } = stored(values);
@@ -57,7 +48,6 @@ export async function openOnnx(
         const data = Array.from(files.keys(), (location) => ({ path: location, chunks: () => chunks(location) }));
         return [{ path: name, chunks: () => slices(file) }, ...data];
       },
-      checkApart: (outputs) => checkApart(outputs, origin, files.keys()),
       close,
     };
   } catch (error) {

@@ -1,7 +1,7 @@
 import * as host from '#host';
 import { SparsifyError } from '../../errors.js';
 import type { OutputFile, Source } from '../../host/host.js';
-import { isFolder, openFurther, pathInFolder, type GiveFile, type ModelSource } from '../files.js';
+import { isFolder, openFurther, pathInFolder, pathsOf, type GiveFile, type ModelSource } from '../files.js';
 import { recognise } from '../recognise.js';
 import { quoted, readHeader, type Header } from './header.js';
 
@@ -21,6 +21,8 @@ export interface Checkpoint {
   readonly index: Uint8Array | undefined;
   /** Shards in the order of their names. */
   readonly files: readonly OpenFile[];
+  /** The paths of those of these files, the index among them, that lie on disk. */
+  readonly sourceFiles: readonly string[];
   close(): Promise<void>;
 }
 
@@ -40,7 +42,7 @@ export async function openCheckpoint(source: ModelSource, shards?: GiveFile): Pr
     opened.push(first);
     if (!(await isJson(first))) {
       const { name = 'model.safetensors' } = first;
-      return { name, index: undefined, files: [await withHeader(first, name)], close };
+      return { name, index: undefined, files: [await withHeader(first, name)], sourceFiles: pathsOf(opened), close };
     }
     const { name = 'model.safetensors.index.json' } = first;
     const index = await beginningOf(first, first.size);
@@ -52,7 +54,7 @@ export async function openCheckpoint(source: ModelSource, shards?: GiveFile): Pr
       checkShard(file, tensors, name);
       files.push(file);
     }
-    return { name, index, files, close };
+    return { name, index, files, sourceFiles: pathsOf(opened), close };
   } catch (error) {
     await close();
     throw error;

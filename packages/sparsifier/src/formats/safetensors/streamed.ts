@@ -1,4 +1,4 @@
-import { checkApart, originOf, type GiveFile, type ModelSource } from '../files.js';
+import type { GiveFile, ModelSource } from '../files.js';
 import type { OpenModel } from '../streamed.js';
 import { openCheckpoint, outputsOf } from './files.js';
 import { readLayers, StoredValues, type LayerDescriptions } from './layers.js';
@@ -8,11 +8,12 @@ export async function openSafetensors(
   source: ModelSource,
   { layers, shards }: { readonly layers?: LayerDescriptions | undefined; readonly shards?: GiveFile | undefined },
 ): Promise<OpenModel> {
-  const { name, index, files, close } = await openCheckpoint(source, shards);
+  const { name, index, files, sourceFiles, close } = await openCheckpoint(source, shards);
   try {
     const names = files.map((file) => file.name);
     return {
       ...readLayers(files, layers),
+      sourceFiles,
       files: new Map(files.map((file) => [file.name, file.source])),
       place: (values) => (values instanceof StoredValues ? values : undefined),
       whole: undefined,
@@ -21,7 +22,6 @@ export async function openSafetensors(
         const own = names.map((file) => ({ path: file, chunks: () => chunks(file) }));
         return index === undefined ? own : [{ path: name, chunks: () => [index] }, ...own];
       },
-      checkApart: (outputs) => checkApart(outputs, originOf(source), index === undefined ? [] : names),
       close,
     };
   } catch (error) {

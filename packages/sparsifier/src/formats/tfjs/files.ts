@@ -14,6 +14,8 @@ const shardBytes = 4 * 2 ** 20;
 export interface GroupBytes {
   readonly block: Block;
   readonly bytes: number;
+  /** The paths of the files that they were read from. */
+  readonly sourceFiles: readonly string[];
 }
 
 /** A file with weights that is written. */
