@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -261,11 +261,9 @@ describe('bundled by Vite', () => {
     }
   });
 
-  test.skipIf(!executablePath).each([
-    ['isolated', true],
-    ['bare', false],
-  ])('runs in a page that is %s', async (_, isIsolated) => {
-    const site = await serve(at('built'), isIsolated);
+  /** What the page of a folder makes, where `first` is run before anything else in it. */
+  async function resultIn(built: string, isIsolated: boolean, first = ''): Promise<{ cores: number }> {
+    const site = await serve(built, isIsolated);
     const browser = await chromium.launch({
       executablePath: executablePath!,
       args: ['--no-sandbox', '--disable-dev-shm-usage'],
@@ -274,22 +272,46 @@ describe('bundled by Vite', () => {
       const tab = await browser.newPage();
       const errors: string[] = [];
       tab.on('pageerror', (error) => errors.push(error.message));
+      await tab.addInitScript(first);
       await tab.goto(site.address);
       await tab.waitForFunction('window.result');
       const result = await tab.evaluate<{ cores: number }>('window.result');
       expect(errors).toEqual([]);
-      const { size } = await stat(at('model.onnx'));
-      expect(result).toEqual({
-        zeros: 2,
-        threads: isIsolated ? result.cores : 1,
-        same: true,
-        cores: result.cores,
-        isolated: isIsolated,
-        bytes: size,
-      });
+      return result;
     } finally {
       await browser.close();
       await site.close();
     }
+  }
+
+  test.skipIf(!executablePath).each([
+    ['isolated', true],
+    ['bare', false],
+  ])('runs in a page that is %s', async (_, isIsolated) => {
+    const result = await resultIn(at('built'), isIsolated);
+    const { size } = await stat(at('model.onnx'));
+    expect(result).toEqual({
+      zeros: 2,
+      threads: isIsolated ? result.cores : 1,
+      same: true,
+      cores: result.cores,
+      isolated: isIsolated,
+      bytes: size,
+    });
+  });
+
+  test.skipIf(!executablePath)('has threads where its worker is a classic script, as webpack makes it', async () => {
+    await cp(at('built'), at('classic'), { recursive: true });
+    const [thread] = (await readdir(at('classic', 'assets'))).filter((name) => name.startsWith('browser-thread'));
+    const content = await readFile(at('classic', 'assets', thread!), 'utf8');
+    // As chunks of vendors are loaded, which modules cannot.
+    await writeFile(at('classic', 'assets', thread!), `importScripts('/vendors.js');${content}`);
+    await writeFile(at('classic', 'vendors.js'), '');
+    const first = `
+      Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', { value: 2 });
+      globalThis.Worker = class extends Worker { constructor(address) { super(address); } };
+    `;
+    const result = await resultIn(at('classic'), true, first);
+    expect(result).toMatchObject({ zeros: 2, threads: 2, same: true, cores: 2, isolated: true });
   });
 });

@@ -9,6 +9,19 @@ interface WorkerScope {
 }
 const scope = globalThis as unknown as WorkerScope;
 
+/**
+ * The type that this worker was started as. Some bundlers make this file a classic script, whatever type is asked for,
+ * which loads its further files with `importScripts`: started as a module, it would fail, since modules do not have that.
+ */
+function ownType(): WorkerType {
+  try {
+    importScripts();
+    return 'classic';
+  } catch {
+    return 'module';
+  }
+}
+
 serve(
   {
     post: (message, transfer = []) => scope.postMessage(message, [...transfer]),
@@ -17,5 +30,5 @@ serve(
     },
     sharesMemory: globalThis.crossOriginIsolated === true,
   },
-  { startThread: () => startWorker(location.href), whyNoThreads, wasmSource },
+  { startThread: () => startWorker(location.href, ownType()), whyNoThreads, wasmSource },
 );

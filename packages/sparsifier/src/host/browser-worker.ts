@@ -10,7 +10,8 @@ export function whyNoThreads(): string | undefined {
 export const wasmSource = (address: string | undefined): URL | undefined =>
   address === undefined ? undefined : new URL(address);
 
-export const startWorker = (address: string): Thread => asThread(new Worker(address, { type: 'module' }));
+export const startWorker = (address: string, type: WorkerType = 'module'): Thread =>
+  asThread(new Worker(address, { type }));
 
 export function asThread(worker: Worker): Thread {
   return {
