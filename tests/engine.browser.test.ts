@@ -21,6 +21,23 @@ test('a wasm that is not there is an error, and the next try may go well', async
   }
 });
 
+test('HTML where the wasm should be, as development servers answer, is an error that names the cure', async () => {
+  const page = '\n <!doctype html><title>page</title>';
+  const addresses = [
+    `data:text/html,${encodeURIComponent(page)}`,
+    URL.createObjectURL(new Blob([page])),
+    URL.createObjectURL(new Blob(['\ufeff<html>'], { type: 'text/html' })),
+  ];
+  for (const wasm of addresses) {
+    // In the engine's own thread, and in the page's.
+    for (const options of [{ wasm }, { wasm, thread: 'data:text/javascript,throw 1' }]) {
+      const error = await errorOf(() => load(options));
+      expect(error).toMatchObject({ code: 'file', details: { subject: wasm, found: 'HTML where the wasm should be' } });
+      expect(error.message).toContain(`optimizeDeps: { exclude: ['sparsifier'] }`);
+    }
+  }
+});
+
 test('a Worker that cannot start leaves the work to the page’s own thread', async () => {
   const engine = await load({ thread: 'data:text/javascript,throw 1' });
   expect(engine.threads).toBe(1);

@@ -1,4 +1,5 @@
-import type { KernelHost } from '../host/thread.js';
+import { SparsifyError, type ErrorDetails } from '../errors.js';
+import { toldAddresses, type KernelHost } from '../host/thread.js';
 import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
 import { startThreads, type PoolThread } from './pool.js';
 
@@ -50,6 +51,15 @@ export async function start(threads: number, wasm: string | undefined, host: Ker
     return { memory, threads: 1, why: notStarted(error) };
   }
 }
+
+/** What is known of why {@link start} failed. */
+export const whyNotStarted = (error: unknown): ErrorDetails =>
+  error instanceof SparsifyError
+    ? error.details
+    : {
+        found: error instanceof Error ? error.message : String(error),
+        hint: `Where a bundler moved the package, ${toldAddresses}`,
+      };
 
 /** Calls a verb. Numbers come back as they are: an address, or a status. */
 export function call([verb, ...numbers]: Call): number {

@@ -1,5 +1,5 @@
 import * as host from '#host';
-import { SparsifyError } from '../errors.js';
+import { SparsifyError, type ErrorDetails } from '../errors.js';
 import { inSlices } from '../slices.js';
 import type { Thread } from '../host/thread.js';
 import type { Call } from './core.js';
@@ -227,22 +227,17 @@ async function begin({ threads, wasm, thread: address }: Asked, stopped: () => v
   return new Engine(overMessages(thread, answer.memory, answer.alarms, stopped), answer);
 }
 
-const notLoaded = (cause: unknown): SparsifyError =>
-  new SparsifyError(
-    'file',
-    `the engine could not be loaded: ${cause instanceof Error ? cause.message : cause}`,
-    { hint: 'Where a bundler moved the package, tell load({ wasm, thread }) where these files are' },
-    { cause },
-  );
+const notLoaded = (details: ErrorDetails, options?: ErrorOptions): SparsifyError =>
+  new SparsifyError('file', 'the engine could not be loaded', details, options);
 
 const brokenBy = (cause: unknown, hint: string): SparsifyError =>
   new SparsifyError('memory', 'the engine stopped working', { found: String(cause), hint }, { cause });
 
 /** Where no thread can be started the kernels run right here. */
 async function onThisThread(wasm: string | undefined): Promise<Engine> {
-  const { call, start } = await import('./core.js');
-  const { memory, threads } = await start(1, wasm, host).catch((error: unknown) => {
-    throw notLoaded(error);
+  const { call, start, whyNotStarted } = await import('./core.js');
+  const { memory, threads } = await start(1, wasm, host).catch((cause: unknown) => {
+    throw notLoaded(whyNotStarted(cause), { cause });
   });
   let failure: SparsifyError | undefined;
   const transport: Transport = {

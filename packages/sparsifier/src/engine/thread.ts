@@ -1,5 +1,6 @@
+import type { ErrorDetails } from '../errors.js';
 import type { KernelHost, Transfer } from '../host/thread.js';
-import { call, joinPool, start, type Call } from './core.js';
+import { call, joinPool, start, whyNotStarted, type Call } from './core.js';
 import { alarms, type PoolThread } from './pool.js';
 
 /** The first message to a thread that becomes the engine. */
@@ -30,7 +31,7 @@ export type Ready =
       readonly alarms: readonly MessagePort[];
       readonly memory?: WebAssembly.Memory;
     }
-  | { readonly error: string };
+  | { readonly error: ErrorDetails };
 
 /** The other end: the thread that started this one. */
 export interface Parent {
@@ -59,7 +60,7 @@ export function serve(parent: Parent, host: KernelHost): void {
         answerTo = (request) => answer(parent, memory, request);
         parent.post({ threads, why, alarms, ...(parent.sharesMemory ? { memory } : {}) } satisfies Ready, alarms);
       },
-      (error) => parent.post({ error: String(error) } satisfies Ready),
+      (error) => parent.post({ error: whyNotStarted(error) } satisfies Ready),
     );
   });
 }

@@ -1,4 +1,6 @@
-import type { Thread } from './thread.js';
+import { SparsifyError } from '../errors.js';
+import { wasmAddress } from '../wasm/address.js';
+import { toldAddresses, type Thread } from './thread.js';
 
 /** Why threads cannot share memory here, or nothing where they can. */
 export function whyNoThreads(): string | undefined {
@@ -6,9 +8,22 @@ export function whyNoThreads(): string | undefined {
   return 'one thread, since the page is not cross-origin isolated (it needs the headers COOP: same-origin and COEP: require-corp)';
 }
 
-/** Where the wasm comes from; nothing means where the glue looks for it by itself, an address that bundlers see. */
-export const wasmSource = (address: string | undefined): URL | undefined =>
-  address === undefined ? undefined : new URL(address);
+/**
+ * The wasm from an address, or from where the package has it: an answer that can be compiled while it comes, or its bytes.
+ * @throws SparsifyError `file` where the answer is HTML, as development servers give it in place of files they do not have
+ */
+export async function wasmSource(address: string | undefined): Promise<Response | Uint8Array<ArrayBuffer>> {
+  const url = address === undefined ? wasmAddress() : new URL(address);
+  const response = await fetch(url);
+  if (!response.ok || response.headers.get('Content-Type') === 'application/wasm') return response;
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (!/^\s*</.test(new TextDecoder().decode(bytes.subarray(0, 64)))) return bytes;
+  throw new SparsifyError('file', 'the answer is not wasm', {
+    subject: url.href,
+    found: 'HTML where the wasm should be',
+    hint: `With Vite set optimizeDeps: { exclude: ['sparsifier'] } in vite.config; else ${toldAddresses}`,
+  });
+}
 
 export const startWorker = (address: string, type: WorkerType = 'module'): Thread =>
   asThread(new Worker(address, { type }));

@@ -1,3 +1,6 @@
+/** What helps where files of the package were moved. */
+export const toldAddresses = 'tell load({ wasm, thread }) where these files are';
+
 /** What a message can hand over. */
 export type Transfer = ArrayBuffer | MessagePort;
 
@@ -20,5 +23,5 @@ export interface KernelHost {
   /** Why threads cannot share memory here, or nothing where they can. */
   whyNoThreads(): string | undefined;
   /** The wasm from an address, or from where the package has it. */
-  wasmSource(address: string | undefined): URL | undefined | Promise<Uint8Array<ArrayBuffer>>;
+  wasmSource(address: string | undefined): Promise<Response | Uint8Array<ArrayBuffer>>;
 }
