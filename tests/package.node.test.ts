@@ -172,6 +172,8 @@ describe('installed in Node', () => {
       import { fromArrays } from 'sparsifier/formats/arrays';
       import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
       import { readSafetensors, type LayerDescriptions, type SafetensorsModel } from 'sparsifier/formats/safetensors';
+      import { readTfjs, type TfjsModel } from 'sparsifier/formats/tfjs';
+      import { activationsOfOnnx } from 'sparsifier/calibration';
       import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
       const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
@@ -190,6 +192,15 @@ describe('installed in Node', () => {
       const data = new Float32Array(bytes.length);
       fromArrays({ w: { kind: 'dense', roles: ['out', 'in'], shape: [1, zeros], data } });
       export const codeOf = (error: SparsifyError): ErrorCode => error.code;
+
+      // Bytes are never shared, so that all of them make a Blob.
+      const tfjs: TfjsModel = await readTfjs(new Blob([]));
+      for (const each of [onnx, twin, tfjs]) new Blob([await each.bytes(), ...(await each.files()).values()]);
+      for (const { values } of model.tensors) new Blob([await model.copy(values), await onnx.copy(values), await twin.copy(values), await tfjs.copy(values)]);
+      new Blob([sparsifier.mask('head').data, ...[...sparsifier.masks().values()].map(({ data }) => data)]);
+      await sparsifier.saveMasks(new WritableStream({ write: (chunk) => void new Blob([chunk]) }));
+      await sparsifyFile(new Blob([]), () => new WritableStream({ write: (chunk) => void new Blob([chunk]) }), asked);
+      await activationsOfOnnx(onnx, [], async (bytes) => ({ run: async () => ({ y: new Blob([bytes]) as never }) }));
 
       // @ts-expect-error no such granularity
       new Sparsifier(model, { granularity: 'corner', context: 'local', criteria: 'largeFinal' });

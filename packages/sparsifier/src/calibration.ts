@@ -49,7 +49,7 @@ export interface SessionLike<Feeds> {
 export async function activationsOfOnnx<Feeds>(
   model: OnnxModel,
   batches: Batches<Feeds>,
-  createSession: (bytes: Uint8Array) => Promise<SessionLike<Feeds>>,
+  createSession: (bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>,
 ): Promise<Calibration> {
   const bytes = await model.bytes();
   const file = { name: 'model.onnx', bytes };

@@ -13,7 +13,7 @@ export interface UnitMask {
   /** That of the weights, with the number of units along each axis. */
   readonly shape: readonly number[];
   /** 1 for a unit that is kept, 0 for one that is removed, in stored order. */
-  readonly data: Uint8Array;
+  readonly data: Uint8Array<ArrayBuffer>;
 }
 
 /** Masks of a model's tensors, one bit per unit. */

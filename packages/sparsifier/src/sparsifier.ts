@@ -157,7 +157,10 @@ export class Sparsifier {
    * @throws SparsifyError `layer` where nothing was removed yet, `file` where it cannot be written, or a model was read
    *   from it
    */
-  async saveMasks(target: string | WritableStream<Uint8Array>, options: WriteMasksOptions = {}): Promise<void> {
+  async saveMasks(
+    target: string | WritableStream<Uint8Array<ArrayBuffer>>,
+    options: WriteMasksOptions = {},
+  ): Promise<void> {
     checkNames(options, ['force']);
     this.#checkTouched();
     const chunks = await maskFile(this.#masksInOrder(), this.#planner.granularity);

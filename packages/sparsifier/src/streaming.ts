@@ -22,10 +22,12 @@ import { survey, usualRoom, type Member, type Ranked, type Room } from './survey
 import type { Values, WeightTensor } from './tensor.js';
 
 /** A stream for a file of the model, by its name. */
-export type GiveStream = (name: string) => WritableStream<Uint8Array> | Promise<WritableStream<Uint8Array>>;
+export type GiveStream = (
+  name: string,
+) => WritableStream<Uint8Array<ArrayBuffer>> | Promise<WritableStream<Uint8Array<ArrayBuffer>>>;
 
 /** Where a sparse model goes: to a path, or to streams. */
-export type Output = string | WritableStream<Uint8Array> | GiveStream;
+export type Output = string | WritableStream<Uint8Array<ArrayBuffer>> | GiveStream;
 
 export interface StreamOptions extends CallOptions {
   readonly sparsity?: Sparsity | undefined;

@@ -80,7 +80,7 @@ export interface Region {
 /** Numbers that are kept. */
 export interface Kept {
   /** A copy of them, little-endian. */
-  bytes(): Uint8Array | Promise<Uint8Array>;
+  bytes(): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /** Lets them go; a second call does nothing. */
   release(): void;
 }
@@ -104,7 +104,7 @@ export interface Model {
    * A copy of the numbers as they are at this moment, little-endian. What can be copied at once is copied before the
    * method returns, since the caller may change arrays next.
    */
-  copy(values: Values): Uint8Array | Promise<Uint8Array>;
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /** Keeps the numbers as they are at this moment in a cheaper way than by a copy, until they are let go. */
   keep?(values: Values): Kept;
   /** Keeps the numbers as they are stored at this moment, and gives what puts them back: for formats in which `store` rounds. */

@@ -132,7 +132,7 @@ export class Block {
   }
 
   /** Fills `target` from the block, in slices likewise, and returns it. */
-  async read(offset: number, target: Uint8Array): Promise<Uint8Array> {
+  async read<Target extends Uint8Array>(offset: number, target: Target): Promise<Target> {
     await inSlices(target.length, async (from, to) => {
       const view = this.view(offset + from, to - from);
       target.set(view ?? (await this.#transport.read(this.address + offset + from, to - from)), from);

@@ -92,7 +92,7 @@ async function store(_engine: Engine, values: Values, { block, offset }: Region)
   await block.read(offset, bytes((values as ArrayValues).data));
 }
 
-const copy = (values: Values): Uint8Array => bytes((values as ArrayValues).data).slice();
+const copy = (values: Values): Uint8Array<ArrayBuffer> => bytes((values as ArrayValues).data).slice();
 
 function bytes({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {
   if (byteLength > 0) return new Uint8Array(buffer, byteOffset, byteLength);

@@ -88,7 +88,7 @@ export async function readInto(block: Block, file: Source, start: number, bytes:
 }
 
 /** A copy of a block's bytes. */
-export const copyOf = (block: Block): Promise<Uint8Array> => block.read(0, new Uint8Array(block.bytes));
+export const copyOf = (block: Block): Promise<Uint8Array<ArrayBuffer>> => block.read(0, new Uint8Array(block.bytes));
 
 /** The bytes of a block, slice by slice. */
 export async function* slices(block: Block, start = 0, end = block.bytes): AsyncGenerator<Uint8Array> {

@@ -129,13 +129,13 @@ export class OnnxModel implements Model {
   }
 
   /** The numbers as they are now: at once where the memory is shared with this thread. */
-  copy(values: Values): Uint8Array | Promise<Uint8Array> {
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
     const { dtype, length, location, range, scattered } = stored(values);
     const block = this.#blockOf(location);
     const bytes = length * bytesOf[dtype];
     const view = block.view(range.start, scattered ? range.end - range.start : bytes);
     if (!scattered) return view?.slice() ?? block.read(range.start, new Uint8Array(bytes));
-    const gathered = (file: ModelFile, tensor: Range): Uint8Array => {
+    const gathered = (file: ModelFile, tensor: Range): Uint8Array<ArrayBuffer> => {
       const target = new Uint8Array(bytes);
       gather(file, tensor, dtype, target);
       return target;
@@ -162,14 +162,14 @@ export class OnnxModel implements Model {
   }
 
   /** The bytes of the model file; external data keep their names, and are those of {@link files}. */
-  async bytes(): Promise<Uint8Array> {
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     return copyOf(this.#blockOf(undefined));
   }
 
   /** The bytes of the external data files, by their locations in the model. */
-  async files(): Promise<Map<string, Uint8Array>> {
+  async files(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
     this.#blockOf(undefined);
-    const files = new Map<string, Uint8Array>();
+    const files = new Map<string, Uint8Array<ArrayBuffer>>();
     for (const [location, block] of this.#data) files.set(location, await copyOf(block));
     return files;
   }

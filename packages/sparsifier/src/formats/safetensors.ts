@@ -105,7 +105,7 @@ export class SafetensorsModel implements Model {
   }
 
   /** The numbers as they are now: at once where the memory is shared with this thread. */
-  copy(values: Values): Uint8Array | Promise<Uint8Array> {
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
     const { block, start, bytes } = this.#place(values);
     return block.view(start, bytes)?.slice() ?? block.read(start, new Uint8Array(bytes));
   }
@@ -129,14 +129,14 @@ export class SafetensorsModel implements Model {
   }
 
   /** The bytes of the file, or of the index where there are shards: those are the {@link files}. */
-  async bytes(): Promise<Uint8Array> {
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     const files = this.#open();
     return this.#index?.slice() ?? copyOf(files.get(this.#name)!);
   }
 
   /** The bytes of the shards, by their names in the index. */
-  async files(): Promise<Map<string, Uint8Array>> {
-    const files = new Map<string, Uint8Array>();
+  async files(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+    const files = new Map<string, Uint8Array<ArrayBuffer>>();
     for (const [name, block] of this.#shards()) files.set(name, await copyOf(block));
     return files;
   }

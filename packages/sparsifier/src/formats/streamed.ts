@@ -85,7 +85,7 @@ export class StreamedModel implements Model {
   }
 
   /** The numbers as the files have them. */
-  async copy(values: Values): Promise<Uint8Array> {
+  async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     const place = this.#open.place(values);
     if (place === undefined) return this.#open.whole!.copy(values);
     const bytes = new Uint8Array(sizeOf(values));

@@ -237,7 +237,7 @@ export class TfjsModel implements Model {
   }
 
   /** The numbers as they are now, decoded where they are quantised. */
-  copy(values: Values): Uint8Array | Promise<Uint8Array> {
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
     const { dtype, length, start, affine } = stored(values);
     const block = this.#blockOf(values);
     if (affine) return this.#decoded(values);
@@ -275,13 +275,13 @@ export class TfjsModel implements Model {
   }
 
   /** The bytes of the `model.json` that names the {@link files}. */
-  async bytes(): Promise<Uint8Array> {
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     return this.#text(this.#shards());
   }
 
   /** The bytes of the files with weights, by their names in the manifest. */
-  async files(): Promise<Map<string, Uint8Array>> {
-    const files = new Map<string, Uint8Array>();
+  async files(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+    const files = new Map<string, Uint8Array<ArrayBuffer>>();
     for (const { name, block, start, end } of this.#shards().flat()) {
       files.set(name, await block.read(start, new Uint8Array(end - start)));
     }
@@ -312,7 +312,7 @@ export class TfjsModel implements Model {
     return shardsOf(this.#open());
   }
 
-  #text(shards: readonly (readonly Shard[])[]): Uint8Array {
+  #text(shards: readonly (readonly Shard[])[]): Uint8Array<ArrayBuffer> {
     return modelJson(this.#json, shards, this.#changed);
   }
 
@@ -330,7 +330,7 @@ export class TfjsModel implements Model {
     return affine!.dtype === 'uint8' ? bytes : new Uint16Array(bytes.buffer);
   }
 
-  async #decoded(values: Values): Promise<Uint8Array> {
+  async #decoded(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     const { length, weight, affine } = stored(values);
     const codes = await this.#codes(values);
     const numbers = new Float32Array(length);

@@ -55,13 +55,13 @@ export interface Host extends KernelHost {
    */
   writeFiles(files: readonly OutputFile[], options: TargetOptions): Promise<void>;
   /** @throws SparsifyError `file` where the stream is locked */
-  checkStream(stream: WritableStream<Uint8Array>): void;
+  checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): void;
   /**
    * Writes all chunks, which may be views of shared memory, to a stream at the stream's pace, and closes it; on an error
    * aborts it. A locked stream is an error of code `file`; an error of the chunks themselves comes through as it is.
    */
   writeStream(
-    stream: WritableStream<Uint8Array>,
+    stream: WritableStream<Uint8Array<ArrayBuffer>>,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   ): Promise<void>;
   /** False where there is nothing of that name. */

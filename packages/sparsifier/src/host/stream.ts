@@ -5,7 +5,7 @@ import { inSlices } from '../slices.js';
 const sliceBytes = 2 ** 24;
 
 /** @throws SparsifyError `file` where the stream is locked */
-export function checkStream(stream: WritableStream<Uint8Array>): void {
+export function checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): void {
   if (!stream.locked) return;
   throw new SparsifyError('file', 'the stream is locked', {
     hint: 'Release its writer, or give a stream that nothing else writes to',
@@ -19,7 +19,7 @@ export function checkStream(stream: WritableStream<Uint8Array>): void {
  * aborted with the error that is thrown.
  */
 export async function writeStream(
-  stream: WritableStream<Uint8Array>,
+  stream: WritableStream<Uint8Array<ArrayBuffer>>,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<void> {
   checkStream(stream);

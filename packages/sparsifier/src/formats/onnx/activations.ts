@@ -60,7 +60,7 @@ function incomingOf({ node, input, layout: { kind } }: Layer): Incoming[] {
  * A model whose outputs are these values, too. Messages of protobuf that stand twice are merged by their readers, so that
  * the new outputs are put behind the file as a second, small part of its graph.
  */
-export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Array {
+export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Array<ArrayBuffer> {
   const { given, outputs } = valuesIn(file);
   const graph = new BinaryWriter();
   for (const name of new Set(names)) {

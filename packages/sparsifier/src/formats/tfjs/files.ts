@@ -44,7 +44,7 @@ export function modelJson(
   { content }: ModelJson,
   shards: readonly (readonly Shard[])[],
   changed: ReadonlyMap<string, Affine>,
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const weightsManifest = (manifestIn(content) as Readonly<Record<string, unknown>>[]).map((group, place) => ({
     ...group,
     paths: shards[place]!.map(({ name }) => name),

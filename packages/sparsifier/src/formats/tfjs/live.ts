@@ -99,7 +99,7 @@ export class LiveModel implements Model {
   }
 
   /** The numbers as they are when this is called. */
-  async copy(values: Values): Promise<Uint8Array> {
+  async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     const kept = this.keep(values);
     try {
       return await kept.bytes();
