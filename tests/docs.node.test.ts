@@ -3,12 +3,14 @@ import { dirname, join } from 'node:path';
 import { parseAst } from 'rollup/parseAst';
 import { Criteria, Granularity, Sparsifier, type GranularityName, type Role } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
+import { Schedule, sparsifyCallback, type ScheduleName } from 'sparsifier/training';
 import { describe, expect, test } from 'vitest';
 import { folder, pictures, speed, withTables } from '../scripts/pictures.mjs';
 import { run } from './support/command.js';
 import { root } from './support/install.js';
 import { errorOf, product } from './support/layers.js';
 import { coordinates, spanned, unitsOf } from './support/oracle.js';
+import { tf } from './support/tfjs.js';
 
 const textOf = (name: string): string => readFileSync(join(root, name), 'utf8');
 const guides = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
@@ -209,6 +211,22 @@ describe('the page of criteria', () => {
   test('has a row for each reducer and each normalizer', async () => {
     expect(namesIn('Reducers: the score of a unit')).toEqual(await allowed('reducer'));
     expect(namesIn('Normalizers: layers on one scale')).toEqual(await allowed('normalizer'));
+  });
+});
+
+describe('the page for those who come from fasterai', () => {
+  test('has the callback, and a schedule in each place of its two lists, which are all there are', async () => {
+    const page = textOf('docs/coming-from-fasterai.md');
+    expect(page).toMatch(/^\| `SparsifyCallback\(.*`sparsifyCallback\(.*\]\(training\.md\)/m);
+    const [, theirs, ours] = page.match(/^\| (`one_shot`.*?) \| the same, or (.*?);/m)!;
+    const namesIn = (list: string) => list.split(', ').map((each) => each.replaceAll('`', ''));
+    expect(namesIn(ours!)).toEqual(Object.keys(Schedule));
+    const words = { granularity: 'weight', context: 'local', criteria: 'magnitude', sparsity: 50 } as const;
+    const made = namesIn(theirs!).map((name) => {
+      const schedule = name as ScheduleName;
+      return sparsifyCallback(tf, { ...words, schedule }).schedule.scheduleName;
+    });
+    expect(made).toEqual(Object.keys(Schedule));
   });
 });
 
