@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { load, Sparsifier, SparsifyError, type Values, type WeightTensor } from 'sparsifier';
 import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
+import { readBytes } from './support/files.js';
 import { pruneMatrixNaively } from './support/naive-prune.js';
 import {
   bytesField,
@@ -822,8 +823,20 @@ describe('partners', () => {
     ['an Add of a matrix', { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [4, 4])] }, ''],
     [
       'an Add after MatMul with the constant on the left',
-      { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
+      { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])], inputs: { x: 2 } },
       'bias',
+    ],
+    [
+      'an Add after such a MatMul of unknown rank',
+      { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
+      '',
+      /bias b.*how many axes/,
+    ],
+    [
+      'an Add along the last axis after such a MatMul of unknown rank',
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')] },
+      '',
+      /bias b.*how many axes/,
     ],
     [
       'an Add after such a MatMul with a vector',
@@ -832,7 +845,7 @@ describe('partners', () => {
     ],
     [
       'an Add along the last axis after such a MatMul',
-      { nodes: [left, add('b')], initializers: [matrix, vector('b')] },
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 2 } },
       '',
     ],
     [
@@ -936,6 +949,47 @@ describe('partners', () => {
     [
       'batch normalisation after a MatMul of unknown rank',
       { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics] },
+      '',
+      /(gamma gamma|beta beta).*how many axes/,
+    ],
+    [
+      'batch normalisation after an Add to a MatMul of unknown rank',
+      { nodes: [matMul, add('b'), normal('a')], initializers: [matrix, vector('b'), ...statistics] },
+      'bias',
+      /gamma gamma.*how many axes/,
+    ],
+    [
+      'batch normalisation after an Add that gives a MatMul of rank 2 a third axis',
+      {
+        nodes: [matMul, add('b'), normal('a')],
+        initializers: [matrix, tensor('b', [1, 1, 4]), ...statistics],
+        inputs: { x: 2 },
+      },
+      'bias',
+    ],
+    [
+      'batch normalisation after a MatMul whose rank follows from Flatten',
+      {
+        nodes: [node('Flatten', 'x', 'f'), node('Relu', 'f', 'r'), node('MatMul', 'r w', 'y'), normal('y')],
+        initializers: [matrix, ...statistics],
+      },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after a MatMul whose rank follows from Reshape',
+      {
+        nodes: [node('Reshape', 'x s', 'f'), node('MatMul', 'f w', 'y'), normal('y')],
+        initializers: [matrix, tensor('s', [3]), ...statistics],
+      },
+      '',
+    ],
+    [
+      'batch normalisation after a MatMul whose rank follows from a sum',
+      {
+        nodes: [node('Add', 'x z', 's'), node('MatMul', 's w', 'y'), normal('y')],
+        initializers: [matrix, ...statistics],
+        inputs: { x: 1, z: 2 },
+      },
       'gamma beta',
     ],
     [
@@ -1004,6 +1058,23 @@ describe('partners', () => {
     if (note) expect(notes).toContainEqual(expect.stringMatching(note));
     else expect(notes).toEqual([]);
   });
+
+  test.each(['unknown', 'known'])(
+    'a batch normalisation along another axis than the channels keeps every bit where the file leaves the rank %s',
+    async (rank) => {
+      const before = await readBytes(`cases/bn_axis_${rank}.onnx`);
+      const { constants } = readGraphOf(before);
+      await withModel(before.slice(), async (read) => {
+        const options = { granularity: 'filter', context: 'local', criteria: 'largeFinal', layerType: 'all' } as const;
+        const { total } = await new Sparsifier(read, options).sparsifyModel(50);
+        expect(total.zeros).toBe(24);
+        const after = await read.bytes();
+        const { start, length } = [...constants.values()].find(({ shape }) => shape.length === 2)!;
+        after.set(before.subarray(start, start + 4 * length), start);
+        expect(after).toEqual(before);
+      });
+    },
+  );
 
   test('are the arrays of the file', async () => {
     const bytes = model({ nodes: [convBias], initializers: [weight, vector('b')] });

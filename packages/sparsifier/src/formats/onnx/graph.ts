@@ -1,4 +1,5 @@
 import { SparsifyError } from '../../errors.js';
+import { rankAfter } from './ranks.js';
 import { readTensor, type Tensor } from './tensor.js';
 import {
   fields,
@@ -34,8 +35,8 @@ export interface Attribute {
 /** A name in the graph: what a node computes, an input of the model, or a constant. */
 export interface Value {
   readonly name: string;
-  /** How many axes it has, if the file says. */
-  readonly rank: number | undefined;
+  /** How many axes it has, if the file says or it follows from what computes it. */
+  rank: number | undefined;
   /** The node that computes it, if one does; not one that only passes on its input. */
   producer: Node | undefined;
   /** Known before the model runs. */
@@ -218,6 +219,7 @@ function store(reading: Reading, value: Value, tensor: Tensor): void {
   const constant: Constant = { name: value.name, tensor, uses: [], isOutput: false, overlaps: undefined };
   reading.constants.push(constant);
   value.isConstant = true;
+  value.rank ??= tensor.shape.length;
   value.view = { constant, axes: tensor.shape.map((_, axis) => axis) };
 }
 
@@ -238,6 +240,7 @@ function linkNode(reading: Reading, scope: Scope, { op, name, domain, inputs, ou
   for (const subgraph of subgraphs) linkGraph(reading, subgraph, scope);
 
   const [output] = node.outputs;
+  if (output !== undefined) output.rank ??= rankAfter(node);
   if (node.op === 'Constant' && output !== undefined) {
     output.isConstant = true;
     const stored = attributes.get('value')?.tensor;

@@ -25,10 +25,8 @@ export interface Layout {
 export interface Channels {
   /** How many there are, over all groups. */
   readonly count: number;
-  /** The axis of the output that they lie on, counted from the last axis, which is 1. */
-  readonly axis: number;
-  /** How many axes the output has, if that is known. */
-  readonly rank: number | undefined;
+  /** The axis of the output that they lie on, counted from the last axis, which is 1, if that is known. */
+  readonly axis: number | undefined;
 }
 
 /** A weight under the names of the nodes that read it: `layers`, or the `reason` why one of them cannot be pruned. */
@@ -185,7 +183,7 @@ function convolution({ op, attributes }: Node, view: View): Layout | string {
     kind: isTransposed ? `convTranspose${dimensions}d` : `conv${dimensions}d`,
     ...stored(view, isTransposed ? ['in', 'out', ...spatial] : ['out', 'in', ...spatial]),
     groups,
-    channels: { count: isTransposed ? second * groups : first, axis: rank - 1, rank },
+    channels: { count: isTransposed ? second * groups : first, axis: rank - 1 },
   };
 }
 
@@ -196,12 +194,14 @@ function dense({ op, inputs, outputs, attributes }: Node, view: View, input: num
   const isLeft = input === 0;
   const isTransposed = op === 'Gemm' && (attributes.get(isLeft ? 'transA' : 'transB')?.integer ?? 0) !== 0;
   const roles: Role[] = isLeft === isTransposed ? ['in', 'out'] : ['out', 'in'];
-  const rank = op === 'Gemm' ? 2 : (outputs[0]?.rank ?? inputs[1 - input]?.rank);
+  // A constant on the left makes rows, or the only axis where the other factor is a list.
+  const rank = op === 'Gemm' ? 2 : (outputs[0]?.rank ?? inputs[1]?.rank);
+  const axis = !isLeft || rank === 1 ? 1 : rank === undefined ? undefined : 2;
   return {
     kind: 'dense',
     ...stored(view, roles),
     groups: 1,
-    channels: { count: shape[roles.indexOf('out')]!, axis: isLeft && rank !== 1 ? 2 : 1, rank },
+    channels: { count: shape[roles.indexOf('out')]!, axis },
   };
 }
 

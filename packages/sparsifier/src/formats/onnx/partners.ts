@@ -7,6 +7,8 @@ interface Candidate extends Reader {
   readonly part: Partner['part'];
   readonly value: Value;
   readonly fits: boolean;
+  /** Whether its entries lie along the channels by what the graph says of axes; false where it does not say enough. */
+  readonly isProven: boolean;
 }
 
 /**
@@ -30,13 +32,14 @@ export function findPartners(layers: readonly Layer[]): { partners: Partner[]; n
   return { partners, notes: [...notes] };
 }
 
-function obstacleOf({ value, fits }: Candidate, candidates: readonly Candidate[]): string | undefined {
+function obstacleOf({ value, fits, isProven }: Candidate, candidates: readonly Candidate[]): string | undefined {
   if (value.view === undefined) {
     return value.isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
   }
   const { constant } = value.view;
   if (constant.tensor.values === undefined) return `its numbers are ${constant.tensor.type}`;
   if (!fits) return 'it does not have one entry per output channel';
+  if (!isProven) return 'the file does not say how many axes the output has, so the axis of the channels is not known';
   const isOwn = (use: Reader) => candidates.some(({ node, input }) => node === use.node && input === use.input);
   const other = constant.uses.find((use) => !isOwn(use));
   if (other !== undefined) return `${title(other.node)} uses it too`;
@@ -65,11 +68,12 @@ function ownBias(node: Node, channels: Channels): Candidate[] {
   const value = node.op === 'MatMul' ? undefined : node.inputs[2];
   if (value === undefined) return [];
   const fits = node.op === 'Gemm' ? isPerChannel(value, channels) : isList(value, channels);
-  return [{ part: 'bias', node, input: 2, value, fits }];
+  return [{ part: 'bias', node, input: 2, value, fits, isProven: true }];
 }
 
 /** The Add and the batch normalisations that the output of a layer goes to, by itself or through Identity and Cast. */
 function afterwards(layer: Node, channels: Channels): Candidate[] {
+  const { axis } = channels;
   const candidates: Candidate[] = [];
   const followed = new Set(layer.outputs.slice(0, 1));
   let hasAdd = false;
@@ -78,13 +82,20 @@ function afterwards(layer: Node, channels: Channels): Candidate[] {
       const [output] = node.outputs;
       if (node.op === 'Identity' || node.op === 'Cast') {
         if (output !== undefined) followed.add(output);
-      } else if (node.op === 'BatchNormalization' && input === 0 && isNormalised(channels)) {
-        candidates.push(...scaleAndShift(node, channels));
+      } else if (node.op === 'BatchNormalization' && input === 0) {
+        candidates.push(...scaleAndShift(node, value.rank, channels));
       } else if (node.op === 'Add' && !hasAdd && value.readers.length === 1 && !value.isOutput) {
         const addend = node.inputs[1 - input];
         if (addend?.view === undefined || !isPerChannel(addend, channels)) continue;
         hasAdd = true;
-        candidates.push({ part: 'bias', node, input: 1 - input, value: addend, fits: true });
+        candidates.push({
+          part: 'bias',
+          node,
+          input: 1 - input,
+          value: addend,
+          fits: true,
+          isProven: axis !== undefined,
+        });
         if (output !== undefined) followed.add(output);
       }
     }
@@ -92,18 +103,15 @@ function afterwards(layer: Node, channels: Channels): Candidate[] {
   return candidates;
 }
 
-function scaleAndShift(node: Node, channels: Channels): Candidate[] {
-  const [, gamma, beta] = node.inputs;
-  const candidates: Candidate[] = [];
-  if (gamma !== undefined)
-    candidates.push({ part: 'gamma', node, input: 1, value: gamma, fits: isList(gamma, channels) });
-  if (beta !== undefined) candidates.push({ part: 'beta', node, input: 2, value: beta, fits: isList(beta, channels) });
-  return candidates;
-}
-
 /** Batch normalisation works on the second axis from the front. */
-function isNormalised({ axis, rank }: Channels): boolean {
-  return rank === undefined || rank - axis === 1;
+function scaleAndShift(node: Node, rank: number | undefined, channels: Channels): Candidate[] {
+  const isProven = rank !== undefined && channels.axis !== undefined;
+  if (isProven && rank - channels.axis !== 1) return [];
+  return (['gamma', 'beta'] as const).flatMap((part, index) => {
+    const input = index + 1;
+    const value = node.inputs[input];
+    return value === undefined ? [] : [{ part, node, input, value, fits: isList(value, channels), isProven }];
+  });
 }
 
 /** Whether a constant is a list with an entry for each channel. */
@@ -112,9 +120,14 @@ function isList({ view }: Value, { count }: Channels): boolean {
   return shape.length === 1 && shape[0] === count;
 }
 
-/** Whether a constant, its shape aligned from the right, has an entry for each channel and is broadcast otherwise. */
+/**
+ * Whether a constant, its shape aligned from the right, has an entry for each channel and is broadcast otherwise. Where
+ * their axis is not known it is one of the last two.
+ */
 function isPerChannel({ view }: Value, { count, axis }: Channels): boolean {
   const shape = view === undefined ? [] : shapeOf(view);
-  const channelIndex = shape.length - axis;
-  return (shape[channelIndex] ?? 1) === count && shape.every((size, index) => index === channelIndex || size === 1);
+  return (axis === undefined ? [1, 2] : [axis]).some((axis) => {
+    const channelIndex = shape.length - axis;
+    return (shape[channelIndex] ?? 1) === count && shape.every((size, index) => index === channelIndex || size === 1);
+  });
 }
