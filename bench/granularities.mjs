@@ -4,7 +4,7 @@
 // takes the axes of a convolution in every order instead.
 import { load, Sparsifier } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
-import { granularitiesOf, inWords, isPattern } from '../packages/sparsifier/dist/granularity.js';
+import { granularitiesOf, inWords, isPattern } from '../packages/sparsifier/dist/internal.js';
 
 const rounds = 5;
 const threads = 2;

@@ -19,7 +19,7 @@ const page = `<!doctype html>
   {
     "imports": {
       "sparsifier": "/packages/sparsifier/dist/index.js",
-      "sparsifier/formats/arrays": "/packages/sparsifier/dist/formats/arrays.js",
+      "sparsifier/formats/arrays": "/packages/sparsifier/dist/arrays.js",
       "#host": "/packages/sparsifier/dist/host/browser.js"
     }
   }

@@ -20,7 +20,7 @@ const layersOf = (convolution, matrix) => [
 /** The text of each picture, by file name. Needs the built package. */
 export async function pictures() {
   const { Granularity, granularitiesOf, granularityNames, unitsOfTensor } =
-    await import('../packages/sparsifier/dist/granularity.js');
+    await import('../packages/sparsifier/dist/internal.js');
   const drawPicture = (name, granularity, layers) => {
     const panels = layers.map((layer) => panelOf(layer, unitsOfTensor({ ...layer, name, groups: 1 }, granularity)));
     return [`${name}.svg`, picture(name, panels)];

@@ -5,7 +5,7 @@ export {
   type CustomLayer,
   type Normalizer,
   type Reducer,
-} from './criteria.js';
+} from './options/criteria.js';
 export { load, type Block, type Engine, type LoadOptions } from './engine/engine.js';
 export { SparsifyError, type ErrorCode, type ErrorDetails } from './errors.js';
 export {
@@ -15,15 +15,15 @@ export {
   type Spanning,
   type Tiles,
   type UnitRole,
-} from './granularity.js';
-export { inspect } from './inspect.js';
-export type { UnitMask } from './masks.js';
-export type { Progress } from './pipeline.js';
-export type { CallOptions, PerLayer, SparsifierOptions } from './planning.js';
-export type { Budget, Context, Groups } from './ranking.js';
-export type { LayerReport, Report } from './report.js';
-export type { Rule, Rules } from './rules.js';
-export { Sparsifier, type Explanation, type WriteMasksOptions } from './sparsifier.js';
-export type { LayerArrays, WeightsOf } from './state.js';
-export type { Amount, Sparsity } from './sparsity.js';
-export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './tensor.js';
+} from './options/granularity.js';
+export { inspect } from './pruning/inspect.js';
+export type { UnitMask } from './pruning/masks.js';
+export type { Progress } from './pruning/call.js';
+export type { CallOptions, PerLayer, SparsifierOptions } from './pruning/plan.js';
+export type { Budget, Context, Groups } from './options/rankings.js';
+export type { LayerReport, Report } from './pruning/report.js';
+export type { Rule, Rules } from './options/rules.js';
+export { Sparsifier, type Explanation, type WriteMasksOptions } from './pruning/sparsifier.js';
+export type { LayerArrays, WeightsOf } from './pruning/snapshots.js';
+export type { Amount, Sparsity } from './options/amounts.js';
+export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './model/model.js';

@@ -1,9 +1,10 @@
 import { SparsifyError } from '../errors.js';
-import { readOnnx } from '../formats/onnx.js';
+import { readOnnx } from '../formats/onnx/model.js';
 import { isSafetensorsName, isTfjsName, openModel } from '../formats/open.js';
-import { readSafetensors, type LayerDescriptions } from '../formats/safetensors.js';
-import { StreamedModel } from '../formats/streamed.js';
-import { readTfjs } from '../formats/tfjs.js';
+import type { LayerDescriptions } from '../formats/safetensors/layers.js';
+import { readSafetensors } from '../formats/safetensors/model.js';
+import { StreamedModel } from '../streaming/model.js';
+import { readTfjs } from '../formats/tfjs/model.js';
 import { parseLayers } from './parse.js';
 
 /** What is said of files that are read. */

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import { Command, CommanderError, Option } from 'commander';
-import { Criteria } from '../criteria.js';
+import { Criteria } from '../options/criteria.js';
 import { load } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { granularityNames } from '../granularity.js';
-import { budgets } from '../ranking.js';
-import { kinds } from '../tensor.js';
+import { granularityNames } from '../options/granularity.js';
+import { budgets } from '../options/rankings.js';
+import { kinds } from '../model/model.js';
 import type { InspectOptions } from './inspect.js';
 import { collect, granularityOf, kindsOf, nameOf, whole } from './parse.js';
 import type { PruneOptions } from './prune.js';

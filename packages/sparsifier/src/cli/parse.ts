@@ -1,9 +1,9 @@
 import { InvalidArgumentError } from 'commander';
-import type { LayerDescription, LayerDescriptions } from '../formats/safetensors.js';
+import type { LayerDescription, LayerDescriptions } from '../formats/safetensors/layers.js';
 import { SparsifyError } from '../errors.js';
-import { checkGranularity, granularityNames, type Granularity } from '../granularity.js';
+import { checkGranularity, granularityNames, type Granularity } from '../options/granularity.js';
 import type { Groups, PerLayer, Rule, Sparsity } from '../index.js';
-import { kinds, type Kind, type Role } from '../tensor.js';
+import { kinds, type Kind, type Role } from '../model/model.js';
 
 export const whole = (text: string): number => {
   const number = Number(text);

@@ -1,9 +1,9 @@
 import { checkTargets } from '#host';
 import yoctoSpinner from 'yocto-spinner';
-import { sparsifyFile } from '../file.js';
-import { isPattern } from '../granularity.js';
+import { sparsifyFile } from '../streaming/sparsify-file.js';
+import { isPattern } from '../options/granularity.js';
 import { Sparsifier, SparsifyError, type Progress, type Report, type SparsifierOptions } from '../index.js';
-import { sourceFilesOf } from '../state.js';
+import { sourceFilesOf } from '../pruning/snapshots.js';
 import { checkOutput, denseModel, print, readerOf, type ReadingOptions } from './files.js';
 import { parseFloor, parseGroups, parseSparsity, ruleOf } from './parse.js';
 import { explanations, table } from './table.js';

@@ -1,5 +1,5 @@
 import type { Explanation } from '../index.js';
-import type { Report } from '../report.js';
+import type { Report } from '../pruning/report.js';
 
 const number = new Intl.NumberFormat('en');
 /** Names longer than this lose their middle: some exporters write a path of hundreds of characters. */

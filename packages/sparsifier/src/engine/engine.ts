@@ -1,6 +1,6 @@
 import * as host from '#host';
 import { SparsifyError, type ErrorDetails } from '../errors.js';
-import { inSlices } from '../slices.js';
+import { inSlices } from '../host/slices.js';
 import type { Thread } from '../host/thread.js';
 import type { Call } from './core.js';
 import { ready } from './pool.js';

@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { kinds, roles as allRoles, type Role, type WeightTensor } from '../tensor.js';
+import { kinds, roles as allRoles, type Role, type WeightTensor } from '../model/model.js';
 
 /** What the numbers of a weight stand for. */
 export type Layout = Pick<WeightTensor, 'kind' | 'roles' | 'shape' | 'groups'>;

@@ -1,9 +1,9 @@
 import * as host from '#host';
-import type { GiveFile, ModelSource } from './files.js';
-import { openOnnx } from './onnx/streamed.js';
-import type { LayerDescriptions } from './safetensors.js';
-import { openSafetensors } from './safetensors/streamed.js';
-import type { OpenModel } from './streamed.js';
+import type { GiveFile, ModelSource } from './sources.js';
+import { openOnnx } from './onnx/open.js';
+import type { LayerDescriptions } from './safetensors/layers.js';
+import { openSafetensors } from './safetensors/open.js';
+import type { OpenModel } from '../streaming/model.js';
 
 /** What the formats take, each its own. */
 export interface OpenOptions {

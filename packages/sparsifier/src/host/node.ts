@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SparsifyError } from '../errors.js';
-import { inSlices } from '../slices.js';
+import { inSlices } from './slices.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source, TargetOptions } from './host.js';
 import { fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';

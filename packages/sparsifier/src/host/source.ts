@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { inSlices } from '../slices.js';
+import { inSlices } from './slices.js';
 import type { Source } from './host.js';
 
 /** @throws SparsifyError `file` where there is no good answer */

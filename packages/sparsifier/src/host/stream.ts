@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { inSlices } from '../slices.js';
+import { inSlices } from './slices.js';
 
 /** How many bytes are copied and given to a stream at a time. */
 const sliceBytes = 2 ** 24;

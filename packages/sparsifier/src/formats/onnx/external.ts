@@ -1,6 +1,6 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { SparsifyError } from '../../errors.js';
-import { pathInFolder } from '../files.js';
+import { pathInFolder } from '../sources.js';
 import {
   childOf,
   fields,

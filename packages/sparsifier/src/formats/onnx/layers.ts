@@ -1,4 +1,4 @@
-import type { Kind, Role, Skipped, WeightTensor } from '../../tensor.js';
+import type { Kind, Role, Skipped, WeightTensor } from '../../model/model.js';
 import { shapeOf, type Constant, type Node, type Reader, type Use, type Value, type View } from './graph.js';
 import { findPartners } from './partners.js';
 import type { StoredValues } from './tensor.js';

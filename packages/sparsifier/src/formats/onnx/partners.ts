@@ -1,4 +1,4 @@
-import type { Partner } from '../../tensor.js';
+import type { Partner } from '../../model/model.js';
 import { shapeOf, type Node, type Reader, type Value } from './graph.js';
 import type { Channels, Layer } from './layers.js';
 

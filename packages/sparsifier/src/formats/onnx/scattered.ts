@@ -1,5 +1,5 @@
 import { SparsifyError } from '../../errors.js';
-import { bytesOf, type DataType } from '../../tensor.js';
+import { bytesOf, type DataType } from '../../model/model.js';
 import { broken, fields, WireType, type ModelFile, type Range } from './wire.js';
 
 /** The fields of `TensorProto` whose elements may lie apart, and how one that is not packed is written. */

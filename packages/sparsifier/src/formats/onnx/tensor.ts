@@ -1,5 +1,5 @@
 import { SparsifyError } from '../../errors.js';
-import { bytesOf, type DataType, type Values } from '../../tensor.js';
+import { bytesOf, type DataType, type Values } from '../../model/model.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
 import { eachNumber, floatData } from './scattered.js';
 import { fields, integer, integers, text, WireType, type Field, type ModelFile, type Range } from './wire.js';

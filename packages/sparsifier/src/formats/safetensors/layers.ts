@@ -1,6 +1,6 @@
 import { SparsifyError } from '../../errors.js';
-import { byName } from '../../sparsity.js';
-import type { DataType, Kind, Partner, Role, Skipped, Values, WeightTensor } from '../../tensor.js';
+import { byName } from '../../options/amounts.js';
+import type { DataType, Kind, Partner, Role, Skipped, Values, WeightTensor } from '../../model/model.js';
 import { checkLayout, type Layout } from '../layout.js';
 import type { Header, StoredTensor } from './header.js';
 

@@ -1,4 +1,4 @@
-import type { Kind, Role, Skipped } from '../../tensor.js';
+import type { Kind, Role, Skipped } from '../../model/model.js';
 import {
   isObject,
   type Described,
@@ -6,7 +6,7 @@ import {
   type PartnerWeight,
   type WeightEntry,
   type Weights,
-} from './layers.js';
+} from './description.js';
 
 /** A node of a GraphDef, as JSON. */
 interface Node {

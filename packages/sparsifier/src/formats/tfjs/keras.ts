@@ -1,5 +1,5 @@
 import { SparsifyError } from '../../errors.js';
-import type { Kind, Role, Skipped } from '../../tensor.js';
+import type { Kind, Role, Skipped } from '../../model/model.js';
 import {
   isObject,
   type Described,
@@ -7,7 +7,7 @@ import {
   type PartnerWeight,
   type WeightEntry,
   type Weights,
-} from './layers.js';
+} from './description.js';
 
 type Config = Readonly<Record<string, unknown>>;
 

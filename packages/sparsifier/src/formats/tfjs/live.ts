@@ -1,7 +1,7 @@
 import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
-import type { Kept, Model, Region, Values, WeightTensor } from '../../tensor.js';
-import { describe, isObject, type WeightEntry } from './layers.js';
+import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
+import { describe, isObject, type WeightEntry } from './description.js';
 
 /** What is used of a `tf.Tensor`. */
 export interface TensorLike {

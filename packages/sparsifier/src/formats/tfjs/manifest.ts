@@ -1,7 +1,7 @@
 import { SparsifyError } from '../../errors.js';
-import { pathInFolder } from '../files.js';
+import { pathInFolder } from '../sources.js';
 import { recognise } from '../recognise.js';
-import { isObject, type WeightEntry } from './layers.js';
+import { isObject, type WeightEntry } from './description.js';
 import type { Affine } from './quantization.js';
 
 /** A weight of the manifest. */

@@ -1,5 +1,5 @@
-import type { Kind, Role, Skipped } from '../../tensor.js';
-import type { Described, Description, WeightEntry, Weights } from './layers.js';
+import type { Kind, Role, Skipped } from '../../model/model.js';
+import type { Described, Description, WeightEntry, Weights } from './description.js';
 
 const convolutions: Readonly<Record<number, readonly [Kind, readonly Role[]]>> = {
   3: ['conv1d', ['width', 'in', 'out']],

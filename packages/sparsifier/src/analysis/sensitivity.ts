@@ -1,0 +1,208 @@
+import { load, type Engine } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import { checkNames, optionNames, Planner, type SparsifierOptions } from '../pruning/plan.js';
+import { linePlot } from '../training/plot.js';
+import type { Rule } from '../options/rules.js';
+import { Sparsifier } from '../pruning/sparsifier.js';
+import type { Model, Values, WeightTensor } from '../model/model.js';
+
+/** Options of a Sparsifier that looks at layers one by one, and these. */
+export interface SensitivityOptions extends Omit<
+  SparsifierOptions,
+  'context' | 'groups' | 'budget' | 'restorable' | 'include' | 'layerType'
+> {
+  /** Percentages of units to remove, 0 to 100; 10, 20 and so on to 90 by default. */
+  readonly levels?: readonly number[];
+  /** Which layers, by rules as `include` takes them; by default all that can be pruned. */
+  readonly layers?: Rule | readonly Rule[];
+  /** Whether a larger result of `evaluate` is better, as of an accuracy; `false` for a loss. `true` by default. */
+  readonly higherIsBetter?: boolean;
+  /** Ends the analysis with the signal's reason; the model is as it was before. */
+  readonly signal?: AbortSignal;
+  /** Told after each evaluation of the model with a sparse layer. */
+  readonly onProgress?: (progress: SensitivityProgress) => void;
+}
+
+export interface SensitivityProgress {
+  readonly layer: string;
+  /** Percent of its units that were removed. */
+  readonly level: number;
+  /** Evaluations that are done, the one of the whole model among them, and how many there are. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What the model was worth with one layer sparse. */
+export interface SensitivityPoint {
+  /** Percent of the layer's units that were removed. */
+  readonly level: number;
+  /** What `evaluate` gave. */
+  readonly value: number;
+  /** How much worse that is than the whole model. */
+  readonly drop: number;
+}
+
+export interface LayerSensitivity {
+  readonly name: string;
+  /** In order of the levels. */
+  readonly points: readonly SensitivityPoint[];
+}
+
+export interface Sensitivity {
+  /** What `evaluate` gave for the model as it is. */
+  readonly baseline: number;
+  /** In model order. */
+  readonly layers: readonly LayerSensitivity[];
+  /** As people read it: a line for each layer, a column for each level. */
+  table(): string;
+  /** The drop of each layer over the levels, as the text of an SVG image. */
+  plot(): string;
+  /**
+   * For each layer the highest sparsity at which it alone is estimated to cost no more than `drop`, between levels along a
+   * straight line, and never more than the highest level; for `sparsifyModel` of a local Sparsifier.
+   */
+  toTargets(drop: number): Record<string, number>;
+}
+
+const ownNames: readonly string[] = [
+  ...['levels', 'layers', 'higherIsBetter', 'signal', 'onProgress'],
+  ...optionNames.filter(
+    (name) => !['context', 'groups', 'budget', 'restorable', 'include', 'layerType'].includes(name),
+  ),
+];
+
+/**
+ * Finds out how much each layer matters: makes it sparse by itself at each level, evaluates the model, and puts it back
+ * exactly as it was (Li et al. 2017, section 3.2; fasterai's `SensitivityAnalyzer`).
+ * @param evaluate gives what the model is worth as it is then, such as its accuracy
+ * @throws SparsifyError `usage` or `sparsity` for options that nothing has, `criteria` where `evaluate` gives no number, and
+ *   what `sparsifyLayer` throws; what `evaluate` throws. The model is as it was before in any case.
+ */
+export async function sensitivity(
+  model: Model,
+  evaluate: () => number | Promise<number>,
+  options: SensitivityOptions,
+): Promise<Sensitivity> {
+  checkNames(options, ownNames);
+  const { levels: given = [10, 20, 30, 40, 50, 60, 70, 80, 90], layers: rules, signal, onProgress, ...rest } = options;
+  const { higherIsBetter = true, ...words } = rest;
+  const isLevel = (level: number) => typeof level === 'number' && level >= 0 && level <= 100;
+  if (!Array.isArray(given) || given.length === 0 || !given.every(isLevel)) {
+    throw new SparsifyError('sparsity', 'levels are percentages from 0 to 100', { asked: given });
+  }
+  const levels = [...new Set(given as readonly number[])].sort((a, b) => a - b);
+  const fresh = () =>
+    new Sparsifier(model, {
+      ...words,
+      context: 'local',
+      layerType: 'all',
+      ...(rules === undefined ? {} : { include: rules }),
+    });
+  const { recipe } = new Planner(model, { ...words, context: 'local' });
+  for (const state of ['initial', 'previous'] as const) {
+    if (recipe.needs !== state || words[state]) continue;
+    throw new SparsifyError('criteria', `the criterion compares weights with ${state} ones, which must be given`, {
+      hint: `Set ${state}: arrays by layer name, or another model`,
+    });
+  }
+  const chosen = (await fresh().explain()).filter(({ takesPart }) => takesPart).map(({ name }) => name);
+  const total = 1 + chosen.length * levels.length;
+  const measured = async (layer: string) => {
+    signal?.throwIfAborted();
+    const value = await evaluate();
+    if (typeof value === 'number' && Number.isFinite(value)) return value;
+    throw new SparsifyError('criteria', 'evaluate gives one finite number', { subject: layer, found: String(value) });
+  };
+
+  const engine = await load();
+  const baseline = await measured('the whole model');
+  let done = 1;
+  const layers: LayerSensitivity[] = [];
+  for (const name of chosen) {
+    const tensor = model.tensors.find((each) => each.name === name)!;
+    const points: SensitivityPoint[] = [];
+    for (const level of levels) {
+      const putBack = await held(engine, model, tensor);
+      try {
+        await fresh().sparsifyLayer(name, level, { ...(signal && { signal }) });
+        const value = await measured(name);
+        points.push({ level, value, drop: higherIsBetter ? baseline - value : value - baseline });
+      } finally {
+        await putBack();
+      }
+      onProgress?.({ layer: name, level, done: ++done, total });
+    }
+    layers.push({ name, points });
+  }
+  return {
+    baseline,
+    layers,
+    table: () => tableOf(baseline, levels, layers),
+    plot: () =>
+      linePlot({
+        title: 'sensitivity',
+        xLabel: 'percent of the layer removed',
+        yLabel: 'drop',
+        series: layers.map(({ name, points }) => ({
+          name,
+          points: [[0, 0], ...points.map(({ level, drop }) => [level, drop] as const)],
+        })),
+      }),
+    toTargets: (drop) => {
+      if (typeof drop === 'number' && drop >= 0) {
+        return Object.fromEntries(layers.map(({ name, points }) => [name, targetOf(points, drop)]));
+      }
+      throw new SparsifyError('sparsity', 'a drop is a number that is not negative', { asked: drop });
+    },
+  };
+}
+
+/** Keeps what a layer and all that goes with its channels are, and gives what puts it back. */
+async function held(engine: Engine, model: Model, { values, partners }: WeightTensor): Promise<() => Promise<void>> {
+  const all = [values, ...partners.map((partner) => partner.values)];
+  const backs = await Promise.all(all.map((each) => model.hold?.(each) ?? copied(engine, model, each)));
+  return async () => {
+    for (const back of backs) await back();
+  };
+}
+
+async function copied(engine: Engine, model: Model, values: Values): Promise<() => Promise<void>> {
+  const bytes = await model.copy(values);
+  return async () => {
+    const region = await model.load(engine, values);
+    try {
+      await region.block.write(bytes, region.offset);
+      await model.store(engine, values, region);
+    } finally {
+      region.release();
+    }
+  };
+}
+
+/** Where a line through the points, which never falls, goes above the drop. */
+function targetOf(points: readonly SensitivityPoint[], limit: number): number {
+  let [from, before] = [0, 0];
+  for (const { level, drop } of points) {
+    const now = Math.max(before, drop);
+    if (now > limit) {
+      const exact = from + ((level - from) * (limit - before)) / (now - before);
+      // Down to hundredths, so that the estimate stays below the limit.
+      return Math.floor(100 * exact) / 100;
+    }
+    [from, before] = [level, now];
+  }
+  return from;
+}
+
+function tableOf(baseline: number, levels: readonly number[], layers: readonly LayerSensitivity[]): string {
+  const cell = (value: number) => String(Number(value.toPrecision(4)));
+  const rows = [
+    ['layer', ...levels.map((level) => `${level} %`)],
+    ...layers.map(({ name, points }) => [name, ...points.map(({ drop }) => cell(drop))]),
+  ];
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const lines = rows.map((row) =>
+    row.map((text, column) => (column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]!))).join('  '),
+  );
+  return [`drop from ${cell(baseline)} where this part of a layer is removed`, ...lines].join('\n');
+}

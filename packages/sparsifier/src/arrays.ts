@@ -1,0 +1,1 @@
+export { fromArrays, type ArrayLayer, type Numbers } from './formats/arrays/model.js';

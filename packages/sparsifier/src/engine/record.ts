@@ -1,0 +1,226 @@
+import { isKept } from '../pruning/bits.js';
+import type { Recipe } from '../options/criteria.js';
+import { inSlices, stepsAtATime } from '../host/slices.js';
+import type { DataType } from '../model/model.js';
+
+/** One stored axis, as the kernels see it. */
+export interface Axis {
+  readonly size: number;
+  /** How many neighbours along it lie in one unit: 1 where the axis counts units, `size` where it runs inside one. */
+  readonly block: number;
+  /** Its place in the canonical order. */
+  readonly order: number;
+}
+
+/** A part of an input channel's number: position / stride % size x factor. */
+export interface ChannelStep {
+  readonly stride: number;
+  readonly size: number;
+  readonly factor: number;
+}
+
+/** Numbers in memory that weights are compared with: one for each, or one for each input channel where steps are given. */
+export interface OtherNumbers {
+  readonly address: number;
+  readonly dtype: DataType;
+  readonly length: number;
+  readonly steps: readonly ChannelStep[];
+}
+
+/** What a record is written from. Addresses of 0 mean that there is none. */
+export interface Entry {
+  readonly weights: number;
+  readonly dtype: DataType;
+  readonly axes: readonly Axis[];
+  readonly recipe: Recipe;
+  readonly seed: number;
+  /** The layer's position in the model, which random draws depend on. */
+  readonly position: number;
+  readonly scores: number;
+  readonly earlier: number;
+  readonly mask: number;
+  readonly group: number;
+  readonly limit: number;
+  readonly other: OtherNumbers | undefined;
+  /** For N:M: of every `of` units along an axis `keep` stay. */
+  readonly pattern: { readonly keep: number; readonly of: number; readonly along: number } | undefined;
+  /** Room for numbers that are taken out, or these themselves, of the same type as the weights. */
+  readonly saved: { readonly address: number; readonly length: number } | undefined;
+  /** Where it is known already. */
+  readonly cut: Cut | undefined;
+}
+
+/** Where a ranking is cut: units below the key go, and of those with this key the ones below the bound. */
+export interface Cut {
+  readonly key: number;
+  readonly bound: number;
+}
+
+/** What the kernels wrote into a record. */
+export interface Outcome {
+  readonly removed: number;
+  /** How many numbers were taken out. */
+  readonly saved: number;
+  readonly settled: boolean;
+  readonly cut: Cut;
+  /** Whether a score is infinite or not a number, or may be, since not all were looked at. */
+  readonly mayBeInfinite: boolean;
+  readonly zeros: number;
+  readonly firstNotFinite: number | undefined;
+}
+
+// The words of a record, as in crates/wasm/src/table.rs.
+const words = 60;
+const maximumAxes = 8;
+const word = {
+  weights: 0,
+  dataType: 1,
+  axes: 2,
+  sizes: 3,
+  orders: 11,
+  blocks: 19,
+  element: 27,
+  reducer: 28,
+  normalizer: 29,
+  seed: 30,
+  layer: 31,
+  scores: 32,
+  earlier: 33,
+  mask: 34,
+  group: 35,
+  limit: 36,
+  removed: 37,
+  key: 38,
+  bound: 39,
+  settled: 40,
+  zeros: 41,
+  firstNotFinite: 42,
+  other: 43,
+  otherType: 44,
+  otherLength: 45,
+  channelSteps: 46,
+  keep: 52,
+  of: 53,
+  along: 54,
+  saved: 55,
+  savedLength: 56,
+  highest: 57,
+} as const;
+const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
+const none = 0xffff_ffff;
+/** The key of an infinite score (crates/kernels/src/keys.rs). */
+const infinityKey = 0x7f80_0000;
+
+/** Bytes of one record. */
+export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
+
+export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product, { size }) => product * size, 1);
+export const unitsOf = (axes: readonly Axis[]): number =>
+  axes.reduce((product, { size, block }) => product * Math.ceil(size / block), 1);
+
+/** How many weights the units have that a mask removes; `removed` of them. */
+export async function weightsRemoved(axes: readonly Axis[], mask: Uint8Array, removed: number): Promise<number> {
+  const uneven = axes.some(({ size, block }) => size % block > 0);
+  if (!uneven) return axes.reduce((product, { block }) => product * block, removed);
+  let weights = 0;
+  const count = (from: number, to: number) => {
+    for (let unit = from; unit < to; unit++) {
+      if (isKept(mask, unit)) continue;
+      let [rest, own] = [unit, 1];
+      for (const { size, block } of [...axes].reverse()) {
+        const tiles = Math.ceil(size / block);
+        // The last tile along an axis may be smaller.
+        own *= Math.min(block, size - (rest % tiles) * block);
+        rest = Math.floor(rest / tiles);
+      }
+      weights += own;
+    }
+  };
+  await inSlices(unitsOf(axes), count, stepsAtATime);
+  return weights;
+}
+
+/** For each unit in canonical order its number in stored order. */
+export function storedUnits(axes: readonly Axis[]): number[] {
+  const steps = axes.map((axis, index) => ({
+    order: axis.order,
+    size: Math.ceil(axis.size / axis.block),
+    stride: unitsOf(axes.slice(index + 1)),
+  }));
+  const canonical = steps.sort((a, b) => a.order - b.order);
+  return canonical.reduce<number[]>(
+    (units, { size, stride }) =>
+      units.flatMap((unit) => Array.from({ length: size }, (_, index) => unit + index * stride)),
+    [0],
+  );
+}
+
+/** Bytes of a mask: one bit per unit, in whole words. */
+export const maskBytes = (units: number): number => Math.ceil(units / 32) * 4;
+
+/** Writes records. Words that the kernels fill are 0. */
+export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
+  const table = new Uint32Array(entries.length * words);
+  entries.forEach((entry, index) => {
+    if (entry.axes.length > maximumAxes) throw new RangeError(`a record has room for ${maximumAxes} axes`);
+    const record = table.subarray(index * words, (index + 1) * words);
+    record[word.weights] = entry.weights;
+    record[word.dataType] = dataTypes[entry.dtype];
+    record[word.axes] = entry.axes.length;
+    entry.axes.forEach(({ size, block, order }, axis) => {
+      record[word.sizes + axis] = size;
+      record[word.orders + axis] = order;
+      record[word.blocks + axis] = block;
+    });
+    record[word.element] = entry.recipe.element;
+    record[word.reducer] = entry.recipe.reducer;
+    record[word.normalizer] = entry.recipe.normalizer;
+    record[word.seed] = entry.seed;
+    record[word.layer] = entry.position;
+    record[word.scores] = entry.scores;
+    record[word.earlier] = entry.earlier;
+    record[word.mask] = entry.mask;
+    record[word.group] = entry.group;
+    record[word.limit] = entry.limit;
+    if (entry.pattern) {
+      record[word.keep] = entry.pattern.keep;
+      record[word.of] = entry.pattern.of;
+      record[word.along] = entry.pattern.along;
+    }
+    if (entry.cut) {
+      record[word.key] = entry.cut.key;
+      record[word.bound] = entry.cut.bound;
+    }
+    if (entry.saved) {
+      record[word.saved] = entry.saved.address;
+      record[word.savedLength] = entry.saved.length;
+    }
+    if (entry.other) {
+      record[word.other] = entry.other.address;
+      record[word.otherType] = dataTypes[entry.other.dtype];
+      record[word.otherLength] = entry.other.length;
+      record.set(
+        entry.other.steps.flatMap(({ stride, size, factor }) => [stride, size, factor]),
+        word.channelSteps,
+      );
+    }
+  });
+  return new Uint8Array(table.buffer);
+}
+
+/** Reads what the kernels wrote into records. */
+export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
+  const table = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  return Array.from({ length: table.length / words }, (_, index) => {
+    const at = (place: number) => table[index * words + place]!;
+    return {
+      removed: at(word.removed),
+      saved: at(word.savedLength),
+      settled: at(word.settled) !== 0,
+      cut: { key: at(word.key), bound: at(word.bound) },
+      mayBeInfinite: (at(word.highest) | 0) >= infinityKey,
+      zeros: at(word.zeros),
+      firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),
+    };
+  });
+}

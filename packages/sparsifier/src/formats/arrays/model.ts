@@ -1,0 +1,139 @@
+import type { Engine } from '../../engine/engine.js';
+import { SparsifyError } from '../../errors.js';
+import {
+  bytesOf,
+  type DataType,
+  type Kind,
+  type Model,
+  type Partner,
+  type Region,
+  type Role,
+  type Values,
+  type WeightTensor,
+} from '../../model/model.js';
+import { checkLayout } from '../layout.js';
+
+/** Numbers of a plain array: 32-bit floats, or the bits of 16-bit ones. */
+export type Numbers = Float32Array | Uint16Array;
+
+/** One layer as plain arrays. */
+export interface ArrayLayer {
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  readonly shape: readonly number[];
+  /** Row-major. A Uint16Array holds the bits of `dtype`. */
+  readonly data: Numbers;
+  /** What a Uint16Array holds; `float16` by default. */
+  readonly dtype?: 'float16' | 'bfloat16';
+  readonly groups?: number;
+  /** One number per output channel. */
+  readonly bias?: Numbers;
+  /** One number per output channel each. */
+  readonly batchNorm?: { readonly gamma?: Numbers; readonly beta?: Numbers };
+}
+
+interface ArrayValues extends Values {
+  readonly data: Numbers;
+}
+
+/**
+ * The smallest model: named layers of plain arrays.
+ *
+ * The arrays are read when a method is called and written in place when it is done, so that a training loop can go on
+ * with them. Two layers with one array are one tensor.
+ *
+ * @throws SparsifyError `kind`, `format` or `layer` where a layer's parts contradict each other
+ */
+export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model {
+  const tensors: WeightTensor[] = [];
+  for (const [name, layer] of Object.entries(layers)) {
+    const tensor = tensorOf(name, layer);
+    const twin = tensors.findIndex((other) => (other.values as ArrayValues).data === layer.data);
+    const other = tensors[twin];
+    if (!other) tensors.push(tensor);
+    else if (sameMeaning(other, tensor))
+      tensors[twin] = {
+        ...other,
+        aliases: [...other.aliases, name],
+        partners: [...other.partners, ...tensor.partners],
+      };
+    else
+      throw new SparsifyError('layer', `shares its array with '${other.name}', but reads it in another way`, {
+        subject: name,
+      });
+  }
+  return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store, copy };
+}
+
+/** A partner that another tensor has too is left alone. */
+function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[]): WeightTensor {
+  const arrayOf = ({ values }: Partner) => (values as ArrayValues).data;
+  const other = (partner: Partner) =>
+    tensors.find((each) => each !== tensor && each.partners.some((theirs) => arrayOf(theirs) === arrayOf(partner)));
+  return {
+    ...tensor,
+    partners: tensor.partners.filter((partner) => !other(partner)),
+    notes: tensor.partners.flatMap((partner) => {
+      const found = other(partner);
+      return found ? [`its ${partner.part} is left alone, since '${found.name}' has the same array`] : [];
+    }),
+  };
+}
+
+async function load(engine: Engine, values: Values): Promise<Region> {
+  const numbers = bytes((values as ArrayValues).data);
+  const block = await engine.allocate(numbers.length);
+  await block.write(numbers);
+  return { block, offset: 0, bytes: numbers.length, release: () => block.free() };
+}
+
+async function store(_engine: Engine, values: Values, { block, offset }: Region): Promise<void> {
+  await block.read(offset, bytes((values as ArrayValues).data));
+}
+
+const copy = (values: Values): Uint8Array<ArrayBuffer> => bytes((values as ArrayValues).data).slice();
+
+function bytes({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {
+  if (byteLength > 0) return new Uint8Array(buffer, byteOffset, byteLength);
+  throw new SparsifyError('weights', 'an array of the model is empty', {
+    hint: 'Its buffer was transferred to another thread; make the model again from arrays that stay here',
+  });
+}
+
+const sameMeaning = (a: WeightTensor, b: WeightTensor): boolean =>
+  a.kind === b.kind &&
+  a.groups === b.groups &&
+  String(a.roles) === String(b.roles) &&
+  String(a.shape) === String(b.shape);
+
+function tensorOf(
+  name: string,
+  { kind, roles, shape, data, dtype, groups = 1, bias, batchNorm = {} }: ArrayLayer,
+): WeightTensor {
+  const wrong = (summary: string, details: object = {}) =>
+    new SparsifyError('format', summary, { subject: name, ...details });
+  const channels = checkLayout(name, { kind, roles, shape, groups });
+  const length = shape.reduce((product, size) => product * size, 1);
+
+  const valuesOf = (what: string, array: Numbers, count: number): ArrayValues => {
+    if (!(array instanceof Float32Array) && !(array instanceof Uint16Array)) {
+      throw wrong(`${what} is a Float32Array, or a Uint16Array with the bits of a 16-bit type`, {
+        found: typeof array,
+      });
+    }
+    if (array.length !== count)
+      throw wrong(`${what} has another length than its shape`, { asked: count, found: array.length });
+    const type: DataType = array instanceof Float32Array ? 'float32' : (dtype ?? 'float16');
+    if (!Object.hasOwn(bytesOf, type)) throw wrong('unknown data type', { asked: type, allowed: Object.keys(bytesOf) });
+    return { dtype: type, length: count, data: array };
+  };
+  const partners = (
+    [
+      ['bias', bias],
+      ['gamma', batchNorm.gamma],
+      ['beta', batchNorm.beta],
+    ] as const
+  ).flatMap(([part, array]): Partner[] => (array ? [{ part, values: valuesOf(part, array, channels) }] : []));
+  return { name, aliases: [], kind, roles, shape, groups, values: valuesOf('data', data, length), partners, notes: [] };
+}

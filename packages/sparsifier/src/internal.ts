@@ -1,0 +1,8 @@
+// What the tests and benchmarks of this repository use and no user needs. Built, but not among the exports.
+export { openModel } from './formats/open.js';
+export { readHeader, type Header } from './formats/safetensors/header.js';
+export { safetensorsChunks, type TensorToWrite } from './formats/safetensors/write.js';
+export type { Source } from './host/host.js';
+export { writeStream } from './host/stream.js';
+export { granularitiesOf, granularityNames, inWords, isPattern, unitsOfTensor } from './options/granularity.js';
+export { stream } from './streaming/stream.js';

@@ -1,0 +1,112 @@
+import type { Block, Engine } from '../engine/engine.js';
+
+/** What a layer computes. Grouped and depthwise convolutions are of the kind of their rank. */
+export const kinds = [
+  'conv1d',
+  'conv2d',
+  'conv3d',
+  'convTranspose1d',
+  'convTranspose2d',
+  'convTranspose3d',
+  'dense',
+  'embedding',
+  'lstm',
+  'gru',
+] as const;
+export type Kind = (typeof kinds)[number];
+
+/**
+ * What an axis of a weight tensor stands for, in canonical order. `in` counts the input channels of one group;
+ * `multiplier` is the second part of the output channel in depthwise kernels (out = channel x multiplier + m). In an
+ * embedding `out` counts the rows of the vocabulary and `in` the features, in recurrent layers out = direction x gate x
+ * unit.
+ */
+export const roles = ['out', 'multiplier', 'in', 'depth', 'height', 'width'] as const;
+export type Role = (typeof roles)[number];
+
+/** How a number is stored, little-endian. */
+export type DataType = 'float32' | 'float16' | 'bfloat16';
+
+/** Bytes of one number. */
+export const bytesOf: Readonly<Record<DataType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
+
+/** One array of numbers of a model: what {@link Model.load} brings into shared memory and {@link Model.store} puts back. */
+export interface Values {
+  readonly dtype: DataType;
+  /** Numbers, not bytes. */
+  readonly length: number;
+}
+
+/** A small tensor with one number per output channel, which goes when its channel goes. */
+export interface Partner {
+  readonly part: 'bias' | 'gamma' | 'beta';
+  readonly values: Values;
+}
+
+/** One prunable weight tensor, row-major in its stored order. */
+export interface WeightTensor {
+  readonly name: string;
+  /** Further names for the same tensor, where several nodes share it. */
+  readonly aliases: readonly string[];
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  /** One per axis, in stored order. A transposed convolution's `out` counts the channels of one group, as stored. */
+  readonly shape: readonly number[];
+  readonly groups: number;
+  readonly values: Values;
+  readonly partners: readonly Partner[];
+  /** Sentences for the report, such as why a bias is left alone. */
+  readonly notes: readonly string[];
+  /** A sentence for each report: what storing does to quantised numbers. */
+  readonly storage?: string;
+}
+
+/** A tensor that is not pruned, and why. */
+export interface Skipped {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** Numbers in shared memory: `bytes` bytes of a block from `offset` on, at any alignment. */
+export interface Region {
+  readonly block: Block;
+  readonly offset: number;
+  readonly bytes: number;
+  /** Gives a scratch copy back; does nothing where the numbers lie in the model's own block. */
+  release(): void;
+}
+
+/** Numbers that are kept. */
+export interface Kept {
+  /** A copy of them, little-endian. */
+  bytes(): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+  /** Lets them go; a second call does nothing. */
+  release(): void;
+}
+
+/**
+ * The contract of every format: list the tensors, read, write.
+ *
+ * `load` gives the region where the numbers lie while a call works on them: the model's own block, or a scratch copy.
+ * `store` is called after the numbers in that region changed; it puts a scratch copy back to where it came from. Where
+ * numbers are quantised, so that storing rounds them, it tells how many are zero then.
+ */
+export interface Model {
+  /** In model order. */
+  readonly tensors: readonly WeightTensor[];
+  readonly skipped: readonly Skipped[];
+  /** The paths of the files that the model was read from. No call on the model writes to these. */
+  readonly sourceFiles?: readonly string[];
+  load(engine: Engine, values: Values): Promise<Region>;
+  store(engine: Engine, values: Values, region: Region): Promise<number | void>;
+  /**
+   * A copy of the numbers as they are at this moment, little-endian. What can be copied at once is copied before the
+   * method returns, since the caller may change arrays next.
+   */
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+  /** Keeps the numbers as they are at this moment in a cheaper way than by a copy, until they are let go. */
+  keep?(values: Values): Kept;
+  /** Keeps the numbers as they are stored at this moment, and gives what puts them back: for formats in which `store` rounds. */
+  hold?(values: Values): Promise<() => Promise<void>>;
+}

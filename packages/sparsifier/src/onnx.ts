@@ -1,0 +1,1 @@
+export { readOnnx, type OnnxModel, type ReadOnnxOptions, type WriteOnnxOptions } from './formats/onnx/model.js';

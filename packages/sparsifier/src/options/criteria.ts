@@ -1,0 +1,185 @@
+import { SparsifyError } from '../errors.js';
+import { withoutUnderscores } from './spelling.js';
+import type { Kind, Role } from '../model/model.js';
+
+/** The names of criteria: what counts as useful. */
+export type CriteriaName = keyof typeof table;
+
+/** What a criterion is given of one layer: plain copies. */
+export interface CustomLayer {
+  readonly name: string;
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  readonly shape: readonly number[];
+  /** Row-major; 16-bit numbers are widened. */
+  readonly weights: Float32Array;
+}
+
+/** A criterion of one's own: a score for each weight, in stored order; larger is more useful, NaN is an error. */
+export type CustomCriterion = (layer: CustomLayer) => Float32Array;
+
+/** Arrays that a criterion compares weights with. */
+export type State = 'initial' | 'previous' | 'gradient' | 'activations';
+
+/** How the scores of a unit's weights become one. */
+export type Reducer = 'mean' | 'sum' | 'l2' | 'max';
+
+/** How the scores of a layer are brought to a scale that layers share. */
+export type Normalizer = 'sum' | 'mean' | 'max' | 'l2' | 'minmax' | 'standard';
+
+/** A criterion in the kernels' numbers (crates/wasm/src/table.rs). */
+export interface Recipe {
+  readonly element: number;
+  readonly reducer: number;
+  readonly normalizer: number;
+  /** What the weights are compared with. */
+  readonly needs: State | CustomCriterion | undefined;
+}
+
+/** The kernels' scores of one weight `w`, some of which compare it with a number `v`. */
+const element = {
+  magnitude: 1,
+  square: 2,
+  negativeMagnitude: 3,
+  other: 4,
+  otherMagnitude: 5,
+  negativeOtherMagnitude: 6,
+  smallerMagnitude: 7,
+  negativeLargerMagnitude: 8,
+  magnitudeIncrease: 9,
+  distance: 10,
+  weightedDistance: 11,
+  squaredProduct: 12,
+  scaledMagnitude: 13,
+  random: 255,
+} as const;
+
+interface Row {
+  readonly element: number;
+  readonly needs?: State;
+}
+
+/** Elements that `lamp` cannot weigh: their scores may be below zero, or are drawn. */
+const withoutLamp: readonly number[] = [
+  element.negativeMagnitude,
+  element.negativeOtherMagnitude,
+  element.negativeLargerMagnitude,
+  element.magnitudeIncrease,
+  element.random,
+];
+
+/**
+ * The score of one weight `w` by each criterion; larger is more useful. `w0` is its initial, `w1` its previous value.
+ * The names are fasterai's; a further criterion is a further row.
+ */
+const table = {
+  /** `|w|`: the usual magnitude criterion (Han et al. 2015). */
+  largeFinal: { element: element.magnitude },
+  /** `|w|`: another name of `largeFinal`. */
+  magnitude: { element: element.magnitude },
+  /** `w * w` */
+  squaredFinal: { element: element.square },
+  /** `-|w|` */
+  smallFinal: { element: element.negativeMagnitude },
+  /** `|w0|` (this and the following as in Zhou et al. 2019, "Deconstructing lottery tickets") */
+  largeInit: { element: element.otherMagnitude, needs: 'initial' },
+  /** `-|w0|` */
+  smallInit: { element: element.negativeOtherMagnitude, needs: 'initial' },
+  /** `min(|w|, |w0|)` */
+  largeInitLargeFinal: { element: element.smallerMagnitude, needs: 'initial' },
+  /** `-max(|w|, |w0|)` */
+  smallInitSmallFinal: { element: element.negativeLargerMagnitude, needs: 'initial' },
+  /** `|w| - |w0|` */
+  magnitudeIncrease: { element: element.magnitudeIncrease, needs: 'initial' },
+  /** `|w - w0|`: a distance, not the signed score of the movement pruning paper. */
+  movement: { element: element.distance, needs: 'initial' },
+  /** `|w * (w - w0)|`, by fasterai's name. */
+  movmag: { element: element.weightedDistance, needs: 'initial' },
+  /** `|w| - |w1|` */
+  updatingMagnitudeIncrease: { element: element.magnitudeIncrease, needs: 'previous' },
+  /** `|w - w1|` */
+  updatingMovement: { element: element.distance, needs: 'previous' },
+  /** `|w * (w - w1)|` */
+  updatingMovmag: { element: element.weightedDistance, needs: 'previous' },
+  /** `|w| * a`, `a` being the norm of the input channel's activations (Sun et al. 2023). */
+  wanda: { element: element.scaledMagnitude, needs: 'activations' },
+  /** `(w * g) * (w * g)`, `g` being the gradient of the loss (Molchanov et al. 2019). */
+  taylor: { element: element.squaredProduct, needs: 'gradient' },
+  /** One draw from [0, 1) per unit, the same for the same seed: Philox4x32-10 (Salmon et al. 2011). */
+  random: { element: element.random },
+} as const satisfies Readonly<Record<string, Row>>;
+
+const names = Object.keys(table) as CriteriaName[];
+
+/** The criteria, as constants equal to their names. */
+export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as {
+  readonly [Name in CriteriaName]: Name;
+};
+
+const reducers: Readonly<Record<Reducer, number>> = { mean: 0, sum: 1, l2: 2, max: 3 };
+const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max: 3, l2: 4, minmax: 5, standard: 6 };
+/** What the budget rule `lamp` makes of scores. */
+const lamp = 7;
+
+/**
+ * @param isLamp whether the budget rule `lamp` brings scores to a scale of its own
+ * @throws SparsifyError `criteria` for an unknown criterion, or one that `lamp` cannot use; `usage` for an unknown reducer
+ *   or normaliser, or a normaliser beside `lamp`
+ */
+export function recipeOf(
+  criteria: string | CustomCriterion,
+  reducer: string,
+  normalizer: string | undefined,
+  isLamp = false,
+): Recipe {
+  const row: Row | undefined =
+    typeof criteria === 'function'
+      ? { element: element.other }
+      : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
+  if (isLamp && withoutLamp.includes(row.element)) {
+    throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must be sizes from zero on', {
+      asked: criteria,
+      hint: 'Use a criterion such as largeFinal',
+    });
+  }
+  if (isLamp && normalizer !== undefined) {
+    throw new SparsifyError('usage', 'the budget lamp brings scores to a scale of its own', {
+      asked: `normalizer ${normalizer}`,
+      hint: 'Leave the normalizer out',
+    });
+  }
+  const own = normalizer === undefined ? 0 : look(normalizers, normalizer, 'usage', 'normalizer');
+  return {
+    element: row.element,
+    reducer: look(reducers, reducer, 'usage', 'reducer'),
+    normalizer: isLamp ? lamp : own,
+    needs: typeof criteria === 'function' ? criteria : row.needs,
+  };
+}
+
+/**
+ * Whether the scores of units that are single weights can be computed from these wherever they are needed, without room
+ * for them. The `l2` of one score is its magnitude, not the score.
+ */
+export const scoresOnTheFly = ({ element: score, reducer, normalizer }: Recipe): boolean =>
+  score !== element.random && reducer !== reducers.l2 && normalizer === 0;
+
+/**
+ * Whether the score of a unit is infinite or not a number where one of its weights is.
+ * @param isWeight whether units are single weights
+ */
+export const showsInfinity = (recipe: Recipe, isWeight: boolean): boolean =>
+  (recipe.element === element.magnitude || recipe.element === element.square) &&
+  recipe.normalizer === 0 &&
+  (recipe.reducer !== reducers.max || (isWeight && scoresOnTheFly(recipe)));
+
+function look<Value>(
+  list: Readonly<Record<string, Value>>,
+  name: string,
+  code: 'criteria' | 'usage',
+  what: string,
+): Value {
+  if (typeof name === 'string' && Object.hasOwn(list, name)) return list[name]!;
+  throw new SparsifyError(code, `unknown ${what}`, { asked: name, allowed: Object.keys(list) });
+}

@@ -1,0 +1,102 @@
+import { SparsifyError } from '../errors.js';
+import { globOf, type Named } from './amounts.js';
+import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
+
+/** Names layers: by name or glob (`*`, `?`), by a regular expression that finds something in the name, or by kind. */
+export type Rule = string | RegExp | { readonly kind: Kind };
+
+/** Which layers a call on the whole model takes. */
+export interface Rules {
+  /** The kinds of layers; `conv2d` by default, all where `include` is given. */
+  readonly layerType?: Kind | readonly Kind[] | 'all';
+  /** Of these only the layers that one of the rules names. */
+  readonly include?: Rule | readonly Rule[];
+  /** Of these not the layers that one of the rules names. */
+  readonly exclude?: Rule | readonly Rule[];
+}
+
+/** Whether a layer takes part, and which rule says so. */
+export interface Decision {
+  readonly takesPart: boolean;
+  readonly reason: string;
+}
+
+const listOf = <Item>(value: Item | readonly Item[] | undefined): readonly Item[] =>
+  value === undefined ? [] : Array.isArray(value) ? (value as readonly Item[]) : [value as Item];
+
+/**
+ * Decides for each tensor of the model.
+ * @throws SparsifyError `kind` for an unknown kind, `usage` for something that is no rule, `layer` for a rule that
+ *   matches no layer
+ */
+export function decisionsOf(rules: Rules, { tensors, skipped }: Model): Decision[] {
+  const include = listOf(rules.include);
+  const exclude = listOf(rules.exclude);
+  const types = listOf(rules.layerType ?? (include.length > 0 ? 'all' : 'conv2d'));
+  for (const type of types) if (type !== 'all') checkKind(type);
+  const isOfType = ({ kind }: WeightTensor) => types.includes('all') || types.includes(kind);
+
+  const everything = [...tensors, ...skipped.map(({ name }) => ({ name, aliases: [], kind: undefined }))];
+  const names = new Set(everything.flatMap(({ name, aliases }) => [name, ...aliases]));
+  const matches = (rule: Rule, layer: Candidate) => isMatch(rule, layer, names);
+  const typed = tensors.filter(isOfType);
+  const whyNot = (rule: Rule): string | undefined => {
+    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that layerType leaves out';
+    const found = skipped.find(({ name }) => matches(rule, { name, aliases: [], kind: undefined }));
+    return found && `'${found.name}' cannot be pruned: ${found.reason}`;
+  };
+  for (const rule of include) {
+    if (!typed.some((tensor) => matches(rule, tensor))) throw unmatched(rule, typed, whyNot(rule));
+  }
+  for (const rule of exclude) if (!everything.some((layer) => matches(rule, layer))) throw unmatched(rule, tensors);
+
+  return tensors.map((tensor): Decision => {
+    const layerType = `layerType ${types.join(', ')}`;
+    if (!isOfType(tensor)) return { takesPart: false, reason: `${layerType} leaves ${tensor.kind} out` };
+    const excluding = exclude.find((rule) => matches(rule, tensor));
+    if (excluding) return { takesPart: false, reason: `excluded by ${inWords(excluding)}` };
+    const including = include.find((rule) => matches(rule, tensor));
+    if (including) return { takesPart: true, reason: `included by ${inWords(including)}` };
+    if (include.length > 0) return { takesPart: false, reason: 'no include rule names it' };
+    return { takesPart: true, reason: layerType };
+  });
+}
+
+interface Candidate extends Named {
+  readonly kind: Kind | undefined;
+}
+
+/** @param names those of all layers: a rule that equals one of them is no glob */
+function isMatch(rule: Rule, { name, aliases, kind }: Candidate, names: ReadonlySet<string>): boolean {
+  const own = [name, ...aliases];
+  if (typeof rule === 'string')
+    return names.has(rule) ? own.includes(rule) : own.some((each) => globOf(rule).test(each));
+  // A copy without the flags that make an expression remember where it was.
+  if (rule instanceof RegExp) {
+    const expression = new RegExp(rule.source, rule.flags.replace(/[gy]/g, ''));
+    return own.some((each) => expression.test(each));
+  }
+  if (rule && typeof rule === 'object' && Object.keys(rule).join() === 'kind') {
+    checkKind(rule.kind);
+    return rule.kind === kind;
+  }
+  throw new SparsifyError('usage', 'a rule is a name, a glob, a regular expression or { kind }', { asked: rule });
+}
+
+function inWords(rule: Rule): string {
+  if (typeof rule === 'string') return `'${rule}'`;
+  return rule instanceof RegExp ? String(rule) : `kind ${rule.kind}`;
+}
+
+function checkKind(kind: Kind): void {
+  if (kinds.includes(kind)) return;
+  throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
+}
+
+function unmatched(rule: Rule, candidates: readonly WeightTensor[], hint?: string): SparsifyError {
+  return new SparsifyError('layer', 'the rule matches no layer', {
+    asked: inWords(rule),
+    allowed: candidates.map(({ name }) => name),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

@@ -1,0 +1,222 @@
+import type { CustomCriterion, State } from '../options/criteria.js';
+import type { ChannelStep } from '../engine/record.js';
+import { SparsifyError } from '../errors.js';
+import type { Other } from './call.js';
+import type { SparsifierOptions } from './plan.js';
+import { byName } from '../options/amounts.js';
+import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
+
+/** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
+export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
+
+/** A model with the same layers, or arrays by layer name. */
+export type WeightsOf = Model | LayerArrays;
+
+/** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
+export interface Snapshot {
+  readonly dtype: DataType;
+  /** A function where they are fetched each time. */
+  readonly bytes: Uint8Array | Promise<Uint8Array> | (() => Uint8Array | Promise<Uint8Array>);
+  /** Where the model keeps them itself: lets them go. */
+  readonly release?: () => void;
+}
+
+export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
+
+const isModel = (source: WeightsOf): source is Model => 'tensors' in source && 'load' in source;
+
+/** The files that a call reads: those of its model, and of models that the criterion compares it with. */
+export const sourceFilesOf = (model: Model, { initial, previous }: SparsifierOptions): string[] =>
+  [model, initial, previous].flatMap((source) => (source && isModel(source) ? (source.sourceFiles ?? []) : []));
+
+/** The weights of all tensors as they are at this moment. */
+export function snapshotsOf(model: Model): Map<WeightTensor, Snapshot> {
+  return new Map(model.tensors.map((tensor) => [tensor, snapshotIn(model, tensor)]));
+}
+
+/** The weights of one tensor as they are at this moment. */
+export function snapshotIn(model: Model, { values }: WeightTensor): Snapshot {
+  const kept = model.keep?.(values);
+  if (!kept) return { dtype: values.dtype, bytes: model.copy(values) };
+  return { dtype: values.dtype, bytes: () => kept.bytes(), release: () => kept.release() };
+}
+
+/**
+ * Arrays that the caller gave, for the model's tensors that they name.
+ * @param isLater whether the weights of another model are read when they are needed, and not all at once
+ * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length
+ */
+export function given(
+  source: WeightsOf,
+  tensors: readonly WeightTensor[],
+  state: State,
+  isLater = false,
+): Map<WeightTensor, Snapshot> {
+  const found = new Map<WeightTensor, Snapshot>();
+  if (isModel(source)) {
+    for (const tensor of tensors) {
+      const twin = source.tensors.find(({ name }) => name === tensor.name);
+      if (!twin) continue;
+      if (String(twin.shape) !== String(tensor.shape)) {
+        throw new SparsifyError('criteria', `the ${state} weights have another shape`, {
+          subject: tensor.name,
+          asked: `[${tensor.shape.join(', ')}]`,
+          found: `[${twin.shape.join(', ')}]`,
+        });
+      }
+      const copy = () => source.copy(twin.values);
+      found.set(tensor, { dtype: twin.values.dtype, bytes: isLater ? copy : copy() });
+    }
+    return found;
+  }
+  const arrays = byName(
+    [...(source instanceof Map ? source : Object.entries(source as Readonly<Record<string, Float32Array>>))],
+    tensors,
+  );
+  tensors.forEach((tensor, index) => {
+    const array = arrays[index];
+    if (array === undefined) return;
+    const length = state === 'activations' ? inputChannels(tensor) : tensor.values.length;
+    if (!(array instanceof Float32Array) || array.length !== length || !array.every(Number.isFinite)) {
+      throw new SparsifyError('criteria', `${state} is a Float32Array with ${length} finite numbers`, {
+        subject: tensor.name,
+        found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
+      });
+    }
+    if (state === 'activations' && array.some((norm) => norm < 0)) {
+      throw new SparsifyError('criteria', 'activations are norms, which are 0 or more', {
+        subject: tensor.name,
+        found: array.find((norm) => norm < 0),
+      });
+    }
+    found.set(tensor, {
+      dtype: 'float32',
+      bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice(),
+    });
+  });
+  return found;
+}
+
+/** What a criterion compares a tensor's weights with: numbers of that kind, or the scores of the caller's own function. */
+export async function comparedWith(
+  tensor: WeightTensor,
+  needs: State | CustomCriterion | undefined,
+  model: Model,
+  snapshots: Snapshots | undefined,
+  least: number,
+): Promise<Other | undefined> {
+  if (typeof needs === 'function') return customScores(tensor, needs, model, least);
+  return needs && otherOf(tensor, needs, snapshots);
+}
+
+async function otherOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Promise<Other> {
+  const { dtype, bytes: given } = snapshotOf(tensor, state, snapshots);
+  const bytes = await (typeof given === 'function' ? given() : given);
+  const steps = state === 'activations' ? channelSteps(tensor) : [];
+  return { dtype, bytes, length: bytes.length / bytesOf[dtype], steps };
+}
+
+/** @throws SparsifyError `criteria` where a criterion needs numbers for a tensor and there are none */
+export function snapshotOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Snapshot {
+  const snapshot = snapshots?.get(tensor);
+  if (!snapshot) {
+    throw new SparsifyError(
+      'criteria',
+      `the criterion compares weights with ${state}, and there is none for this layer`,
+      {
+        subject: tensor.name,
+        hint: `Give new Sparsifier(model, { ${state}: { '${tensor.name}': array } })`,
+      },
+    );
+  }
+  return snapshot;
+}
+
+/**
+ * The scores that a caller's own function gives.
+ * @param least the least score that can be used
+ * @throws SparsifyError `criteria` for another length or numbers that cannot be ranked
+ */
+async function customScores(
+  tensor: WeightTensor,
+  criterion: CustomCriterion,
+  model: Model,
+  least: number,
+): Promise<Other> {
+  const { name, kind, roles, shape } = tensor;
+  const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
+  const scores = criterion({ name, kind, roles: [...roles], shape: [...shape], weights });
+  if (!(scores instanceof Float32Array) || scores.length !== weights.length) {
+    throw new SparsifyError(
+      'criteria',
+      `a criterion returns a Float32Array with a score for each of ${weights.length} weights`,
+      {
+        subject: name,
+        found: scores instanceof Float32Array ? `${scores.length} scores` : typeof scores,
+      },
+    );
+  }
+  const wrong = scores.findIndex(Number.isNaN);
+  if (wrong >= 0)
+    throw new SparsifyError('criteria', 'a score is not a number', { subject: name, found: `at index ${wrong}` });
+  const low = scores.findIndex((score) => score < least);
+  if (low >= 0) {
+    throw new SparsifyError('criteria', `a score is below ${least}, which the budget lamp cannot use`, {
+      subject: name,
+      found: `${scores[low]} at index ${low}`,
+    });
+  }
+  return {
+    dtype: 'float32',
+    bytes: new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength).slice(),
+    length: scores.length,
+    steps: [],
+  };
+}
+
+function widened(bytes: Uint8Array, dtype: DataType): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: bytes.length / bytesOf[dtype] }, (_, index) =>
+    dtype === 'float32'
+      ? view.getFloat32(index * 4, true)
+      : dtype === 'float16'
+        ? float16(view.getUint16(index * 2, true))
+        : bfloat16(view.getUint16(index * 2, true)),
+  );
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+function bfloat16(bits: number): number {
+  scratch.setUint32(0, bits * 2 ** 16);
+  return scratch.getFloat32(0);
+}
+
+function float16(bits: number): number {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
+  roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
+
+const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
+
+/** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
+export const inputChannels = (tensor: WeightTensor): number =>
+  sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
+
+/** How a weight's stored position gives its input channel. */
+function channelSteps(tensor: WeightTensor): ChannelStep[] {
+  const { roles, shape, groups } = tensor;
+  const stride = (role: 'in' | 'out') =>
+    shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
+  const nothing = { stride: 1, size: 1, factor: 0 };
+  const channel = roles.includes('in') ? { stride: stride('in'), size: sizeOf(tensor, 'in'), factor: 1 } : nothing;
+  if (isTransposed(tensor) || groups === 1) return [channel, nothing];
+  return [
+    channel,
+    { stride: (stride('out') * sizeOf(tensor, 'out')) / groups, size: groups, factor: sizeOf(tensor, 'in') },
+  ];
+}

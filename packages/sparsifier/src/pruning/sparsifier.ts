@@ -1,0 +1,423 @@
+import * as host from '#host';
+import type { State } from '../options/criteria.js';
+import { load } from '../engine/engine.js';
+import { unitsOf } from '../engine/record.js';
+import { SparsifyError } from '../errors.js';
+import { inWords, isPattern, unitsOfTensor, type Units } from '../options/granularity.js';
+import { maskFile, readMasks, unitMask, type UnitMask } from './masks.js';
+import { rank, reapply, remove, restore, type Done, type Job, type Plan } from './call.js';
+import {
+  callOptionNames,
+  checkCallOptions,
+  checkNames,
+  leastScore,
+  optionNames,
+  Planner,
+  type CallOptions,
+  type Request,
+  type SparsifierOptions,
+} from './plan.js';
+import { eachAlone, type Ranking } from '../options/rankings.js';
+import type { Report } from './report.js';
+import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
+import { comparedWith, given, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
+import type { Kind, Model, WeightTensor } from '../model/model.js';
+
+export interface WriteMasksOptions {
+  /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
+  readonly force?: boolean;
+}
+
+/** What a call on the whole model does with one layer, and why. */
+export interface Explanation {
+  readonly name: string;
+  /** Undefined for a tensor that cannot be pruned, as is all that depends on it. */
+  readonly kind: Kind | undefined;
+  /** In stored order. */
+  readonly shape: readonly number[] | undefined;
+  readonly takesPart: boolean;
+  /** Which rule decided, and what the layer is ranked with. */
+  readonly reason: string;
+  readonly units: number | undefined;
+  /** How many of its units are removed; undefined where no sparsity was given. */
+  readonly removed: number | undefined;
+}
+
+/** Calls on one model take turns. */
+const turns = new WeakMap<Model, Promise<unknown>>();
+
+/**
+ * Makes a model sparse: fasterai's `Sparsifier`, on the model file itself.
+ *
+ * Scores every unit of the chosen layers, removes exactly as many of the least useful ones as asked, and remembers
+ * which: units removed in one call stay removed in the next, unless that asks for fewer.
+ */
+export class Sparsifier {
+  readonly model: Model;
+  readonly #planner: Planner;
+  readonly #options: SparsifierOptions;
+  readonly #masks = new Map<WeightTensor, Uint8Array>();
+  /** For restorable layers, what was removed: of the weights, and of each partner. */
+  readonly #saved = new Map<WeightTensor, readonly Uint8Array[]>();
+  /** What the criterion compares weights with; only what it asks for is kept. */
+  #state: Map<WeightTensor, Snapshot> | undefined;
+
+  /**
+   * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has, `layer` for
+   *   a name, glob or rule that matches nothing
+   */
+  constructor(model: Model, options: SparsifierOptions) {
+    checkNames(options, optionNames);
+    this.model = model;
+    this.#planner = new Planner(model, options);
+    this.#options = options;
+    const needs = this.#needs();
+    if (needs === undefined) return;
+    const source = options[needs];
+    if (source) this.#state = given(source, model.tensors, needs);
+    else if (needs === 'initial' || needs === 'previous') this.#state = snapshotsOf(model);
+  }
+
+  /** Takes the weights as they are now for the initial ones, as lottery tickets are rewound to a later step than 0. */
+  rewindPoint(): void {
+    if (this.#needs() !== 'initial') return;
+    this.#forgetState();
+    this.#state = snapshotsOf(this.model);
+  }
+
+  /**
+   * Zeroes again what earlier calls removed, without scoring: what a training loop needs after each step.
+   * @throws SparsifyError `layer` where nothing was removed yet
+   */
+  async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
+    checkNames(
+      options,
+      callOptionNames.filter((name) => name !== 'roundTo'),
+    );
+    return this.#inTurn(async () => {
+      this.#checkTouched();
+      const tensors = [...this.#masksInOrder().keys()];
+      const jobs = this.#jobs(tensors, this.#planner.unitsOf(tensors));
+      const engine = await load();
+      const done = await reapply(engine, this.#plan(jobs, [], options));
+      this.#keep(tensors, done);
+      return this.#planner.report(jobs, done, engine, []);
+    });
+  }
+
+  /**
+   * Brings back what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
+   * removed. Masks are forgotten.
+   * @throws SparsifyError `usage` unless the Sparsifier is `restorable`, `layer` where nothing was removed
+   */
+  async restore(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
+    checkNames(
+      options,
+      callOptionNames.filter((name) => name !== 'roundTo'),
+    );
+    if (!this.#options.restorable) {
+      throw new SparsifyError('usage', 'removed values are not kept', {
+        hint: 'Make the Sparsifier with { restorable: true }',
+      });
+    }
+    return this.#inTurn(async () => {
+      const tensors = this.model.tensors.filter((tensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0));
+      if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be brought back');
+      const jobs = this.#jobs(tensors, this.#planner.unitsOf(tensors));
+      const engine = await load();
+      const done = await restore(engine, this.#plan(jobs, [], options));
+      this.#masks.clear();
+      this.#saved.clear();
+      return this.#planner.report(jobs, done, engine, []);
+    });
+  }
+
+  /**
+   * The mask of one layer; all ones where nothing was removed.
+   * @throws SparsifyError `layer` for an unknown name, `granularity` where the layer does not have it
+   */
+  mask(layer: string): UnitMask {
+    const tensor = this.#tensor(layer);
+    return unitMask(tensor, this.#planner.granularity, this.#masks.get(tensor));
+  }
+
+  /** The masks of all layers that calls have touched, by name, in model order. */
+  masks(): Map<string, UnitMask> {
+    return new Map(
+      [...this.#masksInOrder()].map(([tensor, bits]) => [
+        tensor.name,
+        unitMask(tensor, this.#planner.granularity, bits),
+      ]),
+    );
+  }
+
+  /**
+   * Writes the masks of all layers that calls have touched to a file (in Node) or a stream, as safetensors: a tensor of
+   * U8 for each layer by name, 1 for a unit that is kept; granularity, roles and version in the metadata.
+   * @throws SparsifyError `layer` where nothing was removed yet, `file` where it cannot be written, or a model was read
+   *   from it
+   */
+  async saveMasks(
+    target: string | WritableStream<Uint8Array<ArrayBuffer>>,
+    options: WriteMasksOptions = {},
+  ): Promise<void> {
+    checkNames(options, ['force']);
+    this.#checkTouched();
+    const chunks = await maskFile(this.#masksInOrder(), this.#planner.granularity);
+    if (typeof target !== 'string') return host.writeStream(target, chunks);
+    const sourceFiles = sourceFilesOf(this.model, this.#options);
+    await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles });
+  }
+
+  /**
+   * Takes masks that {@link saveMasks} wrote, in place of those that are known: the next call builds upon them, and
+   * `apply()` zeroes what they remove. No weight is changed yet. What was removed before cannot be restored any more.
+   * @param source a path or URL in Node; a URL, a Blob or bytes anywhere
+   * @throws SparsifyError `file`, `format`, `granularity` or `layer` where the masks are not those of such a model; then
+   *   the known masks stay
+   */
+  async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<void> {
+    await this.#inTurn(async () => {
+      const masks = await readMasks(source, this.model, this.#planner.granularity);
+      this.#masks.clear();
+      this.#saved.clear();
+      for (const [tensor, bits] of masks) this.#masks.set(tensor, bits);
+    });
+  }
+
+  /** Forgets masks, removed values and the arrays that the criterion compares weights with. */
+  clear(): void {
+    this.#masks.clear();
+    this.#saved.clear();
+    this.#forgetState();
+  }
+
+  #forgetState(): void {
+    for (const { release } of this.#state?.values() ?? []) release?.();
+    this.#state = undefined;
+  }
+
+  #masksInOrder(): Map<WeightTensor, Uint8Array> {
+    const touched = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
+    return new Map(touched.map((tensor) => [tensor, this.#masks.get(tensor)!]));
+  }
+
+  #checkTouched(): void {
+    if (this.#masks.size > 0) return;
+    throw new SparsifyError('layer', 'no layer has a mask yet', { hint: 'Call sparsifyModel or sparsifyLayer first' });
+  }
+
+  #needs(): State | undefined {
+    return typeof this.#planner.recipe.needs === 'string' ? this.#planner.recipe.needs : undefined;
+  }
+
+  /**
+   * Removes `amount` of the units of one layer, ranked by itself in either context, whatever the rules say. A granularity
+   * that is a pattern takes no amount.
+   * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; then nothing is changed
+   */
+  async sparsifyLayer(layer: string, amount?: Amount, options: CallOptions = {}): Promise<Report> {
+    const tensors = [this.#tensor(layer)];
+    if (isPattern(this.#planner.granularity)) this.#planner.checkPattern(amount, options);
+    else checkAmount(amount as Amount, layer);
+    return this.#sparsify(
+      { context: 'local', tensors, rankings: eachAlone(tensors), amounts: amount === undefined ? [] : [amount] },
+      options,
+    );
+  }
+
+  /**
+   * Removes units of all layers that the rules name (`layerType`, `include`, `exclude`). In the local context `sparsity`
+   * may be a list with one amount per layer or give amounts by layer name or glob, with groups by group; the layers that
+   * it does not name are left alone. In the global context it is one amount, of all units of these layers together. A
+   * granularity that is a pattern takes none.
+   * @throws SparsifyError `kind` where the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
+   *   then nothing is changed
+   */
+  async sparsifyModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
+    return this.#sparsify(this.#planner.request(sparsity, options), options);
+  }
+
+  /**
+   * Says for each layer which rule decides about it, and how many of its units {@link sparsifyModel} would remove with
+   * the same arguments. Nothing is changed.
+   * @param sparsity without it (and without a pattern) the layers are not ranked
+   * @throws SparsifyError what `sparsifyModel` would
+   */
+  async explain(sparsity?: Sparsity, options: CallOptions = {}): Promise<Explanation[]> {
+    const isRanked = sparsity !== undefined || isPattern(this.#planner.granularity);
+    checkCallOptions(options);
+    const request = isRanked ? this.#planner.request(sparsity, options) : undefined;
+    const removed = request && (await this.#foreseen(request, options));
+    const chosen = this.#planner.chosen();
+    const rankings = isPattern(this.#planner.granularity) ? eachAlone(chosen) : this.#planner.rankings(chosen);
+    const layers = this.model.tensors.map((tensor, position): Explanation => {
+      const { name, kind, shape } = tensor;
+      const { takesPart, reason } = this.#planner.decisions[position]!;
+      const ranking = rankings.find(({ members }) => members.includes(chosen.indexOf(tensor)));
+      const count = removed?.get(tensor);
+      const isNamed = takesPart && (request === undefined || count !== undefined);
+      const more = ranking && (isNamed ? this.#placeOf(ranking) : 'no key of the sparsity names it');
+      return {
+        name,
+        kind,
+        shape,
+        takesPart: isNamed,
+        reason: more ? `${reason}; ${more}` : reason,
+        units: this.#countOf(tensor),
+        removed: request && (count ?? 0),
+      };
+    });
+    const skipped = this.model.skipped.map(({ name, reason }): Explanation => ({
+      name,
+      kind: undefined,
+      shape: undefined,
+      takesPart: false,
+      reason,
+      units: undefined,
+      removed: undefined,
+    }));
+    return [...layers, ...skipped];
+  }
+
+  /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
+  pruneModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
+    return this.sparsifyModel(sparsity, options);
+  }
+
+  #tensor(layer: string): WeightTensor {
+    const tensor =
+      this.model.tensors.find(({ name }) => name === layer) ??
+      this.model.tensors.find(({ aliases }) => aliases.includes(layer));
+    if (!tensor) {
+      const skipped = this.model.skipped.find(({ name }) => name === layer);
+      throw new SparsifyError(
+        'layer',
+        skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name',
+        {
+          asked: layer,
+          allowed: this.model.tensors.map(({ name }) => name),
+        },
+      );
+    }
+    return tensor;
+  }
+
+  /** What a layer is ranked with, in words. */
+  #placeOf({ name, members }: Ranking): string {
+    const { budget, groups } = this.#options;
+    if (isPattern(this.#planner.granularity)) return `${inWords(this.#planner.granularity)} along its input channels`;
+    if (this.#planner.context === 'local' || (groups && !Object.hasOwn(groups, name))) return 'ranked by itself';
+    const whole = groups ? `group ${name}` : name;
+    return budget === 'uniform' || budget === 'erk'
+      ? `its part of ${whole} is given by ${budget}`
+      : `ranked with ${members.length - 1} others of ${whole}${budget ? ` by ${budget}` : ''}`;
+  }
+
+  /** How many units a layer has; undefined where it does not have the granularity. */
+  #countOf(tensor: WeightTensor): number | undefined {
+    try {
+      return unitsOf(unitsOfTensor(tensor, this.#planner.granularity).axes);
+    } catch (error) {
+      if (error instanceof SparsifyError && error.code === 'granularity') return undefined;
+      throw error;
+    }
+  }
+
+  async #sparsify(request: Request, options: CallOptions): Promise<Report> {
+    const units = this.#checked(request, options);
+    return this.#inTurn(async () => {
+      const { plan, notes } = await this.#planned(request, units, options);
+      const engine = await load();
+      const done = await remove(engine, plan);
+      this.#keep(request.tensors, done);
+      if (this.#needs() === 'previous') {
+        for (const tensor of request.tensors) {
+          this.#state?.get(tensor)?.release?.();
+          this.#state?.set(tensor, snapshotIn(this.model, tensor));
+        }
+      }
+      return this.#planner.report(plan.jobs, done, engine, notes);
+    });
+  }
+
+  /** How many units of each layer a call would remove. */
+  #foreseen(request: Request, options: CallOptions): Promise<Map<WeightTensor, number>> {
+    const units = this.#checked(request, options);
+    return this.#inTurn(async () => {
+      const { plan } = await this.#planned(request, units, options);
+      const removed = await rank(await load(), plan);
+      return new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
+    });
+  }
+
+  /** The units of a call's layers; what is wrong with its options is said here, before it waits for others. */
+  #checked({ tensors }: Request, options: CallOptions): Units[] {
+    checkCallOptions(options);
+    return this.#planner.unitsOf(tensors);
+  }
+
+  /** Waits for the calls on the same model that came before. */
+  #inTurn<Result>(call: () => Promise<Result>): Promise<Result> {
+    const before = turns.get(this.model);
+    const turn = (async () => {
+      await before?.catch(() => {});
+      return call();
+    })();
+    turns.set(this.model, turn);
+    return turn;
+  }
+
+  /** How many units go where, and what there is to say about it. */
+  async #planned(
+    request: Request,
+    units: readonly Units[],
+    options: CallOptions,
+  ): Promise<{ readonly plan: Plan; readonly notes: readonly string[] }> {
+    const { selections, limits, notes } = this.#planner.shares(request, units);
+    const { needs } = this.#planner.recipe;
+    const others: Job['other'][] = [];
+    for (const tensor of request.tensors)
+      others.push(await comparedWith(tensor, needs, this.model, this.#state, leastScore(request)));
+    const jobs = this.#jobs(request.tensors, units).map((job, index) => ({
+      ...job,
+      group: Math.max(
+        0,
+        selections.findIndex(({ members }) => members.includes(index)),
+      ),
+      limit: limits[index]!,
+      other: others[index],
+    }));
+    return {
+      plan: this.#plan(
+        jobs,
+        selections.map(({ remove }) => remove),
+        options,
+      ),
+      notes,
+    };
+  }
+
+  #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {
+    const restorable = this.#options.restorable ?? false;
+    return { model: this.model, jobs, removes, roundTo, restorable, signal, onProgress };
+  }
+
+  /** What layers go through, as far as it does not depend on the call. */
+  #jobs(tensors: readonly WeightTensor[], units: readonly Units[]): Job[] {
+    return tensors.map((tensor, index) => ({
+      ...this.#planner.job(tensor, units[index]!),
+      earlier: this.#masks.get(tensor),
+      saved: this.#saved.get(tensor),
+    }));
+  }
+
+  /** Remembers what a call did. */
+  #keep(tensors: readonly WeightTensor[], done: readonly Done[]): void {
+    for (const [index, tensor] of tensors.entries()) {
+      const { mask, saved } = done[index]!;
+      this.#masks.set(tensor, mask);
+      if (saved) this.#saved.set(tensor, saved);
+    }
+  }
+}

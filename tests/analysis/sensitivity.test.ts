@@ -1,0 +1,158 @@
+import { Sparsifier, SparsifyError } from 'sparsifier';
+import { fromArrays } from 'sparsifier/formats/arrays';
+import { readTfjs } from 'sparsifier/formats/tfjs';
+import { sensitivity, type SensitivityOptions } from 'sparsifier/sensitivity';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { errorOf } from '../support/layers.js';
+import { filesOf, textOf } from '../support/tfjs.js';
+
+const options: SensitivityOptions = { granularity: 'weight', criteria: 'magnitude', levels: [25, 50, 75] };
+const layer = (...numbers: number[]) =>
+  ({ kind: 'dense', roles: ['out', 'in'], shape: [1, numbers.length], data: Float32Array.from(numbers) }) as const;
+let layers: { a: ReturnType<typeof layer>; b: ReturnType<typeof layer> };
+beforeEach(() => void (layers = { a: layer(1, -2, 3, 4), b: layer(10, 20, -30, 40) }));
+/** What is left of all weights, in percent. */
+const left = () => [...layers.a.data, ...layers.b.data].reduce((sum, value) => sum + Math.abs(value), 0);
+
+describe('the sensitivity of layers', () => {
+  test('is what the model loses while each of them is sparse by itself', async () => {
+    const told: unknown[] = [];
+    const found = await sensitivity(fromArrays(layers), left, {
+      ...options,
+      onProgress: ({ layer, level, done, total }) => told.push([layer, level, done, total]),
+    });
+    expect(found.baseline).toBe(110);
+    expect(found.layers).toEqual([
+      {
+        name: 'a',
+        points: [25, 50, 75].map((level, at) => ({ level, value: 110 - [1, 3, 6][at]!, drop: [1, 3, 6][at]! })),
+      },
+      {
+        name: 'b',
+        points: [25, 50, 75].map((level, at) => ({ level, value: 110 - [10, 30, 60][at]!, drop: [10, 30, 60][at]! })),
+      },
+    ]);
+    expect(told).toEqual([
+      ['a', 25, 2, 7],
+      ['a', 50, 3, 7],
+      ['a', 75, 4, 7],
+      ['b', 25, 5, 7],
+      ['b', 50, 6, 7],
+      ['b', 75, 7, 7],
+    ]);
+    expect([...layers.a.data, ...layers.b.data]).toEqual([1, -2, 3, 4, 10, 20, -30, 40]);
+    expect(found.table()).toBe(
+      'drop from 110 where this part of a layer is removed\nlayer  25 %  50 %  75 %\na         1     3     6\nb        10    30    60',
+    );
+    const svg = found.plot();
+    expect(svg).toMatch(/<title>a<\/title>[^]*<title>b<\/title>/);
+    // Colours that no style sheet overrules, and that are not the same.
+    expect(svg).not.toContain('<style');
+    expect(new Set([...svg.matchAll(/data-series="\d" stroke="(#\w+)"/g)].map(([, colour]) => colour)).size).toBe(2);
+    expect(/data-series="1"[^>]* d="([^"]+)"/.exec(svg)![1]!.split('L')).toHaveLength(4);
+  });
+
+  test('gives targets that cost no more than a drop, and that sparsifyModel takes', async () => {
+    const found = await sensitivity(fromArrays(layers), left, options);
+    expect(found.toTargets(3)).toEqual({ a: 50, b: 7.5 });
+    expect(found.toTargets(0)).toEqual({ a: 0, b: 0 });
+    expect(found.toTargets(4.5)).toEqual({ a: 62.5, b: 11.25 });
+    expect(found.toTargets(1000)).toEqual({ a: 75, b: 75 });
+    const model = fromArrays(layers);
+    const words = { granularity: 'weight', context: 'local', criteria: 'magnitude', layerType: 'all' } as const;
+    const report = await new Sparsifier(model, words).sparsifyModel(found.toTargets(10));
+    expect(report.layers.map(({ units, kept }) => units - kept)).toEqual([3, 1]);
+    expect((await errorOf(() => found.toTargets(-1))).code).toBe('sparsity');
+  });
+
+  test('of a loss counts what it rises by, and a curve that falls again does not hide what was lost before', async () => {
+    const losses = [1, 1.5, 3, 2];
+    let call = 0;
+    const found = await sensitivity(fromArrays({ a: layers.a }), () => losses[call++]!, {
+      ...options,
+      higherIsBetter: false,
+    });
+    expect(found.layers[0]!.points.map(({ drop }) => drop)).toEqual([0.5, 2, 1]);
+    expect(found.toTargets(1.25)).toEqual({ a: 37.5 });
+    expect(found.toTargets(2)).toEqual({ a: 75 });
+  });
+
+  test('is that of the layers asked for, with what goes with their channels', async () => {
+    const bias = Float32Array.from([1, 2]);
+    const pair = { ...layer(1, 2, 3, 4), shape: [2, 2], bias };
+    const seen: string[] = [];
+    const found = await sensitivity(fromArrays({ first: layers.a, second: pair }), () => (seen.push(bias.join()), 1), {
+      ...options,
+      granularity: 'filter',
+      levels: [50],
+      layers: ['sec*'],
+    });
+    expect(found.layers.map(({ name }) => name)).toEqual(['second']);
+    expect(seen).toEqual(['1,2', '0,2']);
+    expect([...bias]).toEqual([1, 2]);
+  });
+
+  test('leaves quantised weights as they were, bit for bit', async () => {
+    const codes = Uint8Array.from([0, 3, 200, 17, 90, 91]);
+    const files = filesOf(
+      { class_name: 'Sequential', config: [{ class_name: 'Dense', config: { name: 'd', units: 2 } }] },
+      [
+        {
+          name: 'd/kernel',
+          shape: [3, 2],
+          dtype: 'float32',
+          quantization: { dtype: 'uint8', scale: 0.1, min: -9.04 },
+          bytes: codes,
+        },
+      ],
+    );
+    using model = await readTfjs(textOf(files.json) as Uint8Array<ArrayBuffer>, {
+      shards: (name) => files.shards.get(name)! as Uint8Array<ArrayBuffer>,
+    });
+    const before = await model.bytes();
+    const zeros: number[] = [];
+    const count = async () => {
+      const numbers = new Float32Array(((await model.copy(model.tensors[0]!.values)) as Uint8Array).buffer);
+      zeros.push(numbers.filter((value) => value === 0).length);
+      return 1;
+    };
+    await sensitivity(model, count, { ...options, levels: [50] });
+    expect(zeros).toEqual([0, 3]);
+    expect(await model.bytes()).toEqual(before);
+    expect([...(await model.files()).values()]).toEqual([codes]);
+  });
+
+  test('leaves the model as it was where it ends early', async () => {
+    const before = [...layers.b.data];
+    let calls = 0;
+    const failing = () => {
+      if (++calls === 6) throw new Error('out of patience');
+      return 1;
+    };
+    await expect(sensitivity(fromArrays(layers), failing, options)).rejects.toThrow('out of patience');
+    expect([...layers.b.data]).toEqual(before);
+    const controller = new AbortController();
+    const aborting = sensitivity(fromArrays(layers), () => (controller.abort(new Error('enough')), 1), {
+      ...options,
+      signal: controller.signal,
+    });
+    await expect(aborting).rejects.toThrow('enough');
+    expect([...layers.b.data]).toEqual(before);
+  });
+
+  test.each<[object, () => number, SparsifyError['code'], RegExp]>([
+    [{ levels: [50, 120] }, left, 'sparsity', /0 to 100/],
+    [{ levels: [] }, left, 'sparsity', /0 to 100/],
+    [{ layers: ['nobody'] }, left, 'layer', /nobody/],
+    [{ level: [50] }, left, 'usage', /level/],
+    [{ criteria: 'movement' }, left, 'criteria', /initial ones, which must be given/],
+    [{}, () => NaN, 'criteria', /the whole model.*NaN/],
+    [{}, () => undefined as never, 'criteria', /undefined/],
+    [{ granularity: 'kernel' }, left, 'granularity', /kernel/],
+  ])('%j is refused', async (more, evaluate, code, message) => {
+    const error = await errorOf(() =>
+      sensitivity(fromArrays(layers), evaluate, { ...options, ...more } as SensitivityOptions),
+    );
+    expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
+  });
+});

@@ -1,4 +1,0 @@
-import { test } from 'vitest';
-import { expectTheSameBits } from './support/bits.js';
-
-test('the same bits with 4 threads', { timeout: 120_000 }, () => expectTheSameBits(4));

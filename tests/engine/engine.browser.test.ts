@@ -1,0 +1,53 @@
+import { load } from 'sparsifier';
+import { expect, test } from 'vitest';
+import {
+  errorOf,
+  expectNoMemoryInUse,
+  expectSame,
+  layerOf,
+  layoutOf,
+  sparsified,
+  weightwise,
+} from '../support/layers.js';
+import { removal, without } from '../support/oracle.js';
+
+// A page loads one engine: these tests follow each other.
+
+test('a wasm that is not there is an error, and the next try may go well', async () => {
+  for (const wasm of [new URL('/nowhere/at/all.wasm', location.href), 'data:application/wasm,nonsense']) {
+    const error = await errorOf(() => load({ wasm }));
+    expect(error.code).toBe('file');
+    expect(error.message).toContain('load({ wasm, thread })');
+  }
+});
+
+test('HTML where the wasm should be, as development servers answer, is an error that names the cure', async () => {
+  const page = '\n <!doctype html><title>page</title>';
+  const addresses = [
+    `data:text/html,${encodeURIComponent(page)}`,
+    URL.createObjectURL(new Blob([page])),
+    URL.createObjectURL(new Blob(['\ufeff<html>'], { type: 'text/html' })),
+  ];
+  for (const wasm of addresses) {
+    // In the engine's own thread, and in the page's.
+    for (const options of [{ wasm }, { wasm, thread: 'data:text/javascript,throw 1' }]) {
+      const error = await errorOf(() => load(options));
+      expect(error).toMatchObject({ code: 'file', details: { subject: wasm, found: 'HTML where the wasm should be' } });
+      expect(error.message).toContain(`optimizeDeps: { exclude: ['sparsifier'] }`);
+    }
+  }
+});
+
+test('a Worker that cannot start leaves the work to the page’s own thread', async () => {
+  const engine = await load({ thread: 'data:text/javascript,throw 1' });
+  expect(engine.threads).toBe(1);
+  expect(engine.why).toContain(`caller's thread`);
+  const layers = { conv: layerOf(layoutOf('conv2d of tfjs')), dense: layerOf(layoutOf('dense')) };
+  for (const granularity of ['weight', 'filter'] as const) {
+    const asked = { ...weightwise, granularity, context: 'global', normalizer: 'mean' } as const;
+    const { layers: after, report } = await sparsified(layers, 50, asked);
+    expectSame(after, without(layers, removal(layers, 50, asked), granularity));
+    expect(report.engine).toEqual({ threads: 1, why: engine.why });
+  }
+  await expectNoMemoryInUse();
+});

@@ -1,0 +1,285 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { trappingWasm } from '../support/trap.js';
+
+// Each program runs in a process of its own: an engine is loaded once per process, and a process is to end by itself.
+
+const dist = (name: string): string => new URL(`../../packages/sparsifier/dist/${name}`, import.meta.url).href;
+
+/** Far more than any of these programs needs. */
+const timeout = 60_000;
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sparsifier-engine-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+function run(parameters: readonly string[]): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, parameters, { timeout: timeout - 5_000, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [output, errors] = ['', ''];
+    child.stdout.on('data', (data) => (output += data));
+    child.stderr.on('data', (data) => (errors += data));
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, signal, output: output.trim(), errors: errors.trim() }));
+  });
+}
+
+const imports = `
+  import { load, Sparsifier } from '${dist('index.js')}';
+  import { fromArrays } from '${dist('arrays.js')}';
+  const value = (index) => 1 + (index * 7919) % 100_000;
+  const data = Float32Array.from({ length: 100_000 }, (_, index) => value(index));
+  const layer = { kind: 'dense', roles: ['out', 'in'], shape: [100, 1000], data };
+  const sparsify = (criteria = 'largeFinal') => new Sparsifier(fromArrays({ layer }), {
+    granularity: 'weight', context: 'local', criteria, layerType: 'dense',
+  }).sparsifyModel(50);
+  const right = () => data.every((weight, index) => weight === (value(index) > 50_000 ? value(index) : 0));
+`;
+
+/** Runs a module given as text; expects it to end well, by itself. */
+async function program(text: string): Promise<string> {
+  const ended = await run(['--input-type=module', '--eval', imports + text]);
+  expect(ended).toMatchObject({ code: 0, signal: null, errors: '' });
+  return ended.output;
+}
+
+/** What a program with these options for \`load\` says: threads, why, and whether the weights are right. */
+async function loaded(options: object): Promise<{ threads: number; why: string; right: boolean }> {
+  const output = await program(`
+    const { threads, why } = await load(${JSON.stringify(options)});
+    await sparsify();
+    console.log(JSON.stringify({ threads, why, right: right() }));
+  `);
+  return JSON.parse(output) as { threads: number; why: string; right: boolean };
+}
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return pathToFileURL(path).href;
+}
+
+describe.concurrent('a process ends by itself', { timeout }, () => {
+  test('after a call', async () => {
+    expect(await program('await sparsify(); console.log(right());')).toBe('true');
+  });
+
+  test('though nobody waits for the call, and only when it is done', async () => {
+    expect(await program('sparsify().then(() => console.log(right()));')).toBe('true');
+    expect(
+      await program('load().then(() => sparsify()).then(() => sparsify()).then(() => console.log(right()));'),
+    ).toBe('true');
+  });
+
+  test('when the engine is loaded and never used', async () => {
+    expect(await program('const { threads } = await load(); console.log(threads);')).toBe(
+      String(availableParallelism()),
+    );
+    expect(await program('load();')).toBe('');
+  });
+
+  test('when the package is imported and never used', async () => {
+    expect(await program('console.log(typeof Sparsifier);')).toBe('function');
+  });
+
+  test('with memory still in use', async () => {
+    expect(await program('const block = await (await load()).allocate(1000); console.log(block.bytes);')).toBe('1000');
+  });
+
+  test('with 1 and its error, after a call that failed', async () => {
+    const ended = await run(['--input-type=module', '--eval', `${imports} data[7] = NaN; await sparsify();`]);
+    expect(ended).toMatchObject({ code: 1, signal: null });
+    expect(ended.errors).toContain('index 7');
+  });
+
+  test('from a script, and from CommonJS', async () => {
+    const script = fileURLToPath(await file('script.mjs', `${imports} await sparsify(); console.log(right());`));
+    expect(await run([script])).toEqual({ code: 0, signal: null, output: 'true', errors: '' });
+    const common = `import('${dist('index.js')}').then(({ load }) => load()).then(({ threads }) => console.log(threads));`;
+    expect(await run(['--eval', common])).toEqual({
+      code: 0,
+      signal: null,
+      output: String(availableParallelism()),
+      errors: '',
+    });
+  });
+
+  test('in a thread of the program', async () => {
+    const inner = fileURLToPath(await file('inner.mjs', `${imports} await sparsify(); console.log(right());`));
+    expect(
+      await program(
+        `import { Worker } from 'node:worker_threads'; new Worker(${JSON.stringify(inner)}, { execArgv: [] });`,
+      ),
+    ).toBe('true');
+  });
+});
+
+describe.concurrent('load', { timeout }, () => {
+  test.each([1, 2, 4])('{ threads: %i }', async (threads) => {
+    const found = await loaded({ threads });
+    expect(found).toMatchObject({ threads, right: true });
+    expect(found.why).toContain(threads === 1 ? 'one thread' : `${threads} threads`);
+  });
+
+  test('{ threads: 33 }, more than there are cores', async () => {
+    expect(await loaded({ threads: 33 })).toMatchObject({ threads: 33, right: true });
+  });
+
+  test('with the addresses of the files', async () => {
+    const wasm = dist('wasm/sparsifier_wasm_bg.wasm');
+    const thread = dist('host/node-thread.js');
+    for (const options of [
+      { wasm },
+      { thread },
+      { wasm, thread, threads: 2 },
+      { wasm: fileURLToPath(wasm), threads: 2 },
+    ]) {
+      const threads = 'threads' in options ? options.threads : availableParallelism();
+      expect(await loaded(options)).toMatchObject({ threads, right: true });
+    }
+    const text = `
+      const engine = await load({ wasm: new URL('${wasm}'), thread: new URL('${thread}'), threads: 2 });
+      console.log(engine.threads);
+    `;
+    expect(await program(text)).toBe('2');
+  });
+
+  test('before everything else; then the same options or none', async () => {
+    const output = await program(`
+      const first = await load({ threads: 2 });
+      await sparsify();
+      console.log(first === await load(), first === await load({ threads: 2 }));
+      try { await load({ threads: 3 }); } catch ({ code }) { console.log(code); }
+    `);
+    expect(output).toBe('true true\nusage');
+  });
+});
+
+describe.concurrent('a thread that cannot start', { timeout }, () => {
+  const expectTheCallersThread = (found: Awaited<ReturnType<typeof loaded>>) => {
+    expect(found).toMatchObject({ threads: 1, right: true });
+    expect(found.why).toMatch(/caller's thread/);
+  };
+
+  test.each([
+    'throw new Error("broken");',
+    'syntax error',
+    'process.exit(0);',
+    'process.exit(3);',
+    'import "../nowhere.mjs";',
+    '',
+  ])('since its file is %j', async (text) => {
+    const thread = await file(
+      `broken-${Math.abs([...text].reduce((sum, each) => sum * 31 + each.charCodeAt(0), 7)) % 1e9}.mjs`,
+      text,
+    );
+    expectTheCallersThread(await loaded({ thread }));
+    expectTheCallersThread(await loaded({ thread, threads: 4 }));
+    expectTheCallersThread(await loaded({ thread, threads: 1 }));
+  });
+
+  test.each(['file:///nowhere/at/all.js', 'data:text/javascript,throw 1', './relative.js', 'not an address'])(
+    'since its address is %j',
+    async (thread) => {
+      expectTheCallersThread(await loaded({ thread }));
+    },
+  );
+});
+
+describe.concurrent('a wasm that cannot be loaded is an error, and the next try may go well', { timeout }, () => {
+  test.each(['missing', 'empty', 'broken', 'no folder'])('%s', async (kind) => {
+    const wasm = {
+      missing: 'file:///nowhere/at/all.wasm',
+      empty: await file('empty.wasm', ''),
+      broken: await file('broken.wasm', 'this is no wasm'),
+      'no folder': pathToFileURL(folder).href,
+    }[kind]!;
+    const thread = await file('throws.mjs', 'throw 1;');
+    const output = await program(`
+      for (const options of [{}, { threads: 1 }, { thread: '${thread}' }]) {
+        const error = await load({ wasm: '${wasm}', ...options }).catch((error) => error);
+        console.log(error.name, error.code, error.message.includes('load({ wasm'));
+      }
+      await sparsify();
+      console.log(right());
+    `);
+    expect(output.split('\n')).toEqual([...new Array(3).fill('SparsifyError file true'), 'true']);
+  });
+});
+
+describe.concurrent('an engine that stops working', { timeout }, () => {
+  const failing = `
+    const { code, message } = await sparsify('random').catch((error) => error);
+    console.log(code, /stopped working.*unreachable/.test(message), data.every((weight, index) => weight === value(index)));
+  `;
+  const working = `await sparsify(); console.log(right());`;
+  const traps = async () => file('traps.wasm', await trappingWasm());
+
+  test.each([1, 2, 4])('with %i threads, since a kernel failed, is an error of the call', async (threads) => {
+    const output = await program(`await load({ wasm: '${await traps()}', threads: ${threads} });${failing}${working}`);
+    expect(output.split('\n')).toEqual(['memory true true', 'true']);
+  });
+
+  test('on the caller’s thread stays there', async () => {
+    const thread = await file('no-thread.mjs', 'throw 1;');
+    const output = await program(`
+      await load({ wasm: '${await traps()}', thread: '${thread}' });
+      ${failing}
+      console.log((await sparsify().catch((error) => error)).code);
+    `);
+    expect(output.split('\n')).toEqual(['memory true true', 'memory']);
+  });
+
+  test('lets the process end', async () => {
+    expect(
+      await program(`
+        await load({ wasm: '${await traps()}', threads: 2 });
+        await sparsify('random').catch(({ code }) => console.log(code));
+      `),
+    ).toBe('memory');
+  });
+
+  test('since a thread of the pool ended without a word', async () => {
+    // The engine's thread starts those of the pool; here it ends them when they are ready.
+    const thread = await file(
+      'ending.mjs',
+      `
+        import threads from 'node:worker_threads';
+        import { syncBuiltinESMExports } from 'node:module';
+        const { Worker } = threads;
+        const started = [];
+        threads.Worker = class extends Worker {
+          unref() {
+            started.push(this);
+            if (started.length === 2) setTimeout(() => this.terminate());
+            super.unref();
+          }
+        };
+        syncBuiltinESMExports();
+        await import('${dist('host/node-thread.js')}');
+      `,
+    );
+    const output = await program(`
+      const engine = await load({ thread: '${thread}', threads: 2 });
+      console.log(engine.threads);
+      const use = () => engine.allocate(16).then(use, (error) => error);
+      const error = await use();
+      console.log(error.code, error.message.includes('a thread of the pool ended'));
+      console.log(engine !== await load());
+    `);
+    expect(output.split('\n')).toEqual(['2', 'memory true', 'true']);
+  });
+});

@@ -1,0 +1,240 @@
+import { link, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Sparsifier, type Model, type SparsifierOptions } from 'sparsifier';
+import { sparsifyFile } from 'sparsifier/file';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { readSafetensors } from 'sparsifier/formats/safetensors';
+import { readTfjs } from 'sparsifier/formats/tfjs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { command, namesIn, run } from '../support/command.js';
+import { errorOf } from '../support/layers.js';
+import { model as onnxModel, node, tensor } from '../support/onnx-builder.js';
+import { shardedFiles } from '../support/safetensors-builder.js';
+import { filesOf, floats, textOf } from '../support/tfjs.js';
+
+let folder: string;
+const at = (...names: string[]) => join(folder, ...names);
+
+const { index, shards } = shardedFiles({
+  'a.safetensors': { 'd.weight': [2, 3] },
+  'parts/b.safetensors': { 'e.weight': [2, 3] },
+});
+const tfjs = filesOf(
+  { class_name: 'Sequential', config: [{ class_name: 'Dense', config: { name: 'd', units: 2 } }] },
+  [{ name: 'd/kernel', shape: [3, 2], dtype: 'float32', bytes: floats(1, -2, 3, -4, 5, -6) }],
+  8,
+);
+/** Models, each of several files. */
+const onnx = {
+  'onnx/model.onnx': onnxModel({
+    nodes: [node('MatMul', 'x w', 'y', { name: 'd' })],
+    initializers: [tensor('w', [3, 2], { external: { location: 'parts/w.bin' } })],
+    inputs: { x: 2 },
+  }),
+  'onnx/parts/w.bin': floats(1, -2, 3, -4, 5, -6),
+};
+const models = {
+  'onnx/model.onnx': onnx,
+  'safetensors/model.safetensors.index.json': {
+    'safetensors/model.safetensors.index.json': index,
+    ...Object.fromEntries(Object.entries(shards).map(([name, bytes]) => [`safetensors/${name}`, bytes])),
+  },
+  'tfjs/model.json': {
+    'tfjs/model.json': textOf(tfjs.json),
+    ...Object.fromEntries([...tfjs.shards].map(([name, bytes]) => [`tfjs/${name}`, bytes])),
+  },
+} satisfies Record<string, Record<string, Uint8Array>>;
+type Name = keyof typeof models;
+const names = Object.keys(models) as Name[];
+const stored: Readonly<Record<string, Uint8Array>> = Object.assign({}, ...Object.values(models));
+const furtherFiles = names.flatMap((name) => Object.keys(models[name]).map((file) => [name, file] as const));
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sparsifier-'));
+  for (const [name, bytes] of Object.entries(stored)) {
+    await mkdir(dirname(at(name)), { recursive: true });
+    await writeFile(at(name), bytes);
+  }
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const read = (name: string): Promise<Model & Disposable & { write(path: string, options?: object): Promise<void> }> =>
+  name.endsWith('.onnx')
+    ? readOnnx(at(name))
+    : name.endsWith('.index.json')
+      ? readSafetensors(at(name))
+      : readTfjs(at(name));
+
+/** Other ways to say the path of a file, all made. */
+async function waysTo(file: string): Promise<string[]> {
+  await symlink(at(file), at('symbolic'));
+  await symlink('symbolic', at('twice'));
+  await link(at(file), at('hard'));
+  await symlink(dirname(at(file)), at('linked'));
+  return [
+    at(file),
+    `${folder}/./${dirname(file)}/../${basename(dirname(file))}/${basename(file)}`,
+    // Folders that do not exist are made.
+    `${folder}/missing/folder/../../${file}`,
+    at('symbolic'),
+    at('twice'),
+    at('hard'),
+    at('linked', basename(file)),
+  ];
+}
+
+async function expectAllStored(): Promise<void> {
+  for (const [name, bytes] of Object.entries(stored)) {
+    expect(Buffer.compare(await readFile(at(name)), bytes), name).toBe(0);
+  }
+}
+
+const options: SparsifierOptions = {
+  granularity: 'weight',
+  context: 'local',
+  criteria: 'largeFinal',
+  layerType: 'all',
+};
+const refused = { code: 'file', message: expect.stringMatching(/read from this file/) };
+
+describe('In the library, a file that a model was read from', () => {
+  test.each(furtherFiles)('of %s is not replaced by masks: %s', async (name, file) => {
+    using model = await read(name);
+    const sparsifier = new Sparsifier(model, options);
+    await sparsifier.sparsifyModel(50);
+    for (const way of await waysTo(file)) {
+      expect(await errorOf(() => sparsifier.saveMasks(way, { force: true })), way).toMatchObject(refused);
+      expect(await errorOf(() => sparsifier.saveMasks(way)), way).toMatchObject(refused);
+    }
+    await expectAllStored();
+  });
+
+  test('is not replaced by masks where it was read by a file URL or beside the working folder', async () => {
+    const before = process.cwd();
+    process.chdir(at('onnx'));
+    try {
+      for (const source of [pathToFileURL(at('onnx', 'model.onnx')), 'model.onnx']) {
+        using model = await readOnnx(source);
+        const sparsifier = new Sparsifier(model, options);
+        await sparsifier.sparsifyModel(50);
+        process.chdir(before);
+        const file = at('onnx', 'parts', 'w.bin');
+        expect(await errorOf(() => sparsifier.saveMasks(file, { force: true }))).toMatchObject(refused);
+        process.chdir(at('onnx'));
+      }
+    } finally {
+      process.chdir(before);
+    }
+    await expectAllStored();
+  });
+
+  test.each(furtherFiles)('of %s is not replaced by the masks of a model compared with it: %s', async (name, file) => {
+    using initial = await read(name);
+    using model = await readOnnx(onnx['onnx/model.onnx'], { external: () => onnx['onnx/parts/w.bin'] });
+    for (const compared of [{ initial }, { previous: initial }]) {
+      const sparsifier = new Sparsifier(model, { ...options, ...compared });
+      await sparsifier.sparsifyModel(50);
+      expect(await errorOf(() => sparsifier.saveMasks(at(file), { force: true }))).toMatchObject(refused);
+    }
+    await expectAllStored();
+  });
+
+  test.each(furtherFiles)('of %s is not replaced by sparsifyFile where it is compared with: %s', async (name, file) => {
+    using initial = await read(name);
+    for (const [other, bytes] of Object.entries(onnx)) {
+      await mkdir(dirname(at('other', other)), { recursive: true });
+      await writeFile(at('other', other), bytes);
+    }
+    const call = { ...options, initial, sparsity: 50, force: true };
+    expect(await errorOf(() => sparsifyFile(at('other', 'onnx', 'model.onnx'), at(file), call))).toMatchObject(refused);
+    await expectAllStored();
+  });
+
+  test('is not replaced by a TensorFlow.js model on its way that is compared with it', async () => {
+    await mkdir(at('other'));
+    for (const [other, bytes] of Object.entries(models['tfjs/model.json'])) {
+      await writeFile(at('other', other.replace('tfjs/', '')), bytes);
+    }
+    using initial = await read('tfjs/model.json');
+    const onProgress = () => {
+      throw new Error('too late');
+    };
+    const call = { ...options, initial, sparsity: 50, force: true, onProgress };
+    expect(await errorOf(() => sparsifyFile(at('other', 'model.json'), at('tfjs/'), call))).toMatchObject(refused);
+    await expectAllStored();
+  });
+
+  test('may have masks beside it, which replace earlier ones', async () => {
+    using model = await read('onnx/model.onnx');
+    const sparsifier = new Sparsifier(model, options);
+    await sparsifier.sparsifyModel(50);
+    await sparsifier.saveMasks(at('onnx', 'masks.safetensors'));
+    await sparsifier.saveMasks(at('onnx', 'masks.safetensors'), { force: true });
+    await expectAllStored();
+    expect(await namesIn(at('onnx'))).toEqual(['masks.safetensors', 'model.onnx', 'parts', 'parts/w.bin']);
+  });
+});
+
+describe('On the command line, a file that is read', () => {
+  const prune = (...words: string[]) =>
+    run(process.execPath, [command, 'prune', ...words, '-s', '50', '--layer-type', 'all', '--force'], { cwd: folder });
+  const masks = ['--save-masks', 'masks.safetensors'];
+
+  async function expectRefused(words: string[], code: number, message: RegExp): Promise<void> {
+    const before = await namesIn(folder);
+    expect(await prune(...words), words.join(' ')).toMatchObject({ code, stderr: expect.stringMatching(message) });
+    expect(await namesIn(folder), words.join(' ')).toEqual(before);
+    await expectAllStored();
+  }
+
+  test.each(furtherFiles)('of %s is not replaced by its masks: %s', async (name, file) => {
+    const [, , missing, , , hard] = await waysTo(file);
+    for (const way of [file, missing!, hard!]) {
+      await expectRefused([name, '-o', 'sparse/', '--save-masks', way], 1, /read from this file/);
+    }
+  });
+
+  test.each([['onnx/model.onnx'], ['onnx/parts/w.bin']])(
+    'as initial weights is not replaced by the model: %s',
+    async (file) => {
+      await mkdir(at('other', 'parts'), { recursive: true });
+      await writeFile(at('other', 'model.onnx'), stored['onnx/model.onnx']!);
+      await writeFile(at('other', 'parts', 'w.bin'), stored['onnx/parts/w.bin']!);
+      const words = ['other/model.onnx', '--initial', 'onnx/model.onnx', '--criteria', 'movement'];
+      await expectRefused([...words, '-o', file], 1, /read from this file/);
+      await expectRefused([...words, '-o', file, ...masks], 1, /read from this file/);
+      await expectRefused([...words, '-o', 'sparse.onnx', '--save-masks', file], 1, /read from this file/);
+      await expectRefused([...words, '-o', 'onnx/'], 1, /read from this file/);
+      await expectRefused([...words, '-o', 'onnx/', ...masks], 1, /read from this file/);
+    },
+  );
+
+  test('as masks is not replaced by the model or by masks', async () => {
+    expect((await prune('onnx/model.onnx', '-o', 'first/', ...masks)).code).toBe(0);
+    const bytes = await readFile(at('masks.safetensors'));
+    await link(at('masks.safetensors'), at('hard'));
+    const words = ['onnx/model.onnx', '--load-masks', 'masks.safetensors'];
+    for (const way of ['masks.safetensors', './first/../masks.safetensors', 'hard']) {
+      // Its name says that it is no ONNX file.
+      if (way === 'hard') await expectRefused([...words, '-o', way], 1, /read from this file/);
+      await expectRefused([...words, '-o', 'second/', '--save-masks', way], 1, /read from this file/);
+    }
+    const byAddress = ['onnx/model.onnx', '--load-masks', pathToFileURL(at('masks.safetensors')).href];
+    await expectRefused([...byAddress, '-o', 'hard'], 1, /read from this file/);
+    expect(Buffer.compare(await readFile(at('masks.safetensors')), bytes)).toBe(0);
+  });
+
+  test.each([
+    ['onnx/model.onnx', 'new/', 'new/model.onnx'],
+    ['onnx/model.onnx', 'new/', 'new/parts/./w.bin'],
+    ['onnx/model.onnx', 'new.onnx', 'new.onnx.data'],
+    ['onnx/model.onnx', 'new.onnx', 'linked/new.onnx'],
+    ['safetensors/model.safetensors.index.json', 'new/', 'new/parts/b.safetensors'],
+    ['tfjs/model.json', 'new/', './new/group1-shard1of1.bin'],
+  ])('gives no two outputs one path: %s to %s with masks %s', async (name, out, saved) => {
+    await symlink(folder, at('linked'));
+    await expectRefused([name, '-o', out, '--save-masks', saved], 2, /two outputs would be the same file/);
+  });
+});

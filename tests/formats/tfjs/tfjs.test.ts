@@ -1,0 +1,445 @@
+import fc from 'fast-check';
+import { Granularity, inspect, Sparsifier } from 'sparsifier';
+import { readTfjs, type ReadTfjsOptions, type TfjsModel } from 'sparsifier/formats/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { errorOf } from '../../support/layers.js';
+import {
+  filesOf,
+  floats,
+  graphOf,
+  handlerOf,
+  jsonOf,
+  saved,
+  textOf,
+  tf,
+  type Entry,
+  type Files,
+} from '../../support/tfjs.js';
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+  await tf.ready();
+});
+
+const read = ({ json, shards }: Files, options: ReadTfjsOptions = {}): Promise<TfjsModel> =>
+  readTfjs(textOf(json), { shards: (name) => shards.get(name)! as Uint8Array<ArrayBuffer>, ...options });
+
+const dense = (name: string, more: object = {}) => ({
+  class_name: 'Dense',
+  config: { name, units: 2, activation: 'linear', use_bias: true, ...more },
+});
+const sequential = (...layers: object[]) => ({ class_name: 'Sequential', config: { name: 'model', layers } });
+const entry = (name: string, shape: number[], ...numbers: number[]): Entry => ({
+  name,
+  shape,
+  dtype: 'float32',
+  bytes: floats(...numbers),
+});
+const small = filesOf(sequential(dense('d')), [
+  entry('d/kernel', [3, 2], 1, -2, 3, -4, 5, -6),
+  entry('d/bias', [2], 7, 8),
+]);
+
+/** Numbers of the weight of a name, as stock TensorFlow.js decodes them. */
+async function decoded(model: TfjsModel, name: string): Promise<number[]> {
+  const { weightData, weightSpecs } = await handlerOf(await model.bytes(), await model.files()).load!();
+  const tensors = tf.io.decodeWeights(weightData as ArrayBuffer, weightSpecs!);
+  return [...(await tensors[name]!.data())];
+}
+
+describe('layers of a LayersModel', () => {
+  test('are those that TensorFlow.js saves, with kinds, roles, biases and batch normalisations', async () => {
+    const input = tf.input({ shape: [8, 8, 4] });
+    const conv = tf.layers.conv2d({ filters: 6, kernelSize: 3, name: 'conv', useBias: false }).apply(input);
+    const norm = tf.layers.batchNormalization({ name: 'norm' }).apply(conv);
+    const depthwise = tf.layers.depthwiseConv2d({ kernelSize: 3, depthMultiplier: 2, name: 'dw' }).apply(norm);
+    const separable = tf.layers.separableConv2d({ filters: 5, kernelSize: 1, name: 'sep' }).apply(depthwise);
+    const up = tf.layers.conv2dTranspose({ filters: 3, kernelSize: 2, name: 'up' }).apply(separable);
+    const relu = tf.layers.activation({ activation: 'relu' }).apply(up);
+    const after = tf.layers.batchNormalization({ name: 'afterRelu' }).apply(relu);
+    const flat = tf.layers.reshape({ targetShape: [25, 3] }).apply(after);
+    const lstm = tf.layers
+      .bidirectional({ layer: tf.layers.lstm({ units: 4, name: 'cell' }) as never, name: 'both', mergeMode: 'concat' })
+      .apply(flat);
+    const out = tf.layers.dense({ units: 2, activation: 'softmax', name: 'head' }).apply(lstm);
+    using model = await read(await saved(tf.model({ inputs: input, outputs: out as never })));
+    expect(model.skipped).toEqual([]);
+    const list = model.tensors.map(({ name, kind, roles, shape, groups, partners }) => [
+      name,
+      kind,
+      roles.join(),
+      shape.join(),
+      groups,
+      partners.map(({ part, values }) => `${part} ${values.length}`).join(', '),
+    ]);
+    expect(list).toEqual([
+      ['conv', 'conv2d', 'height,width,in,out', '3,3,4,6', 1, 'gamma 6, beta 6'],
+      ['dw', 'conv2d', 'height,width,out,multiplier', '3,3,6,2', 6, 'bias 12'],
+      ['sep', 'conv2d', 'height,width,out,multiplier', '1,1,12,1', 12, ''],
+      ['sep.pointwise', 'conv2d', 'height,width,in,out', '1,1,12,5', 1, 'bias 5'],
+      ['up', 'convTranspose2d', 'height,width,out,in', '2,2,3,5', 1, 'bias 3'],
+      ['forward_cell', 'lstm', 'in,out', '3,16', 1, ''],
+      ['forward_cell.recurrent', 'lstm', 'in,out', '4,16', 1, ''],
+      ['backward_cell', 'lstm', 'in,out', '3,16', 1, ''],
+      ['backward_cell.recurrent', 'lstm', 'in,out', '4,16', 1, ''],
+      ['head', 'dense', 'in,out', '8,2', 1, 'bias 2'],
+    ]);
+  });
+
+  test('of a written model are those of the masks, and stock TensorFlow.js runs it', async () => {
+    const built = tf.sequential({
+      layers: [
+        tf.layers.conv1d({ inputShape: [6, 3], filters: 4, kernelSize: 2, name: 'c' }),
+        tf.layers.gru({ units: 3, name: 'g' }),
+        tf.layers.dense({ units: 5, name: 'd' }),
+      ],
+    });
+    using model = await read(await saved(built));
+    const sparsifier = new Sparsifier(model, {
+      granularity: 'filter',
+      context: 'local',
+      criteria: 'magnitude',
+      layerType: 'all',
+    });
+    const report = await sparsifier.sparsifyModel(50);
+    expect(report.total.removed).toBe(report.total.zeros);
+    const loaded = await tf.loadLayersModel(handlerOf(await model.bytes(), await model.files()));
+    for (const [index, weight] of loaded.weights.entries()) {
+      const { originalName } = weight;
+      const before = [...(await built.weights[index]!.read().data())];
+      const after = [...(await weight.read().data())];
+      const layer = originalName.slice(0, originalName.indexOf('/'));
+      const isRecurrent = originalName.includes('recurrent');
+      const isGateBias = layer === 'g' && originalName.endsWith('bias');
+      const mask = isGateBias ? undefined : sparsifier.mask(isRecurrent ? 'g.recurrent' : layer).data;
+      // The output channel is the last axis of all of these.
+      expect(after).toEqual(before.map((value, at) => (mask?.[at % mask.length] === 0 ? 0 : value)));
+    }
+    expect((loaded.predict(tf.ones([2, 6, 3])) as { shape: number[] }).shape).toEqual([2, 5]);
+  });
+
+  test('are found in nested models, wrappers, old lists of layers and topologies that are text', async () => {
+    const weights = [
+      entry('outer/inner/d/kernel', [1, 2], 1, 2),
+      entry('outer/inner/d/bias', [2], 1, 2),
+      entry('d/kernel', [1, 2], 3, 4),
+      entry('td/kernel', [1, 2], 5, 6),
+    ];
+    const nested = { class_name: 'Functional', config: { name: 'inner', layers: [dense('d')] } };
+    const wrapped = { class_name: 'TimeDistributed', config: { name: 'td', layer: dense('x', { use_bias: false }) } };
+    const list = { class_name: 'Sequential', config: [nested, dense('d'), wrapped] };
+    for (const topology of [list, JSON.stringify(list), { model_config: list, keras_version: '2' }]) {
+      using model = await read(filesOf(topology, weights));
+      expect(model.tensors.map(({ name }) => name)).toEqual(['inner/d', 'd', 'td']);
+      expect(
+        await Promise.all(
+          model.tensors.map(async ({ values }) => new Float32Array((await model.copy(values)).buffer)[0]),
+        ),
+      ).toEqual([1, 3, 5]);
+    }
+  });
+});
+
+describe('layers of a GraphModel', () => {
+  const weights = [
+    entry('w', [1, 1, 2, 3], 1, 2, 3, 4, 5, 6),
+    entry('b', [3], 1, 2, 3),
+    entry('gamma', [3], 4, 5, 6),
+    entry('beta', [3], 7, 8, 9),
+    entry('m', [2, 3], 1, 2, 3, 4, 5, 6),
+    entry('table', [4, 2], 1, 2, 3, 4, 5, 6, 7, 8),
+    entry('tied', [2, 4], 1, 2, 3, 4, 5, 6, 7, 8),
+  ];
+  const base64 = (text: string) => btoa(text);
+  const graph = graphOf(weights, [
+    ['x', 'Placeholder', []],
+    ['w/read', 'Identity', ['w']],
+    ['conv', 'Conv2D', ['x', 'w/read', '^other']],
+    ['biased', 'BiasAdd', ['conv', 'b']],
+    ['norm', 'FusedBatchNormV3', ['biased', 'gamma', 'beta', 'mean', 'variance']],
+    ['relu', 'Relu', ['norm:0']],
+    ['first', '_FusedMatMul', ['relu', 'm', 'b2'], { fused_ops: { list: { s: [base64('BiasAdd'), base64('Relu')] } } }],
+    ['second', 'MatMul', ['relu', 'm'], { transpose_b: { b: false } }],
+    ['lookup', 'GatherV2', ['table', 'ids', 'axis']],
+    ['left', 'MatMul', ['y', 'tied'], { transpose_b: { b: true } }],
+    ['right', 'GatherV2', ['tied', 'ids', 'axis']],
+  ]);
+
+  test('are those of its nodes, through identities, with what goes with a channel', async () => {
+    using model = await read(filesOf(graph, weights));
+    const list: unknown[] = [];
+    for (const { name, aliases, kind, roles, partners } of model.tensors) {
+      const parts: string[] = [];
+      for (const { part, values } of partners) {
+        parts.push([part, ...new Float32Array((await model.copy(values)).slice().buffer)].join(' '));
+      }
+      list.push([[name, ...aliases].join(), kind, roles.join(), parts]);
+    }
+    expect(list).toEqual([
+      ['conv', 'conv2d', 'height,width,in,out', ['bias 1 2 3', 'gamma 4 5 6', 'beta 7 8 9']],
+      ['first,second', 'dense', 'in,out', []],
+      ['lookup', 'embedding', 'out,in', []],
+    ]);
+    expect(model.skipped).toEqual([
+      { name: 'left', reason: 'its layers read it differently: dense (out, in) / embedding (out, in)' },
+    ]);
+  });
+
+  test('a bias that another node reads is left alone, and the report says so', async () => {
+    const shared = {
+      ...graph,
+      node: [...(graph as { node: object[] }).node, { name: 'z', op: 'Sum', input: ['b'], attr: {} }],
+    };
+    using model = await read(filesOf(shared, weights));
+    const sparsifier = new Sparsifier(model, { granularity: 'filter', context: 'local', criteria: 'magnitude' });
+    const { notes } = await sparsifier.sparsifyModel(34);
+    expect(notes).toEqual(['conv: bias b is left alone: Sum z uses it too']);
+    expect(await decoded(model, 'b')).toEqual([1, 2, 3]);
+    expect(await decoded(model, 'gamma')).toEqual([0, 5, 6]);
+  });
+});
+
+describe('quantised weights', () => {
+  const quantised = (dtype: 'uint8' | 'uint16', scale: number, min: number, codes: number[]): Files =>
+    filesOf(sequential(dense('d', { use_bias: false })), [
+      {
+        name: 'd/kernel',
+        shape: [codes.length / 2, 2],
+        dtype: 'float32',
+        quantization: { dtype, scale, min },
+        bytes: new Uint8Array((dtype === 'uint8' ? Uint8Array.from(codes) : Uint16Array.from(codes)).buffer),
+      },
+    ]);
+  const options = { granularity: 'weight', context: 'local', criteria: 'magnitude', layerType: 'all' } as const;
+
+  test('have an exact zero afterwards, move by half a step at most, and a second call changes nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('uint8' as const, 'uint16' as const),
+        fc.double({ min: 1e-4, max: 2, noNaN: true }),
+        fc.double({ min: -300, max: 20, noNaN: true }),
+        fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 2, maxLength: 20 }),
+        async (dtype, scale, steps, list) => {
+          const codes = [...list, ...list];
+          const min = steps * scale;
+          const files = quantised(dtype, scale, min, codes);
+          using model = await read(files);
+          const before = codes.map((code) => Math.fround(code * scale + min));
+          const sparsifier = new Sparsifier(model, options);
+          const report = await sparsifier.sparsifyModel(50);
+          const after = await decoded(model, 'd/kernel');
+          const { data } = sparsifier.mask('d');
+          const span = Math.max(...before, 0) - Math.min(...before, 0);
+          const step = Math.max(scale, span / (dtype === 'uint8' ? 255 : 65535));
+          for (const [at, value] of after.entries()) {
+            if (data[at] === 0) expect(Object.is(value, 0)).toBe(true);
+            else expect(Math.abs(value - before[at]!)).toBeLessThanOrEqual(step / 2 + 1e-5 * Math.abs(before[at]!));
+          }
+          expect(report.total.zeros).toBe(after.filter((value) => value === 0).length);
+          expect(report.total.removed).toBe(codes.length / 2);
+          const bytes = await model.bytes();
+          await sparsifier.sparsifyModel(50);
+          expect(await decoded(model, 'd/kernel')).toEqual(after);
+          expect(await model.bytes()).toEqual(bytes);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test('keep their scale where that is asked for: the nearest code, the lower of two', async () => {
+    for (const [min, nearest] of [
+      [-1.2, -0.2],
+      [-1.5, -0.5],
+      [3, 3],
+    ] as const) {
+      const files = quantised('uint8', 1, min, [0, 1, 2, 9]);
+      using model = await read(files, { keepScale: true });
+      const { total, notes } = await new Sparsifier(model, options).sparsifyModel({ remove: 2 });
+      const after = await decoded(model, 'd/kernel');
+      const values = [0, 1, 2, 9].map((code) => code + min);
+      const smallest = [...values].sort((a, b) => Math.abs(a) - Math.abs(b)).slice(0, 2);
+      expect(after.map((value) => Number(value.toFixed(5)))).toEqual(
+        values.map((value) => Number((smallest.includes(value) ? Math.fround(nearest) : value).toFixed(5))),
+      );
+      expect(total).toMatchObject({ zeros: 0, removed: 2 });
+      expect(notes[0]).toMatch(/no exact zero: removed weights become/);
+      expect(jsonOf(await model.bytes()).weightsManifest).toEqual(jsonOf(textOf(files.json)).weightsManifest);
+    }
+  });
+
+  test('in half precision are worked on as they lie there', async () => {
+    // 1, -2, 0.5 and -0.25 in 16 bits
+    const bits = Uint16Array.from([0x3c00, 0xc000, 0x3800, 0xb400]);
+    const files = filesOf(sequential(dense('d', { use_bias: false })), [
+      {
+        name: 'd/kernel',
+        shape: [2, 2],
+        dtype: 'float32',
+        quantization: { dtype: 'float16' },
+        bytes: new Uint8Array(bits.buffer),
+      },
+    ]);
+    using model = await read(files);
+    await new Sparsifier(model, options).sparsifyModel(50);
+    expect(await decoded(model, 'd/kernel')).toEqual([1, -2, 0, 0]);
+  });
+
+  test('come back where the sparsifier was told to keep them', async () => {
+    const codes = [10, 200, 130, 90];
+    using model = await read(quantised('uint8', 0.1, -12.83, codes));
+    const sparsifier = new Sparsifier(model, { ...options, restorable: true });
+    await sparsifier.sparsifyModel(50);
+    await sparsifier.restore();
+    expect([...(await model.files()).values()][0]).toEqual(Uint8Array.from(codes));
+  });
+});
+
+describe('files', () => {
+  test('whose weights cross their borders, with text among them, are read and written as 4 MB each', async () => {
+    const text = [...new TextEncoder().encode('héllo')];
+    const strings = Uint8Array.from([text.length, 0, 0, 0, ...text, 0, 0, 0, 0]);
+    const numbers = Float32Array.from({ length: 1_300_000 }, (_, at) => Math.sin(at));
+    const entries: Entry[] = [
+      { name: 'words', shape: [2], dtype: 'string', bytes: strings },
+      { name: 'flag', shape: [3], dtype: 'bool', bytes: Uint8Array.from([1, 0, 1]) },
+    ];
+    const head = filesOf({}, entries, 7);
+    const tail = { name: 'd/kernel', shape: [650_000, 2], dtype: 'float32' };
+    const bytes = new Uint8Array(numbers.buffer);
+    const json = {
+      userDefinedMetadata: { labels: ['a'] },
+      modelTopology: sequential(dense('d', { use_bias: false })),
+      weightsManifest: [
+        { paths: [...head.shards.keys()], weights: (head.json.weightsManifest as { weights: object[] }[])[0]!.weights },
+        { paths: ['folder/big.bin'], weights: [tail] },
+      ],
+    };
+    const shards = new Map([...head.shards, ['folder/big.bin', bytes]]);
+    using model = await read({ json, shards });
+    const written = jsonOf(await model.bytes()) as unknown as typeof json;
+    expect(written.userDefinedMetadata).toEqual(json.userDefinedMetadata);
+    expect(written.weightsManifest.map(({ paths }) => paths)).toEqual([
+      ['group1-shard1of1.bin'],
+      ['group2-shard1of2.bin', 'group2-shard2of2.bin'],
+    ]);
+    const files = await model.files();
+    expect(files.get('group1-shard1of1.bin')).toEqual(Uint8Array.from([...strings, 1, 0, 1]));
+    expect(files.get('group2-shard1of2.bin')).toEqual(bytes.slice(0, 2 ** 22));
+    expect(files.get('group2-shard2of2.bin')).toEqual(bytes.slice(2 ** 22));
+  });
+
+  test('of a bare manifest are read by the names of weights', async () => {
+    const { json, shards } = filesOf(undefined, [
+      entry('a/weights', [1, 1, 2, 1], 1, 2),
+      entry('a/biases', [1], 3),
+      entry('b/depthwise_weights', [1, 1, 1, 1], 4),
+      entry('other', [1, 1], 5),
+    ]);
+    using model = await readTfjs(textOf(json.weightsManifest), {
+      shards: (name) => shards.get(name)! as Uint8Array<ArrayBuffer>,
+    });
+    expect(model.tensors.map(({ name, kind, partners }) => [name, kind, partners.length])).toEqual([
+      ['a/weights', 'conv2d', 1],
+      ['b/depthwise_weights', 'conv2d', 0],
+    ]);
+    expect(model.skipped.map(({ name }) => name)).toEqual(['other']);
+    expect(Array.isArray(jsonOf(await model.bytes()))).toBe(true);
+  });
+
+  test('that nothing was removed from keep their bytes', async () => {
+    using model = await read(small);
+    await new Sparsifier(model, {
+      granularity: 'weight',
+      context: 'local',
+      criteria: 'magnitude',
+      layerType: 'all',
+    }).sparsifyModel(0);
+    expect([...(await model.files()).values()]).toEqual([...small.shards.values()]);
+    expect(jsonOf(await model.bytes()).modelTopology).toEqual(small.json.modelTopology);
+    expect((await inspect(model)).total).toMatchObject({ weights: 6, zeros: 0 });
+  });
+
+  test('a channel that goes takes its bias along', async () => {
+    using model = await read(small);
+    const words = { context: 'local', criteria: 'magnitude', layerType: 'all' } as const;
+    await new Sparsifier(model, { granularity: Granularity.spanning('in'), ...words }).sparsifyModel(50);
+    expect(await decoded(model, 'd/kernel')).toEqual([0, -2, 0, -4, 0, -6]);
+    expect(await decoded(model, 'd/bias')).toEqual([0, 8]);
+  });
+});
+
+describe('what is wrong is said, and nothing is read on', () => {
+  const manifest = (
+    change: (json: { weightsManifest: { paths: string[]; weights: Record<string, unknown>[] }[] }) => void,
+  ): Files => {
+    const json = jsonOf(textOf(small.json)) as never;
+    change(json);
+    return { json, shards: small.shards };
+  };
+  const weight = (more: object) => manifest(({ weightsManifest: [group] }) => Object.assign(group!.weights[0]!, more));
+  const path = (name: string) => manifest(({ weightsManifest: [group] }) => (group!.paths = [name]));
+  const bytes = (change: (bytes: Uint8Array) => Uint8Array): Files => ({
+    json: small.json,
+    shards: new Map([...small.shards].map(([name, content]) => [name, change(content)])),
+  });
+  test.each<[string, Files, string, RegExp]>([
+    ['a path to the folder above', path('../w.bin'), 'file', /\.\.\/w\.bin/],
+    ['an absolute path', path('/etc/passwd'), 'file', /\/etc\/passwd/],
+    ['another address', path('https://host/w.bin'), 'file', /https/],
+    ['a backslash', path('a\\b.bin'), 'file', /backslash/],
+    ['a shard that is missing', path('w.bin'), 'file', /w\.bin/],
+    ['a shard that is too short', bytes((all) => all.slice(1)), 'format', /too short.*32 bytes.*31 bytes/],
+    [
+      'a shard that is too long',
+      bytes((all) => Uint8Array.from([...all, 0])),
+      'format',
+      /too long.*32 bytes.*33 bytes/,
+    ],
+    ['an unknown dtype', weight({ dtype: 'float8' }), 'format', /d\/kernel.*float8.*float32/],
+    ['an unknown quantisation', weight({ quantization: { dtype: 'int4' } }), 'format', /int4.*uint8/],
+    ['a scale of 0', weight({ quantization: { dtype: 'uint8', scale: 0, min: 0 } }), 'format', /scale above 0/],
+    ['a negative size', weight({ shape: [-3, 2] }), 'format', /shape of whole numbers/],
+    ['a shape beyond all memory', weight({ shape: [2 ** 40, 2 ** 40] }), 'format', /shape of whole numbers/],
+    [
+      'a weight of another shape than its layer',
+      weight({ shape: [2, 3] }),
+      'format',
+      /d: .*disagree.*out = 2.*\[2, 3\]/,
+    ],
+    ['a weight of another layer', weight({ name: 'e/kernel' }), 'format', /d: .*no weight.*d\/kernel/],
+    ['two weights of one name', weight({ name: 'd/bias' }), 'format', /one name.*d\/bias/],
+    ['weights alone', { json: { weightsManifest: [] }, shards: new Map() }, 'format', /no modelTopology/],
+    ['no weights', { json: { modelTopology: {} }, shards: new Map() }, 'format', /no weights.*modelTopology/],
+    [
+      'a topology of something else',
+      { json: { ...small.json, modelTopology: { a: 1 } }, shards: small.shards },
+      'format',
+      /keys a/,
+    ],
+    [
+      'a group without paths',
+      { json: { ...small.json, weightsManifest: [{}] }, shards: small.shards },
+      'format',
+      /paths and weights/,
+    ],
+  ])('%s', async (_, files, code, message) => {
+    const error = await errorOf(() => read(files));
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(message);
+  });
+
+  test('JSON that is cut off, and files of other formats', async () => {
+    const cut = await errorOf(() => readTfjs(textOf(small.json).slice(0, -9) as Uint8Array<ArrayBuffer>));
+    expect(cut.message).toMatch(/not a model\.json/);
+    const zip = await errorOf(() => readTfjs(Uint8Array.from([80, 75, 3, 4, 0, 0])));
+    expect(zip.message).toMatch(/zip archive/);
+  });
+
+  test('a closed model', async () => {
+    const model = await read(small);
+    model.close();
+    model.close();
+    expect((await errorOf(() => model.bytes())).code).toBe('usage');
+  });
+});

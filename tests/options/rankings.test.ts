@@ -1,0 +1,765 @@
+import fc from 'fast-check';
+import {
+  Granularity,
+  Sparsifier,
+  type Amount,
+  type Budget,
+  type CriteriaName,
+  type Groups,
+  type SparsifierOptions,
+  type Sparsity,
+} from 'sparsifier';
+import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
+import { describe, expect, test } from 'vitest';
+import {
+  channelsOf,
+  errorOf,
+  expectSame,
+  layerOf,
+  layoutOf,
+  layouts,
+  line,
+  permuted,
+  refusal,
+  sparsified,
+  values,
+  weightsOnly,
+  weightwise,
+  zerosOf,
+} from '../support/layers.js';
+import {
+  coordinates,
+  copyOf,
+  removal,
+  removedBy,
+  unitsOf,
+  without,
+  type Asked,
+  type Gone,
+  type Layers,
+} from '../support/oracle.js';
+
+const all: Layers = Object.fromEntries(layouts.map((layout, index) => [layout.title, weightsOnly(layout, index, 40)]));
+const globally = { ...weightwise, context: 'global' } as const satisfies Asked;
+
+/** Some of the layers. */
+const pick = (layers: Layers, names: readonly string[]): Layers =>
+  Object.fromEntries(names.map((name) => [name, layers[name]!]));
+
+const keptOf = async (layers: Layers, sparsity: Sparsity, options: Partial<SparsifierOptions>): Promise<number[]> =>
+  (await sparsified(layers, sparsity, { ...globally, ...options })).report.layers.map(({ kept }) => kept);
+
+describe('groups', () => {
+  const layers: Layers = {
+    'stem/conv': line([1, 2, 30, 40]),
+    'block.1/conv': line([3, 4, 5, 60]),
+    'block.2/conv': line([7, 8, 9, 10, 11, 12]),
+    head: line([6, 1, 2, 3]),
+  };
+  const groups = { body: ['block*'], ends: ['stem/conv', 'head'] };
+
+  /** What is left when each of these lists of layers is ranked by itself. */
+  function apart(
+    layers: Layers,
+    lists: readonly (readonly string[])[],
+    amounts: readonly Amount[],
+    asked: Asked = globally,
+  ) {
+    const positionOf = (name: string) => Object.keys(layers).indexOf(name);
+    const gone = lists.map((names, index) => removal(pick(layers, names), amounts[index]!, asked, {}, positionOf));
+    return without(layers, Object.assign({}, ...gone) as Gone, asked.granularity);
+  }
+
+  test('are each ranked and counted by themselves', async () => {
+    const { layers: after, report } = await sparsified(layers, 50, { ...globally, groups });
+    expect(Object.values(after).map(({ data }) => [...data])).toEqual([
+      [0, 0, 30, 40],
+      [0, 0, 0, 60],
+      [0, 0, 9, 10, 11, 12],
+      [6, 0, 0, 3],
+    ]);
+    expect(report.layers.map(({ kept }) => kept)).toEqual([2, 1, 4, 2]);
+    expect(report.notes).toEqual([]);
+  });
+
+  test('leave layers that are in none by themselves', async () => {
+    const { layers: after } = await sparsified(layers, 50, { ...globally, groups: { body: ['block*'] } });
+    expectSame(after, apart(layers, [['stem/conv'], ['block.1/conv', 'block.2/conv'], ['head']], [50, 50, 50]));
+    const alone = await sparsified(layers, 50, { ...globally, groups: {} });
+    expectSame(alone.layers, (await sparsified(layers, 50, weightwise)).layers);
+  });
+
+  test('one of all layers is the global context', async () => {
+    for (const sparsity of [10, 50, { keep: 3 }, { remove: 7 }]) {
+      const one = await sparsified(all, sparsity, { ...globally, groups: { all: ['*'] } });
+      expectSame(one.layers, (await sparsified(all, sparsity, globally)).layers);
+    }
+  });
+
+  test('of every kind and layout agree with ranking them apart', { timeout: 60_000 }, async () => {
+    const names = Object.keys(all);
+    const list = (of: number) => names.filter((_, index) => index % 3 === of);
+    for (const granularity of ['weight', 'vector', 'filter'] as const) {
+      for (const criteria of ['largeFinal', 'random'] as const) {
+        for (const amount of [20, 75, { keep: 9 }, { remove: 11 }]) {
+          const asked = { ...globally, granularity, criteria };
+          const options = { ...asked, groups: { a: list(0), b: list(1), c: list(2) } };
+          const { layers: after } = await sparsified(all, amount, options);
+          const expected = apart(all, [list(0), list(1), list(2)], [amount, amount, amount], asked);
+          expectSame(after, expected, `${granularity} ${criteria} ${JSON.stringify(amount)}`);
+        }
+      }
+    }
+  });
+
+  test('rank their layers in model order, however they list them', async () => {
+    const ties = { a: line([1, 1, 1]), b: line([1, 1, 1]), c: line([1, 1, 1]) };
+    const zeros = async (list: string[]) =>
+      zerosOf((await sparsified(ties, { remove: 3 }, { ...globally, groups: { list } })).layers);
+    expect(await zeros(['c', 'b', 'a'])).toEqual({ a: 2, b: 1, c: 0 });
+    expect(await zeros(['?'])).toEqual({ a: 2, b: 1, c: 0 });
+  });
+
+  test('take amounts by their names, lone layers by theirs, both by globs; the others are left alone', async () => {
+    const more = { ...layers, 'tail.1': line([1, 2]), 'tail.2': line([3, 4, 5, 6]) };
+    const zeros = async (sparsity: Sparsity) =>
+      Object.values(zerosOf((await sparsified(more, sparsity, { ...globally, groups })).layers));
+    expect(await zeros({ body: 50 })).toEqual([0, 3, 2, 0, 0, 0]);
+    expect(await zeros({ ends: { remove: 3 }, 'tail.2': 50 })).toEqual([2, 0, 0, 1, 0, 2]);
+    expect(await zeros({ 'tail*': 50 })).toEqual([0, 0, 0, 0, 1, 2]);
+    expect(await zeros({ '*': 50 })).toEqual([2, 3, 2, 2, 1, 2]);
+    expect(await zeros({ '*': 50, 'tail.1': 0, body: { remove: 1 } })).toEqual([2, 1, 0, 2, 0, 2]);
+    expect(await zeros(new Map<string, Amount>([['b?dy', { keep: 3 }]]))).toEqual([0, 3, 4, 0, 0, 0]);
+    expect(await zeros({})).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
+  test('keep their total exact while floors leave room, and say where they do not', async () => {
+    const keep = { minKeep: { 'block.1/conv': 3, head: 4 } };
+    const { layers: after, report } = await sparsified(layers, 50, { ...globally, groups, ...keep });
+    expect(Object.values(zerosOf(after))).toEqual([3, 1, 4, 0]);
+    expect(report.notes).toHaveLength(1);
+    expect(report.notes[0]).toMatch(/^ends: 4 of 8 units were to go; 3 do/);
+    const beyond = await sparsified(layers, { body: { keep: 11 } }, { ...globally, groups });
+    expect(beyond.report.notes).toEqual([expect.stringMatching(/^body: .*11.*beyond its 10 units/)]);
+  });
+
+  test('name a layer by its alias, by a name that beats a glob, and may bear the name of a member', async () => {
+    const data = Float32Array.of(1, 2, 3, 4);
+    const tied = { first: { ...line(data), data }, second: { ...line(data), data }, third: line([5, 6, 7, 8]) };
+    const zeros = async (groups: Groups, sparsity: Sparsity = 50) =>
+      zerosOf((await sparsified(tied, sparsity, { ...globally, groups })).layers);
+    expect(await zeros({ both: ['second', 'third'] })).toEqual({ first: 3, second: 3, third: 1 });
+    expect(await zeros({ most: ['*'], one: ['third'] })).toEqual({ first: 2, second: 2, third: 2 });
+    expect(await zeros({ third: ['first', 'third'] }, { third: 25 })).toEqual({ first: 2, second: 2, third: 0 });
+  });
+
+  test('take the layers that the rules name', async () => {
+    const options = { ...globally, exclude: 'head', groups: { body: ['block*', 'stem*'] } };
+    const { report } = await sparsified(layers, { body: 50 }, options);
+    expect(report.layers.map(({ name }) => name)).toEqual(['stem/conv', 'block.1/conv', 'block.2/conv']);
+    const error = await errorOf(
+      () => new Sparsifier(fromArrays(copyOf(layers)), { ...options, groups: { ends: ['head'] } }),
+    );
+    expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
+  });
+
+  const refused = (groups: unknown, more: Partial<SparsifierOptions> = {}) =>
+    errorOf(() => new Sparsifier(fromArrays(copyOf(layers)), { ...globally, groups: groups as Groups, ...more }));
+
+  test('that name nothing are errors', async () => {
+    for (const glob of ['bl?ck', 'tail', '', 'Head', 'block']) {
+      const error = await refused({ body: ['block*'], more: [glob] });
+      expect([error.code, error.details.asked]).toEqual(['layer', glob]);
+      expect(error.details.allowed).toEqual(Object.keys(layers));
+    }
+  });
+
+  test('that share a layer are errors that name it and both of them', async () => {
+    for (const groups of [
+      { first: ['block*'], second: ['*2/conv'] },
+      { first: ['block.2/conv'], second: ['block.2/conv'] },
+    ]) {
+      const error = await refused(groups);
+      expect([error.code, error.details.subject]).toEqual(['usage', 'block.2/conv']);
+      expect(error.message).toMatch(/first.*second/);
+    }
+  });
+
+  test('with the name of a layer that is not in them are errors', async () => {
+    const error = await refused({ head: ['block*'] });
+    expect([error.code, error.details.asked]).toEqual(['usage', 'head']);
+  });
+
+  test('may bear any other name, and layers those of an object’s methods', async () => {
+    const odd = { constructor: line([1, 2]), toString: line([3, 4]), b: line([5, 6, 7, 8]) };
+    const zeros = async (groups: Groups) => zerosOf((await sparsified(odd, 50, { ...globally, groups })).layers);
+    expect(await zeros({ body: ['b'] })).toEqual({ constructor: 1, toString: 1, b: 2 });
+    expect(await zeros({ valueOf: ['constructor', 'b'] })).toEqual({ constructor: 1, toString: 1, b: 2 });
+    const data = Float32Array.of(1, 2, 3, 4);
+    const tied = { first: { ...line(data), data }, second: { ...line(data), data }, third: line([5, 6, 7, 8]) };
+    const error = await errorOf(() => new Sparsifier(fromArrays(tied), { ...globally, groups: { second: ['third'] } }));
+    expect(error.code, 'the other name of a tied layer').toBe('usage');
+  });
+
+  test.each<[unknown]>([[{ body: 'block*' }], [{ body: [1] }], [{ body: [['head']] }], [{ body: null }]])(
+    '%j are no groups',
+    async (groups) => {
+      expect((await refused(groups)).code).toBe('usage');
+    },
+  );
+
+  test('need the global context', async () => {
+    const error = await refused(groups, { context: 'local' });
+    expect(error.code).toBe('usage');
+    expect(error.message).toMatch(/groups.*context 'global'/);
+  });
+
+  test.each<[unknown]>([[[50, 50]], [[]], [['50']]])('do not take the list %j', async (sparsity) => {
+    const error = await refusal(layers, sparsity, { ...globally, groups });
+    expect(error.code).toBe('sparsity');
+    expect(error.message).toMatch(/by the name of the group/);
+  });
+
+  test.each<[Sparsity, string]>([
+    [{ head: 50 }, 'head'],
+    [{ body: 50, 'block*': 50 }, 'block*'],
+    [{ tail: 50 }, 'tail'],
+  ])('do not take %j: neither a group nor a lone layer', async (sparsity, key) => {
+    const error = await refusal(layers, sparsity, { ...globally, groups });
+    expect([error.code, error.details.asked]).toEqual(['layer', key]);
+    expect(error.details.allowed).toEqual(['ends', 'body']);
+  });
+});
+
+/** What a layer claims of the units that stay. */
+interface Claim {
+  readonly weight: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
+
+/** Parts of a whole in proportion to weights, within limits: halves the interval of the factor until it is found. */
+function proportional(total: number, claims: readonly Claim[]): number[] {
+  const parts = (factor: number) =>
+    claims.map(({ weight, least, most }) => Math.min(most, Math.max(least, factor * weight)));
+  let [low, high] = [0, Math.max(...claims.map(({ weight, most }) => most / weight))];
+  for (let step = 0; step < 100; step++) {
+    const middle = (low + high) / 2;
+    if (sum(parts(middle)) < total) low = middle;
+    else high = middle;
+  }
+  return parts(high);
+}
+
+/** Expects whole numbers that add up, and were rounded up where the remainders are largest. */
+function expectLargestRemainders(kept: readonly number[], exact: readonly number[], total: number): void {
+  expect(sum(kept)).toBe(total);
+  const remainders = { up: [] as number[], down: [] as number[] };
+  kept.forEach((count, index) => {
+    const part = exact[index]!;
+    if (Math.abs(part - Math.round(part)) < 1e-6) return expect(count).toBe(Math.round(part));
+    const below = Math.floor(part);
+    expect([below, below + 1]).toContain(count);
+    remainders[count > below ? 'up' : 'down'].push(part - below);
+  });
+  expect(Math.min(...remainders.up, 1)).toBeGreaterThanOrEqual(Math.max(...remainders.down, 0) - 1e-6);
+}
+
+/** Sum of the dimensions of a layer's weights divided by their product. */
+function density(layer: ArrayLayer): number {
+  const places = Array.from(layer.data, (_, position) => coordinates(layer, position));
+  const count = (axis: number) => new Set(places.map((at) => at[axis])).size;
+  const spatial = layer.roles.filter((role) => ['depth', 'height', 'width'].includes(role));
+  const dimensions = [count(0), count(1), ...spatial.map((role) => layer.shape[layer.roles.indexOf(role)]!)];
+  return sum(dimensions) / dimensions.reduce((a, b) => a * b);
+}
+
+describe('the budget uniform', () => {
+  const uniform = { ...globally, budget: 'uniform' } as const;
+
+  test('is the local context where a percentage is asked', async () => {
+    for (const sparsity of [0, 12.5, 50, 90, 100]) {
+      for (const more of [{}, { minKeep: 3 }, { allowEmpty: true }]) {
+        const [shared, local] = [
+          await sparsified(all, sparsity, { ...uniform, ...more }, { roundTo: 2 }),
+          await sparsified(all, sparsity, { ...weightwise, ...more }, { roundTo: 2 }),
+        ];
+        expectSame(shared.layers, local.layers, `${sparsity} percent`);
+        expect(shared.report.layers).toEqual(local.report.layers);
+      }
+    }
+  });
+
+  test('says what floors keep, layer by layer, as the local context does', async () => {
+    const layers = { a: line([1, 2]), b: line(values(100)) };
+    for (const sparsity of [80, 100]) {
+      const [shared, local] = [await sparsified(layers, sparsity, uniform), await sparsified(layers, sparsity)];
+      expect(shared.report.notes).toEqual(local.report.notes);
+      expect(shared.report.notes[0]).toMatch(/^a: 2 of 2 units were to go; 1 do/);
+    }
+  });
+
+  test('shares a number of units out by the layers’ sizes, exactly', async () => {
+    const layers = { a: line(values(10)), b: line(values(30)), c: line(values(61)) };
+    expect(await keptOf(layers, { remove: 1 }, uniform)).toEqual([10, 30, 60]);
+    expect(await keptOf(layers, { keep: 50 }, uniform)).toEqual([5, 15, 30]);
+    expect(await keptOf(layers, { keep: 51 }, uniform)).toEqual([5, 15, 31]);
+    expect(await keptOf(layers, { keep: 4 }, uniform)).toEqual([1, 1, 2]);
+    expect(await keptOf(layers, { keep: 0 }, uniform)).toEqual([1, 1, 1]);
+    expect(await keptOf(layers, { keep: 20 }, { ...uniform, minKeep: { a: 8 } })).toEqual([8, 4, 8]);
+  });
+});
+
+describe('the budget erk', () => {
+  const erk = { ...globally, budget: 'erk' } as const;
+  const square = (size: number, seed = 1): ArrayLayer =>
+    weightsOnly({ kind: 'dense', roles: ['out', 'in'], shape: [size, size] }, seed);
+
+  test('keeps units in proportion to (out + in) / (out x in), at most all of a layer', async () => {
+    // 16 and 100 weights; their densities are as 1/2 is to 1/5, so that they claim 8 : 20.
+    const layers = { small: square(4), large: square(10) };
+    expect(await keptOf(layers, { keep: 14 }, erk)).toEqual([4, 10]);
+    expect(await keptOf(layers, { keep: 28 }, erk)).toEqual([8, 20]);
+    expect(await keptOf(layers, { keep: 56 }, erk)).toEqual([16, 40]);
+    // From here on the small layer is whole.
+    expect(await keptOf(layers, { keep: 57 }, erk)).toEqual([16, 41]);
+    expect(await keptOf(layers, { keep: 115 }, erk)).toEqual([16, 99]);
+    expect(await keptOf(layers, 50, erk)).toEqual([16, 42]);
+    expect(await keptOf(layers, 0, erk)).toEqual([16, 100]);
+    expect(await keptOf(layers, 100, erk)).toEqual([1, 1]);
+    expect(await keptOf(layers, 100, { ...erk, allowEmpty: true })).toEqual([0, 0]);
+    // 2.86 : 7.14, 3.14 : 7.86 and 3.43 : 8.57
+    expect(await keptOf(layers, { keep: 10 }, erk)).toEqual([3, 7]);
+    expect(await keptOf(layers, { keep: 11 }, erk)).toEqual([3, 8]);
+    expect(await keptOf(layers, { keep: 12 }, erk)).toEqual([3, 9]);
+  });
+
+  test('counts the dimensions of kernels, and the input channels of one group', async () => {
+    const conv = (shape: number[], groups = 1) =>
+      weightsOnly({ kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape, groups });
+    // (8 + 4 + 3 + 3) : (8 + 2 + 3 + 3) : (8 + 1 + 3 + 3) is 18 : 16 : 15.
+    const layers = { plain: conv([8, 4, 3, 3]), grouped: conv([8, 2, 3, 3], 2), depthwise: conv([8, 1, 3, 3], 8) };
+    expect(await keptOf(layers, { keep: 49 }, erk)).toEqual([18, 16, 15]);
+    expect(await keptOf(layers, { keep: 98 }, erk)).toEqual([36, 32, 30]);
+  });
+
+  test('of equal remainders rounds the first ones up', async () => {
+    const layers = Object.fromEntries([1, 2, 3, 4].map((seed) => [`${seed}`, square(4, seed)]));
+    expect(await keptOf(layers, { keep: 18 }, erk)).toEqual([5, 5, 4, 4]);
+    expect(await keptOf(layers, { keep: 19 }, erk)).toEqual([5, 5, 5, 4]);
+  });
+
+  test('of equal claims, too, whatever the shapes', async () => {
+    const matrix = (...shape: number[]) => weightsOnly({ kind: 'dense', roles: ['out', 'in'], shape });
+    const claiming15 = { a: matrix(2, 13), b: matrix(1, 14), c: matrix(4, 11), d: matrix(7, 8) };
+    expect(await keptOf(pick(claiming15, ['a', 'b']), { keep: 15 }, erk)).toEqual([8, 7]);
+    expect(await keptOf(pick(claiming15, ['b', 'a']), { keep: 15 }, erk)).toEqual([8, 7]);
+    expect(await keptOf(claiming15, { keep: 30 }, erk)).toEqual([8, 8, 7, 7]);
+  });
+
+  test('removes the lowest scores of each layer, as if it was ranked alone', async () => {
+    for (const granularity of ['weight', 'vector', 'filter'] as const) {
+      for (const criteria of ['largeFinal', 'random'] as const) {
+        const asked = { ...erk, granularity, criteria };
+        const { layers: after, report } = await sparsified(all, 60, asked);
+        const remove = report.layers.map(({ units, kept }) => ({ remove: units - kept }));
+        expectSame(after, without(all, removal(all, remove, { ...weightwise, granularity, criteria }), granularity));
+      }
+    }
+  });
+
+  test('caps again and again, as its authors do', async () => {
+    const layers = { tiny: square(2), small: square(3), middle: square(6), large: square(9), huge: square(20) };
+    const list = Object.values(layers);
+    for (const keep of [60, 100, 150, 200, 300, 450, 500, 529]) {
+      const whole = new Set<ArrayLayer>();
+      let factor = 0;
+      for (let isDone = false; !isDone;) {
+        const open = list.filter((layer) => !whole.has(layer));
+        const rest = keep - sum([...whole].map(({ data }) => data.length));
+        factor = rest / sum(open.map((layer) => density(layer) * layer.data.length));
+        const over = open.filter((layer) => factor * density(layer) > 1);
+        over.forEach((layer) => whole.add(layer));
+        isDone = over.length === 0;
+      }
+      const exact = list.map((layer) => layer.data.length * (whole.has(layer) ? 1 : factor * density(layer)));
+      expectLargestRemainders(await keptOf(layers, { keep }, erk), exact, keep);
+    }
+  });
+
+  test('is the same whatever the layout', async () => {
+    const layouts = ['conv2d', 'conv3d', 'grouped conv2d', 'grouped convTranspose2d', 'dense', 'gru'];
+    const stored = pick(all, layouts);
+    const moved = Object.fromEntries(
+      Object.entries(stored).map(([name, layer]) => [name, permuted(layer, [...layer.shape.keys()].reverse())]),
+    );
+    for (const sparsity of [20, 50, 80, 95]) {
+      expect(await keptOf(moved, sparsity, erk)).toEqual(await keptOf(stored, sparsity, erk));
+    }
+    const onnx = weightsOnly(layoutOf('depthwise conv2d'));
+    const other = line(values(100));
+    const names = ['depthwise conv2d of tfjs', 'depthwise conv2d, multipliers first'];
+    for (const name of names) {
+      for (const sparsity of [30, 60, 90]) {
+        expect(await keptOf({ layer: all[name]!, other }, sparsity, erk), name).toEqual(
+          await keptOf({ layer: onnx, other }, sparsity, erk),
+        );
+      }
+    }
+  });
+
+  test(
+    'any layers, any floors: the total is exact, no layer passes its limits, and each has its share',
+    { timeout: 60_000 },
+    async () => {
+      const floor = fc.record({
+        minKeep: fc.nat(6),
+        maxSparsity: fc.integer({ min: 30, max: 100 }),
+        allowEmpty: fc.boolean(),
+      });
+      const amount = fc.oneof(
+        fc.double({ min: 0, max: 100, noNaN: true }),
+        fc.record({ keep: fc.nat(400) }),
+        fc.record({ remove: fc.nat(400) }),
+      );
+      const layer = fc.record({ layout: fc.constantFrom(...layouts), factor: fc.integer({ min: 1, max: 3 }) });
+      const granularities = fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const);
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(layer, { minLength: 1, maxLength: 7 }),
+          fc.constantFrom('erk' as const, 'uniform' as const),
+          granularities,
+          floor,
+          fc.oneof(fc.nat(8), fc.dictionary(fc.constantFrom('0', '1'), fc.nat(9))),
+          amount,
+          async (list, budget, granularity, { maxSparsity, allowEmpty }, minKeep, amount) => {
+            fc.pre(budget === 'erk' || typeof amount !== 'number');
+            const layers = Object.fromEntries(
+              list.map(({ layout, factor }, index) => [
+                `${index}`,
+                weightsOnly({ ...layout, shape: layout.shape.map((size) => size * factor) }, index),
+              ]),
+            );
+            fc.pre(Object.keys(minKeep).every((name) => name in layers) || typeof minKeep === 'number');
+            const claims = Object.entries(layers).map(([name, layer]): Claim => {
+              const most = unitsOf(layer, granularity).length;
+              const keep = typeof minKeep === 'number' ? minKeep : (minKeep[name] ?? 0);
+              const least = Math.min(
+                most,
+                Math.max(keep, most - Math.floor((maxSparsity * most) / 100), allowEmpty ? 0 : 1),
+              );
+              return { weight: most * (budget === 'erk' ? density(layer) : 1), least, most };
+            });
+            const units = sum(claims.map(({ most }) => most));
+            const total = Math.max(units - removedBy(amount, units), sum(claims.map(({ least }) => least)));
+            const options = { ...globally, budget, granularity, maxSparsity, allowEmpty, minKeep };
+            const kept = await keptOf(layers, amount, options);
+            kept.forEach((count, index) => {
+              expect(count).toBeGreaterThanOrEqual(claims[index]!.least);
+              expect(count).toBeLessThanOrEqual(claims[index]!.most);
+            });
+            expectLargestRemainders(kept, proportional(total, claims), total);
+          },
+        ),
+        { numRuns: 80 },
+      );
+    },
+  );
+
+  test('in groups is shared out within each', async () => {
+    const layers = { a: square(4), b: square(10), c: square(4), d: square(10), lone: square(4) };
+    const groups = { first: ['a', 'b'], second: ['c', 'd'] };
+    expect(await keptOf(layers, { first: { keep: 14 }, second: { keep: 28 } }, { ...erk, groups })).toEqual([
+      4, 10, 8, 20,
+    ]);
+    expect(await keptOf(layers, { '*': { keep: 14 } }, { ...erk, groups })).toEqual([4, 10, 4, 10, 14]);
+  });
+
+  test('roundTo comes after it, and a call again takes more of the same', async () => {
+    const layers = copyOf({ small: square(4), large: square(10) });
+    const sparsifier = new Sparsifier(fromArrays(layers), erk);
+    await sparsifier.sparsifyModel({ keep: 56 });
+    const before = copyOf(layers);
+    const report = await sparsifier.sparsifyModel({ keep: 14 }, { roundTo: 8 });
+    expect(report.layers.map(({ kept }) => kept)).toEqual([8, 16]);
+    for (const [name, { data }] of Object.entries(before)) {
+      data.forEach((weight, place) => weight === 0 && expect(layers[name]!.data[place]).toBe(0));
+    }
+  });
+});
+
+describe('the budget lamp', () => {
+  const asked = { ...globally, budget: 'lamp' } as const;
+
+  async function check(layers: Layers, amount: Amount, more: Partial<Asked> = {}, what = ''): Promise<void> {
+    const { layers: after } = await sparsified(layers, amount, { ...asked, ...more });
+    const all = { ...asked, ...more };
+    expectSame(after, without(layers, removal(layers, amount, all), all.granularity), what);
+  }
+
+  test('does not mind the scale of a layer', async () => {
+    // 1/14, 4/13 and 1 in each.
+    const layers = { a: line([1, 2, 3]), b: line([3000, -1000, 2000]) };
+    const left = async (remove: number) =>
+      Object.values((await sparsified(layers, { remove }, asked)).layers).map(({ data }) => [...data]);
+    expect(await left(1)).toEqual([
+      [0, 2, 3],
+      [3000, -1000, 2000],
+    ]);
+    expect(await left(2)).toEqual([
+      [0, 2, 3],
+      [3000, 0, 2000],
+    ]);
+    expect(await left(3)).toEqual([
+      [0, 0, 3],
+      [3000, 0, 2000],
+    ]);
+    expect(await left(4)).toEqual([
+      [0, 0, 3],
+      [3000, 0, 0],
+    ]);
+  });
+
+  test('gives equal scores an equal share', async () => {
+    // 1/3 each, and 36/100 and 1.
+    const layers = { a: line([2, -2, 2]), b: line([6, 8]) };
+    expect(zerosOf((await sparsified(layers, { remove: 3 }, { ...asked, allowEmpty: true })).layers)).toEqual({
+      a: 3,
+      b: 0,
+    });
+    expect(zerosOf((await sparsified(layers, { remove: 4 }, { ...asked, allowEmpty: true })).layers)).toEqual({
+      a: 3,
+      b: 1,
+    });
+  });
+
+  test.each(['weight', 'vector', 'filter'] as const)(
+    'agrees with its definition: %s of every kind and layout',
+    async (granularity) => {
+      for (const criteria of ['largeFinal', 'squaredFinal'] as const) {
+        for (const reducer of ['mean', 'sum', 'max'] as const) {
+          for (const amount of [10, 50, 90, { keep: 30 }])
+            await check(all, amount, { granularity, criteria, reducer }, `${criteria} ${reducer}`);
+        }
+      }
+    },
+  );
+
+  test('with tiles and kernels', async () => {
+    const convolutions = Object.fromEntries(Object.entries(all).filter(([, { kind }]) => kind.startsWith('conv')));
+    for (const sparsity of [30, 70]) {
+      await check(convolutions, sparsity, { granularity: 'kernel' });
+      await check(convolutions, sparsity, { granularity: Granularity.block({ in: 2, width: 2 }) });
+    }
+  });
+
+  test('any layers, with floors, called again and again', { timeout: 60_000 }, async () => {
+    const layer = fc.record({
+      title: fc.constantFrom(...layouts.map(({ title }) => title)),
+      magnitudes: fc.constantFrom(1, 3, 2000),
+      scale: fc.integer({ min: -3, max: 3 }),
+    });
+    const call = fc.record({
+      amount: fc.oneof(fc.nat(100), fc.record({ keep: fc.nat(80) }), fc.record({ remove: fc.nat(80) })),
+      seed: fc.nat(1000),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(layer, { minLength: 1, maxLength: 5 }),
+        fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const),
+        fc.nat(3),
+        fc.integer({ min: 50, max: 100 }),
+        fc.array(call, { minLength: 1, maxLength: 4 }),
+        async (list, granularity, minKeep, maxSparsity, calls) => {
+          const layers = copyOf(
+            Object.fromEntries(
+              list.map(({ title, magnitudes, scale }, index) => {
+                const layer = weightsOnly(layoutOf(title), index, magnitudes);
+                return [`${index}`, { ...layer, data: (layer.data as Float32Array).map((each) => each * 4 ** scale) }];
+              }),
+            ),
+          );
+          const own = { ...asked, granularity, minKeep, maxSparsity };
+          const sparsifier = new Sparsifier(fromArrays(layers), own);
+          let gone: Gone = {};
+          for (const { amount, seed } of calls) {
+            gone = removal(layers, amount, own, gone);
+            const expected = without(layers, gone, granularity);
+            await sparsifier.sparsifyModel(amount);
+            expectSame(layers, expected);
+            // Training moves the weights that are left.
+            for (const { data } of Object.values(layers)) {
+              const fresh = values(data.length, seed, 50);
+              data.forEach((weight, place) => (data[place] = weight && fresh[place]!));
+            }
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test('a later call leaves out of the sum what an earlier one removed', async () => {
+    const layers = { a: line([1, 3, 4, 12]), b: line([5, 6, 7]) };
+    const sparsifier = new Sparsifier(fromArrays(layers), asked);
+    await sparsifier.sparsifyModel({ remove: 1 });
+    expect([...layers.a.data]).toEqual([0, 3, 4, 12]);
+    // Had training given the removed weight a value, it would neither count nor come back.
+    layers.a.data[0] = 1000;
+    // Of 3, 4, 12 and 5, 6, 7: 9/169, 16/160, 1 and 25/110, 36/85, 1.
+    await sparsifier.sparsifyModel({ remove: 3 });
+    expect([...layers.a.data, ...layers.b.data]).toEqual([0, 0, 0, 12, 5, 6, 7]);
+    await sparsifier.sparsifyModel({ remove: 4 });
+    expect([...layers.a.data, ...layers.b.data]).toEqual([0, 0, 0, 12, 0, 6, 7]);
+  });
+
+  test('in groups ranks within each', async () => {
+    const names = Object.keys(all);
+    const [first, second] = [names.slice(0, 9), names.slice(9)];
+    const { layers: after } = await sparsified(all, 60, { ...asked, groups: { first, second } });
+    const gone = { ...removal(pick(all, first), 60, asked), ...removal(pick(all, second), 60, asked) };
+    expectSame(after, without(all, gone, 'weight'));
+  });
+
+  test('zeros score nothing, and a layer of zeros goes first', async () => {
+    const layers = { a: line([0, -0, 5]), b: line([0, 0, 0]), c: line([1, 1, 1]) };
+    expect(zerosOf((await sparsified(layers, { remove: 4 }, { ...asked, allowEmpty: true })).layers)).toMatchObject({
+      c: 0,
+    });
+    await check(layers, { remove: 5 }, { allowEmpty: true });
+  });
+
+  test('squares beyond the range of 32 bits', async () => {
+    const layers = { a: line([1e-30, 2e-30, 3e-30]), b: line([1e30, 2e30, 3e30]), c: line([1, 2, 3]) };
+    for (const remove of [1, 2, 3, 4, 5, 6]) await check(layers, { remove });
+  });
+
+  test('infinite scores share the first place', async () => {
+    const layers = { a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) };
+    const criteria: SparsifierOptions['criteria'] = ({ name, weights }) =>
+      name === 'a' ? Float32Array.of(Infinity, 1, 2, Infinity) : weights;
+    // 1/2, 0, 0, 1/2 and 1/30, 4/29, 9/25, 1.
+    const { layers: after } = await sparsified(layers, { remove: 6 }, { ...asked, criteria });
+    expect([...after.a!.data, ...after.b!.data]).toEqual([0, 0, 0, 4, 0, 0, 0, 4]);
+    const five = await sparsified(layers, { remove: 5 }, { ...asked, criteria });
+    expect([...five.layers.a!.data, ...five.layers.b!.data]).toEqual([1, 0, 0, 4, 0, 0, 0, 4]);
+    const squares = { a: line([1e30, 2, 3, 4]), b: line([1, 2, 3, 4]) };
+    const { layers: squared } = await sparsified(squares, { remove: 6 }, { ...asked, criteria: 'squaredFinal' });
+    expect([...squared.a!.data, ...squared.b!.data]).toEqual([Math.fround(1e30), 0, 0, 0, 0, 0, 0, 4]);
+  });
+
+  const cannot: CriteriaName[] = [
+    'smallFinal',
+    'smallInit',
+    'smallInitSmallFinal',
+    'magnitudeIncrease',
+    'updatingMagnitudeIncrease',
+    'random',
+  ];
+  test.each(cannot)('has no use for %s', async (criteria) => {
+    const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...asked, criteria }));
+    expect(error.code).toBe('criteria');
+    expect(error.message).toMatch(/lamp.*largeFinal/);
+  });
+
+  test.each<CriteriaName>(['magnitude', 'largeInit', 'movement', 'updatingMovmag', 'largeInitLargeFinal'])(
+    'takes %s',
+    async (criteria) => {
+      const { report } = await sparsified(pick(all, ['dense', 'gru']), 50, { ...asked, criteria });
+      expect(report.total.kept).toBe(report.total.units - removedBy(50, report.total.units));
+    },
+  );
+
+  test('refuses scores below zero of a function, and changes nothing', async () => {
+    const layers = { a: line([1, 2]), b: line([1, 2, 3]) };
+    for (const low of [-1e-30, -5, -Infinity]) {
+      const criteria: SparsifierOptions['criteria'] = ({ weights }) => weights.map((each) => (each === 3 ? low : each));
+      const error = await refusal(layers, 50, { ...asked, criteria });
+      expect([error.code, error.details.subject]).toEqual(['criteria', 'b']);
+      expect(error.message).toMatch(/lamp.*index 2/);
+      expect((await sparsified(layers, 40, { ...globally, criteria })).report.total.kept).toBe(3);
+    }
+    const zero = await sparsified(layers, { remove: 1 }, { ...asked, criteria: ({ weights }) => weights.fill(-0) });
+    expect(zero.report.total.kept).toBe(4);
+  });
+
+  test('refuses a normaliser beside it', async () => {
+    const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...asked, normalizer: 'sum' }));
+    expect(error.code).toBe('usage');
+    expect(error.message).toMatch(/lamp.*normalizer/);
+  });
+});
+
+describe('budgets', () => {
+  const budgets: Budget[] = ['uniform', 'erk', 'lamp'];
+
+  test.each(budgets)('%s needs the global context', async (budget) => {
+    const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...weightwise, budget }));
+    expect(error.code).toBe('usage');
+    expect(error.message).toMatch(/budget.*context 'global'/);
+  });
+
+  test.each(['ERK', '', 'equal', null])('%j is none', async (budget) => {
+    const error = await errorOf(
+      () => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...globally, budget: budget as Budget }),
+    );
+    expect([error.code, error.details.allowed]).toEqual(['usage', budgets]);
+  });
+
+  test.each(budgets)('%s has nothing to share where units are whole layers', async (budget) => {
+    const error = await errorOf(
+      () => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...globally, budget, granularity: 'layer' }),
+    );
+    expect(error.code).toBe('usage');
+    expect(error.message).toMatch(/granularity 'layer'/);
+  });
+
+  test.each(budgets)('%s takes one amount', async (budget) => {
+    for (const sparsity of [[50, 50], { dense: 50 }]) {
+      expect((await refusal(pick(all, ['dense', 'gru']), sparsity, { ...globally, budget })).code).toBe('sparsity');
+    }
+  });
+
+  test.each(budgets)('%s has no say where one layer is asked for', async (budget) => {
+    for (const name of ['conv2d of tfjs', 'gru']) {
+      const layers = copyOf(all);
+      const sparsifier = new Sparsifier(fromArrays(layers), { ...globally, budget, minKeep: { '*': 2 } });
+      await sparsifier.sparsifyLayer(name, 70);
+      const gone = removal(pick(all, [name]), 70, { ...weightwise, minKeep: 2 });
+      expectSame(layers, { ...all, ...without(pick(all, [name]), gone, 'weight') });
+    }
+  });
+
+  test.each(budgets)('%s of one layer is that layer alone', async (budget) => {
+    const one = pick(all, ['conv3d']);
+    for (const sparsity of [0, 33, 80, 100]) {
+      expectSame(
+        (await sparsified(one, sparsity, { ...globally, budget })).layers,
+        (await sparsified(one, sparsity)).layers,
+      );
+    }
+  });
+
+  test.each(budgets)('%s gives each call what it asks for: less brings back the last as zeros', async (budget) => {
+    const layers = copyOf(pick(all, ['conv2d', 'dense', 'lstm']));
+    const units = sum(Object.values(layers).map(({ data }) => data.length));
+    const sparsifier = new Sparsifier(fromArrays(layers), { ...globally, budget });
+    for (const remove of [20, 90, 60, 100]) {
+      const report = await sparsifier.sparsifyModel({ remove });
+      expect(report.total.kept).toBe(units - remove);
+    }
+  });
+
+  test('channels of every layout are counted once', async () => {
+    for (const layout of layouts) {
+      const report = (
+        await sparsified({ layer: layerOf(layout) }, 50, { ...globally, budget: 'erk', granularity: 'filter' })
+      ).report;
+      expect(report.total.kept).toBe(
+        channelsOf(layout) - Math.min(removedBy(50, channelsOf(layout)), channelsOf(layout) - 1),
+      );
+    }
+  });
+});

@@ -1,0 +1,430 @@
+import fc from 'fast-check';
+import {
+  Granularity,
+  Sparsifier,
+  type CallOptions,
+  type Explanation,
+  type Model,
+  type Rule,
+  type SparsifierOptions,
+  type Sparsity,
+} from 'sparsifier';
+import { fromArrays } from 'sparsifier/formats/arrays';
+import { describe, expect, test } from 'vitest';
+import {
+  errorOf,
+  expectNoMemoryInUse,
+  expectSame,
+  layerOf,
+  layoutOf,
+  line,
+  refusal,
+  sparsified,
+  values,
+  weightsOnly,
+  weightwise,
+  zerosOf,
+} from '../support/layers.js';
+import { copyOf, removal, without, type Layers } from '../support/oracle.js';
+
+const layers: Layers = {
+  'stem/conv': weightsOnly(layoutOf('conv2d'), 1),
+  'block.1/conv': weightsOnly(layoutOf('conv2d of tfjs'), 2),
+  'block.1/lstm': weightsOnly(layoutOf('lstm'), 3),
+  'block.2/conv': weightsOnly(layoutOf('grouped conv2d'), 4),
+  head: weightsOnly(layoutOf('dense'), 5),
+};
+const names = Object.keys(layers);
+const byDefault = { granularity: 'weight', context: 'local', criteria: 'largeFinal' } as const;
+
+/** A model that has tensors which cannot be pruned, too. */
+const modelOf = (layers: Layers): Model => ({
+  ...fromArrays(layers),
+  skipped: [
+    { name: 'block.3/conv', reason: 'its weight is computed by Relu' },
+    { name: 'odd', reason: 'its type is int8' },
+  ],
+});
+
+/** The layers that a call on the whole model takes; one list for `sparsifyModel` and for `explain`. */
+async function taken(options: Partial<SparsifierOptions>): Promise<string[]> {
+  const copies = copyOf(layers);
+  const sparsifier = new Sparsifier(modelOf(copies), { ...byDefault, ...options });
+  const explained = (await sparsifier.explain()).filter(({ takesPart }) => takesPart).map(({ name }) => name);
+  const report = await sparsifier.sparsifyModel(50);
+  const changed = names.filter((name) => zerosOf(copies)[name]! > 0);
+  expect(report.layers.map(({ name }) => name)).toEqual(changed);
+  expect(explained).toEqual(changed);
+  return changed;
+}
+
+const refused = (options: Partial<SparsifierOptions>) =>
+  errorOf(() => new Sparsifier(modelOf(copyOf(layers)), { ...byDefault, ...options }));
+
+const convolutions = ['stem/conv', 'block.1/conv', 'block.2/conv'];
+
+describe('include and exclude', () => {
+  test.each<{ rules: Partial<SparsifierOptions>; takes: string[] }>([
+    { rules: {}, takes: convolutions },
+    { rules: { layerType: 'all' }, takes: names },
+    { rules: { include: 'head' }, takes: ['head'] },
+    { rules: { include: ['head', 'stem/conv'] }, takes: ['stem/conv', 'head'] },
+    { rules: { include: 'block*' }, takes: ['block.1/conv', 'block.1/lstm', 'block.2/conv'] },
+    { rules: { include: 'block.?/conv' }, takes: ['block.1/conv', 'block.2/conv'] },
+    { rules: { include: '*' }, takes: names },
+    { rules: { include: /conv$/ }, takes: convolutions },
+    { rules: { include: /^BLOCK\.1/i }, takes: ['block.1/conv', 'block.1/lstm'] },
+    { rules: { include: { kind: 'lstm' } }, takes: ['block.1/lstm'] },
+    { rules: { include: [{ kind: 'dense' }, /lstm/, 'stem*'] }, takes: ['stem/conv', 'block.1/lstm', 'head'] },
+    { rules: { include: 'block*', layerType: 'conv2d' }, takes: ['block.1/conv', 'block.2/conv'] },
+    { rules: { include: 'block*', layerType: ['lstm', 'dense'] }, takes: ['block.1/lstm'] },
+    { rules: { exclude: 'stem/conv' }, takes: ['block.1/conv', 'block.2/conv'] },
+    { rules: { exclude: 'head' }, takes: convolutions },
+    { rules: { exclude: ['head', 'block*'], layerType: 'all' }, takes: ['stem/conv'] },
+    { rules: { exclude: /\.\d/, layerType: 'all' }, takes: ['stem/conv', 'head'] },
+    { rules: { exclude: { kind: 'conv2d' }, layerType: 'all' }, takes: ['block.1/lstm', 'head'] },
+    { rules: { include: 'block*', exclude: '*lstm' }, takes: ['block.1/conv', 'block.2/conv'] },
+    { rules: { include: ['head', 'stem/conv'], exclude: { kind: 'dense' } }, takes: ['stem/conv'] },
+    { rules: { include: 'head', exclude: ['stem/conv', 'block*'] }, takes: ['head'] },
+    { rules: { exclude: 'odd' }, takes: convolutions },
+    { rules: { exclude: ['block.3*', 'block.1*'] }, takes: ['stem/conv', 'block.2/conv'] },
+  ])('$rules', async ({ rules, takes }) => {
+    expect(await taken(rules)).toEqual(takes);
+  });
+
+  test('an expression with a memory gives the same answer each time', async () => {
+    for (const flags of ['g', 'gi', 'y', 'gu']) {
+      const rule = new RegExp('conv', flags);
+      rule.lastIndex = 7;
+      expect(await taken({ include: rule })).toEqual(convolutions);
+      expect(await taken({ include: rule })).toEqual(convolutions);
+      expect(await taken({ exclude: rule, layerType: 'all' })).toEqual(['block.1/lstm', 'head']);
+      expect(rule.lastIndex, 'which is the caller’s').toBe(7);
+    }
+  });
+
+  test('name a layer that shares its array by either name', async () => {
+    const data = Float32Array.of(1, 2, 3, 4);
+    const tied = { first: { ...line(data), data }, second: { ...line(data), data }, other: line([1, 2]) };
+    for (const rule of ['first', 'second', 'sec*', /ond/]) {
+      const included = await sparsified(tied, 50, { ...byDefault, layerType: 'all', include: rule });
+      expect(included.report.layers.map(({ name }) => name)).toEqual(['first']);
+      const excluded = await sparsified(tied, 50, { ...byDefault, layerType: 'all', exclude: rule });
+      expect(excluded.report.layers.map(({ name }) => name)).toEqual(['other']);
+    }
+  });
+
+  test('a rule that is the name of a layer names that one alone, whatever its signs', async () => {
+    const starred: Layers = { 'conv*': line([1, 2]), 'conv?': line([1, 2]), conv1: line([1, 2]) };
+    const included = async (include: string) =>
+      (await sparsified(starred, 50, { include })).report.layers.map(({ name }) => name);
+    expect(await included('conv*')).toEqual(['conv*']);
+    expect(await included('conv?')).toEqual(['conv?']);
+    expect(await included('con*')).toEqual(['conv*', 'conv?', 'conv1']);
+    expect((await sparsified(starred, 50, { exclude: 'conv*' })).report.layers).toHaveLength(2);
+  });
+
+  test('have no say where one layer is asked for', async () => {
+    const copies = copyOf(layers);
+    const sparsifier = new Sparsifier(fromArrays(copies), { ...byDefault, include: 'stem*', exclude: 'head' });
+    await sparsifier.sparsifyLayer('head', 40);
+    const own = { head: layers.head! };
+    expectSame(copies, { ...layers, ...without(own, removal(own, 40, weightwise), 'weight') });
+  });
+
+  test('choose what a ranking ranks', async () => {
+    const chosen = Object.fromEntries(Object.entries(layers).filter(([name]) => name.startsWith('block')));
+    const options = { ...byDefault, context: 'global', include: 'block*' } as const;
+    const { layers: after } = await sparsified(layers, 50, { ...options, layerType: 'all' });
+    expectSame(after, {
+      ...layers,
+      ...without(chosen, removal(chosen, 50, { ...weightwise, context: 'global' }), 'weight'),
+    });
+  });
+
+  test('choose what a list of amounts counts', async () => {
+    const zeros = async (sparsity: Sparsity, rules: Partial<SparsifierOptions>) =>
+      Object.values(zerosOf((await sparsified(layers, sparsity, { ...byDefault, layerType: 'all', ...rules })).layers));
+    expect(await zeros([{ remove: 1 }, { remove: 2 }], { include: ['head', 'block.1/lstm'] })).toEqual([0, 0, 1, 0, 2]);
+    expect(await zeros([0, { remove: 3 }, { remove: 4 }], { exclude: ['head', /lstm/] })).toEqual([0, 3, 0, 4, 0]);
+    const error = await refusal(layers, [50, 50, 50, 50, 50], { ...byDefault, layerType: 'all', exclude: 'head' });
+    expect(error.code).toBe('sparsity');
+    expect(error.message).toMatch(/4 in all.*list of 5/);
+    expect(error.message).not.toContain('head');
+  });
+
+  test('an amount for a layer that they leave out is an error that says so', async () => {
+    for (const rules of [{ include: 'block*' }, { exclude: 'head', layerType: 'all' }] as const) {
+      const error = await refusal(layers, { head: 50 }, { ...byDefault, layerType: 'all', ...rules });
+      expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
+      expect(error.message).toMatch(/include or exclude leaves it out/);
+    }
+  });
+});
+
+describe('a rule that matches nothing is an error', () => {
+  const rules: { rule: Rule; asked: string }[] = [
+    { rule: 'tail', asked: `'tail'` },
+    { rule: 'block', asked: `'block'` },
+    { rule: 'Head', asked: `'Head'` },
+    { rule: 'h?d', asked: `'h?d'` },
+    { rule: '', asked: `''` },
+    { rule: /^conv/, asked: '/^conv/' },
+    { rule: { kind: 'gru' }, asked: 'kind gru' },
+  ];
+
+  test.each(rules)('$asked', async ({ rule, asked }) => {
+    for (const options of [
+      { include: rule },
+      { include: ['head', rule] },
+      { exclude: rule },
+      { exclude: [rule, 'head'] },
+    ]) {
+      const error = await refused(options);
+      expect([error.code, error.details.asked]).toEqual(['layer', asked]);
+      expect(error.details.allowed).toEqual(names);
+    }
+  });
+
+  test('that matches only layers of other kinds says so', async () => {
+    const error = await refused({ include: 'head', layerType: 'conv2d' });
+    expect([error.code, error.details.asked]).toEqual(['layer', `'head'`]);
+    expect(error.details.allowed).toEqual(convolutions);
+    expect(error.message).toContain('layerType leaves out');
+  });
+
+  test('that includes a tensor which cannot be pruned', async () => {
+    const error = await refused({ include: 'odd' });
+    expect(error.code).toBe('layer');
+    expect(error.message).toMatch(/'odd' cannot be pruned: its type is int8/);
+  });
+
+  test.each<[unknown]>([[3], [null], [{}], [{ kind: 'dense', name: 'head' }], [{ name: 'head' }], [['head']]])(
+    '%j is no rule',
+    async (rule) => {
+      for (const options of [{ include: [rule] }, { exclude: [rule] }]) {
+        const error = await refused(options as Partial<SparsifierOptions>);
+        expect(error.code).toBe('usage');
+        expect(error.message).toMatch(/name, a glob, a regular expression or \{ kind \}/);
+      }
+    },
+  );
+
+  test.each(['conv', 'Conv2d', '', null])('%j is no kind', async (kind) => {
+    const error = await refused({ exclude: { kind: kind as 'conv2d' } });
+    expect(error.code).toBe('kind');
+    expect(error.details.allowed).toEqual(expect.arrayContaining(['conv2d', 'dense', 'gru']));
+  });
+
+  test('rules that leave no layer are an error of the call', async () => {
+    const error = await refusal(layers, 50, { ...byDefault, layerType: 'conv2d', exclude: '*conv' });
+    expect(error.code).toBe('kind');
+    expect(error.message).toMatch(/conv2d, without those excluded/);
+    expect(error.message).toContain('explain()');
+    const copies = copyOf(layers);
+    const sparsifier = new Sparsifier(fromArrays(copies), { ...byDefault, include: 'head', exclude: 'head' });
+    expect((await errorOf(() => sparsifier.sparsifyModel(50))).details.asked).toBe('all, without those excluded');
+  });
+});
+
+describe('explain says', () => {
+  const explained = (options: Partial<SparsifierOptions>, sparsity?: Sparsity, call?: CallOptions) =>
+    new Sparsifier(modelOf(copyOf(layers)), { ...byDefault, ...options }).explain(sparsity, call);
+  const reasonsOf = (list: readonly Explanation[]) =>
+    Object.fromEntries(list.map(({ name, reason }) => [name, reason]));
+
+  test('for each tensor which rule decides', async () => {
+    expect(
+      reasonsOf(await explained({ layerType: ['conv2d', 'dense'], include: ['block*', /st/], exclude: '*.2/*' })),
+    ).toEqual({
+      'stem/conv': 'included by /st/; ranked by itself',
+      'block.1/conv': `included by 'block*'; ranked by itself`,
+      'block.1/lstm': 'layerType conv2d, dense leaves lstm out',
+      'block.2/conv': `excluded by '*.2/*'`,
+      head: 'no include rule names it',
+      'block.3/conv': 'its weight is computed by Relu',
+      odd: 'its type is int8',
+    });
+    expect(reasonsOf(await explained({ exclude: { kind: 'conv2d' } }))).toMatchObject({
+      'stem/conv': 'excluded by kind conv2d',
+      head: 'layerType conv2d leaves dense out',
+    });
+  });
+
+  test('what it is ranked with', async () => {
+    const global = { context: 'global', layerType: 'all' } as const;
+    const groups = { body: ['block*'] };
+    const rest = async (options: Partial<SparsifierOptions>, sparsity?: Sparsity) => {
+      const reasons = reasonsOf(await explained(options, sparsity));
+      return ['block.1/conv', 'head'].map((name) => reasons[name]!.replace(/^.*?; /, ''));
+    };
+    expect(await rest({ layerType: 'all' })).toEqual(['ranked by itself', 'ranked by itself']);
+    expect(await rest(global)).toEqual(Array(2).fill('ranked with 4 others of the network'));
+    expect(await rest({ ...global, groups })).toEqual(['ranked with 2 others of group body', 'ranked by itself']);
+    expect(await rest({ ...global, groups, budget: 'lamp' })).toEqual([
+      'ranked with 2 others of group body by lamp',
+      'ranked by itself',
+    ]);
+    expect(await rest({ ...global, budget: 'erk' })).toEqual(Array(2).fill('its part of the network is given by erk'));
+    expect(await rest({ ...global, budget: 'uniform', groups })).toEqual([
+      'its part of group body is given by uniform',
+      'ranked by itself',
+    ]);
+    expect(await rest({ layerType: 'all', granularity: Granularity.nm(2, 4) })).toEqual(
+      Array(2).fill('2:4 along its input channels'),
+    );
+    expect(await rest({ layerType: 'all' }, { head: 50 })).toEqual([
+      'no key of the sparsity names it',
+      'ranked by itself',
+    ]);
+  });
+
+  test('without a sparsity no counts, and fails at no layer', async () => {
+    const list = await explained({ layerType: 'all', granularity: 'kernel' });
+    expect(list.map(({ name }) => name)).toEqual([...names, 'block.3/conv', 'odd']);
+    expect(list.map(({ units }) => units)).toEqual([12, 12, undefined, 12, undefined, undefined, undefined]);
+    expect(list.every(({ removed }) => removed === undefined)).toBe(true);
+    expect(list[0]).toEqual({
+      name: 'stem/conv',
+      kind: 'conv2d',
+      shape: [4, 3, 3, 2],
+      takesPart: true,
+      reason: 'layerType all; ranked by itself',
+      units: 12,
+      removed: undefined,
+    });
+    expect(list.at(-1)).toEqual({
+      name: 'odd',
+      kind: undefined,
+      shape: undefined,
+      takesPart: false,
+      reason: 'its type is int8',
+      units: undefined,
+      removed: undefined,
+    });
+    expect(
+      (await explained({ layerType: 'gru' })).some(({ takesPart }) => takesPart),
+      'of no layer',
+    ).toBe(false);
+  });
+
+  test('what is wrong with its options, with and without a sparsity', async () => {
+    for (const sparsity of [undefined, 50]) {
+      const wrong = async (call: object) => (await errorOf(() => explained({}, sparsity, call as CallOptions))).code;
+      expect(await wrong({ roundTo: 0 })).toBe('sparsity');
+      expect(await wrong({ roundto: 4 })).toBe('usage');
+      await expect(explained({}, sparsity, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+        'enough',
+      );
+    }
+  });
+
+  test('what sparsifyModel says, where it fails', async () => {
+    const cases: { options: Partial<SparsifierOptions>; sparsity: unknown; bad?: boolean }[] = [
+      { options: {}, sparsity: 101 },
+      { options: {}, sparsity: [50] },
+      { options: {}, sparsity: { head: 50 } },
+      { options: { context: 'global' }, sparsity: [50, 50] },
+      { options: { layerType: 'gru' }, sparsity: 50 },
+      { options: { layerType: 'all', granularity: 'kernel' }, sparsity: 50 },
+      { options: { granularity: 'layer' }, sparsity: 50 },
+      { options: { criteria: 'taylor' }, sparsity: 50 },
+      { options: {}, sparsity: 50, bad: true },
+    ];
+    for (const { options, sparsity, bad } of cases) {
+      const copies = copyOf(layers);
+      if (bad) copies['block.1/conv']!.data[7] = NaN;
+      const sparsifier = new Sparsifier(modelOf(copies), { ...byDefault, ...options });
+      const [explained, done] = [
+        await errorOf(() => sparsifier.explain(sparsity as Sparsity)),
+        await errorOf(() => sparsifier.sparsifyModel(sparsity as Sparsity)),
+      ];
+      expect([explained.code, explained.message]).toEqual([done.code, done.message]);
+    }
+    await expectNoMemoryInUse();
+  });
+});
+
+describe('explain foretells', () => {
+  /** Explains each call, then makes it: the counts agree, and explaining changes nothing. */
+  async function check(
+    options: Partial<SparsifierOptions>,
+    calls: readonly (readonly [sparsity?: Sparsity, call?: CallOptions])[],
+  ): Promise<void> {
+    const copies = copyOf(layers);
+    const sparsifier = new Sparsifier(modelOf(copies), { ...byDefault, layerType: 'all', ...options });
+    for (const [sparsity, call] of calls) {
+      const before = copyOf(copies);
+      const masks = sparsifier.masks();
+      const list = await sparsifier.explain(sparsity, call);
+      expect(await sparsifier.explain(sparsity, call), 'the second time').toEqual(list);
+      expectSame(copies, before, 'explain changes nothing');
+      expect(sparsifier.masks()).toEqual(masks);
+      await expectNoMemoryInUse();
+      const report = await sparsifier.sparsifyModel(sparsity, call);
+      const what = JSON.stringify([options, sparsity, call]);
+      expect(
+        list
+          .filter(({ takesPart }) => takesPart)
+          .map(({ name, kind, shape, units, removed }) => [name, kind, shape, units, removed]),
+        what,
+      ).toEqual(report.layers.map(({ name, kind, shape, units, kept }) => [name, kind, shape, units, units - kept]));
+      for (const { name, takesPart, kind, removed } of list) {
+        if (!takesPart) expect([name, removed]).toEqual([name, kind && 0]);
+      }
+    }
+  }
+  const groups = { body: ['block*'], ends: ['stem*', 'head'] };
+
+  test.each<{ options: Partial<SparsifierOptions>; calls: [Sparsity?, CallOptions?][] }>([
+    { options: {}, calls: [[30], [60], [20], [100], [0]] },
+    { options: { granularity: 'filter' }, calls: [[{ keep: 2 }], [{ remove: 1 }, { roundTo: 3 }]] },
+    { options: {}, calls: [[[10, 20, 30, 40, 50]], [{ head: 50 }], [{ 'block*': 40, head: { keep: 3 } }], [{}]] },
+    { options: { include: 'block*', exclude: /lstm/ }, calls: [[50], [[10, 90]]] },
+    { options: { context: 'global' }, calls: [[50], [{ remove: 3 }], [90, { roundTo: 16 }], [100]] },
+    { options: { context: 'global', minKeep: 20, maxSparsity: { head: 10 } }, calls: [[70], [100]] },
+    { options: { context: 'global', granularity: 'layer' }, calls: [[50], [100]] },
+    { options: { context: 'global', groups }, calls: [[50], [{ body: 20 }], [{ '*': { keep: 9 } }]] },
+    { options: { context: 'global', groups: { body: ['block*'] } }, calls: [[{ head: 50 }], [70, { roundTo: 8 }]] },
+    { options: { context: 'global', budget: 'uniform' }, calls: [[33], [{ keep: 50 }], [100]] },
+    { options: { context: 'global', budget: 'erk' }, calls: [[33], [{ keep: 50 }], [90, { roundTo: 7 }]] },
+    { options: { context: 'global', budget: 'lamp', minKeep: 9 }, calls: [[33], [{ keep: 50 }], [100]] },
+    { options: { context: 'global', budget: 'erk', groups }, calls: [[{ body: 50 }], [60]] },
+    { options: { granularity: Granularity.nm(1, 2) }, calls: [[], []] },
+    { options: { granularity: Granularity.nm(2, 3), include: 'block*' }, calls: [[]] },
+    { options: { granularity: Granularity.block({ out: 2, in: 2 }) }, calls: [[50], [70, { roundTo: 5 }]] },
+    { options: { criteria: 'random', seed: 3, context: 'global' }, calls: [[50], [60]] },
+    { options: { criteria: 'updatingMovement' }, calls: [[20], [40], [60]] },
+    { options: { criteria: ({ weights }) => weights.map((each) => -each) }, calls: [[40], [50]] },
+    { options: { restorable: true, granularity: 'filter' }, calls: [[40], [20], [70]] },
+  ])('$options: $calls', ({ options, calls }) => check(options, calls));
+
+  test('any calls', { timeout: 60_000 }, async () => {
+    const amount = fc.oneof(fc.nat(100), fc.record({ keep: fc.nat(60) }), fc.record({ remove: fc.nat(60) }));
+    const options = fc.record({
+      context: fc.constantFrom('local' as const, 'global' as const),
+      granularity: fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const, {
+        block: { out: 3, in: 2 },
+      }),
+      minKeep: fc.nat(4),
+      maxSparsity: fc.integer({ min: 40, max: 100 }),
+      exclude: fc.subarray([...names, /lstm/, { kind: 'conv2d' as const }], { maxLength: 2 }),
+    });
+    const call = fc.record({ roundTo: fc.constantFrom(undefined, 1, 3) });
+    await fc.assert(
+      fc.asyncProperty(options, fc.array(fc.tuple(amount, call), { minLength: 1, maxLength: 3 }), check),
+      { numRuns: 50 },
+    );
+  });
+
+  test('what the call that it waits for leaves to do', async () => {
+    const copies = copyOf({ a: line(values(10)), b: layerOf(layoutOf('dense')) });
+    const sparsifier = new Sparsifier(fromArrays(copies), { ...weightwise, minKeep: { a: 4 } });
+    const [, list, report] = await Promise.all([
+      sparsifier.sparsifyModel(50),
+      sparsifier.explain(90),
+      sparsifier.sparsifyModel(90),
+    ]);
+    expect(list.map(({ removed }) => removed)).toEqual(report.layers.map(({ units, kept }) => units - kept));
+  });
+});

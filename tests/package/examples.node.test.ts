@@ -1,0 +1,33 @@
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { run } from '../support/command.js';
+
+const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
+const numberIn = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1]);
+
+test('digits: training ends with the sparsity asked for, and the network still reads', async () => {
+  const { code, stdout } = await run(process.execPath, [example('digits.mjs'), '--short'], { timeout: 300_000 });
+  expect(code).toBe(0);
+  expect(stdout).toContain('seed 1, 80 %: 16339 of 20424 weights removed, 16339 zeros in the model');
+  expect(stdout).toContain('seed 1, 90 %: 18382 of 20424 weights removed, 18382 zeros in the model');
+  // Guessing is right one time in ten.
+  expect(numberIn(stdout, /^ {2}dense +([\d.]+) %$/m)).toBeGreaterThan(60);
+  expect(numberIn(stdout, /^ {2}80 % +([\d.]+) %$/m)).toBeGreaterThan(60);
+  expect(numberIn(stdout, /^ {2}80 %, ticket +([\d.]+) %$/m)).toBeGreaterThan(30);
+}, 300_000);
+
+test('real models: half of the weights of each go, and what is told before and after', async () => {
+  const { code, stdout } = await run(process.execPath, [example('real-models.mjs'), '--short'], { timeout: 300_000 });
+  expect(code).toBe(0);
+  for (const [weights, removed] of [
+    [673_952, 336_976],
+    [221_572, 110_786],
+    [16_625, 8312],
+  ]) {
+    expect(stdout).toMatch(new RegExp(`^ +0 % +0 of ${weights} weights removed +[\\d.]+$`, 'm'));
+    expect(stdout).toMatch(new RegExp(`^ +50 % +${removed} of ${weights} weights removed +[\\d.]+$`, 'm'));
+  }
+  expect(numberIn(stdout, / 0 of 673952 weights removed +([\d.]+)/)).toBeGreaterThan(70);
+  expect(numberIn(stdout, / 0 of 221572 weights removed +([\d.]+)/)).toBeGreaterThan(25);
+  expect(numberIn(stdout, / 0 of 16625 weights removed +([\d.]+)/)).toBeGreaterThan(70);
+}, 300_000);

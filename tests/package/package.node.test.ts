@@ -1,0 +1,328 @@
+import { existsSync } from 'node:fs';
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { chromium } from 'playwright';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findChromium } from '../../scripts/chromium.mjs';
+import { namesIn, run } from '../support/command.js';
+import { installTarball, manifestIn, packageFolder, root, type Manifest, type Packed } from '../support/install.js';
+import { model, node, tensor } from '../support/onnx-builder.js';
+import { serve } from '../support/site.js';
+
+const executablePath = await findChromium();
+const texts = ['README.md', 'LICENSE', 'CHANGELOG.md'];
+
+let folder: string;
+let packed: Packed;
+let manifest: Manifest;
+const at = (...names: string[]) => join(folder, ...names);
+beforeAll(async () => {
+  ({ folder, packed } = await installTarball());
+  manifest = await manifestIn(at('node_modules', 'sparsifier'));
+  await writeFile(
+    at('model.onnx'),
+    model({ nodes: [node('Conv', 'x w', 'y', { name: 'conv' })], initializers: [tensor('w', [4, 1, 1, 1])] }),
+  );
+}, 240_000);
+afterAll(() => rm(folder, { recursive: true }));
+
+describe('the tarball', () => {
+  const paths = () => packed.files.map(({ path }) => path);
+
+  test('holds one wasm, which is small', () => {
+    const binaries = packed.files.filter(({ path }) => path.endsWith('.wasm'));
+    expect(binaries.map(({ path }) => path)).toEqual(['dist/wasm/sparsifier_wasm_bg.wasm']);
+    expect(binaries[0]!.size).toBeLessThan(250_000);
+  });
+
+  test('holds the texts of the root, which packing leaves where they were', async () => {
+    expect(paths()).toEqual(expect.arrayContaining(texts));
+    for (const name of texts) {
+      expect(await readFile(at('node_modules', 'sparsifier', name), 'utf8')).toBe(
+        await readFile(join(root, name), 'utf8'),
+      );
+      expect(existsSync(join(packageFolder, name))).toBe(false);
+    }
+  });
+
+  test('holds nothing but these texts, modules, their types and the wasm', () => {
+    const others = paths().filter((path) => !texts.includes(path) && path !== 'package.json');
+    for (const path of others) expect(path).toMatch(/^dist\/[\w/-]+(\.js|\.d\.ts|_bg\.wasm)$/);
+    expect(paths().filter((path) => /test|oracle|\.map$|(^|\/)src\//.test(path))).toEqual([]);
+  });
+
+  test('has a file behind every export, and types for what is imported by name', () => {
+    const {
+      '.': main,
+      './file': file,
+      './formats/onnx': onnx,
+      './formats/safetensors': safetensors,
+      './formats/tfjs': tfjs,
+      './training': training,
+      './calibration': calibration,
+      './sensitivity': sensitivity,
+      './formats/arrays': arrays,
+      './package.json': own,
+      ...files
+    } = manifest.exports;
+    expect(own).toBe('./package.json');
+    for (const targets of [main, file, onnx, safetensors, tfjs, training, calibration, sensitivity, arrays])
+      expect(Object.keys(targets!)[0]).toBe('types');
+    expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
+    const targets = Object.values(manifest.exports).flatMap((each) =>
+      typeof each === 'string' ? each : Object.values(each),
+    );
+    for (const target of targets) expect(paths()).toContain(target.slice(2));
+    const modules = paths().filter((path) => /^dist\/(?!wasm).+\.js$/.test(path));
+    expect(paths()).toEqual(expect.arrayContaining(modules.map((path) => path.replace(/\.js$/, '.d.ts'))));
+  });
+
+  test('depends on nothing that is not a published version', () => {
+    for (const version of Object.values(manifest.dependencies ?? {})) expect(version).toMatch(/^[\^~]?\d+\.\d+\.\d+$/);
+  });
+});
+
+describe('installed in Node', () => {
+  test('has a command', async () => {
+    const bin =
+      process.platform === 'win32'
+        ? ['cmd.exe', '/d', '/c', at('node_modules', '.bin', 'sparsifier.cmd')]
+        : [at('node_modules', '.bin', 'sparsifier')];
+    const [program, ...before] = bin as [string, ...string[]];
+    expect((await run(program, [...before, '--version'], { cwd: folder })).stdout).toBe(`${manifest.version}\n`);
+    const { code, stdout } = await run(
+      program,
+      [...before, 'prune', 'model.onnx', '-s', '50', '-o', 'by-command.onnx', '--json'],
+      { cwd: folder },
+    );
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ total: { zeros: 2, weights: 4 } });
+    expect((await stat(at('by-command.onnx'))).size).toBe((await stat(at('model.onnx'))).size);
+  });
+
+  test('is imported by a program, which ends by itself', async () => {
+    await writeFile(
+      at('program.js'),
+      `
+      import { Granularity, load, Sparsifier } from 'sparsifier';
+      import { fromArrays } from 'sparsifier/formats/arrays';
+      import { readOnnx } from 'sparsifier/formats/onnx';
+
+      const options = { granularity: Granularity.weight, context: 'local', criteria: 'largeFinal' };
+      const onnx = await readOnnx('model.onnx');
+      const { total } = await new Sparsifier(onnx, options).sparsifyModel(50);
+      await onnx.write('by-program.onnx');
+      const data = Float32Array.of(1, -2, 3, -4);
+      const arrays = fromArrays({ w: { kind: 'dense', roles: ['in', 'out'], shape: [2, 2], data } });
+      await new Sparsifier(arrays, { ...options, layerType: 'dense' }).sparsifyModel(25);
+      const { threads, why } = await load();
+      console.log(JSON.stringify({ total, data: [...data], threads, why }));
+    `,
+    );
+    const { code, stdout, stderr } = await run(process.execPath, ['program.js'], { cwd: folder });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toMatchObject({
+      total: { zeros: 2 },
+      data: [0, -2, 3, -4],
+      threads: expect.any(Number),
+    });
+    expect(existsSync(at('by-program.onnx'))).toBe(true);
+  });
+
+  test('takes its wasm and its thread from where they are said to be', async () => {
+    await writeFile(
+      at('addresses.js'),
+      `
+      import { copyFile } from 'node:fs/promises';
+      import { load } from 'sparsifier';
+
+      const wasm = new URL('elsewhere.wasm', import.meta.url);
+      await copyFile(new URL(import.meta.resolve('sparsifier/sparsifier.wasm')), wasm);
+      const { threads } = await load({ threads: 2, wasm, thread: import.meta.resolve('sparsifier/thread') });
+      console.log(threads);
+    `,
+    );
+    expect(await run(process.execPath, ['addresses.js'], { cwd: folder })).toEqual({
+      code: 0,
+      stdout: '2\n',
+      stderr: '',
+    });
+  });
+
+  test('keeps its inner modules to itself', async () => {
+    const { code, stderr } = await run(process.execPath, ['-e', `import('sparsifier/dist/internal.js')`], {
+      cwd: folder,
+    });
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('ERR_PACKAGE_PATH_NOT_EXPORTED');
+  });
+
+  test.each([
+    ['nodenext', 'nodenext'],
+    ['bundler', 'esnext'],
+  ])('has types, by module resolution %s', async (moduleResolution, module) => {
+    const consumer = at(moduleResolution);
+    await mkdir(consumer);
+    await writeFile(
+      join(consumer, 'consumer.ts'),
+      `
+      import { Criteria, Granularity, Sparsifier, SparsifyError, type ErrorCode, type Model, type Report } from 'sparsifier';
+      import { fromArrays } from 'sparsifier/formats/arrays';
+      import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
+      import { readSafetensors, type LayerDescriptions, type SafetensorsModel } from 'sparsifier/formats/safetensors';
+      import { readTfjs, type TfjsModel } from 'sparsifier/formats/tfjs';
+      import { activationsOfOnnx } from 'sparsifier/calibration';
+      import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
+
+      const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
+      const shards = (name: string) => new Blob([name]);
+      export const twin: SafetensorsModel & Model = await readSafetensors(new Blob([]), { layers, shards });
+      const onnx: OnnxModel = await readOnnx(new Blob([]));
+      const model: Model = onnx;
+      const words = { granularity: Granularity.filter, context: 'global', criteria: Criteria.largeFinal } as const;
+      const sparsifier = new Sparsifier(model, words);
+      const report: Report = await sparsifier.sparsifyModel({ 'encoder.*': 50, head: { keep: 2 } }, { roundTo: 8 });
+      const asked: SparsifyFileOptions = { ...words, sparsity: 50, roundTo: 8, layers, shards };
+      const streamed: Report = await sparsifyFile(new Blob([]), new WritableStream<Uint8Array>(), asked);
+      await sparsifyFile('model.onnx', (name: string) => new WritableStream<Uint8Array>(), { ...asked, force: streamed.notes.length > 0 });
+      const zeros: number = report.total.zeros + report.layers[0]!.zeros;
+      const bytes: Uint8Array = await onnx.bytes();
+      const data = new Float32Array(bytes.length);
+      fromArrays({ w: { kind: 'dense', roles: ['out', 'in'], shape: [1, zeros], data } });
+      export const codeOf = (error: SparsifyError): ErrorCode => error.code;
+
+      // Bytes are never shared, so that all of them make a Blob.
+      const tfjs: TfjsModel = await readTfjs(new Blob([]));
+      for (const each of [onnx, twin, tfjs]) new Blob([await each.bytes(), ...(await each.files()).values()]);
+      for (const { values } of model.tensors) new Blob([await model.copy(values), await onnx.copy(values), await twin.copy(values), await tfjs.copy(values)]);
+      new Blob([sparsifier.mask('head').data, ...[...sparsifier.masks().values()].map(({ data }) => data)]);
+      await sparsifier.saveMasks(new WritableStream({ write: (chunk) => void new Blob([chunk]) }));
+      await sparsifyFile(new Blob([]), () => new WritableStream({ write: (chunk) => void new Blob([chunk]) }), asked);
+      await activationsOfOnnx(onnx, [], async (bytes) => ({ run: async () => ({ y: new Blob([bytes]) as never }) }));
+
+      // @ts-expect-error no such granularity
+      new Sparsifier(model, { granularity: 'corner', context: 'local', criteria: 'largeFinal' });
+      // @ts-expect-error the context must be given
+      new Sparsifier(model, { granularity: 'weight', criteria: 'largeFinal' });
+      // @ts-expect-error nothing is left to restore
+      await sparsifyFile('in', 'out', { ...asked, restorable: true });
+      // @ts-expect-error an amount is a number
+      await sparsifier.sparsifyLayer('head', 'half');
+    `,
+    );
+    const compilerOptions = {
+      module,
+      moduleResolution,
+      target: 'es2022',
+      strict: true,
+      noEmit: true,
+      types: [],
+      // The package's own types are checked, too.
+      skipLibCheck: false,
+      lib: ['es2022', 'dom', 'esnext.disposable'],
+    };
+    await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
+    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    expect(await run(process.execPath, [compiler, '-p', consumer])).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+});
+
+describe('bundled by Vite', () => {
+  const page = `
+    import { load, Sparsifier } from 'sparsifier';
+    import { readOnnx } from 'sparsifier/formats/onnx';
+
+    window.result = (async () => {
+      const onnx = await readOnnx('model.onnx');
+      const words = { granularity: 'weight', context: 'local', criteria: 'largeFinal' };
+      const { total, engine } = await new Sparsifier(onnx, words).sparsifyModel(50);
+      const { threads } = await load();
+      const { length } = await onnx.bytes();
+      const setting = { cores: navigator.hardwareConcurrency, isolated: crossOriginIsolated };
+      return { ...setting, zeros: total.zeros, threads, same: threads === engine.threads, bytes: length };
+    })();
+  `;
+  let emitted: string[];
+  beforeAll(async () => {
+    await mkdir(at('site'));
+    await writeFile(
+      at('site', 'index.html'),
+      '<!doctype html><title>page</title><script type="module" src="./page.js"></script>',
+    );
+    await writeFile(at('site', 'page.js'), page);
+    // Vite comes with vitest.
+    const vite = createRequire(createRequire(import.meta.url).resolve('vitest/package.json')).resolve('vite');
+    const { build } = (await import(/* @vite-ignore */ pathToFileURL(vite).href)) as {
+      build(options: object): Promise<unknown>;
+    };
+    await build({ root: at('site'), configFile: false, logLevel: 'error', build: { outDir: at('built') } });
+    await writeFile(at('built', 'model.onnx'), await readFile(at('model.onnx')));
+    emitted = await namesIn(at('built'));
+  }, 120_000);
+
+  test('has one wasm', () => {
+    expect(emitted.filter((name) => name.endsWith('.wasm'))).toHaveLength(1);
+  });
+
+  test('has nothing of Node in it', async () => {
+    for (const name of (await readdir(at('built', 'assets'))).filter((each) => each.endsWith('.js'))) {
+      expect(await readFile(at('built', 'assets', name), 'utf8')).not.toMatch(/node:(fs|worker_threads|os|path)/);
+    }
+  });
+
+  /** What the page of a folder makes, where `first` is run before anything else in it. */
+  async function resultIn(built: string, isIsolated: boolean, first = ''): Promise<{ cores: number }> {
+    const site = await serve(built, isIsolated);
+    const browser = await chromium.launch({
+      executablePath: executablePath!,
+      args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    });
+    try {
+      const tab = await browser.newPage();
+      const errors: string[] = [];
+      tab.on('pageerror', (error) => errors.push(error.message));
+      await tab.addInitScript(first);
+      await tab.goto(site.address);
+      await tab.waitForFunction('window.result');
+      const result = await tab.evaluate<{ cores: number }>('window.result');
+      expect(errors).toEqual([]);
+      return result;
+    } finally {
+      await browser.close();
+      await site.close();
+    }
+  }
+
+  test.skipIf(!executablePath).each([
+    ['isolated', true],
+    ['bare', false],
+  ])('runs in a page that is %s', async (_, isIsolated) => {
+    const result = await resultIn(at('built'), isIsolated);
+    const { size } = await stat(at('model.onnx'));
+    expect(result).toEqual({
+      zeros: 2,
+      threads: isIsolated ? result.cores : 1,
+      same: true,
+      cores: result.cores,
+      isolated: isIsolated,
+      bytes: size,
+    });
+  });
+
+  test.skipIf(!executablePath)('has threads where its worker is a classic script, as webpack makes it', async () => {
+    await cp(at('built'), at('classic'), { recursive: true });
+    const [thread] = (await readdir(at('classic', 'assets'))).filter((name) => name.startsWith('browser-thread'));
+    const content = await readFile(at('classic', 'assets', thread!), 'utf8');
+    // As chunks of vendors are loaded, which modules cannot.
+    await writeFile(at('classic', 'assets', thread!), `importScripts('/vendors.js');${content}`);
+    await writeFile(at('classic', 'vendors.js'), '');
+    const first = `
+      Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', { value: 2 });
+      globalThis.Worker = class extends Worker { constructor(address) { super(address); } };
+    `;
+    const result = await resultIn(at('classic'), true, first);
+    expect(result).toMatchObject({ zeros: 2, threads: 2, same: true, cores: 2, isolated: true });
+  });
+});

@@ -1,0 +1,271 @@
+import { openAsBlob, truncateSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { load, Sparsifier, type Progress, type SparsifierOptions } from 'sparsifier';
+import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { differsAt } from '../support/bytes.js';
+import { namesIn } from '../support/command.js';
+import { errorOf, expectNoMemoryInUse, values } from '../support/layers.js';
+import { mixedNumbers, model as onnxModel, node, tensor as onnxTensor } from '../support/onnx-builder.js';
+import { safetensorsFile, shardedFiles } from '../support/safetensors-builder.js';
+import { serve } from '../support/site.js';
+import { inMemory, keeping, type Source } from '../support/streams.js';
+
+let folder: string;
+const at = (...names: string[]) => join(folder, ...names);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sparsifier-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const options: SparsifierOptions = {
+  granularity: 'weight',
+  context: 'global',
+  criteria: 'largeFinal',
+  layerType: 'all',
+};
+const asked: SparsifyFileOptions = { ...options, sparsity: 50 };
+
+const mixed = (shape: readonly number[], seed: number) => ({
+  shape,
+  data: mixedNumbers(
+    shape.reduce((product, size) => product * size, 1),
+    seed,
+  ),
+});
+const one: Source = {
+  bytes: safetensorsFile(
+    { 'a.bias': [9], 'a.weight': mixed([9, 7], 1), 'b.weight': mixed([5, 11], 2) },
+    { padding: 3 },
+  ),
+};
+const sharded = shardedFiles({
+  'model-1.safetensors': { 'a.bias': [9], 'b.weight': mixed([5, 11], 2) },
+  'parts/model-2.safetensors': { 'a.weight': mixed([9, 7], 1) },
+});
+const shards = sharded.shards as Record<string, Uint8Array<ArrayBuffer>>;
+const index = 'model.safetensors.index.json';
+
+async function store(files: Readonly<Record<string, Uint8Array>>): Promise<void> {
+  for (const [name, bytes] of Object.entries(files)) {
+    await mkdir(dirname(at(name)), { recursive: true });
+    await writeFile(at(name), bytes);
+  }
+}
+
+async function expectFile(path: string, expected: Uint8Array): Promise<void> {
+  expect(differsAt(await readFile(path), expected), path).toBe(-1);
+}
+
+describe('a safetensors file', () => {
+  beforeEach(() => store({ 'model.safetensors': one.bytes }));
+
+  test.each([
+    (path: string) => path,
+    (path: string) => pathToFileURL(path),
+    (path: string) => pathToFileURL(path).href,
+  ])('goes from a path or a file URL to a path, with the report of a call in memory', async (source) => {
+    const expected = await inMemory(one, options, 50);
+    const report = await sparsifyFile(source(at('model.safetensors')), at('new', 'sparse.safetensors'), asked);
+    expect(report).toEqual(expected.report);
+    await expectFile(at('new', 'sparse.safetensors'), expected.files['model.safetensors']!);
+    await expectFile(at('model.safetensors'), one.bytes);
+    expect(await namesIn(folder)).toEqual(['model.safetensors', 'new', 'new/sparse.safetensors']);
+    await expectNoMemoryInUse();
+  });
+
+  test('goes into a folder under its own name', async () => {
+    await sparsifyFile(at('model.safetensors'), at('there') + '/', asked);
+    const expected = await inMemory(one, options, 50);
+    await expectFile(at('there', 'model.safetensors'), expected.files['model.safetensors']!);
+  });
+
+  test('comes from an address, from a Blob of a file, and from bytes', async () => {
+    const expected = await inMemory(one, options, 50);
+    const site = await serve(folder, false);
+    try {
+      const sources = [
+        new URL('model.safetensors', site.address),
+        await openAsBlob(at('model.safetensors')),
+        one.bytes,
+        one.bytes.buffer,
+      ];
+      for (const source of sources) {
+        await sparsifyFile(source, at('sparse.safetensors'), { ...asked, force: true });
+        await expectFile(at('sparse.safetensors'), expected.files['model.safetensors']!);
+      }
+    } finally {
+      await site.close();
+    }
+  });
+
+  test('at 0 % is the same file', async () => {
+    await sparsifyFile(at('model.safetensors'), at('same'), { ...asked, sparsity: 0 });
+    await expectFile(at('same'), one.bytes);
+  });
+
+  test('does not replace a file unless forced, and says so before it looks at a weight', async () => {
+    await writeFile(at('sparse.safetensors'), 'precious');
+    const onProgress = () => {
+      throw new Error('too late');
+    };
+    const run = (force: boolean, more = {}) =>
+      sparsifyFile(at('model.safetensors'), at('sparse.safetensors'), { ...asked, ...more, force });
+    expect(await errorOf(() => run(false, { onProgress }))).toMatchObject({ code: 'file' });
+    expect(await readFile(at('sparse.safetensors'), 'utf8')).toBe('precious');
+    await run(true);
+    const expected = await inMemory(one, options, 50);
+    await expectFile(at('sparse.safetensors'), expected.files['model.safetensors']!);
+  });
+
+  test('is never replaced itself', async () => {
+    await symlink(at('model.safetensors'), at('link.safetensors'));
+    for (const target of [at('model.safetensors'), at('link.safetensors'), folder]) {
+      const error = await errorOf(() => sparsifyFile(at('model.safetensors'), target, { ...asked, force: true }));
+      expect(error).toMatchObject({ code: 'file' });
+    }
+    await expectFile(at('model.safetensors'), one.bytes);
+    expect(await namesIn(folder)).toEqual(['link.safetensors', 'model.safetensors']);
+  });
+
+  test.each(['local', 'global'] as const)('leaves nothing where it is aborted, in context %s', async (context) => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const onProgress = ({ stage, done }: Progress) => {
+      if (stage === 'store' && done > 0) controller.abort(reason);
+    };
+    const call = { ...asked, context, signal: controller.signal, onProgress };
+    await expect(sparsifyFile(at('model.safetensors'), at('sparse.safetensors'), call)).rejects.toBe(reason);
+    expect(await namesIn(folder)).toEqual(['model.safetensors']);
+    await expectNoMemoryInUse();
+  });
+
+  test.each(['local', 'global'] as const)(
+    'leaves nothing where its last layer is odd, in context %s',
+    async (context) => {
+      const data = values(12, 3);
+      data[7] = NaN;
+      const bytes = new Uint8Array(data.buffer);
+      await store({
+        'odd.safetensors': safetensorsFile({ 'a.weight': [9, 7], 'z.weight': { shape: [3, 4], data: bytes } }),
+      });
+      const error = await errorOf(() => sparsifyFile(at('odd.safetensors'), at('sparse'), { ...asked, context }));
+      expect(error).toMatchObject({ code: 'weights', details: { subject: 'z' } });
+      expect(await namesIn(folder)).toEqual(['model.safetensors', 'odd.safetensors']);
+      await expectNoMemoryInUse();
+    },
+  );
+
+  test('that becomes shorter meanwhile is an error, and leaves nothing', async () => {
+    const onProgress = ({ stage }: Progress) => {
+      if (stage === 'score') truncateSync(at('model.safetensors'), 200);
+    };
+    const error = await errorOf(() => sparsifyFile(at('model.safetensors'), at('sparse'), { ...asked, onProgress }));
+    expect(error).toMatchObject({ code: 'file', message: expect.stringMatching(/shorter/) });
+    expect(await namesIn(folder)).toEqual(['model.safetensors']);
+  });
+});
+
+describe('shards', () => {
+  beforeEach(() => store({ [index]: sharded.index, ...shards }));
+
+  test('go into a folder with the index, or beside an index of another name', async () => {
+    const expected = await inMemory({ bytes: sharded.index, further: shards }, options, 50);
+    const report = await sparsifyFile(at(index), at('out') + '/', asked);
+    expect(report).toEqual(expected.report);
+    await sparsifyFile(at(index), at('other', 'sparse.index.json'), asked);
+    for (const [name, bytes] of Object.entries(expected.files)) {
+      await expectFile(at('out', name), bytes);
+      await expectFile(at('other', name === index ? 'sparse.index.json' : name), bytes);
+    }
+  });
+
+  test('need a folder, and do not replace those that were read', async () => {
+    expect(await errorOf(() => sparsifyFile(at(index), at('sparse.safetensors'), asked))).toMatchObject({
+      code: 'usage',
+    });
+    for (const target of [folder, at('sparse.index.json')]) {
+      const error = await errorOf(() => sparsifyFile(at(index), target, { ...asked, force: true }));
+      expect(error).toMatchObject({ code: 'file' });
+    }
+    for (const [name, bytes] of Object.entries(shards)) await expectFile(at(name), bytes);
+    expect(await namesIn(folder)).toEqual(['model-1.safetensors', index, 'parts', 'parts/model-2.safetensors'].sort());
+  });
+
+  test('that are missing are an error', async () => {
+    await rm(at('parts', 'model-2.safetensors'));
+    expect(await errorOf(() => sparsifyFile(at(index), at('out') + '/', asked))).toMatchObject({ code: 'file' });
+    await expectNoMemoryInUse();
+  });
+});
+
+describe('ONNX', () => {
+  const convolution = (name: string) => node('Conv', `${name}x ${name}w ${name}b`, `${name}y`, { name });
+  const external = (location: string, offset: number, length: number) => ({ external: { location, offset, length } });
+  const bytes = onnxModel({
+    nodes: ['p', 'q'].map(convolution),
+    initializers: [
+      onnxTensor('pw', [4, 3, 2, 2], external('data/p.bin', 16, 192)),
+      onnxTensor('pb', [4], external('data/p.bin', 0, 16)),
+      onnxTensor('qw', [3, 2, 3, 3], external('q.bin', 0, 216)),
+      onnxTensor('qb', [3]),
+    ],
+  });
+  const further = { 'data/p.bin': mixedNumbers(52, 1), 'q.bin': mixedNumbers(60, 2) };
+  beforeEach(() => store({ 'model.onnx': bytes, ...further }));
+
+  test.each([
+    ['weight', 'global'],
+    ['filter', 'local'],
+  ] as const)('external data get names beside the file, by %s', async (granularity, context) => {
+    const words = { ...options, granularity, context };
+    const { report } = await inMemory({ bytes, further, isOnnx: true }, words, 50);
+    expect(await sparsifyFile(at('model.onnx'), at('out', 'sparse.onnx'), { ...words, sparsity: 50 })).toEqual(report);
+    // What the same call in memory writes.
+    using model = await readOnnx(at('model.onnx'));
+    await new Sparsifier(model, words).sparsifyModel(50);
+    await model.write(at('expected', 'sparse.onnx'));
+    for (const name of ['sparse.onnx', 'sparse.onnx.data', 'sparse.onnx.2.data'])
+      await expectFile(at('out', name), await readFile(at('expected', name)));
+    expect(await namesIn(at('out'))).toEqual(await namesIn(at('expected')));
+  });
+
+  test('external data keep their names in a folder', async () => {
+    const expected = await inMemory({ bytes, further, isOnnx: true }, options, 50);
+    await sparsifyFile(at('model.onnx'), at('out') + '/', asked);
+    for (const [name, each] of Object.entries(expected.files)) await expectFile(at('out', name), each);
+  });
+
+  test.each([
+    ['cut off', mixedNumbers(51, 1)],
+    ['empty', new Uint8Array(0)],
+  ])('external data that are %s are an error before anything is written', async (_, data) => {
+    await store({ 'data/p.bin': data });
+    const error = await errorOf(() => sparsifyFile(at('model.onnx'), at('out') + '/', asked));
+    expect(error).toMatchObject({ code: 'format' });
+    expect(await namesIn(folder)).not.toContain('out');
+    await expectNoMemoryInUse();
+  });
+});
+
+test('a model of many layers takes the memory of one', async () => {
+  const shape = [512, 512];
+  const names = Array.from({ length: 24 }, (_, layer) => `l${layer}.weight`);
+  await store({
+    'model.safetensors': safetensorsFile(Object.fromEntries(names.map((name, seed) => [name, mixed(shape, seed)]))),
+  });
+  const engine = await load();
+  let most = 0;
+  const onProgress = () => void (most = Math.max(most, engine.memory.bytes));
+  await sparsifyFile(at('model.safetensors'), at('sparse.safetensors'), { ...asked, context: 'local', onProgress });
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThan(1.2 * 4 * 512 * 512);
+  await expectNoMemoryInUse();
+  const { stream, ...kept } = keeping();
+  await sparsifyFile(await openAsBlob(at('model.safetensors')), stream, { ...asked, context: 'local' });
+  await expectFile(at('sparse.safetensors'), kept.bytes());
+});
