@@ -18,12 +18,17 @@ export {
 } from './options/granularity.js';
 export { inspect } from './pruning/inspect.js';
 export type { UnitMask } from './pruning/masks.js';
-export type { Progress } from './pruning/call.js';
-export type { CallOptions, PerLayer, SparsifierOptions } from './pruning/plan.js';
+export type {
+  CallOptions,
+  LayerArrays,
+  PerLayer,
+  Progress,
+  SparsifierOptions,
+  WeightsOf,
+} from './options/options.js';
 export type { Budget, Context, Groups } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
 export type { Rule, Rules } from './options/rules.js';
 export { Sparsifier, type Explanation, type WriteMasksOptions } from './pruning/sparsifier.js';
-export type { LayerArrays, WeightsOf } from './pruning/snapshots.js';
 export type { Amount, Sparsity } from './options/amounts.js';
 export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './model/model.js';

@@ -1,6 +1,7 @@
 import { load, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { checkNames, optionNames, Planner, type SparsifierOptions } from '../pruning/plan.js';
+import { checkNames, optionNames, type SparsifierOptions } from '../options/options.js';
+import { Planner } from '../pruning/plan.js';
 import { linePlot } from '../training/plot.js';
 import type { Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';

@@ -20,16 +20,8 @@ import { SparsifyError } from '../errors.js';
 import type { Units } from '../options/granularity.js';
 import { parts } from '../host/slices.js';
 import { rounded } from '../options/amounts.js';
+import type { Progress } from '../options/options.js';
 import { bytesOf, type DataType, type Model, type Region, type Values, type WeightTensor } from '../model/model.js';
-
-/** How far a call has come. */
-export interface Progress {
-  readonly stage: 'load' | 'inspect' | 'score' | 'mask' | 'apply' | 'store';
-  /** Weights that the stage is through with. */
-  readonly done: number;
-  /** Weights in all. */
-  readonly total: number;
-}
 
 /** What one tensor of a call goes through. */
 export interface Job {

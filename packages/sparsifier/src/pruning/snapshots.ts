@@ -4,13 +4,8 @@ import { SparsifyError } from '../errors.js';
 import type { Other } from './call.js';
 import type { SparsifierOptions } from './plan.js';
 import { byName } from '../options/amounts.js';
+import type { WeightsOf } from '../options/options.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
-
-/** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
-export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
-
-/** A model with the same layers, or arrays by layer name. */
-export type WeightsOf = Model | LayerArrays;
 
 /** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
 export interface Snapshot {

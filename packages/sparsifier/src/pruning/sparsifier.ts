@@ -10,13 +10,11 @@ import {
   callOptionNames,
   checkCallOptions,
   checkNames,
-  leastScore,
   optionNames,
-  Planner,
   type CallOptions,
-  type Request,
   type SparsifierOptions,
-} from './plan.js';
+} from '../options/options.js';
+import { leastScore, Planner, type Request } from './plan.js';
 import { eachAlone, type Ranking } from '../options/rankings.js';
 import type { Report } from './report.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';

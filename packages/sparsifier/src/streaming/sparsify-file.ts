@@ -6,7 +6,7 @@ import type { LayerDescriptions } from '../formats/safetensors/layers.js';
 import type { OpenModel } from './model.js';
 import { readTfjs, type TfjsModel } from '../formats/tfjs/model.js';
 import type { TargetOptions } from '../host/host.js';
-import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from '../pruning/plan.js';
+import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import type { Sparsity } from '../options/amounts.js';

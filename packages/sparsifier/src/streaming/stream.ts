@@ -5,15 +5,8 @@ import { SparsifyError } from '../errors.js';
 import { StreamedModel, type OpenModel } from './model.js';
 import type { OutputFile } from '../host/host.js';
 import { remove, survey as score, type Done, type Job, type Plan } from '../pruning/call.js';
-import {
-  checkCallOptions,
-  leastScore,
-  Planner,
-  type CallOptions,
-  type Request,
-  type Shares,
-  type SparsifierOptions,
-} from '../pruning/plan.js';
+import { checkCallOptions, type CallOptions, type SparsifierOptions } from '../options/options.js';
+import { leastScore, Planner, type Request, type Shares } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
 import { parts } from '../host/slices.js';
 import type { Sparsity } from '../options/amounts.js';

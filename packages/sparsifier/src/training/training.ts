@@ -9,7 +9,7 @@ import {
   type VariableLike,
 } from '../formats/tfjs/live.js';
 import { checkGranularity, isPattern, unitsOfTensor, type Granularity } from '../options/granularity.js';
-import { checkNames, optionNames, type SparsifierOptions } from '../pruning/plan.js';
+import { checkNames, optionNames, type SparsifierOptions } from '../options/options.js';
 import { linePlot } from './plot.js';
 import type { Report } from '../pruning/report.js';
 import { scheduleOf, type Schedule, type ScheduleLike } from './schedule.js';
