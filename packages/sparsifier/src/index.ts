@@ -21,14 +21,14 @@ export type { UnitMask } from './pruning/masks.js';
 export type {
   CallOptions,
   LayerArrays,
-  PerLayer,
   Progress,
   SparsifierOptions,
   WeightsOf,
 } from './options/options.js';
-export type { Budget, Context, Groups } from './options/rankings.js';
+export type { Budget } from './options/budgets.js';
+export type { Context, Groups } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
 export type { Rule, Rules } from './options/rules.js';
 export { Sparsifier, type Explanation, type WriteMasksOptions } from './pruning/sparsifier.js';
-export type { Amount, Sparsity } from './options/amounts.js';
+export type { Amount, PerLayer, Sparsity } from './options/amounts.js';
 export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './model/model.js';

@@ -5,7 +5,7 @@ import { Criteria } from '../options/criteria.js';
 import { load } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { granularityNames } from '../options/granularity.js';
-import { budgets } from '../options/rankings.js';
+import { budgets } from '../options/budgets.js';
 import { kinds } from '../model/model.js';
 import type { InspectOptions } from './inspect.js';
 import { collect, granularityOf, kindsOf, nameOf, whole } from './parse.js';

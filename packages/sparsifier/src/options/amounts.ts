@@ -1,4 +1,6 @@
 import { SparsifyError } from '../errors.js';
+import type { WeightTensor } from '../model/model.js';
+import { byName, type Named } from './names.js';
 
 /** How much to remove: a percentage of units from 0 to 100, or how many units to keep or to remove. */
 export type Amount = number | { readonly keep: number } | { readonly remove: number };
@@ -6,14 +8,21 @@ export type Amount = number | { readonly keep: number } | { readonly remove: num
 /** One amount for all layers, one per layer in model order, or amounts by layer name or glob (`*`, `?`). */
 export type Sparsity = Amount | readonly Amount[] | Readonly<Record<string, Amount>> | ReadonlyMap<string, Amount>;
 
-/** A layer as far as amounts are concerned. */
-export interface Named {
-  readonly name: string;
-  readonly aliases: readonly string[];
+/** One value for all layers, or values by layer name or glob. */
+export type PerLayer = number | Readonly<Record<string, number>>;
+
+/** Options that limit what is removed of a layer. */
+export interface LimitOptions {
+  /** Whether a layer may lose all its units; otherwise the best one stays. */
+  readonly allowEmpty?: boolean;
+  /** The least number of units that a layer keeps. */
+  readonly minKeep?: PerLayer;
+  /** The largest percentage of units that a layer loses, 0 to 100. */
+  readonly maxSparsity?: PerLayer;
 }
 
-/** Limits to what a call may remove. */
-export interface Floors {
+/** The limits to what is removed of one layer. */
+export interface Limits {
   readonly allowEmpty: boolean;
   readonly minKeep: number;
   readonly maxSparsity: number;
@@ -54,7 +63,7 @@ export function checkAmount(amount: Amount, subject?: string): void {
 }
 
 /** How many of `units` an amount removes; halves go to the even number. */
-export function removedBy(amount: Amount, units: number): number {
+export function unitsToRemove(amount: Amount, units: number): number {
   if (typeof amount === 'number') return roundHalfToEven((amount * units) / 100);
   return isKeep(amount) ? Math.max(0, units - amount.keep) : Math.min(units, amount.remove);
 }
@@ -72,7 +81,7 @@ function roundHalfToEven(value: number): number {
 }
 
 /** How many of `units` may go at most. */
-export function limitOf(units: number, { allowEmpty, minKeep, maxSparsity }: Floors): number {
+export function limitOf(units: number, { allowEmpty, minKeep, maxSparsity }: Limits): number {
   const kept = Math.max(minKeep, units - Math.floor((maxSparsity * units) / 100), allowEmpty ? 0 : 1);
   return Math.max(0, units - kept);
 }
@@ -129,67 +138,35 @@ export function amountsOf(
   return byName(entries, layers, others);
 }
 
-/**
- * The value that names and globs give each of `layers`; undefined for those that no key matches.
- * @param clash the error where two keys of one rank disagree about a layer
- * @throws SparsifyError `layer` for a key that matches nothing, or that one
- */
-export function byName<Value>(
-  entries: readonly (readonly [string, Value])[],
-  layers: readonly Named[],
-  others: readonly string[] = [],
-  clash: (layer: string, entries: readonly (readonly [string, Value])[]) => SparsifyError = twoValues,
-): (Value | undefined)[] {
-  const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
-    () => undefined,
-  );
-  const isName = (key: string) => layers.some(({ name, aliases }) => name === key || aliases.includes(key));
-  // Names first: globs that disagree about a layer do not matter where its name decides.
-  const ordered = [...entries.filter(([key]) => isName(key)), ...entries.filter(([key]) => !isName(key))];
-  for (const [key, value] of ordered) {
-    const exact = isName(key);
-    const pattern = exact ? undefined : globOf(key);
-    let matches = 0;
-    layers.forEach(({ name, aliases }, index) => {
-      const all = [name, ...aliases];
-      if (!(pattern ? all.some((each) => pattern.test(each)) : all.includes(key))) return;
-      matches++;
-      const other = found[index];
-      if (other === undefined) found[index] = { key, value, exact };
-      else if (other.exact === exact && !same(other.value, value)) {
-        throw clash(name, [
-          [other.key, other.value],
-          [key, value],
-        ]);
-      }
-    });
-    if (matches === 0) {
-      const elsewhere = others.includes(key)
-        ? { hint: 'A layer of this name exists, but layerType, include or exclude leaves it out' }
-        : {};
-      const allowed = layers.map(({ name }) => name);
-      throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
-        asked: key,
-        allowed,
-        ...elsewhere,
-      });
-    }
-  }
-  return found.map((entry) => entry?.value);
+function checkCount(count: number): void {
+  if (Number.isInteger(count) && count >= 0) return;
+  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number', {
+    subject: 'minKeep',
+    asked: count,
+  });
 }
 
-const twoValues = (subject: string, entries: readonly (readonly [string, unknown])[]): SparsifyError =>
-  new SparsifyError('sparsity', 'two keys give this layer different values', {
-    subject,
-    asked: entries.map(([key]) => key).join(' and '),
-    hint: 'Give the layer its value by its own name',
+function checkShare(share: number): void {
+  if (typeof share === 'number' && share >= 0 && share <= 100) return;
+  throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
+    subject: 'maxSparsity',
+    asked: share,
   });
+}
 
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-
-/** A glob as an expression: `*` is any run of characters, `?` is one. */
-export const globOf = (glob: string): RegExp =>
-  new RegExp(
-    `^${[...glob].map((each) => (each === '*' ? '.*' : each === '?' ? '.' : each.replace(/[\\^$.|+()[\]{}/]/u, '\\$&'))).join('')}$`,
-    'su',
-  );
+/** The limits of each layer. */
+export function limitsOf(
+  { allowEmpty = false, minKeep = 0, maxSparsity = 100 }: LimitOptions,
+  tensors: readonly WeightTensor[],
+): Limits[] {
+  const perLayer = (value: PerLayer, otherwise: number, check: (value: number) => void): number[] => {
+    const entries: [string, number][] = typeof value === 'number' ? [['*', value]] : Object.entries(value);
+    for (const [, each] of entries) check(each);
+    return typeof value === 'number'
+      ? tensors.map(() => value)
+      : byName(entries, tensors).map((each) => each ?? otherwise);
+  };
+  const keeps = perLayer(minKeep, 0, checkCount);
+  const shares = perLayer(maxSparsity, 100, checkShare);
+  return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
+}

@@ -1,7 +1,6 @@
-import { unitsOf, type Axis } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
 import { withoutUnderscores } from './spelling.js';
-import { roles as allRoles, type Kind, type Role, type WeightTensor } from '../model/model.js';
+import type { Kind, Role } from '../model/model.js';
 
 /** The names of granularities: which part of a filter is removed. */
 export type GranularityName = keyof typeof table;
@@ -42,7 +41,7 @@ const families: Readonly<Record<Kind, Family>> = {
   gru: 'matrix',
 };
 
-const spatial = ['depth', 'height', 'width'] as const;
+export const spatial = ['depth', 'height', 'width'] as const;
 
 /** Convolutions of any rank have it. */
 const inConvolutions = (...spanned: readonly UnitRole[]) => ({ convolution: spanned, convolution1d: spanned });
@@ -166,112 +165,8 @@ export function granularitiesOf(kind: Kind): GranularityName[] {
   return names.filter((name) => spannedRoles(name, kind) !== undefined);
 }
 
-function spannedRoles(name: GranularityName, kind: Kind): readonly UnitRole[] | undefined {
+/** The roles that a unit spans; undefined where the kind does not have the granularity. */
+export function spannedRoles(name: GranularityName, kind: Kind): readonly UnitRole[] | undefined {
   const row: Partial<Record<Family, readonly UnitRole[]>> = table[name];
   return row[families[kind]];
-}
-
-/** The roles that a kind of layer has. */
-function rolesOf(kind: Kind): readonly UnitRole[] {
-  const rank = /(\d)d$/.exec(kind)?.[1] ?? 0;
-  return ['out', 'in', ...spatial.slice(spatial.length - Number(rank))];
-}
-
-/**
- * How many neighbours along each role lie in one unit; undefined for a kind that does not have the granularity, or none of
- * a form's roles.
- */
-function blocksOf(granularity: Granularity, kind: Kind): Readonly<Partial<Record<UnitRole, number>>> | undefined {
-  const whole = (spanned: readonly UnitRole[] | undefined) =>
-    spanned && Object.fromEntries(spanned.map((role) => [role, Infinity]));
-  if (typeof granularity === 'string') return whole(spannedRoles(granularity, kind));
-  const form =
-    'spanning' in granularity ? whole(granularity.spanning)! : 'block' in granularity ? granularity.block : {};
-  const named = Object.keys(form);
-  return named.length === 0 || rolesOf(kind).some((role) => named.includes(role)) ? form : undefined;
-}
-
-/** Canonical places: the group of a transposed convolution comes before all roles. */
-const orderOf = (role: Role): number => allRoles.indexOf(role) + 1;
-const lastOutputOrder = orderOf('multiplier');
-
-/** Of every `of` units along one of the axes `keep` stay; the `rest` at its end makes no whole pattern. */
-export interface UnitPattern {
-  readonly keep: number;
-  readonly of: number;
-  readonly along: number;
-  readonly rest: number;
-}
-
-/** How a tensor falls into units. */
-export interface Units {
-  /** The stored axes, one of them in two parts where a layout stores groups that way. */
-  readonly axes: readonly Axis[];
-  /** The units' shape: that of the tensor, with 1 where an axis runs inside a unit. */
-  readonly shape: readonly number[];
-  /** Whether a unit is all weights of one output channel, so that its bias goes with it. */
-  readonly isChannel: boolean;
-  /** For N:M only. */
-  readonly pattern?: UnitPattern;
-}
-
-/** @throws SparsifyError `granularity` for a kind that does not have it, or tiles that do not fit the layout's parts */
-export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor, granularity: Granularity): Units {
-  const blocks = blocksOf(granularity, kind);
-  if (blocks === undefined) {
-    throw new SparsifyError('granularity', `a layer of kind ${kind} has no granularity '${inWords(granularity)}'`, {
-      subject: name,
-      ...(typeof granularity === 'string'
-        ? { allowed: granularitiesOf(kind) }
-        : { found: `the roles ${rolesOf(kind).join(', ')}` }),
-    });
-  }
-  const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
-  const isTransposed = kind.startsWith('convTranspose');
-  // Two parts of the output channel: the group of a transposed convolution, or the multiplier of a depthwise kernel.
-  const [outer, inner] = isTransposed ? [groups, sizeOf('out')] : [sizeOf('out'), sizeOf('multiplier')];
-  const [outerBlock, innerBlock] = inTwo(blocks.out ?? 1, outer, inner, name);
-  const axisOf = (size: number, block: number, order: number): Axis => ({ size, block: Math.min(block, size), order });
-
-  const parts = roles.map((role, index): Axis[] => {
-    const size = shape[index]!;
-    if (role === 'multiplier') return [axisOf(size, innerBlock, orderOf(role))];
-    if (role === 'out') return [axisOf(size, isTransposed ? innerBlock : outerBlock, orderOf(role))];
-    const block = blocks[role] ?? 1;
-    if (!isTransposed || role !== 'in' || groups === 1) return [axisOf(size, block, orderOf(role))];
-    // A transposed convolution stores all input channels on one axis, group after group, and the output channels of one
-    // group on another; the group is the outer part of the output channel.
-    return [axisOf(groups, outerBlock, 0), axisOf(size / groups, block, orderOf(role))];
-  });
-  const axes = parts.flat();
-  return {
-    axes,
-    shape: parts.map(unitsOf),
-    // What a pattern removes is never a whole channel, since of each m weights n stay.
-    isChannel:
-      !isPattern(granularity) && axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
-    ...(isPattern(granularity) ? patternAlong(axes, granularity) : {}),
-  };
-}
-
-/** A block of the output channel in blocks of its outer and inner part. */
-function inTwo(block: number, outer: number, inner: number, name: string): [number, number] {
-  if (block >= outer * inner) return [outer, inner];
-  if (outer === 1 || inner % block === 0) return [1, block];
-  if (block % inner === 0) return [block / inner, inner];
-  throw new SparsifyError('granularity', 'the tiles of output channels would cross parts that are stored apart', {
-    subject: name,
-    asked: `tiles of ${block}`,
-    found: `${outer} parts of ${inner} output channels`,
-    hint: `Take tiles of a divisor or a multiple of ${inner}`,
-  });
-}
-
-/** The axis that a pattern runs along; a layout that stores no input channels has one. */
-function patternAlong(axes: readonly Axis[], { nm: [keep, of] }: Pattern): Pick<Units, 'axes' | 'pattern'> {
-  const order = orderOf('in');
-  const stored = axes.findIndex((axis) => axis.order === order);
-  const along = stored < 0 ? axes.length : stored;
-  const all = stored < 0 ? [...axes, { size: 1, block: 1, order }] : axes;
-  return { axes: all, pattern: { keep, of, along, rest: all[along]!.size % of } };
 }

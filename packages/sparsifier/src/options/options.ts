@@ -1,9 +1,10 @@
 import { SparsifyError } from '../errors.js';
-import type { Model, WeightTensor } from '../model/model.js';
-import { byName, type Floors } from './amounts.js';
+import type { Model } from '../model/model.js';
+import type { LimitOptions } from './amounts.js';
+import { budgets, type Budget } from './budgets.js';
 import type { CriteriaName, CustomCriterion, Normalizer, Reducer } from './criteria.js';
 import { inWords, isPattern, type Granularity } from './granularity.js';
-import { budgets, type Budget, type Context, type Groups } from './rankings.js';
+import type { Context, Groups } from './rankings.js';
 import type { Rules } from './rules.js';
 
 /** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
@@ -12,10 +13,7 @@ export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<s
 /** A model with the same layers, or arrays by layer name. */
 export type WeightsOf = Model | LayerArrays;
 
-/** One value for all layers, or values by layer name or glob. */
-export type PerLayer = number | Readonly<Record<string, number>>;
-
-export interface SparsifierOptions extends Rules {
+export interface SparsifierOptions extends Rules, LimitOptions {
   /** Which part of the filters is removed. */
   readonly granularity: Granularity;
   /** Where units are compared. */
@@ -40,12 +38,6 @@ export interface SparsifierOptions extends Rules {
   readonly reducer?: Reducer;
   /** How a layer's scores are brought to a scale that layers share; by default they are compared as they are. */
   readonly normalizer?: Normalizer;
-  /** Whether a layer may lose all its units; otherwise the best one stays. */
-  readonly allowEmpty?: boolean;
-  /** The least number of units that a layer keeps. */
-  readonly minKeep?: PerLayer;
-  /** The largest percentage of units that a layer loses, 0 to 100. */
-  readonly maxSparsity?: PerLayer;
   /** For criteria that compare with initial weights; by default the weights when the Sparsifier is made. */
   readonly initial?: WeightsOf;
   /** For the updating criteria; by default the weights when the Sparsifier is made, then those after the last call. */
@@ -153,37 +145,4 @@ export function checkGlobal(options: SparsifierOptions, granularity: Granularity
   if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
     throw new SparsifyError('usage', 'a group is a list of names or globs', { asked: groups });
   }
-}
-
-function checkCount(count: number): void {
-  if (Number.isInteger(count) && count >= 0) return;
-  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number', {
-    subject: 'minKeep',
-    asked: count,
-  });
-}
-
-function checkShare(share: number): void {
-  if (typeof share === 'number' && share >= 0 && share <= 100) return;
-  throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
-    subject: 'maxSparsity',
-    asked: share,
-  });
-}
-
-/** The floors of each layer. */
-export function floorsOf(
-  { allowEmpty = false, minKeep = 0, maxSparsity = 100 }: SparsifierOptions,
-  tensors: readonly WeightTensor[],
-): Floors[] {
-  const perLayer = (value: PerLayer, otherwise: number, check: (value: number) => void): number[] => {
-    const entries: [string, number][] = typeof value === 'number' ? [['*', value]] : Object.entries(value);
-    for (const [, each] of entries) check(each);
-    return typeof value === 'number'
-      ? tensors.map(() => value)
-      : byName(entries, tensors).map((each) => each ?? otherwise);
-  };
-  const keeps = perLayer(minKeep, 0, checkCount);
-  const shares = perLayer(maxSparsity, 100, checkShare);
-  return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
 }

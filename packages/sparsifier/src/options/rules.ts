@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { globOf, type Named } from './amounts.js';
+import { globOf, type Named } from './names.js';
 import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
 
 /** Names layers: by name or glob (`*`, `?`), by a regular expression that finds something in the name, or by kind. */

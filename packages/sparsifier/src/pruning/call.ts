@@ -17,7 +17,7 @@ import {
   type Outcome,
 } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import type { Units } from '../options/granularity.js';
+import type { Units } from '../options/units.js';
 import { parts } from '../host/slices.js';
 import { rounded } from '../options/amounts.js';
 import type { Progress } from '../options/options.js';

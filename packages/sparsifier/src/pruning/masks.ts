@@ -4,7 +4,8 @@ import { maskBytes, unitsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
 import { readHeader, type Header, type StoredTensor } from '../formats/safetensors/header.js';
 import { safetensorsChunks, type TensorToWrite } from '../formats/safetensors/write.js';
-import { inWords, unitsOfTensor, type Granularity } from '../options/granularity.js';
+import { inWords, type Granularity } from '../options/granularity.js';
+import { unitsOfTensor } from '../options/units.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import type { Model, WeightTensor } from '../model/model.js';
 

@@ -1,10 +1,12 @@
 import { recipeOf, type Recipe } from '../options/criteria.js';
 import { unitsOf, weightsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import { checkGranularity, inWords, isPattern, unitsOfTensor, type Granularity, type Units } from '../options/granularity.js';
-import { checkGlobal, floorsOf, type CallOptions, type SparsifierOptions } from '../options/options.js';
+import { checkGranularity, inWords, isPattern, type Granularity } from '../options/granularity.js';
+import { unitsOfTensor, type Units } from '../options/units.js';
+import { checkGlobal, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import type { Done, Job } from './call.js';
-import { eachAlone, rankingsOf, shared, type Budget, type Context, type Ranking } from '../options/rankings.js';
+import { shared, type Budget } from '../options/budgets.js';
+import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import { reportOf, type Report } from './report.js';
 import { decisionsOf, type Decision } from '../options/rules.js';
 import {
@@ -12,9 +14,10 @@ import {
   fits,
   isAmount,
   limitOf,
-  removedBy,
+  limitsOf,
+  unitsToRemove,
   type Amount,
-  type Floors,
+  type Limits,
   type Sparsity,
 } from '../options/amounts.js';
 import type { Model, WeightTensor } from '../model/model.js';
@@ -47,9 +50,9 @@ export class Planner {
   readonly granularity: Granularity;
   readonly context: Context;
   readonly recipe: Recipe;
-  /** For each tensor of the model, as the floors. */
+  /** For each tensor of the model, as the limits. */
   readonly decisions: readonly Decision[];
-  readonly #floors: readonly Floors[];
+  readonly #limits: readonly Limits[];
   readonly #model: Model;
   readonly #options: SparsifierOptions;
 
@@ -72,7 +75,7 @@ export class Planner {
     }
     this.#options = options;
     this.decisions = decisionsOf(options, model);
-    this.#floors = floorsOf(options, model.tensors);
+    this.#limits = limitsOf(options, model.tensors);
     if (groups) this.rankings(this.chosen());
   }
 
@@ -153,8 +156,8 @@ export class Planner {
         asked: tensors.map(({ name }) => name).join(', '),
       });
     }
-    const floors = tensors.map((tensor) => this.#floors[this.#model.tensors.indexOf(tensor)]!);
-    const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, floors[index]!)));
+    const own = tensors.map((tensor) => this.#limits[this.#model.tensors.indexOf(tensor)]!);
+    const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, own[index]!)));
 
     const notes = units.flatMap(({ axes, pattern }, index) =>
       pattern && pattern.rest > 0
@@ -176,7 +179,7 @@ export class Planner {
     for (const { name, members, amount } of parts) {
       const all = sum(members.map((member) => counts[member]!));
       const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
-      const asked = removedBy(amount, all);
+      const asked = unitsToRemove(amount, all);
       if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${all} units`);
       if (asked > limit)
         notes.push(`${name}: ${asked} of ${all} units were to go; ${limit} do, since the floors keep ${all - limit}`);

@@ -2,9 +2,8 @@ import type { CustomCriterion, State } from '../options/criteria.js';
 import type { ChannelStep } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
 import type { Other } from './call.js';
-import type { SparsifierOptions } from './plan.js';
-import { byName } from '../options/amounts.js';
-import type { WeightsOf } from '../options/options.js';
+import { byName } from '../options/names.js';
+import type { SparsifierOptions, WeightsOf } from '../options/options.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
 
 /** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */

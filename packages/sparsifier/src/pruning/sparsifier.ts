@@ -3,7 +3,8 @@ import type { State } from '../options/criteria.js';
 import { load } from '../engine/engine.js';
 import { unitsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import { inWords, isPattern, unitsOfTensor, type Units } from '../options/granularity.js';
+import { inWords, isPattern } from '../options/granularity.js';
+import { unitsOfTensor, type Units } from '../options/units.js';
 import { maskFile, readMasks, unitMask, type UnitMask } from './masks.js';
 import { rank, reapply, remove, restore, type Done, type Job, type Plan } from './call.js';
 import {

@@ -2,7 +2,7 @@ import { scoresOnTheFly, type Recipe } from '../options/criteria.js';
 import type { Block, Engine } from '../engine/engine.js';
 import { unitsOf, weightsOf, type Entry } from '../engine/record.js';
 import { nothing, run, selected, writeTable } from '../pruning/call.js';
-import type { Units } from '../options/granularity.js';
+import type { Units } from '../options/units.js';
 import type { Values } from '../model/model.js';
 
 /** A layer of a ranking over layers that are in memory one at a time. */

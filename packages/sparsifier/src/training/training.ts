@@ -8,7 +8,8 @@ import {
   type TfLike,
   type VariableLike,
 } from '../formats/tfjs/live.js';
-import { checkGranularity, isPattern, unitsOfTensor, type Granularity } from '../options/granularity.js';
+import { checkGranularity, isPattern, type Granularity } from '../options/granularity.js';
+import { unitsOfTensor } from '../options/units.js';
 import { checkNames, optionNames, type SparsifierOptions } from '../options/options.js';
 import { linePlot } from './plot.js';
 import type { Report } from '../pruning/report.js';

@@ -1,5 +1,5 @@
 import { SparsifyError } from '../../errors.js';
-import { byName } from '../../options/amounts.js';
+import { byName } from '../../options/names.js';
 import type { DataType, Kind, Partner, Role, Skipped, Values, WeightTensor } from '../../model/model.js';
 import { checkLayout, type Layout } from '../layout.js';
 import type { Header, StoredTensor } from './header.js';
