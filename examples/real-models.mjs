@@ -25,7 +25,7 @@ for (const [model, count] of [
   await table(`${model.title} (${samples.length} samples)`, async (sparsity) => {
     const read = await readTfjs(join(model.folder, 'model.json'));
     const report = await new Sparsifier(read, { ...words, ...model.options }).sparsifyModel(sparsity);
-    const value = await model.measure({ json: await read.bytes(), shards: await read.files() }, samples);
+    const value = await model.measure({ json: await read.bytes(), shards: await read.toFiles() }, samples);
     read.close();
     return { report, value };
   });

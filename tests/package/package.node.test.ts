@@ -170,16 +170,17 @@ describe('installed in Node', () => {
       `
       import { Criteria, Granularity, Sparsifier, SparsifyError, type ErrorCode, type Model, type Report } from 'sparsifier';
       import { fromArrays } from 'sparsifier/formats/arrays';
-      import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
-      import { readSafetensors, type LayerDescriptions, type SafetensorsModel } from 'sparsifier/formats/safetensors';
-      import { readTfjs, type TfjsModel } from 'sparsifier/formats/tfjs';
+      import { readModel, type FileModel } from 'sparsifier/formats';
+      import { readOnnx } from 'sparsifier/formats/onnx';
+      import { readSafetensors, type LayerDescriptions } from 'sparsifier/formats/safetensors';
+      import { readTfjs } from 'sparsifier/formats/tfjs';
       import { activationsOfOnnx } from 'sparsifier/calibration';
       import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
       const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
       const shards = (name: string) => new Blob([name]);
-      export const twin: SafetensorsModel & Model = await readSafetensors(new Blob([]), { layers, shards });
-      const onnx: OnnxModel = await readOnnx(new Blob([]));
+      export const twin: FileModel & Model = await readSafetensors(new Blob([]), { layers, shards });
+      const onnx: FileModel = await readOnnx(new Blob([]));
       const model: Model = onnx;
       const words = { granularity: Granularity.filter, context: 'global', criteria: Criteria.largeFinal } as const;
       const sparsifier = new Sparsifier(model, words);
@@ -194,8 +195,8 @@ describe('installed in Node', () => {
       export const codeOf = (error: SparsifyError): ErrorCode => error.code;
 
       // Bytes are never shared, so that all of them make a Blob.
-      const tfjs: TfjsModel = await readTfjs(new Blob([]));
-      for (const each of [onnx, twin, tfjs]) new Blob([await each.bytes(), ...(await each.files()).values()]);
+      const tfjs: FileModel = await readTfjs(new Blob([]));
+      for (const each of [onnx, twin, tfjs]) new Blob([await each.bytes(), ...(await each.toFiles()).values()]);
       for (const { values } of model.tensors) new Blob([await model.copy(values), await onnx.copy(values), await twin.copy(values), await tfjs.copy(values)]);
       new Blob([sparsifier.mask('head').data, ...[...sparsifier.masks().values()].map(({ data }) => data)]);
       await sparsifier.saveMasks(new WritableStream({ write: (chunk) => void new Blob([chunk]) }));

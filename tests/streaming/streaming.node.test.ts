@@ -223,7 +223,7 @@ describe('ONNX', () => {
     ['filter', 'local'],
   ] as const)('external data get names beside the file, by %s', async (granularity, context) => {
     const words = { ...options, granularity, context };
-    const { report } = await inMemory({ bytes, further, isOnnx: true }, words, 50);
+    const { report } = await inMemory({ bytes, further, give: 'external' }, words, 50);
     expect(await sparsifyFile(at('model.onnx'), at('out', 'sparse.onnx'), { ...words, sparsity: 50 })).toEqual(report);
     // What the same call in memory writes.
     using model = await readOnnx(at('model.onnx'));
@@ -235,7 +235,7 @@ describe('ONNX', () => {
   });
 
   test('external data keep their names in a folder', async () => {
-    const expected = await inMemory({ bytes, further, isOnnx: true }, options, 50);
+    const expected = await inMemory({ bytes, further, give: 'external' }, options, 50);
     await sparsifyFile(at('model.onnx'), at('out') + '/', asked);
     for (const [name, each] of Object.entries(expected.files)) await expectFile(at('out', name), each);
   });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { Granularity, load, type CallOptions, type Progress, type Sparsity, type SparsifierOptions } from 'sparsifier';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 import { describe, expect, test } from 'vitest';
-import { openModel, stream } from '../support/internal.js';
+import { formatOf, formats, openModel, stream } from '../support/internal.js';
 import { differsAt } from '../support/bytes.js';
 import { errorOf, expectNoMemoryInUse, in16Bits, line, product, values, weightwise } from '../support/layers.js';
 import { concat, model as onnxModel, node, tensor as onnxTensor } from '../support/onnx-builder.js';
@@ -12,7 +12,7 @@ import {
   type TensorsToStore,
   type TensorToStore,
 } from '../support/safetensors-builder.js';
-import { inMemory, keeping, type Kept, type Source } from '../support/streams.js';
+import { inMemory, keeping, reading, type Kept, type Source } from '../support/streams.js';
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);
@@ -58,8 +58,8 @@ interface Setting extends Partial<SparsifierOptions> {
 async function check(source: Source, { roundTo, ...rest }: Setting, sparsity?: Sparsity): Promise<void> {
   const options: SparsifierOptions = { ...weightwise, ...rest };
   const expected = await inMemory(source, options, sparsity, roundTo);
-  const { bytes, further = {}, layers } = source;
-  const give = (name: string) => new Blob([further[name]!]);
+  const { bytes } = source;
+  const given = reading(source);
   const expectSame = (kept: ReadonlyMap<string, Kept>, report: unknown, what: string) => {
     expect(report, what).toEqual(expected.report);
     expect([...kept.keys()].sort(), what).toEqual(Object.keys(expected.files).sort());
@@ -77,12 +77,12 @@ async function check(source: Source, { roundTo, ...rest }: Setting, sparsity?: S
     return { kept, target };
   };
   const { kept, target } = targets();
-  const asked = { ...options, ...(layers && { layers }), sparsity, roundTo, shards: give, external: give };
+  const asked = { ...options, ...given, sparsity, roundTo };
   expectSame(kept, await sparsifyFile(new Blob([bytes]), target, asked), 'in the usual room');
   if (options.context === 'global') {
     for (const room of rooms) {
       const { kept, target } = targets();
-      const open = await openModel(new Blob([bytes]), { layers, shards: give, external: give });
+      const open = await openModel(new Blob([bytes]), (file) => formatOf(formats, file, given), given);
       try {
         let looks = 0;
         const onProgress = ({ stage }: Progress) => void (looks += stage === 'score' ? 1 : 0);
@@ -285,7 +285,7 @@ describe('ONNX', () => {
     ],
   });
   const further = { 'weights.bin': data, 'biases.bin': tensorOf([4], 9).data as Uint8Array<ArrayBuffer> };
-  const source: Source = { bytes, further, isOnnx: true };
+  const source: Source = { bytes, further, give: 'external' };
 
   test.each([
     ['weights', 50, {}],
@@ -303,7 +303,7 @@ describe('ONNX', () => {
       initializers: [onnxTensor('b1', [4]), onnxTensor('w1', [4, 4, 3, 3])],
     });
     for (const setting of [{}, { context: 'global' }, { granularity: 'filter' }] as const)
-      await check({ bytes, isOnnx: true }, setting, 50);
+      await check({ bytes, give: 'external' }, setting, 50);
   });
 
   test('data that tensors share are left alone', async () => {
@@ -315,7 +315,7 @@ describe('ONNX', () => {
         onnxTensor('w3', [2, 2, 2, 2], external(96, 64)),
       ],
     });
-    await check({ bytes, further: { 'weights.bin': data }, isOnnx: true }, {}, 50);
+    await check({ bytes, further: { 'weights.bin': data }, give: 'external' }, {}, 50);
   });
 });
 

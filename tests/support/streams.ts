@@ -1,7 +1,6 @@
 import type { Report, Sparsity, SparsifierOptions } from 'sparsifier';
 import { Sparsifier } from 'sparsifier';
-import { readOnnx } from 'sparsifier/formats/onnx';
-import { readSafetensors, type ReadSafetensorsOptions } from 'sparsifier/formats/safetensors';
+import { readModel, type ReadModelOptions } from 'sparsifier/formats';
 import { concat } from './onnx-builder.js';
 
 /** A stream that keeps what is written to it. */
@@ -40,26 +39,24 @@ export interface Source {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Shards, or external data, by name. */
   readonly further?: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
-  readonly layers?: ReadSafetensorsOptions['layers'];
-  readonly isOnnx?: boolean;
+  /** What reads further files: `shards` by default, for ONNX `external`. */
+  readonly give?: 'shards' | 'external';
+  readonly layers?: ReadModelOptions['layers'];
+}
+
+/** How a source is read. */
+export function reading({ further = {}, give = 'shards', layers }: Source): ReadModelOptions {
+  return { [give]: (name: string) => further[name]!, ...(layers && { layers }) };
 }
 
 /** What becomes of a model in memory, which is what must become of it on its way from file to file. */
 export async function inMemory(
-  { bytes, further = {}, layers, isOnnx }: Source,
+  source: Source,
   options: SparsifierOptions,
   sparsity: Sparsity | undefined,
   roundTo?: number,
 ): Promise<Became> {
-  const give = (name: string) => further[name]!;
-  using model = isOnnx
-    ? await readOnnx(bytes, { external: give })
-    : await readSafetensors(bytes, { shards: give, ...(layers && { layers }) });
+  using model = await readModel(source.bytes, reading(source));
   const report = await new Sparsifier(model, options).sparsifyModel(sparsity, { roundTo });
-  const name = isOnnx
-    ? 'model.onnx'
-    : Object.keys(further).length > 0
-      ? 'model.safetensors.index.json'
-      : 'model.safetensors';
-  return { files: { [name]: await model.bytes(), ...Object.fromEntries(await model.files()) }, report };
+  return { files: Object.fromEntries(await model.toFiles()), report };
 }

@@ -1,1 +1,2 @@
-export { sparsifyFile, type GiveStream, type Output, type SparsifyFileOptions } from './streaming/sparsify-file.js';
+export { sparsifyFile, type SparsifyFileOptions } from './streaming/sparsify-file.js';
+export { type GiveStream, type Output } from './streaming/stream.js';

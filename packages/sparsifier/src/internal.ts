@@ -1,5 +1,7 @@
 // What the tests and benchmarks of this repository use and no user needs. Built, but not among the exports.
-export { openModel } from './formats/open.js';
+export { formats } from './formats/all.js';
+export { formatOf } from './formats/format.js';
+export { openModel } from './formats/open-model.js';
 export { readHeader, type Header } from './formats/safetensors/header.js';
 export { safetensorsChunks, type TensorToWrite } from './formats/safetensors/write.js';
 export type { Source } from './host/host.js';

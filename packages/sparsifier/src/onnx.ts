@@ -1,1 +1,2 @@
-export { readOnnx, type OnnxModel, type ReadOnnxOptions, type WriteOnnxOptions } from './formats/onnx/model.js';
+export { type FileModel, type WriteModelOptions } from './formats/file-model.js';
+export { readOnnx, type ReadOnnxOptions } from './formats/onnx/format.js';

@@ -1,7 +1,3 @@
+export { type FileModel, type WriteModelOptions } from './formats/file-model.js';
+export { readSafetensors, type ReadSafetensorsOptions } from './formats/safetensors/format.js';
 export { type LayerDescription, type LayerDescriptions } from './formats/safetensors/layers.js';
-export {
-  readSafetensors,
-  type ReadSafetensorsOptions,
-  type SafetensorsModel,
-  type WriteSafetensorsOptions,
-} from './formats/safetensors/model.js';

@@ -1,3 +1,5 @@
+export { type FileModel, type WriteModelOptions } from './formats/file-model.js';
+export { readTfjs, type ReadTfjsOptions } from './formats/tfjs/format.js';
 export {
   fromTfjs,
   type GraphModelLike,
@@ -5,4 +7,3 @@ export {
   type LiveModel,
   type TfLike,
 } from './formats/tfjs/live.js';
-export { readTfjs, type ReadTfjsOptions, type TfjsModel, type WriteTfjsOptions } from './formats/tfjs/model.js';

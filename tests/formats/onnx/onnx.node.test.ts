@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { load, SparsifyError } from 'sparsifier';
-import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
+import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   bytesField,
@@ -48,7 +48,7 @@ function outside(first: string, second: string): Uint8Array<ArrayBuffer> {
 const data = concat(new Uint8Array(4).fill(9), rawNumbers('float32', 12));
 const otherData = concat(data, Uint8Array.of(7));
 
-async function using(read: Promise<OnnxModel>, use: (read: OnnxModel) => Promise<unknown>): Promise<void> {
+async function using(read: Promise<FileModel>, use: (read: FileModel) => Promise<unknown>): Promise<void> {
   const opened = await read;
   try {
     await use(opened);
@@ -64,7 +64,7 @@ const codeOf = (promise: Promise<unknown>): Promise<string> =>
   );
 
 /** Sets all numbers of the first tensor to zero. */
-async function zero(read: OnnxModel): Promise<void> {
+async function zero(read: FileModel): Promise<void> {
   const engine = await load();
   const { values } = read.tensors[0]!;
   const region = await read.load(engine, values);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { load, Sparsifier, SparsifyError, type Values, type WeightTensor } from 'sparsifier';
-import { readOnnx, type OnnxModel } from 'sparsifier/formats/onnx';
+import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { readBytes } from '../../support/files.js';
 import { pruneMatrixNaively } from '../../support/naive-prune.js';
@@ -25,11 +25,12 @@ import {
   type TensorOptions,
 } from '../../support/onnx-builder.js';
 import { readGraphOf } from '../../support/onnx-reader.js';
+import { furtherFiles } from '../../support/model-files.js';
 
 /** Reads a model, uses it, and closes it. */
 async function withModel<Result>(
   bytes: Uint8Array,
-  use: (read: OnnxModel) => Result | Promise<Result>,
+  use: (read: FileModel) => Result | Promise<Result>,
 ): Promise<Result> {
   const read = await readOnnx(bytes);
   try {
@@ -42,7 +43,7 @@ async function withModel<Result>(
 const layersOf = (options: GraphOptions) => withModel(model(options), ({ tensors, skipped }) => ({ tensors, skipped }));
 
 /** The bytes of an array of a model. */
-async function numbersOf(read: OnnxModel, values: Values): Promise<Uint8Array> {
+async function numbersOf(read: FileModel, values: Values): Promise<Uint8Array> {
   const region = await read.load(await load(), values);
   const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
   region.release();
@@ -50,7 +51,7 @@ async function numbersOf(read: OnnxModel, values: Values): Promise<Uint8Array> {
 }
 
 /** Sets the numbers at some indices to zero, as a sparsifier does. */
-async function zero(read: OnnxModel, values: Values, indices: readonly number[]): Promise<void> {
+async function zero(read: FileModel, values: Values, indices: readonly number[]): Promise<void> {
   const engine = await load();
   const region = await read.load(engine, values);
   const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
@@ -1213,12 +1214,12 @@ describe('external data', () => {
     using read = await readOnnx(whole, given({ 'weights.bin': data }));
     const { values } = read.tensors[0]!;
     expect(await numbersOf(read, values)).toEqual(rawNumbers('float32', 12));
-    expect(await read.files()).toEqual(new Map([['weights.bin', data]]));
+    expect(await furtherFiles(read)).toEqual(new Map([['weights.bin', data]]));
     await zero(read, values, [0, 1, 2]);
     expect(await read.bytes()).toEqual(whole);
     const expected = data.slice();
     expected.fill(0, 6, 18);
-    expect((await read.files()).get('weights.bin')).toEqual(expected);
+    expect((await furtherFiles(read)).get('weights.bin')).toEqual(expected);
   });
 
   test('keys in any order, offset and length left out', async () => {
@@ -1242,7 +1243,7 @@ describe('external data', () => {
     using read = await readOnnx(model({ nodes }), { external: async (name) => (asked.push(name), new Blob([data])) });
     expect(read.tensors).toHaveLength(2);
     expect(asked).toEqual(['a.bin', 'b.bin', 'c.bin']);
-    expect([...(await read.files()).keys()]).toEqual(asked);
+    expect([...(await furtherFiles(read)).keys()]).toEqual(asked);
   });
 
   test('entries without data_location are not external', async () => {
@@ -1251,7 +1252,7 @@ describe('external data', () => {
       bytesField(13, concat(textField(1, 'location'), textField(2, '../x'))),
     );
     await withModel(model({ nodes: [conv()], initializers: [weight] }), async (read) => {
-      expect(await read.files()).toEqual(new Map());
+      expect(await furtherFiles(read)).toEqual(new Map());
     });
   });
 
@@ -1394,7 +1395,7 @@ describe('files that are no whole ONNX model', () => {
 
   /** A model or a SparsifyError, never anything else; a model is written back as it was. */
   async function survives(bytes: Uint8Array): Promise<void> {
-    let read: OnnxModel;
+    let read: FileModel;
     try {
       read = await readOnnx(bytes);
     } catch (error) {
@@ -1444,7 +1445,7 @@ describe('memory', () => {
     read.close();
     read[Symbol.dispose]();
     expect(engine.memory.blocks).toBe(blocks);
-    for (const use of [read.bytes(), read.files(), read.load(engine, read.tensors[0]!.values)]) {
+    for (const use of [read.bytes(), read.toFiles(), read.load(engine, read.tensors[0]!.values)]) {
       expect((await errorOf(use)).code).toBe('usage');
     }
   });

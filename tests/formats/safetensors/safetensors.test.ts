@@ -6,7 +6,7 @@ import {
   type LayerDescription,
   type LayerDescriptions,
   type ReadSafetensorsOptions,
-  type SafetensorsModel,
+  type FileModel,
 } from 'sparsifier/formats/safetensors';
 import { describe, expect, test } from 'vitest';
 import { differsAt } from '../../support/bytes.js';
@@ -19,11 +19,12 @@ import {
   type TensorsToStore,
   type TensorToStore,
 } from '../../support/safetensors-builder.js';
+import { furtherFiles } from '../../support/model-files.js';
 
 /** Reads a model, uses it, and closes it. */
 async function withModel<Result>(
   source: Parameters<typeof readSafetensors>[0],
-  use: (read: SafetensorsModel) => Result | Promise<Result>,
+  use: (read: FileModel) => Result | Promise<Result>,
   options?: ReadSafetensorsOptions,
 ): Promise<Result> {
   using read = await readSafetensors(source, options);
@@ -424,7 +425,7 @@ describe('numbers', () => {
       await withModel(bytes, async (read) => {
         await new Sparsifier(read, { ...weightwise, granularity: 'filter' }).sparsifyModel(0);
         expect(differsAt(await read.bytes(), bytes)).toBe(-1);
-        expect(await read.files()).toEqual(new Map());
+        expect(await furtherFiles(read)).toEqual(new Map());
       });
     },
   );
@@ -528,7 +529,7 @@ describe('shards', () => {
       async (read) => {
         expect(read.tensors.map(({ name }) => name)).toEqual(['a', 'c', 'd']);
         expect(await read.bytes()).toEqual(whole.index);
-        expect(Object.fromEntries(await read.files())).toEqual(whole.shards);
+        expect(Object.fromEntries(await furtherFiles(read))).toEqual(whole.shards);
       },
       given(whole.shards),
     );
@@ -552,7 +553,7 @@ describe('shards', () => {
             'd.weight': { dtype: 'F16', shape: [4, 2] },
           },
         });
-        expect(Object.fromEntries(await read.files())).toEqual(expected.shards);
+        expect(Object.fromEntries(await furtherFiles(read))).toEqual(expected.shards);
         expect(await read.bytes()).toEqual(whole.index);
       },
       given(whole.shards),
@@ -661,7 +662,7 @@ describe('files that are no whole safetensors file', () => {
   const small = safetensorsFile({ 'w.weight': [2, 2] });
   const onnx = onnxModel({ nodes: [node('MatMul', 'x w', 'y')], initializers: [onnxTensor('w', [2, 2])] });
   test.each<[title: string, bytes: Uint8Array<ArrayBuffer>, message: RegExp]>([
-    ['empty', new Uint8Array(), /too short.*0 bytes/],
+    ['empty', new Uint8Array(), /empty/],
     ['cut off in the header', small.slice(0, 20), /ends inside its header/],
     ['cut off in the data', small.slice(0, -1), /ends before tensor 'w\.weight' does/],
     ['with more data', Uint8Array.of(...small, 0), /belongs to no tensor/],
@@ -703,7 +704,7 @@ describe('files that are no whole safetensors file', () => {
 
   /** A model or a SparsifyError, never anything else; a model is written back as it was. */
   async function survives(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    let read: SafetensorsModel;
+    let read: FileModel;
     try {
       read = await readSafetensors(bytes, { shards: () => rich });
     } catch (error) {
@@ -751,7 +752,7 @@ describe('memory', () => {
     const shards = await readSafetensors(sharded.index, {
       shards: (name) => sharded.shards[name]! as Uint8Array<ArrayBuffer>,
     });
-    expect(engine.memory.blocks).toBe(blocks + 3);
+    expect(engine.memory.blocks).toBe(blocks + 4);
     shards.close();
     const { values } = read.tensors[0]!;
     const region = await read.load(engine, values);
@@ -762,12 +763,12 @@ describe('memory', () => {
     expect(engine.memory.blocks).toBe(blocks);
     for (const use of [
       () => read.bytes(),
-      () => read.files(),
+      () => read.toFiles(),
       () => read.load(engine, values),
-      () => read.store(engine, values),
+      () => read.store(engine, values, region),
       () => read.copy(values),
       () => shards.bytes(),
-      () => shards.files(),
+      () => shards.toFiles(),
     ]) {
       const error = await errorOf(use);
       expect({ code: error.code, message: error.message }).toEqual({

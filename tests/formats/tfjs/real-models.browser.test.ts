@@ -2,6 +2,7 @@ import { Sparsifier } from 'sparsifier';
 import { fromTfjs, readTfjs } from 'sparsifier/formats/tfjs';
 import { expect, test } from 'vitest';
 import { handlerOf, tf } from '../../support/tfjs.js';
+import { furtherFiles } from '../../support/model-files.js';
 
 const address = new URL('../../../node_modules/@upscalerjs/default-model/models/model.json', import.meta.url).href;
 const words = { granularity: 'weight', context: 'local', criteria: 'magnitude' } as const;
@@ -11,7 +12,7 @@ test('a real model is fetched, made sparse and run in a page', async () => {
   using model = await readTfjs(address);
   const { total } = await new Sparsifier(model, words).sparsifyModel(50);
   expect(total).toMatchObject({ weights: 221_572, zeros: 110_786 });
-  const loaded = await tf.loadLayersModel(handlerOf(await model.bytes(), await model.files()));
+  const loaded = await tf.loadLayersModel(handlerOf(await model.bytes(), await furtherFiles(model)));
   let zeros = 0;
   for (const weight of loaded.weights.filter(({ originalName }) => originalName.endsWith('kernel'))) {
     zeros += (await weight.read().data()).filter((value: number) => value === 0).length;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { Sparsifier, type GranularityName, type SparsifierOptions } from 'sparsifier';
 import { readOnnx } from 'sparsifier/formats/onnx';
-import { readTfjs, type TfjsModel } from 'sparsifier/formats/tfjs';
+import { readTfjs, type FileModel } from 'sparsifier/formats/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   filesIn,
@@ -18,6 +18,7 @@ import {
   type ModelFiles,
   type RealModel,
 } from '../../../examples/support/models.mjs';
+import { furtherFiles } from '../../support/model-files.js';
 
 beforeAll(async () => {
   await tf.setBackend('wasm');
@@ -25,7 +26,7 @@ beforeAll(async () => {
 });
 
 const words: SparsifierOptions = { granularity: 'weight', context: 'local', criteria: 'magnitude' };
-const numbersOf = async (model: TfjsModel, values: TfjsModel['tensors'][number]['values']) =>
+const numbersOf = async (model: FileModel, values: FileModel['tensors'][number]['values']) =>
   new Float32Array((await model.copy(values)).slice().buffer);
 
 /** Where each weight stands in canonical order: by out, in, height, width. */
@@ -43,7 +44,7 @@ function canonical(shape: readonly number[], roles: readonly string[]): number[]
 }
 
 /** Zeroes the smallest weights of a model's files by sorting, and stores them as 32-bit floats. */
-async function prunedNaively(files: ModelFiles, layers: TfjsModel['tensors'], percent: number): Promise<ModelFiles> {
+async function prunedNaively(files: ModelFiles, layers: FileModel['tensors'], percent: number): Promise<ModelFiles> {
   const { weightSpecs, weightData, ...rest } = await handlerOf(files).load!();
   const decoded = tf.io.decodeWeights(weightData as ArrayBuffer, weightSpecs!);
   const wanted = new Map(layers.map(({ shape, roles }) => [shape.join(), { shape, roles }]));
@@ -95,7 +96,7 @@ async function prunedNaively(files: ModelFiles, layers: TfjsModel['tensors'], pe
 
 /** A LayersModel's weight is called after its layer; a GraphModel's node reads it by its name. */
 let readers = new Map<string, string>();
-function layerOf(weight: string, layers: TfjsModel['tensors']) {
+function layerOf(weight: string, layers: FileModel['tensors']) {
   const name = readers.get(weight) ?? weight.replace(/\/kernel$/, '');
   return layers.find((layer) => layer.name === name);
 }
@@ -130,7 +131,7 @@ describe.each<[string, RealModel, number, number]>([
       );
       expect(reported).toHaveLength(layers);
       expect(total.zeros).toBeGreaterThanOrEqual(total.removed);
-      const ours = await model.measure({ json: await read.bytes(), shards: await read.files() }, samples);
+      const ours = await model.measure({ json: await read.bytes(), shards: await furtherFiles(read) }, samples);
       if (percent === 0) {
         expect(ours).toBe(dense);
         continue;
@@ -210,7 +211,7 @@ describe.skipIf(!existsSync(onnx))('one network as TensorFlow.js and as ONNX', (
     const session = await InferenceSession.create(join(folder, 'sparse.onnx'));
     const theirs = await session.run({ [session.inputNames[0]!]: new Tensor('float32', input, [1, 43_844, 1]) });
     await session.release();
-    const model = await tf.loadGraphModel(handlerOf({ json: await left.bytes(), shards: await left.files() }));
+    const model = await tf.loadGraphModel(handlerOf({ json: await left.bytes(), shards: await furtherFiles(left) }));
     const ours = tf.tidy(() => {
       const outputs = model.execute(tf.tensor3d(input, [1, 43_844, 1]), ['Identity', 'Identity_1', 'Identity_2']);
       return (outputs as { dataSync(): Float32Array }[]).map((output) => output.dataSync());

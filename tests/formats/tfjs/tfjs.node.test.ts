@@ -121,7 +121,7 @@ describe('sparsifyFile', () => {
       });
     const shards = (name: string) => plain.shards.get(name)! as Uint8Array<ArrayBuffer>;
     await sparsifyFile(textOf(plain.json) as Uint8Array<ArrayBuffer>, stream, { ...options, shards });
-    expect([...written.keys()]).toEqual(['model.json', 'group1-shard1of1.bin']);
+    expect([...written.keys()]).toEqual(['group1-shard1of1.bin', 'model.json']);
     expect(written.get('group1-shard1of1.bin')).toBe(32);
   });
 

@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import type { OnnxModel } from '../formats/onnx/model.js';
+import type { FileModel } from '../formats/file-model.js';
 import { activationsIn, withOutputs } from '../formats/onnx/activations.js';
 import { incomingNodes } from '../formats/tfjs/graph.js';
 import { isObject } from '../formats/tfjs/description.js';
@@ -47,10 +47,13 @@ export interface SessionLike<Feeds> {
  * @throws SparsifyError `criteria` where there is no batch or an activation is not finite; what the session throws
  */
 export async function activationsOfOnnx<Feeds>(
-  model: OnnxModel,
+  model: FileModel,
   batches: Batches<Feeds>,
   createSession: (bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>,
 ): Promise<Calibration> {
+  if (model.format !== 'ONNX') {
+    throw new SparsifyError('usage', 'activationsOfOnnx takes an ONNX model', { found: `${model.format} model` });
+  }
   const bytes = await model.bytes();
   const file = { name: 'model.onnx', bytes };
   const incoming = activationsIn(file);

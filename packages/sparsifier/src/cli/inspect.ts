@@ -1,5 +1,7 @@
 import { inspect as look } from '../index.js';
-import { print, readerOf, type ReadingOptions } from './files.js';
+import { readModel } from '../formats/read-model.js';
+import { print } from './print.js';
+import { readingOptions, type ReadingOptions } from './reading.js';
 import { table } from './table.js';
 
 /** What the command is given, but for the threads. */
@@ -9,9 +11,8 @@ export interface InspectOptions extends Pick<ReadingOptions, 'layer'> {
 
 /** The command `inspect`. @param engine is on its way */
 export async function inspect(file: string, { layer, json }: InspectOptions, engine: Promise<unknown>): Promise<void> {
-  const { read } = readerOf([file], { layer });
   await engine;
-  using model = await read(file);
+  using model = await readModel(file, readingOptions({ layer }));
   const report = await look(model);
   print(json ? JSON.stringify(report, null, 2) : table(report, { units: false }));
 }

@@ -1,10 +1,12 @@
 import { checkTargets } from '#host';
 import yoctoSpinner from 'yocto-spinner';
+import { readModel } from '../formats/read-model.js';
+import { sourceFilesOf } from '../pruning/snapshots.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern } from '../options/granularity.js';
 import { Sparsifier, SparsifyError, type Progress, type Report, type SparsifierOptions } from '../index.js';
-import { sourceFilesOf } from '../pruning/snapshots.js';
-import { checkOutput, denseModel, print, readerOf, type ReadingOptions } from './files.js';
+import { print } from './print.js';
+import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseFloor, parseGroups, parseSparsity, ruleOf } from './parse.js';
 import { explanations, table } from './table.js';
 
@@ -43,10 +45,9 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
       hint: '--explain needs neither and only tells what a call would do',
     });
   }
-  if (out !== undefined) checkOutput(file, out);
   // Whether it exists can be told at once; all files that are read are known when the model is.
   if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
-  const { read, layers } = readerOf([file, ...(initial === undefined ? [] : [initial])], { layer, keepScale });
+  const reading = readingOptions({ layer, keepScale });
   await engine;
   const rules: SparsifierOptions = {
     ...words,
@@ -56,28 +57,28 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
     ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
   };
-  const dense = initial === undefined ? undefined : await denseModel(initial, layers);
   const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
   const onProgress = ({ stage, done, total }: Progress) => {
     if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
   };
   try {
-    const options = dense ? { ...rules, initial: dense.model } : rules;
     if (!explain && out !== undefined && !loadMasks && !saveMasks) {
       const report = await sparsifyFile(file, out, {
-        ...options,
+        ...rules,
+        ...reading,
+        initial,
         sparsity: asked,
         roundTo,
         onProgress,
-        layers,
-        keepScale,
         force,
       });
       spinner?.stop();
       return tell(report, out, json);
     }
     // With masks, or to explain, the whole model is in memory.
-    using model = await read(file);
+    using model = await readModel(file, reading);
+    using dense = initial === undefined ? undefined : await readModel(initial, reading);
+    const options = dense ? { ...rules, initial: dense } : rules;
     const sparsifier = new Sparsifier(model, options);
     if (loadMasks) await sparsifier.loadMasks(loadMasks);
     if (explain || out === undefined) {
@@ -100,7 +101,6 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
     tell(report, out, json);
   } finally {
     spinner?.stop();
-    await dense?.close();
   }
 }
 

@@ -32,34 +32,11 @@ export function pathInFolder(path: string, what: string): string {
   return parts.join('/');
 }
 
-/**
- * Opens a further file of a model: what the caller's function gives, else the file beside the model.
- * @param option what the caller's function is called
- */
-export async function openFurther(
-  model: Source,
-  name: string,
-  give: GiveFile | undefined,
-  option: string,
-): Promise<Source> {
-  if (give === undefined) return model.sibling(name);
-  const bytes = (await give(name)) as Bytes | undefined;
-  if (bytes !== undefined) return host.open(bytes);
-  throw new SparsifyError('file', 'a file of the model is missing', {
-    subject: name,
-    hint: `${option}('${name}') gave nothing`,
-  });
-}
-
-/** @throws SparsifyError `format` where a file of a model has no bytes */
-export function checkNotEmpty({ size }: Source, name: string): void {
-  if (size > 0) return;
-  throw new SparsifyError('format', 'the file is empty', { subject: name, hint: 'Copy or export the model again' });
-}
+export const emptyFile = (subject: string): SparsifyError =>
+  new SparsifyError('format', 'the file is empty', { subject, hint: 'Copy or export the model again' });
 
 /** Reads a file into a block of its own. */
-export async function readBlock(engine: Engine, file: Source, name: string): Promise<Block> {
-  checkNotEmpty(file, name);
+export async function readBlock(engine: Engine, file: Source): Promise<Block> {
   const block = await engine.allocate(file.size);
   try {
     await readInto(block, file, 0, file.size);
@@ -70,25 +47,22 @@ export async function readBlock(engine: Engine, file: Source, name: string): Pro
   return block;
 }
 
-/** Fills a part of a block, from `target` on, with bytes of a file from `start` on, two slices at a time. */
-export async function readInto(block: Block, file: Source, start: number, bytes: number, target = 0): Promise<void> {
+/** Fills the first `bytes` of a block with those of a file from `start` on, two slices at a time. */
+export async function readInto(block: Block, file: Source, start: number, bytes: number): Promise<void> {
   const every = 2;
   const read = async (first: number) => {
     for (let at = first * sliceBytes; at < bytes; at += every * sliceBytes) {
       const length = Math.min(sliceBytes, bytes - at);
-      const shared = block.view(target + at, length);
+      const shared = block.view(at, length);
       const slice = shared ?? new Uint8Array(length);
       await file.read(slice, start + at);
-      if (shared === undefined) await block.write(slice, target + at);
+      if (shared === undefined) await block.write(slice, at);
     }
   };
   // All have ended before anybody hears of a failure and gives the block back.
   const ended = await Promise.allSettled(Array.from({ length: every }, (_, first) => read(first)));
   for (const each of ended) if (each.status === 'rejected') throw each.reason;
 }
-
-/** A copy of a block's bytes. */
-export const copyOf = (block: Block): Promise<Uint8Array<ArrayBuffer>> => block.read(0, new Uint8Array(block.bytes));
 
 /** The bytes of a block, slice by slice. */
 export async function* slices(block: Block, start = 0, end = block.bytes): AsyncGenerator<Uint8Array> {
@@ -98,13 +72,5 @@ export async function* slices(block: Block, start = 0, end = block.bytes): Async
   }
 }
 
-/** The paths of files that lie on this machine's disk. */
-export const pathsOf = (files: readonly Source[]): string[] => files.flatMap(({ path }) => path ?? []);
-
 /** Whether a path to write to is a folder: one that exists, or a path that ends with a separator. */
 export const isFolder = async (path: string): Promise<boolean> => /[\\/]$/.test(path) || (await host.isFolder(path));
-
-/** Frees the memory of models that nobody holds any more. */
-export const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
-  for (const block of blocks) block.free();
-});

@@ -10,8 +10,11 @@ import type { Rules } from './rules.js';
 /** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
 export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
 
+/** What is used of a model that another is compared with. */
+export type ComparedModel = Pick<Model, 'tensors' | 'copy' | 'sourceFiles'>;
+
 /** A model with the same layers, or arrays by layer name. */
-export type WeightsOf = Model | LayerArrays;
+export type WeightsOf = ComparedModel | LayerArrays;
 
 export interface SparsifierOptions extends Rules, LimitOptions {
   /** Which part of the filters is removed. */

@@ -29,7 +29,7 @@ const listOf = <Item>(value: Item | readonly Item[] | undefined): readonly Item[
  * @throws SparsifyError `kind` for an unknown kind, `usage` for something that is no rule, `layer` for a rule that
  *   matches no layer
  */
-export function decisionsOf(rules: Rules, { tensors, skipped }: Model): Decision[] {
+export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'tensors' | 'skipped'>): Decision[] {
   const include = listOf(rules.include);
   const exclude = listOf(rules.exclude);
   const types = listOf(rules.layerType ?? (include.length > 0 ? 'all' : 'conv2d'));

@@ -22,6 +22,9 @@ import {
 } from '../options/amounts.js';
 import type { Model, WeightTensor } from '../model/model.js';
 
+/** What is used of a model that is planned for. */
+type PlannedModel = Pick<Model, 'tensors' | 'skipped'>;
+
 /** What a call is asked to do: layers, how they are ranked together, and how much of each ranking goes. */
 export interface Request {
   readonly context: Context;
@@ -53,14 +56,14 @@ export class Planner {
   /** For each tensor of the model, as the limits. */
   readonly decisions: readonly Decision[];
   readonly #limits: readonly Limits[];
-  readonly #model: Model;
+  readonly #model: PlannedModel;
   readonly #options: SparsifierOptions;
 
   /**
    * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has, `layer` for
    *   a name, glob or rule that matches nothing
    */
-  constructor(model: Model, options: SparsifierOptions) {
+  constructor(model: PlannedModel, options: SparsifierOptions) {
     const { granularity, context, criteria, groups, budget, seed = 0, reducer = 'mean', normalizer } = options;
     this.#model = model;
     this.granularity = checkGranularity(granularity);

@@ -3,7 +3,7 @@ import type { ChannelStep } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
 import type { Other } from './call.js';
 import { byName } from '../options/names.js';
-import type { SparsifierOptions, WeightsOf } from '../options/options.js';
+import type { ComparedModel, SparsifierOptions, WeightsOf } from '../options/options.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
 
 /** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
@@ -17,11 +17,17 @@ export interface Snapshot {
 
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 
-const isModel = (source: WeightsOf): source is Model => 'tensors' in source && 'load' in source;
+const isModel = (source: WeightsOf): source is ComparedModel =>
+  'copy' in source && typeof source.copy === 'function';
 
 /** The files that a call reads: those of its model, and of models that the criterion compares it with. */
-export const sourceFilesOf = (model: Model, { initial, previous }: SparsifierOptions): string[] =>
-  [model, initial, previous].flatMap((source) => (source && isModel(source) ? (source.sourceFiles ?? []) : []));
+export const sourceFilesOf = (
+  model: Pick<Model, 'sourceFiles'>,
+  { initial, previous }: Pick<SparsifierOptions, 'initial' | 'previous'>,
+): string[] => [
+  ...(model.sourceFiles ?? []),
+  ...[initial, previous].flatMap((source) => (source && isModel(source) ? (source.sourceFiles ?? []) : [])),
+];
 
 /** The weights of all tensors as they are at this moment. */
 export function snapshotsOf(model: Model): Map<WeightTensor, Snapshot> {

@@ -1,33 +1,30 @@
-import * as host from '#host';
 import { SparsifyError } from '../errors.js';
-import type { GiveFile, ModelSource } from '../formats/sources.js';
-import { isTfjs, openModel } from '../formats/open.js';
-import type { LayerDescriptions } from '../formats/safetensors/layers.js';
-import type { OpenModel } from './model.js';
-import { readTfjs, type TfjsModel } from '../formats/tfjs/model.js';
-import type { TargetOptions } from '../host/host.js';
-import { callOptionNames, checkNames, optionNames, type CallOptions, type SparsifierOptions } from '../options/options.js';
-import type { Report } from '../pruning/report.js';
-import { Sparsifier } from '../pruning/sparsifier.js';
+import { formats, type ReadModelOptions } from '../formats/all.js';
+import { formatOf } from '../formats/format.js';
+import { openModel, type OpenModel } from '../formats/open-model.js';
+import type { ModelSource } from '../formats/sources.js';
 import type { Sparsity } from '../options/amounts.js';
-import { sourceFilesOf } from '../pruning/snapshots.js';
+import {
+  callOptionNames,
+  checkNames,
+  optionNames,
+  type CallOptions,
+  type SparsifierOptions,
+  type WeightsOf,
+} from '../options/options.js';
+import type { Report } from '../pruning/report.js';
 import { stream, type Output } from './stream.js';
 
-export type { GiveStream, Output } from './stream.js';
-
 /** What a Sparsifier, a call of `sparsifyModel`, and the reading and writing of a model take. */
-export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable'>, CallOptions {
+export interface SparsifyFileOptions
+  extends Omit<SparsifierOptions, 'restorable' | 'initial' | 'previous'>, CallOptions, ReadModelOptions {
   /** How much goes, as `sparsifyModel` takes it; a granularity that is a pattern takes none. */
   readonly sparsity?: Sparsity | undefined;
-  /** For safetensors: what tensors are, where their names and shapes do not say so. */
-  readonly layers?: LayerDescriptions | undefined;
-  /** Gives a shard of safetensors or of a TensorFlow.js model by its name, in place of a file beside the index or model.json. */
-  readonly shards?: GiveFile | undefined;
-  /** For ONNX: gives an external data file by its location in the model, in place of a file beside the model. */
-  readonly external?: GiveFile | undefined;
-  /** For TensorFlow.js: leaves the scale of quantised weights as it is. */
-  readonly keepScale?: boolean | undefined;
-  /** Replace files that exist. The files that the model, or one to compare with, is read from are never replaced. */
+  /** For criteria that compare with initial weights. A model that is given by its path, URL or Blob is read layer by layer. */
+  readonly initial?: WeightsOf | string | URL | Blob | undefined;
+  /** For the updating criteria, likewise. */
+  readonly previous?: WeightsOf | string | URL | Blob | undefined;
+  /** Replace files that exist. The files that this model, and those to compare with, are read from are never replaced. */
   readonly force?: boolean | undefined;
 }
 
@@ -35,65 +32,56 @@ export interface SparsifyFileOptions extends Omit<SparsifierOptions, 'restorable
  * Makes a model sparse on its way from one file to another, with one layer in memory at a time: the same bits, and the
  * same report, as reading it, `sparsifyModel` and writing it. For models that are larger than memory.
  *
- * safetensors (one file, or an index with its shards) and the external data of ONNX pass by. The context `global`
- * reads a model most often twice, `local` once; an ONNX file itself and a TensorFlow.js model are read as a whole.
- * Memory holds the largest layer with its scratch, or of an ONNX file that of layers of four million weights together,
- * and in the context `global` up to 64 MiB of scores. A function as criterion is called once each time that its layer is
- * scored.
+ * safetensors, the external data of ONNX and the weights of TensorFlow.js are streamed; an ONNX file itself, a model.json
+ * and the weights of TensorFlow.js that lie beside strings are read as a whole. The context `global` reads a model most
+ * often twice, `local` once. Memory holds the largest layer with its scratch, or of an ONNX file that of layers of four
+ * million weights together, and in the context `global` up to 64 MiB of scores. A function as criterion is called once each
+ * time that its layer is scored.
  *
  * Nothing is left behind by a call that fails or is aborted: files are written beside their targets and renamed when all
  * are whole, streams are aborted. Of streams that a function gives, those of files that are whole are closed already.
- * @param input a path or URL in Node; a URL, a Blob or bytes anywhere. A path or URL is a safetensors file by its name,
- *   others by their first bytes.
+ * @param input a path or URL in Node; a URL, a Blob or bytes anywhere. What it holds decides of which format it is.
  * @param output a path, in Node: a file, or for several files a folder, as `write` takes it. A stream; or a function that
  *   gives one by the name of each file.
  * @throws SparsifyError `criteria` for one that compares weights with those of before, unless these are given; else what
- *   reading, `sparsifyModel` and writing throw
+ *   `readModel`, `sparsifyModel` and `write` throw
  */
-export async function sparsifyFile(input: ModelSource, output: Output, options: SparsifyFileOptions): Promise<Report> {
+export async function sparsifyFile(
+  input: ModelSource,
+  output: Output,
+  options: SparsifyFileOptions = {} as SparsifyFileOptions,
+): Promise<Report> {
   if (!isOutput(output)) {
     throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {
       asked: typeof output,
     });
   }
-  const { sparsity, roundTo, signal, onProgress, layers, shards, external, keepScale, force, ...words } = options;
-  let open: OpenModel | undefined;
+  const opened: OpenModel[] = [];
   try {
     checkNames(options, names);
-    if (await isTfjs(input)) {
-      using model = await readTfjs(input, { ...(shards && { shards }), ...(keepScale && { keepScale }) });
-      const targetOptions = { force, sourceFiles: sourceFilesOf(model, words) };
-      if (typeof output === 'string') {
-        await host.checkTargets(
-          (await model.outputs(output)).map(({ path }) => path),
-          targetOptions,
-        );
-      }
-      const report = await new Sparsifier(model, words).sparsifyModel(sparsity, { roundTo, signal, onProgress });
-      await put(model, output, targetOptions);
-      return report;
+    const { sparsity, roundTo, signal, onProgress, force, ...rest } = options;
+    const reading: ReadModelOptions = picked(rest, (name) => readingNames.includes(name));
+    const words = picked(rest, (name) => !readingNames.includes(name)) as SparsifierOptions;
+    const model = await openModel(input, (file) => formatOf(formats, file, reading), reading);
+    opened.push(model);
+    const compared: Partial<Record<'initial' | 'previous', WeightsOf>> = {};
+    for (const name of ['initial', 'previous'] as const) {
+      const source = options[name];
+      if (!isFile(source)) continue;
+      // Files that a function gives are those of the model itself.
+      const own = picked(reading, (name) => typeof reading[name as keyof ReadModelOptions] !== 'function');
+      const other = await openModel(source, (file) => formatOf(formats, file, {}), own);
+      opened.push(other);
+      compared[name] = other;
     }
-    open = await openModel(input, { layers, shards, external });
-    return await stream(open, output, words, { sparsity, roundTo, signal, onProgress, force });
+    return await stream(model, output, { ...words, ...compared }, { sparsity, roundTo, signal, onProgress, force });
   } catch (error) {
     // Also where the stream was not begun yet.
     if (typeof output === 'object' && !output.locked) await output.abort(error).catch(() => {});
     throw error;
   } finally {
-    await open?.close();
+    for (const each of opened) await each.close();
   }
-}
-
-/** Writes a model that is in memory to paths or streams. */
-async function put(model: TfjsModel, output: Output, options: TargetOptions): Promise<void> {
-  if (typeof output === 'string') return host.writeFiles(await model.outputs(output), options);
-  if (typeof output !== 'function') {
-    throw new SparsifyError('usage', 'a TensorFlow.js model has several files, which one stream cannot hold', {
-      hint: 'Give a function that makes a stream for each name',
-    });
-  }
-  const files = new Map([['model.json', await model.bytes()], ...(await model.files())]);
-  for (const [name, bytes] of files) await host.writeStream(await output(name), [bytes]);
 }
 
 const isOutput = (output: Output): boolean =>
@@ -101,8 +89,16 @@ const isOutput = (output: Output): boolean =>
     ? output !== null && 'getWriter' in output
     : ['string', 'function'].includes(typeof output);
 
+const isFile = (source: SparsifyFileOptions['initial']): source is string | URL | Blob =>
+  typeof source === 'string' || source instanceof URL || source instanceof Blob;
+
+const picked = (options: object, isWanted: (name: string) => boolean): object =>
+  Object.fromEntries(Object.entries(options).filter(([name]) => isWanted(name)));
+
+const readingNames: readonly string[] = formats.flatMap((format) => format.options);
 const names: readonly string[] = [
   ...optionNames.filter((name) => name !== 'restorable'),
   ...callOptionNames,
-  ...['sparsity', 'layers', 'shards', 'external', 'keepScale', 'force'],
+  ...readingNames,
+  ...['sparsity', 'force'],
 ];

@@ -271,20 +271,20 @@ function recordUses(node: Node): void {
   });
 }
 
-/** Constants that share bytes of an external file: a change of one would change the other. */
+/** Constants that share bytes of a file: a change of one would change the other. */
 function markOverlaps(constants: readonly Constant[]): void {
-  const external = constants.flatMap((constant) => {
+  const placed = constants.flatMap((constant) => {
     const { values } = constant.tensor;
-    return values?.location === undefined ? [] : [{ constant, location: values.location, ...values.range }];
+    return values ? [{ constant, file: values.file, start: values.start, end: values.start + values.bytes }] : [];
   });
-  external.sort((a, b) => (a.location === b.location ? a.start - b.start : a.location < b.location ? -1 : 1));
-  let last = external[0];
-  for (const next of external.slice(1)) {
-    if (next.location === last!.location && next.start < last!.end && next.start < next.end) {
+  placed.sort((a, b) => (a.file === b.file ? a.start - b.start : a.file < b.file ? -1 : 1));
+  let last = placed[0];
+  for (const next of placed.slice(1)) {
+    if (next.file === last!.file && next.start < last!.end && next.start < next.end) {
       next.constant.overlaps = last!.constant;
       last!.constant.overlaps = next.constant;
     }
-    if (next.location !== last!.location || next.end > last!.end) last = next;
+    if (next.file !== last!.file || next.end > last!.end) last = next;
   }
 }
 

@@ -1,7 +1,6 @@
 import type { Kind, Role, Skipped, WeightTensor } from '../../model/model.js';
 import { shapeOf, type Constant, type Node, type Reader, type Use, type Value, type View } from './graph.js';
 import { findPartners } from './partners.js';
-import type { StoredValues } from './tensor.js';
 
 /** A node that reads a stored weight. */
 export interface Layer extends Reader {
@@ -261,6 +260,6 @@ function reading({ layout: { kind, roles, groups } }: Layer): string {
 function weightTensor(name: string, aliases: readonly string[], layers: readonly Layer[]): WeightTensor {
   const { view, layout } = layers[0]!;
   const { kind, roles, shape, groups } = layout;
-  const values = view.constant.tensor.values as StoredValues;
+  const values = view.constant.tensor.values!;
   return { name, aliases, kind, roles, shape, groups, values, ...findPartners(layers) };
 }

@@ -1,5 +1,6 @@
 import { SparsifyError } from '../../errors.js';
 import { bytesOf, type DataType } from '../../model/model.js';
+import type { Coding, Encoded } from '../format.js';
 import { broken, fields, WireType, type ModelFile, type Range } from './wire.js';
 
 /** The fields of `TensorProto` whose elements may lie apart, and how one that is not packed is written. */
@@ -26,34 +27,49 @@ export function eachNumber(
   }
 }
 
-/** Copies the numbers of such a tensor to one array. */
-export function gather(file: ModelFile, tensor: Range, dtype: DataType, target: Uint8Array): void {
-  const { bytes } = file;
-  let at = 0;
-  eachNumber(file, tensor, dtype, (start, end) => {
-    if (dtype === 'float32') target.set(bytes.subarray(start, end), at);
-    else writeUint16(target, at, readVarint(bytes, start, end));
-    at += bytesOf[dtype];
-  });
-}
+/** Numbers that lie apart in the message of their tensor: each behind a tag of its own, or as a varint. */
+export class Scattered implements Coding {
+  readonly width = undefined;
+  readonly #dtype: DataType;
+  readonly #length: number;
 
-/** Puts the numbers that changed back to where they came from; no other byte is touched, and no byte moves. */
-export function scatter(file: ModelFile, tensor: Range, dtype: DataType, source: Uint8Array): void {
-  const { bytes } = file;
-  let at = 0;
-  eachNumber(file, tensor, dtype, (start, end) => {
-    if (dtype === 'float32') bytes.set(source.subarray(at, at + 4), start);
-    else {
-      const number = source[at]! | (source[at + 1]! << 8);
-      if (number !== readVarint(bytes, start, end)) writeVarint(bytes, start, end, number);
-    }
-    at += bytesOf[dtype];
-  });
-}
+  constructor(dtype: DataType, length: number) {
+    this.#dtype = dtype;
+    this.#length = length;
+  }
 
-function writeUint16(target: Uint8Array, at: number, number: number): void {
-  target[at] = number;
-  target[at + 1] = number >>> 8;
+  decode(message: Uint8Array): Uint8Array<ArrayBuffer> {
+    const numbers = new Uint8Array(this.#length * bytesOf[this.#dtype]);
+    let at = 0;
+    this.#eachIn(message, (start, end) => {
+      if (this.#dtype === 'float32') numbers.set(message.subarray(start, end), at);
+      else {
+        const number = readVarint(message, start, end);
+        numbers[at] = number;
+        numbers[at + 1] = number >>> 8;
+      }
+      at += bytesOf[this.#dtype];
+    });
+    return numbers;
+  }
+
+  /** Writes the numbers that changed to where they were; no other byte is touched, and no byte moves. */
+  encode(numbers: Uint8Array, message: Uint8Array): Encoded {
+    let at = 0;
+    this.#eachIn(message, (start, end) => {
+      if (this.#dtype === 'float32') message.set(numbers.subarray(at, at + 4), start);
+      else {
+        const number = numbers[at]! | (numbers[at + 1]! << 8);
+        if (number !== readVarint(message, start, end)) writeVarint(message, start, end, number);
+      }
+      at += bytesOf[this.#dtype];
+    });
+    return {};
+  }
+
+  #eachIn(message: Uint8Array, visit: (start: number, end: number) => void): void {
+    eachNumber({ name: 'model', bytes: message }, { start: 0, end: message.length }, this.#dtype, visit);
+  }
 }
 
 /** The lower 16 bits, which are those of the half-precision number. */

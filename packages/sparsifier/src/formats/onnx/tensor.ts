@@ -1,7 +1,8 @@
 import { SparsifyError } from '../../errors.js';
-import { bytesOf, type DataType, type Values } from '../../model/model.js';
+import { bytesOf, type DataType } from '../../model/model.js';
+import { StoredValues } from '../format.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
-import { eachNumber, floatData } from './scattered.js';
+import { eachNumber, floatData, Scattered } from './scattered.js';
 import { fields, integer, integers, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
 /** A constant of the model: its shape, and where its numbers lie if they are of a type that is worked on. */
@@ -11,22 +12,6 @@ export interface Tensor {
   /** As onnx.proto calls it, in lower case and with its bits. */
   readonly type: string;
   readonly values: StoredValues | undefined;
-}
-
-/** Where the numbers of a tensor lie. */
-export class StoredValues implements Values {
-  /**
-   * @param location the external data file; undefined for the model file itself
-   * @param range the numbers one after the other, or the tensor's message where they are scattered in it
-   * @param scattered whether each number lies by itself: behind a tag of its own, or as a varint
-   */
-  constructor(
-    readonly dtype: DataType,
-    readonly length: number,
-    readonly location: string | undefined,
-    readonly range: Range,
-    readonly scattered: boolean,
-  ) {}
 }
 
 /** `TensorProto.DataType`, by number. */
@@ -105,14 +90,16 @@ function valuesOf(found: TensorFields): StoredValues | undefined {
     if (found.raw.end - found.raw.start !== bytes) {
       throw disagreement(found, dtype, `${found.raw.end - found.raw.start} bytes`);
     }
-    return new StoredValues(dtype, length, undefined, found.raw, false);
+    return new StoredValues(dtype, length, found.file.name, found.raw.start);
   }
   let count = 0;
   eachNumber(found.file, found.range, dtype, () => count++);
   if (count !== length) throw disagreement(found, dtype, `${count} numbers`);
   const { floats, floatFields } = found;
   const isOneArray = dtype === 'float32' && floatFields === 1 && floats?.type === WireType.LengthDelimited;
-  return new StoredValues(dtype, length, undefined, isOneArray ? floats : found.range, !isOneArray);
+  if (isOneArray) return new StoredValues(dtype, length, found.file.name, floats.start);
+  const { start, end } = found.range;
+  return new StoredValues(dtype, length, found.file.name, start, end - start, new Scattered(dtype, length));
 }
 
 function externalValues(found: TensorFields, dtype: DataType, length: number): StoredValues {
@@ -123,7 +110,7 @@ function externalValues(found: TensorFields, dtype: DataType, length: number): S
     throw disagreement(found, dtype, `${found.entries.get('length')} bytes at ${found.entries.get('offset')}`);
   }
   const location = plainLocation(found.entries.get('location') ?? '');
-  return new StoredValues(dtype, length, location, { start, end: start + bytes }, false);
+  return new StoredValues(dtype, length, location, start);
 }
 
 function disagreement({ file, name, shape }: TensorFields, dtype: DataType, data?: string): SparsifyError {

@@ -1,6 +1,7 @@
 import { SparsifyError } from '../../errors.js';
 import { byName } from '../../options/names.js';
-import type { DataType, Kind, Partner, Role, Skipped, Values, WeightTensor } from '../../model/model.js';
+import type { DataType, Kind, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
+import { StoredValues } from '../format.js';
 import { checkLayout, type Layout } from '../layout.js';
 import type { Header, StoredTensor } from './header.js';
 
@@ -20,20 +21,6 @@ export type LayerDescriptions = Readonly<Record<string, LayerDescription | false
 export interface NamedHeader {
   readonly name: string;
   readonly header: Header;
-}
-
-/** Numbers of a tensor, and where they lie. */
-export class StoredValues implements Values {
-  /**
-   * @param file the name of the file
-   * @param start the first byte in that file, at any alignment
-   */
-  constructor(
-    readonly dtype: DataType,
-    readonly length: number,
-    readonly file: string,
-    readonly start: number,
-  ) {}
 }
 
 /** A tensor of any of the files. */

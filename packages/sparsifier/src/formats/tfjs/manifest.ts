@@ -1,6 +1,7 @@
 import { SparsifyError } from '../../errors.js';
-import { pathInFolder } from '../sources.js';
+import type { MainFile } from '../files.js';
 import { recognise } from '../recognise.js';
+import { pathInFolder } from '../sources.js';
 import { isObject, type WeightEntry } from './description.js';
 import type { Affine } from './quantization.js';
 
@@ -38,12 +39,16 @@ const sizes: Readonly<Record<string, number>> = {
 };
 
 /**
- * Reads the text of a model.json.
- * @throws SparsifyError `format` where it is none, `file` where a path of its manifest leaves the model's folder
+ * Reads what a model.json says.
+ * @throws SparsifyError `format` where the file is none, `file` where a path of its manifest leaves the model's folder
  */
-export function parseModel(bytes: Uint8Array, subject: string): ModelJson {
-  const content = parseJson(bytes, subject);
-  const manifest = Array.isArray(content) ? content : isObject(content) ? content.weightsManifest : undefined;
+export function parseModel(file: MainFile, subject: string): ModelJson {
+  const content = file.json;
+  if (content === undefined) {
+    const { found, hint = 'Give the model.json that lies beside the weights' } = recognise(file);
+    throw new SparsifyError('format', 'the file is not a model.json', { subject, found, hint });
+  }
+  const manifest = isObject(content) ? content.weightsManifest : content;
   if (!Array.isArray(manifest)) {
     throw new SparsifyError('format', 'the JSON has no weights', {
       subject,
@@ -66,24 +71,6 @@ export function parseModel(bytes: Uint8Array, subject: string): ModelJson {
     });
   }
   return { content, topology, groups };
-}
-
-function parseJson(bytes: Uint8Array, subject: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    const found = recognise(bytes);
-    throw new SparsifyError(
-      'format',
-      'the file is not a model.json',
-      {
-        subject,
-        found: found === undefined || found === 'JSON' ? (cause as Error).message.slice(0, 100) : found,
-        hint: 'Give the model.json that lies beside the weights',
-      },
-      { cause },
-    );
-  }
 }
 
 function groupOf(group: unknown, subject: string): Group {

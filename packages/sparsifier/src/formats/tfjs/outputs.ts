@@ -1,56 +1,89 @@
 import * as host from '#host';
-import type { Block } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
-import type { OutputFile } from '../../host/host.js';
-import { isFolder, slices } from '../sources.js';
+import type { CurrentFiles, ModelOutput, StoredValues } from '../format.js';
+import { isFolder } from '../sources.js';
+import { isObject } from './description.js';
 import type { ModelJson } from './manifest.js';
 import type { Affine } from './quantization.js';
-import { isObject } from './description.js';
 
 /** Files with weights are cut into parts of this many bytes, as converters do, which browsers fetch side by side. */
 const shardBytes = 4 * 2 ** 20;
 
-/** The bytes of a group of the manifest. */
-export interface GroupBytes {
-  readonly block: Block;
-  readonly bytes: number;
-  /** The paths of the files that they were read from. */
-  readonly sourceFiles: readonly string[];
-}
-
-/** A file with weights that is written. */
-export interface Shard {
+/** A file with weights that is written: a part of a group. */
+interface Shard {
   readonly name: string;
-  readonly block: Block;
+  readonly group: string;
   readonly start: number;
   readonly end: number;
 }
 
-/** The files of each group, by the names that converters give. */
-export function shardsOf(groups: readonly GroupBytes[]): Shard[][] {
-  return groups.map(({ block, bytes }, group) => {
-    const count = Math.max(1, Math.ceil(bytes / shardBytes));
-    return Array.from({ length: count }, (_, shard) => ({
-      name: `group${group + 1}-shard${shard + 1}of${count}.bin`,
-      block,
-      start: shard * shardBytes,
-      end: Math.min(bytes, (shard + 1) * shardBytes),
-    }));
-  });
+/** What is known of a model that is written. */
+export interface Written {
+  /** Of the model.json. */
+  readonly name: string;
+  readonly model: ModelJson;
+  /** In the order of the manifest. */
+  readonly groups: readonly { readonly name: string; readonly bytes: number }[];
+  readonly values: ReadonlyMap<string, StoredValues>;
 }
 
-/** The text of a model.json with other files, and with other quantisations by the names of weights. */
-export function modelJson(
+/**
+ * What a model is written to: the JSON to a path, or into a folder under its own name, and the weights beside it.
+ * @throws SparsifyError `usage` for a path that is neither
+ */
+export async function outputsOf(
+  path: string | undefined,
+  { name, model, groups, values }: Written,
+  current: CurrentFiles,
+): Promise<readonly ModelOutput[]> {
+  const intoFolder = path !== undefined && (await isFolder(path));
+  if (path !== undefined && !intoFolder && !/\.json$/i.test(path)) {
+    throw new SparsifyError('usage', 'a TensorFlow.js model is written into a folder or to a .json file', {
+      asked: path,
+      hint: 'Give a folder that exists, a path that ends with /, or one that ends with .json',
+    });
+  }
+  const folder = path === undefined ? undefined : intoFolder ? path : host.join(path, '..');
+  const inFolder = (file: string) => (folder === undefined ? file : host.join(folder, file));
+  const shards = groups.map(shardsOf);
+  // When it is asked for, since encoding the weights may change what it says of them.
+  const json = () => [modelJson(model, shards, (weight) => current.meaning(values.get(weight)!) as Affine | undefined)];
+  return [
+    { path: path === undefined || intoFolder ? inFolder(name) : path, from: undefined, chunks: json },
+    ...shards.flat().map((shard) => ({
+      path: inFolder(shard.name),
+      from: shard.group,
+      chunks: () => current.chunks(shard.group, shard.start, shard.end),
+    })),
+  ];
+}
+
+/** The files of a group, by the names that converters give. */
+function shardsOf({ name, bytes }: Written['groups'][number]): Shard[] {
+  const count = Math.max(1, Math.ceil(bytes / shardBytes));
+  return Array.from({ length: count }, (_, shard) => ({
+    name: `${name}-shard${shard + 1}of${count}.bin`,
+    group: name,
+    start: shard * shardBytes,
+    end: Math.min(bytes, (shard + 1) * shardBytes),
+  }));
+}
+
+/**
+ * The text of a model.json with other files.
+ * @param meaningOf what the codes of a quantised weight mean since they were encoded
+ */
+function modelJson(
   { content }: ModelJson,
-  shards: readonly (readonly Shard[])[],
-  changed: ReadonlyMap<string, Affine>,
-): Uint8Array<ArrayBuffer> {
+  groups: readonly (readonly Shard[])[],
+  meaningOf: (weight: string) => Affine | undefined,
+): Uint8Array {
   const weightsManifest = (manifestIn(content) as Readonly<Record<string, unknown>>[]).map((group, place) => ({
     ...group,
-    paths: shards[place]!.map(({ name }) => name),
+    paths: groups[place]!.map(({ name }) => name),
     weights: (group.weights as Readonly<Record<string, unknown>>[]).map((weight) => {
-      const affine = changed.get(weight.name as string);
       const { quantization } = weight as { readonly quantization?: object };
+      const affine = quantization && meaningOf(weight.name as string);
       return affine ? { ...weight, quantization: { ...quantization, scale: affine.scale, min: affine.min } } : weight;
     }),
   }));
@@ -59,30 +92,3 @@ export function modelJson(
 }
 
 const manifestIn = (content: unknown): unknown => (isObject(content) ? content.weightsManifest : content);
-
-/**
- * What a model is written to: the JSON to a path, or into a folder under its own name, and the weights beside it.
- * @throws SparsifyError `usage` for a path that is neither
- */
-export async function outputsOf(
-  path: string,
-  name: string,
-  json: Uint8Array,
-  shards: readonly Shard[],
-): Promise<OutputFile[]> {
-  const intoFolder = await isFolder(path);
-  if (!intoFolder && !/\.json$/i.test(path)) {
-    throw new SparsifyError('usage', 'a TensorFlow.js model is written into a folder or to a .json file', {
-      asked: path,
-      hint: 'Give a folder that exists, a path that ends with /, or one that ends with .json',
-    });
-  }
-  const folder = intoFolder ? path : host.join(path, '..');
-  return [
-    { path: intoFolder ? host.join(path, name) : path, chunks: () => [json] },
-    ...shards.map(({ name: shard, block, start, end }) => ({
-      path: host.join(folder, shard),
-      chunks: () => slices(block, start, end),
-    })),
-  ];
-}

@@ -1,0 +1,4 @@
+export { type ReadModelOptions } from './formats/all.js';
+export { type FileModel, type WriteModelOptions } from './formats/file-model.js';
+export { readModel } from './formats/read-model.js';
+export { type Bytes, type GiveFile, type ModelSource } from './formats/sources.js';

@@ -1,0 +1,10 @@
+import type { Format } from './format.js';
+import { onnx, type ReadOnnxOptions } from './onnx/format.js';
+import { safetensors, type ReadSafetensorsOptions } from './safetensors/format.js';
+import { tfjs, type ReadTfjsOptions } from './tfjs/format.js';
+
+/** The options of all formats. */
+export interface ReadModelOptions extends ReadOnnxOptions, ReadSafetensorsOptions, ReadTfjsOptions {}
+
+/** All formats. The first one that knows a file reads it. */
+export const formats: readonly Format<ReadModelOptions>[] = [safetensors, tfjs, onnx];

@@ -1,0 +1,216 @@
+import * as host from '#host';
+import { load, type Block, type Engine } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import type { OutputFile } from '../host/host.js';
+import { inSlices } from '../host/slices.js';
+import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import type { MainFile } from './files.js';
+import { stored, type CurrentFiles, type Format, type ModelOutput, type StoredValues } from './format.js';
+import { openModel, type OpenModel } from './open-model.js';
+import { readBlock, slices, type ModelSource } from './sources.js';
+
+export interface WriteModelOptions {
+  /** Replace files that exist. The files that the model was read from are never replaced. */
+  readonly force?: boolean;
+}
+
+/** Reads a model whose format is known once its main file is open. */
+export async function readFileModel<Options>(
+  source: ModelSource,
+  choose: (file: MainFile) => Format<Options>,
+  options: Options,
+): Promise<FileModel> {
+  const engine = await load();
+  const open = await openModel(source, choose, options);
+  const blocks = new Map(open.files.held);
+  try {
+    for (const [name, file] of open.files.sources) blocks.set(name, await readBlock(engine, file));
+  } catch (error) {
+    for (const block of blocks.values()) block.free();
+    throw error;
+  } finally {
+    await open.files.close();
+  }
+  return new FileModel(open, blocks);
+}
+
+/**
+ * A model that was read from files, in shared memory. Numbers are changed in place there, or where they are stored as codes
+ * decoded for each call and encoded again. Every other byte stays as it was, and the files themselves are never changed.
+ */
+export class FileModel implements Model {
+  readonly tensors: readonly WeightTensor[];
+  readonly skipped: readonly Skipped[];
+  readonly sourceFiles: readonly string[];
+  /** The name of the model's format, such as `ONNX`. */
+  readonly format: string;
+  readonly #open: OpenModel;
+  readonly #blocks: ReadonlyMap<string, Block>;
+  readonly #own: ReadonlySet<Values>;
+  /** What codes mean since they were encoded. */
+  readonly #meanings = new Map<Values, unknown>();
+  #isClosed = false;
+
+  /**
+   * @internal Use `readModel`, or the function of a format.
+   * @param blocks the files by the names that they have in the model; those of others are read elsewhere
+   */
+  constructor(open: OpenModel, blocks: ReadonlyMap<string, Block>) {
+    this.tensors = open.tensors;
+    this.skipped = open.skipped;
+    this.sourceFiles = open.sourceFiles;
+    this.format = open.format;
+    this.#open = open;
+    this.#blocks = blocks;
+    this.#own = new Set(open.tensors.flatMap(({ values, partners }) => [values, ...partners.map((each) => each.values)]));
+    abandoned.register(this, [...blocks.values()], this);
+  }
+
+  /** The numbers in place, or decoded in a scratch copy. */
+  async load(engine: Engine, values: Values): Promise<Region> {
+    const { block, place } = this.#place(values);
+    const { dtype, length, start, coding } = place;
+    const bytes = length * bytesOf[dtype];
+    if (!coding) return { block, offset: start, bytes, release: block.retain() };
+    const scratch = await engine.allocate(bytes);
+    try {
+      await scratch.write(await coding.decode(await this.#stored(block, place), this.#meanings.get(values)));
+    } catch (error) {
+      scratch.free();
+      throw error;
+    }
+    return { block: scratch, offset: 0, bytes, release: () => scratch.free() };
+  }
+
+  /**
+   * Encodes a scratch copy; numbers in place need nothing.
+   * @returns how many numbers are zero then, where encoding rounds them
+   */
+  async store(_engine: Engine, values: Values, region: Region): Promise<number | undefined> {
+    const { block, place } = this.#place(values);
+    if (!place.coding) return undefined;
+    const numbers = await region.block.read(region.offset, new Uint8Array(region.bytes));
+    const codes = await this.#stored(block, place);
+    const { meaning, zeros } = await place.coding.encode(numbers, codes, this.#meanings.get(values));
+    await block.write(codes, place.start);
+    if (meaning !== undefined) this.#meanings.set(values, meaning);
+    return zeros;
+  }
+
+  /** The numbers as they are now: copied at once where the memory is shared with this thread. */
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
+    const { block, place } = this.#place(values);
+    const { coding } = place;
+    if (!coding) return this.#stored(block, place);
+    const meaning = this.#meanings.get(values);
+    const codes = this.#stored(block, place);
+    return codes instanceof Uint8Array
+      ? coding.decode(codes, meaning)
+      : codes.then((copied) => coding.decode(copied, meaning));
+  }
+
+  /** The stored bytes, and what they mean. */
+  async hold(values: Values): Promise<() => Promise<void>> {
+    const { block, place } = this.#place(values);
+    const bytes = await this.#stored(block, place);
+    const meaning = this.#meanings.get(values);
+    return async () => {
+      await block.write(bytes, place.start);
+      if (meaning === undefined) this.#meanings.delete(values);
+      else this.#meanings.set(values, meaning);
+    };
+  }
+
+  /**
+   * The files that the model is written to, the main one first, with their bytes in chunks that are views of the model's
+   * memory where this thread shares it.
+   * @param path where to, as {@link write} takes it; without one, files have the names that they have in the model
+   * @throws SparsifyError `usage` for a path that such a model cannot be written to
+   */
+  outputs(path?: string): Promise<readonly ModelOutput[]> {
+    this.#checkOpen();
+    const current: CurrentFiles = {
+      chunks: (file, start, end) => slices(this.#blockOf(file), start, end),
+      meaning: (values) => this.#meanings.get(values),
+    };
+    return this.#open.outputs(path, current);
+  }
+
+  /**
+   * Writes the model. All files, or none, are written.
+   *
+   * A model of one file goes to a path, or into a folder under its own name: one that exists, or a path that ends with a
+   * separator. External data of ONNX go to `out.onnx.data` beside a file `out.onnx` (further files to `out.onnx.2.data` and
+   * so on), or into the folder under their own names. Shards of safetensors go into a folder under their own names, with the
+   * index, or beside an index whose path ends with `.index.json`. A TensorFlow.js model goes into a folder, or to a path
+   * that ends with `.json` with the weights beside it, in files of 4 MB. Node only.
+   * @throws SparsifyError `file` if a file exists and `force` is not set, or if the model was read from it; `usage` for a
+   *   path that such a model cannot be written to, or in a page
+   */
+  async write(path: string, { force = false }: WriteModelOptions = {}): Promise<void> {
+    await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
+  }
+
+  /** The bytes of the main file: of the ONNX or safetensors file, the index of shards, or the model.json. */
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return joinedBytes((await this.outputs())[0]!);
+  }
+
+  /** The bytes of all files by the names that they have in the model, the main one first. */
+  async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+    const files = new Map<string, Uint8Array<ArrayBuffer>>();
+    for (const output of await this.outputs()) files.set(output.path, await joinedBytes(output));
+    return files;
+  }
+
+  /** Frees the memory; the model cannot be used afterwards. A second call does nothing. */
+  close(): void {
+    this.#isClosed = true;
+    abandoned.unregister(this);
+    for (const block of this.#blocks.values()) block.free();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #checkOpen(): void {
+    if (!this.#isClosed) return;
+    throw new SparsifyError('usage', 'the model is closed', { subject: this.#open.files.main.name ?? 'model' });
+  }
+
+  #blockOf(file: string): Block {
+    this.#checkOpen();
+    return this.#blocks.get(file)!;
+  }
+
+  #place(values: Values): { readonly block: Block; readonly place: StoredValues } {
+    this.#checkOpen();
+    if (!this.#own.has(values)) throw new SparsifyError('usage', 'the values are those of another model');
+    const place = stored(values);
+    return { block: this.#blockOf(place.file), place };
+  }
+
+  /** A copy of the bytes as they are stored. */
+  #stored(block: Block, { start, bytes }: StoredValues): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
+    return block.view(start, bytes)?.slice() ?? block.read(start, new Uint8Array(bytes));
+  }
+}
+
+/** All bytes of a file in one array, which shares no memory. */
+async function joinedBytes({ chunks }: OutputFile): Promise<Uint8Array<ArrayBuffer>> {
+  let length = 0;
+  for await (const chunk of chunks()) length += chunk.length;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for await (const chunk of chunks()) {
+    await inSlices(chunk.length, (from, to) => bytes.set(chunk.subarray(from, to), at + from));
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+/** Frees the memory of models that nobody holds any more. */
+const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
+  for (const block of blocks) block.free();
+});

@@ -1,0 +1,140 @@
+import * as host from '#host';
+import type { Block, Engine } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import type { Source } from '../host/host.js';
+import { emptyFile, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
+
+/** The main file of a model, with what tells its format. */
+export interface MainFile {
+  readonly source: Source;
+  /** The name of the file; a Blob or bytes may have none. */
+  readonly name: string | undefined;
+  /** Its first 64 bytes, or all if it has fewer. */
+  readonly head: Uint8Array;
+  /** What it says as JSON, where it begins with `{` or `[`. */
+  readonly json: Json | undefined;
+  /** Why it is not JSON though it begins like it. */
+  readonly jsonFailure: string | undefined;
+}
+
+export type Json = Readonly<Record<string, unknown>> | readonly unknown[];
+
+/** JSON above this many bytes is not parsed: it would not fit into one string. */
+const longestJson = 2 ** 28;
+
+/** Reads what tells the format of a file. */
+export async function begin(source: Source): Promise<MainFile> {
+  const head = new Uint8Array(Math.min(64, source.size));
+  await source.read(head, 0);
+  const text = String.fromCharCode(...head);
+  const file = { source, name: source.name, head, json: undefined, jsonFailure: undefined };
+  // No byte of JSON is 0, while the length in front of a safetensors header ends with zeros.
+  if (!/^(\xef\xbb\xbf)?\s*[{[]/.test(text) || text.slice(0, 8).includes('\0')) return file;
+  if (source.size > longestJson) return { ...file, jsonFailure: `${source.size} bytes, of at most ${longestJson}` };
+  const bytes = new Uint8Array(source.size);
+  await source.read(bytes, 0);
+  try {
+    return { ...file, json: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Json };
+  } catch (cause) {
+    return { ...file, jsonFailure: (cause as Error).message.slice(0, 100) };
+  }
+}
+
+/** The files of a model that is being read, by the names that they have in it. */
+export class ModelFiles {
+  readonly main: MainFile;
+  readonly #opened: Source[];
+  readonly #sources = new Map<string, Source>();
+  readonly #held = new Map<string, Block>();
+
+  private constructor(main: MainFile) {
+    this.main = main;
+    this.#opened = [main.source];
+  }
+
+  /** Opens the main file and looks at its beginning. */
+  static async open(from: ModelSource): Promise<ModelFiles> {
+    const source = await host.open(from);
+    try {
+      if (source.size === 0) throw emptyFile(source.name ?? 'the bytes');
+      return new ModelFiles(await begin(source));
+    } catch (error) {
+      await source.close();
+      throw error;
+    }
+  }
+
+  /** Files that are read piece by piece. */
+  get sources(): ReadonlyMap<string, Source> {
+    return this.#sources;
+  }
+
+  /** Files that are in memory as a whole. */
+  get held(): ReadonlyMap<string, Block> {
+    return this.#held;
+  }
+
+  /** The paths of all files, of those that lie on this machine's disk. */
+  get paths(): string[] {
+    return this.#opened.flatMap(({ path }) => path ?? []);
+  }
+
+  /**
+   * Opens a further file: what the caller's function gives, else the file beside the main one.
+   * @param option what the caller's function is called
+   * @throws SparsifyError `file` where there is none
+   */
+  async further(name: string, give: GiveFile | undefined, option: string): Promise<Source> {
+    const source = give === undefined ? await this.main.source.sibling(name) : await given(name, give, option);
+    this.#opened.push(source);
+    return source;
+  }
+
+  /** Makes a file one that is read piece by piece. */
+  add(name: string, source: Source): void {
+    this.#sources.set(name, source);
+  }
+
+  /** Reads a file as a whole, into a block that lives until {@link discard}. */
+  async hold(engine: Engine, name: string, source: Source): Promise<Block> {
+    const block = await readBlock(engine, source);
+    this.#held.set(name, block);
+    return block;
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.#opened) await source.close();
+  }
+
+  /** Also frees what is held. */
+  async discard(): Promise<void> {
+    for (const block of this.#held.values()) block.free();
+    await this.close();
+  }
+}
+
+async function given(name: string, give: GiveFile, option: string): Promise<Source> {
+  const bytes = (await give(name)) as Bytes | undefined;
+  if (bytes !== undefined) return host.open(bytes);
+  throw new SparsifyError('file', 'a file of the model is missing', {
+    subject: name,
+    hint: `${option}('${name}') gave nothing`,
+  });
+}
+
+/** Several files as one: the bytes of each follow those of the one before. */
+export function joined(parts: readonly Source[]): Source {
+  let size = 0;
+  const starts = parts.map((part) => (size += part.size) - part.size);
+  return {
+    ...parts[0]!,
+    size,
+    read: async (target, position) => {
+      for (const [index, part] of parts.entries()) {
+        const from = Math.max(position, starts[index]!);
+        const to = Math.min(position + target.length, starts[index]! + part.size);
+        if (from < to) await part.read(target.subarray(from - position, to - position), from - starts[index]!);
+      }
+    },
+  };
+}

@@ -1,0 +1,100 @@
+import { load } from '../../engine/engine.js';
+import { SparsifyError } from '../../errors.js';
+import type { WeightTensor } from '../../model/model.js';
+import { readFileModel, type FileModel } from '../file-model.js';
+import type { MainFile, ModelFiles } from '../files.js';
+import { stored, type Contents, type Format } from '../format.js';
+import { recognise } from '../recognise.js';
+import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
+import { locationsIn } from './external.js';
+import { readGraph } from './graph.js';
+import { readLayers } from './layers.js';
+import { bytesIn, outputsOf } from './outputs.js';
+import type { ModelFile } from './wire.js';
+
+export interface ReadOnnxOptions {
+  /** Gives an external data file by its location in the model, in place of a file beside the model. */
+  readonly external?: GiveFile | undefined;
+}
+
+/**
+ * ONNX: a protobuf message, and files with external data beside it. The message is read as a whole, since the graph and
+ * small weights are in it; external data are read piece by piece.
+ */
+export const onnx: Format<ReadOnnxOptions> = {
+  name: 'ONNX',
+  options: ['external'],
+  endings: ['.onnx'],
+  matches,
+  open,
+};
+
+/**
+ * Reads an ONNX model with its external data.
+ * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
+ * @throws SparsifyError `file` if a file is missing or lies outside the model's folder, `format` if the file is not a
+ *   whole ONNX model, `memory` if it does not fit
+ */
+export const readOnnx = (source: ModelSource, options: ReadOnnxOptions = {}): Promise<FileModel> =>
+  readFileModel(source, () => onnx, options);
+
+/** The fields of a `ModelProto` by which a file may begin: their number and wire type, as protobuf writes them. */
+const firstBytes = new Set([
+  ...[0x08, 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72],
+  // Numbers above 15 take a second byte: training_info, functions, configuration.
+  ...[0xa2, 0xca, 0xd2],
+]);
+
+function matches({ head, json }: MainFile): boolean {
+  return json === undefined && head.length > 0 && firstBytes.has(head[0]!);
+}
+
+async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<Contents> {
+  const { main } = files;
+  const name = main.name ?? 'model.onnx';
+  const engine = await load();
+  const block = await files.hold(engine, name, main.source);
+  const { tensors, skipped, locations } = parse(await bytesIn(block, name), main);
+  for (const location of locations) {
+    if (location === name) {
+      throw new SparsifyError('format', 'the model names itself as its external data', { subject: name });
+    }
+    const source = await files.further(location, external, 'external');
+    if (source.size === 0) throw emptyFile(location);
+    files.add(location, source);
+  }
+  for (const tensor of tensors) checkExternal(tensor, files);
+  return {
+    tensors,
+    skipped,
+    outputs: (path, current) => outputsOf(path, { name, block, locations }, current),
+  };
+}
+
+/** The layers of a model file, and the locations of its external data. */
+function parse(file: ModelFile, main: MainFile) {
+  try {
+    // First, since it refuses files whose messages are nested too deeply.
+    const locations = locationsIn(file);
+    return { ...readLayers(readGraph(file)), locations };
+  } catch (error) {
+    const known = recognise(main);
+    const isOther = known.found !== undefined && known.found !== 'an ONNX model';
+    if (!isOther || !(error instanceof SparsifyError) || error.code !== 'format') throw error;
+    throw new SparsifyError('format', 'the file is not an ONNX model', { subject: file.name, ...known }, { cause: error });
+  }
+}
+
+/** Fails if the data of a tensor lie beyond the end of their file. */
+function checkExternal({ name, values, partners }: WeightTensor, { sources }: ModelFiles): void {
+  for (const { file, start, bytes } of [values, ...partners.map((partner) => partner.values)].map(stored)) {
+    const size = sources.get(file)?.size ?? Infinity;
+    if (start + bytes <= size) continue;
+    throw new SparsifyError('format', `the external data ${file} end too early`, {
+      subject: name,
+      asked: `bytes ${start} to ${start + bytes}`,
+      found: `${size} bytes`,
+      hint: 'The file is cut off or belongs to another model: copy or download it again',
+    });
+  }
+}

@@ -1,0 +1,81 @@
+import { bytesOf, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import { ModelFiles, type MainFile } from './files.js';
+import { checkEnding, stored, type Contents, type CurrentFiles, type Format, type ModelOutput } from './format.js';
+import type { ModelSource } from './sources.js';
+
+/** A model whose files are open, and of which only what describes it was read. */
+export class OpenModel {
+  readonly files: ModelFiles;
+  readonly #format: Pick<Format, 'name' | 'endings'>;
+  readonly #contents: Contents;
+
+  constructor(format: Pick<Format, 'name' | 'endings'>, files: ModelFiles, contents: Contents) {
+    this.#format = format;
+    this.files = files;
+    this.#contents = contents;
+  }
+
+  /** The name of the format. */
+  get format(): string {
+    return this.#format.name;
+  }
+
+  get tensors(): readonly WeightTensor[] {
+    return this.#contents.tensors;
+  }
+
+  get skipped(): readonly Skipped[] {
+    return this.#contents.skipped;
+  }
+
+  /** The paths of the files that it is read from. */
+  get sourceFiles(): readonly string[] {
+    return this.files.paths;
+  }
+
+  /** @throws SparsifyError `usage` where the name of an output is that of another kind of model */
+  checkEnding(path: string): void {
+    checkEnding(this.#format, path);
+  }
+
+  /** What the model is written to, the main file first: see {@link Contents}. */
+  async outputs(path: string | undefined, current: CurrentFiles): Promise<readonly ModelOutput[]> {
+    if (path !== undefined) this.checkEnding(path);
+    return this.#contents.outputs(path, current);
+  }
+
+  /** The numbers as the files have them. */
+  async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
+    const { file, start, bytes, coding, length, dtype } = stored(values);
+    const target = new Uint8Array(coding ? bytes : length * bytesOf[dtype]);
+    const block = this.files.held.get(file);
+    if (block) await block.read(start, target);
+    else await this.files.sources.get(file)!.read(target, start);
+    return coding ? coding.decode(target, undefined) : target;
+  }
+
+  /** Closes the files and frees what is held in memory. A second call does nothing. */
+  async close(): Promise<void> {
+    await this.files.discard();
+  }
+}
+
+/**
+ * Opens a model.
+ * @param choose gives the format, once the main file is open
+ * @throws SparsifyError what the format and opening files throw
+ */
+export async function openModel<Options>(
+  source: ModelSource,
+  choose: (file: MainFile) => Format<Options>,
+  options: Options,
+): Promise<OpenModel> {
+  const files = await ModelFiles.open(source);
+  try {
+    const format = choose(files.main);
+    return new OpenModel(format, files, await format.open(files, options));
+  } catch (error) {
+    await files.discard();
+    throw error;
+  }
+}

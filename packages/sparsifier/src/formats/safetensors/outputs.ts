@@ -1,0 +1,31 @@
+import * as host from '#host';
+import { SparsifyError } from '../../errors.js';
+import type { CurrentFiles, ModelOutput } from '../format.js';
+import { isFolder } from '../sources.js';
+
+/**
+ * What a checkpoint is written to: the one file to a path or into a folder under its own name; the index, then its shards,
+ * under their own names into a folder.
+ * @throws SparsifyError `usage` for shards that are given no folder
+ */
+export async function outputsOf(
+  path: string | undefined,
+  { main, names }: { readonly main: string; readonly names: readonly string[] },
+  current: CurrentFiles,
+): Promise<readonly ModelOutput[]> {
+  const shards = names.filter((name) => name !== main);
+  const output = (file: string, path: string): ModelOutput => ({ path, from: file, chunks: () => current.chunks(file) });
+  if (path === undefined) return [main, ...shards].map((file) => output(file, file));
+  const intoFolder = await isFolder(path);
+  if (shards.length > 0 && !intoFolder && !path.endsWith('.index.json')) {
+    throw new SparsifyError('usage', 'a model with shards is written into a folder', {
+      asked: path,
+      hint: 'Give a folder that exists, a path that ends with /, or one that ends with .index.json',
+    });
+  }
+  const folder = intoFolder ? path : host.join(path, '..');
+  return [
+    output(main, intoFolder ? host.join(path, main) : path),
+    ...shards.map((shard) => output(shard, host.join(folder, shard))),
+  ];
+}

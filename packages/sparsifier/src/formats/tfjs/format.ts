@@ -1,0 +1,123 @@
+import { load } from '../../engine/engine.js';
+import type { DataType, WeightTensor } from '../../model/model.js';
+import { readFileModel, type FileModel } from '../file-model.js';
+import { joined, type MainFile, type ModelFiles } from '../files.js';
+import { StoredValues, type Contents, type Format } from '../format.js';
+import type { Source } from '../../host/host.js';
+import type { GiveFile, ModelSource } from '../sources.js';
+import { AffineCoding } from './coding.js';
+import { describe } from './description.js';
+import { bytesOfWeight, lengthOf, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
+import { outputsOf } from './outputs.js';
+import { codeOfZero, hasZero, type Affine } from './quantization.js';
+
+export interface ReadTfjsOptions {
+  /** Gives a file with weights by its path in the manifest, in place of a file beside the model. */
+  readonly shards?: GiveFile | undefined;
+  /**
+   * Leaves `scale` and `min` of quantised weights as they are: removed weights get the code whose value is nearest to 0. By
+   * default weights are coded so that 0 is exact.
+   */
+  readonly keepScale?: boolean | undefined;
+}
+
+/**
+ * TensorFlow.js: a model.json, or the bare manifest of old converters, and files with weights beside it. The files of a
+ * group of the manifest are read as one file, since weights may lie across their borders.
+ */
+export const tfjs: Format<ReadTfjsOptions> = {
+  name: 'TensorFlow.js',
+  options: ['shards', 'keepScale'],
+  endings: ['.json'],
+  matches: ({ json }: MainFile) => json !== undefined && (Array.isArray(json) || 'weightsManifest' in json),
+  open,
+};
+
+/**
+ * Reads a TensorFlow.js model, a LayersModel or a GraphModel: its `model.json` and the files with weights beside it.
+ * TensorFlow.js itself is not needed.
+ * @param source of the `model.json`: a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
+ * @throws SparsifyError `file` if a file is missing or lies outside the model's folder, `format` if a file is not a whole
+ *   part of such a model, `memory` if it does not fit
+ */
+export const readTfjs = (source: ModelSource, options: ReadTfjsOptions = {}): Promise<FileModel> =>
+  readFileModel(source, () => tfjs, options);
+
+async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOptions): Promise<Contents> {
+  const name = files.main.name ?? 'model.json';
+  const model = parseModel(files.main, name);
+  const description = describe(
+    model.topology,
+    model.groups.flatMap(({ weights }) => weights),
+  );
+  const groups: OpenGroup[] = [];
+  for (const [index, group] of model.groups.entries()) {
+    groups.push(await openGroup(files, group, `group${index + 1}`, { shards, keepScale }));
+  }
+  const values = new Map(groups.flatMap(({ values }) => values));
+  const tensors = description.tensors.map(({ weight, partners, ...tensor }): WeightTensor => {
+    const own = values.get(weight)!;
+    const storage = own.coding instanceof AffineCoding ? storageOf(own.coding.affine, keepScale) : undefined;
+    return {
+      ...tensor,
+      values: own,
+      partners: partners.map(({ part, weight }) => ({ part, values: values.get(weight)! })),
+      ...(storage ? { storage } : {}),
+    };
+  });
+  return {
+    tensors,
+    skipped: description.skipped,
+    outputs: (path, current) => outputsOf(path, { name, model, groups, values }, current),
+  };
+}
+
+/** A group whose files are open as one, and where its floating point weights lie. */
+interface OpenGroup {
+  readonly name: string;
+  readonly bytes: number;
+  readonly values: readonly (readonly [weight: string, values: StoredValues])[];
+}
+
+async function openGroup(
+  files: ModelFiles,
+  group: Group,
+  name: string,
+  { shards, keepScale = false }: ReadTfjsOptions,
+): Promise<OpenGroup> {
+  const parts: Source[] = [];
+  for (const path of group.paths) parts.push(await files.further(path, shards, 'shards'));
+  const source = joined(parts);
+  let content: Uint8Array | undefined;
+  if (group.weights.some(({ dtype }) => dtype === 'string')) {
+    // Only strings themselves say how long they are, so that the group is read as a whole.
+    const block = await files.hold(await load(), name, source);
+    content = block.view() ?? (await block.read(0, new Uint8Array(block.bytes)));
+  } else files.add(name, source);
+  const starts = startsOf(group, source.size, content);
+  const values = group.weights.flatMap((weight, place) => {
+    const own = valuesOf(weight, name, starts[place]!, keepScale);
+    return own ? [[weight.name, own] as const] : [];
+  });
+  return { name, bytes: source.size, values };
+}
+
+/** Where a weight lies, if it is floating point numbers. */
+function valuesOf(weight: ManifestWeight, file: string, start: number, keepScale: boolean): StoredValues | undefined {
+  const { dtype, quantization } = weight;
+  if (dtype !== 'float32' && dtype !== 'float16') return undefined;
+  const affine = quantization?.dtype === 'float16' ? undefined : quantization;
+  const isHalf = quantization?.dtype === 'float16' || (dtype === 'float16' && !affine);
+  const type: DataType = isHalf ? 'float16' : 'float32';
+  const coding = affine && new AffineCoding(affine, keepScale);
+  return new StoredValues(type, lengthOf(weight), file, start, bytesOfWeight(weight), coding);
+}
+
+/** What becomes of quantised weights that have no code for zero, in words. */
+function storageOf(affine: Affine, keepScale: boolean): string | undefined {
+  const { dtype, scale, min } = affine;
+  if (hasZero(affine)) return undefined;
+  return keepScale
+    ? `its ${dtype} codes have no exact zero: removed weights become ${Math.fround(codeOfZero(affine) * scale + min)}`
+    : `its ${dtype} codes get an exact zero: the other weights move by half a step of ${scale} at most`;
+}

@@ -1,0 +1,255 @@
+import type { Block, Engine } from '../engine/engine.js';
+import { weightsOf } from '../engine/record.js';
+import { FileModel } from '../formats/file-model.js';
+import { stored, type CurrentFiles, type StoredValues } from '../formats/format.js';
+import type { OpenModel } from '../formats/open-model.js';
+import { readInto, slices } from '../formats/sources.js';
+import { parts } from '../host/slices.js';
+import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import { remove, survey as score, type Done, type Job, type Plan } from '../pruning/call.js';
+import type { CallOptions } from '../options/options.js';
+import { leastScore, type Planner, type Request, type Shares } from '../pruning/plan.js';
+import type { Report } from '../pruning/report.js';
+import { comparedWith, type Snapshots } from '../pruning/snapshots.js';
+import { changedChunks, Parts, runsOf, storedBytes } from './chunks.js';
+import { survey, type Member, type Ranked, type Room } from './search.js';
+
+/** Layers that are in memory anyway are changed together up to this many weights, which bounds their scratch memory. */
+const togetherWeights = 1 << 22;
+
+/** A layer of the call. */
+interface Layer {
+  readonly job: Job;
+  /** How many units go; undefined as long as the common ranking has not said it, and where a pattern does. */
+  remove: number | undefined;
+  done: Pick<Done, 'zeros' | 'removed' | 'removedWeights'> | undefined;
+}
+
+/**
+ * One call on a model whose files are streamed. To the pruning of a layer it is the model, of which one layer is in memory
+ * at a time; to the writing of files it is what gives their bytes. A layer is pruned when its bytes are next.
+ */
+export class StreamingCall implements Model, CurrentFiles {
+  readonly tensors: readonly WeightTensor[];
+  readonly skipped: readonly Skipped[];
+  readonly #engine: Engine;
+  readonly #open: OpenModel;
+  /** What lies in files that are in memory as a whole. */
+  readonly #held: FileModel;
+  readonly #planner: Planner;
+  readonly #layers: readonly Layer[];
+  readonly #layerOf = new Map<Values, Layer>();
+  readonly #weights: ReadonlySet<Values>;
+  readonly #shares: Shares;
+  readonly #snapshots: Snapshots | undefined;
+  readonly #options: CallOptions;
+  readonly #least: number;
+  readonly #total: number;
+  /** Where the weights of one layer are at a time: one block for all, so that memory has no holes. */
+  #window: Block | undefined;
+  /** Bytes as they are to be written of what is not in the window: biases, norms, and codes. */
+  readonly #changed = new Map<Values, Uint8Array>();
+  readonly #meanings = new Map<Values, unknown>();
+  readonly #files = new Map<string, Parts>();
+  /** Weights of the layers that are done. */
+  #done = 0;
+
+  constructor(
+    engine: Engine,
+    open: OpenModel,
+    planner: Planner,
+    request: Request,
+    snapshots: Snapshots | undefined,
+    options: CallOptions,
+  ) {
+    const units = planner.unitsOf(request.tensors);
+    const shares = planner.shares(request, units);
+    this.tensors = open.tensors;
+    this.skipped = open.skipped;
+    this.#engine = engine;
+    this.#open = open;
+    this.#held = new FileModel(open, open.files.held);
+    this.#planner = planner;
+    this.#shares = shares;
+    this.#snapshots = snapshots;
+    this.#options = options;
+    this.#least = leastScore(request);
+    this.#weights = new Set(open.tensors.map(({ values }) => values));
+    this.#layers = request.tensors.map((tensor, index) => ({
+      job: { ...planner.job(tensor, units[index]!), limit: shares.limits[index]! },
+      remove: undefined,
+      done: undefined,
+    }));
+    for (const layer of this.#layers) {
+      const { tensor, units } = layer.job;
+      this.#layerOf.set(tensor.values, layer);
+      if (units.isChannel) for (const { values } of tensor.partners) this.#layerOf.set(values, layer);
+    }
+    this.#total = this.#layers.reduce((sum, { job }) => sum + weightsOf(job.units.axes), 0);
+  }
+
+  /** Finds out how many units each layer loses: by arithmetic, or where layers are ranked together by a look at each. */
+  async rank(room: Room): Promise<void> {
+    const streamed = this.#layers.map(({ job }) => job.tensor.values).filter((values) => !this.#isHeld(values));
+    this.#window = await this.#engine.allocate(Math.max(0, ...streamed.map(numberBytes)));
+    const together: Ranked[] = [];
+    let scored = this.#total;
+    for (const { members, remove } of this.#shares.selections) {
+      if (members.length === 1) {
+        this.#layers[members[0]!]!.remove = remove;
+        continue;
+      }
+      const ranked = members.map((index): Member => {
+        const { tensor, units, limit } = this.#layers[index]!.job;
+        scored -= weightsOf(units.axes);
+        return { index, values: tensor.values, units, limit };
+      });
+      together.push({ members: ranked, remove });
+    }
+    const looker = {
+      score: async ({ index }: Member, look: (record: number) => Promise<boolean>) => {
+        const { job } = this.#layers[index]!;
+        await score(this.#engine, await this.#plan([job], []), look);
+        // Further looks are rare, and show no progress.
+        scored = Math.min(this.#total, scored + weightsOf(job.units.axes));
+        this.#options.onProgress?.({ stage: 'score', done: scored, total: this.#total });
+      },
+      runs: ({ values }: Member, starts: readonly number[], length: number) =>
+        this.#isHeld(values)
+          ? this.#heldRuns(values, starts, length)
+          : runsOf(this.#open.files, stored(values), starts, length),
+    };
+    const counts = await survey(this.#engine, together, this.#planner.recipe, looker, room);
+    for (const [index, remove] of counts) this.#layers[index]!.remove = remove;
+  }
+
+  /** Prunes the layers that are in memory anyway, some together, since each exchange with the engine takes time. */
+  async pruneHeld(): Promise<void> {
+    const held = this.#layers.filter(({ job }) => this.#isHeld(job.tensor.values));
+    for (const { part } of parts(held, ({ job }) => weightsOf(job.units.axes), togetherWeights)) await this.#prune(part);
+  }
+
+  /** Bytes of a file as they are to be written. Parts of a file that is streamed are asked for in their order. */
+  async *chunks(file: string, start = 0, end = Infinity): AsyncGenerator<Uint8Array> {
+    const block = this.#open.files.held.get(file);
+    if (block) return yield* slices(block, start, Math.min(end, block.bytes));
+    let parts = this.#files.get(file);
+    if (parts === undefined) this.#files.set(file, (parts = new Parts(this.#changedChunks(file))));
+    for await (const chunk of parts.take(end - start)) {
+      this.#options.signal?.throwIfAborted();
+      yield chunk;
+    }
+  }
+
+  meaning(values: StoredValues): unknown {
+    return this.#meanings.get(values);
+  }
+
+  async load(engine: Engine, values: Values): Promise<Region> {
+    if (this.#isHeld(values)) return this.#held.load(engine, values);
+    const place = stored(values);
+    const bytes = numberBytes(values);
+    const isWeights = this.#weights.has(values);
+    const block = isWeights ? this.#window! : await engine.allocate(bytes);
+    const release = () => {
+      if (!isWeights) block.free();
+    };
+    try {
+      if (place.coding) await block.write(await this.copy(values));
+      else await readInto(block, this.#open.files.sources.get(place.file)!, place.start, bytes);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return { block, offset: 0, bytes, release };
+  }
+
+  async store(engine: Engine, values: Values, region: Region): Promise<number | undefined> {
+    if (this.#isHeld(values)) return this.#held.store(engine, values, region);
+    const place = stored(values);
+    if (this.#weights.has(values) && !place.coding) return undefined;
+    const numbers = await region.block.read(region.offset, new Uint8Array(region.bytes));
+    if (!place.coding) {
+      this.#changed.set(values, numbers);
+      return undefined;
+    }
+    const codes = await storedBytes(this.#open.files, place);
+    const { meaning, zeros } = await place.coding.encode(numbers, codes, undefined);
+    this.#changed.set(values, codes);
+    if (meaning !== undefined) this.#meanings.set(values, meaning);
+    return zeros;
+  }
+
+  /** The numbers as the files have them. */
+  copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#open.copy(values);
+  }
+
+  report(): Report {
+    return this.#planner.report(
+      this.#layers.map(({ job }) => job),
+      this.#layers.map(({ done }) => done!),
+      this.#engine,
+      this.#shares.notes,
+    );
+  }
+
+  free(): void {
+    this.#window?.free();
+    this.#window = undefined;
+  }
+
+  #isHeld(values: Values): boolean {
+    return this.#open.files.held.has(stored(values).file);
+  }
+
+  async #heldRuns(values: Values, starts: readonly number[], length: number): Promise<Uint8Array<ArrayBuffer>> {
+    const size = bytesOf[values.dtype];
+    const numbers = new Uint8Array(starts.length * length * size);
+    const { block, offset, release } = await this.#held.load(this.#engine, values);
+    for (const [run, start] of starts.entries()) {
+      await block.read(offset + start * size, numbers.subarray(run * length * size, (run + 1) * length * size));
+    }
+    release();
+    return numbers;
+  }
+
+  /** All bytes of a file that is streamed; a layer is pruned when its bytes, or those of a partner, are next. */
+  #changedChunks(file: string): AsyncGenerator<Uint8Array> {
+    const values = [...this.#layerOf.keys()].map(stored).filter((each) => each.file === file);
+    return changedChunks(this.#open.files.sources.get(file)!, values, async (next) => {
+      const layer = this.#layerOf.get(next)!;
+      const isWeights = this.#weights.has(next);
+      // A layer whose partners came before its weights is ranked twice, which takes less memory than to keep either.
+      if (isWeights || layer.done === undefined) await this.#prune([layer]);
+      if (isWeights && !next.coding) return slices(this.#window!, 0, next.bytes);
+      const changed = this.#changed.get(next);
+      this.#changed.delete(next);
+      return changed && [changed];
+    });
+  }
+
+  async #prune(layers: readonly Layer[]): Promise<void> {
+    const jobs = layers.map(({ job }, group) => ({ ...job, group }));
+    const removes = layers.flatMap(({ remove }) => remove ?? []);
+    const all = await remove(this.#engine, await this.#plan(jobs, removes));
+    for (const [index, { zeros, removed, removedWeights }] of all.entries()) {
+      const layer = layers[index]!;
+      if (layer.done === undefined) this.#done += weightsOf(layer.job.units.axes);
+      layer.done = { zeros, removed, removedWeights };
+    }
+    this.#options.onProgress?.({ stage: 'store', done: this.#done, total: this.#total });
+  }
+
+  async #plan(jobs: readonly Job[], removes: readonly number[]): Promise<Plan> {
+    const { needs } = this.#planner.recipe;
+    const { signal, roundTo } = this.#options;
+    const compared: Job[] = [];
+    for (const job of jobs) {
+      compared.push({ ...job, other: await comparedWith(job.tensor, needs, this, this.#snapshots, this.#least) });
+    }
+    return { model: this, jobs: compared, removes, roundTo, restorable: false, signal, onProgress: undefined };
+  }
+}
+
+const numberBytes = ({ dtype, length }: Values): number => length * bytesOf[dtype];

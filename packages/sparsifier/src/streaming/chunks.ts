@@ -1,0 +1,85 @@
+import type { ModelFiles } from '../formats/files.js';
+import type { StoredValues } from '../formats/format.js';
+import { sliceBytes } from '../formats/sources.js';
+import type { Source } from '../host/host.js';
+import { bytesOf } from '../model/model.js';
+
+/** The bytes of values as they are stored in a file that is streamed. */
+export async function storedBytes({ sources }: ModelFiles, { file, start, bytes }: StoredValues): Promise<Uint8Array<ArrayBuffer>> {
+  const target = new Uint8Array(bytes);
+  await sources.get(file)!.read(target, start);
+  return target;
+}
+
+/** Runs of so many neighbouring numbers, one after the other; each begins at one of these numbers. */
+export async function runsOf(
+  { sources }: ModelFiles,
+  { file, start, dtype, coding }: StoredValues,
+  starts: readonly number[],
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  // Codes of files that are streamed all have the same width.
+  const width = coding?.width ?? bytesOf[dtype];
+  const stored = new Uint8Array(starts.length * length * width);
+  const read = (run: number) =>
+    sources
+      .get(file)!
+      .read(stored.subarray(run * length * width, (run + 1) * length * width), start + starts[run]! * width);
+  // A few at a time: each waits for the file.
+  for (let run = 0; run < starts.length; run += 16) await Promise.all([...starts.keys()].slice(run, run + 16).map(read));
+  return coding ? coding.decode(stored, undefined) : stored;
+}
+
+/**
+ * The bytes of a file, of which some values are changed.
+ * @param change is called when the bytes of values are next, and gives others for them, or undefined where they stay
+ */
+export async function* changedChunks(
+  source: Source,
+  values: readonly StoredValues[],
+  change: (values: StoredValues) => Promise<AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined>,
+): AsyncGenerator<Uint8Array> {
+  let end = 0;
+  // No format gives two tensors the same bytes.
+  for (const next of [...values].sort((first, second) => first.start - second.start)) {
+    yield* copied(source, end, next.start);
+    end = next.start + next.bytes;
+    yield* (await change(next)) ?? copied(source, next.start, end);
+  }
+  yield* copied(source, end, source.size);
+}
+
+/** Bytes of a file, through a window that the next slice overwrites. */
+async function* copied(source: Source, start: number, end: number): AsyncGenerator<Uint8Array> {
+  const window = new Uint8Array(Math.min(sliceBytes, end - start));
+  for (let at = start; at < end; at += sliceBytes) {
+    const slice = window.subarray(0, Math.min(sliceBytes, end - at));
+    await source.read(slice, at);
+    yield slice;
+  }
+}
+
+/** Bytes that are taken part by part, as a file is that is written to several. */
+export class Parts {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  #rest = new Uint8Array(0);
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  /** The next so many bytes, or those that are left. */
+  async *take(bytes: number): AsyncGenerator<Uint8Array> {
+    while (bytes > 0) {
+      if (this.#rest.length === 0) {
+        const next = await this.#chunks.next();
+        if (next.done) return;
+        this.#rest = next.value as Uint8Array<ArrayBuffer>;
+      }
+      const chunk = this.#rest.subarray(0, bytes);
+      this.#rest = this.#rest.subarray(chunk.length);
+      bytes -= chunk.length;
+      yield chunk;
+    }
+  }
+}
