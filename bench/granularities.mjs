@@ -11,9 +11,9 @@ const threads = 2;
 
 const conv = { kind: 'conv2d', sizes: { out: 1667, in: 1667, height: 3, width: 3 } };
 const dense = { kind: 'dense', sizes: { out: 5000, in: 5000 } };
-const tiles = [{ block: { in: 4 } }, { block: { out: 4, in: 4 } }];
+const blocks = [{ block: { in: 4 } }, { block: { out: 4, in: 4 } }];
 const formsOf = (kind) => [
-  ...tiles,
+  ...blocks,
   ...(kind === 'conv2d' ? [{ block: { height: 2, width: 2 } }] : []),
   { nm: [2, 4] },
 ];

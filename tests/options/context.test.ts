@@ -116,7 +116,7 @@ describe('local and global', () => {
     }
   });
 
-  test.each(['Local', '', 'everywhere', undefined])('%j is no context', async (context) => {
+  test.each(['Local', '', 'everywhere', null])('%j is no context', async (context) => {
     const error = await errorOf(() => new Sparsifier(fromArrays({}), { ...weightwise, context: context as 'local' }));
     expect([error.code, error.details.allowed]).toEqual(['usage', ['local', 'global']]);
   });

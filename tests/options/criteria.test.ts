@@ -411,7 +411,6 @@ describe('unknown names list the possible ones', () => {
     { options: { criteria: 'LargeFinal' }, code: 'criteria', allowed: criteria },
     { options: { criteria: '' }, code: 'criteria', allowed: criteria },
     { options: { criteria: 'constructor' }, code: 'criteria', allowed: criteria },
-    { options: { criteria: undefined }, code: 'criteria', allowed: criteria },
     { options: { criteria: null }, code: 'criteria', allowed: criteria },
     { options: { criteria: 3 }, code: 'criteria', allowed: criteria },
     { options: { reducer: 'median' }, code: 'usage', allowed: reducers },

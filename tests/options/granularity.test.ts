@@ -325,7 +325,7 @@ describe('a granularity that a kind does not have', () => {
     expect((await errorOf(() => sparsifier.sparsifyLayer('dense', 50))).details.allowed).toEqual(allowed('dense'));
   });
 
-  test.each(['kernels', 'Filter', '', 'constructor', 'toString', 'spanning', undefined, null, 3, {}, []])(
+  test.each(['kernels', 'Filter', '', 'constructor', 'toString', 'spanning', null, 3, {}, []])(
     '%j is no granularity',
     async (granularity) => {
       const error = await errorOf(

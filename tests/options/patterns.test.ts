@@ -20,7 +20,16 @@ import {
   weightwise,
   type Layout,
 } from '../support/layers.js';
-import { coordinates, copyOf, outside, scoresOf, unitsOf, without, type Asked, type Layers } from '../support/oracle.js';
+import {
+  coordinates,
+  copyOf,
+  outside,
+  scoresOf,
+  unitsOf,
+  without,
+  type Asked,
+  type Layers,
+} from '../support/oracle.js';
 
 type Pair = readonly [n: number, m: number];
 

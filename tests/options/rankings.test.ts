@@ -5,7 +5,7 @@ import {
   type Amount,
   type Budget,
   type CriteriaName,
-  type Groups,
+  type RankTogether,
   type SparsifierOptions,
   type Sparsity,
 } from 'sparsifier';
@@ -56,7 +56,7 @@ describe('groups', () => {
     'block.2/conv': line([7, 8, 9, 10, 11, 12]),
     head: line([6, 1, 2, 3]),
   };
-  const groups = { body: ['block*'], ends: ['stem/conv', 'head'] };
+  const rankTogether = { body: ['block*'], ends: ['stem/conv', 'head'] };
 
   /** What is left when each of these lists of layers is ranked by itself. */
   function apart(
@@ -71,7 +71,7 @@ describe('groups', () => {
   }
 
   test('are each ranked and counted by themselves', async () => {
-    const { layers: after, report } = await sparsified(layers, 50, { ...globally, groups });
+    const { layers: after, report } = await sparsified(layers, 50, { ...globally, rankTogether });
     expect(Object.values(after).map(({ data }) => [...data])).toEqual([
       [0, 0, 30, 40],
       [0, 0, 0, 60],
@@ -83,15 +83,15 @@ describe('groups', () => {
   });
 
   test('leave layers that are in none by themselves', async () => {
-    const { layers: after } = await sparsified(layers, 50, { ...globally, groups: { body: ['block*'] } });
+    const { layers: after } = await sparsified(layers, 50, { ...globally, rankTogether: { body: ['block*'] } });
     expectSame(after, apart(layers, [['stem/conv'], ['block.1/conv', 'block.2/conv'], ['head']], [50, 50, 50]));
-    const alone = await sparsified(layers, 50, { ...globally, groups: {} });
+    const alone = await sparsified(layers, 50, { ...globally, rankTogether: {} });
     expectSame(alone.layers, (await sparsified(layers, 50, weightwise)).layers);
   });
 
   test('one of all layers is the global context', async () => {
     for (const sparsity of [10, 50, { keep: 3 }, { remove: 7 }]) {
-      const one = await sparsified(all, sparsity, { ...globally, groups: { all: ['*'] } });
+      const one = await sparsified(all, sparsity, { ...globally, rankTogether: { all: ['*'] } });
       expectSame(one.layers, (await sparsified(all, sparsity, globally)).layers);
     }
   });
@@ -103,7 +103,7 @@ describe('groups', () => {
       for (const criteria of ['largeFinal', 'random'] as const) {
         for (const amount of [20, 75, { keep: 9 }, { remove: 11 }]) {
           const asked = { ...globally, granularity, criteria };
-          const options = { ...asked, groups: { a: list(0), b: list(1), c: list(2) } };
+          const options = { ...asked, rankTogether: { a: list(0), b: list(1), c: list(2) } };
           const { layers: after } = await sparsified(all, amount, options);
           const expected = apart(all, [list(0), list(1), list(2)], [amount, amount, amount], asked);
           expectSame(after, expected, `${granularity} ${criteria} ${JSON.stringify(amount)}`);
@@ -115,7 +115,7 @@ describe('groups', () => {
   test('rank their layers in model order, however they list them', async () => {
     const ties = { a: line([1, 1, 1]), b: line([1, 1, 1]), c: line([1, 1, 1]) };
     const zeros = async (list: string[]) =>
-      zerosOf((await sparsified(ties, { remove: 3 }, { ...globally, groups: { list } })).layers);
+      zerosOf((await sparsified(ties, { remove: 3 }, { ...globally, rankTogether: { list } })).layers);
     expect(await zeros(['c', 'b', 'a'])).toEqual({ a: 2, b: 1, c: 0 });
     expect(await zeros(['?'])).toEqual({ a: 2, b: 1, c: 0 });
   });
@@ -123,7 +123,7 @@ describe('groups', () => {
   test('take amounts by their names, lone layers by theirs, both by globs; the others are left alone', async () => {
     const more = { ...layers, 'tail.1': line([1, 2]), 'tail.2': line([3, 4, 5, 6]) };
     const zeros = async (sparsity: Sparsity) =>
-      Object.values(zerosOf((await sparsified(more, sparsity, { ...globally, groups })).layers));
+      Object.values(zerosOf((await sparsified(more, sparsity, { ...globally, rankTogether })).layers));
     expect(await zeros({ body: 50 })).toEqual([0, 3, 2, 0, 0, 0]);
     expect(await zeros({ ends: { remove: 3 }, 'tail.2': 50 })).toEqual([2, 0, 0, 1, 0, 2]);
     expect(await zeros({ 'tail*': 50 })).toEqual([0, 0, 0, 0, 1, 2]);
@@ -135,36 +135,43 @@ describe('groups', () => {
 
   test('keep their total exact while floors leave room, and say where they do not', async () => {
     const keep = { minKeep: { 'block.1/conv': 3, head: 4 } };
-    const { layers: after, report } = await sparsified(layers, 50, { ...globally, groups, ...keep });
+    const { layers: after, report } = await sparsified(layers, 50, { ...globally, rankTogether, ...keep });
     expect(Object.values(zerosOf(after))).toEqual([3, 1, 4, 0]);
     expect(report.notes).toHaveLength(1);
     expect(report.notes[0]).toMatch(/^ends: 4 of 8 units were to go; 3 do/);
-    const beyond = await sparsified(layers, { body: { keep: 11 } }, { ...globally, groups });
+    const beyond = await sparsified(layers, { body: { keep: 11 } }, { ...globally, rankTogether });
     expect(beyond.report.notes).toEqual([expect.stringMatching(/^body: .*11.*beyond its 10 units/)]);
   });
 
   test('name a layer by its alias, by a name that beats a glob, and may bear the name of a member', async () => {
     const data = Float32Array.of(1, 2, 3, 4);
     const tied = { first: { ...line(data), data }, second: { ...line(data), data }, third: line([5, 6, 7, 8]) };
-    const zeros = async (groups: Groups, sparsity: Sparsity = 50) =>
-      zerosOf((await sparsified(tied, sparsity, { ...globally, groups })).layers);
+    const zeros = async (rankTogether: RankTogether, sparsity: Sparsity = 50) =>
+      zerosOf((await sparsified(tied, sparsity, { ...globally, rankTogether })).layers);
     expect(await zeros({ both: ['second', 'third'] })).toEqual({ first: 3, second: 3, third: 1 });
     expect(await zeros({ most: ['*'], one: ['third'] })).toEqual({ first: 2, second: 2, third: 2 });
     expect(await zeros({ third: ['first', 'third'] }, { third: 25 })).toEqual({ first: 2, second: 2, third: 0 });
   });
 
   test('take the layers that the rules name', async () => {
-    const options = { ...globally, exclude: 'head', groups: { body: ['block*', 'stem*'] } };
+    const options = { ...globally, exclude: 'head', rankTogether: { body: ['block*', 'stem*'] } };
     const { report } = await sparsified(layers, { body: 50 }, options);
     expect(report.layers.map(({ name }) => name)).toEqual(['stem/conv', 'block.1/conv', 'block.2/conv']);
     const error = await errorOf(
-      () => new Sparsifier(fromArrays(copyOf(layers)), { ...options, groups: { ends: ['head'] } }),
+      () => new Sparsifier(fromArrays(copyOf(layers)), { ...options, rankTogether: { ends: ['head'] } }),
     );
     expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
   });
 
-  const refused = (groups: unknown, more: Partial<SparsifierOptions> = {}) =>
-    errorOf(() => new Sparsifier(fromArrays(copyOf(layers)), { ...globally, groups: groups as Groups, ...more }));
+  const refused = (rankTogether: unknown, more: Partial<SparsifierOptions> = {}) =>
+    errorOf(
+      () =>
+        new Sparsifier(fromArrays(copyOf(layers)), {
+          ...globally,
+          rankTogether: rankTogether as RankTogether,
+          ...more,
+        }),
+    );
 
   test('that name nothing are errors', async () => {
     for (const glob of ['bl?ck', 'tail', '', 'Head', 'block']) {
@@ -175,11 +182,11 @@ describe('groups', () => {
   });
 
   test('that share a layer are errors that name it and both of them', async () => {
-    for (const groups of [
+    for (const rankTogether of [
       { first: ['block*'], second: ['*2/conv'] },
       { first: ['block.2/conv'], second: ['block.2/conv'] },
     ]) {
-      const error = await refused(groups);
+      const error = await refused(rankTogether);
       expect([error.code, error.details.subject]).toEqual(['usage', 'block.2/conv']);
       expect(error.message).toMatch(/first.*second/);
     }
@@ -192,32 +199,35 @@ describe('groups', () => {
 
   test('may bear any other name, and layers those of an object’s methods', async () => {
     const odd = { constructor: line([1, 2]), toString: line([3, 4]), b: line([5, 6, 7, 8]) };
-    const zeros = async (groups: Groups) => zerosOf((await sparsified(odd, 50, { ...globally, groups })).layers);
+    const zeros = async (rankTogether: RankTogether) =>
+      zerosOf((await sparsified(odd, 50, { ...globally, rankTogether })).layers);
     expect(await zeros({ body: ['b'] })).toEqual({ constructor: 1, toString: 1, b: 2 });
     expect(await zeros({ valueOf: ['constructor', 'b'] })).toEqual({ constructor: 1, toString: 1, b: 2 });
     const data = Float32Array.of(1, 2, 3, 4);
     const tied = { first: { ...line(data), data }, second: { ...line(data), data }, third: line([5, 6, 7, 8]) };
-    const error = await errorOf(() => new Sparsifier(fromArrays(tied), { ...globally, groups: { second: ['third'] } }));
+    const error = await errorOf(
+      () => new Sparsifier(fromArrays(tied), { ...globally, rankTogether: { second: ['third'] } }),
+    );
     expect(error.code, 'the other name of a tied layer').toBe('usage');
   });
 
   test.each<[unknown]>([[{ body: 'block*' }], [{ body: [1] }], [{ body: [['head']] }], [{ body: null }]])(
     '%j are no groups',
-    async (groups) => {
-      expect((await refused(groups)).code).toBe('usage');
+    async (rankTogether) => {
+      expect((await refused(rankTogether)).code).toBe('usage');
     },
   );
 
   test('need the global context', async () => {
-    const error = await refused(groups, { context: 'local' });
+    const error = await refused(rankTogether, { context: 'local' });
     expect(error.code).toBe('usage');
-    expect(error.message).toMatch(/groups.*context 'global'/);
+    expect(error.message).toMatch(/rankTogether.*context 'global'/);
   });
 
   test.each<[unknown]>([[[50, 50]], [[]], [['50']]])('do not take the list %j', async (sparsity) => {
-    const error = await refusal(layers, sparsity, { ...globally, groups });
+    const error = await refusal(layers, sparsity, { ...globally, rankTogether });
     expect(error.code).toBe('sparsity');
-    expect(error.message).toMatch(/by the name of the group/);
+    expect(error.message).toMatch(/by the name of the ranking/);
   });
 
   test.each<[Sparsity, string]>([
@@ -225,7 +235,7 @@ describe('groups', () => {
     [{ body: 50, 'block*': 50 }, 'block*'],
     [{ tail: 50 }, 'tail'],
   ])('do not take %j: neither a group nor a lone layer', async (sparsity, key) => {
-    const error = await refusal(layers, sparsity, { ...globally, groups });
+    const error = await refusal(layers, sparsity, { ...globally, rankTogether });
     expect([error.code, error.details.asked]).toEqual(['layer', key]);
     expect(error.details.allowed).toEqual(['ends', 'body']);
   });
@@ -470,11 +480,11 @@ describe('the budget erk', () => {
 
   test('in groups is shared out within each', async () => {
     const layers = { a: square(4), b: square(10), c: square(4), d: square(10), lone: square(4) };
-    const groups = { first: ['a', 'b'], second: ['c', 'd'] };
-    expect(await keptOf(layers, { first: { keep: 14 }, second: { keep: 28 } }, { ...erk, groups })).toEqual([
+    const rankTogether = { first: ['a', 'b'], second: ['c', 'd'] };
+    expect(await keptOf(layers, { first: { keep: 14 }, second: { keep: 28 } }, { ...erk, rankTogether })).toEqual([
       4, 10, 8, 20,
     ]);
-    expect(await keptOf(layers, { '*': { keep: 14 } }, { ...erk, groups })).toEqual([4, 10, 4, 10, 14]);
+    expect(await keptOf(layers, { '*': { keep: 14 } }, { ...erk, rankTogether })).toEqual([4, 10, 4, 10, 14]);
   });
 
   test('roundTo comes after it, and a call again takes more of the same', async () => {
@@ -618,7 +628,7 @@ describe('the budget lamp', () => {
   test('in groups ranks within each', async () => {
     const names = Object.keys(all);
     const [first, second] = [names.slice(0, 9), names.slice(9)];
-    const { layers: after } = await sparsified(all, 60, { ...asked, groups: { first, second } });
+    const { layers: after } = await sparsified(all, 60, { ...asked, rankTogether: { first, second } });
     const gone = { ...removal(pick(all, first), 60, asked), ...removal(pick(all, second), 60, asked) };
     expectSame(after, without(all, gone, 'weight'));
   });

@@ -253,21 +253,24 @@ describe('explain says', () => {
 
   test('what it is ranked with', async () => {
     const global = { context: 'global', layerType: 'all' } as const;
-    const groups = { body: ['block*'] };
+    const rankTogether = { body: ['block*'] };
     const rest = async (options: Partial<SparsifierOptions>, sparsity?: Sparsity) => {
       const reasons = reasonsOf(await explained(options, sparsity));
       return ['block.1/conv', 'head'].map((name) => reasons[name]!.replace(/^.*?; /, ''));
     };
     expect(await rest({ layerType: 'all' })).toEqual(['ranked by itself', 'ranked by itself']);
     expect(await rest(global)).toEqual(Array(2).fill('ranked with 4 others of the network'));
-    expect(await rest({ ...global, groups })).toEqual(['ranked with 2 others of group body', 'ranked by itself']);
-    expect(await rest({ ...global, groups, budget: 'lamp' })).toEqual([
-      'ranked with 2 others of group body by lamp',
+    expect(await rest({ ...global, rankTogether })).toEqual([
+      'ranked with 2 others of ranking body',
+      'ranked by itself',
+    ]);
+    expect(await rest({ ...global, rankTogether, budget: 'lamp' })).toEqual([
+      'ranked with 2 others of ranking body by lamp',
       'ranked by itself',
     ]);
     expect(await rest({ ...global, budget: 'erk' })).toEqual(Array(2).fill('its part of the network is given by erk'));
-    expect(await rest({ ...global, budget: 'uniform', groups })).toEqual([
-      'its part of group body is given by uniform',
+    expect(await rest({ ...global, budget: 'uniform', rankTogether })).toEqual([
+      'its part of ranking body is given by uniform',
       'ranked by itself',
     ]);
     expect(await rest({ layerType: 'all', granularity: Granularity.nm(2, 4) })).toEqual(
@@ -374,7 +377,7 @@ describe('explain foretells', () => {
       }
     }
   }
-  const groups = { body: ['block*'], ends: ['stem*', 'head'] };
+  const rankTogether = { body: ['block*'], ends: ['stem*', 'head'] };
 
   test.each<{ options: Partial<SparsifierOptions>; calls: [Sparsity?, CallOptions?][] }>([
     { options: {}, calls: [[30], [60], [20], [100], [0]] },
@@ -384,12 +387,15 @@ describe('explain foretells', () => {
     { options: { context: 'global' }, calls: [[50], [{ remove: 3 }], [90, { roundTo: 16 }], [100]] },
     { options: { context: 'global', minKeep: 20, maxSparsity: { head: 10 } }, calls: [[70], [100]] },
     { options: { context: 'global', granularity: 'layer' }, calls: [[50], [100]] },
-    { options: { context: 'global', groups }, calls: [[50], [{ body: 20 }], [{ '*': { keep: 9 } }]] },
-    { options: { context: 'global', groups: { body: ['block*'] } }, calls: [[{ head: 50 }], [70, { roundTo: 8 }]] },
+    { options: { context: 'global', rankTogether }, calls: [[50], [{ body: 20 }], [{ '*': { keep: 9 } }]] },
+    {
+      options: { context: 'global', rankTogether: { body: ['block*'] } },
+      calls: [[{ head: 50 }], [70, { roundTo: 8 }]],
+    },
     { options: { context: 'global', budget: 'uniform' }, calls: [[33], [{ keep: 50 }], [100]] },
     { options: { context: 'global', budget: 'erk' }, calls: [[33], [{ keep: 50 }], [90, { roundTo: 7 }]] },
     { options: { context: 'global', budget: 'lamp', minKeep: 9 }, calls: [[33], [{ keep: 50 }], [100]] },
-    { options: { context: 'global', budget: 'erk', groups }, calls: [[{ body: 50 }], [60]] },
+    { options: { context: 'global', budget: 'erk', rankTogether }, calls: [[{ body: 50 }], [60]] },
     { options: { granularity: Granularity.nm(1, 2) }, calls: [[], []] },
     { options: { granularity: Granularity.nm(2, 3), include: 'block*' }, calls: [[]] },
     { options: { granularity: Granularity.block({ out: 2, in: 2 }) }, calls: [[50], [70, { roundTo: 5 }]] },

@@ -115,7 +115,7 @@ describe('pictures', () => {
     return [...fours.values()];
   };
 
-  test('block: tiles of four input channels, smaller at the edge', () => {
+  test('block: blocks of four input channels, smaller at the edge', () => {
     const panels: Panel[] = [
       { kind: 'conv2d', shape: [2, 6, 3, 3] },
       { kind: 'dense', shape: [4, 6] },

@@ -8,7 +8,7 @@ import type {
   Reducer,
   Role,
   Spanning,
-  Tiles,
+  BlockSizes,
 } from 'sparsifier';
 import type { ArrayLayer, Numbers } from 'sparsifier/formats/arrays';
 import { draw } from './philox.js';
@@ -18,7 +18,7 @@ import { draw } from './philox.js';
 export type Layers = Readonly<Record<string, ArrayLayer>>;
 
 /** What cuts a layer into units. */
-export type Cutting = GranularityName | Spanning | Tiles;
+export type Cutting = GranularityName | Spanning | BlockSizes;
 
 /** What is asked of a sparsifier and its call, apart from the amount. */
 export interface Asked {

@@ -45,7 +45,7 @@ function messageOf(summary: string, { subject, asked, found, allowed, hint }: Er
     parts.push(`possible: ${allowed.slice(0, listedAtMost).join(', ')}${more > 0 ? ` and ${more} more` : ''}`);
   }
   if (hint !== undefined) parts.push(hint);
-  return parts.map((part) => part.replace(/\.$/, '')).join('. ') + '.';
+  return parts.map((part) => (/[.?]$/.test(part) ? part : `${part}.`)).join(' ');
 }
 
 function show(value: unknown): string {

@@ -10,25 +10,19 @@ export { load, type Block, type Engine, type LoadOptions } from './engine/engine
 export { SparsifyError, type ErrorCode, type ErrorDetails } from './errors.js';
 export {
   Granularity,
+  type BlockSizes,
   type GranularityName,
   type Pattern,
   type Spanning,
-  type Tiles,
   type UnitRole,
 } from './options/granularity.js';
 export { inspect } from './pruning/inspect.js';
 export type { UnitMask } from './pruning/masks.js';
-export type {
-  CallOptions,
-  LayerArrays,
-  Progress,
-  SparsifierOptions,
-  WeightsOf,
-} from './options/options.js';
+export type { CallOptions, LayerArrays, Progress, SparsifierOptions, WeightsOf } from './options/options.js';
 export type { Budget } from './options/budgets.js';
-export type { Context, Groups } from './options/rankings.js';
+export type { Context, RankTogether } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
 export type { Rule, Rules } from './options/rules.js';
 export { Sparsifier, type Explanation, type WriteMasksOptions } from './pruning/sparsifier.js';
-export type { Amount, PerLayer, Sparsity } from './options/amounts.js';
+export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';
 export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './model/model.js';

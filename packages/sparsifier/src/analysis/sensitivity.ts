@@ -1,6 +1,7 @@
 import { load, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { checkNames, optionNames, type SparsifierOptions } from '../options/options.js';
+import { optionNames, type SparsifierOptions } from '../options/options.js';
+import { checkNames } from '../options/spelling.js';
 import { Planner } from '../pruning/plan.js';
 import { linePlot } from '../training/plot.js';
 import type { Rule } from '../options/rules.js';
@@ -10,7 +11,7 @@ import type { Model, Values, WeightTensor } from '../model/model.js';
 /** Options of a Sparsifier that looks at layers one by one, and these. */
 export interface SensitivityOptions extends Omit<
   SparsifierOptions,
-  'context' | 'groups' | 'budget' | 'restorable' | 'include' | 'layerType'
+  'context' | 'rankTogether' | 'budget' | 'restorable' | 'include' | 'layerType'
 > {
   /** Percentages of units to remove, 0 to 100; 10, 20 and so on to 90 by default. */
   readonly levels?: readonly number[];
@@ -68,7 +69,7 @@ export interface Sensitivity {
 const ownNames: readonly string[] = [
   ...['levels', 'layers', 'higherIsBetter', 'signal', 'onProgress'],
   ...optionNames.filter(
-    (name) => !['context', 'groups', 'budget', 'restorable', 'include', 'layerType'].includes(name),
+    (name) => !['context', 'rankTogether', 'budget', 'restorable', 'include', 'layerType'].includes(name),
   ),
 ];
 
@@ -76,13 +77,13 @@ const ownNames: readonly string[] = [
  * Finds out how much each layer matters: makes it sparse by itself at each level, evaluates the model, and puts it back
  * exactly as it was (Li et al. 2017, section 3.2; fasterai's `SensitivityAnalyzer`).
  * @param evaluate gives what the model is worth as it is then, such as its accuracy
- * @throws SparsifyError `usage` or `sparsity` for options that nothing has, `criteria` where `evaluate` gives no number, and
+ * @throws SparsifyError `usage` or `sparsity` for unknown options or values, `criteria` where `evaluate` gives no number, and
  *   what `sparsifyLayer` throws; what `evaluate` throws. The model is as it was before in any case.
  */
 export async function sensitivity(
   model: Model,
   evaluate: () => number | Promise<number>,
-  options: SensitivityOptions,
+  options: SensitivityOptions = {},
 ): Promise<Sensitivity> {
   checkNames(options, ownNames);
   const { levels: given = [10, 20, 30, 40, 50, 60, 70, 80, 90], layers: rules, signal, onProgress, ...rest } = options;

@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import { Command, CommanderError, Option } from 'commander';
-import { Criteria } from '../options/criteria.js';
+import { Criteria, normalizerNames, reducerNames } from '../options/criteria.js';
+import { defaults } from '../options/defaults.js';
 import { load } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { granularityNames } from '../options/granularity.js';
 import { budgets } from '../options/budgets.js';
+import { contexts } from '../options/rankings.js';
 import { kinds } from '../model/model.js';
 import type { InspectOptions } from './inspect.js';
-import { collect, granularityOf, kindsOf, nameOf, whole } from './parse.js';
+import { collect, granularityOf, kindsOf, nameOf, oneOf, whole } from './parse.js';
 import type { PruneOptions } from './prune.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -28,8 +30,13 @@ function begin(threads: number | undefined): Promise<unknown> {
 const program = new Command('sparsifier')
   .description('Make a neural network sparse, on the model file itself.')
   .version(version)
-  .showHelpAfterError('(--help shows what is possible)')
+  .showHelpAfterError('(--help lists the options)')
   .exitOverride()
+  .configureOutput({
+    // The former name of an option is not similar enough for commander to suggest the present one.
+    outputError: (text, write) =>
+      write(text.replace(/unknown option '--groups?'/, '$&\n(Did you mean --rank-together?)')),
+  })
   .addHelpText(
     'after',
     `
@@ -38,6 +45,10 @@ Examples:
   $ sparsifier prune model.onnx --sparsity 50 --out sparse.onnx
   $ sparsifier help prune`,
   );
+
+/** An option that takes one of some names. */
+const choice = (flags: string, description: string, names: readonly string[]): Option =>
+  new Option(flags, description).choices(names).argParser(oneOf(names));
 
 const common = (command: Command): Command =>
   command
@@ -80,47 +91,41 @@ common(
   .addOption(
     new Option(
       '-g, --granularity <name>',
-      `what part of the filters to remove: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
+      `which weights to remove together: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
     )
       .argParser(granularityOf)
-      .default('weight'),
+      .default(defaults.granularity),
   )
   .addOption(
-    new Option('-c, --context <name>', 'where to compare: each layer by itself, or the whole network')
-      .choices(['local', 'global'])
-      .default('local'),
+    choice('-c, --context <name>', 'where to compare: within each layer, or over the whole network', contexts).default(
+      defaults.context,
+    ),
   )
   .addOption(
-    new Option('--criteria <name>', 'what counts as useful').choices(Object.values(Criteria)).default('largeFinal'),
+    choice('--criteria <name>', 'what makes a weight useful', Object.values(Criteria)).default(defaults.criteria),
   )
   .addOption(new Option('-o, --out <file>', 'where the sparse model goes').argParser(nameOf))
   .option('--explain', 'only say what would be removed of each layer, and why others are left alone')
   .addOption(
-    new Option('--layer-type <kinds>', `kinds of layers, with commas: ${kinds.join(', ')}, or all`)
-      .argParser(kindsOf)
-      .default(undefined, 'conv2d, or all with --include'),
+    new Option(
+      '--layer-type <kinds>',
+      `kinds of layers, with commas: ${kinds.join(', ')}, or all (default: ${defaults.layerType}, or all with --include)`,
+    ).argParser(kindsOf),
   )
   .option('--include <rule>', 'only these layers: name, glob, kind:dense or re:expression; repeatable', collect)
   .option('--exclude <rule>', 'not these layers; repeatable', collect)
-  .option('--group <name=globs>', 'with -c global: layers ranked together (encoder=enc*,stem); repeatable', collect)
-  .addOption(
-    new Option('--budget <rule>', 'with -c global: how the amount is shared out among layers').choices(budgets),
+  .option(
+    '--rank-together <name=globs>',
+    'with -c global: layers that are compared with each other only (encoder=enc*,stem); repeatable',
+    collect,
   )
+  .addOption(choice('--budget <rule>', 'with -c global: a rule for how much each layer loses', budgets))
   .option('--round-to <n>', 'leave a multiple of n units in each layer', whole)
   .addOption(
-    new Option('--reducer <name>', "how a unit's scores become one")
-      .choices(['mean', 'sum', 'l2', 'max'])
-      .default('mean'),
+    choice('--reducer <name>', "how a unit's scores are combined into one", reducerNames).default(defaults.reducer),
   )
   .addOption(
-    new Option('--normalizer <name>', "how a layer's scores are made comparable").choices([
-      'sum',
-      'mean',
-      'max',
-      'l2',
-      'minmax',
-      'standard',
-    ]),
+    choice('--normalizer <name>', "how a layer's scores are made comparable with those of others", normalizerNames),
   )
   .option('--seed <n>', 'for --criteria random', whole)
   .addOption(

@@ -2,7 +2,8 @@ import { InvalidArgumentError } from 'commander';
 import type { LayerDescription, LayerDescriptions } from '../formats/safetensors/layers.js';
 import { SparsifyError } from '../errors.js';
 import { checkGranularity, granularityNames, type Granularity } from '../options/granularity.js';
-import type { Groups, PerLayer, Rule, Sparsity } from '../index.js';
+import { didYouMean } from '../options/spelling.js';
+import type { PerLayer, RankTogether, Rule, Sparsity } from '../index.js';
 import { kinds, type Kind, type Role } from '../model/model.js';
 
 export const whole = (text: string): number => {
@@ -20,8 +21,21 @@ export const kindsOf = (text: string): Kind[] | 'all' => {
   if (words.includes('all')) return 'all';
   const unknown = words.find((word) => !kinds.some((kind) => kind === word));
   if (unknown === undefined) return words as Kind[];
-  throw new InvalidArgumentError(`Allowed choices are ${kinds.join(', ')}, all.`);
+  throw notAllowed(unknown, [...kinds, 'all']);
 };
+
+/** Takes one of some names. */
+export const oneOf =
+  <Name extends string>(names: readonly Name[]) =>
+  (text: string): Name => {
+    if (names.some((name) => name === text)) return text as Name;
+    throw notAllowed(text, names);
+  };
+
+function notAllowed(text: string, names: readonly string[], choices = names.join(', ')): InvalidArgumentError {
+  const similar = didYouMean([text], names);
+  return new InvalidArgumentError(`Allowed choices are ${choices}.${similar ? ` ${similar}` : ''}`);
+}
 
 /** A name, `2:4`, `block:out=1,in=4` or `spanning:in,height`. */
 export function granularityOf(text: string): Granularity {
@@ -36,9 +50,8 @@ export function granularityOf(text: string): Granularity {
     return checkGranularity({ block: Object.fromEntries(sizes.map(([role, size]) => [role, Number(size || NaN)])) });
   } catch (error) {
     if (!(error instanceof SparsifyError)) throw error;
-    throw new InvalidArgumentError(
-      `Allowed choices are ${granularityNames.join(', ')}, n:m (2:4), block:out=1,in=4 and spanning:in,height.`,
-    );
+    const forms = 'n:m (2:4), block:out=1,in=4 and spanning:in,height';
+    throw notAllowed(text, granularityNames, `${granularityNames.join(', ')}, ${forms}`);
   }
 }
 
@@ -54,15 +67,18 @@ export function ruleOf(text: string): Rule {
 }
 
 /** `encoder=block1*,block2*`, any number of times, split at the first `=`. */
-export function parseGroups(texts: readonly string[]): Groups {
-  const groups: Record<string, string[]> = {};
+export function parseRankings(texts: readonly string[]): RankTogether {
+  const rankings: Record<string, string[]> = {};
   for (const text of texts) {
     const at = text.indexOf('=');
-    if (at <= 0) throw new SparsifyError('usage', 'a group is written name=glob,glob', { asked: text || 'nothing' });
+    if (at <= 0)
+      throw new SparsifyError('usage', 'layers to rank together are written name=glob,glob', {
+        asked: text || 'nothing',
+      });
     const name = text.slice(0, at);
-    groups[name] = [...(Object.hasOwn(groups, name) ? groups[name]! : []), ...text.slice(at + 1).split(',')];
+    rankings[name] = [...(Object.hasOwn(rankings, name) ? rankings[name]! : []), ...text.slice(at + 1).split(',')];
   }
-  return groups;
+  return rankings;
 }
 
 /** `name-or-glob=dense:in,out`, `=conv2d/32` or `=none`, any number of times, split at the last `=`. */
@@ -103,7 +119,7 @@ export function parseSparsity(texts: readonly string[]): Sparsity {
   return amounts.length === 1 ? amounts[0]! : amounts;
 }
 
-export function parseFloor(texts: readonly string[]): PerLayer {
+export function parseLimit(texts: readonly string[]): PerLayer {
   const [only = ''] = texts;
   if (texts.length > 1 || only.includes('=')) return Object.fromEntries(parsePerLayer(texts));
   return numberOf(only, 'Write one number for all layers, or name=8');

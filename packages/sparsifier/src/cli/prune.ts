@@ -3,18 +3,22 @@ import yoctoSpinner from 'yocto-spinner';
 import { readModel } from '../formats/read-model.js';
 import { sourceFilesOf } from '../pruning/snapshots.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
-import { isPattern } from '../options/granularity.js';
+import { isPattern, type Granularity } from '../options/granularity.js';
 import { Sparsifier, SparsifyError, type Progress, type Report, type SparsifierOptions } from '../index.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
-import { parseFloor, parseGroups, parseSparsity, ruleOf } from './parse.js';
+import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
 import { explanations, table } from './table.js';
 
 /** What the command is given, but for the threads. */
 export interface PruneOptions
   extends
     ReadingOptions,
-    Omit<SparsifierOptions, 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'groups'> {
+    Omit<
+      SparsifierOptions,
+      'granularity' | 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'rankTogether'
+    > {
+  readonly granularity: Granularity;
   readonly json?: boolean;
   readonly sparsity?: string[];
   readonly roundTo?: number;
@@ -22,7 +26,7 @@ export interface PruneOptions
   readonly explain?: boolean;
   readonly include?: string[];
   readonly exclude?: string[];
-  readonly group?: string[];
+  readonly rankTogether?: string[];
   readonly force?: boolean;
   readonly minKeep?: string[];
   readonly maxSparsity?: string[];
@@ -34,7 +38,7 @@ export interface PruneOptions
 /** The command `prune`. @param engine is on its way */
 export async function prune(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<void> {
   const { layer, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
-  const { minKeep, maxSparsity, include, exclude, group, loadMasks, saveMasks, keepScale, ...words } = rest;
+  const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...words } = rest;
   const asked = sparsity && parseSparsity(sparsity);
   const missing = [
     ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
@@ -53,9 +57,9 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
     ...words,
     ...(include ? { include: include.map(ruleOf) } : {}),
     ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
-    ...(group ? { groups: parseGroups(group) } : {}),
-    ...(minKeep ? { minKeep: parseFloor(minKeep) } : {}),
-    ...(maxSparsity ? { maxSparsity: parseFloor(maxSparsity) } : {}),
+    ...(rankTogether ? { rankTogether: parseRankings(rankTogether) } : {}),
+    ...(minKeep ? { minKeep: parseLimit(minKeep) } : {}),
+    ...(maxSparsity ? { maxSparsity: parseLimit(maxSparsity) } : {}),
   };
   const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
   const onProgress = ({ stage, done, total }: Progress) => {

@@ -128,10 +128,10 @@ export async function weightsRemoved(axes: readonly Axis[], mask: Uint8Array, re
       if (isKept(mask, unit)) continue;
       let [rest, own] = [unit, 1];
       for (const { size, block } of [...axes].reverse()) {
-        const tiles = Math.ceil(size / block);
-        // The last tile along an axis may be smaller.
-        own *= Math.min(block, size - (rest % tiles) * block);
-        rest = Math.floor(rest / tiles);
+        const blocks = Math.ceil(size / block);
+        // The last block along an axis may be smaller.
+        own *= Math.min(block, size - (rest % blocks) * block);
+        rest = Math.floor(rest / blocks);
       }
       weights += own;
     }

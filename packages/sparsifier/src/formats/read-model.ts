@@ -1,4 +1,4 @@
-import { checkNames } from '../options/options.js';
+import { checkNames } from '../options/spelling.js';
 import { formats, type ReadModelOptions } from './all.js';
 import { readFileModel, type FileModel } from './file-model.js';
 import { formatOf } from './format.js';

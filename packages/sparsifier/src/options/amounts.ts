@@ -1,5 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
+import { defaults } from './defaults.js';
 import { byName, type Named } from './names.js';
 
 /** How much to remove: a percentage of units from 0 to 100, or how many units to keep or to remove. */
@@ -8,29 +9,9 @@ export type Amount = number | { readonly keep: number } | { readonly remove: num
 /** One amount for all layers, one per layer in model order, or amounts by layer name or glob (`*`, `?`). */
 export type Sparsity = Amount | readonly Amount[] | Readonly<Record<string, Amount>> | ReadonlyMap<string, Amount>;
 
-/** One value for all layers, or values by layer name or glob. */
-export type PerLayer = number | Readonly<Record<string, number>>;
-
-/** Options that limit what is removed of a layer. */
-export interface LimitOptions {
-  /** Whether a layer may lose all its units; otherwise the best one stays. */
-  readonly allowEmpty?: boolean;
-  /** The least number of units that a layer keeps. */
-  readonly minKeep?: PerLayer;
-  /** The largest percentage of units that a layer loses, 0 to 100. */
-  readonly maxSparsity?: PerLayer;
-}
-
-/** The limits to what is removed of one layer. */
-export interface Limits {
-  readonly allowEmpty: boolean;
-  readonly minKeep: number;
-  readonly maxSparsity: number;
-}
-
 const isKeep = (amount: object): amount is { readonly keep: number } => 'keep' in amount;
 
-/** An object with just the key `keep` or `remove` and a number is an amount, not a list of layers. */
+/** An object whose only key is `keep` or `remove`, with a number, is an amount and not amounts by layer. */
 export function isAmount(sparsity: Sparsity): sparsity is Amount {
   if (typeof sparsity === 'number') return true;
   if (sparsity === null || typeof sparsity !== 'object' || Array.isArray(sparsity) || sparsity instanceof Map)
@@ -55,14 +36,11 @@ export function checkAmount(amount: Amount, subject?: string): void {
   throw new SparsifyError(
     'sparsity',
     'an amount is a percentage from 0 to 100, or { keep: n } or { remove: n } with a whole number',
-    {
-      ...about,
-      asked: amount,
-    },
+    { ...about, asked: amount },
   );
 }
 
-/** How many of `units` an amount removes; halves go to the even number. */
+/** How many of `units` an amount removes. A percentage is rounded to the nearest whole number, halves to the even one. */
 export function unitsToRemove(amount: Amount, units: number): number {
   if (typeof amount === 'number') return roundHalfToEven((amount * units) / 100);
   return isKeep(amount) ? Math.max(0, units - amount.keep) : Math.min(units, amount.remove);
@@ -80,15 +58,9 @@ function roundHalfToEven(value: number): number {
   return rest < 0.5 ? below : below + 1;
 }
 
-/** How many of `units` may go at most. */
-export function limitOf(units: number, { allowEmpty, minKeep, maxSparsity }: Limits): number {
-  const kept = Math.max(minKeep, units - Math.floor((maxSparsity * units) / 100), allowEmpty ? 0 : 1);
-  return Math.max(0, units - kept);
-}
-
 /**
- * How many units go where the number kept is to be a multiple of `multiple`: kept units are raised to the next multiple,
- * at least one multiple, at most all.
+ * How many units are removed where the number kept must be a multiple of `multiple`: it is raised to the next multiple,
+ * at least one of them, at most all units.
  */
 export function rounded(removed: number, units: number, multiple: number | undefined): number {
   if (multiple === undefined) return removed;
@@ -97,11 +69,8 @@ export function rounded(removed: number, units: number, multiple: number | undef
 }
 
 /**
- * The amount of each of `layers`; undefined for those that are left alone.
- *
- * A key that equals a name is that name; else `*` is any run of characters and `?` is one. A name beats a glob.
- *
- * @param others names of layers that exist but are not among `layers`, for a better message
+ * The amount of each of `layers`; undefined for those that no key matches.
+ * @param others names of layers that exist but are not among `layers`, for the error's hint
  * @throws SparsifyError `sparsity` for a list of another length, or two amounts for one layer; `layer` for a key that
  *   matches nothing
  */
@@ -122,7 +91,7 @@ export function amountsOf(
         found: `the layers ${names.join(', ')}`,
       });
     }
-    // A loop by index, which sees the holes of a list.
+    // By index, which also visits the holes of a sparse array.
     for (let index = 0; index < sparsity.length; index++) checkAmount(sparsity[index], names[index]);
     return [...sparsity];
   }
@@ -138,9 +107,54 @@ export function amountsOf(
   return byName(entries, layers, others);
 }
 
+/** One value for all layers, or values by layer name or glob. */
+export type PerLayer = number | Readonly<Record<string, number>>;
+
+/** Options that limit what is removed of a layer. */
+export interface LimitOptions {
+  /** Whether a layer may lose all its units; otherwise the best one stays. */
+  readonly allowEmpty?: boolean;
+  /** The least number of units that a layer keeps. */
+  readonly minKeep?: PerLayer;
+  /** The largest percentage of units that a layer loses, 0 to 100. */
+  readonly maxSparsity?: PerLayer;
+}
+
+/** The limits of one layer. */
+export interface Limits {
+  readonly allowEmpty: boolean;
+  readonly minKeep: number;
+  readonly maxSparsity: number;
+}
+
+/** The limits of each layer. @throws SparsifyError `sparsity` for a value out of range, `layer` for a name without layer */
+export function limitsOf(
+  { allowEmpty, minKeep, maxSparsity }: Required<LimitOptions>,
+  tensors: readonly WeightTensor[],
+): Limits[] {
+  const keeps = perLayer(minKeep, tensors, defaults.minKeep, checkCount);
+  const shares = perLayer(maxSparsity, tensors, defaults.maxSparsity, checkShare);
+  return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
+}
+
+function perLayer(
+  value: PerLayer,
+  tensors: readonly WeightTensor[],
+  otherwise: number,
+  check: (value: number) => void,
+): number[] {
+  if (typeof value !== 'object' || value === null) {
+    check(value);
+    return tensors.map(() => value);
+  }
+  const entries = Object.entries(value);
+  for (const [, each] of entries) check(each);
+  return byName(entries, tensors).map((each) => each ?? otherwise);
+}
+
 function checkCount(count: number): void {
   if (Number.isInteger(count) && count >= 0) return;
-  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number', {
+  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number from 0', {
     subject: 'minKeep',
     asked: count,
   });
@@ -154,19 +168,8 @@ function checkShare(share: number): void {
   });
 }
 
-/** The limits of each layer. */
-export function limitsOf(
-  { allowEmpty = false, minKeep = 0, maxSparsity = 100 }: LimitOptions,
-  tensors: readonly WeightTensor[],
-): Limits[] {
-  const perLayer = (value: PerLayer, otherwise: number, check: (value: number) => void): number[] => {
-    const entries: [string, number][] = typeof value === 'number' ? [['*', value]] : Object.entries(value);
-    for (const [, each] of entries) check(each);
-    return typeof value === 'number'
-      ? tensors.map(() => value)
-      : byName(entries, tensors).map((each) => each ?? otherwise);
-  };
-  const keeps = perLayer(minKeep, 0, checkCount);
-  const shares = perLayer(maxSparsity, 100, checkShare);
-  return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
+/** The most of `units` that may be removed. */
+export function limitOf(units: number, { allowEmpty, minKeep, maxSparsity }: Limits): number {
+  const kept = Math.max(minKeep, units - Math.floor((maxSparsity * units) / 100), allowEmpty ? 0 : 1);
+  return Math.max(0, units - kept);
 }

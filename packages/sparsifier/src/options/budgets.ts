@@ -1,26 +1,27 @@
 import type { WeightTensor } from '../model/model.js';
 import { unitsToRemove, type Amount } from './amounts.js';
 
-/** How the amount of a ranking over several layers is shared out among them. */
-export type Budget = 'uniform' | 'erk' | 'lamp';
-export const budgets: readonly Budget[] = ['uniform', 'erk', 'lamp'];
+export const budgets = ['uniform', 'erk', 'lamp'] as const;
+/** How the amount of a ranking over several layers is divided among them. */
+export type Budget = (typeof budgets)[number];
 
-/** A layer as far as its part of a budget is concerned. */
+/** A layer among which an amount is divided. */
 export interface Share {
   readonly tensor: WeightTensor;
   readonly units: number;
-  /** The most units that may go. */
+  /** The most units that may be removed. */
   readonly limit: number;
 }
 
 /**
- * How many units each layer of a ranking loses, where a rule and not the ranking decides.
+ * How many units each layer of a ranking loses where a rule decides, and not the ranking.
  *
  * `uniform`: the same share of every layer, as in the local context. `erk` (Erdős-Rényi kernel; Evci et al. 2020,
  * "Rigging the lottery"): the share of units that a layer keeps is proportional to the sum of its dimensions divided by
- * their product, at most 1, so that small layers stay denser. In whole units that add up exactly, by largest remainder.
+ * their product, at most 1, so that small layers stay denser. The results are whole numbers with the exact total, by the
+ * method of the largest remainder.
  */
-export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readonly Share[]): number[] {
+export function removalsByBudget(budget: 'uniform' | 'erk', amount: Amount, layers: readonly Share[]): number[] {
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
   const units = sum(layers.map((layer) => layer.units));
   const keep = units - Math.min(unitsToRemove(amount, units), sum(layers.map(({ limit }) => limit)));
@@ -32,7 +33,7 @@ export function shared(budget: 'uniform' | 'erk', amount: Amount, layers: readon
   return layers.map((layer, index) => layer.units - kept[index]!);
 }
 
-/** The units of a layer times the sum of its dimensions divided by their product, whatever the stored layout. */
+/** The units of a layer times the sum of its dimensions divided by their product; the same for every stored layout. */
 function denseUnits({ kind, roles, shape, groups }: WeightTensor, units: number): number {
   const sizeOf = (role: string) => shape.filter((_, axis) => roles[axis] === role).reduce((a, b) => a * b, 1);
   const isTransposed = kind.startsWith('convTranspose');
@@ -52,8 +53,9 @@ interface Claim {
 }
 
 /**
- * Whole numbers in proportion to the claims' weights that add up to `total`; those that would pass their limits get
- * just these, and what is left is shared out again. Remainders go to the largest first, equal ones in order.
+ * Whole numbers with the sum `total`, in proportion to the claims' weights. A claim that would exceed one of its limits
+ * gets that limit, and the rest is divided among the others again. The units that rounding down leaves go to the largest
+ * remainders, and of equal ones to the first.
  */
 function proportional(total: number, claims: readonly Claim[]): number[] {
   const exact: number[] = claims.map(() => 0);
@@ -64,7 +66,7 @@ function proportional(total: number, claims: readonly Claim[]): number[] {
     const part = (index: number) => (rest * claims[index]!.weight) / weights;
     const clamp = (index: number) => Math.min(claims[index]!.most, Math.max(claims[index]!.least, part(index)));
     for (const index of open) exact[index] = clamp(index);
-    // The limits that weigh more on the whole hold; the others may yet be reached from the other side.
+    // Fix the claims at upper or at lower limits, whichever change the total more; those at the others may yet leave them.
     const excess = open.reduce((sum, index) => sum + exact[index]! - part(index), 0);
     const held = open.filter((index) =>
       excess > 0

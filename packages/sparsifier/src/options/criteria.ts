@@ -1,11 +1,11 @@
 import { SparsifyError } from '../errors.js';
-import { withoutUnderscores } from './spelling.js';
 import type { Kind, Role } from '../model/model.js';
+import { unknownValue, withoutUnderscores } from './spelling.js';
 
-/** The names of criteria: what counts as useful. */
+/** The names of criteria: what makes a weight useful. */
 export type CriteriaName = keyof typeof table;
 
-/** What a criterion is given of one layer: plain copies. */
+/** A layer as a criterion of the caller's own receives it: a copy. */
 export interface CustomLayer {
   readonly name: string;
   readonly kind: Kind;
@@ -16,13 +16,13 @@ export interface CustomLayer {
   readonly weights: Float32Array;
 }
 
-/** A criterion of one's own: a score for each weight, in stored order; larger is more useful, NaN is an error. */
+/** A criterion of the caller's own: returns a score for each weight, in stored order. Larger is more useful, NaN is an error. */
 export type CustomCriterion = (layer: CustomLayer) => Float32Array;
 
-/** Arrays that a criterion compares weights with. */
+/** The option with the arrays that a criterion compares weights with. */
 export type State = 'initial' | 'previous' | 'gradient' | 'activations';
 
-/** How the scores of a unit's weights become one. */
+/** How the scores of a unit's weights are combined into one. */
 export type Reducer = 'mean' | 'sum' | 'l2' | 'max';
 
 /** How the scores of a layer are brought to a scale that layers share. */
@@ -37,7 +37,7 @@ export interface Recipe {
   readonly needs: State | CustomCriterion | undefined;
 }
 
-/** The kernels' scores of one weight `w`, some of which compare it with a number `v`. */
+/** How the kernels score one weight `w`; some scores compare it with a number `v`. */
 const element = {
   magnitude: 1,
   square: 2,
@@ -60,7 +60,7 @@ interface Row {
   readonly needs?: State;
 }
 
-/** Elements that `lamp` cannot weigh: their scores may be below zero, or are drawn. */
+/** Elements that the budget `lamp` cannot use: their scores may be negative, or are random. */
 const withoutLamp: readonly number[] = [
   element.negativeMagnitude,
   element.negativeOtherMagnitude,
@@ -71,7 +71,7 @@ const withoutLamp: readonly number[] = [
 
 /**
  * The score of one weight `w` by each criterion; larger is more useful. `w0` is its initial, `w1` its previous value.
- * The names are fasterai's; a further criterion is a further row.
+ * The names are fasterai's. A new criterion is a new row, and its entry in catalogue.ts.
  */
 const table = {
   /** `|w|`: the usual magnitude criterion (Han et al. 2015). */
@@ -106,7 +106,7 @@ const table = {
   wanda: { element: element.scaledMagnitude, needs: 'activations' },
   /** `(w * g) * (w * g)`, `g` being the gradient of the loss (Molchanov et al. 2019). */
   taylor: { element: element.squaredProduct, needs: 'gradient' },
-  /** One draw from [0, 1) per unit, the same for the same seed: Philox4x32-10 (Salmon et al. 2011). */
+  /** One random number from [0, 1) per unit, the same for the same seed: Philox4x32-10 (Salmon et al. 2011). */
   random: { element: element.random },
 } as const satisfies Readonly<Record<string, Row>>;
 
@@ -119,13 +119,22 @@ export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as
 
 const reducers: Readonly<Record<Reducer, number>> = { mean: 0, sum: 1, l2: 2, max: 3 };
 const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max: 3, l2: 4, minmax: 5, standard: 6 };
-/** What the budget rule `lamp` makes of scores. */
+/** The kernels' normalizer for the budget `lamp`. */
 const lamp = 7;
 
+export const reducerNames = Object.keys(reducers) as readonly Reducer[];
+export const normalizerNames = Object.keys(normalizers) as readonly Normalizer[];
+
+/** The option that a criterion needs beside the weights. */
+export const needsOf = (name: CriteriaName): State | 'seed' | undefined => {
+  const row: Row = table[name];
+  return row.element === element.random ? 'seed' : row.needs;
+};
+
 /**
- * @param isLamp whether the budget rule `lamp` brings scores to a scale of its own
+ * @param isLamp whether the budget is `lamp`, which scales scores itself
  * @throws SparsifyError `criteria` for an unknown criterion, or one that `lamp` cannot use; `usage` for an unknown reducer
- *   or normaliser, or a normaliser beside `lamp`
+ *   or normalizer, or a normalizer together with `lamp`
  */
 export function recipeOf(
   criteria: string | CustomCriterion,
@@ -138,13 +147,13 @@ export function recipeOf(
       ? { element: element.other }
       : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
   if (isLamp && withoutLamp.includes(row.element)) {
-    throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must be sizes from zero on', {
+    throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must not be negative', {
       asked: criteria,
       hint: 'Use a criterion such as largeFinal',
     });
   }
   if (isLamp && normalizer !== undefined) {
-    throw new SparsifyError('usage', 'the budget lamp brings scores to a scale of its own', {
+    throw new SparsifyError('usage', 'the budget lamp already scales scores', {
       asked: `normalizer ${normalizer}`,
       hint: 'Leave the normalizer out',
     });
@@ -159,8 +168,8 @@ export function recipeOf(
 }
 
 /**
- * Whether the scores of units that are single weights can be computed from these wherever they are needed, without room
- * for them. The `l2` of one score is its magnitude, not the score.
+ * Whether the scores of units that are single weights can be computed from the weights wherever they are needed, so that
+ * they need no memory. The `l2` of one score is its magnitude, not the score.
  */
 export const scoresOnTheFly = ({ element: score, reducer, normalizer }: Recipe): boolean =>
   score !== element.random && reducer !== reducers.l2 && normalizer === 0;
@@ -181,5 +190,5 @@ function look<Value>(
   what: string,
 ): Value {
   if (typeof name === 'string' && Object.hasOwn(list, name)) return list[name]!;
-  throw new SparsifyError(code, `unknown ${what}`, { asked: name, allowed: Object.keys(list) });
+  throw unknownValue(code, what, name, Object.keys(list));
 }

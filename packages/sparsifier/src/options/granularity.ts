@@ -1,8 +1,8 @@
 import { SparsifyError } from '../errors.js';
-import { withoutUnderscores } from './spelling.js';
 import type { Kind, Role } from '../model/model.js';
+import { unknownValue, withoutUnderscores } from './spelling.js';
 
-/** The names of granularities: which part of a filter is removed. */
+/** The names of granularities: which weights are removed together. */
 export type GranularityName = keyof typeof table;
 
 /** A granularity by the roles that a unit spans; the other axes count the units. */
@@ -10,18 +10,18 @@ export interface Spanning {
   readonly spanning: readonly UnitRole[];
 }
 
-/** Units that are tiles: so many neighbours along each of these roles, one along the others. */
-export interface Tiles {
+/** Units that are blocks: so many neighbours along each of these roles, one along the others. */
+export interface BlockSizes {
   readonly block: Readonly<Partial<Record<UnitRole, number>>>;
 }
 
-/** A pattern: of every m weights that follow each other along `in`, at most n stay. */
+/** An N:M pattern: of every m consecutive weights along `in`, at most n stay. */
 export interface Pattern {
   readonly nm: readonly [n: number, m: number];
 }
 
-/** What is removed together: a name, or what {@link Granularity}'s functions make. */
-export type Granularity = GranularityName | Spanning | Tiles | Pattern;
+/** Which weights are removed together: a name, or what {@link Granularity}'s functions return. */
+export type Granularity = GranularityName | Spanning | BlockSizes | Pattern;
 
 /** The roles that a unit can span. */
 export type UnitRole = Exclude<Role, 'multiplier'>;
@@ -43,15 +43,15 @@ const families: Readonly<Record<Kind, Family>> = {
 
 export const spatial = ['depth', 'height', 'width'] as const;
 
-/** Convolutions of any rank have it. */
+/** A granularity of convolutions of any rank. */
 const inConvolutions = (...spanned: readonly UnitRole[]) => ({ convolution: spanned, convolution1d: spanned });
 
-/** Convolutions that have a height have it. */
+/** A granularity of convolutions with a height. */
 const withHeight = (...spanned: readonly UnitRole[]) => ({ convolution: spanned });
 
 /**
  * The roles that one unit spans, for each family of kinds that has the granularity. The other axes count the units.
- * The names are fasterai's; a further granularity is a further row.
+ * The names are fasterai's. A new granularity is a new row.
  */
 const table = {
   /** Each weight by itself. */
@@ -78,7 +78,7 @@ const table = {
   horizontalSlice: inConvolutions('in', 'width'),
   sharedVerticalSlice: withHeight('out', 'in', 'height'),
   sharedHorizontalSlice: inConvolutions('out', 'in', 'width'),
-  /** The whole layer; in the global context only. */
+  /** The whole layer; only in the context `global`. */
   layer: { ...inConvolutions('out', 'in', ...spatial), matrix: ['out', 'in'] },
   /** fasterai's page calls a line of weights a vector: a column of a kernel, a row of a matrix. */
   vector: { ...withHeight('height'), convolution1d: ['width'], matrix: ['in'] },
@@ -86,19 +86,19 @@ const table = {
 
 const names = Object.keys(table) as GranularityName[];
 
-/** The granularities, as constants equal to their names, and makers of others. */
+/** The granularities, as constants equal to their names, and functions that make others. */
 export const Granularity = {
   ...(Object.fromEntries(names.map((name) => [name, name])) as { readonly [Name in GranularityName]: Name }),
   /** A unit that spans these roles, such as `spanning('in', 'height')`. */
   spanning: (...spanning: readonly UnitRole[]): Spanning => ({ spanning }),
   /**
-   * A tile of so many neighbours along each role, such as `block({ out: 1, in: 4 })`; 1 along roles that are not named.
-   * Where a size is no multiple, the last tile is smaller.
+   * A block of so many neighbours along each role, such as `block({ out: 1, in: 4 })`; 1 along roles that are not named.
+   * Where the size of an axis is not a multiple, the last block is smaller.
    */
-  block: (block: Tiles['block']): Tiles => ({ block }),
+  block: (block: BlockSizes['block']): BlockSizes => ({ block }),
   /**
-   * At most `n` of every `m` weights that follow each other along `in`, within a group of channels, stay: `nm(2, 4)`. A
-   * rest shorter than `m` stays whole. Such a pattern takes no amount: `sparsifyModel()`.
+   * At most `n` of every `m` consecutive weights along `in` stay, within a group of a convolution: `nm(2, 4)`. A rest
+   * shorter than `m` stays whole. A pattern already fixes how much is removed, so it takes no amount: `sparsifyModel()`.
    */
   nm: (n: number, m: number): Pattern => ({ nm: [n, m] }),
 };
@@ -106,10 +106,10 @@ export const Granularity = {
 export const granularityNames: readonly GranularityName[] = names;
 
 const unitRoles: readonly UnitRole[] = ['out', 'in', 'depth', 'height', 'width'];
-/** The largest m of a pattern: the work grows with its square (crates/kernels/src/nm.rs). */
+/** The largest m of a pattern. The work grows with its square (crates/kernels/src/nm.rs). */
 const longestPattern = 256;
 
-/** @throws SparsifyError `granularity` for a name that no kind has, roles that no axis has, or sizes that make no units */
+/** @throws SparsifyError `granularity` for an unknown name, unknown roles, or sizes that are not whole numbers above 0 */
 export function checkGranularity(granularity: string | Exclude<Granularity, string>): Granularity {
   if (typeof granularity === 'string') {
     const name = withoutUnderscores(granularity);
@@ -119,15 +119,12 @@ export function checkGranularity(granularity: string | Exclude<Granularity, stri
     if (wrong === undefined) return granularity;
     if (wrong !== '') throw new SparsifyError('granularity', wrong, { asked: granularity });
   }
-  throw new SparsifyError('granularity', 'unknown granularity', {
-    asked: granularity,
-    allowed: names,
-    hint: `Others are made by Granularity.spanning(...roles), block({ role: size }) and nm(n, m)`,
-  });
+  const others = 'Others are made by Granularity.spanning(...roles), block({ role: size }) and nm(n, m)';
+  throw unknownValue('granularity', 'granularity', granularity, names, others);
 }
 
-/** What is wrong with a form; empty where it is no form at all. */
-function mistakeIn(form: Partial<Spanning & Tiles & Pattern>): string | undefined {
+/** What is wrong with a granularity that has no name; empty where it has none of the three forms. */
+function mistakeIn(form: Partial<Spanning & BlockSizes & Pattern>): string | undefined {
   const isRole = (role: string) => unitRoles.some((each) => each === role);
   const isCount = (count: unknown) => Number.isInteger(count) && (count as number) > 0;
   const { spanning, block, nm } = form;
@@ -137,12 +134,14 @@ function mistakeIn(form: Partial<Spanning & Tiles & Pattern>): string | undefine
   if (Array.isArray(nm)) {
     const [n, m, ...rest] = nm as readonly number[];
     const fits = isCount(n) && isCount(m) && n! < m! && m! <= longestPattern && rest.length === 0;
-    return fits ? undefined : `a pattern is n of m weights along in, with whole numbers 0 < n < m <= ${longestPattern}`;
+    return fits
+      ? undefined
+      : `a pattern keeps n of every m weights along in, with whole numbers 0 < n < m <= ${longestPattern}`;
   }
   if (block && typeof block === 'object') {
     const fits =
       Object.keys(block).length > 0 && Object.keys(block).every(isRole) && Object.values(block).every(isCount);
-    return fits ? undefined : `a tile has a whole number above 0 for some of the roles ${unitRoles.join(', ')}`;
+    return fits ? undefined : `a block has a whole number above 0 for some of the roles ${unitRoles.join(', ')}`;
   }
   return '';
 }
@@ -150,7 +149,7 @@ function mistakeIn(form: Partial<Spanning & Tiles & Pattern>): string | undefine
 export const isPattern = (granularity: Granularity): granularity is Pattern =>
   typeof granularity === 'object' && 'nm' in granularity;
 
-/** A granularity as people write it. */
+/** A granularity as text. */
 export function inWords(granularity: Granularity): string {
   if (typeof granularity === 'string') return granularity;
   if ('spanning' in granularity) return `spanning ${granularity.spanning.join(', ')}`;
@@ -160,7 +159,7 @@ export function inWords(granularity: Granularity): string {
     .join(' x ')}`;
 }
 
-/** The granularities that a kind of layer has, by name. */
+/** The names of the granularities that a kind of layer has. */
 export function granularitiesOf(kind: Kind): GranularityName[] {
   return names.filter((name) => spannedRoles(name, kind) !== undefined);
 }

@@ -1,15 +1,17 @@
 import { SparsifyError } from '../errors.js';
 
-/** A layer as far as amounts are concerned. */
+/** What options can name: a layer, or layers that are ranked together. */
 export interface Named {
   readonly name: string;
   readonly aliases: readonly string[];
 }
 
 /**
- * The value that names and globs give each of `layers`; undefined for those that no key matches.
- * @param clash the error where two keys of one rank disagree about a layer
- * @throws SparsifyError `layer` for a key that matches nothing, or that one
+ * The value that names and globs give each of `layers`; undefined for those that no key matches. A key that equals a
+ * name stands for that name alone, any other is a glob. A name takes precedence over a glob.
+ * @param others names of layers that exist but are not among `layers`, for the error's hint
+ * @param clash the error where two names, or two globs, give one layer different values
+ * @throws SparsifyError `layer` for a key that matches nothing, or that error
  */
 export function byName<Value>(
   entries: readonly (readonly [string, Value])[],
@@ -20,17 +22,17 @@ export function byName<Value>(
   const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
     () => undefined,
   );
-  const isName = (key: string) => layers.some(({ name, aliases }) => name === key || aliases.includes(key));
+  const names = new Set(layers.flatMap(({ name, aliases }) => [name, ...aliases]));
+  const isName = (key: string) => names.has(key);
   // Names first: globs that disagree about a layer do not matter where its name decides.
   const ordered = [...entries.filter(([key]) => isName(key)), ...entries.filter(([key]) => !isName(key))];
   for (const [key, value] of ordered) {
     const exact = isName(key);
-    const pattern = exact ? undefined : globOf(key);
-    let matches = 0;
+    const matches = exact ? (name: string) => name === key : matcherOf(key);
+    let count = 0;
     layers.forEach(({ name, aliases }, index) => {
-      const all = [name, ...aliases];
-      if (!(pattern ? all.some((each) => pattern.test(each)) : all.includes(key))) return;
-      matches++;
+      if (![name, ...aliases].some(matches)) return;
+      count++;
       const other = found[index];
       if (other === undefined) found[index] = { key, value, exact };
       else if (other.exact === exact && !same(other.value, value)) {
@@ -40,15 +42,13 @@ export function byName<Value>(
         ]);
       }
     });
-    if (matches === 0) {
-      const elsewhere = others.includes(key)
-        ? { hint: 'A layer of this name exists, but layerType, include or exclude leaves it out' }
-        : {};
-      const allowed = layers.map(({ name }) => name);
+    if (count === 0) {
       throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
         asked: key,
-        allowed,
-        ...elsewhere,
+        allowed: layers.map(({ name }) => name),
+        ...(others.includes(key) && {
+          hint: 'A layer of this name exists, but layerType, include or exclude leaves it out',
+        }),
       });
     }
   }
@@ -64,9 +64,27 @@ const twoValues = (subject: string, entries: readonly (readonly [string, unknown
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** A glob as an expression: `*` is any run of characters, `?` is one. */
-export const globOf = (glob: string): RegExp =>
-  new RegExp(
-    `^${[...glob].map((each) => (each === '*' ? '.*' : each === '?' ? '.' : each.replace(/[\\^$.|+()[\]{}/]/u, '\\$&'))).join('')}$`,
-    'su',
-  );
+/**
+ * A test of names against a glob: `*` is any run of characters, `?` is one.
+ *
+ * Only the last star met so far is ever extended. An earlier one need not be: whatever a longer run of it would match,
+ * the later star matches, too. So the work is at most the length of the glob times that of the name, where a regular
+ * expression such as `.*a.*b.*c` may take exponentially long.
+ */
+export function matcherOf(glob: string): (name: string) => boolean {
+  const pattern = [...glob];
+  return (name) => {
+    const text = [...name];
+    let [at, place] = [0, 0];
+    /** Behind the last star, in the pattern and in the text. */
+    let star: { readonly at: number; place: number } | undefined;
+    while (place < text.length) {
+      if (pattern[at] === '*') star = { at: ++at, place };
+      else if (at < pattern.length && (pattern[at] === '?' || pattern[at] === text[place]))
+        [at, place] = [at + 1, place + 1];
+      else if (star) [at, place] = [star.at, ++star.place];
+      else return false;
+    }
+    return pattern.slice(at).every((each) => each === '*');
+  };
+}

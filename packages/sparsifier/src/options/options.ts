@@ -3,9 +3,11 @@ import type { Model } from '../model/model.js';
 import type { LimitOptions } from './amounts.js';
 import { budgets, type Budget } from './budgets.js';
 import type { CriteriaName, CustomCriterion, Normalizer, Reducer } from './criteria.js';
-import { inWords, isPattern, type Granularity } from './granularity.js';
-import type { Context, Groups } from './rankings.js';
+import { defaults } from './defaults.js';
+import { checkGranularity, inWords, isPattern, type Granularity, type Pattern } from './granularity.js';
+import { contexts, type Context, type RankTogether } from './rankings.js';
 import type { Rules } from './rules.js';
+import { checkNames, unknownValue } from './spelling.js';
 
 /** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
 export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
@@ -16,30 +18,31 @@ export type ComparedModel = Pick<Model, 'tensors' | 'copy' | 'sourceFiles'>;
 /** A model with the same layers, or arrays by layer name. */
 export type WeightsOf = ComparedModel | LayerArrays;
 
+/** The options of a Sparsifier. All have defaults, but for arrays that some criteria need. */
 export interface SparsifierOptions extends Rules, LimitOptions {
-  /** Which part of the filters is removed. */
-  readonly granularity: Granularity;
-  /** Where units are compared. */
-  readonly context: Context;
-  /** What counts as useful. */
-  readonly criteria: CriteriaName | CustomCriterion;
+  /** Which weights are removed together: a unit. `weight` by default, so that each weight is one. */
+  readonly granularity?: Granularity;
+  /** Where units are compared: within each layer (`local`, the default) or over the whole network (`global`). */
+  readonly context?: Context;
+  /** What makes a weight useful; `largeFinal`, its magnitude, by default. */
+  readonly criteria?: CriteriaName | CustomCriterion;
   /**
-   * For the context `global`: names or globs of the layers of each group. A group is ranked and counted by itself; a
-   * layer in none is, too.
+   * For the context `global`: rankings by name, each with the names or globs of its layers. The layers of a ranking are
+   * compared with each other only and share one amount. A layer that is in no ranking is ranked by itself.
    */
-  readonly groups?: Groups;
+  readonly rankTogether?: RankTogether;
   /**
-   * For the context `global`: how the amount is shared out among layers, where not by one ranking of their scores.
-   * `uniform`: the same share of each layer. `erk`: layers keep a share proportional to the sum of their dimensions
-   * divided by their product, at most all (Evci et al. 2020). `lamp`: one ranking of the scores s^2 / sum of r^2 over the
-   * layer's scores r >= s (Lee et al. 2021).
+   * For the context `global`: a rule for how much each layer loses, in place of one ranking of all scores. `uniform`: the
+   * same share of each layer. `erk`: layers keep a share proportional to the sum of their dimensions divided by their
+   * product, at most all (Evci et al. 2020). `lamp`: one ranking of the scores s^2 / sum of r^2 over the layer's scores
+   * r >= s (Lee et al. 2021).
    */
   readonly budget?: Budget;
-  /** For the criterion `random`: a whole number below 2^32; 0 by default. */
+  /** For the criterion `random`: a whole number from 0 to 2^32 - 1; 0 by default. */
   readonly seed?: number;
-  /** How the scores of a unit's weights become one; `mean` by default. */
+  /** How the scores of a unit's weights are combined into one; `mean` by default. */
   readonly reducer?: Reducer;
-  /** How a layer's scores are brought to a scale that layers share; by default they are compared as they are. */
+  /** How the scores of a layer are scaled to be comparable with those of others; by default they are not. */
   readonly normalizer?: Normalizer;
   /** For criteria that compare with initial weights; by default the weights when the Sparsifier is made. */
   readonly initial?: WeightsOf;
@@ -49,23 +52,24 @@ export interface SparsifierOptions extends Rules, LimitOptions {
   readonly gradient?: LayerArrays;
   /** For `wanda`: the norm of the activations of each input channel. */
   readonly activations?: LayerArrays;
-  /** Keeps the value of each removed weight, bias and batch normalisation entry, so that `restore()` can bring it back. */
+  /** Keeps each removed weight, bias and batch normalisation entry, so that `restore()` can bring it back; not by default. */
   readonly restorable?: boolean;
 }
 
 /** How far a call has come. */
 export interface Progress {
   readonly stage: 'load' | 'inspect' | 'score' | 'mask' | 'apply' | 'store';
-  /** Weights that the stage is through with. */
+  /** Weights that the stage has finished. */
   readonly done: number;
-  /** Weights in all. */
+  /** All weights of the call. */
   readonly total: number;
 }
 
+/** The options of one call. */
 export interface CallOptions {
   /** The number of units kept in each layer is raised to a multiple of this whole number. */
   readonly roundTo?: number | undefined;
-  /** Ends the call with the signal's reason, as long as nothing is changed. */
+  /** Ends the call with the signal's reason, unless the model is being changed already. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -77,7 +81,7 @@ export const optionNames: readonly (keyof SparsifierOptions)[] = [
   'layerType',
   'include',
   'exclude',
-  'groups',
+  'rankTogether',
   'budget',
   'seed',
   'reducer',
@@ -93,13 +97,7 @@ export const optionNames: readonly (keyof SparsifierOptions)[] = [
 ];
 export const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
 
-/** A misspelt option would silently do nothing. */
-export function checkNames(options: object, names: readonly string[]): void {
-  const unknown = Object.keys(options).filter((name) => !names.includes(name));
-  if (unknown.length > 0)
-    throw new SparsifyError('usage', 'unknown option', { asked: unknown.join(', '), allowed: names });
-}
-
+/** @throws SparsifyError `usage` for an unknown option, `sparsity` for a wrong `roundTo`; the signal's reason if aborted */
 export function checkCallOptions(options: CallOptions): void {
   checkNames(options, callOptionNames);
   const { roundTo, signal } = options;
@@ -109,43 +107,68 @@ export function checkCallOptions(options: CallOptions): void {
   signal?.throwIfAborted();
 }
 
-/** Groups and budgets share an amount of the whole network; a pattern has none to share or to limit. */
-export function checkGlobal(options: SparsifierOptions, granularity: Granularity): void {
-  const { context, groups, budget } = options;
-  if (isPattern(granularity) && context === 'global') {
-    throw new SparsifyError(
-      'usage',
-      `the pattern ${inWords(granularity)} compares the weights of each group by themselves`,
-      {
-        asked: `context 'global'`,
-        hint: `Use the context 'local'`,
-      },
-    );
+/** The options of a Sparsifier with their defaults; that of `layerType` depends on `include`. */
+export type ResolvedOptions = SparsifierOptions &
+  Required<Pick<SparsifierOptions, Exclude<keyof typeof defaults, 'layerType'>>>;
+
+/**
+ * Fills in the defaults, and checks what can be checked without a model and without the criterion.
+ * @throws SparsifyError `granularity` for an unknown one, `usage` for other unknown values and for options that
+ *   contradict each other
+ */
+export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
+  const { layerType: _, ...always } = defaults;
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const resolved: ResolvedOptions = { ...always, ...given };
+  const { context, budget, seed } = resolved;
+  const granularity = checkGranularity(resolved.granularity);
+  if (!contexts.includes(context)) throw unknownValue('usage', 'context', context, contexts);
+  if (budget !== undefined && !budgets.includes(budget)) throw unknownValue('usage', 'budget', budget, budgets);
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
+    throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { asked: seed });
   }
-  const floor = (['minKeep', 'maxSparsity'] as const).find((name) => options[name] !== undefined);
-  if (isPattern(granularity) && floor) {
-    throw new SparsifyError('usage', `the pattern ${inWords(granularity)} says itself how much goes`, {
-      asked: floor,
+  if (isPattern(granularity)) checkWithPattern(options, granularity);
+  checkRankings({ ...resolved, granularity });
+  return { ...resolved, granularity };
+}
+
+/** A pattern compares weights of one layer, and leaves nothing to limit. */
+function checkWithPattern(options: SparsifierOptions, pattern: Pattern): void {
+  if (options.context === 'global') {
+    throw new SparsifyError('usage', `a ${inWords(pattern)} pattern only compares neighbouring weights`, {
+      asked: `context 'global'`,
+      hint: `Use the context 'local'`,
+    });
+  }
+  const limit = (['minKeep', 'maxSparsity'] as const).find((name) => options[name] !== undefined);
+  if (limit) {
+    throw new SparsifyError('usage', `a ${inWords(pattern)} pattern already fixes how much is removed`, {
+      asked: limit,
       hint: 'Leave layers out with include or exclude',
     });
   }
-  if (budget !== undefined && !budgets.includes(budget)) {
-    throw new SparsifyError('usage', 'unknown budget', { asked: budget, allowed: budgets });
-  }
-  if (context === 'local' && (groups || budget)) {
-    throw new SparsifyError('usage', `${groups ? 'groups' : 'a budget'} shares an amount among layers`, {
-      asked: `context 'local'`,
+}
+
+/** Only the global context ranks layers together. */
+function checkRankings({ granularity, context, rankTogether, budget }: ResolvedOptions): void {
+  if (context === 'local' && (rankTogether || budget)) {
+    const option = rankTogether ? 'rankTogether' : 'budget';
+    throw new SparsifyError('usage', `the option ${option} is for layers that are ranked together`, {
+      asked: `${option} with the context 'local'`,
       hint: `Use the context 'global'`,
     });
   }
   if (budget && granularity === 'layer') {
-    throw new SparsifyError('usage', 'a budget shares an amount out among layers, which are whole units here', {
+    throw new SparsifyError('usage', 'a budget says how much each layer loses, but here whole layers are removed', {
       asked: `budget ${budget} with granularity 'layer'`,
       hint: 'Leave the budget out, or choose another granularity',
     });
   }
-  const lists: unknown[] = Object.values(groups ?? {});
+  const lists: unknown[] = Object.values(rankTogether ?? {});
   if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
-    throw new SparsifyError('usage', 'a group is a list of names or globs', { asked: groups });
+    throw new SparsifyError('usage', 'rankTogether lists names or globs of layers for each ranking', {
+      asked: rankTogether,
+      hint: "Such as { encoder: ['enc*', 'stem'] }",
+    });
   }
 }

@@ -2,11 +2,12 @@ import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
 import { byName, type Named } from './names.js';
 
-/** Where units are compared: in each layer by itself, or over the whole network. */
-export type Context = 'local' | 'global';
+export const contexts = ['local', 'global'] as const;
+/** Where units are compared: within each layer, or over the whole network. */
+export type Context = (typeof contexts)[number];
 
-/** Layers by group: names or globs of those that are ranked together, apart from the others. */
-export type Groups = Readonly<Record<string, readonly string[]>>;
+/** Rankings by name, each with the names or globs of the layers that are ranked together. */
+export type RankTogether = Readonly<Record<string, readonly string[]>>;
 
 /** Layers that are ranked together and share one amount. */
 export interface Ranking extends Named {
@@ -21,42 +22,45 @@ export const eachAlone = (tensors: readonly WeightTensor[]): Ranking[] =>
   tensors.map(({ name, aliases }, index) => ({ name, aliases, members: [index] }));
 
 /**
- * The rankings of a call on a whole model: one for each layer in the local context, one for all in the global one, or
- * with groups one for each group and one for each layer that is in none.
- * @throws SparsifyError `layer` for a name or glob that matches nothing, `usage` for a layer in two groups or a group
- *   with the name of a layer
+ * The rankings of a call on a whole model: one for each layer in the local context, one for all layers in the global
+ * context, or those of `rankTogether` and one for each layer that is in none of them.
+ * @throws SparsifyError `layer` for a name or glob that matches nothing, `usage` for a layer in two rankings or a ranking
+ *   with the name of a layer that is not in it
  */
 export function rankingsOf(
   tensors: readonly WeightTensor[],
   context: Context,
-  groups: Groups | undefined,
+  rankTogether: RankTogether | undefined,
   others: readonly string[],
 ): Ranking[] {
   if (context === 'local') return eachAlone(tensors);
-  if (groups === undefined) return [{ name: network, aliases: [], members: tensors.map((_, index) => index) }];
-  const entries = Object.entries(groups).flatMap(([group, globs]) => globs.map((glob) => [glob, group] as const));
-  const groupOf = byName(entries, tensors, others, twoGroups);
+  if (rankTogether === undefined) return [{ name: network, aliases: [], members: tensors.map((_, index) => index) }];
+  const entries = Object.entries(rankTogether).flatMap(([ranking, globs]) =>
+    globs.map((glob) => [glob, ranking] as const),
+  );
+  const rankingOf = byName(entries, tensors, others, twoRankings);
   const rankings = new Map<string, Ranking & { readonly members: number[] }>();
   tensors.forEach(({ name, aliases }, index) => {
-    const group = groupOf[index];
-    const clash = [name, ...aliases].find((each) => each !== group && Object.hasOwn(groups, each));
+    const own = rankingOf[index];
+    const clash = [name, ...aliases].find((each) => each !== own && Object.hasOwn(rankTogether, each));
     if (clash !== undefined) {
-      throw new SparsifyError('usage', 'a group has the name of a layer that is not in it', {
+      throw new SparsifyError('usage', 'a ranking has the name of a layer that is not in it', {
+        subject: 'rankTogether',
         asked: clash,
-        hint: 'Give the group another name',
+        hint: 'Give the ranking another name',
       });
     }
-    const key = group ?? name;
-    const ranking = rankings.get(key) ?? { name: key, aliases: group === undefined ? aliases : [], members: [] };
+    const key = own ?? name;
+    const ranking = rankings.get(key) ?? { name: key, aliases: own === undefined ? aliases : [], members: [] };
     ranking.members.push(index);
     rankings.set(key, ranking);
   });
   return [...rankings.values()];
 }
 
-const twoGroups = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
-  new SparsifyError('usage', 'the layer is in two groups', {
+const twoRankings = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
+  new SparsifyError('usage', 'rankTogether puts this layer into two rankings', {
     subject,
-    asked: entries.map(([glob, group]) => `${glob} in ${group}`).join(' and '),
-    hint: 'A name beats a glob: name the layer in the group that it belongs to',
+    asked: entries.map(([glob, ranking]) => `${glob} in ${ranking}`).join(' and '),
+    hint: 'A name takes precedence over a glob: list the layer by name in one of them',
   });

@@ -1,21 +1,23 @@
 import { SparsifyError } from '../errors.js';
-import { globOf, type Named } from './names.js';
 import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
+import { defaults } from './defaults.js';
+import { matcherOf, type Named } from './names.js';
+import { unknownValue } from './spelling.js';
 
-/** Names layers: by name or glob (`*`, `?`), by a regular expression that finds something in the name, or by kind. */
+/** Selects layers: by name or glob (`*`, `?`), by a regular expression that matches part of the name, or by kind. */
 export type Rule = string | RegExp | { readonly kind: Kind };
 
-/** Which layers a call on the whole model takes. */
+/** Which layers are pruned by a call on the whole model. */
 export interface Rules {
   /** The kinds of layers; `conv2d` by default, all where `include` is given. */
   readonly layerType?: Kind | readonly Kind[] | 'all';
-  /** Of these only the layers that one of the rules names. */
+  /** Of these, only the layers that match one of the rules. */
   readonly include?: Rule | readonly Rule[];
-  /** Of these not the layers that one of the rules names. */
+  /** Of these, not the layers that match one of the rules. */
   readonly exclude?: Rule | readonly Rule[];
 }
 
-/** Whether a layer takes part, and which rule says so. */
+/** Whether a layer is pruned, and which rule decides. */
 export interface Decision {
   readonly takesPart: boolean;
   readonly reason: string;
@@ -24,15 +26,20 @@ export interface Decision {
 const listOf = <Item>(value: Item | readonly Item[] | undefined): readonly Item[] =>
   value === undefined ? [] : Array.isArray(value) ? (value as readonly Item[]) : [value as Item];
 
+/** The kinds of layers that the rules allow. */
+export function typesOf({ layerType, include }: Rules): readonly (Kind | 'all')[] {
+  return listOf<Kind | 'all'>(layerType ?? (listOf(include).length > 0 ? 'all' : defaults.layerType));
+}
+
 /**
- * Decides for each tensor of the model.
- * @throws SparsifyError `kind` for an unknown kind, `usage` for something that is no rule, `layer` for a rule that
+ * Decides for each tensor of the model whether it is pruned.
+ * @throws SparsifyError `kind` for an unknown kind, `usage` for a value that is not a rule, `layer` for a rule that
  *   matches no layer
  */
 export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'tensors' | 'skipped'>): Decision[] {
   const include = listOf(rules.include);
   const exclude = listOf(rules.exclude);
-  const types = listOf(rules.layerType ?? (include.length > 0 ? 'all' : 'conv2d'));
+  const types = typesOf(rules);
   for (const type of types) if (type !== 'all') checkKind(type);
   const isOfType = ({ kind }: WeightTensor) => types.includes('all') || types.includes(kind);
 
@@ -66,12 +73,11 @@ interface Candidate extends Named {
   readonly kind: Kind | undefined;
 }
 
-/** @param names those of all layers: a rule that equals one of them is no glob */
+/** @param names those of all layers: a rule that equals one of them is that name, not a glob */
 function isMatch(rule: Rule, { name, aliases, kind }: Candidate, names: ReadonlySet<string>): boolean {
   const own = [name, ...aliases];
-  if (typeof rule === 'string')
-    return names.has(rule) ? own.includes(rule) : own.some((each) => globOf(rule).test(each));
-  // A copy without the flags that make an expression remember where it was.
+  if (typeof rule === 'string') return names.has(rule) ? own.includes(rule) : own.some(matcherOf(rule));
+  // A copy without the flags that make an expression keep its position between tests.
   if (rule instanceof RegExp) {
     const expression = new RegExp(rule.source, rule.flags.replace(/[gy]/g, ''));
     return own.some((each) => expression.test(each));
@@ -90,7 +96,7 @@ function inWords(rule: Rule): string {
 
 function checkKind(kind: Kind): void {
   if (kinds.includes(kind)) return;
-  throw new SparsifyError('kind', 'unknown kind of layer', { asked: kind, allowed: [...kinds, 'all'] });
+  throw unknownValue('kind', 'kind of layer', kind, [...kinds, 'all']);
 }
 
 function unmatched(rule: Rule, candidates: readonly WeightTensor[], hint?: string): SparsifyError {

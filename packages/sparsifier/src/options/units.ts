@@ -19,8 +19,8 @@ function rolesOf(kind: Kind): readonly UnitRole[] {
 }
 
 /**
- * How many neighbours along each role lie in one unit; undefined for a kind that does not have the granularity, or none of
- * a form's roles.
+ * How many neighbours along each role lie in one unit; undefined for a kind that does not have the granularity, or none
+ * of the roles that it names.
  */
 function blocksOf(granularity: Granularity, kind: Kind): Readonly<Partial<Record<UnitRole, number>>> | undefined {
   const whole = (spanned: readonly UnitRole[] | undefined) =>
@@ -32,11 +32,11 @@ function blocksOf(granularity: Granularity, kind: Kind): Readonly<Partial<Record
   return named.length === 0 || rolesOf(kind).some((role) => named.includes(role)) ? form : undefined;
 }
 
-/** Canonical places: the group of a transposed convolution comes before all roles. */
+/** The place in the canonical order. The group of a transposed convolution comes before all roles, at 0. */
 const orderOf = (role: Role): number => allRoles.indexOf(role) + 1;
 const lastOutputOrder = orderOf('multiplier');
 
-/** Of every `of` units along one of the axes `keep` stay; the `rest` at its end makes no whole pattern. */
+/** Of every `of` units along the axis `along`, `keep` stay; the last `rest` of them are too few for a pattern. */
 export interface UnitPattern {
   readonly keep: number;
   readonly of: number;
@@ -44,19 +44,19 @@ export interface UnitPattern {
   readonly rest: number;
 }
 
-/** How a tensor falls into units. */
+/** How a tensor is divided into units. */
 export interface Units {
-  /** The stored axes, one of them in two parts where a layout stores groups that way. */
+  /** The stored axes; an axis that holds groups and channels is split into two. */
   readonly axes: readonly Axis[];
-  /** The units' shape: that of the tensor, with 1 where an axis runs inside a unit. */
+  /** How many units there are along each stored axis: 1 where units span it. */
   readonly shape: readonly number[];
-  /** Whether a unit is all weights of one output channel, so that its bias goes with it. */
+  /** Whether a unit is all weights of one output channel, so that its bias is removed with it. */
   readonly isChannel: boolean;
-  /** For N:M only. */
+  /** Only for N:M patterns. */
   readonly pattern?: UnitPattern;
 }
 
-/** @throws SparsifyError `granularity` for a kind that does not have it, or tiles that do not fit the layout's parts */
+/** @throws SparsifyError `granularity` for a kind that does not have it, or blocks that do not fit how channels are stored */
 export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor, granularity: Granularity): Units {
   const blocks = blocksOf(granularity, kind);
   if (blocks === undefined) {
@@ -69,7 +69,8 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
   }
   const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
   const isTransposed = kind.startsWith('convTranspose');
-  // Two parts of the output channel: the group of a transposed convolution, or the multiplier of a depthwise kernel.
+  // Output channels stored on two axes: group and channel of a transposed convolution, channel and multiplier of a
+  // depthwise kernel.
   const [outer, inner] = isTransposed ? [groups, sizeOf('out')] : [sizeOf('out'), sizeOf('multiplier')];
   const [outerBlock, innerBlock] = inTwo(blocks.out ?? 1, outer, inner, name);
   const axisOf = (size: number, block: number, order: number): Axis => ({ size, block: Math.min(block, size), order });
@@ -88,27 +89,27 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
   return {
     axes,
     shape: parts.map(unitsOf),
-    // What a pattern removes is never a whole channel, since of each m weights n stay.
+    // A pattern never removes a whole channel, since n of every m weights stay.
     isChannel:
       !isPattern(granularity) && axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
     ...(isPattern(granularity) ? patternAlong(axes, granularity) : {}),
   };
 }
 
-/** A block of the output channel in blocks of its outer and inner part. */
+/** A block of output channels as blocks of the outer and of the inner of the two axes that store them. */
 function inTwo(block: number, outer: number, inner: number, name: string): [number, number] {
   if (block >= outer * inner) return [outer, inner];
   if (outer === 1 || inner % block === 0) return [1, block];
   if (block % inner === 0) return [block / inner, inner];
-  throw new SparsifyError('granularity', 'the tiles of output channels would cross parts that are stored apart', {
+  throw new SparsifyError('granularity', 'blocks of output channels would extend over groups that are stored apart', {
     subject: name,
-    asked: `tiles of ${block}`,
-    found: `${outer} parts of ${inner} output channels`,
-    hint: `Take tiles of a divisor or a multiple of ${inner}`,
+    asked: `blocks of ${block}`,
+    found: `${outer} groups of ${inner} output channels`,
+    hint: `Use a block size that is a divisor or a multiple of ${inner}`,
   });
 }
 
-/** The axis that a pattern runs along; a layout that stores no input channels has one. */
+/** The axis that a pattern runs along: `in`, added with size 1 where a layout does not store it. */
 function patternAlong(axes: readonly Axis[], { nm: [keep, of] }: Pattern): Pick<Units, 'axes' | 'pattern'> {
   const order = orderOf('in');
   const stored = axes.findIndex((axis) => axis.order === order);

@@ -1,14 +1,14 @@
 import { recipeOf, type Recipe } from '../options/criteria.js';
 import { unitsOf, weightsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import { checkGranularity, inWords, isPattern, type Granularity } from '../options/granularity.js';
+import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor, type Units } from '../options/units.js';
-import { checkGlobal, type CallOptions, type SparsifierOptions } from '../options/options.js';
+import { resolveOptions, type CallOptions, type ResolvedOptions, type SparsifierOptions } from '../options/options.js';
 import type { Done, Job } from './call.js';
-import { shared, type Budget } from '../options/budgets.js';
+import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import { reportOf, type Report } from './report.js';
-import { decisionsOf, type Decision } from '../options/rules.js';
+import { decisionsOf, typesOf, type Decision } from '../options/rules.js';
 import {
   amountsOf,
   fits,
@@ -57,29 +57,23 @@ export class Planner {
   readonly decisions: readonly Decision[];
   readonly #limits: readonly Limits[];
   readonly #model: PlannedModel;
-  readonly #options: SparsifierOptions;
+  readonly #options: ResolvedOptions;
 
   /**
-   * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has, `layer` for
-   *   a name, glob or rule that matches nothing
+   * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for unknown or contradicting
+   *   options, `layer` for a name, glob or rule that matches nothing
    */
-  constructor(model: PlannedModel, options: SparsifierOptions) {
-    const { granularity, context, criteria, groups, budget, seed = 0, reducer = 'mean', normalizer } = options;
+  constructor(model: PlannedModel, given: SparsifierOptions) {
+    const options = resolveOptions(given);
+    const { granularity, context, criteria, rankTogether, budget, reducer, normalizer } = options;
     this.#model = model;
-    this.granularity = checkGranularity(granularity);
-    if (context !== 'local' && context !== 'global') {
-      throw new SparsifyError('usage', 'unknown context', { asked: context, allowed: ['local', 'global'] });
-    }
+    this.granularity = granularity;
     this.context = context;
-    checkGlobal(options, this.granularity);
     this.recipe = recipeOf(criteria, reducer, normalizer, budget === 'lamp');
-    if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
-      throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { asked: seed });
-    }
     this.#options = options;
     this.decisions = decisionsOf(options, model);
     this.#limits = limitsOf(options, model.tensors);
-    if (groups) this.rankings(this.chosen());
+    if (rankTogether) this.rankings(this.chosen());
   }
 
   /** The layers that the rules name. */
@@ -89,13 +83,13 @@ export class Planner {
 
   rankings(tensors: readonly WeightTensor[]): Ranking[] {
     const others = this.#model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
-    return rankingsOf(tensors, this.context, this.#options.groups, others);
+    return rankingsOf(tensors, this.context, this.#options.rankTogether, others);
   }
 
   /** @throws SparsifyError `sparsity` where a pattern is given an amount or a rounding */
   checkPattern(amount: Sparsity | undefined, { roundTo }: CallOptions): void {
     if (amount === undefined && roundTo === undefined) return;
-    throw new SparsifyError('sparsity', `the pattern ${inWords(this.granularity)} says itself how much goes`, {
+    throw new SparsifyError('sparsity', `a ${inWords(this.granularity)} pattern already fixes how much is removed`, {
       asked: amount === undefined ? `roundTo ${roundTo}` : amount,
       hint: 'Call sparsifyModel() without an amount and without roundTo',
     });
@@ -105,9 +99,9 @@ export class Planner {
     const tensors = this.chosen();
     if (tensors.length === 0) {
       const found = [...new Set(this.#model.tensors.map(({ kind }) => kind))];
-      const { include, exclude, layerType = include ? 'all' : 'conv2d' } = this.#options;
+      const { exclude } = this.#options;
       throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
-        asked: [layerType].flat().join(', ') + (exclude ? ', without those excluded' : ''),
+        asked: typesOf(this.#options).join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0
           ? {
@@ -122,13 +116,13 @@ export class Planner {
       this.checkPattern(sparsity, options);
       return { context: 'local', tensors, rankings: eachAlone(tensors), amounts: [] };
     }
-    const { groups, budget } = this.#options;
-    if (this.context === 'global' && (groups ? Array.isArray(sparsity) : !isAmount(sparsity as Sparsity))) {
+    const { rankTogether, budget } = this.#options;
+    if (this.context === 'global' && (rankTogether ? Array.isArray(sparsity) : !isAmount(sparsity as Sparsity))) {
       throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
         asked: sparsity,
-        hint: groups
-          ? 'With groups, amounts can also be given by the name of the group'
-          : `Limit single layers with minKeep and maxSparsity, rank them in groups, or use the context 'local'`,
+        hint: rankTogether
+          ? 'With rankTogether, amounts can also be given by the name of the ranking'
+          : `Limit single layers with minKeep and maxSparsity, rank some apart with rankTogether, or use the context 'local'`,
       });
     }
     const rankings = this.rankings(tensors);
@@ -185,14 +179,14 @@ export class Planner {
       const asked = unitsToRemove(amount, all);
       if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${all} units`);
       if (asked > limit)
-        notes.push(`${name}: ${asked} of ${all} units were to go; ${limit} do, since the floors keep ${all - limit}`);
+        notes.push(`${name}: ${asked} of ${all} units were to go; ${limit} do, since limits keep ${all - limit}`);
       if (budget === 'uniform' || budget === 'erk') {
         const layers = members.map((member) => ({
           tensor: tensors[member]!,
           units: counts[member]!,
           limit: limits[member]!,
         }));
-        const removes = shared(budget, amount, layers);
+        const removes = removalsByBudget(budget, amount, layers);
         selections.push(...members.map((member, place) => ({ members: [member], remove: removes[place]! })));
       } else {
         selections.push({ members, remove: Math.min(asked, limit) });
@@ -220,7 +214,7 @@ export class Planner {
       position: this.#model.tensors.indexOf(tensor),
       units,
       recipe: this.recipe,
-      seed: this.#options.seed ?? 0,
+      seed: this.#options.seed,
       earlier: undefined,
       saved: undefined,
       other: undefined,

@@ -10,11 +10,11 @@ import { rank, reapply, remove, restore, type Done, type Job, type Plan } from '
 import {
   callOptionNames,
   checkCallOptions,
-  checkNames,
   optionNames,
   type CallOptions,
   type SparsifierOptions,
 } from '../options/options.js';
+import { checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request } from './plan.js';
 import { eachAlone, type Ranking } from '../options/rankings.js';
 import type { Report } from './report.js';
@@ -62,10 +62,10 @@ export class Sparsifier {
   #state: Map<WeightTensor, Snapshot> | undefined;
 
   /**
-   * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for words that nothing has, `layer` for
-   *   a name, glob or rule that matches nothing
+   * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for unknown or contradicting
+   *   options, `layer` for a name, glob or rule that matches nothing
    */
-  constructor(model: Model, options: SparsifierOptions) {
+  constructor(model: Model, options: SparsifierOptions = {}) {
     checkNames(options, optionNames);
     this.model = model;
     this.#planner = new Planner(model, options);
@@ -227,7 +227,7 @@ export class Sparsifier {
 
   /**
    * Removes units of all layers that the rules name (`layerType`, `include`, `exclude`). In the local context `sparsity`
-   * may be a list with one amount per layer or give amounts by layer name or glob, with groups by group; the layers that
+   * may be a list with one amount per layer or give amounts by layer name or glob, with `rankTogether` by ranking; the layers that
    * it does not name are left alone. In the global context it is one amount, of all units of these layers together. A
    * granularity that is a pattern takes none.
    * @throws SparsifyError `kind` where the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
@@ -304,10 +304,10 @@ export class Sparsifier {
 
   /** What a layer is ranked with, in words. */
   #placeOf({ name, members }: Ranking): string {
-    const { budget, groups } = this.#options;
+    const { budget, rankTogether } = this.#options;
     if (isPattern(this.#planner.granularity)) return `${inWords(this.#planner.granularity)} along its input channels`;
-    if (this.#planner.context === 'local' || (groups && !Object.hasOwn(groups, name))) return 'ranked by itself';
-    const whole = groups ? `group ${name}` : name;
+    if (this.#planner.context === 'local' || (rankTogether && !Object.hasOwn(rankTogether, name))) return 'ranked by itself';
+    const whole = rankTogether ? `ranking ${name}` : name;
     return budget === 'uniform' || budget === 'erk'
       ? `its part of ${whole} is given by ${budget}`
       : `ranked with ${members.length - 1} others of ${whole}${budget ? ` by ${budget}` : ''}`;

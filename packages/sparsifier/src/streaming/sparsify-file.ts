@@ -6,12 +6,12 @@ import type { ModelSource } from '../formats/sources.js';
 import type { Sparsity } from '../options/amounts.js';
 import {
   callOptionNames,
-  checkNames,
   optionNames,
   type CallOptions,
   type SparsifierOptions,
   type WeightsOf,
 } from '../options/options.js';
+import { checkNames } from '../options/spelling.js';
 import type { Report } from '../pruning/report.js';
 import { stream, type Output } from './stream.js';
 
@@ -49,7 +49,7 @@ export interface SparsifyFileOptions
 export async function sparsifyFile(
   input: ModelSource,
   output: Output,
-  options: SparsifyFileOptions = {} as SparsifyFileOptions,
+  options: SparsifyFileOptions = {},
 ): Promise<Report> {
   if (!isOutput(output)) {
     throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {

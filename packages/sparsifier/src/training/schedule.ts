@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import { unknownValue } from '../options/spelling.js';
 import { linePlot } from './plot.js';
 
 /** When a schedule begins and ends, as shares of the training, 0 to 1. */
@@ -60,10 +61,7 @@ export function scheduleOf(schedule: ScheduleLike): Schedule {
   if (typeof schedule === 'function') return 'scheduleName' in schedule ? schedule : whole('custom', schedule, 0, 1);
   const name = Object.hasOwn(aliases, schedule) ? aliases[schedule]! : schedule;
   if (typeof name === 'string' && Object.hasOwn(shapes, name)) return Schedule[name]();
-  throw new SparsifyError('usage', 'unknown schedule', {
-    asked: schedule,
-    allowed: [...Object.keys(shapes), 'a function'],
-  });
+  throw unknownValue('usage', 'schedule', schedule, [...Object.keys(shapes), 'a function']);
 }
 
 function made(name: string, [rise, from, to]: Shape, { start = from, end = to }: ScheduleOptions): Schedule {

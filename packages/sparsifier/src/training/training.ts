@@ -8,9 +8,11 @@ import {
   type TfLike,
   type VariableLike,
 } from '../formats/tfjs/live.js';
+import { defaults } from '../options/defaults.js';
 import { checkGranularity, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor } from '../options/units.js';
-import { checkNames, optionNames, type SparsifierOptions } from '../options/options.js';
+import { optionNames, type SparsifierOptions } from '../options/options.js';
+import { checkNames } from '../options/spelling.js';
 import { linePlot } from './plot.js';
 import type { Report } from '../pruning/report.js';
 import { scheduleOf, type Schedule, type ScheduleLike } from './schedule.js';
@@ -116,7 +118,7 @@ const ownNames: readonly string[] = [
  * sparsity asked for is the one that training ends with. After each step of the optimizer what is removed becomes zero again,
  * on the backend itself.
  * @param tf TensorFlow.js with its layers, which the caller has
- * @throws SparsifyError `usage` or `sparsity` for options that nothing has or that contradict each other; before training
+ * @throws SparsifyError `usage` or `sparsity` for unknown options or ones that contradict each other; before training
  *   what `new Sparsifier` and `sparsifyModel` throw
  */
 export function sparsifyCallback<Tf extends TrainingTf>(
@@ -263,7 +265,7 @@ class Training {
     this.#options = options;
     this.#sparsifierOptions = words;
     this.schedule = scheduleOf(schedule ?? 'oneShot');
-    this.#granularity = checkGranularity(options.granularity);
+    this.#granularity = checkGranularity(options.granularity ?? defaults.granularity);
     for (const [name, value] of Object.entries({ every, steps, epochs })) {
       if (value === undefined || (Number.isInteger(value) && value > 0)) continue;
       throw new SparsifyError('usage', `${name} is a whole number above 0`, { asked: value });
@@ -279,7 +281,7 @@ class Training {
     }
     if (!isPattern(this.#granularity)) checkTarget(sparsity);
     else if (sparsity !== undefined) {
-      throw new SparsifyError('sparsity', 'a pattern says itself how much goes', { asked: sparsity });
+      throw new SparsifyError('sparsity', 'a pattern already fixes how much is removed', { asked: sparsity });
     }
   }
 
@@ -438,7 +440,7 @@ class Training {
       units.dispose();
       return all;
     }
-    // In tiles, or with groups on an axis of the weights.
+    // In blocks, or with groups on an axis of the weights.
     const axes = [...unitsOfTensor(tensor, this.#granularity).axes].reverse();
     const all = new Uint8Array(whole.reduce((a, b) => a * b, 1));
     for (let weight = 0; weight < all.length; weight++) {
