@@ -16,6 +16,7 @@ const entries = [
   'training',
   'calibration',
   'sensitivity',
+  'catalogue',
   'formats',
   'onnx',
   'safetensors',

@@ -63,12 +63,13 @@ describe('the tarball', () => {
       './training': training,
       './calibration': calibration,
       './sensitivity': sensitivity,
+      './catalogue': catalogue,
       './formats/arrays': arrays,
       './package.json': own,
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, file, onnx, safetensors, tfjs, training, calibration, sensitivity, arrays])
+    for (const targets of [main, file, onnx, safetensors, tfjs, training, calibration, sensitivity, catalogue, arrays])
       expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>
