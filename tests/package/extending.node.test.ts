@@ -3,12 +3,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { packageFolder } from '../support/install.js';
+import { packageFolder, root } from '../support/install.js';
 import { values } from '../support/layers.js';
 import { run } from '../support/command.js';
 
-/** CONTRIBUTING.md promises that a row in a table is all that a criterion and a granularity need. A copy proves it. */
-describe('one more row', () => {
+// CONTRIBUTING.md says what a new criterion and a new granularity take. These tests do it, in copies.
+
+const criterion = `squaredInit: { element: element.squaredProduct, needs: 'initial' },`;
+const granularity = `pillar: { ...inConvolutions('out', 'in', 'height'), matrix: ['out'] },`;
+
+/** Puts a row in front of the first one of the table that begins with `start`. */
+async function addRow(path: string, row: string, start = 'const table = {'): Promise<void> {
+  const content = await readFile(path, 'utf8');
+  expect(content.split(start)).toHaveLength(2);
+  await writeFile(path, content.replace(start, `${start}\n    ${row}`));
+}
+
+describe('A built package with one more row in a table', () => {
   let folder: string;
   let extended: typeof import('sparsifier');
   let arrays: typeof import('sparsifier/formats/arrays');
@@ -18,27 +29,19 @@ describe('one more row', () => {
     await cp(join(packageFolder, 'dist'), join(folder, 'dist'), { recursive: true });
     await cp(join(packageFolder, 'package.json'), join(folder, 'package.json'));
     await symlink(join(packageFolder, 'node_modules'), join(folder, 'node_modules'), 'junction');
-    await addRow('options/criteria.js', `squaredInit: { element: element.squaredProduct, needs: 'initial' },`);
-    await addRow('options/granularity.js', `pillar: { ...inConvolutions('out', 'in', 'height'), matrix: ['out'] },`);
+    await addRow(join(folder, 'dist', 'options', 'criteria.js'), criterion);
+    await addRow(join(folder, 'dist', 'options', 'granularity.js'), granularity);
     const imported = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(folder, 'dist', file)).href);
     extended = (await imported('index.js')) as typeof extended;
     arrays = (await imported('arrays.js')) as typeof arrays;
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  /** Puts a row in front of the first one of the file's `table`. */
-  async function addRow(file: string, row: string): Promise<void> {
-    const path = join(folder, 'dist', file);
-    const content = await readFile(path, 'utf8');
-    expect(content.split('const table = {')).toHaveLength(2);
-    await writeFile(path, content.replace('const table = {', `const table = {\n    ${row}`));
-  }
-
   const dense = (data: Float32Array) =>
     arrays.fromArrays({ fc: { kind: 'dense', roles: ['in', 'out'], shape: [4, 5], data } });
   const options = { granularity: 'weight', context: 'local', layerType: 'dense' } as const;
 
-  test('is a criterion, with the state that it needs', async () => {
+  test('has a new criterion, which gets the state that it needs', async () => {
     const [data, initial] = [values(20, 1), values(20, 2)];
     const model = dense(data);
     const given = { fc: initial };
@@ -52,7 +55,7 @@ describe('one more row', () => {
     expect(sorted[4]).toBeLessThan(sorted[5]!);
   });
 
-  test('is a granularity, known to errors and to the command line', async () => {
+  test('has a new granularity, which the command line knows, too', async () => {
     const data = values(20, 3);
     const granularity = 'pillar' as 'column';
     const model = dense(data);
@@ -68,4 +71,48 @@ describe('one more row', () => {
     });
     expect(stdout).toMatch(/pillar/);
   });
+});
+
+describe('The sources with one more row in a table', () => {
+  let folder: string;
+  const source = (...names: string[]) => join(folder, 'packages', 'sparsifier', 'src', ...names);
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sparsifier-sources-'));
+    const own = join(folder, 'packages', 'sparsifier');
+    await cp(join(root, 'tsconfig.base.json'), join(folder, 'tsconfig.base.json'));
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
+    for (const name of ['src', 'tsconfig.json', 'package.json']) {
+      await cp(join(packageFolder, name), join(own, name), { recursive: true });
+    }
+    for (const name of ['wasm', 'node_modules']) {
+      await symlink(join(packageFolder, name), join(own, name), 'junction');
+    }
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** The files in which the compiler finds errors, and what it says. */
+  async function errors(): Promise<{ files: string[]; text: string }> {
+    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    const words = [tsc, '--noEmit', '--pretty', 'false', '-p', join('packages', 'sparsifier')];
+    const { stdout: text } = await run(process.execPath, words, { cwd: folder });
+    const found = [...text.matchAll(/^(\S+)\(\d+,\d+\): error/gm)].map(([, file]) => file!.replaceAll('\\', '/'));
+    return { files: [...new Set(found)], text };
+  }
+
+  test(
+    'compile for a granularity, and for a criterion once the catalogue describes it',
+    { timeout: 120_000 },
+    async () => {
+      await addRow(source('options', 'granularity.ts'), granularity);
+      expect(await errors()).toEqual({ files: [], text: '' });
+      await addRow(source('options', 'criteria.ts'), criterion);
+      const { files, text } = await errors();
+      expect(files).toEqual(['packages/sparsifier/src/options/catalogue.ts']);
+      expect(text).toContain('squaredInit');
+      const entry = `squaredInit: { sentence: 'Keeps something.', formula: '(w w0) (w w0)', source: 'this test' },`;
+      await addRow(source('options', 'catalogue.ts'), entry, 'const texts = {');
+      expect(await errors()).toEqual({ files: [], text: '' });
+    },
+  );
 });
