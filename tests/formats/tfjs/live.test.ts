@@ -98,6 +98,31 @@ describe('a LayersModel in use', () => {
     expect(await numbersOf(model, 'head/bias')).toEqual([...sparsifier.mask('head').data]);
   });
 
+  test('a bias and a gamma of another layer keep every bit', async () => {
+    class Own extends tf.layers.Layer {
+      static className = 'Own';
+      override build() {
+        this.addWeight('dense/bias', [4], 'float32', tf.initializers.ones());
+        this.addWeight('norm/gamma', [4], 'float32', tf.initializers.ones());
+        super.build([null, 4]);
+      }
+      override call(inputs: unknown) {
+        return Array.isArray(inputs) ? inputs[0] : inputs;
+      }
+    }
+    const model = tf.sequential({
+      layers: [
+        tf.layers.dense({ inputShape: [3], units: 4, name: 'dense', useBias: false }),
+        tf.layers.batchNormalization({ name: 'norm', scale: false, betaInitializer: 'ones' }),
+        new Own({ name: 'own' }),
+      ],
+    });
+    const sparsifier = new Sparsifier(fromTfjs(tf, model), { ...words, granularity: 'filter' });
+    await sparsifier.sparsifyModel(50);
+    expect(await numbersOf(model, 'norm/beta')).toEqual([...sparsifier.mask('dense').data]);
+    for (const name of ['own/dense/bias', 'own/norm/gamma']) expect(await numbersOf(model, name)).toEqual([1, 1, 1, 1]);
+  });
+
   test('a call that fails changes nothing; a disposed model is told', async () => {
     const model = network();
     const kernel = model.getLayer('head').weights[0]!;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { Granularity, inspect, Sparsifier } from 'sparsifier';
 import { readTfjs, type ReadTfjsOptions, type FileModel } from 'sparsifier/formats/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { readBytes } from '../../support/files.js';
 import { errorOf } from '../../support/layers.js';
 import {
   filesOf,
@@ -139,6 +140,143 @@ describe('layers of a LayersModel', () => {
         ),
       ).toEqual([1, 3, 5]);
     }
+  });
+});
+
+const conv = (name: string, more: object = {}) => ({
+  class_name: 'Conv2D',
+  config: { name, filters: 2, kernel_size: [1, 1], activation: 'linear', use_bias: true, ...more },
+});
+const norm = (name: string, more: object = {}) => ({
+  class_name: 'BatchNormalization',
+  config: { name, axis: -1, scale: true, center: true, ...more },
+});
+const own = (name: string) => ({ class_name: 'Own', config: { name } });
+const pair = (name: string) => entry(name, [2], 1, 2);
+const kernel = (name: string) => entry(name, [1, 2], 3, 4);
+const filter = (name: string) => entry(name, [1, 1, 1, 2], 3, 4);
+
+/** By layer: the weights whose numbers change when half of its channels go. */
+async function partnersIn(files: Files): Promise<Record<string, string[]>> {
+  using model = await read(files);
+  const found: Record<string, string[]> = {};
+  const { weights } = (files.json.weightsManifest as { weights: Entry[] }[])[0]!;
+  const sparsifier = new Sparsifier(model, {
+    granularity: 'filter',
+    context: 'local',
+    criteria: 'magnitude',
+    layerType: 'all',
+  });
+  for (const { name } of model.tensors) {
+    const before = await Promise.all(weights.map((weight) => decoded(model, weight.name)));
+    await sparsifier.sparsifyLayer(name, 50);
+    const after = await Promise.all(weights.map((weight) => decoded(model, weight.name)));
+    found[name] = weights.filter((_, at) => String(before[at]) !== String(after[at])).map((weight) => weight.name);
+  }
+  return found;
+}
+
+describe('the bias and batch normalisation of a layer', () => {
+  test.each([
+    ['tfjs_foreign_bias', { dense: ['dense/kernel'] }],
+    ['tfjs_foreign_gamma', { fc: ['fc/kernel', 'fc/bias', 'bn/beta'], fc2: ['fc2/kernel', 'fc2/bias'] }],
+  ])('are its own, and those of another layer keep every bit: %s', async (name, expected) => {
+    const json = jsonOf(await readBytes(`cases/${name}/model.json`));
+    const shards = new Map([['w.bin', await readBytes(`cases/${name}/w.bin`)]]);
+    expect(await partnersIn({ json, shards })).toEqual(expected);
+  });
+
+  test.each<[string, object, Entry[], Record<string, string[]>]>([
+    [
+      'by the config, though the file has a bias that the layer does not use',
+      sequential(dense('d', { use_bias: false })),
+      [kernel('d/kernel'), pair('d/bias')],
+      { d: ['d/kernel'] },
+    ],
+    [
+      'by the config of the normalisation',
+      sequential(conv('c'), norm('n', { center: false })),
+      [filter('c/kernel'), pair('c/bias'), pair('n/gamma'), pair('own/n/beta')],
+      { c: ['c/kernel', 'c/bias', 'n/gamma'] },
+    ],
+    [
+      'beside a layer of the same name in a layer of unknown type',
+      sequential(own('blk'), dense('d')),
+      [kernel('blk/d/kernel'), pair('blk/d/bias'), kernel('d/kernel'), pair('d/bias')],
+      { d: ['d/kernel', 'd/bias'] },
+    ],
+    [
+      'behind a name that the topology does not have',
+      sequential(dense('d')),
+      [kernel('model/d/kernel'), pair('model/d/bias')],
+      { d: ['model/d/kernel', 'model/d/bias'] },
+    ],
+    [
+      'in models of other names, each with a layer of one name',
+      sequential(
+        { class_name: 'Sequential', config: { name: 'a', layers: [conv('c', { use_bias: false }), norm('n')] } },
+        { class_name: 'Sequential', config: { name: 'b', layers: [conv('c'), norm('n', { scale: false })] } },
+      ),
+      [
+        ...[filter('a/c/kernel'), pair('a/n/gamma'), pair('a/n/beta')],
+        ...[filter('b/c/kernel'), pair('b/c/bias'), pair('b/n/beta')],
+      ],
+      { 'a/c': ['a/c/kernel', 'a/n/gamma', 'a/n/beta'], 'b/c': ['b/c/kernel', 'b/c/bias', 'b/n/beta'] },
+    ],
+    [
+      'of a layer that two models share, once',
+      sequential(
+        { class_name: 'Sequential', config: { name: 'a', layers: [dense('d')] } },
+        { class_name: 'Sequential', config: { name: 'b', layers: [dense('d')] } },
+      ),
+      [kernel('a/d/kernel'), pair('a/d/bias')],
+      { 'a/d': ['a/d/kernel', 'a/d/bias'] },
+    ],
+    [
+      'of layers whose own names have several parts',
+      sequential(conv('a/conv', { use_bias: false }), norm('a/bn'), conv('conv'), norm('bn', { scale: false })),
+      [
+        ...[filter('a/conv/kernel'), pair('a/bn/gamma'), pair('a/bn/beta')],
+        ...[filter('conv/kernel'), pair('conv/bias'), pair('bn/beta')],
+      ],
+      { 'a/conv': ['a/conv/kernel', 'a/bn/gamma', 'a/bn/beta'], conv: ['conv/kernel', 'conv/bias', 'bn/beta'] },
+    ],
+    [
+      'in a wrapper around a model',
+      sequential({
+        class_name: 'TimeDistributed',
+        config: {
+          name: 'td',
+          layer: { class_name: 'Sequential', config: { name: 'm', layers: [dense('d')] } },
+        },
+      }),
+      [kernel('td/m/d/kernel'), pair('td/m/d/bias')],
+      { d: ['td/m/d/kernel', 'td/m/d/bias'] },
+    ],
+  ])('are found %s', async (_title, topology, weights, expected) => {
+    expect(await partnersIn(filesOf(topology, weights))).toEqual(expected);
+  });
+
+  test('of a separable layer without a topology go with its pointwise weight', async () => {
+    const weights = [
+      entry('s/depthwise_kernel', [1, 1, 2, 1], 1, 2),
+      entry('s/pointwise_kernel', [1, 1, 2, 2], 1, 2, 3, 4),
+      pair('s/bias'),
+    ];
+    const { json, shards } = filesOf(undefined, weights);
+    using model = await readTfjs(textOf(json.weightsManifest), {
+      shards: (name) => shards.get(name)! as Uint8Array<ArrayBuffer>,
+    });
+    expect(model.tensors.map(({ name, partners }) => [name, partners.length])).toEqual([
+      ['s/depthwise_kernel', 0],
+      ['s/pointwise_kernel', 1],
+    ]);
+  });
+
+  test('of another layer do not stand in for a layer that has no weights', async () => {
+    const foreign = filesOf(sequential(own('blk'), dense('d')), [kernel('blk/d/kernel'), pair('blk/d/bias')]);
+    const error = await errorOf(() => read(foreign));
+    expect([error.code, error.message]).toEqual(['format', expect.stringMatching(/d: .*no weight.*d\/kernel/)]);
   });
 });
 

@@ -144,14 +144,16 @@ const identities = /^((Spatial|Alpha|Gaussian)?Dropout(\dD)?|GaussianNoise|Activ
 /** The layers of a Keras config, in its order. */
 export function readKeras(model: Config, weights: Weights): Description {
   const layers = layersOf(model, []);
+  const scopes = new Scopes(layers, weights);
   const tensors: Described[] = [];
   const skipped: Skipped[] = [];
-  const taken = new Set<string>();
+  const taken = new Set<WeightEntry>();
   for (const layer of layers) {
     const ownName = nameOf(layer, layers);
     const parameters = layerTypes.get(layer.type)?.(layer.config) ?? [];
+    const own = scopes.of(layer, parameters[0]?.names ?? []);
     for (const parameter of parameters) {
-      const entry = entryOf(layer, parameter.names, weights);
+      const entry = parameter.names.map((name) => own?.get(name)).find((each) => each !== undefined);
       if (entry === undefined) {
         if (layer.type.endsWith('Cell')) continue;
         throw new SparsifyError('format', 'the manifest has no weight for this layer of the topology', {
@@ -162,12 +164,13 @@ export function readKeras(model: Config, weights: Weights): Description {
         });
       }
       checkShape(ownName, entry, parameter);
-      if (taken.has(entry.name)) continue;
-      taken.add(entry.name);
+      // A layer that several models share is listed in each of them.
+      if (taken.has(entry)) continue;
+      taken.add(entry);
       const name = `${ownName}${parameter.suffix ?? ''}`;
       const { roles, kind } = parameter;
       const groups = roles.includes('multiplier') ? entry.shape[roles.indexOf('out')]! : (parameter.groups ?? 1);
-      const { partners, notes } = partnersOf(layer, parameter, weights);
+      const { partners, notes } = partnersOf(layer, parameter, own?.get('bias'), scopes);
       tensors.push({
         name,
         aliases: [],
@@ -181,8 +184,9 @@ export function readKeras(model: Config, weights: Weights): Description {
       });
     }
   }
-  for (const { name, shape, dtype } of weights.values()) {
-    if (taken.has(name) || shape.length < 2 || !dtype.startsWith('float')) continue;
+  for (const entry of new Set(weights.values())) {
+    const { name, shape, dtype } = entry;
+    if (taken.has(entry) || shape.length < 2 || !dtype.startsWith('float')) continue;
     skipped.push({ name, reason: 'no layer that can be pruned has it as its weight' });
   }
   return { tensors, skipped };
@@ -197,8 +201,7 @@ function layersOf(model: Config, path: readonly string[]): Layer[] {
     const name = typeof item.name === 'string' ? item.name : typeof config.name === 'string' ? config.name : type;
     const before = model.class_name === 'Sequential' ? list[list.length - 1] : undefined;
     const inputs = model.class_name === 'Sequential' ? (before ? [before.path.at(-1)!] : []) : inputsOf(item);
-    const layer: Layer = { type, path: [...path, name], others: [], config, inputs, siblings: list };
-    list.push(layer);
+    list.push({ type, path: [...path, name], others: [], config, inputs, siblings: list });
   }
   return list.flatMap((layer) => [layer, ...insideOf(layer)]);
 }
@@ -208,7 +211,14 @@ function insideOf({ type, config, path }: Layer): Layer[] {
   if (Array.isArray(config.layers)) return layersOf({ class_name: type, config }, path);
   const wrapped = isObject(config.layer) ? config.layer : isObject(config.cell) ? config.cell : undefined;
   if (wrapped === undefined || typeof wrapped.class_name !== 'string' || !isObject(wrapped.config)) return [];
-  const inner = { type: wrapped.class_name, config: wrapped.config, others: [], inputs: [], siblings: [] };
+  const inner = {
+    type: wrapped.class_name,
+    config: wrapped.config,
+    others: [],
+    inputs: [],
+    rank: undefined,
+    siblings: [],
+  };
   const name = typeof inner.config.name === 'string' ? inner.config.name : '';
   if (type === 'Bidirectional') {
     // TensorFlow.js saves the layer that runs forward, whose name says so already.
@@ -248,31 +258,86 @@ function nameOf({ path }: Layer, layers: readonly Layer[]): string {
   return namesakes.length > 1 ? path.join('/') : own;
 }
 
-const known = new WeakMap<WeightEntry, { readonly last: string; readonly parts: readonly string[] }>();
+/** The weights of one layer by the last parts of their names. */
+type Scope = ReadonlyMap<string, WeightEntry>;
 
-/** The parts of a weight's name, taken apart once: each layer looks at all weights. */
-function partsOf(entry: WeightEntry) {
-  let found = known.get(entry);
-  if (found === undefined) {
-    const parts = entry.name.replace(/:\d+$/, '').split('/');
-    found = { last: parts.pop()!, parts };
-    known.set(entry, found);
-  }
-  return found;
+/** A scope by the first parts of the names of its weights, with the names of layers among them. */
+interface NamedScope {
+  readonly weights: Map<string, WeightEntry>;
+  readonly depth: number;
+  /** Where in the scope which layer or model is named. */
+  readonly names: readonly { readonly name: string; readonly start: number; readonly end: number }[];
 }
 
-/** The weight of a layer that has one of these names, by the parts of its path. */
-function entryOf({ path, others }: Layer, names: readonly string[], weights: Weights): WeightEntry | undefined {
-  const own = [path.at(-1)!, ...others];
-  let best: { entry: WeightEntry; score: number } | undefined;
-  for (const entry of weights.values()) {
-    const { last, parts } = partsOf(entry);
-    if (!names.includes(last) || !own.some((name) => parts.includes(name))) continue;
-    // Of layers with one name in several models, the one inside the same models.
-    const score = path.filter((part) => parts.includes(part)).length - parts.length / 1000;
-    if (best === undefined || score > best.score) best = { entry, score };
+/**
+ * Weights by what their names begin with. All weights of a layer have that in common: its own name, perhaps behind those of
+ * the models that it lies in and names that the topology does not know, and before that of a recurrent cell.
+ */
+class Scopes {
+  readonly #byName = new Map<string, NamedScope[]>();
+  /** The names that may stand before that of a layer: a layer that several models share is built in one of them. */
+  readonly #around = new Map<string, Set<string>>();
+
+  constructor(layers: readonly Layer[], weights: Weights) {
+    for (const { path } of layers) {
+      const own = path.at(-1)!;
+      const around = this.#around.get(own) ?? new Set();
+      this.#around.set(own, around);
+      for (const name of path) around.add(name);
+    }
+    const known = new Set(layers.flatMap(({ path, others }) => [...path, ...others]));
+    const longest = [...known].reduce((most, name) => Math.max(most, name.split('/').length), 1);
+    const scopes = new Map<string, NamedScope>();
+    for (const [name, entry] of weights) {
+      const parts = name.replace(/:\d+$/, '').split('/');
+      const last = parts.pop()!;
+      const prefix = parts.join('/');
+      let scope = scopes.get(prefix);
+      if (scope === undefined) {
+        scope = { weights: new Map(), depth: parts.length, names: namesIn(parts, known, longest) };
+        scopes.set(prefix, scope);
+        for (const name of new Set(scope.names.map(({ name }) => name))) {
+          const namesakes = this.#byName.get(name);
+          if (namesakes === undefined) this.#byName.set(name, [scope]);
+          else namesakes.push(scope);
+        }
+      }
+      if (!scope.weights.has(last)) scope.weights.set(last, entry);
+    }
   }
-  return best?.entry;
+
+  /** The weights of a layer: of those under its own name with a weight of such a name, those inside the same models. */
+  of({ path, others }: Layer, wanted: readonly string[]): Scope | undefined {
+    const own = [path.at(-1)!, ...others];
+    let best: { weights: Scope; score: number } | undefined;
+    for (const { weights, depth, names } of own.flatMap((name) => this.#byName.get(name) ?? [])) {
+      if (!wanted.some((name) => weights.has(name)) || !this.#isOwn(own, names)) continue;
+      const score = path.filter((part) => names.some(({ name }) => name === part)).length - depth / 1000;
+      if (best === undefined || score > best.score) best = { weights, score };
+    }
+    return best?.weights;
+  }
+
+  /** Whether no other layer is named before the layer's own name, or with more parts in the same place. */
+  #isOwn(own: readonly string[], names: NamedScope['names']): boolean {
+    const { start, end } = names.find(({ name }) => own.includes(name))!;
+    const around = this.#around.get(own[0]!)!;
+    return names.every((each) => {
+      const isBefore = each.start < start || (each.start === start && each.end > end);
+      return !isBefore || around.has(each.name) || !this.#around.has(each.name);
+    });
+  }
+}
+
+/** The names of layers among the parts of a weight's name; a layer's own name may have several parts. */
+function namesIn(parts: readonly string[], known: ReadonlySet<string>, longest: number): NamedScope['names'] {
+  return parts.flatMap((_, start) =>
+    parts.slice(start, start + longest).flatMap((_, length) => {
+      const end = start + length + 1;
+      const name = parts.slice(start, end).join('/');
+      return known.has(name) ? [{ name, start, end }] : [];
+    }),
+  );
 }
 
 function checkShape(subject: string, { name, shape }: WeightEntry, { roles, channels }: Parameter): void {
@@ -286,13 +351,14 @@ function checkShape(subject: string, { name, shape }: WeightEntry, { roles, chan
   });
 }
 
-/** The layer's bias, and gamma and beta of the batch normalisations that read its output. */
+/** The layer's bias, and gamma and beta of the batch normalisations that read its output, as the configs have them. */
 function partnersOf(
   layer: Layer,
   { hasBias, kind }: Parameter,
-  weights: Weights,
+  biasEntry: WeightEntry | undefined,
+  scopes: Scopes,
 ): { partners: PartnerWeight[]; notes: string[] } {
-  const bias = entryOf(layer, ['bias'], weights);
+  const bias = layer.config.use_bias === false ? undefined : biasEntry;
   if (kind === 'lstm' || kind === 'gru') {
     const note = `bias ${bias?.name} is left alone: a row of these weights is not all that its gate adds up`;
     return { partners: [], notes: bias ? [note] : [] };
@@ -301,8 +367,12 @@ function partnersOf(
   const partners: PartnerWeight[] = bias ? [{ part: 'bias', weight: bias.name }] : [];
   const notes: string[] = [];
   for (const norm of normalisationsOf(layer)) {
-    for (const part of ['gamma', 'beta'] as const) {
-      const entry = entryOf(norm, [part], weights);
+    const parts = (['gamma', 'beta'] as const).filter(
+      (part) => norm.config[part === 'gamma' ? 'scale' : 'center'] !== false,
+    );
+    const own = scopes.of(norm, parts);
+    for (const part of parts) {
+      const entry = own?.get(part);
       if (entry === undefined) continue;
       if (norm.inputs.length === 1) partners.push({ part, weight: entry.name });
       else notes.push(`${part} ${entry.name} is left alone: it normalises other outputs too`);

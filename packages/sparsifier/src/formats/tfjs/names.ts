@@ -23,9 +23,7 @@ export function readNames(weights: Weights): Description {
       continue;
     }
     const [kind, roles] = layout;
-    const bias = weights.get(
-      name.replace(/[^/]+$/, kind === 'embedding' ? '' : name.endsWith('weights') ? 'biases' : 'bias'),
-    );
+    const bias = biasOf(name, kind, weights);
     tensors.push({
       name,
       aliases: [],
@@ -39,6 +37,13 @@ export function readNames(weights: Weights): Description {
     });
   }
   return { tensors, skipped };
+}
+
+/** The bias beside a weight; that of a separable layer belongs to its pointwise weight. */
+function biasOf(name: string, kind: Kind, weights: Weights): WeightEntry | undefined {
+  const pointwise = name.replace(/depthwise(?=_[^/]+$)/, 'pointwise');
+  if (kind === 'embedding' || (pointwise !== name && weights.has(pointwise))) return undefined;
+  return weights.get(name.replace(/[^/]+$/, name.endsWith('weights') ? 'biases' : 'bias'));
 }
 
 function layoutOf({ name, shape }: WeightEntry): readonly [Kind, readonly Role[]] | undefined {
