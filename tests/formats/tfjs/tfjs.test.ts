@@ -257,6 +257,51 @@ describe('the bias and batch normalisation of a layer', () => {
     expect(await partnersIn(filesOf(topology, weights))).toEqual(expected);
   });
 
+  const first = { data_format: 'channels_first' };
+  const flatten = { class_name: 'Flatten', config: { name: 'f' } };
+  const input = (...shape: number[]) => ({
+    class_name: 'InputLayer',
+    config: { name: 'x', batch_input_shape: [null, ...shape] },
+  });
+  const [normed, plain, unknown] = [['n/gamma', 'n/beta'], [], undefined];
+  test.each<[string, object[], string[] | undefined]>([
+    ['the last axis of a convolution', [conv('d'), norm('n', { axis: 3 })], normed],
+    ['the height of a convolution', [conv('d'), norm('n', { axis: 1 })], plain],
+    ['the second axis of a convolution with its channels first', [conv('d', first), norm('n', { axis: [1] })], normed],
+    ['the same axis counted from the end', [conv('d', first), norm('n', { axis: -3 })], normed],
+    ['the width of a convolution with its channels first', [conv('d', first), norm('n')], plain],
+    ['two axes', [conv('d'), norm('n', { axis: [1, 3] })], plain],
+    ['the last axis of a dense layer', [dense('d'), norm('n')], normed],
+    ['the second axis of two', [input(1), dense('d'), norm('n', { axis: [1] })], normed],
+    [
+      'the second axis of two that the layer itself tells',
+      [dense('d', { batch_input_shape: [null, 1] }), norm('n', { axis: 1 })],
+      normed,
+    ],
+    ['the second axis of three, the steps', [input(2, 1), dense('d'), norm('n', { axis: 1 })], plain],
+    ['the third axis of three', [input(2, 1), dense('d'), norm('n', { axis: 2 })], normed],
+    ['the second axis of two behind Flatten', [flatten, dense('d'), norm('n', { axis: 1 })], normed],
+    ['the second axis of nobody knows how many', [dense('d'), norm('n', { axis: 1 })], unknown],
+    [
+      'the second axis behind a layer of unknown type',
+      [input(1), own('o'), dense('d'), norm('n', { axis: 1 })],
+      unknown,
+    ],
+  ])('is looked for along the channels: normalised is %s', async (_title, layers, expected) => {
+    const isDense = layers.some((layer) => (layer as { class_name: string }).class_name === 'Dense');
+    const weights = [
+      isDense ? kernel('d/kernel') : filter('d/kernel'),
+      pair('d/bias'),
+      pair('n/gamma'),
+      pair('n/beta'),
+    ];
+    const files = filesOf(sequential(...layers), weights);
+    expect(await partnersIn(files)).toEqual({ d: ['d/kernel', 'd/bias', ...(expected ?? [])] });
+    using model = await read(files);
+    const notes = ['gamma', 'beta'].map((part) => expect.stringMatching(`${part} n/${part} is left alone: .*axis`));
+    expect(model.tensors[0]!.notes).toEqual(expected === undefined ? notes : []);
+  });
+
   test('of a separable layer without a topology go with its pointwise weight', async () => {
     const weights = [
       entry('s/depthwise_kernel', [1, 1, 2, 1], 1, 2),
@@ -336,6 +381,75 @@ describe('layers of a GraphModel', () => {
     expect(notes).toEqual(['conv: bias b is left alone: Sum z uses it too']);
     expect(await decoded(model, 'b')).toEqual([1, 2, 3]);
     expect(await decoded(model, 'gamma')).toEqual([0, 5, 6]);
+  });
+});
+
+describe('channels of a GraphModel', () => {
+  const format = (text: string) => ({ data_format: { s: btoa(text) } });
+  const weights = [
+    entry('w', [1, 1, 2, 3], 1, 2, 3, 4, 5, 6),
+    entry('m', [2, 3], 1, 2, 3, 4, 5, 6),
+    entry('b', [3], 1, 2, 3),
+    entry('column', [3, 1, 1], 1, 2, 3),
+    entry('gamma', [3], 4, 5, 6),
+    entry('beta', [3], 7, 8, 9),
+  ];
+  test.each<[string, object | undefined, string, string, object, string[], RegExp[]]>([
+    ['BiasAdd of the same format', format('NCHW'), 'BiasAdd', 'b', format('NCHW'), ['bias'], []],
+    ['BiasAdd of another format', format('NCHW'), 'BiasAdd', 'b', format('NHWC'), [], [/bias b .*another axis/]],
+    [
+      'BiasAdd, its channels first, to a product',
+      undefined,
+      'BiasAdd',
+      'b',
+      format('NCHW'),
+      [],
+      [/bias b .*another axis/],
+    ],
+    ['BiasAdd to a product', undefined, 'BiasAdd', 'b', {}, ['bias'], []],
+    ['Add along the width', format('NCHW'), 'AddV2', 'b', {}, [], []],
+    ['Add along the channels that come first', format('NCHW'), 'AddV2', 'column', {}, ['bias'], []],
+    ['Add along the height', format('NHWC'), 'AddV2', 'column', {}, [], []],
+    ['Add along the channels that come last', format('NHWC'), 'AddV2', 'b', {}, ['bias'], []],
+    [
+      'a normalisation of the same format',
+      format('NCHW'),
+      'FusedBatchNormV3',
+      'gamma',
+      format('NCHW'),
+      ['gamma', 'beta'],
+      [],
+    ],
+    [
+      'a normalisation of another format',
+      format('NCHW'),
+      'FusedBatchNormV3',
+      'gamma',
+      {},
+      [],
+      [/gamma .*another axis/, /beta .*another axis/],
+    ],
+    ['a normalisation of a product', undefined, 'FusedBatchNormV3', 'gamma', {}, ['gamma', 'beta'], []],
+    [
+      'a normalisation, its channels first, of a product',
+      undefined,
+      'FusedBatchNormV3',
+      'gamma',
+      format('NCHW'),
+      [],
+      [/gamma .*another axis/, /beta .*another axis/],
+    ],
+  ])('are followed along their own axis: %s', async (_title, layer, op, constant, attributes, parts, notes) => {
+    const inputs = ['y', constant, ...(constant === 'gamma' ? ['beta', 'mean', 'variance'] : [])];
+    const graph = graphOf(weights, [
+      ['x', 'Placeholder', []],
+      layer === undefined ? ['y', 'MatMul', ['x', 'm']] : ['y', 'Conv2D', ['x', 'w'], layer],
+      ['z', op, inputs, attributes],
+    ]);
+    using model = await read(filesOf(graph, weights));
+    const [tensor] = model.tensors;
+    expect(tensor!.partners.map(({ part }) => part)).toEqual(parts);
+    expect(tensor!.notes).toEqual(notes.map((note) => expect.stringMatching(note)));
   });
 });
 

@@ -28,7 +28,7 @@ interface Layout {
   readonly kind: Kind;
   /** One per axis, in stored order. */
   readonly roles: readonly Role[];
-  /** Whether the last axis of the node's output are the output channels (or the second, of channels first). */
+  /** Whether the node's output has the output channels as its last axis, or as its second where they come first. */
   readonly hasChannels: boolean;
 }
 
@@ -117,7 +117,9 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
     }
     const { kind, roles } = layout;
     const groups = roles.includes('multiplier') ? entry.shape[roles.indexOf('out')]! : 1;
-    const further = layout.hasChannels ? graph.partnersOf(uses, weights) : { partners: [], notes: [] };
+    const further = layout.hasChannels
+      ? graph.partnersOf(uses, entry.shape.length, weights)
+      : { partners: [], notes: [] };
     tensors.push({ name, aliases, kind, roles, shape: entry.shape, groups, weight: entry.name, ...further });
   }
   return { tensors, skipped };
@@ -131,16 +133,19 @@ export function incomingNodes(
   for (const { name, op, inputs, attributes } of new Graph(list).nodes.values()) {
     const operator = operators.get(op);
     if (operator === undefined || operator === lookup) continue;
-    const isFirst = isObject(attributes.data_format) && /^NC/.test(textOf(String(attributes.data_format.s)));
     // Those that run a convolution backwards are given the shape of its input in front.
     const input = inputs[op.includes('Backprop') ? 2 : 0];
     const isTransposed = ['transpose_a', 'adj_x'].some(
       (key) => isObject(attributes[key]) && attributes[key].b === true,
     );
-    if (input !== undefined) found.set(name, { input, axis: isFirst ? 1 : isTransposed ? -2 : -1 });
+    if (input !== undefined) found.set(name, { input, axis: isChannelsFirst(attributes) ? 1 : isTransposed ? -2 : -1 });
   }
   return found;
 }
+
+/** Whether the channels are the second axis; operators without such an attribute have them last. */
+const isChannelsFirst = ({ data_format: format }: Node['attributes']): boolean =>
+  isObject(format) && /^NC/.test(textOf(String(format.s)));
 
 const isSame = (a: Use, b: Use): boolean => a.node === b.node && a.input === b.input;
 
@@ -195,14 +200,21 @@ class Graph {
     return uses.flatMap((use) => (identities.includes(use.node.op) ? this.usesOf(use.node.name, seen) : [use]));
   }
 
-  /** Biases and batch normalisations of the nodes that read a weight; a partner that other nodes read too is left alone. */
-  partnersOf(layers: readonly Use[], weights: Weights): { partners: PartnerWeight[]; notes: string[] } {
-    const candidates = layers.flatMap(({ node }) => this.#candidates(node, weights));
+  /**
+   * Biases and batch normalisations of the nodes that read a weight; a partner that other nodes read too is left alone.
+   * @param rank how many axes the weight has, as the output of a convolution
+   */
+  partnersOf(layers: readonly Use[], rank: number, weights: Weights): { partners: PartnerWeight[]; notes: string[] } {
+    const candidates = layers.flatMap(({ node }) => this.#candidates(node, rank, weights));
     const partners = new Map<string, PartnerWeight>();
     const notes = new Set<string>();
-    for (const { part, use } of candidates) {
+    for (const { part, use, isAlong } of candidates) {
       const entry = this.weightOf(use.node.inputs[use.input], weights);
       if (entry === undefined) continue;
+      if (!isAlong) {
+        notes.add(`${part} ${entry.name} is left alone: ${use.node.op} ${use.node.name} works on another axis`);
+        continue;
+      }
       const other = this.usesOf(entry.name).find((each) => !candidates.some((own) => isSame(own.use, each)));
       if (other === undefined) partners.set(entry.name, { part, weight: entry.name });
       else notes.add(`${part} ${entry.name} is left alone: ${other.node.op} ${other.node.name} uses it too`);
@@ -210,28 +222,32 @@ class Graph {
     return { partners: [...partners.values()], notes: [...notes] };
   }
 
-  #candidates(node: Node, weights: Weights): { part: PartnerWeight['part']; use: Use }[] {
-    const found: { part: PartnerWeight['part']; use: Use }[] = [];
+  #candidates(node: Node, rank: number, weights: Weights): Candidate[] {
+    const found: Candidate[] = [];
     const fused = fusedOf(node);
-    if (fused[0] === 'BiasAdd') found.push({ part: 'bias', use: { node, input: 2 } });
+    if (fused[0] === 'BiasAdd') found.push({ part: 'bias', use: { node, input: 2 }, isAlong: true });
     // What comes after an activation is no output of the layer any more.
     if (fused.some((op) => op !== 'BiasAdd')) return found;
+    const isFirst = isChannelsFirst(node.attributes);
     let hasBias = fused.length > 0;
     const outputs = [node.name];
     for (const output of outputs) {
       const readers = this.usesOf(output);
       for (const use of readers) {
-        const { op, name } = use.node;
+        const { op, name, attributes } = use.node;
+        const isAlong = isChannelsFirst(attributes) === isFirst;
         if (op === 'Cast' && !outputs.includes(name)) outputs.push(name);
         if (normalisations.includes(op) && use.input === 0) {
-          found.push({ part: 'gamma', use: { node: use.node, input: 1 } });
-          found.push({ part: 'beta', use: { node: use.node, input: 2 } });
+          found.push({ part: 'gamma', use: { node: use.node, input: 1 }, isAlong });
+          found.push({ part: 'beta', use: { node: use.node, input: 2 }, isAlong });
         }
-        const isSum = op === 'BiasAdd' ? use.input === 0 : ['Add', 'AddV2'].includes(op);
+        const isBiasAdd = op === 'BiasAdd' && use.input === 0;
         const addend = this.weightOf(use.node.inputs[1 - use.input], weights);
-        if (!isSum || hasBias || readers.length > 1 || addend === undefined || !isList(addend, op)) continue;
+        if (!(isBiasAdd || ['Add', 'AddV2'].includes(op)) || hasBias || readers.length > 1) continue;
+        if (addend === undefined) continue;
+        if (isBiasAdd ? addend.shape.length !== 1 : !isPerChannel(addend, isFirst ? rank : undefined)) continue;
         hasBias = true;
-        found.push({ part: 'bias', use: { node: use.node, input: 1 - use.input } });
+        found.push({ part: 'bias', use: { node: use.node, input: 1 - use.input }, isAlong: isAlong || !isBiasAdd });
         outputs.push(name);
       }
     }
@@ -239,9 +255,24 @@ class Graph {
   }
 }
 
-/** One number per channel: a list, or along the last axis where it is added with broadcasting. */
-const isList = ({ shape }: WeightEntry, op: string): boolean =>
-  op === 'BiasAdd' ? shape.length === 1 : shape.slice(0, -1).every((size) => size === 1) && (shape.at(-1) ?? 1) > 1;
+/** An input of a node that may have one number per output channel. */
+interface Candidate {
+  readonly part: PartnerWeight['part'];
+  readonly use: Use;
+  /** Whether the node works along the axis of the channels. */
+  readonly isAlong: boolean;
+}
+
+/**
+ * Whether a constant that is added with broadcasting has one number per channel.
+ * @param rank how many axes there are, where the channels are the second of them; undefined where they are the last
+ */
+function isPerChannel({ shape }: WeightEntry, rank: number | undefined): boolean {
+  // Shapes are aligned from the right. A longer one gives the sum another axis in front.
+  if (rank !== undefined && shape.length > rank) return false;
+  const channels = shape.length - (rank === undefined ? 1 : rank - 1);
+  return shape.every((size, axis) => (axis === channels ? size > 1 : size === 1)) && shape[channels] !== undefined;
+}
 
 /** What is fused into a node, such as BiasAdd and Relu. */
 function fusedOf({ attributes }: Node): string[] {

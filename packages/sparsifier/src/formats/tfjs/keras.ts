@@ -21,6 +21,8 @@ interface Layer {
   readonly config: Config;
   /** The layers whose outputs it reads, all its uses together. */
   readonly inputs: readonly string[];
+  /** How many axes its output has, if that follows from the config. */
+  readonly rank: number | undefined;
   /** The layers of the model that it lies in. */
   readonly siblings: readonly Layer[];
 }
@@ -195,13 +197,20 @@ export function readKeras(model: Config, weights: Weights): Description {
 /** All layers, those of models and wrappers inside others included. */
 function layersOf(model: Config, path: readonly string[]): Layer[] {
   const list: Layer[] = [];
+  const ranks = new Map<string, number | undefined>();
   for (const item of listOf(model)) {
     if (!isObject(item) || typeof item.class_name !== 'string' || !isObject(item.config)) continue;
     const { class_name: type, config } = item;
     const name = typeof item.name === 'string' ? item.name : typeof config.name === 'string' ? config.name : type;
     const before = model.class_name === 'Sequential' ? list[list.length - 1] : undefined;
     const inputs = model.class_name === 'Sequential' ? (before ? [before.path.at(-1)!] : []) : inputsOf(item);
-    list.push({ type, path: [...path, name], others: [], config, inputs, siblings: list });
+    const rank = rankAfter(
+      type,
+      config,
+      inputs.map((input) => ranks.get(input)),
+    );
+    ranks.set(name, rank);
+    list.push({ type, path: [...path, name], others: [], config, inputs, rank, siblings: list });
   }
   return list.flatMap((layer) => [layer, ...insideOf(layer)]);
 }
@@ -366,7 +375,7 @@ function partnersOf(
   if (!hasBias) return { partners: [], notes: [] };
   const partners: PartnerWeight[] = bias ? [{ part: 'bias', weight: bias.name }] : [];
   const notes: string[] = [];
-  for (const norm of normalisationsOf(layer)) {
+  for (const { norm, isProven } of normalisationsOf(layer)) {
     const parts = (['gamma', 'beta'] as const).filter(
       (part) => norm.config[part === 'gamma' ? 'scale' : 'center'] !== false,
     );
@@ -374,24 +383,29 @@ function partnersOf(
     for (const part of parts) {
       const entry = own?.get(part);
       if (entry === undefined) continue;
-      if (norm.inputs.length === 1) partners.push({ part, weight: entry.name });
-      else notes.push(`${part} ${entry.name} is left alone: it normalises other outputs too`);
+      if (norm.inputs.length > 1) notes.push(`${part} ${entry.name} is left alone: it normalises other outputs too`);
+      else if (isProven) partners.push({ part, weight: entry.name });
+      else
+        notes.push(`${part} ${entry.name} is left alone: the topology does not say whether its axis is the channels'`);
     }
   }
   return { partners, notes };
 }
 
-/** The batch normalisations whose input is the output of a layer as it is, along its channels. */
-function normalisationsOf({ path, config, siblings }: Layer): Layer[] {
+/** The batch normalisations whose input is the output of a layer as it is, along its channels as far as that is known. */
+function normalisationsOf(layer: Layer): { norm: Layer; isProven: boolean }[] {
+  const { path, config, siblings } = layer;
   if (!isLinear(config)) return [];
-  const found: Layer[] = [];
+  const found: { norm: Layer; isProven: boolean }[] = [];
   const outputs = [path.at(-1)!];
   for (const output of outputs) {
     for (const reader of siblings.filter(({ inputs }) => inputs.includes(output))) {
       const isIdentity = identities.test(reader.type) || (reader.type === 'Activation' && isLinear(reader.config));
       const name = reader.path.at(-1)!;
       if (isIdentity && reader.inputs.length === 1 && !outputs.includes(name)) outputs.push(name);
-      if (reader.type === 'BatchNormalization' && isAlongChannels(reader.config, config)) found.push(reader);
+      if (reader.type !== 'BatchNormalization') continue;
+      const isAlong = isAlongChannels(reader.config, layer);
+      if (isAlong !== false) found.push({ norm: reader, isProven: isAlong === true });
     }
   }
   return found;
@@ -400,12 +414,34 @@ function normalisationsOf({ path, config, siblings }: Layer): Layer[] {
 const isLinear = ({ activation }: Config): boolean =>
   activation === undefined || activation === null || activation === 'linear';
 
-/** Channels are the last axis, unless the layer has them first. */
-function isAlongChannels({ axis }: Config, { data_format: format, kernel_size: kernel }: Config): boolean {
+/** Whether a normalisation is along the channels: the last axis, unless the layer has them first. Undefined if unknown. */
+function isAlongChannels({ axis }: Config, { config, rank }: Layer): boolean | undefined {
+  if (Array.isArray(axis) && axis.length !== 1) return false;
   const index = numberOf(Array.isArray(axis) ? axis[0] : axis) ?? -1;
-  if (format === 'channels_first') return index === 1;
-  const rank = Array.isArray(kernel) ? kernel.length + 2 : undefined;
-  return index === -1 || (rank === undefined ? index > 0 : index === rank - 1);
+  const channels = config.data_format === 'channels_first' ? 1 : -1;
+  if (index < 0 === channels < 0) return index === channels;
+  if (rank === undefined) return undefined;
+  return (index + rank) % rank === (channels + rank) % rank;
+}
+
+/** Layers whose output has as many axes as the longest of their inputs. */
+const keeping =
+  /^(Dense|Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Masking|Rescaling|Add|Subtract|Multiply|Average|Maximum|Minimum|Concatenate|Permute)$/;
+
+/** How many axes the output of a layer has, by its type, its config and its inputs. */
+function rankAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
+  const dimensions = /^(?!Global).*(\d)D(Transpose)?$/.exec(type)?.[1];
+  if (dimensions !== undefined) return Number(dimensions) + 2;
+  if (type === 'Flatten' || (/^Global.*Pooling\dD$/.test(type) && config.keepdims !== true)) return 2;
+  if (type === 'Reshape') return Array.isArray(config.target_shape) ? config.target_shape.length + 1 : undefined;
+  if (type === 'RepeatVector') return 3;
+  if (/^(LSTM|GRU|SimpleRNN|RNN)$/.test(type)) return config.return_sequences === true ? 3 : 2;
+  const given = config.batch_input_shape ?? config.batch_shape;
+  const ranks = inputs.length === 0 && Array.isArray(given) ? [given.length] : inputs;
+  if (type === 'InputLayer') return ranks[0];
+  if (!(keeping.test(type) || identities.test(type)) || ranks.length === 0 || ranks.includes(undefined))
+    return undefined;
+  return Math.max(...(ranks as number[]));
 }
 
 const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
