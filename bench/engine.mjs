@@ -61,8 +61,8 @@ function report(words) {
 
 async function measure(threads, words) {
   const from = (name) => import(pathToFileURL(join(yardstickModules, name)).href);
-  const [{ load, Sparsifier }, { fromArrays }] = [await from('index.js'), await from('formats/arrays.js')];
-  const engine = await load({ threads });
+  const [{ loadEngine, Sparsifier }, { fromArrays }] = [await from('index.js'), await from('formats/arrays.js')];
+  const engine = await loadEngine({ threads });
   const chosen = cases.filter(({ name }) => words.every((word) => name.includes(word)));
   const times = chosen.map(() => ({ time: [], pass: [] }));
   // While numbers are copied the engine's threads sleep, and on virtual machines the processors with them: how long these
@@ -95,7 +95,7 @@ async function measure(threads, words) {
       });
       const amount = granularity.nm ? undefined : 50;
       const { time, result } = await timed(engine, () => sparsifier.sparsifyModel(amount), wake);
-      const kept = result.total.kept / result.total.units;
+      const kept = result.total.keptUnits / result.total.units;
       if (Math.abs(kept - 0.5) > 0.001) throw new Error(`${name}: ${kept} kept`);
       const pass = await passOver(engine, data, wake);
       if (round === 0) continue;

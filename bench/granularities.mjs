@@ -2,7 +2,7 @@
 // that formats have, 2 threads. Copies into and out of the engine are not counted. Medians of several rounds that take
 // turns, slowest first. `npm run bench -- granularities HWIO`: only the cases whose names hold that word; `permuted`
 // takes the axes of a convolution in every order instead.
-import { load, Sparsifier } from 'sparsifier';
+import { loadEngine, Sparsifier } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { granularitiesOf, inWords, isPattern } from '../packages/sparsifier/dist/internal.js';
 
@@ -85,7 +85,7 @@ const source = numbers(largest, 12345);
 const target = new Float32Array(largest);
 const before = numbers(largest, 54321);
 
-await load({ threads });
+await loadEngine({ threads });
 console.log(`25 million weights, float32, 50 %, Node ${process.version}, ${threads} threads, medians of ${rounds}`);
 console.log('case, granularity                               engine, ms   x weight   inspect  score   mask  apply');
 const results = [];
@@ -151,8 +151,8 @@ async function measure({
           last = now;
         },
       });
-      if (!isPattern(granularity) && total.kept !== total.units - halfOf(total.units))
-        throw new Error(`${inWords(granularity)}: ${total.kept} kept`);
+      if (!isPattern(granularity) && total.keptUnits !== total.units - halfOf(total.units))
+        throw new Error(`${inWords(granularity)}: ${total.keptUnits} kept`);
       if (round === 0) continue;
       for (const [stage, list] of Object.entries(stages)) list.push(spent[stage]);
       times.push(spent.inspect + spent.score + spent.mask + spent.apply);

@@ -58,7 +58,7 @@ async function measure(context, input, output) {
   else {
     const options = { granularity: 'weight', context, criteria: 'largeFinal', layerType: 'all', sparsity: 50 };
     const { total } = await sparsifyFile(input, output, options);
-    if (Math.abs(2 * total.kept - total.units) > 100) throw new Error(`${context}: ${total.kept} kept`);
+    if (Math.abs(2 * total.keptUnits - total.units) > 100) throw new Error(`${context}: ${total.keptUnits} kept`);
   }
   const { maxRSS } = process.resourceUsage();
   return { seconds: (performance.now() - begun) / 1000, rss: maxRSS / 1000 };

@@ -27,13 +27,13 @@ for (let seed = 1; seed <= Number(values.seeds); seed++) {
     model.setWeights(trained);
     const callback = sparsifyCallback(tf, { ...options, sparsity, schedule: 'agp' });
     await model.fit(train.x, train.y, fitting({ epochs: further, callbacks: callback }));
-    const { units, kept } = callback.report.total;
+    const { units, removedUnits } = callback.report.total;
     const zeros = model
       .getWeights()
       .reduce((sum, weight) => sum + weight.dataSync().filter((value) => value === 0).length, 0);
     note(`${sparsity} %`, accuracy(model, test));
     console.log(
-      `seed ${seed}, ${sparsity} %: ${units - kept} of ${units} weights removed, ${zeros} zeros in the model`,
+      `seed ${seed}, ${sparsity} %: ${removedUnits} of ${units} weights removed, ${zeros} zeros in the model`,
     );
     model.dispose();
   }

@@ -57,8 +57,10 @@ async function table(title, run) {
   console.log(`\n${title}`);
   for (const sparsity of sparsities) {
     const { report, value } = await run(sparsity);
-    const { removed, weights } = report.total;
-    console.log(`  ${String(sparsity).padStart(2)} %  ${removed} of ${weights} weights removed  ${value.toFixed(1)}`);
+    const { removedWeights, weights } = report.total;
+    console.log(
+      `  ${String(sparsity).padStart(2)} %  ${removedWeights} of ${weights} weights removed  ${value.toFixed(1)}`,
+    );
   }
 }
 process.exit();

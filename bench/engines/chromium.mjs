@@ -15,10 +15,10 @@ const imports = {
 };
 const page = `<!doctype html><title>bench</title><script type="importmap">${JSON.stringify({ imports })}</script>
 <script type="module">
-import { load } from 'sparsifier';
+import { loadEngine } from 'sparsifier';
 import { prune } from '/bench/engines/prune.mjs';
 import { look, tensorsOf } from '/bench/engines/weights.mjs';
-const engine = await load();
+const engine = await loadEngine();
 globalThis.isolated = crossOriginIsolated;
 globalThis.answer = async (request) => {
   const weights = new Float32Array(await (await fetch('/weights')).arrayBuffer());

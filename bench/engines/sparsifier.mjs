@@ -1,9 +1,9 @@
 // This package in Node, on so many threads: `sparsifier.mjs 2`.
-import { load } from 'sparsifier';
+import { loadEngine } from 'sparsifier';
 import { prune } from './prune.mjs';
 import { serve } from './serve.mjs';
 
 const threads = Number(process.argv[2]);
-const engine = await load({ threads });
+const engine = await loadEngine({ threads });
 if (engine.threads !== threads) throw new Error(engine.why);
 await serve((tensors, request) => prune(engine, tensors, request));

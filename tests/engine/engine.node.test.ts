@@ -38,7 +38,7 @@ function run(parameters: readonly string[]): Promise<Ended> {
 }
 
 const imports = `
-  import { load, Sparsifier } from '${dist('index.js')}';
+  import { loadEngine, Sparsifier } from '${dist('index.js')}';
   import { fromArrays } from '${dist('arrays.js')}';
   const value = (index) => 1 + (index * 7919) % 100_000;
   const data = Float32Array.from({ length: 100_000 }, (_, index) => value(index));
@@ -56,10 +56,10 @@ async function program(text: string): Promise<string> {
   return ended.output;
 }
 
-/** What a program with these options for \`load\` says: threads, why, and whether the weights are right. */
+/** What a program with these options for \`loadEngine\` says: threads, why, and whether the weights are right. */
 async function loaded(options: object): Promise<{ threads: number; why: string; right: boolean }> {
   const output = await program(`
-    const { threads, why } = await load(${JSON.stringify(options)});
+    const { threads, why } = await loadEngine(${JSON.stringify(options)});
     await sparsify();
     console.log(JSON.stringify({ threads, why, right: right() }));
   `);
@@ -80,15 +80,15 @@ describe.concurrent('a process ends by itself', { timeout }, () => {
   test('though nobody waits for the call, and only when it is done', async () => {
     expect(await program('sparsify().then(() => console.log(right()));')).toBe('true');
     expect(
-      await program('load().then(() => sparsify()).then(() => sparsify()).then(() => console.log(right()));'),
+      await program('loadEngine().then(() => sparsify()).then(() => sparsify()).then(() => console.log(right()));'),
     ).toBe('true');
   });
 
   test('when the engine is loaded and never used', async () => {
-    expect(await program('const { threads } = await load(); console.log(threads);')).toBe(
+    expect(await program('const { threads } = await loadEngine(); console.log(threads);')).toBe(
       String(availableParallelism()),
     );
-    expect(await program('load();')).toBe('');
+    expect(await program('loadEngine();')).toBe('');
   });
 
   test('when the package is imported and never used', async () => {
@@ -96,7 +96,9 @@ describe.concurrent('a process ends by itself', { timeout }, () => {
   });
 
   test('with memory still in use', async () => {
-    expect(await program('const block = await (await load()).allocate(1000); console.log(block.bytes);')).toBe('1000');
+    expect(await program('const block = await (await loadEngine()).allocate(1000); console.log(block.bytes);')).toBe(
+      '1000',
+    );
   });
 
   test('with 1 and its error, after a call that failed', async () => {
@@ -108,7 +110,7 @@ describe.concurrent('a process ends by itself', { timeout }, () => {
   test('from a script, and from CommonJS', async () => {
     const script = fileURLToPath(await file('script.mjs', `${imports} await sparsify(); console.log(right());`));
     expect(await run([script])).toEqual({ code: 0, signal: null, output: 'true', errors: '' });
-    const common = `import('${dist('index.js')}').then(({ load }) => load()).then(({ threads }) => console.log(threads));`;
+    const common = `import('${dist('index.js')}').then(({ loadEngine }) => loadEngine()).then(({ threads }) => console.log(threads));`;
     expect(await run(['--eval', common])).toEqual({
       code: 0,
       signal: null,
@@ -151,7 +153,7 @@ describe.concurrent('load', { timeout }, () => {
       expect(await loaded(options)).toMatchObject({ threads, right: true });
     }
     const text = `
-      const engine = await load({ wasm: new URL('${wasm}'), thread: new URL('${thread}'), threads: 2 });
+      const engine = await loadEngine({ wasm: new URL('${wasm}'), thread: new URL('${thread}'), threads: 2 });
       console.log(engine.threads);
     `;
     expect(await program(text)).toBe('2');
@@ -159,10 +161,10 @@ describe.concurrent('load', { timeout }, () => {
 
   test('before everything else; then the same options or none', async () => {
     const output = await program(`
-      const first = await load({ threads: 2 });
+      const first = await loadEngine({ threads: 2 });
       await sparsify();
-      console.log(first === await load(), first === await load({ threads: 2 }));
-      try { await load({ threads: 3 }); } catch ({ code }) { console.log(code); }
+      console.log(first === await loadEngine(), first === await loadEngine({ threads: 2 }));
+      try { await loadEngine({ threads: 3 }); } catch ({ code }) { console.log(code); }
     `);
     expect(output).toBe('true true\nusage');
   });
@@ -210,8 +212,8 @@ describe.concurrent('a wasm that cannot be loaded is an error, and the next try 
     const thread = await file('throws.mjs', 'throw 1;');
     const output = await program(`
       for (const options of [{}, { threads: 1 }, { thread: '${thread}' }]) {
-        const error = await load({ wasm: '${wasm}', ...options }).catch((error) => error);
-        console.log(error.name, error.code, error.message.includes('load({ wasm'));
+        const error = await loadEngine({ wasm: '${wasm}', ...options }).catch((error) => error);
+        console.log(error.name, error.code, error.message.includes('loadEngine({ wasm'));
       }
       await sparsify();
       console.log(right());
@@ -229,14 +231,16 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
   const traps = async () => file('traps.wasm', await trappingWasm());
 
   test.each([1, 2, 4])('with %i threads, since a kernel failed, is an error of the call', async (threads) => {
-    const output = await program(`await load({ wasm: '${await traps()}', threads: ${threads} });${failing}${working}`);
+    const output = await program(
+      `await loadEngine({ wasm: '${await traps()}', threads: ${threads} });${failing}${working}`,
+    );
     expect(output.split('\n')).toEqual(['memory true true', 'true']);
   });
 
   test('on the caller’s thread stays there', async () => {
     const thread = await file('no-thread.mjs', 'throw 1;');
     const output = await program(`
-      await load({ wasm: '${await traps()}', thread: '${thread}' });
+      await loadEngine({ wasm: '${await traps()}', thread: '${thread}' });
       ${failing}
       console.log((await sparsify().catch((error) => error)).code);
     `);
@@ -246,7 +250,7 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
   test('lets the process end', async () => {
     expect(
       await program(`
-        await load({ wasm: '${await traps()}', threads: 2 });
+        await loadEngine({ wasm: '${await traps()}', threads: 2 });
         await sparsify('random').catch(({ code }) => console.log(code));
       `),
     ).toBe('memory');
@@ -273,12 +277,12 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
       `,
     );
     const output = await program(`
-      const engine = await load({ thread: '${thread}', threads: 2 });
+      const engine = await loadEngine({ thread: '${thread}', threads: 2 });
       console.log(engine.threads);
       const use = () => engine.allocate(16).then(use, (error) => error);
       const error = await use();
       console.log(error.code, error.message.includes('a thread of the pool ended'));
-      console.log(engine !== await load());
+      console.log(engine !== await loadEngine());
     `);
     expect(output.split('\n')).toEqual(['2', 'memory true', 'true']);
   });

@@ -1,4 +1,4 @@
-import { inspect, load, Sparsifier, type Block, type LoadOptions } from 'sparsifier';
+import { inspect, loadEngine, Sparsifier, type Block, type LoadEngineOptions } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 import {
@@ -24,57 +24,57 @@ async function expectItWorks(): Promise<void> {
 
 describe('load', () => {
   test('gives one engine, however often it is called', async () => {
-    const engines = await Promise.all([load(), load(), load({})]);
+    const engines = await Promise.all([loadEngine(), loadEngine(), loadEngine({})]);
     expect(new Set(engines).size).toBe(1);
     await expectItWorks();
-    expect(await load()).toBe(engines[0]);
-    expect(await load({ threads: await cores() }), 'with the options that it has by default').toBe(engines[0]);
+    expect(await loadEngine()).toBe(engines[0]);
+    expect(await loadEngine({ threads: await cores() }), 'with the options that it has by default').toBe(engines[0]);
   });
 
-  test.each<LoadOptions>([
+  test.each<LoadEngineOptions>([
     { threads: 255 },
     { wasm: 'https://example.org/a.wasm' },
     { thread: 'https://example.org/a.js' },
   ])('refuses other options later: %j', async (options) => {
-    const engine = await load();
-    expect((await errorOf(() => load(options))).code).toBe('usage');
-    expect(await load()).toBe(engine);
+    const engine = await loadEngine();
+    expect((await errorOf(() => loadEngine(options))).code).toBe('usage');
+    expect(await loadEngine()).toBe(engine);
   });
 
   test.each([0, -1, 1.5, 257, NaN, '2'])('%j is no number of threads', async (threads) => {
-    const error = await errorOf(() => load({ threads: threads as number }));
+    const error = await errorOf(() => loadEngine({ threads: threads as number }));
     expect([error.code, error.details.asked]).toEqual(['usage', threads]);
   });
 
   test('reports its errors as rejections, as all asynchronous functions', async () => {
-    await load();
+    await loadEngine();
     let promise: Promise<unknown> | undefined;
-    expect(() => (promise = load({ threads: 0 })), 'does not throw').not.toThrow();
+    expect(() => (promise = loadEngine({ threads: 0 })), 'does not throw').not.toThrow();
     await expect(promise).rejects.toMatchObject({ code: 'usage' });
   });
 });
 
 describe('threads', () => {
   test.runIf(setting === 'node')('in Node there are as many as the process may use', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     expect(engine.threads).toBe(await cores());
     expect(engine.why).toContain(engine.threads > 1 ? `${engine.threads} threads` : 'one core');
   });
 
   test.runIf(setting === 'isolated')('in an isolated page there are as many as the machine has', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     expect(engine.threads).toBe(await cores());
     expect(engine.why).toContain(engine.threads > 1 ? `${engine.threads} threads` : 'one core');
   });
 
   test.runIf(setting === 'bare')('in a page that is not isolated there is one, and the engine says why', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     expect(engine.threads).toBe(1);
     expect(engine.why).toMatch((await cores()) > 1 ? /not cross-origin isolated.*COOP.*COEP/ : /one core/);
   });
 
   test('are told in every report', async () => {
-    const { threads, why } = await load();
+    const { threads, why } = await loadEngine();
     expect((await sparsified({ layer: line([1, 2]) }, 50)).report.engine).toEqual({ threads, why });
     expect((await inspect(fromArrays({ layer: line([1, 2]) }))).engine).toEqual({ threads, why });
   });
@@ -84,7 +84,7 @@ describe('a block of memory', () => {
   const slice = 4 * MiB;
 
   test("begins at a multiple of 16 bytes and is nobody else's", async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const sizes = [1, 15, 16, 17, 1000, MiB + 1];
     for (let turn = 0; turn < 3; turn++) {
       const blocks = [];
@@ -107,7 +107,7 @@ describe('a block of memory', () => {
   test.each([0, 1, slice - 1, slice, slice + 1, 2 * slice, 2 * slice + 3])(
     'gives back the %i bytes that were written',
     async (length) => {
-      const block = await (await load()).allocate(length + 32);
+      const block = await (await loadEngine()).allocate(length + 32);
       const next = xorshift(length);
       const source = Uint8Array.from({ length }, () => next() >>> 24);
       const sum = async (offset: number, size: number) =>
@@ -124,7 +124,7 @@ describe('a block of memory', () => {
   );
 
   test('can be read and written in part, into a part of an array', async () => {
-    const block = await (await load()).allocate(10);
+    const block = await (await loadEngine()).allocate(10);
     await block.write(new Uint8Array(10));
     await block.write(Uint8Array.of(9, 1, 2, 3, 9).subarray(1, 4), 2);
     const target = new Uint8Array(6);
@@ -134,7 +134,7 @@ describe('a block of memory', () => {
   });
 
   test('does not take away what is written into it', async () => {
-    const block = await (await load()).allocate(8);
+    const block = await (await loadEngine()).allocate(8);
     const source = Uint8Array.of(1, 2, 3);
     await block.write(source);
     expect([source.length, source.buffer.byteLength]).toEqual([3, 3]);
@@ -142,7 +142,7 @@ describe('a block of memory', () => {
   });
 
   test.runIf(setting !== 'bare')('can be seen where memory is shared', async () => {
-    const block = await (await load()).allocate(8);
+    const block = await (await loadEngine()).allocate(8);
     await block.write(new Uint8Array(8));
     block.view()!.set([1, 2, 3], 1);
     expect([...(await block.read(0, new Uint8Array(8)))]).toEqual([0, 1, 2, 3, 0, 0, 0, 0]);
@@ -151,13 +151,13 @@ describe('a block of memory', () => {
   });
 
   test.runIf(setting === 'bare')('cannot be seen where memory is not shared', async () => {
-    const block = await (await load()).allocate(8);
+    const block = await (await loadEngine()).allocate(8);
     expect(block.view()).toBeUndefined();
     block.free();
   });
 
   test('counts as used until it is freed, once', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const [first, second] = await Promise.all([engine.allocate(100), engine.allocate(50)]);
     expect(engine.memory).toEqual({ blocks: 2, bytes: 150 });
     first.free();
@@ -173,7 +173,7 @@ describe('a block of memory', () => {
 
 describe('memory that there is not', () => {
   test.each([2 ** 40, 2 ** 32, 2 ** 32 - 1, Infinity])('%d bytes are refused, with sizes', async (bytes) => {
-    const engine = await load();
+    const engine = await loadEngine();
     const error = await errorOf(() => engine.allocate(bytes));
     expect(error.code).toBe('memory');
     expect(error.message).toContain(`${Math.ceil(bytes / MiB)} MiB`);
@@ -183,7 +183,7 @@ describe('memory that there is not', () => {
   });
 
   test.each([-1, NaN])('%d bytes are no size', async (bytes) => {
-    const engine = await load();
+    const engine = await loadEngine();
     expect((await errorOf(() => engine.allocate(bytes))).code).toMatch(/memory|usage/);
     await expectNoMemoryInUse();
   });
@@ -192,7 +192,7 @@ describe('memory that there is not', () => {
     'blocks until none is left: those beyond 2 GiB work like others, and the engine goes on',
     { timeout: 120_000 },
     async () => {
-      const engine = await load();
+      const engine = await loadEngine();
       const blocks: Block[] = [];
       const fill = (bytes: number) =>
         errorOf(async () => {

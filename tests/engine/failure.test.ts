@@ -1,4 +1,4 @@
-import { load, Sparsifier } from 'sparsifier';
+import { loadEngine, Sparsifier } from 'sparsifier';
 import { readSafetensors } from 'sparsifier/formats/safetensors';
 import { expect, test } from 'vitest';
 import {
@@ -41,7 +41,7 @@ async function expectItWorks(): Promise<void> {
 const fail = () => errorOf(() => sparsified(layers, 50, { ...weightwise, criteria: 'random' }));
 
 test('a kernel that fails is an error of the call, and the next call has a fresh engine', async () => {
-  const first = await load({ wasm: await addressOf(await trappingWasm()), threads: 2 });
+  const first = await loadEngine({ wasm: await addressOf(await trappingWasm()), threads: 2 });
   expect(first.threads).toBe(setting === 'bare' ? 1 : 2);
   await expectItWorks();
   const error = await fail();
@@ -49,7 +49,7 @@ test('a kernel that fails is an error of the call, and the next call has a fresh
   expect(error.message).toContain('the engine stopped working');
   expect(error.message).toContain('unreachable');
   await expectItWorks();
-  const second = await load();
+  const second = await loadEngine();
   expect(second).not.toBe(first);
   expect(second.threads).toBe(first.threads);
   expect((await fail()).code, 'as often as it happens').toBe('memory');
@@ -57,7 +57,7 @@ test('a kernel that fails is an error of the call, and the next call has a fresh
 });
 
 test('all that wait for the engine learn of it', async () => {
-  const engine = await load();
+  const engine = await loadEngine();
   const block = await engine.allocate(16);
   const failing = fail();
   const waiting = errorOf(async () => {

@@ -68,7 +68,7 @@ describe('a percentage', () => {
           const { layers: after, report } = await sparsified(layers, percentage, { allowEmpty });
           const expected = sizes.map((size) => Math.min(removedBy(percentage, size), allowEmpty ? size : size - 1));
           expect(Object.values(zerosOf(after)), `${percentage} percent`).toEqual(expected);
-          expect(report.layers.map(({ units, kept }) => units - kept)).toEqual(expected);
+          expect(report.layers.map(({ removedUnits }) => removedUnits)).toEqual(expected);
           expect(report.layers.map(({ zeros }) => zeros)).toEqual(expected);
         }
       }
@@ -107,7 +107,7 @@ describe('a percentage', () => {
         const units = sizes.reduce((a, b) => a + b);
         expect(report.total).toMatchObject({
           units,
-          kept: units - removed(eighths, units),
+          keptUnits: units - removed(eighths, units),
           zeros: removed(eighths, units),
         });
       }),
@@ -148,9 +148,9 @@ describe('a number of units', () => {
 
   test('is a total in the global context', async () => {
     const { layers, report } = await sparsified(four, { keep: 37 }, { context: 'global' });
-    expect(report.total).toMatchObject({ units: 100, kept: 37, zeros: 63 });
+    expect(report.total).toMatchObject({ units: 100, keptUnits: 37, zeros: 63 });
     expectSame(layers, without(four, removal(four, { keep: 37 }, { ...weightwise, context: 'global' }), 'weight'));
-    expect((await sparsified(four, { remove: 37 }, { context: 'global' })).report.total.kept).toBe(63);
+    expect((await sparsified(four, { remove: 37 }, { context: 'global' })).report.total.keptUnits).toBe(63);
   });
 
   test.each<{ sparsity: Sparsity; zeros: number[]; noted: RegExp }>([
@@ -538,7 +538,7 @@ describe('roundTo', () => {
     { sparsity: 0, roundTo: 8, kept: [10, 20, 30, 40] },
   ])('$roundTo at $sparsity percent keeps $kept', async ({ sparsity, roundTo, kept }) => {
     const { layers, report } = await sparsified(four, sparsity, {}, { roundTo });
-    expect(report.layers.map((layer) => layer.kept)).toEqual(kept);
+    expect(report.layers.map((layer) => layer.keptUnits)).toEqual(kept);
     expectSame(layers, without(four, removal(four, sparsity, { ...weightwise, roundTo }), 'weight'));
   });
 
@@ -559,8 +559,8 @@ describe('roundTo', () => {
     const asked = { ...weightwise, context: 'global' } as const;
     const exact = (await sparsified(four, 60, asked)).report;
     const rounded = await sparsified(four, 60, asked, { roundTo: 8 });
-    expect(rounded.report.layers.map(({ kept }) => kept)).toEqual(
-      exact.layers.map(({ kept, units }) => Math.min(units, Math.max(8, Math.ceil(kept / 8) * 8))),
+    expect(rounded.report.layers.map(({ keptUnits }) => keptUnits)).toEqual(
+      exact.layers.map(({ keptUnits, units }) => Math.min(units, Math.max(8, Math.ceil(keptUnits / 8) * 8))),
     );
     expectSame(rounded.layers, without(four, removal(four, 60, { ...asked, roundTo: 8 }), 'weight'));
   });

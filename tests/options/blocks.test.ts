@@ -78,7 +78,7 @@ describe('a tile', () => {
     const granularity = Granularity.block({ out: 2, in: 2 });
     const gone = async (remove: number) => {
       const { layers, report } = await sparsified({ layer }, { remove }, { granularity });
-      expect(report.layers[0]).toMatchObject({ units: 6, kept: 6 - remove });
+      expect(report.layers[0]).toMatchObject({ units: 6, keptUnits: 6 - remove });
       return [...layers.layer!.data];
     };
     expect(await gone(1)).toEqual([9, 1, 8, 8, 3, 1, 1, 8, 8, 3, 7, 7, 0, 0, 6]);
@@ -120,7 +120,7 @@ describe('a tile', () => {
       expect(tiles.report, named).toEqual(same.report);
     }
     const two = await sparsified(layers, 50, { granularity: Granularity.block({ out: 2, ...all }) });
-    expect(two.report.layers[0]).toMatchObject({ units: 2, kept: 1, zeros: 36 });
+    expect(two.report.layers[0]).toMatchObject({ units: 2, keptUnits: 1, zeros: 36 });
     expect([two.layers.layer!.bias, two.layers.layer!.batchNorm]).toEqual([layers.layer.bias, layers.layer.batchNorm]);
   });
 });
@@ -302,7 +302,10 @@ describe('amounts and floors count tiles', () => {
   const granularity = Granularity.block({ in: 4 });
   const kept = async (
     ...[sparsity, options, call]: Parameters<typeof sparsified> extends [unknown, ...infer Rest] ? Rest : never
-  ) => (await sparsified(layers, sparsity, { granularity, ...options }, call)).report.layers.map((layer) => layer.kept);
+  ) =>
+    (await sparsified(layers, sparsity, { granularity, ...options }, call)).report.layers.map(
+      (layer) => layer.keptUnits,
+    );
 
   test('keep, remove, percentages and roundTo', async () => {
     expect(await kept(0)).toEqual([6, 3]);

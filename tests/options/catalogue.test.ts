@@ -52,6 +52,6 @@ test('The kinds of the catalogue are those that layerType takes', async () => {
   for (const layout of layouts) {
     expect(kinds).toContain(layout.kind);
     const model = fromArrays({ layer: layerOf(layout) });
-    expect((await new Sparsifier(model, { layerType: layout.kind }).explain())[0]!.takesPart).toBe(true);
+    expect((await new Sparsifier(model, { layerType: layout.kind }).explain())[0]!.selected).toBe(true);
   }
 });

@@ -247,7 +247,7 @@ describe('a tensor with its axes in another order', () => {
         ({ positions }) => stored.layers.layer!.data[positions[0]!] !== 0,
       );
       expect(first, 'equal scores go in canonical order').toBe(
-        stored.report.layers[0]!.units - stored.report.layers[0]!.kept,
+        stored.report.layers[0]!.units - stored.report.layers[0]!.keptUnits,
       );
     }
   });
@@ -316,7 +316,7 @@ describe('a granularity that a kind does not have', () => {
   test('is no error where the layers that have none are left out', async () => {
     const layers = { conv: layerOf(layoutOf('conv2d')), dense: layerOf(layoutOf('dense')) };
     const { report } = await sparsified(layers, { conv: 50 }, { granularity: 'kernel' });
-    expect(report.layers.map(({ name, kept }) => [name, kept])).toEqual([['conv', 6]]);
+    expect(report.layers.map(({ name, keptUnits }) => [name, keptUnits])).toEqual([['conv', 6]]);
   });
 
   test('sparsifyLayer says the same', async () => {

@@ -99,10 +99,10 @@ describe('of every m weights along the input channels n stay', () => {
         );
         const { layers: after, report } = await patterned([n, m], layers);
         expectSame(after, expected([n, m], layers), `${inputs} input channels, ${magnitudes} magnitudes`);
-        for (const { name, weights, units, kept, zeros } of report.layers) {
+        for (const { name, weights, units, keptUnits, zeros } of report.layers) {
           const inGroup = inputsOf(layers[name]!);
           const gone = (weights / inGroup) * Math.floor(inGroup / m) * (m - n);
-          expect([units, kept, zeros, zerosIn(after[name]!)], name).toEqual([weights, weights - gone, gone, gone]);
+          expect([units, keptUnits, zeros, zerosIn(after[name]!)], name).toEqual([weights, weights - gone, gone, gone]);
         }
       }
     }
@@ -221,7 +221,7 @@ describe('calling again', () => {
     layers.layer.data.fill(1);
     const report = await sparsifier.apply();
     expect([...layers.layer.data]).toEqual([0, 0, 1, 1, 0, 0, 1, 1, 1]);
-    expect(report.total).toMatchObject({ units: 9, kept: 5, zeros: 4 });
+    expect(report.total).toMatchObject({ units: 9, keptUnits: 5, zeros: 4 });
   });
 
   test('sparsifyLayer needs no amount either, and takes one layer, whatever the rules say', async () => {
@@ -234,7 +234,7 @@ describe('calling again', () => {
     });
     const report = await sparsifier.sparsifyLayer('b');
     expectSame(layers, { ...before, ...expected([1, 2], { b: before.b! }) });
-    expect(report.layers.map(({ name, kept }) => [name, kept])).toEqual([['b', 4]]);
+    expect(report.layers.map(({ name, keptUnits }) => [name, keptUnits])).toEqual([['b', 4]]);
   });
 
   test('the mask has the shape of the weights, and biases stay', async () => {

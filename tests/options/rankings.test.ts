@@ -47,7 +47,7 @@ const pick = (layers: Layers, names: readonly string[]): Layers =>
   Object.fromEntries(names.map((name) => [name, layers[name]!]));
 
 const keptOf = async (layers: Layers, sparsity: Sparsity, options: Partial<SparsifierOptions>): Promise<number[]> =>
-  (await sparsified(layers, sparsity, { ...globally, ...options })).report.layers.map(({ kept }) => kept);
+  (await sparsified(layers, sparsity, { ...globally, ...options })).report.layers.map(({ keptUnits }) => keptUnits);
 
 describe('groups', () => {
   const layers: Layers = {
@@ -78,7 +78,7 @@ describe('groups', () => {
       [0, 0, 9, 10, 11, 12],
       [6, 0, 0, 3],
     ]);
-    expect(report.layers.map(({ kept }) => kept)).toEqual([2, 1, 4, 2]);
+    expect(report.layers.map(({ keptUnits }) => keptUnits)).toEqual([2, 1, 4, 2]);
     expect(report.notes).toEqual([]);
   });
 
@@ -374,7 +374,7 @@ describe('the budget erk', () => {
       for (const criteria of ['largeFinal', 'random'] as const) {
         const asked = { ...erk, granularity, criteria };
         const { layers: after, report } = await sparsified(all, 60, asked);
-        const remove = report.layers.map(({ units, kept }) => ({ remove: units - kept }));
+        const remove = report.layers.map(({ removedUnits }) => ({ remove: removedUnits }));
         expectSame(after, without(all, removal(all, remove, { ...weightwise, granularity, criteria }), granularity));
       }
     }
@@ -493,7 +493,7 @@ describe('the budget erk', () => {
     await sparsifier.sparsifyModel({ keep: 56 });
     const before = copyOf(layers);
     const report = await sparsifier.sparsifyModel({ keep: 14 }, { roundTo: 8 });
-    expect(report.layers.map(({ kept }) => kept)).toEqual([8, 16]);
+    expect(report.layers.map(({ keptUnits }) => keptUnits)).toEqual([8, 16]);
     for (const [name, { data }] of Object.entries(before)) {
       data.forEach((weight, place) => weight === 0 && expect(layers[name]!.data[place]).toBe(0));
     }
@@ -678,7 +678,7 @@ describe('the budget lamp', () => {
     'takes %s',
     async (criteria) => {
       const { report } = await sparsified(pick(all, ['dense', 'gru']), 50, { ...asked, criteria });
-      expect(report.total.kept).toBe(report.total.units - removedBy(50, report.total.units));
+      expect(report.total.keptUnits).toBe(report.total.units - removedBy(50, report.total.units));
     },
   );
 
@@ -689,10 +689,10 @@ describe('the budget lamp', () => {
       const error = await refusal(layers, 50, { ...asked, criteria });
       expect([error.code, error.details.subject]).toEqual(['criteria', 'b']);
       expect(error.message).toMatch(/lamp.*index 2/);
-      expect((await sparsified(layers, 40, { ...globally, criteria })).report.total.kept).toBe(3);
+      expect((await sparsified(layers, 40, { ...globally, criteria })).report.total.keptUnits).toBe(3);
     }
     const zero = await sparsified(layers, { remove: 1 }, { ...asked, criteria: ({ weights }) => weights.fill(-0) });
-    expect(zero.report.total.kept).toBe(4);
+    expect(zero.report.total.keptUnits).toBe(4);
   });
 
   test('refuses a normaliser beside it', async () => {
@@ -758,7 +758,7 @@ describe('budgets', () => {
     const sparsifier = new Sparsifier(fromArrays(layers), { ...globally, budget });
     for (const remove of [20, 90, 60, 100]) {
       const report = await sparsifier.sparsifyModel({ remove });
-      expect(report.total.kept).toBe(units - remove);
+      expect(report.total.keptUnits).toBe(units - remove);
     }
   });
 
@@ -767,7 +767,7 @@ describe('budgets', () => {
       const report = (
         await sparsified({ layer: layerOf(layout) }, 50, { ...globally, budget: 'erk', granularity: 'filter' })
       ).report;
-      expect(report.total.kept).toBe(
+      expect(report.total.keptUnits).toBe(
         channelsOf(layout) - Math.min(removedBy(50, channelsOf(layout)), channelsOf(layout) - 1),
       );
     }

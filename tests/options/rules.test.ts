@@ -50,7 +50,7 @@ const modelOf = (layers: Layers): Model => ({
 async function taken(options: Partial<SparsifierOptions>): Promise<string[]> {
   const copies = copyOf(layers);
   const sparsifier = new Sparsifier(modelOf(copies), { ...byDefault, ...options });
-  const explained = (await sparsifier.explain()).filter(({ takesPart }) => takesPart).map(({ name }) => name);
+  const explained = (await sparsifier.explain()).filter(({ selected }) => selected).map(({ name }) => name);
   const report = await sparsifier.sparsifyModel(50);
   const changed = names.filter((name) => zerosOf(copies)[name]! > 0);
   expect(report.layers.map(({ name }) => name)).toEqual(changed);
@@ -251,6 +251,27 @@ describe('explain says', () => {
     });
   });
 
+  test('which rule decides, as data', async () => {
+    const rulesOf = async (options: Partial<SparsifierOptions>, sparsity?: Sparsity) =>
+      Object.fromEntries((await explained(options, sparsity)).map(({ name, rule }) => [name, rule]));
+    expect(await rulesOf({ layerType: ['conv2d', 'dense'], include: ['block*', /st/], exclude: '*.2/*' })).toEqual({
+      'stem/conv': { name: 'include', value: '/st/' },
+      'block.1/conv': { name: 'include', value: 'block*' },
+      'block.1/lstm': { name: 'layerType', value: ['conv2d', 'dense'] },
+      'block.2/conv': { name: 'exclude', value: '*.2/*' },
+      head: { name: 'include', value: undefined },
+      'block.3/conv': { name: 'skipped', value: undefined },
+      odd: { name: 'skipped', value: undefined },
+    });
+    expect(await rulesOf({ exclude: { kind: 'conv2d' } })).toMatchObject({
+      'stem/conv': { name: 'exclude', value: { kind: 'conv2d' } },
+    });
+    expect(await rulesOf({ layerType: 'all' }, { head: 50 })).toMatchObject({
+      'stem/conv': { name: 'sparsity', value: undefined },
+      head: { name: 'layerType', value: ['all'] },
+    });
+  });
+
   test('what it is ranked with', async () => {
     const global = { context: 'global', layerType: 'all' } as const;
     const rankTogether = { body: ['block*'] };
@@ -286,27 +307,29 @@ describe('explain says', () => {
     const list = await explained({ layerType: 'all', granularity: 'kernel' });
     expect(list.map(({ name }) => name)).toEqual([...names, 'block.3/conv', 'odd']);
     expect(list.map(({ units }) => units)).toEqual([12, 12, undefined, 12, undefined, undefined, undefined]);
-    expect(list.every(({ removed }) => removed === undefined)).toBe(true);
+    expect(list.every(({ removedUnits }) => removedUnits === undefined)).toBe(true);
     expect(list[0]).toEqual({
       name: 'stem/conv',
       kind: 'conv2d',
       shape: [4, 3, 3, 2],
-      takesPart: true,
+      selected: true,
+      rule: { name: 'layerType', value: ['all'] },
       reason: 'layerType all; ranked by itself',
       units: 12,
-      removed: undefined,
+      removedUnits: undefined,
     });
     expect(list.at(-1)).toEqual({
       name: 'odd',
       kind: undefined,
       shape: undefined,
-      takesPart: false,
+      selected: false,
+      rule: { name: 'skipped', value: undefined },
       reason: 'its type is int8',
       units: undefined,
-      removed: undefined,
+      removedUnits: undefined,
     });
     expect(
-      (await explained({ layerType: 'gru' })).some(({ takesPart }) => takesPart),
+      (await explained({ layerType: 'gru' })).some(({ selected }) => selected),
       'of no layer',
     ).toBe(false);
   });
@@ -368,12 +391,14 @@ describe('explain foretells', () => {
       const what = JSON.stringify([options, sparsity, call]);
       expect(
         list
-          .filter(({ takesPart }) => takesPart)
-          .map(({ name, kind, shape, units, removed }) => [name, kind, shape, units, removed]),
+          .filter(({ selected }) => selected)
+          .map(({ name, kind, shape, units, removedUnits }) => [name, kind, shape, units, removedUnits]),
         what,
-      ).toEqual(report.layers.map(({ name, kind, shape, units, kept }) => [name, kind, shape, units, units - kept]));
-      for (const { name, takesPart, kind, removed } of list) {
-        if (!takesPart) expect([name, removed]).toEqual([name, kind && 0]);
+      ).toEqual(
+        report.layers.map(({ name, kind, shape, units, removedUnits }) => [name, kind, shape, units, removedUnits]),
+      );
+      for (const { name, selected, kind, removedUnits } of list) {
+        if (!selected) expect([name, removedUnits]).toEqual([name, kind && 0]);
       }
     }
   }
@@ -431,6 +456,6 @@ describe('explain foretells', () => {
       sparsifier.explain(90),
       sparsifier.sparsifyModel(90),
     ]);
-    expect(list.map(({ removed }) => removed)).toEqual(report.layers.map(({ units, kept }) => units - kept));
+    expect(list.map(({ removedUnits }) => removedUnits)).toEqual(report.layers.map(({ removedUnits }) => removedUnits));
   });
 });

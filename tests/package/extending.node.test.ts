@@ -64,7 +64,7 @@ describe('A built package with one more row in a table', () => {
       granularity,
       criteria: 'largeFinal',
     }).sparsifyModel(50);
-    expect(report.total).toMatchObject({ units: 4, kept: 2, zeros: 10 });
+    expect(report.total).toMatchObject({ units: 4, keptUnits: 2, zeros: 10 });
     expect([...data].map((w) => w === 0)).toEqual([0, 1, 2, 3].flatMap((row) => Array(5).fill(data[row * 5] === 0)));
     const { stdout } = await run(process.execPath, [join(folder, 'dist', 'cli', 'main.js'), 'prune', '--help'], {
       cwd: folder,

@@ -107,7 +107,7 @@ describe('installed in Node', () => {
     await writeFile(
       at('program.js'),
       `
-      import { Granularity, load, Sparsifier } from 'sparsifier';
+      import { Granularity, loadEngine, Sparsifier } from 'sparsifier';
       import { fromArrays } from 'sparsifier/formats/arrays';
       import { readOnnx } from 'sparsifier/formats/onnx';
 
@@ -118,7 +118,7 @@ describe('installed in Node', () => {
       const data = Float32Array.of(1, -2, 3, -4);
       const arrays = fromArrays({ w: { kind: 'dense', roles: ['in', 'out'], shape: [2, 2], data } });
       await new Sparsifier(arrays, { ...options, layerType: 'dense' }).sparsifyModel(25);
-      const { threads, why } = await load();
+      const { threads, why } = await loadEngine();
       console.log(JSON.stringify({ total, data: [...data], threads, why }));
     `,
     );
@@ -137,11 +137,11 @@ describe('installed in Node', () => {
       at('addresses.js'),
       `
       import { copyFile } from 'node:fs/promises';
-      import { load } from 'sparsifier';
+      import { loadEngine } from 'sparsifier';
 
       const wasm = new URL('elsewhere.wasm', import.meta.url);
       await copyFile(new URL(import.meta.resolve('sparsifier/sparsifier.wasm')), wasm);
-      const { threads } = await load({ threads: 2, wasm, thread: import.meta.resolve('sparsifier/thread') });
+      const { threads } = await loadEngine({ threads: 2, wasm, thread: import.meta.resolve('sparsifier/thread') });
       console.log(threads);
     `,
     );
@@ -233,14 +233,14 @@ describe('installed in Node', () => {
 
 describe('bundled by Vite', () => {
   const page = `
-    import { load, Sparsifier } from 'sparsifier';
+    import { loadEngine, Sparsifier } from 'sparsifier';
     import { readOnnx } from 'sparsifier/formats/onnx';
 
     window.result = (async () => {
       const onnx = await readOnnx('model.onnx');
       const words = { granularity: 'weight', context: 'local', criteria: 'largeFinal' };
       const { total, engine } = await new Sparsifier(onnx, words).sparsifyModel(50);
-      const { threads } = await load();
+      const { threads } = await loadEngine();
       const { length } = await onnx.bytes();
       const setting = { cores: navigator.hardwareConcurrency, isolated: crossOriginIsolated };
       return { ...setting, zeros: total.zeros, threads, same: threads === engine.threads, bytes: length };

@@ -289,7 +289,7 @@ test('percentages keep as many units as exact counting does', async () => {
     const amounts = layers.map((layer) => layer.sparsity ?? each.sparsity!);
     const { total, layers: kept } = await sparsifier.sparsifyModel(each.context === 'global' ? amounts[0]! : amounts);
     const expected = each.context === 'global' ? [each.exactKeep] : layers.map(({ exactKeep }) => exactKeep);
-    const got = each.context === 'global' ? [total.kept] : kept.map((layer) => layer.kept);
+    const got = each.context === 'global' ? [total.keptUnits] : kept.map((layer) => layer.keptUnits);
     if (expected.includes(undefined)) continue;
     checked++;
     if (String(expected) !== String(got)) found.push(`${each.id}: ${got}, not ${expected}`);

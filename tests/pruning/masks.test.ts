@@ -1,4 +1,4 @@
-import { Granularity, load, Sparsifier, type SparsifierOptions } from 'sparsifier';
+import { Granularity, loadEngine, Sparsifier, type SparsifierOptions } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 
@@ -46,8 +46,8 @@ describe('masks', () => {
     const report = await sparsifier.apply();
     expect([...data]).toEqual([0, 0, 0, -1, 2, NaN]);
     expect([...bias]).toEqual([0, 8]);
-    expect(report.total).toMatchObject({ weights: 6, zeros: 3, units: 2, kept: 1 });
-    expect((await load()).memory).toEqual({ blocks: 0, bytes: 0 });
+    expect(report.total).toMatchObject({ weights: 6, zeros: 3, units: 2, keptUnits: 1 });
+    expect((await loadEngine()).memory).toEqual({ blocks: 0, bytes: 0 });
   });
 
   test('that open bring units back as zeros, whatever was written there since, biases included', async () => {
@@ -59,7 +59,7 @@ describe('masks', () => {
     const report = await sparsifier.sparsifyModel(0);
     expect([...data]).toEqual([0, 0, 0, 40, 50, 60]);
     expect([...bias]).toEqual([0, 2]);
-    expect(report.total).toMatchObject({ zeros: 3, units: 2, kept: 2 });
+    expect(report.total).toMatchObject({ zeros: 3, units: 2, keptUnits: 2 });
   });
 
   test('are forgotten by clear, so that the next call ranks all units anew', async () => {

@@ -86,7 +86,7 @@ test.each([
     granularity: 'filter',
   });
   const report = await sparsifier.sparsifyModel(sparsity);
-  expect(report.layers[0]).toMatchObject({ units, kept, zeros: 2 * (units - kept) });
+  expect(report.layers[0]).toMatchObject({ units, keptUnits: kept, zeros: 2 * (units - kept) });
   expect([...sparsifier.mask('layer').data]).toEqual(magnitudes.map((magnitude) => Number(magnitude > units - kept)));
 });
 
@@ -135,7 +135,7 @@ test('Q5: the granularity layer removes whole layers, in the global context', as
     const { layers: after, report } = await sparsified(layers, Number(sparsity), asked);
     const removed = Object.fromEntries(Object.keys(layers).map((name) => [name, [gone.includes(name)]]));
     expectSame(after, without(layers, removed, 'layer'), sparsity);
-    expect(report.total).toMatchObject({ units: 4, kept: 4 - gone.length });
+    expect(report.total).toMatchObject({ units: 4, keptUnits: 4 - gone.length });
   }
   const error = await refusal(layers, 50, { ...asked, context: 'local' });
   expect([error.code, error.message]).toEqual(['granularity', expect.stringContaining('global')]);
@@ -147,7 +147,7 @@ test('Q6: one layer’s rounding never changes another’s', async () => {
   const asked = { ...weightwise, granularity: 'filter', context: 'global' } as const;
   const check = async (layers: Layers, roundTo: number, kept: Record<string, number>) => {
     const { layers: after, report } = await sparsified(layers, 50, asked, { roundTo });
-    expect(Object.fromEntries(report.layers.map(({ name, kept }) => [name, kept]))).toEqual(kept);
+    expect(Object.fromEntries(report.layers.map(({ name, keptUnits }) => [name, keptUnits]))).toEqual(kept);
     expectSame(after, without(layers, removal(layers, 50, { ...asked, roundTo }), 'filter'));
     return after;
   };
@@ -260,7 +260,7 @@ test('Q12: a lower sparsity than before opens the mask no further than asked', a
   for (const sparsity of [80, 50, 50, 50] as const) {
     const report = await sparsifier.sparsifyModel(sparsity);
     expect([...sparsifier.mask('layer').data]).toEqual(masks[sparsity]);
-    expect(report.layers[0]).toMatchObject({ units: 10, kept: 10 - sparsity / 10 });
+    expect(report.layers[0]).toMatchObject({ units: 10, keptUnits: 10 - sparsity / 10 });
     expect([...data]).toEqual([10, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
   }
   // Training moves all weights; those that came back stay with what they became.
@@ -290,7 +290,7 @@ test('Q13: removed weights are +0, bit for bit', async () => {
         const { layers, report } = await sparsified({ layer }, 50, { granularity, criteria });
         const { data, bias, batchNorm } = layers.layer!;
         const perUnit = data.length / report.layers[0]!.units;
-        expect(zerosOf(layers)).toEqual({ layer: perUnit * (report.layers[0]!.units - report.layers[0]!.kept) });
+        expect(zerosOf(layers)).toEqual({ layer: perUnit * (report.layers[0]!.units - report.layers[0]!.keptUnits) });
         for (const array of [data, bias!, batchNorm!.gamma!, batchNorm!.beta!])
           expect([...bitsOf(array)].filter((bits) => bits === 0x8000_0000)).toEqual([]);
       }
@@ -335,7 +335,7 @@ test('Q18: random numbers are drawn once: the sparsity of a network is exact', a
       const asked = { ...weightwise, criteria: 'random', context: 'global', granularity, seed } as const;
       const { layers, report } = await sparsified(net, 50, asked);
       const kept = units[granularity] - removed[granularity];
-      expect(report.total).toMatchObject({ units: units[granularity], kept });
+      expect(report.total).toMatchObject({ units: units[granularity], keptUnits: kept });
       expectSame(layers, without(net, removal(net, 50, asked), granularity), `${granularity}, seed ${seed}`);
     }
   }
@@ -354,10 +354,10 @@ test.each<{ title: string; units: Partial<Record<GranularityName, number>> }>([
   const layers = { layer: layerOf(layoutOf(title)) };
   for (const granularity of Object.keys(units) as GranularityName[]) {
     const { layers: after, report } = await sparsified(layers, 50, { granularity });
-    const { units: found, kept } = report.layers[0]!;
+    const { units: found, keptUnits } = report.layers[0]!;
     expect([granularity, found]).toEqual([granularity, units[granularity]]);
     // Of 9 units 4.5 are to go: the even number.
-    expect(kept).toBe(found === 9 ? 5 : found === 3 ? 1 : found / 2);
+    expect(keptUnits).toBe(found === 9 ? 5 : found === 3 ? 1 : found / 2);
     expectSame(after, without(layers, removal(layers, 50, { ...weightwise, granularity }), granularity), granularity);
   }
 });
@@ -366,7 +366,7 @@ test('Q20: all of a conv1d is one layer, and it has no columns', async () => {
   // fasterai leaves its last axis out of `layer`, and takes the output channels for a column.
   const layers = Object.fromEntries([3, 1, 2].map((scale) => [`x${scale}`, filtersOf1d(scale)]));
   const { layers: after, report } = await sparsified(layers, 34, { granularity: 'layer', context: 'global' });
-  expect(report.total).toMatchObject({ units: 3, kept: 2 });
+  expect(report.total).toMatchObject({ units: 3, keptUnits: 2 });
   expect(zerosOf(after)).toEqual({ x3: 0, x1: 24, x2: 0 });
   for (const granularity of ['column', 'verticalSlice', 'sharedColumn'] as const) {
     const error = await refusal(layers, 50, { granularity });
@@ -422,7 +422,7 @@ test('Q22: filters of a grouped transposed convolution take their biases along',
     bias: Float32Array.from(range(6), (channel) => (keep(channel) ? channel - 10 : 0)),
   });
   const { layers, report } = await sparsified({ layer: layerWith(() => true) }, 50, { granularity: 'filter' });
-  expect(report.layers[0]).toMatchObject({ units: 6, kept: 3, zeros: 6 });
+  expect(report.layers[0]).toMatchObject({ units: 6, keptUnits: 3, zeros: 6 });
   expectSame(layers, { layer: layerWith((channel) => [0, 2, 4].includes(channel)) });
 });
 
@@ -474,7 +474,7 @@ test.each(layouts.filter(({ roles }) => roles.includes('in')))(
       const layer = weightsOnly({ kind, roles, shape: wider, groups }, 5, magnitudes);
       const { layers, report } = await patterned(layer);
       expectSame(layers, { layer: twoOfFour(layer) });
-      expect(report.layers[0]).toMatchObject({ units: product(wider), kept: product(wider) / 2 });
+      expect(report.layers[0]).toMatchObject({ units: product(wider), keptUnits: product(wider) / 2 });
     }
   },
 );
@@ -500,5 +500,5 @@ test('Q30: a list of another length than the layers is an error before any of th
   await errorOf(() => sparsifier.sparsifyModel([50, 50]));
   expect(sparsifier.masks().size).toBe(0);
   const report = await sparsifier.sparsifyModel([25, 50, 75]);
-  expect(report.layers.map(({ kept }) => kept)).toEqual([6, 4, 2]);
+  expect(report.layers.map(({ keptUnits }) => keptUnits)).toEqual([6, 4, 2]);
 });

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Granularity, load, Sparsifier, type Amount, type Progress, type SparsifierOptions } from 'sparsifier';
+import { Granularity, loadEngine, Sparsifier, type Amount, type Progress, type SparsifierOptions } from 'sparsifier';
 import { fromArrays, type ArrayLayer, type Numbers } from 'sparsifier/formats/arrays';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
@@ -84,7 +84,15 @@ describe('what was removed comes back', () => {
     expect([...layers.layer!.data]).toEqual([0, -5, 0, -3]);
     const report = await sparsifier.restore();
     expect([...layers.layer!.data]).toEqual([1, -5, 2, -3]);
-    expect(report.total).toEqual({ weights: 4, zeros: 0, removed: 0, sparsity: 0, units: 4, kept: 4 });
+    expect(report.total).toEqual({
+      weights: 4,
+      zeros: 0,
+      removedWeights: 0,
+      sparsity: 0,
+      units: 4,
+      removedUnits: 0,
+      keptUnits: 4,
+    });
     expect(report.layers.map(({ name }) => name)).toEqual(['layer']);
     await expectNoMemoryInUse();
     for (const restorable of [false, undefined]) {
@@ -515,7 +523,7 @@ describe('ONNX models', () => {
     for (const granularity of ['weight', 'filter'] as const) {
       const before = onnx(options);
       const read = await readOnnx(before.slice());
-      const engine = await load();
+      const engine = await loadEngine();
       const { blocks } = engine.memory;
       const sparsifier = new Sparsifier(read, { ...weightwise, granularity, restorable: true });
       await sparsifier.sparsifyModel(30);

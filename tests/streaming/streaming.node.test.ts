@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { load, Sparsifier, type Progress, type SparsifierOptions } from 'sparsifier';
+import { loadEngine, Sparsifier, type Progress, type SparsifierOptions } from 'sparsifier';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -258,7 +258,7 @@ test('a model of many layers takes the memory of one', async () => {
   await store({
     'model.safetensors': safetensorsFile(Object.fromEntries(names.map((name, seed) => [name, mixed(shape, seed)]))),
   });
-  const engine = await load();
+  const engine = await loadEngine();
   let most = 0;
   const onProgress = () => void (most = Math.max(most, engine.memory.bytes));
   await sparsifyFile(at('model.safetensors'), at('sparse.safetensors'), { ...asked, context: 'local', onProgress });

@@ -1,5 +1,12 @@
 import fc from 'fast-check';
-import { Granularity, load, type CallOptions, type Progress, type Sparsity, type SparsifierOptions } from 'sparsifier';
+import {
+  Granularity,
+  loadEngine,
+  type CallOptions,
+  type Progress,
+  type Sparsity,
+  type SparsifierOptions,
+} from 'sparsifier';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 import { describe, expect, test } from 'vitest';
 import { formatOf, formats, openModel, stream } from '../support/internal.js';
@@ -347,7 +354,7 @@ describe('a call', () => {
   });
 
   test.each(['local', 'global'] as const)('has one layer in memory at a time, in context %s', async (context) => {
-    const engine = await load();
+    const engine = await loadEngine();
     const shape = [64, 64];
     const names = Array.from({ length: 20 }, (_, index) => `l${index}.weight`);
     const source = {

@@ -1,4 +1,4 @@
-import { load, Sparsifier, type Kind, type Role, type SparsifierOptions } from 'sparsifier';
+import { loadEngine, Sparsifier, type Kind, type Role, type SparsifierOptions } from 'sparsifier';
 import { fromArrays, type ArrayLayer, type Numbers } from 'sparsifier/formats/arrays';
 import { expect } from 'vitest';
 import { readJson } from './files.js';
@@ -71,7 +71,7 @@ type Digests = Record<string, Record<string, string>>;
 
 /** Loads so many threads, does all calls, and expects the recorded bits. */
 export async function expectTheSameBits(threads: number): Promise<void> {
-  const engine = await load({ threads });
+  const engine = await loadEngine({ threads });
   const isBare = typeof document !== 'undefined' && !globalThis.crossOriginIsolated;
   expect(engine.threads).toBe(isBare ? 1 : threads);
   expect(await digests()).toEqual(await readJson<Digests>('golden/bits.json'));

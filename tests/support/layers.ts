@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { Amount, CallOptions, Kind, Report, Role, Sparsity, SparsifierOptions } from 'sparsifier';
-import { load, Sparsifier, SparsifyError } from 'sparsifier';
+import { loadEngine, Sparsifier, SparsifyError } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { expect } from 'vitest';
 import { copyOf, differences, type Layers } from './oracle.js';
@@ -235,7 +235,7 @@ export async function errorOf(work: () => unknown): Promise<SparsifyError> {
 
 /** No block of the engine's memory is in use. */
 export async function expectNoMemoryInUse(): Promise<void> {
-  expect((await load()).memory).toEqual({ blocks: 0, bytes: 0 });
+  expect((await loadEngine()).memory).toEqual({ blocks: 0, bytes: 0 });
 }
 
 /** Expects a call to fail, to change no array and to leave no memory behind. */

@@ -150,7 +150,7 @@ describe("events are those of fasterai's callback, with these differences", () =
       for (const [index, [, sparsity]] of calls.entries()) expect(sparsity).toBeCloseTo(expected[index]![1]!, 9);
       const rewound = run.events.filter(({ event, iter }) => event === 'rewind' && iter < run.batches * run.epochs);
       expect(rewinds).toEqual(rewound.map(({ iter }) => iter));
-      expect(callback.report!.layers.map(({ units, kept }) => units - kept)).toEqual([
+      expect(callback.report!.layers.map(({ removedUnits }) => removedUnits)).toEqual([
         share(last, 60),
         share(last, 30),
       ]);
@@ -198,7 +198,7 @@ describe('what is removed', () => {
         );
         expect(loss).toBeGreaterThan(0);
       }
-      expect(callback.report?.total).toMatchObject({ units: 90, kept: 18, zeros: 72 });
+      expect(callback.report?.total).toMatchObject({ units: 90, keptUnits: 18, zeros: 72 });
       expect(callback.plot()).toMatch(/<svg[^]*sparsity \(share\)[^]*loss/);
     },
   );
@@ -259,11 +259,11 @@ describe('what is removed', () => {
     const watch = after(async (step) => {
       report = callback.report;
       const zeros = await zerosOf(model);
-      if (zeros[0]! + zeros[1]! < report!.total.removed) wrong.push(step);
+      if (zeros[0]! + zeros[1]! < report!.total.removedWeights) wrong.push(step);
     });
     await fit(model, [callback, watch], 1);
     expect(wrong).toEqual([]);
-    expect(report!.total.removed).toBeGreaterThan(14);
+    expect(report!.total.removedWeights).toBeGreaterThan(14);
   });
 
   test('comes back as zero and trains on, at the end of dense-sparse-dense', async () => {
@@ -272,7 +272,7 @@ describe('what is removed', () => {
     const zeros: number[] = [];
     await fit(model, [callback, after(async () => void zeros.push((await zerosOf(model))[0]!))], 4);
     expect(Math.max(...zeros)).toBe(48);
-    expect(callback.report?.total.kept).toBe(90);
+    expect(callback.report?.total.keptUnits).toBe(90);
     expect(zeros.at(-1)).toBeLessThan(5);
   });
 

@@ -1,12 +1,4 @@
-export {
-  activationsOfOnnx,
-  activationsOfTfjs,
-  gradientsOfTfjs,
-  type Batches,
-  type Calibration,
-  type CalibrationTf,
-  type Gradients,
-  type GradientTf,
-  type OnnxTensorLike,
-  type SessionLike,
-} from './analysis/calibration.js';
+export { gradientsOfTfjs, type Gradients, type GradientTf } from './analysis/calibration/gradients.js';
+export type { Batches, Calibration } from './analysis/calibration/norms.js';
+export { activationsOfOnnx, type OnnxTensorLike, type SessionLike } from './analysis/calibration/onnx.js';
+export { activationsOfTfjs, type CalibrationTf } from './analysis/calibration/tfjs.js';

@@ -6,7 +6,7 @@ export {
   type Normalizer,
   type Reducer,
 } from './options/criteria.js';
-export { load, type Block, type Engine, type LoadOptions } from './engine/engine.js';
+export { loadEngine, type Block, type Engine, type LoadEngineOptions } from './engine/engine.js';
 export { SparsifyError, type ErrorCode, type ErrorDetails } from './errors.js';
 export {
   Granularity,
@@ -22,7 +22,8 @@ export type { CallOptions, LayerArrays, Progress, SparsifierOptions, WeightsOf }
 export type { Budget } from './options/budgets.js';
 export type { Context, RankTogether } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
-export type { Rule, Rules } from './options/rules.js';
-export { Sparsifier, type Explanation, type WriteMasksOptions } from './pruning/sparsifier.js';
+export type { DecidingRule, Rule, Rules } from './options/rules.js';
+export type { Explanation } from './pruning/explain.js';
+export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';
 export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';
 export type { DataType, Kind, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './model/model.js';

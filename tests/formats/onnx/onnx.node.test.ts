@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { load, SparsifyError } from 'sparsifier';
+import { loadEngine, SparsifyError } from 'sparsifier';
 import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -65,7 +65,7 @@ const codeOf = (promise: Promise<unknown>): Promise<string> =>
 
 /** Sets all numbers of the first tensor to zero. */
 async function zero(read: FileModel): Promise<void> {
-  const engine = await load();
+  const engine = await loadEngine();
   const { values } = read.tensors[0]!;
   const region = await read.load(engine, values);
   await region.block.write(new Uint8Array(region.bytes), region.offset);
@@ -252,7 +252,7 @@ describe('a model with external data', () => {
 
 describe('memory', () => {
   test('of a model that nobody holds any more is given back', { timeout: 20_000 }, async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const { blocks } = engine.memory;
     await (async () => void (await readOnnx(model(inside))))();
     const { setFlagsFromString } = await import('node:v8');

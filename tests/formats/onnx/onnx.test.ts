@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { load, Sparsifier, SparsifyError, type Values, type WeightTensor } from 'sparsifier';
+import { loadEngine, Sparsifier, SparsifyError, type Values, type WeightTensor } from 'sparsifier';
 import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { readBytes } from '../../support/files.js';
@@ -44,7 +44,7 @@ const layersOf = (options: GraphOptions) => withModel(model(options), ({ tensors
 
 /** The bytes of an array of a model. */
 async function numbersOf(read: FileModel, values: Values): Promise<Uint8Array> {
-  const region = await read.load(await load(), values);
+  const region = await read.load(await loadEngine(), values);
   const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
   region.release();
   return bytes;
@@ -52,7 +52,7 @@ async function numbersOf(read: FileModel, values: Values): Promise<Uint8Array> {
 
 /** Sets the numbers at some indices to zero, as a sparsifier does. */
 async function zero(read: FileModel, values: Values, indices: readonly number[]): Promise<void> {
-  const engine = await load();
+  const engine = await loadEngine();
   const region = await read.load(engine, values);
   const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
   const size = region.bytes / values.length;
@@ -1435,7 +1435,7 @@ describe('memory', () => {
   const bytes = model({ nodes: [conv()], initializers: [tensor('w', [2, 1, 1], { storage: 'unpacked' })] });
 
   test('is given back, once', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const { blocks } = engine.memory;
     const read = await readOnnx(bytes);
     expect(engine.memory.blocks).toBe(blocks + 1);
@@ -1451,7 +1451,7 @@ describe('memory', () => {
   });
 
   test('is given back after an error', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const { blocks } = engine.memory;
     const weight = tensor('w', [2, 1, 1], { external: { location: 'd' } });
     const external = model({ nodes: [conv()], initializers: [weight] });

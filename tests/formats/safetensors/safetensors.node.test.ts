@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { load } from 'sparsifier';
+import { loadEngine } from 'sparsifier';
 import { readSafetensors, type FileModel } from 'sparsifier/formats/safetensors';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { errorOf } from '../../support/layers.js';
@@ -30,7 +30,7 @@ async function using(
 
 /** Sets all numbers of a tensor to zero. */
 async function zero(read: FileModel, name: string): Promise<void> {
-  const engine = await load();
+  const engine = await loadEngine();
   const { values } = read.tensors.find((tensor) => tensor.name === name)!;
   const region = await read.load(engine, values);
   await region.block.write(new Uint8Array(region.bytes), region.offset);
@@ -219,7 +219,7 @@ describe('a model with shards', () => {
 
 describe('memory', () => {
   test('of a model that nobody holds any more is given back', { timeout: 20_000 }, async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const { blocks } = engine.memory;
     await (async () => void (await readSafetensors(safetensorsFile({ 'a.weight': [2, 2] }))))();
     const { setFlagsFromString } = await import('node:v8');

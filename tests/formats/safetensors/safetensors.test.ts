@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { load, Sparsifier, SparsifyError, type Model, type SparsifierOptions, type Values } from 'sparsifier';
+import { loadEngine, Sparsifier, SparsifyError, type Model, type SparsifierOptions, type Values } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import {
   readSafetensors,
@@ -38,7 +38,7 @@ const text = (content: string) => new TextEncoder().encode(content);
 
 /** The bytes of an array of a model. */
 async function numbersOf(read: Model, values: Values): Promise<Uint8Array> {
-  const region = await read.load(await load(), values);
+  const region = await read.load(await loadEngine(), values);
   const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
   region.release();
   return bytes;
@@ -46,7 +46,7 @@ async function numbersOf(read: Model, values: Values): Promise<Uint8Array> {
 
 /** Sets the numbers at some indices to zero, as a sparsifier does. */
 async function zero(read: Model, values: Values, indices: readonly number[]): Promise<void> {
-  const engine = await load();
+  const engine = await loadEngine();
   const region = await read.load(engine, values);
   const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
   const size = region.bytes / values.length;
@@ -745,7 +745,7 @@ describe('memory', () => {
   const sharded = shardedFiles({ a: { 'a.weight': [2, 2] }, b: { 'b.weight': [2, 2] } });
 
   test('is given back, once', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const { blocks } = engine.memory;
     const read = await readSafetensors(bytes);
     expect(engine.memory.blocks).toBe(blocks + 1);
@@ -779,7 +779,7 @@ describe('memory', () => {
   });
 
   test('is given back after an error', async () => {
-    const engine = await load();
+    const engine = await loadEngine();
     const { blocks } = engine.memory;
     await errorOf(() => readSafetensors(bytes.slice(0, -1)));
     await errorOf(() => readSafetensors(bytes, { layers: { x: false } }));

@@ -79,9 +79,9 @@ describe('the command line', () => {
       const { stdout } = await sparsifier(...prune, '--json', '--force', '-o', 'out/', ...more);
       return JSON.parse(stdout) as { total: object; notes: string[] };
     };
-    expect((await report()).total).toMatchObject({ zeros: 3, removed: 3 });
+    expect((await report()).total).toMatchObject({ zeros: 3, removedWeights: 3 });
     const kept = await report('--keep-scale');
-    expect(kept.total).toMatchObject({ zeros: 0, removed: 3 });
+    expect(kept.total).toMatchObject({ zeros: 0, removedWeights: 3 });
     expect(kept.notes).toEqual(['d: its uint8 codes have no exact zero: removed weights become -0.25']);
     expect(await readFile(at('out', 'group1-shard1of1.bin'))).toEqual(Buffer.from([0, 2, 2, 2, 4, 5]));
   });
@@ -112,7 +112,7 @@ describe('sparsifyFile', () => {
 
   test('takes a model to a folder, or to streams by their names', async () => {
     const { total } = await sparsifyFile(at('model', 'model.json'), at('sparse/'), options);
-    expect(total.removed).toBe(3);
+    expect(total.removedWeights).toBe(3);
     expect(await numbersIn('sparse', 'group1-shard1of1.bin')).toEqual([0, 0, 0, -4, 5, -6, 7, 8]);
     const written = new Map<string, number>();
     const stream = (name: string) =>

@@ -105,7 +105,7 @@ describe('layers of a LayersModel', () => {
       layerType: 'all',
     });
     const report = await sparsifier.sparsifyModel(50);
-    expect(report.total.removed).toBe(report.total.zeros);
+    expect(report.total.removedWeights).toBe(report.total.zeros);
     const loaded = await tf.loadLayersModel(handlerOf(await model.bytes(), await furtherFiles(model)));
     for (const [index, weight] of loaded.weights.entries()) {
       const { originalName } = weight;
@@ -490,7 +490,7 @@ describe('quantised weights', () => {
             else expect(Math.abs(value - before[at]!)).toBeLessThanOrEqual(step / 2 + 1e-5 * Math.abs(before[at]!));
           }
           expect(report.total.zeros).toBe(after.filter((value) => value === 0).length);
-          expect(report.total.removed).toBe(codes.length / 2);
+          expect(report.total.removedWeights).toBe(codes.length / 2);
           const bytes = await model.bytes();
           await sparsifier.sparsifyModel(50);
           expect(await decoded(model, 'd/kernel')).toEqual(after);
@@ -516,7 +516,7 @@ describe('quantised weights', () => {
       expect(after.map((value) => Number(value.toFixed(5)))).toEqual(
         values.map((value) => Number((smallest.includes(value) ? Math.fround(nearest) : value).toFixed(5))),
       );
-      expect(total).toMatchObject({ zeros: 0, removed: 2 });
+      expect(total).toMatchObject({ zeros: 0, removedWeights: 2 });
       expect(notes[0]).toMatch(/no exact zero: removed weights become/);
       expect(jsonOf(await model.bytes()).weightsManifest).toEqual(jsonOf(textOf(files.json)).weightsManifest);
     }

@@ -1,4 +1,4 @@
-import { load, type Engine } from '../engine/engine.js';
+import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { optionNames, type SparsifierOptions } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
@@ -107,7 +107,7 @@ export async function sensitivity(
       hint: `Set ${state}: arrays by layer name, or another model`,
     });
   }
-  const chosen = (await fresh().explain()).filter(({ takesPart }) => takesPart).map(({ name }) => name);
+  const chosen = (await fresh().explain()).filter(({ selected }) => selected).map(({ name }) => name);
   const total = 1 + chosen.length * levels.length;
   const measured = async (layer: string) => {
     signal?.throwIfAborted();
@@ -116,7 +116,7 @@ export async function sensitivity(
     throw new SparsifyError('criteria', 'evaluate gives one finite number', { subject: layer, found: String(value) });
   };
 
-  const engine = await load();
+  const engine = await loadEngine();
   const baseline = await measured('the whole model');
   let done = 1;
   const layers: LayerSensitivity[] = [];

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError, Option } from 'commander';
 import { Criteria, normalizerNames, reducerNames } from '../options/criteria.js';
 import { defaults } from '../options/defaults.js';
-import { load } from '../engine/engine.js';
+import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { granularityNames } from '../options/granularity.js';
 import { budgets } from '../options/budgets.js';
@@ -21,7 +21,7 @@ interface Threads {
 
 /** Loads the engine, while the modules that use it are loaded, too. */
 function begin(threads: number | undefined): Promise<unknown> {
-  const engine = load(threads === undefined ? {} : { threads });
+  const engine = loadEngine(threads === undefined ? {} : { threads });
   // Whoever waits for it will hear of a failure, unless another error comes first.
   engine.catch(() => {});
   return engine;

@@ -1,4 +1,4 @@
-import type { Explanation } from '../index.js';
+import type { Explanation } from '../pruning/explain.js';
 import type { Report } from '../pruning/report.js';
 
 const number = new Intl.NumberFormat('en');
@@ -11,17 +11,17 @@ const shortened = (name: string): string => {
 };
 const percent = (value: number): string => `${value.toFixed(2)} %`;
 
-/** A report as people read it. Units are of interest where some were removed. */
+/** A report as a table. @param units whether it has the columns about units */
 export function table(
   { layers, skipped, total, engine, notes }: Report,
   { units: withUnits }: { readonly units: boolean },
 ): string {
-  const share = (units: number, kept: number) => percent(units === 0 ? 0 : (100 * (units - kept)) / units);
+  const share = (units: number, removed: number) => percent(units === 0 ? 0 : (100 * removed) / units);
   const row = (
     name: string,
     kind: string,
     shape: string,
-    { weights, zeros, sparsity, units, kept }: Report['total'],
+    { weights, zeros, sparsity, units, removedUnits }: Report['total'],
   ) => [
     name,
     kind,
@@ -29,7 +29,7 @@ export function table(
     number.format(weights),
     number.format(zeros),
     percent(sparsity),
-    ...(withUnits ? [number.format(units), number.format(units - kept), share(units, kept)] : []),
+    ...(withUnits ? [number.format(units), number.format(removedUnits), share(units, removedUnits)] : []),
   ];
   const rows = [
     ['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity', ...(withUnits ? ['units', 'removed', 'of units'] : [])],
@@ -54,18 +54,18 @@ export function table(
   ].join('\n');
 }
 
-/** What `explain` says, as people read it. */
+/** What `explain` returns, as a table. */
 export function explanations(layers: readonly Explanation[]): string {
   const count = (value: number | undefined) => (value === undefined ? '' : number.format(value));
-  const rows = layers.map(({ name, kind = '', units, removed, takesPart, reason }) => [
+  const rows = layers.map(({ name, kind = '', units, removedUnits, selected, reason }) => [
     shortened(name),
     kind,
-    takesPart ? 'yes' : 'no',
+    selected ? 'yes' : 'no',
     count(units),
-    count(removed),
+    count(removedUnits),
     reason,
   ]);
-  const lines = aligned([['layer', 'kind', 'takes part', 'units', 'removed', 'because'], ...rows], 3, 5);
+  const lines = aligned([['layer', 'kind', 'pruned', 'units', 'removed', 'because'], ...rows], 3, 5);
   return [lines[0]!, '-'.repeat(Math.max(...lines.map((line) => line.length))), ...lines.slice(1)].join('\n');
 }
 

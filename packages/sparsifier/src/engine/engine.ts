@@ -1,30 +1,41 @@
 import * as host from '#host';
 import { SparsifyError, type ErrorDetails } from '../errors.js';
-import { inSlices } from '../host/slices.js';
 import type { Thread } from '../host/thread.js';
+import { AllocatedBlock, type Block, type MemoryAccess } from './block.js';
 import type { Call } from './core.js';
 import { ready } from './pool.js';
 import type { Answer, EngineThread, Ready, Request } from './thread.js';
 
+export type { Block } from './block.js';
+
 /** How the engine is loaded. */
-export interface LoadOptions {
-  /** How many threads share the work; by default as many as the host has cores. */
+export interface LoadEngineOptions {
+  /** How many threads share the work, 1 to 256; by default as many as the host has cores. */
   readonly threads?: number;
   /** The address of `sparsifier_wasm_bg.wasm`, where a bundler does not follow `new URL(..., import.meta.url)`. */
   readonly wasm?: string | URL;
-  /** The address of the thread file (`host/browser-thread.js` or `host/node-thread.js`), likewise. */
+  /** The address of the thread file (`host/browser-thread.js` or `host/node-thread.js`), for the same case. */
   readonly thread?: string | URL;
 }
 
+/** The kernels, loaded once per page or process, with their memory. */
+export interface Engine {
+  /** How many threads share the work. */
+  readonly threads: number;
+  /** Why there are that many, as a sentence. */
+  readonly why: string;
+  /** How many blocks of shared memory are in use now, and how many bytes they have together. */
+  readonly memory: { readonly blocks: number; readonly bytes: number };
+  /**
+   * Allocates a block of shared memory, aligned to 16 bytes. It is not zeroed.
+   * @throws SparsifyError `memory` if there is no room; the engine continues to work
+   */
+  allocate(bytes: number): Promise<Block>;
+}
+
 /** The way to the thread that runs the kernels. */
-interface Transport {
+interface Transport extends MemoryAccess {
   calls(calls: readonly Call[]): Promise<readonly number[]>;
-  /** The memory itself, where this thread shares it. */
-  readonly memory: WebAssembly.Memory | undefined;
-  write(address: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  read(address: number, length: number): Promise<Uint8Array>;
-  /** Why nothing works any more, once a kernel failed: what it left in memory is not to be trusted. */
-  readonly failure: SparsifyError | undefined;
 }
 
 /** How long the engine's thread may take to fetch and compile itself, in milliseconds. */
@@ -33,35 +44,26 @@ const loadingPatience = 120_000;
 /** The largest block: addresses are 32 bits wide. */
 const largestBlock = 2 ** 32 - 1;
 
-/** The kernels, loaded once per page or process, with their memory. */
-export class Engine {
-  /** How many threads share the work. */
+class LoadedEngine implements Engine {
   readonly threads: number;
-  /** Why there are that many, as a sentence. */
   readonly why: string;
   readonly #transport: Transport;
   readonly #live = new Set<Block>();
 
-  /** @internal Use {@link load}. */
   constructor(transport: Transport, { threads, why }: { readonly threads: number; readonly why: string }) {
     this.#transport = transport;
     this.threads = threads;
     this.why = why;
   }
 
-  /** The blocks of shared memory in use now, and their bytes. */
   get memory(): { readonly blocks: number; readonly bytes: number } {
     let bytes = 0;
     for (const block of this.#live) bytes += block.bytes;
     return { blocks: this.#live.size, bytes };
   }
 
-  /**
-   * A block of shared memory, aligned to 16 bytes. Whatever was there before is still in it.
-   * @throws SparsifyError `memory` where there is no room; the engine goes on working
-   */
   async allocate(bytes: number): Promise<Block> {
-    const address = bytes <= largestBlock ? (await this.run([['allocate', bytes]]))[0]! : 0;
+    const address = bytes <= largestBlock ? (await this.calls([['allocate', bytes]]))[0]! : 0;
     if (address === 0) {
       const megabytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
       throw new SparsifyError('memory', 'the engine has no room for a block of memory', {
@@ -70,98 +72,27 @@ export class Engine {
         hint: 'Close models that are not needed any more, or work on fewer layers at once',
       });
     }
-    const block: Block = new Block(address, bytes, this.#transport, () => {
+    const block: Block = new AllocatedBlock(address, bytes, this.#transport, () => {
       this.#live.delete(block);
-      void this.run([['release', address, bytes]]).catch(() => {});
+      void this.calls([['release', address, bytes]]).catch(() => {});
     });
     this.#live.add(block);
     return block;
   }
 
-  /** Calls verbs one after another, in one exchange with the engine's thread. @internal */
-  run(calls: readonly Call[]): Promise<readonly number[]> {
+  calls(calls: readonly Call[]): Promise<readonly number[]> {
     return this.#transport.calls(calls);
   }
 }
 
-/** A block of shared memory. */
-export class Block {
-  readonly #address: number;
-  readonly #transport: Transport;
-  readonly #release: () => void;
-  #users = 1;
-  #isFree = false;
+/**
+ * Calls verbs one after another, in one exchange with the engine's thread, and gives what each returns. A function rather
+ * than a member of {@link Engine}, which users see.
+ */
+export const callsOf = (engine: Engine, calls: readonly Call[]): Promise<readonly number[]> =>
+  (engine as LoadedEngine).calls(calls);
 
-  /** @internal Use {@link Engine.allocate}. */
-  constructor(
-    address: number,
-    readonly bytes: number,
-    transport: Transport,
-    release: () => void,
-  ) {
-    this.#address = address;
-    this.#transport = transport;
-    this.#release = release;
-  }
-
-  /** Where the block begins in the engine's memory. */
-  get address(): number {
-    const { failure } = this.#transport;
-    if (failure) throw failure;
-    if (this.#users > 0) return this.#address;
-    throw new SparsifyError('usage', 'this memory was given back', { hint: 'The model was closed; read it again' });
-  }
-
-  /**
-   * The bytes themselves, where the caller's thread shares the memory (Node, isolated pages). Make a view per use:
-   * memory that grows has a new buffer.
-   */
-  view(offset = 0, length = this.bytes - offset): Uint8Array | undefined {
-    const buffer = this.#transport.memory?.buffer;
-    return buffer && new Uint8Array(buffer, this.address + offset, length);
-  }
-
-  /** Copies `source` into the block, in slices that keep a page responsive. */
-  async write(source: Uint8Array, offset = 0): Promise<void> {
-    await inSlices(source.length, async (from, to) => {
-      const slice = source.subarray(from, to);
-      const view = this.view(offset + from, to - from);
-      if (view) view.set(slice);
-      else await this.#transport.write(this.address + offset + from, new Uint8Array(slice));
-    });
-  }
-
-  /** Fills `target` from the block, in slices likewise, and returns it. */
-  async read<Target extends Uint8Array>(offset: number, target: Target): Promise<Target> {
-    await inSlices(target.length, async (from, to) => {
-      const view = this.view(offset + from, to - from);
-      target.set(view ?? (await this.#transport.read(this.address + offset + from, to - from)), from);
-    });
-    return target;
-  }
-
-  /** Keeps the memory until the function that comes back is called, even if the block is freed meanwhile. */
-  retain(): () => void {
-    this.#users++;
-    let isHeld = true;
-    return () => {
-      if (isHeld) this.#leave();
-      isHeld = false;
-    };
-  }
-
-  /** Gives the memory back, as soon as nobody retains it. A second call does nothing. */
-  free(): void {
-    if (!this.#isFree) this.#leave();
-    this.#isFree = true;
-  }
-
-  #leave(): void {
-    if (--this.#users === 0) this.#release();
-  }
-}
-
-/** What {@link load} was asked for, with whole addresses. */
+/** What {@link loadEngine} was given, with absolute addresses. */
 interface Asked {
   readonly threads: number;
   readonly wasm: string | undefined;
@@ -171,21 +102,22 @@ interface Asked {
 let loading: { readonly asked: Asked; readonly engine: Promise<Engine>; hasStopped: boolean } | undefined;
 
 /**
- * Loads the engine, once: later calls return the same one. Optional, since the first use loads. Should an engine stop
- * working, the next call loads a fresh one in the same way.
+ * Loads the engine, once: later calls return the same one. Calling it is optional, since whatever needs the engine loads
+ * it. If an engine stops working, the next call loads a new one with the same options.
  *
- * Threads start in Node and in pages that are cross-origin isolated; elsewhere one thread does the work, and
- * `engine.why` says so.
+ * Several threads share the work in Node and in pages that are cross-origin isolated; elsewhere there is one thread.
+ * `engine.why` says which case it is.
  *
- * @throws SparsifyError `usage` when it was loaded before with other options
+ * @throws SparsifyError `usage` if it was loaded before with other options or an option is invalid, `file` if it cannot
+ *   be loaded
  */
-export async function load(options: LoadOptions = {}): Promise<Engine> {
+export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engine> {
   const asked = loading && Object.keys(options).length === 0 ? loading.asked : askedFor(options);
   if (loading && JSON.stringify(loading.asked) !== JSON.stringify(asked)) {
     throw new SparsifyError('usage', 'the engine is loaded already, with other options', {
       asked,
       found: loading.asked,
-      hint: 'Call load() with options once, before anything else',
+      hint: 'Call loadEngine() with options once, before anything else',
     });
   }
   if (!loading || loading.hasStopped) {
@@ -200,7 +132,7 @@ export async function load(options: LoadOptions = {}): Promise<Engine> {
   return loading.engine;
 }
 
-function askedFor({ threads = host.cores(), wasm, thread }: LoadOptions): Asked {
+function askedFor({ threads = host.cores(), wasm, thread }: LoadEngineOptions): Asked {
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { asked: threads });
   }
@@ -208,7 +140,7 @@ function askedFor({ threads = host.cores(), wasm, thread }: LoadOptions): Asked 
   return { threads, wasm: address(wasm), thread: address(thread) };
 }
 
-/** @param stopped is called when the engine does not work any more, and another one can be begun */
+/** @param stopped is called when the engine no longer works, and another one can be loaded */
 async function begin({ threads, wasm, thread: address }: Asked, stopped: () => void): Promise<Engine> {
   let thread: Thread | undefined;
   let answer: Ready;
@@ -224,7 +156,7 @@ async function begin({ threads, wasm, thread: address }: Asked, stopped: () => v
     thread.terminate();
     throw notLoaded(answer.error);
   }
-  return new Engine(overMessages(thread, answer.memory, answer.alarms, stopped), answer);
+  return new LoadedEngine(overMessages(thread, answer.memory, answer.alarms, stopped), answer);
 }
 
 const notLoaded = (details: ErrorDetails, options?: ErrorOptions): SparsifyError =>
@@ -259,7 +191,7 @@ async function onThisThread(wasm: string | undefined): Promise<Engine> {
     },
   };
   const why = `one thread; the caller's thread does the work, since no other could be started`;
-  return new Engine(transport, { threads, why });
+  return new LoadedEngine(transport, { threads, why });
 }
 
 function overMessages(
@@ -280,7 +212,7 @@ function overMessages(
     if (failure) return;
     failure = brokenBy(
       cause,
-      'The next call starts a fresh engine; models of files lay in the memory of this one and must be read again',
+      'The next call starts a new engine; models read from files were in the memory of this one and must be read again',
     );
     for (const { reject } of waiting.values()) reject(failure);
     waiting.clear();

@@ -1,12 +1,13 @@
-import { isKept } from '../pruning/bits.js';
-import type { Recipe } from '../options/criteria.js';
-import { inSlices, stepsAtATime } from '../host/slices.js';
-import type { DataType } from '../model/model.js';
+/** How a number is stored, little-endian. */
+export type DataType = 'float32' | 'float16' | 'bfloat16';
+
+/** Bytes of one number. */
+export const bytesOf: Readonly<Record<DataType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
 
 /** One stored axis, as the kernels see it. */
 export interface Axis {
   readonly size: number;
-  /** How many neighbours along it lie in one unit: 1 where the axis counts units, `size` where it runs inside one. */
+  /** How many neighbours along it lie in one unit: 1 where the axis counts units, `size` where a unit spans it. */
   readonly block: number;
   /** Its place in the canonical order. */
   readonly order: number;
@@ -19,7 +20,7 @@ export interface ChannelStep {
   readonly factor: number;
 }
 
-/** Numbers in memory that weights are compared with: one for each, or one for each input channel where steps are given. */
+/** Numbers in memory that weights are compared with: one per weight, or one per input channel where steps are given. */
 export interface OtherNumbers {
   readonly address: number;
   readonly dtype: DataType;
@@ -27,12 +28,19 @@ export interface OtherNumbers {
   readonly steps: readonly ChannelStep[];
 }
 
-/** What a record is written from. Addresses of 0 mean that there is none. */
+/** How weights are scored, in the kernels' numbers. */
+export interface Scoring {
+  readonly element: number;
+  readonly reducer: number;
+  readonly normalizer: number;
+}
+
+/** What a record is written from. An address of 0 means that there is none. */
 export interface Entry {
   readonly weights: number;
   readonly dtype: DataType;
   readonly axes: readonly Axis[];
-  readonly recipe: Recipe;
+  readonly recipe: Scoring;
   readonly seed: number;
   /** The layer's position in the model, which random draws depend on. */
   readonly position: number;
@@ -42,15 +50,15 @@ export interface Entry {
   readonly group: number;
   readonly limit: number;
   readonly other: OtherNumbers | undefined;
-  /** For N:M: of every `of` units along an axis `keep` stay. */
+  /** For N:M: of every `of` units along an axis, `keep` are kept. */
   readonly pattern: { readonly keep: number; readonly of: number; readonly along: number } | undefined;
-  /** Room for numbers that are taken out, or these themselves, of the same type as the weights. */
+  /** Room for the numbers that `save` copies, or those that `restore` puts back, of the same type as the weights. */
   readonly saved: { readonly address: number; readonly length: number } | undefined;
-  /** Where it is known already. */
+  /** The cut, where it is already known. */
   readonly cut: Cut | undefined;
 }
 
-/** Where a ranking is cut: units below the key go, and of those with this key the ones below the bound. */
+/** Where a ranking is cut: units below the key are removed, and of those with this key the ones below the bound. */
 export interface Cut {
   readonly key: number;
   readonly bound: number;
@@ -59,11 +67,11 @@ export interface Cut {
 /** What the kernels wrote into a record. */
 export interface Outcome {
   readonly removed: number;
-  /** How many numbers were taken out. */
+  /** How many numbers `save` copied. */
   readonly saved: number;
   readonly settled: boolean;
   readonly cut: Cut;
-  /** Whether a score is infinite or not a number, or may be, since not all were looked at. */
+  /** Whether a score is infinite or not a number, or may be, since not all of them were computed. */
   readonly mayBeInfinite: boolean;
   readonly zeros: number;
   readonly firstNotFinite: number | undefined;
@@ -118,28 +126,6 @@ export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product
 export const unitsOf = (axes: readonly Axis[]): number =>
   axes.reduce((product, { size, block }) => product * Math.ceil(size / block), 1);
 
-/** How many weights the units have that a mask removes; `removed` of them. */
-export async function weightsRemoved(axes: readonly Axis[], mask: Uint8Array, removed: number): Promise<number> {
-  const uneven = axes.some(({ size, block }) => size % block > 0);
-  if (!uneven) return axes.reduce((product, { block }) => product * block, removed);
-  let weights = 0;
-  const count = (from: number, to: number) => {
-    for (let unit = from; unit < to; unit++) {
-      if (isKept(mask, unit)) continue;
-      let [rest, own] = [unit, 1];
-      for (const { size, block } of [...axes].reverse()) {
-        const blocks = Math.ceil(size / block);
-        // The last block along an axis may be smaller.
-        own *= Math.min(block, size - (rest % blocks) * block);
-        rest = Math.floor(rest / blocks);
-      }
-      weights += own;
-    }
-  };
-  await inSlices(unitsOf(axes), count, stepsAtATime);
-  return weights;
-}
-
 /** For each unit in canonical order its number in stored order. */
 export function storedUnits(axes: readonly Axis[]): number[] {
   const steps = axes.map((axis, index) => ({
@@ -157,6 +143,22 @@ export function storedUnits(axes: readonly Axis[]): number[] {
 
 /** Bytes of a mask: one bit per unit, in whole words. */
 export const maskBytes = (units: number): number => Math.ceil(units / 32) * 4;
+
+/** The entry of a tensor that is neither ranked nor masked, without its weights, type and axes. */
+export const plainEntry = {
+  recipe: { element: 0, reducer: 0, normalizer: 0 },
+  seed: 0,
+  position: 0,
+  scores: 0,
+  earlier: 0,
+  mask: 0,
+  group: 0,
+  limit: 0,
+  other: undefined,
+  pattern: undefined,
+  saved: undefined,
+  cut: undefined,
+} as const;
 
 /** Writes records. Words that the kernels fill are 0. */
 export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {

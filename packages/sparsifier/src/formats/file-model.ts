@@ -1,5 +1,5 @@
 import * as host from '#host';
-import { load, type Block, type Engine } from '../engine/engine.js';
+import { loadEngine, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { OutputFile } from '../host/host.js';
 import { inSlices } from '../host/slices.js';
@@ -20,7 +20,7 @@ export async function readFileModel<Options>(
   choose: (file: MainFile) => Format<Options>,
   options: Options,
 ): Promise<FileModel> {
-  const engine = await load();
+  const engine = await loadEngine();
   const open = await openModel(source, choose, options);
   const blocks = new Map(open.files.held);
   try {

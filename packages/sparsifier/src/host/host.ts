@@ -38,7 +38,7 @@ export interface Host extends KernelHost {
   cores(): number;
   /** Starts a thread from an address, or from the package's own file. */
   startThread(address?: string): Thread;
-  /** The whole address of a file that {@link load} was told about. */
+  /** The whole address of a file that `loadEngine` was given. */
   addressOf(given: string | URL): string;
   /** Ends the current task, so that a page can paint and a server can answer. */
   pause(): Promise<void>;

@@ -1,4 +1,7 @@
 import type { Block, Engine } from '../engine/engine.js';
+import type { DataType } from '../engine/record.js';
+
+export { bytesOf, type DataType } from '../engine/record.js';
 
 /** What a layer computes. Grouped and depthwise convolutions are of the kind of their rank. */
 export const kinds = [
@@ -23,12 +26,6 @@ export type Kind = (typeof kinds)[number];
  */
 export const roles = ['out', 'multiplier', 'in', 'depth', 'height', 'width'] as const;
 export type Role = (typeof roles)[number];
-
-/** How a number is stored, little-endian. */
-export type DataType = 'float32' | 'float16' | 'bfloat16';
-
-/** Bytes of one number. */
-export const bytesOf: Readonly<Record<DataType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
 
 /** One array of numbers of a model: what {@link Model.load} brings into shared memory and {@link Model.store} puts back. */
 export interface Values {
@@ -73,9 +70,12 @@ export interface Region {
   readonly block: Block;
   readonly offset: number;
   readonly bytes: number;
-  /** Gives a scratch copy back; does nothing where the numbers lie in the model's own block. */
+  /** Frees a scratch copy; does nothing where the numbers lie in the model's own block. */
   release(): void;
 }
+
+/** Where a region begins in the engine's memory. */
+export const addressOf = ({ block, offset }: Region): number => block.address + offset;
 
 /** Numbers that are kept. */
 export interface Kept {

@@ -17,9 +17,21 @@ export interface Rules {
   readonly exclude?: Rule | readonly Rule[];
 }
 
-/** Whether a layer is pruned, and which rule decides. */
+/**
+ * What decides whether a layer is pruned: the option, and the part of its value that matches the layer. A regular
+ * expression is given as its text.
+ */
+export type DecidingRule =
+  | { readonly name: 'layerType'; readonly value: readonly (Kind | 'all')[] }
+  /** For `include`, undefined where none of the rules matches. */
+  | { readonly name: 'include' | 'exclude'; readonly value: string | { readonly kind: Kind } | undefined }
+  /** `sparsity` has amounts for other layers only; `skipped` is a tensor that cannot be pruned. */
+  | { readonly name: 'sparsity' | 'skipped'; readonly value: undefined };
+
+/** Whether a layer is pruned, and which rule says so, as data and as a sentence. */
 export interface Decision {
-  readonly takesPart: boolean;
+  readonly selected: boolean;
+  readonly rule: DecidingRule;
   readonly reason: string;
 }
 
@@ -58,14 +70,20 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   for (const rule of exclude) if (!everything.some((layer) => matches(rule, layer))) throw unmatched(rule, tensors);
 
   return tensors.map((tensor): Decision => {
-    const layerType = `layerType ${types.join(', ')}`;
-    if (!isOfType(tensor)) return { takesPart: false, reason: `${layerType} leaves ${tensor.kind} out` };
+    const layerType = { name: 'layerType', value: types } as const;
+    const inType = `layerType ${types.join(', ')}`;
+    if (!isOfType(tensor)) return { selected: false, rule: layerType, reason: `${inType} leaves ${tensor.kind} out` };
     const excluding = exclude.find((rule) => matches(rule, tensor));
-    if (excluding) return { takesPart: false, reason: `excluded by ${inWords(excluding)}` };
+    if (excluding !== undefined) {
+      const rule = { name: 'exclude', value: asData(excluding) } as const;
+      return { selected: false, rule, reason: `excluded by ${inWords(excluding)}` };
+    }
+    if (include.length === 0) return { selected: true, rule: layerType, reason: inType };
     const including = include.find((rule) => matches(rule, tensor));
-    if (including) return { takesPart: true, reason: `included by ${inWords(including)}` };
-    if (include.length > 0) return { takesPart: false, reason: 'no include rule names it' };
-    return { takesPart: true, reason: layerType };
+    const rule = { name: 'include', value: including && asData(including) } as const;
+    return including === undefined
+      ? { selected: false, rule, reason: 'no include rule names it' }
+      : { selected: true, rule, reason: `included by ${inWords(including)}` };
   });
 }
 
@@ -88,6 +106,8 @@ function isMatch(rule: Rule, { name, aliases, kind }: Candidate, names: Readonly
   }
   throw new SparsifyError('usage', 'a rule is a name, a glob, a regular expression or { kind }', { asked: rule });
 }
+
+const asData = (rule: Rule): string | { readonly kind: Kind } => (rule instanceof RegExp ? String(rule) : rule);
 
 function inWords(rule: Rule): string {
   if (typeof rule === 'string') return `'${rule}'`;

@@ -1,3 +1,4 @@
+import { unitsOf, type Axis } from '../engine/record.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 
 // Masks: one bit per unit in whole words, 1 for a unit that is kept; bits beyond the last unit are 1.
@@ -8,7 +9,7 @@ export const isKept = (mask: Uint8Array, unit: number): boolean => ((mask[unit >
 const wordsOf = (mask: Uint8Array): Uint32Array => new Uint32Array(mask.buffer, mask.byteOffset, mask.byteLength / 4);
 
 /** How many units a mask removes. */
-export async function removedBy(mask: Uint8Array): Promise<number> {
+export async function unitsRemoved(mask: Uint8Array): Promise<number> {
   const words = wordsOf(mask);
   let removed = 0;
   const count = (from: number, to: number) => {
@@ -51,4 +52,26 @@ export async function areSame(first: Uint8Array, second: Uint8Array): Promise<bo
 export function unpack(mask: Uint8Array | undefined, units: Uint8Array, from: number, to: number): void {
   if (!mask) units.fill(1, from, to);
   else for (let unit = from; unit < to; unit++) units[unit] = (mask[unit >> 3]! >> (unit & 7)) & 1;
+}
+
+/** How many weights belong to the units that a mask removes, `removed` units in all. */
+export async function weightsRemoved(axes: readonly Axis[], mask: Uint8Array, removed: number): Promise<number> {
+  const uneven = axes.some(({ size, block }) => size % block > 0);
+  if (!uneven) return axes.reduce((product, { block }) => product * block, removed);
+  let weights = 0;
+  const count = (from: number, to: number) => {
+    for (let unit = from; unit < to; unit++) {
+      if (isKept(mask, unit)) continue;
+      let [rest, own] = [unit, 1];
+      for (const { size, block } of [...axes].reverse()) {
+        const blocks = Math.ceil(size / block);
+        // The last block along an axis may be smaller.
+        own *= Math.min(block, size - (rest % blocks) * block);
+        rest = Math.floor(rest / blocks);
+      }
+      weights += own;
+    }
+  };
+  await inSlices(unitsOf(axes), count, stepsAtATime);
+  return weights;
 }

@@ -1,11 +1,12 @@
-import { load } from '../engine/engine.js';
-import { countZeros } from './call.js';
+import { loadEngine, type Engine } from '../engine/engine.js';
+import { plainEntry } from '../engine/record.js';
+import { run, writeTable, type Table } from '../engine/verbs.js';
+import { addressOf, type Model } from '../model/model.js';
 import { reportOf, type Report } from './report.js';
-import type { Model } from '../model/model.js';
 
-/** What a model holds: each layer that can be pruned with its zeros, units being weights; and what cannot, and why. */
+/** What a model holds: each layer that can be pruned with its zeros, where units are weights; and what cannot, and why. */
 export async function inspect(model: Model): Promise<Report> {
-  const engine = await load();
+  const engine = await loadEngine();
   const zeros = await countZeros(engine, model);
   const layers = model.tensors.map(({ name, kind, shape, values }, index) => ({
     name,
@@ -13,9 +14,9 @@ export async function inspect(model: Model): Promise<Report> {
     shape,
     weights: values.length,
     zeros: zeros[index]!,
-    removed: 0,
+    removedWeights: 0,
     units: values.length,
-    kept: values.length,
+    removedUnits: 0,
   }));
   return reportOf(
     layers,
@@ -25,4 +26,23 @@ export async function inspect(model: Model): Promise<Report> {
       [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
     ),
   );
+}
+
+/** Counts the zeros of each tensor. */
+async function countZeros(engine: Engine, model: Model): Promise<number[]> {
+  const zeros: number[] = [];
+  for (const { values } of model.tensors) {
+    const region = await model.load(engine, values);
+    let table: Table | undefined;
+    try {
+      const axes = [{ size: values.length, block: 1, order: 0 }];
+      table = await writeTable(engine, [{ ...plainEntry, weights: addressOf(region), dtype: values.dtype, axes }]);
+      await run(engine, [['inspect', table.block.address, 1]]);
+      zeros.push((await table.read())[0]!.zeros);
+    } finally {
+      table?.release();
+      region.release();
+    }
+  }
+  return zeros;
 }

@@ -1,13 +1,8 @@
-import * as host from '#host';
-import { unpack } from './bits.js';
-import { maskBytes, unitsOf } from '../engine/record.js';
-import { SparsifyError } from '../errors.js';
-import { readHeader, type Header, type StoredTensor } from '../formats/safetensors/header.js';
-import { safetensorsChunks, type TensorToWrite } from '../formats/safetensors/write.js';
-import { inWords, type Granularity } from '../options/granularity.js';
+import { unitsOf } from '../engine/record.js';
+import type { WeightTensor } from '../model/model.js';
+import type { Granularity } from '../options/granularity.js';
 import { unitsOfTensor } from '../options/units.js';
-import { inSlices, stepsAtATime } from '../host/slices.js';
-import type { Model, WeightTensor } from '../model/model.js';
+import { unpack } from './bits.js';
 
 /** Which units of a layer are kept. */
 export interface UnitMask {
@@ -26,114 +21,4 @@ export function unitMask(tensor: WeightTensor, granularity: Granularity, bits: U
   const data = new Uint8Array(unitsOf(axes));
   unpack(bits, data, 0, data.length);
   return { shape, data };
-}
-
-/** What a file of masks says of itself. */
-const format = 'sparsifier masks';
-const version = '1';
-
-/** A safetensors file with a tensor of U8 for each mask: 1 is kept, 0 removed. */
-export async function maskFile(masks: Masks, granularity: Granularity): Promise<readonly Uint8Array[]> {
-  const tensors: TensorToWrite[] = [];
-  for (const [tensor, bits] of masks) {
-    const { axes, shape } = unitsOfTensor(tensor, granularity);
-    const bytes = new Uint8Array(unitsOf(axes));
-    await inSlices(bytes.length, (from, to) => unpack(bits, bytes, from, to), stepsAtATime);
-    tensors.push({ name: tensor.name, dtype: 'U8', shape, bytes });
-  }
-  const roles = Object.fromEntries([...masks.keys()].map((tensor) => [tensor.name, tensor.roles]));
-  const metadata = { format, version, granularity: JSON.stringify(granularity), roles: JSON.stringify(roles) };
-  return safetensorsChunks(tensors, new Map(Object.entries(metadata)));
-}
-
-/**
- * Reads what {@link maskFile} wrote for a model with the same layers.
- * @throws SparsifyError `file` or `format` for a file that is no whole file of masks, or has masks of another shape or
- *   layout; `granularity` for another granularity; `layer` for a layer that the model does not have
- */
-export async function readMasks(
-  source: string | URL | Blob | Uint8Array | ArrayBuffer,
-  { tensors }: Model,
-  granularity: Granularity,
-): Promise<Map<WeightTensor, Uint8Array>> {
-  const file = await host.open(source);
-  try {
-    const subject = file.name ?? 'mask file';
-    const header = await readHeader(file);
-    const roles = checkMetadata(header, subject, granularity);
-    const masks = new Map<WeightTensor, Uint8Array>();
-    for (const stored of header.tensors) {
-      const tensor = tensors.find(({ name }) => name === stored.name);
-      if (!tensor) {
-        const allowed = tensors.map(({ name }) => name);
-        throw new SparsifyError('layer', 'the file has a mask of a layer that the model does not have', {
-          asked: stored.name,
-          allowed,
-        });
-      }
-      checkShape(stored, roles[stored.name], tensor, granularity);
-      masks.set(tensor, await bitsOf(file, stored));
-    }
-    return masks;
-  } finally {
-    await file.close();
-  }
-}
-
-/** The roles by layer. */
-function checkMetadata({ metadata }: Header, subject: string, granularity: Granularity): Record<string, unknown> {
-  if (metadata.get('format') !== format || metadata.get('version') !== version) {
-    throw new SparsifyError('format', 'the file holds no masks of a known version', {
-      subject,
-      found: `format ${metadata.get('format') ?? 'unknown'}, version ${metadata.get('version') ?? 'unknown'}`,
-      hint: `A file that saveMasks wrote has format '${format}' and version ${version}`,
-    });
-  }
-  const parsed = (key: string): unknown => {
-    try {
-      return JSON.parse(metadata.get(key) ?? '');
-    } catch (cause) {
-      throw new SparsifyError('format', `the file does not tell the ${key} of its masks`, { subject }, { cause });
-    }
-  };
-  if (JSON.stringify(parsed('granularity')) !== JSON.stringify(granularity)) {
-    throw new SparsifyError('granularity', 'the masks are of another granularity', {
-      subject,
-      asked: inWords(granularity),
-      found: metadata.get('granularity'),
-    });
-  }
-  const roles = parsed('roles');
-  return typeof roles === 'object' && roles !== null ? (roles as Record<string, unknown>) : {};
-}
-
-function checkShape(stored: StoredTensor, roles: unknown, tensor: WeightTensor, granularity: Granularity): void {
-  const { shape } = unitsOfTensor(tensor, granularity);
-  const asked = { roles: tensor.roles, shape, dtype: 'U8' };
-  const found = { roles, shape: stored.shape, dtype: stored.dtype };
-  if (JSON.stringify(found) === JSON.stringify(asked)) return;
-  throw new SparsifyError('format', 'the mask is of another shape or layout than the layer', {
-    subject: tensor.name,
-    asked,
-    found,
-  });
-}
-
-/** One bit per unit in whole words; bits beyond the last unit are 1. */
-async function bitsOf(file: host.Source, { name, start, end }: StoredTensor): Promise<Uint8Array> {
-  const bits = new Uint8Array(maskBytes(end - start)).fill(255);
-  const units = new Uint8Array(end - start);
-  await file.read(units, start);
-  const pack = (from: number, to: number) => {
-    for (let index = from; index < to; index++) {
-      const unit = units[index]!;
-      if (unit > 1) {
-        const found = `${unit} at index ${index}`;
-        throw new SparsifyError('format', 'a mask consists of 0 and 1', { subject: name, found });
-      }
-      if (unit === 0) bits[index >> 3]! &= ~(1 << (index & 7));
-    }
-  };
-  await inSlices(units.length, pack, stepsAtATime);
-  return bits;
 }

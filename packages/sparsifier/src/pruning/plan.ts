@@ -4,7 +4,7 @@ import { SparsifyError } from '../errors.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor, type Units } from '../options/units.js';
 import { resolveOptions, type CallOptions, type ResolvedOptions, type SparsifierOptions } from '../options/options.js';
-import type { Done, Job } from './call.js';
+import type { Counts, Job } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import { reportOf, type Report } from './report.js';
@@ -78,7 +78,7 @@ export class Planner {
 
   /** The layers that the rules name. */
   chosen(): WeightTensor[] {
-    return this.#model.tensors.filter((_, position) => this.decisions[position]!.takesPart);
+    return this.#model.tensors.filter((_, position) => this.decisions[position]!.selected);
   }
 
   rankings(tensors: readonly WeightTensor[]): Ranking[] {
@@ -207,40 +207,21 @@ export class Planner {
     return { limits, selections, notes };
   }
 
-  /** What a layer goes through, as far as it does not depend on calls. */
-  job(tensor: WeightTensor, units: Units): Job {
-    return {
-      tensor,
-      position: this.#model.tensors.indexOf(tensor),
-      units,
-      recipe: this.recipe,
-      seed: this.#options.seed,
-      earlier: undefined,
-      saved: undefined,
-      other: undefined,
-      group: 0,
-      limit: 0,
-    };
+  /** @param rest what the options do not say: what earlier calls left, and how this one ranks the layer */
+  job(tensor: WeightTensor, units: Units, rest: Pick<Job, 'earlier' | 'saved' | 'other' | 'group' | 'limit'>): Job {
+    const position = this.#model.tensors.indexOf(tensor);
+    return { tensor, position, units, recipe: this.recipe, seed: this.#options.seed, ...rest };
   }
 
   report(
-    jobs: readonly Job[],
-    done: readonly Pick<Done, 'zeros' | 'removed' | 'removedWeights'>[],
+    jobs: readonly Pick<Job, 'tensor' | 'units'>[],
+    counts: readonly Counts[],
     engine: Report['engine'],
     notes: readonly string[],
   ): Report {
     const layers = jobs.map(({ tensor: { name, kind, shape }, units: { axes } }, index) => {
-      const { zeros, removed, removedWeights } = done[index]!;
-      return {
-        name,
-        kind,
-        shape,
-        weights: weightsOf(axes),
-        zeros,
-        removed: removedWeights,
-        units: unitsOf(axes),
-        kept: unitsOf(axes) - removed,
-      };
+      const { zeros, removedUnits, removedWeights } = counts[index]!;
+      return { name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits };
     });
     return reportOf(layers, this.#model.skipped, engine, notes);
   }

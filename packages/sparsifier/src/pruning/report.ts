@@ -1,25 +1,27 @@
 import type { Kind, Skipped } from '../model/model.js';
 
-/** What stands in one layer. */
+/** What one layer holds, and what masks remove of it. */
 export interface LayerReport {
   readonly name: string;
   readonly kind: Kind;
   /** In stored order. */
   readonly shape: readonly number[];
+  /** How many weights the layer has. */
   readonly weights: number;
-  /** Zeros of either sign. */
+  /** How many of them are zero, of either sign. */
   readonly zeros: number;
   /**
-   * How many weights are removed: those of the units that masks remove. All of them are zero, except where quantised numbers
-   * have no code for it.
+   * How many weights belong to removed units. All of them are zero, except where quantised numbers have no code for zero.
    */
-  readonly removed: number;
-  /** 100 x zeros / weights. */
+  readonly removedWeights: number;
+  /** Zero weights in percent: 100 x zeros / weights. */
   readonly sparsity: number;
-  /** How many units the granularity counts. */
+  /** How many units the layer has in the chosen granularity. */
   readonly units: number;
-  /** How many of them are kept. */
-  readonly kept: number;
+  /** How many of them masks remove. */
+  readonly removedUnits: number;
+  /** How many of them are kept: units - removedUnits. */
+  readonly keptUnits: number;
 }
 
 /** What a call did, or what a model holds. */
@@ -27,46 +29,44 @@ export interface Report {
   readonly layers: readonly LayerReport[];
   /** Tensors that are not pruned, and why. */
   readonly skipped: readonly Skipped[];
-  readonly total: Pick<LayerReport, 'weights' | 'zeros' | 'removed' | 'sparsity' | 'units' | 'kept'>;
+  /** All layers together. */
+  readonly total: Omit<LayerReport, 'name' | 'kind' | 'shape'>;
   readonly engine: { readonly threads: number; readonly why: string };
-  /** Sentences about what was clamped, rounded or left alone. */
+  /** Sentences about what was limited, rounded or left unchanged. */
   readonly notes: readonly string[];
 }
 
-export const percentage = (part: number, whole: number): number => (whole === 0 ? 0 : (100 * part) / whole);
+type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units' | 'removedUnits'>;
 
 /** A report of these layers. */
 export function reportOf(
-  layers: readonly Omit<LayerReport, 'sparsity'>[],
+  layers: readonly (Counts & Pick<LayerReport, 'name' | 'kind' | 'shape'>)[],
   skipped: readonly Skipped[],
   { threads, why }: Report['engine'],
   notes: readonly string[],
 ): Report {
-  const sum = (key: 'weights' | 'zeros' | 'removed' | 'units' | 'kept') =>
-    layers.reduce((total, layer) => total + layer[key], 0);
-  const [weights, zeros] = [sum('weights'), sum('zeros')];
+  const sum = (key: keyof Counts) => layers.reduce((total, layer) => total + layer[key], 0);
   return {
-    layers: layers.map(({ name, kind, shape, weights, zeros, removed, units, kept }) => ({
-      name,
-      kind,
-      shape,
-      weights,
-      zeros,
-      removed,
-      sparsity: percentage(zeros, weights),
-      units,
-      kept,
-    })),
+    layers: layers.map(({ name, kind, shape, ...counts }) => ({ name, kind, shape, ...completed(counts) })),
     skipped,
-    total: {
-      weights,
-      zeros,
-      removed: sum('removed'),
-      sparsity: percentage(zeros, weights),
+    total: completed({
+      weights: sum('weights'),
+      zeros: sum('zeros'),
+      removedWeights: sum('removedWeights'),
       units: sum('units'),
-      kept: sum('kept'),
-    },
+      removedUnits: sum('removedUnits'),
+    }),
     engine: { threads, why },
     notes,
   };
 }
+
+const completed = ({ weights, zeros, removedWeights, units, removedUnits }: Counts): Report['total'] => ({
+  weights,
+  zeros,
+  removedWeights,
+  sparsity: weights === 0 ? 0 : (100 * zeros) / weights,
+  units,
+  removedUnits,
+  keptUnits: units - removedUnits,
+});

@@ -1,10 +1,11 @@
 import type { CustomCriterion, State } from '../options/criteria.js';
-import type { ChannelStep } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import type { Other } from './call.js';
+import type { Other } from './job.js';
 import { byName } from '../options/names.js';
 import type { ComparedModel, SparsifierOptions, WeightsOf } from '../options/options.js';
+import { channelSteps, inputChannels } from '../model/channels.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
+import { widened } from '../model/numbers.js';
 
 /** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
 export interface Snapshot {
@@ -172,51 +173,4 @@ async function customScores(
     length: scores.length,
     steps: [],
   };
-}
-
-function widened(bytes: Uint8Array, dtype: DataType): Float32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Float32Array.from({ length: bytes.length / bytesOf[dtype] }, (_, index) =>
-    dtype === 'float32'
-      ? view.getFloat32(index * 4, true)
-      : dtype === 'float16'
-        ? float16(view.getUint16(index * 2, true))
-        : bfloat16(view.getUint16(index * 2, true)),
-  );
-}
-
-const scratch = new DataView(new ArrayBuffer(4));
-
-function bfloat16(bits: number): number {
-  scratch.setUint32(0, bits * 2 ** 16);
-  return scratch.getFloat32(0);
-}
-
-function float16(bits: number): number {
-  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-}
-
-const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
-  roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
-
-const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
-
-/** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
-export const inputChannels = (tensor: WeightTensor): number =>
-  sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
-
-/** How a weight's stored position gives its input channel. */
-function channelSteps(tensor: WeightTensor): ChannelStep[] {
-  const { roles, shape, groups } = tensor;
-  const stride = (role: 'in' | 'out') =>
-    shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
-  const nothing = { stride: 1, size: 1, factor: 0 };
-  const channel = roles.includes('in') ? { stride: stride('in'), size: sizeOf(tensor, 'in'), factor: 1 } : nothing;
-  if (isTransposed(tensor) || groups === 1) return [channel, nothing];
-  return [
-    channel,
-    { stride: (stride('out') * sizeOf(tensor, 'out')) / groups, size: groups, factor: sizeOf(tensor, 'in') },
-  ];
 }

@@ -1,12 +1,14 @@
 import * as host from '#host';
 import type { State } from '../options/criteria.js';
-import { load } from '../engine/engine.js';
-import { unitsOf } from '../engine/record.js';
+import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { inWords, isPattern } from '../options/granularity.js';
-import { unitsOfTensor, type Units } from '../options/units.js';
-import { maskFile, readMasks, unitMask, type UnitMask } from './masks.js';
-import { rank, reapply, remove, restore, type Done, type Job, type Plan } from './call.js';
+import { isPattern } from '../options/granularity.js';
+import type { Units } from '../options/units.js';
+import { rank, reapply, remove, restore } from './call.js';
+import { explanationsOf, type Explanation } from './explain.js';
+import { unranked, type Done, type Job, type Plan } from './job.js';
+import { maskFile, readMasks } from './mask-file.js';
+import { unitMask, type UnitMask } from './masks.js';
 import {
   callOptionNames,
   checkCallOptions,
@@ -16,30 +18,15 @@ import {
 } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request } from './plan.js';
-import { eachAlone, type Ranking } from '../options/rankings.js';
+import { eachAlone } from '../options/rankings.js';
 import type { Report } from './report.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
 import { comparedWith, given, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
-import type { Kind, Model, WeightTensor } from '../model/model.js';
+import type { Model, WeightTensor } from '../model/model.js';
 
 export interface WriteMasksOptions {
   /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
   readonly force?: boolean;
-}
-
-/** What a call on the whole model does with one layer, and why. */
-export interface Explanation {
-  readonly name: string;
-  /** Undefined for a tensor that cannot be pruned, as is all that depends on it. */
-  readonly kind: Kind | undefined;
-  /** In stored order. */
-  readonly shape: readonly number[] | undefined;
-  readonly takesPart: boolean;
-  /** Which rule decided, and what the layer is ranked with. */
-  readonly reason: string;
-  readonly units: number | undefined;
-  /** How many of its units are removed; undefined where no sparsity was given. */
-  readonly removed: number | undefined;
 }
 
 /** Calls on one model take turns. */
@@ -96,8 +83,9 @@ export class Sparsifier {
     return this.#inTurn(async () => {
       this.#checkTouched();
       const tensors = [...this.#masksInOrder().keys()];
-      const jobs = this.#jobs(tensors, this.#planner.unitsOf(tensors));
-      const engine = await load();
+      const units = this.#planner.unitsOf(tensors);
+      const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
+      const engine = await loadEngine();
       const done = await reapply(engine, this.#plan(jobs, [], options));
       this.#keep(tensors, done);
       return this.#planner.report(jobs, done, engine, []);
@@ -122,12 +110,13 @@ export class Sparsifier {
     return this.#inTurn(async () => {
       const tensors = this.model.tensors.filter((tensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0));
       if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be brought back');
-      const jobs = this.#jobs(tensors, this.#planner.unitsOf(tensors));
-      const engine = await load();
-      const done = await restore(engine, this.#plan(jobs, [], options));
+      const units = this.#planner.unitsOf(tensors);
+      const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
+      const engine = await loadEngine();
+      const counts = await restore(engine, this.#plan(jobs, [], options));
       this.#masks.clear();
       this.#saved.clear();
-      return this.#planner.report(jobs, done, engine, []);
+      return this.#planner.report(jobs, counts, engine, []);
     });
   }
 
@@ -244,39 +233,10 @@ export class Sparsifier {
    * @throws SparsifyError what `sparsifyModel` would
    */
   async explain(sparsity?: Sparsity, options: CallOptions = {}): Promise<Explanation[]> {
-    const isRanked = sparsity !== undefined || isPattern(this.#planner.granularity);
     checkCallOptions(options);
-    const request = isRanked ? this.#planner.request(sparsity, options) : undefined;
-    const removed = request && (await this.#foreseen(request, options));
-    const chosen = this.#planner.chosen();
-    const rankings = isPattern(this.#planner.granularity) ? eachAlone(chosen) : this.#planner.rankings(chosen);
-    const layers = this.model.tensors.map((tensor, position): Explanation => {
-      const { name, kind, shape } = tensor;
-      const { takesPart, reason } = this.#planner.decisions[position]!;
-      const ranking = rankings.find(({ members }) => members.includes(chosen.indexOf(tensor)));
-      const count = removed?.get(tensor);
-      const isNamed = takesPart && (request === undefined || count !== undefined);
-      const more = ranking && (isNamed ? this.#placeOf(ranking) : 'no key of the sparsity names it');
-      return {
-        name,
-        kind,
-        shape,
-        takesPart: isNamed,
-        reason: more ? `${reason}; ${more}` : reason,
-        units: this.#countOf(tensor),
-        removed: request && (count ?? 0),
-      };
-    });
-    const skipped = this.model.skipped.map(({ name, reason }): Explanation => ({
-      name,
-      kind: undefined,
-      shape: undefined,
-      takesPart: false,
-      reason,
-      units: undefined,
-      removed: undefined,
-    }));
-    return [...layers, ...skipped];
+    const isRanked = sparsity !== undefined || isPattern(this.#planner.granularity);
+    const removed = isRanked ? await this.#foreseen(this.#planner.request(sparsity, options), options) : undefined;
+    return explanationsOf(this.model, this.#planner, this.#options, removed);
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
@@ -302,32 +262,11 @@ export class Sparsifier {
     return tensor;
   }
 
-  /** What a layer is ranked with, in words. */
-  #placeOf({ name, members }: Ranking): string {
-    const { budget, rankTogether } = this.#options;
-    if (isPattern(this.#planner.granularity)) return `${inWords(this.#planner.granularity)} along its input channels`;
-    if (this.#planner.context === 'local' || (rankTogether && !Object.hasOwn(rankTogether, name))) return 'ranked by itself';
-    const whole = rankTogether ? `ranking ${name}` : name;
-    return budget === 'uniform' || budget === 'erk'
-      ? `its part of ${whole} is given by ${budget}`
-      : `ranked with ${members.length - 1} others of ${whole}${budget ? ` by ${budget}` : ''}`;
-  }
-
-  /** How many units a layer has; undefined where it does not have the granularity. */
-  #countOf(tensor: WeightTensor): number | undefined {
-    try {
-      return unitsOf(unitsOfTensor(tensor, this.#planner.granularity).axes);
-    } catch (error) {
-      if (error instanceof SparsifyError && error.code === 'granularity') return undefined;
-      throw error;
-    }
-  }
-
   async #sparsify(request: Request, options: CallOptions): Promise<Report> {
     const units = this.#checked(request, options);
     return this.#inTurn(async () => {
       const { plan, notes } = await this.#planned(request, units, options);
-      const engine = await load();
+      const engine = await loadEngine();
       const done = await remove(engine, plan);
       this.#keep(request.tensors, done);
       if (this.#needs() === 'previous') {
@@ -345,7 +284,7 @@ export class Sparsifier {
     const units = this.#checked(request, options);
     return this.#inTurn(async () => {
       const { plan } = await this.#planned(request, units, options);
-      const removed = await rank(await load(), plan);
+      const removed = await rank(await loadEngine(), plan);
       return new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
     });
   }
@@ -375,18 +314,16 @@ export class Sparsifier {
   ): Promise<{ readonly plan: Plan; readonly notes: readonly string[] }> {
     const { selections, limits, notes } = this.#planner.shares(request, units);
     const { needs } = this.#planner.recipe;
-    const others: Job['other'][] = [];
-    for (const tensor of request.tensors)
-      others.push(await comparedWith(tensor, needs, this.model, this.#state, leastScore(request)));
-    const jobs = this.#jobs(request.tensors, units).map((job, index) => ({
-      ...job,
-      group: Math.max(
+    const jobs: Job[] = [];
+    for (const [index, tensor] of request.tensors.entries()) {
+      const other = await comparedWith(tensor, needs, this.model, this.#state, leastScore(request));
+      // Where a pattern fixes how much is removed there are no selections.
+      const group = Math.max(
         0,
         selections.findIndex(({ members }) => members.includes(index)),
-      ),
-      limit: limits[index]!,
-      other: others[index],
-    }));
+      );
+      jobs.push(this.#job(tensor, units[index]!, { other, group, limit: limits[index]! }));
+    }
     return {
       plan: this.#plan(
         jobs,
@@ -402,13 +339,9 @@ export class Sparsifier {
     return { model: this.model, jobs, removes, roundTo, restorable, signal, onProgress };
   }
 
-  /** What layers go through, as far as it does not depend on the call. */
-  #jobs(tensors: readonly WeightTensor[], units: readonly Units[]): Job[] {
-    return tensors.map((tensor, index) => ({
-      ...this.#planner.job(tensor, units[index]!),
-      earlier: this.#masks.get(tensor),
-      saved: this.#saved.get(tensor),
-    }));
+  #job(tensor: WeightTensor, units: Units, ranking: Pick<Job, 'other' | 'group' | 'limit'>): Job {
+    const [earlier, saved] = [this.#masks.get(tensor), this.#saved.get(tensor)];
+    return this.#planner.job(tensor, units, { earlier, saved, ...ranking });
   }
 
   /** Remembers what a call did. */

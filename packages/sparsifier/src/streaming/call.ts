@@ -6,23 +6,28 @@ import type { OpenModel } from '../formats/open-model.js';
 import { readInto, slices } from '../formats/sources.js';
 import { parts } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
-import { remove, survey as score, type Done, type Job, type Plan } from '../pruning/call.js';
+import { remove, score } from '../pruning/call.js';
+import type { Counts, Plan } from '../pruning/job.js';
 import type { CallOptions } from '../options/options.js';
+import type { Units } from '../options/units.js';
 import { leastScore, type Planner, type Request, type Shares } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
 import { comparedWith, type Snapshots } from '../pruning/snapshots.js';
 import { changedChunks, Parts, runsOf, storedBytes } from './chunks.js';
-import { survey, type Member, type Ranked, type Room } from './search.js';
+import { search, type Member, type Ranked, type Room } from './search.js';
 
 /** Layers that are in memory anyway are changed together up to this many weights, which bounds their scratch memory. */
 const togetherWeights = 1 << 22;
 
 /** A layer of the call. */
 interface Layer {
-  readonly job: Job;
+  readonly tensor: WeightTensor;
+  readonly units: Units;
+  /** The most units that may be removed. */
+  readonly limit: number;
   /** How many units go; undefined as long as the common ranking has not said it, and where a pattern does. */
   remove: number | undefined;
-  done: Pick<Done, 'zeros' | 'removed' | 'removedWeights'> | undefined;
+  done: Counts | undefined;
 }
 
 /**
@@ -76,21 +81,23 @@ export class StreamingCall implements Model, CurrentFiles {
     this.#least = leastScore(request);
     this.#weights = new Set(open.tensors.map(({ values }) => values));
     this.#layers = request.tensors.map((tensor, index) => ({
-      job: { ...planner.job(tensor, units[index]!), limit: shares.limits[index]! },
+      tensor,
+      units: units[index]!,
+      limit: shares.limits[index]!,
       remove: undefined,
       done: undefined,
     }));
     for (const layer of this.#layers) {
-      const { tensor, units } = layer.job;
+      const { tensor, units } = layer;
       this.#layerOf.set(tensor.values, layer);
       if (units.isChannel) for (const { values } of tensor.partners) this.#layerOf.set(values, layer);
     }
-    this.#total = this.#layers.reduce((sum, { job }) => sum + weightsOf(job.units.axes), 0);
+    this.#total = this.#layers.reduce((sum, { units }) => sum + weightsOf(units.axes), 0);
   }
 
   /** Finds out how many units each layer loses: by arithmetic, or where layers are ranked together by a look at each. */
   async rank(room: Room): Promise<void> {
-    const streamed = this.#layers.map(({ job }) => job.tensor.values).filter((values) => !this.#isHeld(values));
+    const streamed = this.#layers.map(({ tensor }) => tensor.values).filter((values) => !this.#isHeld(values));
     this.#window = await this.#engine.allocate(Math.max(0, ...streamed.map(numberBytes)));
     const together: Ranked[] = [];
     let scored = this.#total;
@@ -100,7 +107,7 @@ export class StreamingCall implements Model, CurrentFiles {
         continue;
       }
       const ranked = members.map((index): Member => {
-        const { tensor, units, limit } = this.#layers[index]!.job;
+        const { tensor, units, limit } = this.#layers[index]!;
         scored -= weightsOf(units.axes);
         return { index, values: tensor.values, units, limit };
       });
@@ -108,10 +115,10 @@ export class StreamingCall implements Model, CurrentFiles {
     }
     const looker = {
       score: async ({ index }: Member, look: (record: number) => Promise<boolean>) => {
-        const { job } = this.#layers[index]!;
-        await score(this.#engine, await this.#plan([job], []), look);
+        const layer = this.#layers[index]!;
+        await score(this.#engine, await this.#plan([layer], []), look);
         // Further looks are rare, and show no progress.
-        scored = Math.min(this.#total, scored + weightsOf(job.units.axes));
+        scored = Math.min(this.#total, scored + weightsOf(layer.units.axes));
         this.#options.onProgress?.({ stage: 'score', done: scored, total: this.#total });
       },
       runs: ({ values }: Member, starts: readonly number[], length: number) =>
@@ -119,14 +126,14 @@ export class StreamingCall implements Model, CurrentFiles {
           ? this.#heldRuns(values, starts, length)
           : runsOf(this.#open.files, stored(values), starts, length),
     };
-    const counts = await survey(this.#engine, together, this.#planner.recipe, looker, room);
+    const counts = await search(this.#engine, together, this.#planner.recipe, looker, room);
     for (const [index, remove] of counts) this.#layers[index]!.remove = remove;
   }
 
   /** Prunes the layers that are in memory anyway, some together, since each exchange with the engine takes time. */
   async pruneHeld(): Promise<void> {
-    const held = this.#layers.filter(({ job }) => this.#isHeld(job.tensor.values));
-    for (const { part } of parts(held, ({ job }) => weightsOf(job.units.axes), togetherWeights)) await this.#prune(part);
+    const held = this.#layers.filter(({ tensor }) => this.#isHeld(tensor.values));
+    for (const { part } of parts(held, ({ units }) => weightsOf(units.axes), togetherWeights)) await this.#prune(part);
   }
 
   /** Bytes of a file as they are to be written. Parts of a file that is streamed are asked for in their order. */
@@ -187,7 +194,7 @@ export class StreamingCall implements Model, CurrentFiles {
 
   report(): Report {
     return this.#planner.report(
-      this.#layers.map(({ job }) => job),
+      this.#layers,
       this.#layers.map(({ done }) => done!),
       this.#engine,
       this.#shares.notes,
@@ -230,25 +237,26 @@ export class StreamingCall implements Model, CurrentFiles {
   }
 
   async #prune(layers: readonly Layer[]): Promise<void> {
-    const jobs = layers.map(({ job }, group) => ({ ...job, group }));
     const removes = layers.flatMap(({ remove }) => remove ?? []);
-    const all = await remove(this.#engine, await this.#plan(jobs, removes));
-    for (const [index, { zeros, removed, removedWeights }] of all.entries()) {
+    const all = await remove(this.#engine, await this.#plan(layers, removes));
+    for (const [index, { zeros, removedUnits, removedWeights }] of all.entries()) {
       const layer = layers[index]!;
-      if (layer.done === undefined) this.#done += weightsOf(layer.job.units.axes);
-      layer.done = { zeros, removed, removedWeights };
+      if (layer.done === undefined) this.#done += weightsOf(layer.units.axes);
+      // Not the masks, which would be kept of all layers.
+      layer.done = { zeros, removedUnits, removedWeights };
     }
     this.#options.onProgress?.({ stage: 'store', done: this.#done, total: this.#total });
   }
 
-  async #plan(jobs: readonly Job[], removes: readonly number[]): Promise<Plan> {
+  async #plan(layers: readonly Layer[], removes: readonly number[]): Promise<Plan> {
     const { needs } = this.#planner.recipe;
     const { signal, roundTo } = this.#options;
-    const compared: Job[] = [];
-    for (const job of jobs) {
-      compared.push({ ...job, other: await comparedWith(job.tensor, needs, this, this.#snapshots, this.#least) });
+    const jobs: Plan['jobs'][number][] = [];
+    for (const [group, { tensor, units, limit }] of layers.entries()) {
+      const other = await comparedWith(tensor, needs, this, this.#snapshots, this.#least);
+      jobs.push(this.#planner.job(tensor, units, { earlier: undefined, saved: undefined, other, group, limit }));
     }
-    return { model: this, jobs: compared, removes, roundTo, restorable: false, signal, onProgress: undefined };
+    return { model: this, jobs, removes, roundTo, restorable: false, signal, onProgress: undefined };
   }
 }
 

@@ -1,7 +1,7 @@
 import { scoresOnTheFly, type Recipe } from '../options/criteria.js';
 import type { Block, Engine } from '../engine/engine.js';
-import { unitsOf, weightsOf, type Entry } from '../engine/record.js';
-import { nothing, run, selected, writeTable } from '../pruning/call.js';
+import { plainEntry, unitsOf, weightsOf, type Entry } from '../engine/record.js';
+import { run, select, writeTable } from '../engine/verbs.js';
 import type { Units } from '../options/units.js';
 import type { Values } from '../model/model.js';
 
@@ -71,7 +71,7 @@ export interface Looker {
  * its parts say where to look again: at all keys on the other side, or at a 2048th of the bracket. So four looks are the
  * most.
  */
-export async function survey(
+export async function search(
   engine: Engine,
   rankings: readonly Ranked[],
   recipe: Recipe,
@@ -206,9 +206,9 @@ class Search {
       const { address, length } = this.#gathered[member]!;
       const limit = Math.min(length, this.members[member]!.limit - certain[member]!);
       const axes = [{ size: length, block: 1, order: 0 }];
-      return { ...nothing, weights: 0, dtype: 'float32', axes, scores: address, limit };
+      return { ...plainEntry, weights: 0, dtype: 'float32', axes, scores: address, limit };
     });
-    const outcomes = await selected(engine, entries, [this.#remove - this.#reached(below)]);
+    const outcomes = await select(engine, entries, [this.#remove - this.#reached(below)]);
     for (const [place, { removed }] of outcomes.entries()) certain[some[place]!]! += removed;
     this.removed = certain;
     this.isFound = true;
@@ -325,7 +325,7 @@ async function keysOf(
     await source.write(weights);
     const scores = await allocate(count * 4);
     const axes = [{ size: count, block: 1, order: 0 }];
-    const entry = { ...nothing, weights: source.address, dtype: values.dtype, axes, recipe, scores: scores.address };
+    const entry = { ...plainEntry, weights: source.address, dtype: values.dtype, axes, recipe, scores: scores.address };
     const table = await writeTable(engine, [entry]);
     try {
       await run(engine, [['score', table.block.address, 1]]);

@@ -1,5 +1,5 @@
 import * as host from '#host';
-import { load } from '../engine/engine.js';
+import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { ModelOutput } from '../formats/format.js';
 import type { OpenModel } from '../formats/open-model.js';
@@ -42,7 +42,7 @@ export async function stream(
 ): Promise<Report> {
   checkCallOptions(callOptions);
   if (typeof output === 'string') open.checkEnding(output);
-  const engine = await load();
+  const engine = await loadEngine();
   const planner = new Planner(open, options);
   const request = planner.request(sparsity, callOptions);
   const snapshots = snapshotsFor(planner, options, request.tensors, open.tensors);

@@ -1,34 +1,13 @@
 import { SparsifyError } from '../errors.js';
-import {
-  fromTfjs,
-  variableOf,
-  type LayersModelLike,
-  type LiveModel,
-  type TensorLike,
-  type TfLike,
-  type VariableLike,
-} from '../formats/tfjs/live.js';
-import { defaults } from '../options/defaults.js';
+import { fromTfjs, variableOf, type LayersModelLike, type TensorLike } from '../formats/tfjs/live.js';
 import { checkGranularity, isPattern, type Granularity } from '../options/granularity.js';
-import { unitsOfTensor } from '../options/units.js';
-import { optionNames, type SparsifierOptions } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
-import { linePlot } from './plot.js';
+import { defaults } from '../options/defaults.js';
+import type { SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
-import { scheduleOf, type Schedule, type ScheduleLike } from './schedule.js';
-import type { UnitMask } from '../pruning/masks.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
-import type { WeightTensor } from '../model/model.js';
-
-/** What is used of TensorFlow.js, with its layers. Its own functions take its own tensors only, which are not named here. */
-export interface TrainingTf extends TfLike {
-  readonly Callback: abstract new () => object;
-  tidy(work: () => void): void;
-  tensor(values: Float32Array | Uint8Array, shape: number[], dtype: 'float32' | 'bool'): TensorLike;
-  broadcastTo(tensor: never, shape: never): TensorLike;
-  zeros(shape: never): TensorLike;
-  where(condition: never, chosen: never, other: never): TensorLike;
-}
+import { BackendMasks, type MaskingTf } from './backend-masks.js';
+import { linePlot } from './plot.js';
+import { scheduleOf, type Schedule, type ScheduleLike } from './schedule.js';
 
 /** Percentages that the training ends with: of all layers, of each in model order, or by name or glob. */
 export type TargetSparsity =
@@ -76,117 +55,7 @@ export interface EpochRecord {
   readonly [metric: string]: number;
 }
 
-/** A `tf.Callback` for `model.fit` and `model.fitDataset`, and three calls for loops of one's own. */
-export interface SparsifyCallback {
-  readonly schedule: Schedule;
-  /** One record for each epoch, in order. */
-  readonly history: readonly EpochRecord[];
-  /** One for each sparsity, in order, where `saveTickets` is set. */
-  readonly tickets: readonly Ticket[];
-  /** What the last call on the model did. */
-  readonly report: Report | undefined;
-  /** The history as the text of an SVG image. */
-  plot(): string;
-  /** Before the first step. Not beside `model.fit`, which does this itself. */
-  begin(model: LayersModelLike): Promise<void>;
-  /** After each step of the optimizer. */
-  step(): Promise<void>;
-  /** After the last step. */
-  end(): Promise<void>;
-}
-
-const ownNames: readonly string[] = [
-  ...[
-    'sparsity',
-    'schedule',
-    'roundTo',
-    'lottery',
-    'rewindEpoch',
-    'resetEnd',
-    'saveTickets',
-    'every',
-    'steps',
-    'epochs',
-  ],
-  ...optionNames.filter((name) => !['restorable', 'initial', 'previous'].includes(name)),
-];
-
-/**
- * Makes a model sparse while it is trained: the counterpart of fasterai's SparsifyCallback.
- *
- * Before step k of n the share of `sparsity` is the schedule's at k/n, and after the last one that at 1, so that the
- * sparsity asked for is the one that training ends with. After each step of the optimizer what is removed becomes zero again,
- * on the backend itself.
- * @param tf TensorFlow.js with its layers, which the caller has
- * @throws SparsifyError `usage` or `sparsity` for unknown options or ones that contradict each other; before training
- *   what `new Sparsifier` and `sparsifyModel` throw
- */
-export function sparsifyCallback<Tf extends TrainingTf>(
-  tf: Tf,
-  options: SparsifyCallbackOptions,
-): SparsifyCallback & InstanceType<Tf['Callback']> {
-  if (typeof tf?.Callback !== 'function') {
-    throw new SparsifyError('usage', 'the first argument is TensorFlow.js with its layers', {
-      found: `${typeof tf}${tf ? ' without Callback' : ''}`,
-    });
-  }
-  checkNames(options, ownNames);
-  const training = new Training(tf, options);
-  let model: LayersModelLike | undefined;
-  let params: FitParams = {};
-
-  // TensorFlow.js wraps whatever is no instance of its own class in one that knows neither the model nor the steps.
-  class Callback extends (tf as TrainingTf).Callback implements SparsifyCallback {
-    readonly schedule = training.schedule;
-    get history() {
-      return training.history;
-    }
-    get tickets() {
-      return training.tickets;
-    }
-    get report() {
-      return training.report;
-    }
-    plot() {
-      return training.plot();
-    }
-    async begin(own: LayersModelLike) {
-      await training.begin(own, options.steps, options.epochs ?? 1);
-      await training.before();
-    }
-    async step() {
-      await training.after();
-      if (training.isEpochOver()) await training.closeEpoch({});
-      if (!training.isOver()) await training.before();
-    }
-    async end() {
-      await training.end();
-    }
-    setModel(given: LayersModelLike) {
-      model = given;
-    }
-    setParams(given: FitParams) {
-      params = given;
-    }
-    async onTrainBegin() {
-      const { epochs = 1, initialEpoch = 0 } = params;
-      await training.begin(model!, options.steps ?? stepsOf(params), epochs - initialEpoch);
-    }
-    async onBatchBegin() {
-      await training.before();
-    }
-    async onBatchEnd() {
-      await training.after();
-    }
-    async onEpochEnd(_epoch: number, logs: Logs = {}) {
-      await training.closeEpoch(logs);
-    }
-    async onTrainEnd() {
-      await training.end();
-    }
-  }
-  return new Callback() as unknown as SparsifyCallback & InstanceType<Tf['Callback']>;
-}
+export type Logs = Readonly<Record<string, number | TensorLike>>;
 
 const isList = (sparsity: TargetSparsity): sparsity is readonly number[] => Array.isArray(sparsity);
 const entriesOf = (sparsity: Exclude<TargetSparsity, number | readonly number[]>): [string, number][] =>
@@ -211,54 +80,28 @@ function checkTarget(sparsity: TargetSparsity | undefined): void {
   });
 }
 
-/** What `model.fit` says of itself. */
-interface FitParams {
-  readonly epochs?: number;
-  readonly initialEpoch?: number;
-  readonly steps?: number | null;
-  readonly samples?: number | null;
-  readonly batchSize?: number | null;
-}
-
-type Logs = Readonly<Record<string, number | TensorLike>>;
-
-/** Steps of an epoch, as far as they are known. */
-function stepsOf({ steps, samples, batchSize }: FitParams): number | undefined {
-  if (typeof steps === 'number' && Number.isFinite(steps)) return steps;
-  return typeof samples === 'number' && typeof batchSize === 'number' ? Math.ceil(samples / batchSize) : undefined;
-}
-
-/** Weights of the model some of which become zero again after each step. */
-interface Masked {
-  readonly variable: VariableLike;
-  /** True where a weight stays. */
-  readonly mask: TensorLike;
-  /** As many zeros: to repeat one of them would take longer than to choose. */
-  readonly zeros: TensorLike;
-}
-
-class Training {
+/** Training as a machine of four steps: {@link begin}, {@link before} and {@link after} each step of the optimizer, {@link end}. */
+export class Training {
   readonly schedule: Schedule;
   readonly history: EpochRecord[] = [];
   readonly tickets: Ticket[] = [];
   report: Report | undefined;
-  readonly #tf: TrainingTf;
+  readonly #tf: MaskingTf;
   readonly #options: SparsifyCallbackOptions;
   readonly #sparsifierOptions: SparsifierOptions;
   readonly #granularity: Granularity;
-  #live: LiveModel | undefined;
   #model: LayersModelLike | undefined;
   #sparsifier: Sparsifier | undefined;
+  #masks: BackendMasks | undefined;
   #steps = 0;
   #epochs = 0;
   #step = 0;
   #share = 0;
   #rewindsNow = false;
-  #masked: Masked[] = [];
   /** The weights to go back to. */
   #initial: TensorLike[] = [];
 
-  constructor(tf: TrainingTf, options: SparsifyCallbackOptions) {
+  constructor(tf: MaskingTf, options: SparsifyCallbackOptions) {
     const { sparsity, schedule, roundTo: _, lottery, rewindEpoch, resetEnd, saveTickets, ...rest } = options;
     const { every = 1, steps, epochs, ...words } = rest;
     this.#tf = tf;
@@ -301,8 +144,9 @@ class Training {
       });
     }
     this.#model = model;
-    this.#live = fromTfjs(this.#tf, model);
-    this.#sparsifier = new Sparsifier(this.#live, this.#sparsifierOptions);
+    const live = fromTfjs(this.#tf, model);
+    this.#sparsifier = new Sparsifier(live, this.#sparsifierOptions);
+    this.#masks = new BackendMasks(this.#tf, live, this.#granularity);
     // What sparsifyModel would refuse is told before training.
     await this.#sparsifier.explain(this.#target(this.#shareAt(1)), { roundTo: this.#options.roundTo });
     [this.#steps, this.#epochs, this.#step, this.#share] = [steps, epochs, 0, 0];
@@ -334,7 +178,7 @@ class Training {
     this.#step++;
     if (this.#rewindsNow) this.#rewind();
     this.#rewindsNow = false;
-    this.#applyMasks();
+    this.#masks!.apply();
   }
 
   async closeEpoch(logs: Logs): Promise<void> {
@@ -352,7 +196,7 @@ class Training {
       if (saveTickets && changed) await this.#saveTicket();
       if (resetEnd) {
         this.#rewind();
-        this.#applyMasks();
+        this.#masks!.apply();
       }
     } finally {
       this.#release();
@@ -373,8 +217,8 @@ class Training {
   }
 
   #removed(): number {
-    const { units, kept } = this.report?.total ?? { units: 1, kept: 1 };
-    return units === 0 ? 0 : (100 * (units - kept)) / units;
+    const { units, removedUnits } = this.report?.total ?? { units: 0, removedUnits: 0 };
+    return units === 0 ? 0 : (100 * removedUnits) / units;
   }
 
   /** The sparsity at a share of the target. */
@@ -409,59 +253,8 @@ class Training {
       this.#release();
       throw error;
     }
-    this.#makeMasks();
+    this.#masks!.take(this.#sparsifier!.masks());
     return true;
-  }
-
-  #makeMasks(): void {
-    this.#releaseMasks();
-    for (const [name, mask] of this.#sparsifier!.masks()) {
-      if (mask.data.every((unit) => unit === 1)) continue;
-      const tensor = this.#live!.tensors.find((each) => each.name === name)!;
-      this.#mask(tensor.values, this.#expanded(tensor, mask));
-      if (!unitsOfTensor(tensor, this.#granularity).isChannel) continue;
-      for (const { values } of tensor.partners) {
-        this.#mask(values, this.#tf.tensor(mask.data, [mask.data.length], 'bool'));
-      }
-    }
-  }
-
-  #mask(values: WeightTensor['values'], mask: TensorLike): void {
-    const variable = this.#live!.placeOf(values).tensor() as VariableLike;
-    this.#masked.push({ variable, mask, zeros: this.#tf.zeros(mask.shape as never) });
-  }
-
-  /** A mask of all weights, from one of units. */
-  #expanded(tensor: WeightTensor, { shape, data }: UnitMask): TensorLike {
-    const whole = [...tensor.shape];
-    if (shape.every((size, axis) => size === 1 || size === whole[axis])) {
-      const units = this.#tf.tensor(data, [...shape], 'bool');
-      const all = this.#tf.broadcastTo(units as never, whole as never);
-      units.dispose();
-      return all;
-    }
-    // In blocks, or with groups on an axis of the weights.
-    const axes = [...unitsOfTensor(tensor, this.#granularity).axes].reverse();
-    const all = new Uint8Array(whole.reduce((a, b) => a * b, 1));
-    for (let weight = 0; weight < all.length; weight++) {
-      let [rest, unit, stride] = [weight, 0, 1];
-      for (const { size, block } of axes) {
-        unit += Math.floor((rest % size) / block) * stride;
-        stride *= Math.ceil(size / block);
-        rest = Math.floor(rest / size);
-      }
-      all[weight] = data[unit]!;
-    }
-    return this.#tf.tensor(all, whole, 'bool');
-  }
-
-  #applyMasks(): void {
-    if (this.#masked.length === 0) return;
-    this.#tf.tidy(() => {
-      for (const { variable, mask, zeros } of this.#masked) {
-        variable.assign(this.#tf.where(mask as never, variable as never, zeros as never) as never);
-      }
-    });
   }
 
   #saveWeights(): void {
@@ -476,27 +269,18 @@ class Training {
   }
 
   async #saveTicket(): Promise<void> {
-    const masks = new Map(this.#masked.map(({ variable, mask }) => [variable, mask]));
     const weights = new Map<string, Float32Array>();
     for (const [index, weight] of this.#model!.weights.entries()) {
       const numbers = Float32Array.from(await this.#initial[index]!.data());
-      const mask = await masks.get(variableOf(weight))?.data();
+      const mask = await this.#masks!.of(variableOf(weight))?.data();
       if (mask) for (let place = 0; place < numbers.length; place++) if (!mask[place]) numbers[place] = 0;
       weights.set(weight.originalName, numbers);
     }
     this.tickets.push({ sparsity: this.#removed(), weights });
   }
 
-  #releaseMasks(): void {
-    for (const { mask, zeros } of this.#masked) {
-      mask.dispose();
-      zeros.dispose();
-    }
-    this.#masked = [];
-  }
-
   #release(): void {
-    this.#releaseMasks();
+    this.#masks?.release();
     for (const tensor of this.#initial) tensor.dispose();
     this.#initial = [];
     this.#sparsifier?.clear();

@@ -1,4 +1,4 @@
-import { load } from '../../engine/engine.js';
+import { loadEngine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { WeightTensor } from '../../model/model.js';
 import { readFileModel, type FileModel } from '../file-model.js';
@@ -52,7 +52,7 @@ function matches({ head, json }: MainFile): boolean {
 async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<Contents> {
   const { main } = files;
   const name = main.name ?? 'model.onnx';
-  const engine = await load();
+  const engine = await loadEngine();
   const block = await files.hold(engine, name, main.source);
   const { tensors, skipped, locations } = parse(await bytesIn(block, name), main);
   for (const location of locations) {

@@ -1,4 +1,4 @@
-import { load } from '../../engine/engine.js';
+import { loadEngine } from '../../engine/engine.js';
 import type { DataType, WeightTensor } from '../../model/model.js';
 import { readFileModel, type FileModel } from '../file-model.js';
 import { joined, type MainFile, type ModelFiles } from '../files.js';
@@ -91,7 +91,7 @@ async function openGroup(
   let content: Uint8Array | undefined;
   if (group.weights.some(({ dtype }) => dtype === 'string')) {
     // Only strings themselves say how long they are, so that the group is read as a whole.
-    const block = await files.hold(await load(), name, source);
+    const block = await files.hold(await loadEngine(), name, source);
     content = block.view() ?? (await block.read(0, new Uint8Array(block.bytes)));
   } else files.add(name, source);
   const starts = startsOf(group, source.size, content);

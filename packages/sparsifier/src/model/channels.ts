@@ -1,0 +1,25 @@
+import type { ChannelStep } from '../engine/record.js';
+import type { WeightTensor } from './model.js';
+
+const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
+  roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
+
+const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
+
+/** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
+export const inputChannels = (tensor: WeightTensor): number =>
+  sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
+
+/** How a weight's stored position gives its input channel. */
+export function channelSteps(tensor: WeightTensor): ChannelStep[] {
+  const { roles, shape, groups } = tensor;
+  const stride = (role: 'in' | 'out') =>
+    shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
+  const nothing = { stride: 1, size: 1, factor: 0 };
+  const channel = roles.includes('in') ? { stride: stride('in'), size: sizeOf(tensor, 'in'), factor: 1 } : nothing;
+  if (isTransposed(tensor) || groups === 1) return [channel, nothing];
+  return [
+    channel,
+    { stride: (stride('out') * sizeOf(tensor, 'out')) / groups, size: groups, factor: sizeOf(tensor, 'in') },
+  ];
+}

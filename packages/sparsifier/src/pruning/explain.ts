@@ -1,0 +1,90 @@
+import { unitsOf } from '../engine/record.js';
+import { SparsifyError } from '../errors.js';
+import type { Kind, Model, WeightTensor } from '../model/model.js';
+import { inWords, isPattern, type Granularity } from '../options/granularity.js';
+import type { SparsifierOptions } from '../options/options.js';
+import { eachAlone, type Ranking } from '../options/rankings.js';
+import type { DecidingRule } from '../options/rules.js';
+import { unitsOfTensor } from '../options/units.js';
+import type { Planner } from './plan.js';
+
+/** What a call on the whole model does with one layer, and why. */
+export interface Explanation {
+  readonly name: string;
+  /** Undefined for a tensor that cannot be pruned, as are its shape and its units. */
+  readonly kind: Kind | undefined;
+  /** In stored order. */
+  readonly shape: readonly number[] | undefined;
+  /** Whether the layer is pruned. */
+  readonly selected: boolean;
+  /** What decided that. */
+  readonly rule: DecidingRule;
+  /** The same as a sentence, with what the layer is ranked with. */
+  readonly reason: string;
+  /** How many units the layer has; undefined where it does not have the granularity. */
+  readonly units: number | undefined;
+  /** How many of its units are removed; undefined where no sparsity was given. */
+  readonly removedUnits: number | undefined;
+}
+
+/** @param removed how many units of each layer are removed, for the layers that the sparsity names, if one was given */
+export function explanationsOf(
+  { tensors, skipped }: Model,
+  planner: Planner,
+  options: SparsifierOptions,
+  removed: ReadonlyMap<WeightTensor, number> | undefined,
+): Explanation[] {
+  const chosen = planner.chosen();
+  const rankings = isPattern(planner.granularity) ? eachAlone(chosen) : planner.rankings(chosen);
+  const layers = tensors.map((tensor, position): Explanation => {
+    const { name, kind, shape } = tensor;
+    const decision = planner.decisions[position]!;
+    const ranking = rankings.find(({ members }) => members.includes(chosen.indexOf(tensor)));
+    const isNamed = removed === undefined || removed.has(tensor);
+    const more = ranking && (isNamed ? comparison(ranking, planner, options) : 'no key of the sparsity names it');
+    return {
+      name,
+      kind,
+      shape,
+      selected: decision.selected && isNamed,
+      rule: decision.selected && !isNamed ? { name: 'sparsity', value: undefined } : decision.rule,
+      reason: more ? `${decision.reason}; ${more}` : decision.reason,
+      units: countOf(tensor, planner.granularity),
+      removedUnits: removed && (removed.get(tensor) ?? 0),
+    };
+  });
+  const others = skipped.map(({ name, reason }): Explanation => ({
+    name,
+    kind: undefined,
+    shape: undefined,
+    selected: false,
+    rule: { name: 'skipped', value: undefined },
+    reason,
+    units: undefined,
+    removedUnits: undefined,
+  }));
+  return [...layers, ...others];
+}
+
+/** What a layer is ranked with, in words. */
+function comparison(
+  { name, members }: Ranking,
+  { granularity, context }: Planner,
+  { budget, rankTogether }: SparsifierOptions,
+): string {
+  if (isPattern(granularity)) return `${inWords(granularity)} along its input channels`;
+  if (context === 'local' || (rankTogether && !Object.hasOwn(rankTogether, name))) return 'ranked by itself';
+  const whole = rankTogether ? `ranking ${name}` : name;
+  return budget === 'uniform' || budget === 'erk'
+    ? `its part of ${whole} is given by ${budget}`
+    : `ranked with ${members.length - 1} others of ${whole}${budget ? ` by ${budget}` : ''}`;
+}
+
+function countOf(tensor: WeightTensor, granularity: Granularity): number | undefined {
+  try {
+    return unitsOf(unitsOfTensor(tensor, granularity).axes);
+  } catch (error) {
+    if (error instanceof SparsifyError && error.code === 'granularity') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,93 @@
+import { maskBytes, plainEntry, storedUnits, unitsOf, weightsOf, type Entry } from '../engine/record.js';
+import { writeTable, type Table } from '../engine/verbs.js';
+import { addressOf, type Region, type Values } from '../model/model.js';
+import { isKept } from './bits.js';
+import type { PruningCall } from './context.js';
+import type { Job } from './job.js';
+import { layOut, type Scratch } from './scratch.js';
+
+/** The first state of a call: all numbers are in shared memory, with a table of one record per job. */
+export interface Loaded {
+  readonly call: PruningCall;
+  /** For each job, where its weights lie, and those of its partners. */
+  readonly regions: readonly { readonly weights: Region; readonly partners: readonly Region[] }[];
+  readonly scratch: Scratch;
+  readonly table: Table;
+}
+
+/** Loads the tensors of all jobs, and writes what the kernels are to know about them. */
+export async function load(call: PruningCall): Promise<Loaded> {
+  const { engine, plan } = call;
+  const { model, jobs, removes, signal } = plan;
+  const regionOf = async (values: Values) => call.hold(await model.load(engine, values));
+  const regions: { weights: Region; partners: Region[] }[] = [];
+  let done = 0;
+  for (const { tensor, units } of jobs) {
+    signal?.throwIfAborted();
+    const own = { weights: await regionOf(tensor.values), partners: [] as Region[] };
+    regions.push(own);
+    if (units.isChannel) for (const { values } of tensor.partners) own.partners.push(await regionOf(values));
+    call.tell('load', (done += weightsOf(units.axes)));
+  }
+  const scratch = call.hold(await layOut(engine, jobs, removes.length));
+  for (const [index, { earlier, other }] of jobs.entries()) {
+    const place = scratch.places[index]!;
+    if (earlier) await scratch.block.write(earlier, place.earlier);
+    if (other) await scratch.block.write(other.bytes, place.other);
+  }
+  const entries = jobs.map((job, index) => entryOf(job, regions[index]!.weights, scratch, index));
+  return { call, regions, scratch, table: call.hold(await writeTable(engine, entries)) };
+}
+
+function entryOf(job: Job, weights: Region, { block, places }: Scratch, index: number): Entry {
+  const place = places[index]!;
+  const address = (offset: number | undefined) => (offset === undefined ? 0 : block.address + offset);
+  return {
+    ...plainEntry,
+    weights: addressOf(weights),
+    dtype: job.tensor.values.dtype,
+    axes: job.units.axes,
+    recipe: job.recipe,
+    seed: job.seed,
+    position: job.position,
+    scores: address(place.scores),
+    earlier: address(place.earlier),
+    mask: address(place.mask),
+    group: job.group,
+    limit: job.limit,
+    other: job.other && { ...job.other, address: address(place.other) },
+    pattern: job.units.pattern,
+  };
+}
+
+/**
+ * The entries of a job's biases and batch normalisation: one number per unit, in canonical order of the units whatever the
+ * layout of the weights.
+ */
+export async function partnerEntries(
+  { call, regions, table }: Loaded,
+  index: number,
+  mask: Uint8Array,
+): Promise<Entry[]> {
+  const { tensor, units } = call.plan.jobs[index]!;
+  const { partners } = regions[index]!;
+  if (partners.length === 0) return [];
+  const bits = new Uint8Array(mask.length);
+  for (const [channel, unit] of storedUnits(units.axes).entries())
+    if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
+  const block = await call.blockOf(bits.length);
+  await block.write(bits);
+  return partners.map((region, place) => ({
+    ...table.entries[index]!,
+    weights: addressOf(region),
+    dtype: tensor.partners[place]!.values.dtype,
+    axes: [{ size: unitsOf(units.axes), block: 1, order: 0 }],
+    mask: block.address,
+  }));
+}
+
+/** A copy of a job's mask, which is in the scratch memory. */
+export function maskOf({ call, scratch: { block, places } }: Loaded, index: number): Promise<Uint8Array> {
+  const units = unitsOf(call.plan.jobs[index]!.units.axes);
+  return block.read(places[index]!.mask, new Uint8Array(maskBytes(units)));
+}

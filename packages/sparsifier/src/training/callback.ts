@@ -1,0 +1,140 @@
+import { SparsifyError } from '../errors.js';
+import type { LayersModelLike } from '../formats/tfjs/live.js';
+import { optionNames } from '../options/options.js';
+import { checkNames } from '../options/spelling.js';
+import type { Report } from '../pruning/report.js';
+import type { MaskingTf } from './backend-masks.js';
+import type { Schedule } from './schedule.js';
+import { Training, type EpochRecord, type Logs, type SparsifyCallbackOptions, type Ticket } from './training.js';
+
+/** What is used of TensorFlow.js, with its layers. */
+export interface TrainingTf extends MaskingTf {
+  readonly Callback: abstract new () => object;
+}
+
+/** A `tf.Callback` for `model.fit` and `model.fitDataset`, and three calls for loops of one's own. */
+export interface SparsifyCallback {
+  readonly schedule: Schedule;
+  /** One record for each epoch, in order. */
+  readonly history: readonly EpochRecord[];
+  /** One for each sparsity, in order, where `saveTickets` is set. */
+  readonly tickets: readonly Ticket[];
+  /** What the last call on the model did. */
+  readonly report: Report | undefined;
+  /** The history as the text of an SVG image. */
+  plot(): string;
+  /** Before the first step. Not beside `model.fit`, which does this itself. */
+  begin(model: LayersModelLike): Promise<void>;
+  /** After each step of the optimizer. */
+  step(): Promise<void>;
+  /** After the last step. */
+  end(): Promise<void>;
+}
+
+const ownNames: readonly string[] = [
+  ...[
+    'sparsity',
+    'schedule',
+    'roundTo',
+    'lottery',
+    'rewindEpoch',
+    'resetEnd',
+    'saveTickets',
+    'every',
+    'steps',
+    'epochs',
+  ],
+  ...optionNames.filter((name) => !['restorable', 'initial', 'previous'].includes(name)),
+];
+
+/**
+ * Makes a model sparse while it is trained: the counterpart of fasterai's SparsifyCallback.
+ *
+ * Before step k of n the share of `sparsity` is the schedule's at k/n, and after the last one that at 1, so that the
+ * sparsity asked for is the one that training ends with. After each step of the optimizer what is removed becomes zero again,
+ * on the backend itself.
+ * @param tf TensorFlow.js with its layers, which the caller has
+ * @throws SparsifyError `usage` or `sparsity` for options that nothing has or that contradict each other; before training
+ *   what `new Sparsifier` and `sparsifyModel` throw
+ */
+export function sparsifyCallback<Tf extends TrainingTf>(
+  tf: Tf,
+  options: SparsifyCallbackOptions,
+): SparsifyCallback & InstanceType<Tf['Callback']> {
+  if (typeof tf?.Callback !== 'function') {
+    throw new SparsifyError('usage', 'the first argument is TensorFlow.js with its layers', {
+      found: `${typeof tf}${tf ? ' without Callback' : ''}`,
+    });
+  }
+  checkNames(options, ownNames);
+  const training = new Training(tf, options);
+  let model: LayersModelLike | undefined;
+  let params: FitParams = {};
+
+  // TensorFlow.js wraps whatever is no instance of its own class in one that knows neither the model nor the steps.
+  class Callback extends (tf as TrainingTf).Callback implements SparsifyCallback {
+    readonly schedule = training.schedule;
+    get history() {
+      return training.history;
+    }
+    get tickets() {
+      return training.tickets;
+    }
+    get report() {
+      return training.report;
+    }
+    plot() {
+      return training.plot();
+    }
+    async begin(own: LayersModelLike) {
+      await training.begin(own, options.steps, options.epochs ?? 1);
+      await training.before();
+    }
+    async step() {
+      await training.after();
+      if (training.isEpochOver()) await training.closeEpoch({});
+      if (!training.isOver()) await training.before();
+    }
+    async end() {
+      await training.end();
+    }
+    setModel(given: LayersModelLike) {
+      model = given;
+    }
+    setParams(given: FitParams) {
+      params = given;
+    }
+    async onTrainBegin() {
+      const { epochs = 1, initialEpoch = 0 } = params;
+      await training.begin(model!, options.steps ?? stepsOf(params), epochs - initialEpoch);
+    }
+    async onBatchBegin() {
+      await training.before();
+    }
+    async onBatchEnd() {
+      await training.after();
+    }
+    async onEpochEnd(_epoch: number, logs: Logs = {}) {
+      await training.closeEpoch(logs);
+    }
+    async onTrainEnd() {
+      await training.end();
+    }
+  }
+  return new Callback() as unknown as SparsifyCallback & InstanceType<Tf['Callback']>;
+}
+
+/** What `model.fit` says of itself. */
+interface FitParams {
+  readonly epochs?: number;
+  readonly initialEpoch?: number;
+  readonly steps?: number | null;
+  readonly samples?: number | null;
+  readonly batchSize?: number | null;
+}
+
+/** Steps of an epoch, as far as they are known. */
+function stepsOf({ steps, samples, batchSize }: FitParams): number | undefined {
+  if (typeof steps === 'number' && Number.isFinite(steps)) return steps;
+  return typeof samples === 'number' && typeof batchSize === 'number' ? Math.ceil(samples / batchSize) : undefined;
+}
