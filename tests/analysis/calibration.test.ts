@@ -97,6 +97,18 @@ describe('activations', () => {
     model.dispose();
   });
 
+  test('of a layer inside another model are not those of a layer of its name', async () => {
+    const inner = tf.sequential({ layers: [tf.layers.dense({ inputShape: [2], units: 2, name: 'd' })] });
+    const [relu, head] = [
+      tf.layers.activation({ activation: 'relu', name: 'd' }),
+      tf.layers.dense({ units: 1, name: 'head' }),
+    ];
+    const model = tf.sequential({ layers: [inner, relu, head] });
+    const { activations, skipped } = await activationsOfTfjs(tf, model, [tf.ones([1, 2])]);
+    expect(Object.keys(activations)).toEqual(['head']);
+    expect(skipped).toEqual([{ name: 'd', reason: 'its input lies inside another layer or model' }]);
+  });
+
   test('that cannot be had are said', async () => {
     const model = tf.sequential({
       layers: [

@@ -308,6 +308,38 @@ test('a loop of one’s own does the same in three calls', async () => {
   expect(own.tickets).toEqual(callback.tickets);
 });
 
+test('tickets hold the weights of layers of one name in different models', async () => {
+  const inner = (name: string) =>
+    tf.sequential({ name, layers: [tf.layers.dense({ inputShape: [6], units: 6, name: 'd' })] });
+  const model = tf.sequential({ layers: [inner('a'), inner('b'), tf.layers.dense({ units: 3, name: 'head' })] });
+  model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+  const kernels = [0, 1].map((index) => [...model.layers[index]!.weights[0]!.read().dataSync()]);
+  const callback = sparsifyCallback(tf, {
+    ...options,
+    lottery: true,
+    saveTickets: true,
+    schedule: 'oneShot',
+    steps: 1,
+  });
+  await callback.begin(model);
+  await callback.step();
+  await callback.end();
+  const [{ weights }] = callback.tickets as [(typeof callback.tickets)[0]];
+  expect([...weights.keys()].sort()).toEqual([
+    'a/d/bias',
+    'a/d/kernel',
+    'b/d/bias',
+    'b/d/kernel',
+    'head/bias',
+    'head/kernel',
+  ]);
+  for (const [index, name] of ['a/d/kernel', 'b/d/kernel'].entries()) {
+    const numbers = [...weights.get(name)!];
+    expect(numbers.filter((value) => value !== 0).length).toBeGreaterThan(0);
+    for (const [at, value] of numbers.entries()) if (value !== 0) expect(value).toBe(kernels[index]![at]);
+  }
+});
+
 test('tickets are the first weights without what is removed then', async () => {
   const model = network();
   const initial = await weightsOf(model);

@@ -1,8 +1,8 @@
-import { Sparsifier, type SparsifierOptions } from 'sparsifier';
-import { fromTfjs } from 'sparsifier/formats/tfjs';
+import { Sparsifier, type Model, type SparsifierOptions } from 'sparsifier';
+import { fromTfjs, readTfjs } from 'sparsifier/formats/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { errorOf } from '../../support/layers.js';
-import { filesOf, floats, graphOf, handlerOf, textOf, tf } from '../../support/tfjs.js';
+import { filesOf, floats, graphOf, handlerOf, saved, textOf, tf } from '../../support/tfjs.js';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -121,6 +121,134 @@ describe('a LayersModel in use', () => {
     await sparsifier.sparsifyModel(50);
     expect(await numbersOf(model, 'norm/beta')).toEqual([...sparsifier.mask('dense').data]);
     for (const name of ['own/dense/bias', 'own/norm/gamma']) expect(await numbersOf(model, name)).toEqual([1, 1, 1, 1]);
+  });
+
+  const inner = (name: string, layer: tf.layers.Layer) => {
+    const input = tf.input({ shape: [4, 4, 2] });
+    const norm = tf.layers.batchNormalization({ name: 'n', betaInitializer: 'ones' });
+    return tf.model({ inputs: input, outputs: norm.apply(layer.apply(input)) as never, name });
+  };
+  const conv = () => tf.layers.conv2d({ filters: 4, kernelSize: 3, name: 'd', biasInitializer: 'ones' });
+  const outer = (...models: tf.LayersModel[]) => {
+    const input = tf.input({ shape: [4, 4, 2] });
+    const outputs = models.map((model) => model.apply(input)) as never[];
+    return tf.model({ inputs: input, outputs: tf.layers.concatenate({ name: 'joined' }).apply(outputs) as never });
+  };
+  /** The numbers of each weight of a layer inside a model, by the last parts of their names. */
+  const numbersIn = async (model: tf.LayersModel, name: string): Promise<Record<string, number[]>> =>
+    Object.fromEntries(
+      await Promise.all(
+        model
+          .getLayer(name)
+          .weights.map(async (weight) => [weight.originalName.split('/').at(-1), [...(await weight.read().data())]]),
+      ),
+    );
+
+  test('has the layers and partners that its files have', async () => {
+    const input = tf.input({ shape: [8, 8, 4] });
+    const conv = tf.layers.conv2d({ filters: 6, kernelSize: 3, name: 'conv', useBias: false }).apply(input);
+    const norm = tf.layers.batchNormalization({ name: 'norm' }).apply(conv);
+    const separable = tf.layers.separableConv2d({ filters: 3, kernelSize: 1, name: 'sep' }).apply(norm);
+    const steps = tf.layers.reshape({ targetShape: [36, 3] }).apply(separable);
+    const timed = tf.layers
+      .timeDistributed({ layer: tf.layers.dense({ units: 5, name: 'x' }) as never, name: 'td' })
+      .apply(steps);
+    const both = tf.layers
+      .bidirectional({
+        layer: tf.layers.lstm({ units: 4, name: 'cell', returnSequences: true }) as never,
+        name: 'both',
+        mergeMode: 'concat',
+      })
+      .apply(timed);
+    const cell = tf.layers
+      .rnn({ cell: tf.layers.gruCell({ units: 3, name: 'gru' }) as never, name: 'rnn' })
+      .apply(both);
+    const head = tf.layers.dense({ units: 2, name: 'head' }).apply(cell);
+    const model = tf.model({ inputs: input, outputs: head as never });
+    const { json, shards } = await saved(model);
+    using stored = await readTfjs(textOf(json), { shards: (name) => shards.get(name)! as Uint8Array<ArrayBuffer> });
+    const live = fromTfjs(tf, model);
+    const plain = ({ tensors, skipped }: Model) => ({
+      skipped,
+      tensors: tensors.map(({ values, partners, ...rest }) => ({
+        ...rest,
+        length: values.length,
+        partners: partners.map(({ part, values: { length } }) => [part, length]),
+      })),
+    });
+    const names = ['conv', 'sep', 'sep.pointwise', 'td', 'forward_cell', 'forward_cell.recurrent'];
+    expect(live.tensors.map(({ name }) => name)).toEqual([
+      ...names,
+      ...['backward_cell', 'backward_cell.recurrent', 'rnn', 'rnn.recurrent', 'head'],
+    ]);
+    const { tensors, skipped } = plain(stored);
+    expect(plain(live)).toEqual({ skipped, tensors: tensors.map(({ storage: _, ...tensor }) => tensor) });
+    for (const [index, { values }] of live.tensors.entries()) {
+      expect(await live.copy(values)).toEqual(await stored.copy(stored.tensors[index]!.values));
+    }
+  });
+
+  test('layers of one name in different models are listed and changed under their own names', async () => {
+    const [a, b] = [inner('a', conv()), inner('b', conv())];
+    const live = fromTfjs(tf, outer(a, b));
+    expect(live.tensors.map(({ name }) => name)).toEqual(['a/d', 'b/d']);
+    expect(live.skipped).toEqual([]);
+    const before = { d: await numbersIn(a, 'd'), n: await numbersIn(a, 'n') };
+    const sparsifier = new Sparsifier(live, { ...words, granularity: 'filter' });
+    const { layers } = await sparsifier.sparsifyModel({ 'b/d': 50 });
+    expect(layers.map(({ name }) => name)).toEqual(['b/d']);
+    expect({ d: await numbersIn(a, 'd'), n: await numbersIn(a, 'n') }).toEqual(before);
+    const kept = [...sparsifier.mask('b/d').data];
+    const { kernel, bias } = await numbersIn(b, 'd');
+    expect(kernel!.map((value) => Number(value !== 0))).toEqual(kernel!.map((_, at) => kept[at % 4]));
+    expect(bias).toEqual(kept);
+    expect(await numbersIn(b, 'n')).toMatchObject({ gamma: kept, beta: kept });
+  });
+
+  test('a layer that two models share counts once, beside another of its name', async () => {
+    const shared = conv();
+    const [a, b, c] = [inner('a', shared), inner('b', conv()), inner('c', shared)];
+    const live = fromTfjs(tf, outer(b, a, c));
+    expect(live.tensors.map(({ name }) => name)).toEqual(['b/d', 'a/d']);
+    const before = { d: await numbersIn(b, 'd'), n: await numbersIn(b, 'n') };
+    await new Sparsifier(live, { ...words, granularity: 'filter' }).sparsifyModel({ 'a/d': 50 });
+    expect({ d: await numbersIn(b, 'd'), n: await numbersIn(b, 'n') }).toEqual(before);
+    const { bias } = await numbersIn(c, 'd');
+    expect(bias!.filter((value) => value === 0)).toHaveLength(2);
+  });
+
+  test('a batch normalisation that two models share is that of both, not of another of its name', async () => {
+    const input = tf.input({ shape: [4, 4, 2] });
+    const norm = tf.layers.batchNormalization({ name: 'n', betaInitializer: 'ones' });
+    const own = (name: string, layer: string, after: tf.layers.Layer) =>
+      tf.model({
+        inputs: input,
+        outputs: after.apply(tf.layers.conv2d({ filters: 4, kernelSize: 3, name: layer }).apply(input)) as never,
+        name,
+      });
+    const other = tf.layers.batchNormalization({ name: 'n', betaInitializer: 'ones' });
+    const models = [own('a', 'd', norm), own('b', 'e', other), own('c', 'f', norm)];
+    await new Sparsifier(fromTfjs(tf, outer(...models)), { ...words, granularity: 'filter' }).sparsifyModel({ f: 50 });
+    expect((await numbersIn(models[1]!, 'n')).beta).toEqual([1, 1, 1, 1]);
+  });
+
+  test('layers of one name in models inside wrappers, and below a layer of a path of that name, are told apart', async () => {
+    const timed = (name: string) => {
+      const layer = tf.sequential({ name: 'm', layers: [tf.layers.dense({ inputShape: [2], units: 2, name: 'd' })] });
+      return tf.layers.timeDistributed({ layer: layer as never, name });
+    };
+    const input = tf.input({ shape: [3, 2] });
+    const [s, t] = [timed('s'), timed('t')];
+    const below = tf.layers.dense({ units: 2, name: 's/d' }).apply(t.apply(s.apply(input)));
+    const model = tf.model({ inputs: input, outputs: below as never });
+    const live = fromTfjs(tf, model);
+    expect(live.tensors.map(({ name }) => name)).toEqual(['s/d', 't/d', 's/d#2']);
+    expect(new Set(live.tensors.map(({ values }) => live.placeOf(values).tensor())).size).toBe(3);
+    expect(live.tensors.map(({ partners }) => partners.length)).toEqual([1, 1, 1]);
+    for (const [index, layer] of [s, t, model.getLayer('s/d')].entries()) {
+      const variables = layer.weights.map((weight) => weight.read());
+      expect(variables).toContain(live.placeOf(live.tensors[index]!.values).tensor());
+    }
   });
 
   test('a call that fails changes nothing; a disposed model is told', async () => {

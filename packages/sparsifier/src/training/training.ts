@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { fromTfjs, variableOf, type LayersModelLike, type TensorLike } from '../formats/tfjs/live.js';
+import { fromTfjs, variableOf, weightNames, type LayersModelLike, type TensorLike } from '../formats/tfjs/live.js';
 import { checkGranularity, isPattern, type Granularity } from '../options/granularity.js';
 import { defaults } from '../options/defaults.js';
 import type { SparsifierOptions } from '../options/options.js';
@@ -269,12 +269,13 @@ export class Training {
   }
 
   async #saveTicket(): Promise<void> {
+    const names = weightNames(this.#model!);
     const weights = new Map<string, Float32Array>();
     for (const [index, weight] of this.#model!.weights.entries()) {
       const numbers = Float32Array.from(await this.#initial[index]!.data());
       const mask = await this.#masks!.of(variableOf(weight))?.data();
       if (mask) for (let place = 0; place < numbers.length; place++) if (!mask[place]) numbers[place] = 0;
-      weights.set(weight.originalName, numbers);
+      weights.set(names.get(weight)!, numbers);
     }
     this.tickets.push({ sparsity: this.#removed(), weights });
   }

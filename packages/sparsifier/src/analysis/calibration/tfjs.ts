@@ -1,8 +1,11 @@
 import { incomingNodes } from '../../formats/tfjs/graph.js';
 import {
   fromTfjs,
+  variableOf,
   type GraphModelLike,
+  type LayerLike,
   type LayersModelLike,
+  type LiveModel,
   type TensorLike,
   type TfLike,
 } from '../../formats/tfjs/live.js';
@@ -29,11 +32,10 @@ interface SymbolicTensorLike {
 interface Insides {
   readonly inputs: readonly SymbolicTensorLike[];
   readonly outputs: readonly SymbolicTensorLike[];
-  readonly layers: readonly {
-    readonly name: string;
+  readonly layers: readonly (LayerLike & {
     getConfig(): Readonly<Record<string, unknown>>;
     readonly inboundNodes: readonly InboundNode[];
-  }[];
+  })[];
 }
 
 /** The uses of layers that lead to a model's outputs: a layer may be used in other models, too. */
@@ -83,9 +85,16 @@ interface Probe {
   readonly run: (batch: unknown, names: readonly string[]) => Iterable<readonly [string, number, TensorLike]>;
 }
 
-function probeLayers(tf: CalibrationTf, model: LayersModelLike & Insides, live: Model): Probe {
-  const layerOf = (name: string) => model.layers.find((layer) => layer.name === name);
-  const kindOf = (name: string) => live.tensors.find((tensor) => tensor.name === name)?.kind;
+function probeLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe {
+  const tensorOf = (name: string) => live.tensors.find((tensor) => tensor.name === name)!;
+  // A model may hold a layer of the same name, which a layer inside of another model is not.
+  const layerOf = (name: string) => {
+    const variable = live.placeOf(tensorOf(name).values).tensor();
+    return model.layers.find(
+      (layer) =>
+        layer.name === name && !layer.layers && layer.weights.some((weight) => variableOf(weight) === variable),
+    );
+  };
   const nodes = nodesOf(model);
   const inputsOf = (name: string) =>
     layerOf(name)!
@@ -94,7 +103,7 @@ function probeLayers(tf: CalibrationTf, model: LayersModelLike & Insides, live: 
   const axisOf = (name: string) => (layerOf(name)!.getConfig().dataFormat === 'channelsFirst' ? 1 : -1);
   return {
     reason: (name) => {
-      if (kindOf(name) === 'embedding') return 'it looks up rows, which have no activations';
+      if (tensorOf(name).kind === 'embedding') return 'it looks up rows, which have no activations';
       return layerOf(name) ? undefined : 'its input lies inside another layer or model';
     },
     *run(batch, names) {

@@ -2,6 +2,7 @@ import { SparsifyError } from '../../errors.js';
 import type { Kind, Role, Skipped } from '../../model/model.js';
 import {
   isObject,
+  unusedName,
   type Described,
   type Description,
   type PartnerWeight,
@@ -150,6 +151,7 @@ export function readKeras(model: Config, weights: Weights): Description {
   const tensors: Described[] = [];
   const skipped: Skipped[] = [];
   const taken = new Set<WeightEntry>();
+  const names = new Set<string>();
   for (const layer of layers) {
     const ownName = nameOf(layer, layers);
     const parameters = layerTypes.get(layer.type)?.(layer.config) ?? [];
@@ -169,7 +171,8 @@ export function readKeras(model: Config, weights: Weights): Description {
       // A layer that several models share is listed in each of them.
       if (taken.has(entry)) continue;
       taken.add(entry);
-      const name = `${ownName}${parameter.suffix ?? ''}`;
+      const name = unusedName(`${ownName}${parameter.suffix ?? ''}`, names);
+      names.add(name);
       const { roles, kind } = parameter;
       const groups = roles.includes('multiplier') ? entry.shape[roles.indexOf('out')]! : (parameter.groups ?? 1);
       const { partners, notes } = partnersOf(layer, parameter, own?.get('bias'), scopes);
@@ -186,7 +189,7 @@ export function readKeras(model: Config, weights: Weights): Description {
       });
     }
   }
-  for (const entry of new Set(weights.values())) {
+  for (const entry of weights.values()) {
     const { name, shape, dtype } = entry;
     if (taken.has(entry) || shape.length < 2 || !dtype.startsWith('float')) continue;
     skipped.push({ name, reason: 'no layer that can be pruned has it as its weight' });
@@ -283,6 +286,8 @@ interface NamedScope {
  * the models that it lies in and names that the topology does not know, and before that of a recurrent cell.
  */
 class Scopes {
+  /** Of models in use, by the layers that hold the weights. */
+  readonly #byPath = new Map<string, NamedScope[]>();
   readonly #byName = new Map<string, NamedScope[]>();
   /** The names that may stand before that of a layer: a layer that several models share is built in one of them. */
   readonly #around = new Map<string, Set<string>>();
@@ -297,30 +302,36 @@ class Scopes {
     const known = new Set(layers.flatMap(({ path, others }) => [...path, ...others]));
     const longest = [...known].reduce((most, name) => Math.max(most, name.split('/').length), 1);
     const scopes = new Map<string, NamedScope>();
-    for (const [name, entry] of weights) {
+    for (const entry of weights.values()) {
+      const { name, paths } = entry.holders ?? { name: entry.name, paths: [undefined] };
       const parts = name.replace(/:\d+$/, '').split('/');
       const last = parts.pop()!;
-      const prefix = parts.join('/');
-      let scope = scopes.get(prefix);
-      if (scope === undefined) {
-        scope = { weights: new Map(), depth: parts.length, names: namesIn(parts, known, longest) };
-        scopes.set(prefix, scope);
-        for (const name of new Set(scope.names.map(({ name }) => name))) {
-          const namesakes = this.#byName.get(name);
-          if (namesakes === undefined) this.#byName.set(name, [scope]);
-          else namesakes.push(scope);
+      for (const path of paths) {
+        const key = JSON.stringify([path, parts]);
+        let scope = scopes.get(key);
+        if (scope === undefined) {
+          scope = { weights: new Map(), depth: parts.length, names: namesIn(parts, known, longest) };
+          scopes.set(key, scope);
+          if (path !== undefined) addTo(this.#byPath, JSON.stringify(path), scope);
+          else for (const name of new Set(scope.names.map(({ name }) => name))) addTo(this.#byName, name, scope);
         }
+        if (!scope.weights.has(last)) scope.weights.set(last, entry);
       }
-      if (!scope.weights.has(last)) scope.weights.set(last, entry);
     }
   }
 
   /** The weights of a layer: of those under its own name with a weight of such a name, those inside the same models. */
   of({ path, others }: Layer, wanted: readonly string[]): Scope | undefined {
     const own = [path.at(-1)!, ...others];
+    const isWanted = ({ weights }: NamedScope) => wanted.some((name) => weights.has(name));
+    const held = this.#byPath.get(JSON.stringify(path))?.find(isWanted);
+    if (held !== undefined) return held.weights;
+    // A wrapper of two layers holds the weights of both.
+    const beside = this.#byPath.get(JSON.stringify(path.slice(0, -1))) ?? [];
+    const named = own.flatMap((name) => this.#byName.get(name) ?? []).filter(({ names }) => this.#isOwn(own, names));
+    const candidates = [...beside.filter(({ names }) => names.some(({ name }) => own.includes(name))), ...named];
     let best: { weights: Scope; score: number } | undefined;
-    for (const { weights, depth, names } of own.flatMap((name) => this.#byName.get(name) ?? [])) {
-      if (!wanted.some((name) => weights.has(name)) || !this.#isOwn(own, names)) continue;
+    for (const { weights, depth, names } of candidates.filter(isWanted)) {
       const score = path.filter((part) => names.some(({ name }) => name === part)).length - depth / 1000;
       if (best === undefined || score > best.score) best = { weights, score };
     }
@@ -336,6 +347,12 @@ class Scopes {
       return !isBefore || around.has(each.name) || !this.#around.has(each.name);
     });
   }
+}
+
+function addTo(lists: Map<string, NamedScope[]>, key: string, scope: NamedScope): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [scope]);
+  else list.push(scope);
 }
 
 /** The names of layers among the parts of a weight's name; a layer's own name may have several parts. */

@@ -1,7 +1,7 @@
 import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
-import { describe, isObject, type WeightEntry } from './description.js';
+import { describe, isObject, unusedName, type Holders, type WeightEntry } from './description.js';
 
 /** What is used of a `tf.Tensor`. */
 export interface TensorLike {
@@ -24,9 +24,26 @@ export interface TfLike {
   keep(tensor: never): unknown;
 }
 
+/** What is used of a `tf.LayerVariable`. */
+export interface WeightLike {
+  readonly originalName: string;
+  read(): TensorLike;
+}
+
+/** What is used of a `tf.layers.Layer`. */
+export interface LayerLike {
+  readonly name: string;
+  readonly weights: readonly WeightLike[];
+  /** Those of a model inside a model. */
+  readonly layers?: readonly LayerLike[];
+  /** That of a wrapper. */
+  readonly layer?: LayerLike;
+}
+
 /** What is used of a `tf.LayersModel`. */
 export interface LayersModelLike {
-  readonly weights: readonly { readonly originalName: string; read(): TensorLike }[];
+  readonly weights: readonly WeightLike[];
+  readonly layers: readonly LayerLike[];
   toJSON(unused: null, returnString: false): unknown;
 }
 
@@ -37,7 +54,9 @@ export interface GraphModelLike {
 
 /** Where a live model holds a tensor, and can be given another. */
 export interface Place {
+  /** Different from those of all others. */
   readonly name: string;
+  readonly holders?: Holders;
   tensor(): TensorLike;
   /** Takes the tensor over. */
   replace(tensor: TensorLike): void;
@@ -61,7 +80,7 @@ export class LiveModel implements Model {
   constructor(tf: TfLike, topology: unknown, places: readonly Place[]) {
     const entries = places.map((place): WeightEntry => {
       const { shape, dtype } = place.tensor();
-      return { name: place.name, shape, dtype };
+      return { name: place.name, shape, dtype, ...(place.holders && { holders: place.holders }) };
     });
     const { tensors, skipped } = describe(topology, entries);
     const values = new Map(
@@ -151,7 +170,7 @@ export function fromTfjs(tf: TfLike, model: LayersModelLike | GraphModelLike): L
  * The `tf.Variable` of a weight.
  * @throws SparsifyError `usage` where the model is disposed
  */
-export function variableOf(weight: LayersModelLike['weights'][number]): VariableLike {
+export function variableOf(weight: WeightLike): VariableLike {
   try {
     return weight.read() as VariableLike;
   } catch (cause) {
@@ -159,11 +178,49 @@ export function variableOf(weight: LayersModelLike['weights'][number]): Variable
   }
 }
 
+/** The layers that hold each weight of a model; a weight that models share has several. */
+function holdersOf({ weights, layers }: LayersModelLike): ReadonlyMap<WeightLike, Holders> {
+  const paths = new Map<WeightLike, string[][]>(weights.map((weight) => [weight, []]));
+  const visit = (layers: readonly LayerLike[], around: readonly string[]): void => {
+    for (const { name, weights, layers: inner, layer } of layers) {
+      const path = [...around, name];
+      const inside = inner ?? layer?.layers;
+      if (inside !== undefined) visit(inside, path);
+      else for (const weight of weights) paths.get(weight)?.push(path);
+    }
+  };
+  visit(layers, []);
+  return new Map([...paths].map(([weight, paths]) => [weight, { name: weight.originalName, paths }]));
+}
+
+/**
+ * The names of a model's weights, each once. TensorFlow.js gives the weights of layers of one name the same names, where they
+ * lie in different models: those are put behind the names of these models.
+ */
+export function weightNames(model: LayersModelLike): ReadonlyMap<WeightLike, string> {
+  return namesOf(holdersOf(model));
+}
+
+function namesOf(holders: ReadonlyMap<WeightLike, Holders>): ReadonlyMap<WeightLike, string> {
+  const counts = new Map<string, number>();
+  for (const { name } of holders.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const taken = new Set([...counts].filter(([, count]) => count === 1).map(([name]) => name));
+  const names = new Map<WeightLike, string>();
+  for (const [weight, { name, paths }] of holders) {
+    const own = counts.get(name) === 1 ? name : unusedName([...(paths[0] ?? []).slice(0, -1), name].join('/'), taken);
+    taken.add(own);
+    names.set(weight, own);
+  }
+  return names;
+}
+
 function fromLayersModel(tf: TfLike, model: LayersModelLike): LiveModel {
-  const places = model.weights.map((weight): Place => {
+  const holders = holdersOf(model);
+  const places = [...namesOf(holders)].map(([weight, name]): Place => {
     const variable = variableOf(weight);
     return {
-      name: weight.originalName,
+      name,
+      holders: holders.get(weight)!,
       tensor: () => variable,
       replace(tensor) {
         // Not `write`, which would apply constraints: weights that stay keep their bits.
