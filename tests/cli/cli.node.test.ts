@@ -651,6 +651,17 @@ describe.concurrent('what cannot be is an error in words', () => {
       expect((await sparsifier(['prune', 'odd.onnx', '-s', 'fine=50', ...out])).code).toBe(0);
     }),
   );
+
+  test(
+    'a weight that is not a number and has a sign, by squares',
+    inFolder(async () => {
+      await cp(fileURLToPath(new URL('cases/negative-nan.safetensors', import.meta.url)), at('odd.safetensors'));
+      for (const criteria of ['squaredFinal', 'largeFinal', 'smallFinal']) {
+        const words = ['prune', 'odd.safetensors', '-o', 'o.safetensors', '-s', '50', '-g', 'weight'];
+        await fails([...words, '--layer-type', 'all', '--criteria', criteria], 1, /'c'|"c"|\bc\b/, /index 5\b/);
+      }
+    }),
+  );
 });
 
 describe.concurrent('the output', () => {

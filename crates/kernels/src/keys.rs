@@ -17,9 +17,10 @@ pub(crate) const PIECE: usize = 1024;
 /// Scores become keys so many at a time.
 const BUFFER: usize = 256;
 
-/// A whole number that orders like the score; -0 and +0 are one.
+/// A whole number that orders like the score; -0 and +0 are one. What is not a number has the key of infinity whatever its
+/// sign, which is up to the machine: so the highest key tells of both.
 pub(crate) fn key_of(score: f32) -> i32 {
-    let bits = (score + 0.0).to_bits() as i32;
+    let bits = (if score < f32::INFINITY { score + 0.0 } else { f32::INFINITY }).to_bits() as i32;
     // The bits of negative numbers grow with their size.
     bits ^ ((bits >> 31) as u32 >> 1) as i32
 }

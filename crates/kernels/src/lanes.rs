@@ -99,7 +99,8 @@ mod wasm {
         /// The keys of scores (`key_of`).
         #[inline(always)]
         pub(crate) fn keys_of_scores(self) -> Self {
-            let bits = f32x4_add(self.0, f32x4_splat(0.0));
+            // This minimum keeps its first operand where the second is not a number.
+            let bits = f32x4_pmin(f32x4_splat(f32::INFINITY), f32x4_add(self.0, f32x4_splat(0.0)));
             Lanes(v128_xor(bits, u32x4_shr(i32x4_shr(bits, 31), 1)))
         }
 

@@ -351,8 +351,6 @@ fn finish(fold: &dyn Folding, summands: Option<Summands>, results: &[f64], count
         Some(Summands { is_mean, .. }) => quotients(results, if is_mean { count } else { 1.0 }, scores),
         None => fold.finish(results, count, scores),
     }
-    // The sign of such a number is up to the machine; it shall rank above all others.
-    scores.iter_mut().for_each(|score| *score = if score.is_nan() { f32::NAN } else { *score });
 }
 
 /// How many units are folded side by side. Those with few weights use few lanes.

@@ -104,9 +104,9 @@ async function inspect(loaded: Loaded): Promise<Inspected> {
   return { inspected: loaded };
 }
 
-/** Whether the scores that are compared tell of weights that cannot be ranked. */
-const scoresTell = ({ units: { axes }, recipe }: Job): boolean =>
-  showsInfinity(recipe, unitsOf(axes) === weightsOf(axes));
+/** Whether the scores that are compared tell of weights that cannot be ranked. Scores of removed units are not compared. */
+const scoresTell = ({ units: { axes }, recipe, earlier }: Job): boolean =>
+  earlier === undefined && showsInfinity(recipe, unitsOf(axes) === weightsOf(axes));
 
 /** Refuses weights that cannot be ranked, where the scores had to tell. Sums of finite weights may be infinite, too. */
 async function checkScores(loaded: Loaded, mayBeInfinite: boolean): Promise<void> {
