@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::axes::Axes;
+use crate::bits::{BITS, for_weights, words_for};
 use crate::error::Error;
 use crate::keys::Keyed;
-use crate::lanes::{HALVES, Halves, LANES, Lanes};
-use crate::mask::{BITS, for_weights, words_for};
 use crate::numbers::NumbersMut;
+use crate::simd::{HALVES, Halves, LANES, Lanes, Narrow, Register, Wide};
 use crate::tasks::for_chunks;
 
 const TASK: usize = 1 << 16;
@@ -116,7 +116,7 @@ pub(crate) fn zero_halves_and_count(numbers: &mut [[u8; 2]; 32], word: u32) -> u
 mod tests {
     use super::*;
     use crate::axes::tests::{any_axes, naive_places};
-    use crate::mask::is_kept;
+    use crate::bits::is_kept;
     use proptest::prelude::*;
 
     proptest! {

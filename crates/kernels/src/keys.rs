@@ -1,29 +1,16 @@
-//! Keys: whole numbers that order like scores. They are what units are compared by.
+//! Keys of units, side by side: what units are compared by.
 
 use std::ops::Range;
 
-use crate::lanes::{LANES, Lanes};
-use crate::mask::{BITS, is_kept};
-use crate::numbers::{Numbers, widen_float16};
-use crate::score::{Element, Elements};
-use crate::select::Segment;
-
-/// The key of units that are removed already: it ranks below all, and no score has it.
-pub(crate) const REMOVED: i32 = i32::MIN;
+use crate::bits::{BITS, is_kept};
+use crate::elements::{Element, Elements, STRIP};
+use crate::numbers::Numbers;
+use crate::scalar::{REMOVED, key_of, widen_float16};
+use crate::segment::Segment;
+use crate::simd::{LANES, Lanes, Register, Wide};
 
 /// Units are looked at this many at a time, so that a first level cache holds what is worked out for them.
 pub(crate) const PIECE: usize = 1024;
-
-/// Scores become keys so many at a time.
-const BUFFER: usize = 256;
-
-/// A whole number that orders like the score; -0 and +0 are one. What is not a number has the key of infinity whatever its
-/// sign, which is up to the machine: so the highest key tells of both.
-pub(crate) fn key_of(score: f32) -> i32 {
-    let bits = (if score < f32::INFINITY { score + 0.0 } else { f32::INFINITY }).to_bits() as i32;
-    // The bits of negative numbers grow with their size.
-    bits ^ ((bits >> 31) as u32 >> 1) as i32
-}
 
 /// What a key is worked out from in no more than an instruction.
 pub(crate) trait Keyed: Copy {
@@ -154,11 +141,11 @@ pub(crate) enum Piece<'a> {
 macro_rules! with_items {
     ($piece:expr, $items:ident => $call:expr) => {
         match $piece {
-            Piece::Magnitudes($items) => $call,
-            Piece::Float16($items) => $call,
-            Piece::Bfloat16($items) => $call,
-            Piece::Scores($items) => $call,
-            Piece::Keys($items) => $call,
+            $crate::keys::Piece::Magnitudes($items) => $call,
+            $crate::keys::Piece::Float16($items) => $call,
+            $crate::keys::Piece::Bfloat16($items) => $call,
+            $crate::keys::Piece::Scores($items) => $call,
+            $crate::keys::Piece::Keys($items) => $call,
         }
     };
 }
@@ -293,10 +280,10 @@ pub(crate) fn fill_keys(scores: Elements, start: usize, earlier: Option<&[u32]>,
     match scores.items() {
         Some(all) => with_items!(all.part(start..start + keys.len()), items => write_keys(items, keys)),
         None => {
-            for (piece, keys) in keys.chunks_mut(BUFFER).enumerate() {
-                let mut buffer = [0.0; BUFFER];
+            for (piece, keys) in keys.chunks_mut(STRIP).enumerate() {
+                let mut buffer = [0.0; STRIP];
                 let buffer = &mut buffer[..keys.len()];
-                scores.read(start + piece * BUFFER, buffer);
+                scores.read(start + piece * STRIP, buffer);
                 keys.iter_mut().zip(buffer).for_each(|(key, score)| *key = key_of(*score));
             }
         }
@@ -323,11 +310,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_order_like_scores(a in any::<f32>(), b in any::<f32>()) {
-            prop_assume!(!a.is_nan() && !b.is_nan());
-            prop_assert_eq!(key_of(a).cmp(&key_of(b)), a.partial_cmp(&b).unwrap());
-            prop_assert!(key_of(a) > REMOVED);
-            prop_assert_eq!(a.to_le_bytes().key(), key_of(a.abs()));
+        fn the_key_of_bytes_is_that_of_the_magnitude(number in any::<f32>()) {
+            prop_assume!(!number.is_nan());
+            prop_assert_eq!(number.to_le_bytes().key(), key_of(number.abs()));
+            prop_assert_eq!(Score(number.to_le_bytes()).key(), key_of(number));
+        }
+
+        #[test]
+        fn keys_side_by_side_are_those_one_by_one(words in proptest::array::uniform4(any::<u32>())) {
+            fn check<T: Keyed>(items: [T; LANES]) {
+                assert_eq!(T::keys(&items).to_array(), items.map(T::key));
+            }
+            let bytes = words.map(u32::to_le_bytes);
+            let halves = words.map(|word| (word as u16).to_le_bytes());
+            check(words.map(u32::cast_signed));
+            check(bytes);
+            check(bytes.map(Score));
+            check(halves.map(Float16));
+            check(halves.map(Bfloat16));
         }
     }
 }

@@ -25,41 +25,51 @@
 //! number of threads and on every target: work is split by shape alone, sums run in `f64` in canonical order, nothing
 //! is contracted or reassociated. Nothing here panics on valid requests; requests are checked on entry.
 
-mod apply;
+// Each module uses those of the floors below it alone; tests/floors.rs holds the order.
+//
+// Vocabulary: numbers, axes, bits, scores of weights, and the units of a tensor.
 mod axes;
+mod bits;
+mod elements;
 mod error;
-mod fold;
-mod inspect;
 mod keys;
-mod lanes;
+mod numbers;
+mod scalar;
+mod segment;
+mod simd;
+mod tasks;
+
+// Verbs.
+mod apply;
+mod inspect;
 mod mask;
 mod nm;
 mod normalize;
-mod numbers;
 mod random;
 mod remove;
 mod save;
 mod score;
 mod select;
 mod survey;
-mod tasks;
 #[cfg(feature = "yardstick")]
 mod yardstick;
 
 pub use apply::apply;
 pub use axes::{Axes, Axis, MAX_AXES};
+pub use bits::words_for;
+pub use elements::{ChannelStep, Element, Elements, Other};
 pub use error::Error;
-pub use fold::Fold;
 pub use inspect::{Findings, inspect};
-pub use mask::{mask, words_for};
+pub use mask::mask;
 pub use nm::{MAX_PATTERN, Pattern, nm};
 pub use normalize::{Normalizer, normalize};
 pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
 pub use remove::{Removal, remove};
 pub use save::{restore, save};
-pub use score::{ChannelStep, Element, Elements, Other, Reducer, reduce, score};
-pub use select::{Cut, Segment, select};
+pub use score::{Fold, Reducer, reduce, score};
+pub use segment::{Cut, Segment};
+pub use select::select;
 pub use survey::{SURVEY_WORDS, survey};
 pub use tasks::try_for_each;
 #[cfg(feature = "yardstick")]

@@ -1,9 +1,9 @@
 //! Scores of one layer brought to a scale that layers share, for rankings across layers.
 
 use crate::axes::Axes;
+use crate::bits::{is_kept, words_for};
 use crate::error::{Error, reserve};
-use crate::keys::key_of;
-use crate::mask::{is_kept, words_for};
+use crate::scalar::key_of;
 use crate::tasks::for_chunks;
 
 const TASK: usize = 1 << 14;

@@ -3,7 +3,8 @@
 //! Files do not align their tensors, so a number is an array of bytes here; loads of such arrays compile to plain
 //! unaligned loads.
 
-use crate::lanes::{LANES, Lanes};
+use crate::scalar::{widen_bfloat16, widen_float16};
+use crate::simd::{LANES, Lanes, Register, Wide};
 
 /// Weights to read.
 #[derive(Clone, Copy, Debug)]
@@ -133,44 +134,9 @@ fn widen(numbers: &[[u8; 2]], target: &mut [f32], magnitudes: impl Fn(Lanes) -> 
     }
 }
 
-fn widen_bfloat16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
-/// Exact, without branches: the exponent is moved by a multiplication, which also normalises subnormal numbers.
-pub(crate) fn widen_float16(bits: u16) -> f32 {
-    let magnitude = u32::from(bits & 0x7fff) << 13;
-    let sign = u32::from(bits & 0x8000) << 16;
-    // 2^112 is the distance between the exponent biases 127 and 15.
-    let value = (f32::from_bits(magnitude) * f32::from_bits((112 + 127) << 23)).to_bits();
-    let infinite_or_nan = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
-    f32::from_bits(value | sign | infinite_or_nan)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// By the definition of the format.
-    fn naive_float16(bits: u16) -> f64 {
-        let (exponent, fraction) = ((bits >> 10) & 31, f64::from(bits & 1023));
-        let magnitude = match exponent {
-            0 => fraction * 2f64.powi(-24),
-            31 if fraction == 0.0 => f64::INFINITY,
-            31 => f64::NAN,
-            _ => (1024.0 + fraction) * 2f64.powi(i32::from(exponent) - 25),
-        };
-        if bits >> 15 == 1 { -magnitude } else { magnitude }
-    }
-
-    #[test]
-    fn every_float16_widens_exactly() {
-        for bits in 0..=u16::MAX {
-            let (got, expected) = (f64::from(widen_float16(bits)), naive_float16(bits));
-            assert!(got == expected || (got.is_nan() && expected.is_nan()), "{bits:#06x}: {got} is not {expected}");
-            assert_eq!(got.is_sign_negative(), bits >> 15 == 1);
-        }
-    }
 
     #[test]
     fn numbers_are_widened_by_simd_as_one_by_one() {
@@ -183,14 +149,6 @@ mod tests {
                 let one = numbers.at(index + 1);
                 assert!(number.to_bits() == one.to_bits() || (number.is_nan() && one.is_nan()), "{index}");
             }
-        }
-    }
-
-    #[test]
-    fn bfloat16_is_the_upper_half_of_a_float32() {
-        for value in [0.0f32, -0.0, 1.0, -1.5, 3.0e38, 1.0e-40, f32::INFINITY] {
-            let upper = value.to_bits() >> 16;
-            assert_eq!(widen_bfloat16(upper as u16).to_bits(), upper << 16);
         }
     }
 }

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::apply::{InWords, beyond, zero_and_count, zero_halves_and_count};
 use crate::axes::Axes;
+use crate::bits::words_for;
+use crate::elements::{Element, Elements};
 use crate::error::{Error, reserve};
-use crate::keys::{Keyed, PIECE, Piece, fill_keys, has_key, key_of, with_items};
-use crate::lanes::{HALVES, Halves, LANES, Lanes};
-use crate::mask::{settle_ties, words_for, write_words};
+use crate::keys::{Keyed, PIECE, fill_keys, has_key, with_items};
+use crate::mask::{settle_ties, write_words};
 use crate::numbers::{Numbers, NumbersMut};
-use crate::score::{Element, Elements};
-use crate::select::Cut;
+use crate::scalar::key_of;
+use crate::segment::Cut;
+use crate::simd::{HALVES, Halves, LANES, Lanes, Narrow, Register, Wide};
 use crate::tasks::for_each;
 
 /// A multiple of [`PIECE`].
@@ -243,7 +245,8 @@ mod tests {
     use crate::axes::tests::any_axes;
     use crate::inspect::inspect;
     use crate::mask::mask;
-    use crate::select::{Segment, select};
+    use crate::segment::Segment;
+    use crate::select::select;
     use proptest::prelude::*;
 
     fn removal<'a>(numbers: NumbersMut<'a>, axes: Axes, cut: Cut, bits: &'a mut [u32]) -> Removal<'a> {

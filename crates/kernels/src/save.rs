@@ -1,8 +1,8 @@
 //! The numbers that a mask removes, taken out before they become zero and put back when they are wanted again.
 
 use crate::axes::{Axes, Line};
+use crate::bits::{is_kept, words_for};
 use crate::error::Error;
-use crate::mask::{is_kept, words_for};
 use crate::numbers::{Numbers, NumbersMut};
 
 const MISMATCH: Error = Error::Request("save: the mask or the saved numbers do not describe the numbers");

@@ -8,7 +8,9 @@ use std::sync::Mutex;
 
 use crate::error::Error;
 use crate::keys::PIECE;
-use crate::select::{BINS, Bracket, Counter, Segment, TABLES};
+use crate::scalar::score_of;
+use crate::segment::Segment;
+use crate::select::{BINS, Bracket, Counter, TABLES};
 use crate::tasks::for_each;
 
 /// The words that [`survey`] fills: how many keys are smaller than the lowest of the bracket, how many have that very
@@ -94,23 +96,18 @@ impl Shared<'_> {
     }
 }
 
-/// The score that has this key.
-fn score_of(key: i32) -> f32 {
-    f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::axes::{Axes, Axis};
-    use crate::keys;
-    use crate::mask::{is_kept, words_for};
+    use crate::bits::{is_kept, words_for};
+    use crate::elements::{Element, Elements};
     use crate::numbers::Numbers;
-    use crate::score::{Element, Elements};
+    use crate::scalar;
     use proptest::prelude::*;
 
     fn key_of(score: f32) -> u32 {
-        keys::key_of(score) as u32 ^ LEAST
+        scalar::key_of(score) as u32 ^ LEAST
     }
 
     fn check(scores: &[f32], earlier: Option<&[u32]>, low: u32, high: u32, room: usize) {

@@ -99,7 +99,7 @@ fn highest_of_survey(segment: &Segment) -> i32 {
 }
 
 fn is_shown(scores: impl IntoIterator<Item = f32>) -> bool {
-    scores.into_iter().any(|score| !(score < f32::INFINITY))
+    scores.into_iter().any(|score| score.is_nan() || score == f32::INFINITY)
 }
 
 proptest! {

@@ -3,10 +3,7 @@
 //! The n-th number of a unit is taken into its lane n mod 8; the lanes are merged as a balanced tree. So the order of all
 //! operations depends on the number of weights alone, and SIMD and scalar code agree.
 
-use crate::lanes::Sums;
-
-/// Enough independent chains to hide the latency of an addition.
-pub(crate) const LANES: usize = 8;
+use crate::simd::{SUMS, Sums};
 
 /// How element scores become one number.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +19,7 @@ pub struct Fold<Step, Merge, Finish> {
 }
 
 /// What is done with a fold.
-pub(crate) trait Folding: Sync {
+pub(super) trait Folding: Sync {
     fn start(&self) -> f64;
 
     /// The results of units that lie side by side, each of `length` neighbours.
@@ -53,8 +50,8 @@ where
 
     fn lines(&self, scores: &[f32], length: usize, results: &mut [f64]) {
         for (result, scores) in results.iter_mut().zip(scores.chunks_exact(length)) {
-            let mut lanes = [self.start; LANES];
-            for scores in scores.chunks(LANES) {
+            let mut lanes = [self.start; SUMS];
+            for scores in scores.chunks(SUMS) {
                 self.row(&mut lanes, false, scores);
             }
             // Lanes that took nothing change nothing.
@@ -92,7 +89,7 @@ where
 }
 
 /// The sums of magnitudes that [`Folding::lines`] would give, by SIMD.
-pub(crate) fn sum_lines(numbers: &[[u8; 4]], length: usize, results: &mut [f64]) {
+pub(super) fn sum_lines(numbers: &[[u8; 4]], length: usize, results: &mut [f64]) {
     match length {
         9 => sum_nines(numbers, results),
         _ => sum_any(numbers, length, results),
@@ -105,10 +102,10 @@ pub(crate) fn sum_lines(numbers: &[[u8; 4]], length: usize, results: &mut [f64])
 fn sum_any(numbers: &[[u8; 4]], length: usize, results: &mut [f64]) {
     for (result, numbers) in results.iter_mut().zip(numbers.chunks_exact(length)) {
         let mut sums = Sums::default();
-        let (blocks, last) = numbers.as_chunks::<LANES>();
+        let (blocks, last) = numbers.as_chunks::<SUMS>();
         blocks.iter().for_each(|block| sums.add_magnitudes(block));
         // 0 changes no sum.
-        let mut rest = [[0; 4]; LANES];
+        let mut rest = [[0; 4]; SUMS];
         rest[..last.len()].copy_from_slice(last);
         sums.add_magnitudes(&rest);
         *result = sums.sum();
