@@ -655,7 +655,7 @@ describe.concurrent('what cannot be is an error in words', () => {
   test(
     'a weight that is not a number and has a sign, by squares',
     inFolder(async () => {
-      await cp(fileURLToPath(new URL('cases/negative-nan.safetensors', import.meta.url)), at('odd.safetensors'));
+      await cp(fileURLToPath(new URL('../cases/negative-nan.safetensors', import.meta.url)), at('odd.safetensors'));
       for (const criteria of ['squaredFinal', 'largeFinal', 'smallFinal']) {
         const words = ['prune', 'odd.safetensors', '-o', 'o.safetensors', '-s', '50', '-g', 'weight'];
         await fails([...words, '--layer-type', 'all', '--criteria', criteria], 1, /'c'|"c"|\bc\b/, /index 5\b/);

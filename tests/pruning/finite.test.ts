@@ -3,9 +3,9 @@ import { Criteria, Sparsifier, type CriteriaName, type SparsifierOptions } from 
 import { sparsifyFile } from 'sparsifier/file';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
-import { errorOf, expectNoMemoryInUse, in16Bits, refusal, values, weightwise } from './support/layers.js';
-import { safetensorsFile } from './support/safetensors-builder.js';
-import { keeping } from './support/streams.js';
+import { errorOf, expectNoMemoryInUse, in16Bits, refusal, values, weightwise } from '../support/layers.js';
+import { safetensorsFile } from '../support/safetensors-builder.js';
+import { keeping } from '../support/streams.js';
 
 const types = {
   float32: { name: 'F32', fraction: 23, exponent: 8 },
