@@ -31,7 +31,7 @@ async function zerosAfter(
   return zerosOf((await sparsified(layers, sparsity, rest, roundTo === undefined ? {} : { roundTo })).layers);
 }
 
-describe('a percentage', () => {
+describe('amounts in percent', () => {
   const sizes = [
     ...Array.from({ length: 64 }, (_, index) => index + 1),
     97,
@@ -60,7 +60,7 @@ describe('a percentage', () => {
   ];
 
   test(
-    'removes the nearest whole number of units, halves to even, and the default floor keeps one',
+    'A percentage removes the nearest whole number of units, halves to even, and by default keeps one unit',
     { timeout: 120_000 },
     async () => {
       for (const percentage of percentages) {
@@ -85,68 +85,72 @@ describe('a percentage', () => {
     { percentage: 37.5, units: 4, removed: 2 },
     { percentage: 100, units: 7, removed: 7 },
     { percentage: 0, units: 7, removed: 0 },
-  ])('$percentage percent of $units units are $removed', async ({ percentage, units, removed }) => {
+  ])('$percentage percent of $units units are $removed units', async ({ percentage, units, removed }) => {
     expect(await zerosAfter({ layer: line(values(units)) }, percentage, { allowEmpty: true })).toEqual({
       layer: removed,
     });
   });
 
-  test('is exact for any number of eighths of a percent and any size', { timeout: 60_000 }, async () => {
-    // The rule in whole numbers, of which nothing is rounded but the result.
-    const removed = (eighths: number, units: number): number => {
-      const [whole, rest] = [(BigInt(eighths) * BigInt(units)) / 800n, (BigInt(eighths) * BigInt(units)) % 800n];
-      return Number(rest * 2n > 800n || (rest === 400n && whole % 2n === 1n) ? whole + 1n : whole);
-    };
-    const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 12 });
-    await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 800 }), sizes, async (eighths, sizes) => {
-        const layers = linesOf(Object.fromEntries(sizes.map((size, index) => [`${index} of ${size}`, size])));
-        const local = await sparsified(layers, eighths / 8, { allowEmpty: true });
-        expect(Object.values(zerosOf(local.layers))).toEqual(sizes.map((size) => removed(eighths, size)));
-        const { report } = await sparsified(layers, eighths / 8, { allowEmpty: true, context: 'global' });
-        const units = sizes.reduce((a, b) => a + b);
-        expect(report.total).toMatchObject({
-          units,
-          keptUnits: units - removed(eighths, units),
-          zeros: removed(eighths, units),
-        });
-      }),
-      { numRuns: 100 },
-    );
-  });
+  test(
+    'A percentage is exact for any number of eighths of a percent and any layer size',
+    { timeout: 60_000 },
+    async () => {
+      // The rule in whole numbers, of which nothing is rounded but the result.
+      const removed = (eighths: number, units: number): number => {
+        const [whole, rest] = [(BigInt(eighths) * BigInt(units)) / 800n, (BigInt(eighths) * BigInt(units)) % 800n];
+        return Number(rest * 2n > 800n || (rest === 400n && whole % 2n === 1n) ? whole + 1n : whole);
+      };
+      const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 12 });
+      await fc.assert(
+        fc.asyncProperty(fc.integer({ min: 0, max: 800 }), sizes, async (eighths, sizes) => {
+          const layers = linesOf(Object.fromEntries(sizes.map((size, index) => [`${index} of ${size}`, size])));
+          const local = await sparsified(layers, eighths / 8, { allowEmpty: true });
+          expect(Object.values(zerosOf(local.layers))).toEqual(sizes.map((size) => removed(eighths, size)));
+          const { report } = await sparsified(layers, eighths / 8, { allowEmpty: true, context: 'global' });
+          const units = sizes.reduce((a, b) => a + b);
+          expect(report.total).toMatchObject({
+            units,
+            keptUnits: units - removed(eighths, units),
+            zeros: removed(eighths, units),
+          });
+        }),
+        { numRuns: 100 },
+      );
+    },
+  );
 
-  test('counts all units of a network together in the global context', async () => {
+  test('In the global context a percentage counts all units of the network together', async () => {
     for (const percentage of [0.5, 12.5, 33, 50, 90]) {
       const zeros = await zerosAfter(four, percentage, { context: 'global' });
       expect(Object.values(zeros).reduce((a, b) => a + b)).toBe(removedBy(percentage, 100));
     }
   });
 
-  test('between 0 and 1 is taken at its word, with a note for those who meant a share', async () => {
+  test('A percentage between 0 and 1 is taken literally, and a note tells those who meant a fraction', async () => {
     const { layers, report } = await sparsified(linesOf({ layer: 1000 }), 0.5);
     expect(zerosOf(layers)).toEqual({ layer: 5 });
     expect(report.notes.join()).toMatch(/0\.5 percent.*50/);
     for (const percentage of [0, 1, 50]) expect((await sparsified(four, percentage)).report.notes).toEqual([]);
   });
 
-  test('the note for shares has no digits of binary arithmetic', async () => {
+  test('The note about fractions has no digits of binary arithmetic', async () => {
     const { report } = await sparsified(four, 0.07);
     expect(report.notes.join()).toMatch(/write 7 for/);
   });
 });
 
-describe('a number of units', () => {
+describe('amounts in units', () => {
   test.each<{ sparsity: Sparsity; zeros: number[] }>([
     { sparsity: { keep: 8 }, zeros: [2, 12, 22, 32] },
     { sparsity: { keep: 10 }, zeros: [0, 10, 20, 30] },
     { sparsity: { keep: 1 }, zeros: [9, 19, 29, 39] },
     { sparsity: { remove: 0 }, zeros: [0, 0, 0, 0] },
     { sparsity: { remove: 9 }, zeros: [9, 9, 9, 9] },
-  ])('$sparsity', async ({ sparsity, zeros }) => {
+  ])('$sparsity applies to each layer in the local context', async ({ sparsity, zeros }) => {
     expect(Object.values(await zerosAfter(four, sparsity))).toEqual(zeros);
   });
 
-  test('is a total in the global context', async () => {
+  test('A number of units is a total in the global context', async () => {
     const { layers, report } = await sparsified(four, { keep: 37 }, { context: 'global' });
     expect(report.total).toMatchObject({ units: 100, keptUnits: 37, zeros: 63 });
     expectSame(layers, without(four, removal(four, { keep: 37 }, { ...weightwise, context: 'global' }), 'weight'));
@@ -158,27 +162,27 @@ describe('a number of units', () => {
     { sparsity: { remove: 15 }, zeros: [9, 15, 15, 15], noted: /stem\/conv.*15.*10/ },
     { sparsity: { keep: 0 }, zeros: [9, 19, 29, 39], noted: /stem\/conv.*10 of 10.*9/ },
     { sparsity: 100, zeros: [9, 19, 29, 39], noted: /head.*40 of 40.*39/ },
-  ])('$sparsity is more than a layer gives: clamped, with a note', async ({ sparsity, zeros, noted }) => {
+  ])('$sparsity is more than a layer has, so it is limited, with a note', async ({ sparsity, zeros, noted }) => {
     const { layers, report } = await sparsified(four, sparsity);
     expect(Object.values(zerosOf(layers))).toEqual(zeros);
     expect(report.notes.join('\n')).toMatch(noted);
   });
 });
 
-describe('one amount for each of several layers', () => {
+describe('amounts by layer', () => {
   test.each<{ title: string; sparsity: Sparsity; zeros: Partial<typeof untouched> }>([
     {
-      title: 'a list, in model order',
+      title: 'a list in model order',
       sparsity: [10, { keep: 1 }, { remove: 3 }, 50],
       zeros: { 'stem/conv': 1, 'block.1/conv': 19, 'block.2/conv': 3, head: 20 },
     },
     {
-      title: 'an object of names',
+      title: 'an object with names',
       sparsity: { head: 50, 'stem/conv': { keep: 7 } },
       zeros: { 'stem/conv': 3, head: 20 },
     },
     {
-      title: 'a Map of names',
+      title: 'a Map with names',
       sparsity: new Map([
         ['head', 25],
         ['block.1/conv', 10],
@@ -186,34 +190,34 @@ describe('one amount for each of several layers', () => {
       zeros: { 'block.1/conv': 2, head: 10 },
     },
     {
-      title: '* runs over dots and slashes',
+      title: 'a star that matches dots and slashes',
       sparsity: { 'block*': 50 },
       zeros: { 'block.1/conv': 10, 'block.2/conv': 15 },
     },
-    { title: '* may be empty', sparsity: { 'head*': 50 }, zeros: { head: 20 } },
+    { title: 'a star that matches nothing', sparsity: { 'head*': 50 }, zeros: { head: 20 } },
     {
-      title: '* in the middle and twice',
+      title: 'two stars, one in the middle',
       sparsity: { '*k.*/c*': 50 },
       zeros: { 'block.1/conv': 10, 'block.2/conv': 15 },
     },
     {
-      title: '* alone is all',
+      title: 'a single star, which matches all',
       sparsity: { '*': 50 },
       zeros: { 'stem/conv': 5, 'block.1/conv': 10, 'block.2/conv': 15, head: 20 },
     },
     {
-      title: '? is one character',
+      title: 'a question mark, which matches one character',
       sparsity: { 'block.?/conv': 50 },
       zeros: { 'block.1/conv': 10, 'block.2/conv': 15 },
     },
-    { title: '? may be a slash', sparsity: { 'stem?conv': 50 }, zeros: { 'stem/conv': 5 } },
+    { title: 'a question mark that matches a slash', sparsity: { 'stem?conv': 50 }, zeros: { 'stem/conv': 5 } },
     {
-      title: 'a name beats a glob, whichever comes first',
+      title: 'a name, which takes precedence over a glob before it',
       sparsity: { '*conv': 50, 'block.1/conv': 10 },
       zeros: { 'stem/conv': 5, 'block.1/conv': 2, 'block.2/conv': 15 },
     },
     {
-      title: 'a name beats a glob that comes after it',
+      title: 'a name, which takes precedence over a glob after it',
       sparsity: { 'block.1/conv': 10, '*conv': 50 },
       zeros: { 'stem/conv': 5, 'block.1/conv': 2, 'block.2/conv': 15 },
     },
@@ -223,21 +227,21 @@ describe('one amount for each of several layers', () => {
       zeros: { 'stem/conv': 5, 'block.1/conv': 10, 'block.2/conv': 15 },
     },
     {
-      title: 'two globs whose counts agree',
+      title: 'two globs with the same number of units',
       sparsity: { 'block*': { keep: 4 }, 'block.1*': { keep: 4 } },
       zeros: { 'block.1/conv': 16, 'block.2/conv': 26 },
     },
-    { title: 'an empty object names no layer', sparsity: {}, zeros: {} },
-  ])('$title', async ({ sparsity, zeros }) => {
+    { title: 'an empty object, which names no layer', sparsity: {}, zeros: {} },
+  ])('Amounts are assigned to layers by $title', async ({ sparsity, zeros }) => {
     expect(await zerosAfter(four, sparsity)).toEqual({ ...untouched, ...zeros });
   });
 
-  test('a report of a call has the layers that it touched', async () => {
+  test('The report of a call has the layers that it pruned', async () => {
     const { report } = await sparsified(four, { head: 50 });
     expect(report.layers.map(({ name }) => name)).toEqual(['head']);
   });
 
-  test('characters that are special elsewhere are not: names and globs are taken literally', async () => {
+  test('In names and globs, only * and ? are special characters', async () => {
     const odd = [
       'a.b',
       'a+b',
@@ -270,13 +274,13 @@ describe('one amount for each of several layers', () => {
     }
   });
 
-  test('a key with a star or a question mark that is a name is that name', async () => {
+  test('A key with a star or a question mark that is the name of a layer means that layer', async () => {
     const layers = linesOf({ 'a*': 4, 'a?': 4, ab: 4 });
     expect(await zerosAfter(layers, { 'a*': 50 })).toEqual({ 'a*': 2, 'a?': 0, ab: 0 });
     expect(await zerosAfter(layers, { 'a?': 50 })).toEqual({ 'a*': 0, 'a?': 2, ab: 0 });
   });
 
-  test('an object with just keep or remove is an amount, even where a layer has that name', async () => {
+  test('An object with just keep or remove is an amount, even where a layer has that name', async () => {
     const layers = linesOf({ keep: 10, other: 20 });
     expect(await zerosAfter(layers, { keep: 4 })).toEqual({ keep: 6, other: 16 });
     expect(await zerosAfter(layers, { keep: 40, other: 10 })).toEqual({ keep: 4, other: 2 });
@@ -284,13 +288,13 @@ describe('one amount for each of several layers', () => {
     expect(await zerosAfter(layers, { keep: { keep: 3 } } as Sparsity)).toEqual({ keep: 7, other: 0 });
   });
 
-  test('names that every object has are no keys', async () => {
+  test('Names of methods that every object has are not found as keys', async () => {
     const layers = linesOf({ constructor: 4, toString: 4 });
     expect(await zerosAfter(layers, { toString: 50 } as unknown as Sparsity)).toEqual({ constructor: 0, toString: 2 });
     expect(await zerosAfter(layers, { a: 50 } as Sparsity).catch(({ code }) => code)).toBe('layer');
   });
 
-  test('two names of one array share its amount', async () => {
+  test('Two names of one array share its amount', async () => {
     const data = values(10);
     const tied = { first: line(data), second: { ...line(data), data }, other: line(values(10, 2)) };
     const layers = { ...tied, first: { ...tied.first, data } };
@@ -304,7 +308,7 @@ describe('one amount for each of several layers', () => {
   });
 });
 
-describe('what makes no sense is an error, and nothing is changed', () => {
+describe('invalid amounts', () => {
   const all = ['stem/conv', 'block.1/conv', 'block.2/conv', 'head'];
   test.each<{ sparsity: unknown; code: string; says: (string | RegExp)[]; details?: object }>([
     { sparsity: -1, code: 'sparsity', says: ['-1', '0 to 100'], details: { asked: -1 } },
@@ -354,14 +358,14 @@ describe('what makes no sense is an error, and nothing is changed', () => {
       code: 'sparsity',
       says: ['block.2/conv', 'block*', '*2/conv'],
     },
-  ])('$sparsity', async ({ sparsity, code, says, details = {} }) => {
+  ])('$sparsity is an error, and nothing is changed', async ({ sparsity, code, says, details = {} }) => {
     const error = await refusal(four, sparsity);
     expect(error.code).toBe(code);
     expect(error.details).toMatchObject(details);
     for (const each of says) expect(error.message).toMatch(typeof each === 'string' ? literally(each) : each);
   });
 
-  test('a name beats two globs that disagree', async () => {
+  test('A name takes precedence over two globs that disagree', async () => {
     expect(await zerosAfter(four, { 'block*': 50, '*2/conv': 40, 'block.2/conv': 10 })).toEqual({
       ...untouched,
       'block.1/conv': 10,
@@ -369,7 +373,7 @@ describe('what makes no sense is an error, and nothing is changed', () => {
     });
   });
 
-  test('a layer that layerType leaves out is no layer of the call, and the error says why', async () => {
+  test('An amount for a layer that layerType leaves out is an error that says why', async () => {
     const layers: Layers = {
       ...four,
       conv: { kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [2, 1, 1, 2], data: values(4) },
@@ -381,7 +385,7 @@ describe('what makes no sense is an error, and nothing is changed', () => {
   });
 
   test.each<[unknown]>([[-1], [101], [NaN], ['50'], [{ keep: 1.5 }], [undefined], [[50]], [{ head: 50 }]])(
-    'sparsifyLayer(%j)',
+    'sparsifyLayer refuses the amount %j, and nothing is changed',
     async (amount) => {
       const layers = copyOf(four);
       const sparsifier = new Sparsifier(fromArrays(layers), weightwise);
@@ -393,7 +397,7 @@ describe('what makes no sense is an error, and nothing is changed', () => {
     },
   );
 
-  test('sparsifyLayer of a layer that is not there lists those that are', async () => {
+  test('sparsifyLayer of an unknown layer lists the layers that there are', async () => {
     const sparsifier = new Sparsifier(fromArrays(copyOf(four)), weightwise);
     for (const name of ['tail', 'block*', '']) {
       const error = await errorOf(() => sparsifier.sparsifyLayer(name, 50));
@@ -413,20 +417,20 @@ describe('what makes no sense is an error, and nothing is changed', () => {
     { options: { maxSparsity: { head: { keep: 1 } } }, says: ['maxSparsity'] },
     { options: { minKeep: { tail: 2 } }, says: ['tail', ...all] },
     { options: { minKeep: { 'block*': 2, '*2/conv': 3 } }, says: ['block.2/conv', 'block*', '*2/conv'] },
-  ])('floors: $options', async ({ options, says }) => {
+  ])('The limits $options are an error', async ({ options, says }) => {
     const error = await refusal(four, 50, options);
     expect(error.code).toMatch(/^(sparsity|layer)$/);
     for (const each of says) expect(error.message).toContain(each);
   });
 
-  test.each([[0], [-8], [1.5], [NaN], ['8']])('roundTo %j', async (roundTo) => {
+  test.each([[0], [-8], [1.5], [NaN], ['8']])('roundTo %j is an error', async (roundTo) => {
     const error = await refusal(four, 50, {}, { roundTo: roundTo as number });
     expect([error.code, error.details.asked]).toEqual(['sparsity', roundTo]);
     expect(error.message).toContain('roundTo');
   });
 });
 
-describe('floors', () => {
+describe('limits', () => {
   const check = async (sparsity: number, asked: Partial<Asked>, zeros: number[]) => {
     const { layers, report } = await sparsified(four, sparsity, asked);
     expect(Object.values(zerosOf(layers))).toEqual(zeros);
@@ -434,21 +438,21 @@ describe('floors', () => {
     return report.notes;
   };
 
-  test('minKeep and maxSparsity of all layers hold in each', async () => {
+  test('minKeep and maxSparsity for all layers hold in each of them', async () => {
     expect(await check(90, { minKeep: 4 }, [6, 16, 26, 36])).toHaveLength(3);
     expect(await check(90, { maxSparsity: 55 }, [5, 11, 16, 22])).toHaveLength(4);
     expect(await check(90, { minKeep: 8, maxSparsity: 75 }, [2, 12, 22, 30])).toHaveLength(4);
     expect(await check(50, { minKeep: 1, maxSparsity: 99 }, [5, 10, 15, 20])).toEqual([]);
   });
 
-  test('minKeep and maxSparsity by names and globs', async () => {
+  test('minKeep and maxSparsity can be given by name and glob', async () => {
     await check(90, { minKeep: { head: 10 } }, [9, 18, 27, 30]);
     await check(90, { maxSparsity: { head: 50, 'stem/conv': 0 } }, [0, 18, 27, 20]);
     const { layers } = await sparsified(four, 90, { minKeep: { 'block*': 12, 'block.1/conv': 15 } });
     expect(Object.values(zerosOf(layers))).toEqual([9, 5, 18, 36]);
   });
 
-  test('maxSparsity keeps what rounding down leaves', async () => {
+  test('maxSparsity is rounded down to whole units', async () => {
     for (const maxSparsity of [1, 33, 34, 66, 99, 100]) {
       const { layers } = await sparsified(linesOf({ a: 3, b: 7, c: 100 }), 100, { maxSparsity, allowEmpty: true });
       expect(Object.values(zerosOf(layers))).toEqual(
@@ -457,11 +461,11 @@ describe('floors', () => {
     }
   });
 
-  test('minKeep beyond a layer keeps all of it', async () => {
+  test('A minKeep of more units than a layer has keeps all of them', async () => {
     await check(50, { minKeep: 25 }, [0, 0, 5, 15]);
   });
 
-  test('a layer may be emptied only where that is allowed', async () => {
+  test('A layer is emptied only where allowEmpty is set', async () => {
     await check(100, {}, [9, 19, 29, 39]);
     await check(100, { allowEmpty: true }, [10, 20, 30, 40]);
     await check(100, { allowEmpty: true, minKeep: 1 }, [9, 19, 29, 39]);
@@ -485,7 +489,7 @@ describe('floors', () => {
     { asked: {}, sparsity: 100, zeros: [49, 49, 1] },
     { asked: { minKeep: 20 }, sparsity: 100, zeros: [30, 30, 0] },
   ])(
-    'in the global context $sparsity percent with $asked: other layers make up for a floor',
+    'In the global context, with $sparsity percent and $asked, other layers make up for a limit',
     async ({ asked, sparsity, zeros }) => {
       const { layers } = await sparsified(uneven, sparsity, { ...asked, context: 'global' });
       expect(Object.values(zerosOf(layers))).toEqual(zeros);
@@ -494,13 +498,13 @@ describe('floors', () => {
     },
   );
 
-  test('a note tells what the floors of a whole network keep', async () => {
+  test('A note tells what the limits of a whole network keep', async () => {
     const { report } = await sparsified(uneven, 100, { context: 'global', minKeep: 20 });
     expect(report.notes.join()).toMatch(/102 of 102.*60.*keep 42/);
   });
 
-  test('the total of a network stays exact for any floors', { timeout: 120_000 }, async () => {
-    const floors = fc.record({
+  test('The total of a network is exact for any limits', { timeout: 120_000 }, async () => {
+    const limits = fc.record({
       minKeep: fc.nat(12),
       maxSparsity: fc.integer({ min: 20, max: 100 }),
       allowEmpty: fc.boolean(),
@@ -509,7 +513,7 @@ describe('floors', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(layer, { minLength: 1, maxLength: 5 }),
-        floors,
+        limits,
         fc.nat(100),
         async (sizes, asked, sparsity) => {
           const layers = Object.fromEntries(
@@ -536,13 +540,13 @@ describe('roundTo', () => {
     { sparsity: 90, roundTo: 16, kept: [10, 16, 16, 16] },
     { sparsity: 50, roundTo: 64, kept: [10, 20, 30, 40] },
     { sparsity: 0, roundTo: 8, kept: [10, 20, 30, 40] },
-  ])('$roundTo at $sparsity percent keeps $kept', async ({ sparsity, roundTo, kept }) => {
+  ])('roundTo $roundTo at $sparsity percent keeps $kept units', async ({ sparsity, roundTo, kept }) => {
     const { layers, report } = await sparsified(four, sparsity, {}, { roundTo });
     expect(report.layers.map((layer) => layer.keptUnits)).toEqual(kept);
     expectSame(layers, without(four, removal(four, sparsity, { ...weightwise, roundTo }), 'weight'));
   });
 
-  test('raises even a layer that may be empty to one multiple', async () => {
+  test('roundTo keeps one multiple even of a layer that may be emptied', async () => {
     expect(await zerosAfter(four, 100, { allowEmpty: true, roundTo: 4 })).toEqual({
       'stem/conv': 6,
       'block.1/conv': 16,
@@ -551,11 +555,11 @@ describe('roundTo', () => {
     });
   });
 
-  test('comes after the floors', async () => {
+  test('roundTo is applied after the limits', async () => {
     expect(Object.values(await zerosAfter(four, 90, { minKeep: 5, roundTo: 4 }))).toEqual([2, 12, 22, 32]);
   });
 
-  test('in the global context one layer’s rounding never changes another’s', async () => {
+  test('In the global context, rounding in one layer never changes another layer', async () => {
     const asked = { ...weightwise, context: 'global' } as const;
     const exact = (await sparsified(four, 60, asked)).report;
     const rounded = await sparsified(four, 60, asked, { roundTo: 8 });
@@ -565,7 +569,7 @@ describe('roundTo', () => {
     expectSame(rounded.layers, without(four, removal(four, 60, { ...asked, roundTo: 8 }), 'weight'));
   });
 
-  test('agrees with the oracle in both contexts, with floors', { timeout: 120_000 }, async () => {
+  test('roundTo agrees with the oracle in both contexts, with limits', { timeout: 120_000 }, async () => {
     const context = fc.constantFrom('local' as const, 'global' as const);
     await fc.assert(
       fc.asyncProperty(

@@ -34,7 +34,7 @@ import {
 
 type Sizes = Readonly<Partial<Record<'out' | 'in' | 'depth' | 'height' | 'width', number>>>;
 
-const tiled = (block: Sizes, more: Partial<Asked> = {}): Asked => ({
+const inBlocks = (block: Sizes, more: Partial<Asked> = {}): Asked => ({
   ...weightwise,
   granularity: Granularity.block(block),
   ...more,
@@ -59,13 +59,13 @@ function partsOf({ kind, roles, shape, groups = 1 }: Omit<Layout, 'title'>): rea
   return kind.startsWith('convTranspose') ? [groups, sizeOf('out')] : [sizeOf('out'), sizeOf('multiplier')];
 }
 
-/** Whether no tile of so many output channels begins in one stored part and ends within another. */
+/** Whether no block of so many output channels begins in one stored part and ends within another. */
 function fits(layout: Omit<Layout, 'title'>, size: number): boolean {
   const [parts, each] = partsOf(layout);
   return parts === 1 || size >= parts * each || each % size === 0 || size % each === 0;
 }
 
-describe('a tile', () => {
+describe('blocks', () => {
   const layer: ArrayLayer = {
     kind: 'dense',
     roles: ['out', 'in'],
@@ -73,8 +73,8 @@ describe('a tile', () => {
     data: Float32Array.of(/**/ 9, 1, 8, 8, 3, /**/ 1, 1, 8, 8, 3, /**/ 7, 7, 2, 2, 6),
   };
 
-  test('is so many neighbours along each role, fewer at the edge', async () => {
-    // Means of the tiles of 2 x 2: 3, 8, 3 and, below, 7, 2, 6.
+  test('A block has the given number of neighbours along each role, fewer at the edge', async () => {
+    // Means of the blocks of 2 x 2: 3, 8, 3 and, below, 7, 2, 6.
     const granularity = Granularity.block({ out: 2, in: 2 });
     const gone = async (remove: number) => {
       const { layers, report } = await sparsified({ layer }, { remove }, { granularity });
@@ -88,24 +88,24 @@ describe('a tile', () => {
   });
 
   test.each<{ reducer: Reducer; order: number[] }>([
-    // Of the tiles 2 2 2, 3 3 0 and 5: the means are 2, 2, 5, the sums 6, 6, 5, the norms 3.5, 4.2, 5.
+    // Of the blocks 2 2 2, 3 3 0 and 5: the means are 2, 2, 5, the sums 6, 6, 5, the norms 3.5, 4.2, 5.
     { reducer: 'mean', order: [0, 1, 2] },
     { reducer: 'sum', order: [2, 0, 1] },
     { reducer: 'l2', order: [0, 1, 2] },
     { reducer: 'max', order: [0, 1, 2] },
-  ])('at the edge counts its own weights: $reducer', async ({ reducer, order }) => {
+  ])('A block at the edge is scored by its own weights only, with the reducer $reducer', async ({ reducer, order }) => {
     for (let remove = 1; remove <= 3; remove++) {
       const { layers } = await sparsified(
         { layer: line([2, 2, 2, 3, 3, 0, 5]) },
         { remove },
         { granularity: Granularity.block({ in: 3 }), reducer, allowEmpty: true },
       );
-      const left = [0, 1, 2].filter((tile) => layers.layer!.data[tile * 3] !== 0);
-      expect(left).toEqual([0, 1, 2].filter((tile) => !order.slice(0, remove).includes(tile)));
+      const left = [0, 1, 2].filter((unit) => layers.layer!.data[unit * 3] !== 0);
+      expect(left).toEqual([0, 1, 2].filter((unit) => !order.slice(0, remove).includes(unit)));
     }
   });
 
-  test('of 1 is a weight, of a whole channel a filter, of two a unit that is no channel', async () => {
+  test('A block of one is a weight, one of a whole channel is a filter, and one of two channels is not a channel', async () => {
     const layers = { layer: layerOf(layoutOf('conv2d')) };
     const all = { in: 9, height: 9, width: 9 };
     for (const [block, named] of [
@@ -114,10 +114,10 @@ describe('a tile', () => {
       [{ height: 3 }, 'column'],
       [{ out: 4, in: 3 }, 'sharedChannel'],
     ] as const) {
-      const tiles = await sparsified(layers, 50, { granularity: Granularity.block(block) });
+      const cut = await sparsified(layers, 50, { granularity: Granularity.block(block) });
       const same = await sparsified(layers, 50, { granularity: named });
-      expectSame(tiles.layers, same.layers, named);
-      expect(tiles.report, named).toEqual(same.report);
+      expectSame(cut.layers, same.layers, named);
+      expect(cut.report, named).toEqual(same.report);
     }
     const two = await sparsified(layers, 50, { granularity: Granularity.block({ out: 2, ...all }) });
     expect(two.report.layers[0]).toMatchObject({ units: 2, keptUnits: 1, zeros: 36 });
@@ -125,7 +125,7 @@ describe('a tile', () => {
   });
 });
 
-describe('every kind and layout', () => {
+describe('all kinds and layouts', () => {
   const blocks: Sizes[] = [
     { out: 2 },
     { in: 2 },
@@ -141,12 +141,12 @@ describe('every kind and layout', () => {
       .map((block) => ({ layout, block, title: layout.title })),
   );
 
-  test.each(cases)('$title, tiles of $block', async ({ layout, block }) => {
+  test.each(cases)('Blocks of $block in $title agree with the oracle', async ({ layout, block }) => {
     for (const magnitudes of [2000, 2]) {
       const layers = { layer: layerOf(layout, 5, magnitudes) };
       for (const reducer of ['mean', 'sum'] as const) {
         for (const sparsity of [15, 60]) {
-          await check(layers, sparsity, tiled(block, { reducer }), `${reducer}, ${sparsity} percent`);
+          await check(layers, sparsity, inBlocks(block, { reducer }), `${reducer}, ${sparsity} percent`);
         }
       }
     }
@@ -168,11 +168,11 @@ describe('every kind and layout', () => {
     roundTo: fc.constantFrom(undefined, 1, 2, 3),
   });
 
-  test('any tiles of any shape, in any stored order', { timeout: 120_000 }, async () => {
+  test('Blocks of any size agree with the oracle for any shape and stored order', { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(anyCase, async ({ layout, block, seed, magnitudes, sparsity, roundTo, ...more }) => {
         const layers = { layer: layerOf(layout, seed, magnitudes), other: layerOf(layoutOf('dense'), seed) };
-        const asked = tiled(block, { ...more, ...(roundTo && { roundTo }) });
+        const asked = inBlocks(block, { ...more, ...(roundTo && { roundTo }) });
         if (fits(layout, block.out!)) return check(layers, sparsity, asked);
         const error = await refusal(layers, sparsity, { ...more, granularity: asked.granularity });
         expect([error.code, error.details.subject]).toEqual(['granularity', 'layer']);
@@ -181,7 +181,7 @@ describe('every kind and layout', () => {
     );
   });
 
-  test('a tensor with its axes in another order loses the same tiles, ties included', async () => {
+  test('A tensor with its axes in another order loses the same blocks, ties included', async () => {
     const permutedCase = anyCase.chain((each) =>
       fc.record({
         each: fc.constant(each),
@@ -204,7 +204,7 @@ describe('every kind and layout', () => {
     );
   });
 
-  test('a depthwise kernel of tfjs is that of ONNX', async () => {
+  test('A depthwise kernel of TensorFlow.js loses the same blocks as that of ONNX', async () => {
     const shape = [6, 1, 3, 2];
     const onnx = weightsOnly({ kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape, groups: 3 }, 5, 4);
     const at = (position: number) => (position % 6) * 6 + Math.floor(position / 6);
@@ -222,26 +222,30 @@ describe('every kind and layout', () => {
     }
   });
 
-  test.each(['float16', 'bfloat16'] as const)('%s', async (dtype) => {
+  test.each(['float16', 'bfloat16'] as const)('Blocks of %s numbers agree with the oracle', async (dtype) => {
     for (const { layout, block } of cases.filter((_, index) => index % 3 === 0)) {
-      await check({ layer: in16Bits(layerOf(layout), dtype) }, 40, tiled(block), `${layout.title}`);
+      await check({ layer: in16Bits(layerOf(layout), dtype) }, 40, inBlocks(block), `${layout.title}`);
     }
   });
 
-  test('of tensors larger than the kernels’ buffers and tasks', { timeout: 60_000 }, async () => {
-    const large: Omit<Layout, 'title'>[] = [
-      { kind: 'conv2d', roles: ['height', 'width', 'in', 'out'], shape: [3, 5, 65, 33] },
-      { kind: 'dense', roles: ['out', 'in'], shape: [5, 9001] },
-    ];
-    for (const layout of large) {
-      for (const block of [{ out: 4, in: 4 }, { in: 5000 }]) {
-        await check({ layer: layerOf(layout, 3) }, 55, tiled(block), `${layout.roles}`);
+  test(
+    'Blocks agree with the oracle for tensors larger than the buffers and tasks of the kernels',
+    { timeout: 60_000 },
+    async () => {
+      const large: Omit<Layout, 'title'>[] = [
+        { kind: 'conv2d', roles: ['height', 'width', 'in', 'out'], shape: [3, 5, 65, 33] },
+        { kind: 'dense', roles: ['out', 'in'], shape: [5, 9001] },
+      ];
+      for (const layout of large) {
+        for (const block of [{ out: 4, in: 4 }, { in: 5000 }]) {
+          await check({ layer: layerOf(layout, 3) }, 55, inBlocks(block), `${layout.roles}`);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
-describe('tiles of output channels that are stored in parts', () => {
+describe('blocks of output channels that are stored on two axes', () => {
   const grouped: Layout = {
     title: 'three groups of four',
     kind: 'convTranspose2d',
@@ -257,47 +261,53 @@ describe('tiles of output channels that are stored in parts', () => {
     groups: 3,
   };
 
-  test.each([grouped, depthwise])('$title: a divisor or a multiple of the part', async (layout) => {
-    for (const [out, tiles] of [
-      [1, 12],
-      [2, 6],
-      [4, 3],
-      [8, 2],
-      [12, 1],
-      [13, 1],
-      [100, 1],
-    ] as const) {
-      const layers = { layer: layerOf(layout) };
-      const asked = tiled({ out, in: 9, height: 9, width: 9 }, { allowEmpty: true });
-      const { report } = await sparsified(layers, 0, asked);
-      expect(report.layers[0]!.units, `tiles of ${out}`).toBe(tiles);
-      for (const sparsity of [30, 60, 100]) await check(layers, sparsity, asked, `tiles of ${out}`);
-    }
-  });
+  test.each([grouped, depthwise])(
+    'Block sizes that divide a group or are a multiple of it work for $title',
+    async (layout) => {
+      for (const [out, units] of [
+        [1, 12],
+        [2, 6],
+        [4, 3],
+        [8, 2],
+        [12, 1],
+        [13, 1],
+        [100, 1],
+      ] as const) {
+        const layers = { layer: layerOf(layout) };
+        const asked = inBlocks({ out, in: 9, height: 9, width: 9 }, { allowEmpty: true });
+        const { report } = await sparsified(layers, 0, asked);
+        expect(report.layers[0]!.units, `blocks of ${out}`).toBe(units);
+        for (const sparsity of [30, 60, 100]) await check(layers, sparsity, asked, `blocks of ${out}`);
+      }
+    },
+  );
 
-  test.each([grouped, depthwise])('$title: else an error that says which would do', async (layout) => {
-    for (const out of [3, 5, 6, 7, 9, 10, 11]) {
-      const error = await refusal({ layer: layerOf(layout) }, 50, { granularity: Granularity.block({ out }) });
-      expect(error.code).toBe('granularity');
-      expect(error.details).toMatchObject({ subject: 'layer', asked: `blocks of ${out}` });
-      expect(error.message).toMatch(/3 groups of 4.*divisor or a multiple of 4/);
-    }
-  });
+  test.each([grouped, depthwise])(
+    'Other block sizes are an error for $title that says which sizes work',
+    async (layout) => {
+      for (const out of [3, 5, 6, 7, 9, 10, 11]) {
+        const error = await refusal({ layer: layerOf(layout) }, 50, { granularity: Granularity.block({ out }) });
+        expect(error.code).toBe('granularity');
+        expect(error.details).toMatchObject({ subject: 'layer', asked: `blocks of ${out}` });
+        expect(error.message).toMatch(/3 groups of 4.*divisor or a multiple of 4/);
+      }
+    },
+  );
 
   test.each<Layout>([
     { title: 'one group', kind: 'convTranspose2d', roles: ['in', 'out', 'height', 'width'], shape: [2, 5, 1, 2] },
     { title: 'one channel', kind: 'conv2d', roles: ['height', 'width', 'out', 'multiplier'], shape: [1, 2, 1, 5] },
-  ])('$title is one part, which tiles need not divide', async (layout) => {
+  ])('Block sizes need not divide the channels of $title', async (layout) => {
     for (const out of [2, 3, 4, 5, 6]) {
       const layers = { layer: layerOf(layout) };
-      const { report } = await sparsified(layers, 0, tiled({ out }));
+      const { report } = await sparsified(layers, 0, inBlocks({ out }));
       expect(report.layers[0]!.units).toBe((layers.layer.data.length / 5) * Math.ceil(5 / out));
-      for (const sparsity of [30, 60]) await check(layers, sparsity, tiled({ out }), `tiles of ${out}`);
+      for (const sparsity of [30, 60]) await check(layers, sparsity, inBlocks({ out }), `blocks of ${out}`);
     }
   });
 });
 
-describe('amounts and floors count tiles', () => {
+describe('amounts and limits in blocks', () => {
   const layers: Layers = { a: line(values(22, 1)), b: line(values(9, 2)) };
   const granularity = Granularity.block({ in: 4 });
   const kept = async (
@@ -307,7 +317,7 @@ describe('amounts and floors count tiles', () => {
       (layer) => layer.keptUnits,
     );
 
-  test('keep, remove, percentages and roundTo', async () => {
+  test('Amounts and roundTo count blocks', async () => {
     expect(await kept(0)).toEqual([6, 3]);
     expect(await kept(50)).toEqual([3, 1]);
     expect(await kept({ keep: 2 })).toEqual([2, 2]);
@@ -320,14 +330,14 @@ describe('amounts and floors count tiles', () => {
     );
   });
 
-  test('one tile stays, or as many as a floor keeps', async () => {
+  test('One block stays, or as many as a limit keeps', async () => {
     expect(await kept(100)).toEqual([1, 1]);
     expect(await kept(100, { allowEmpty: true })).toEqual([0, 0]);
     expect(await kept(100, { minKeep: 2 })).toEqual([2, 2]);
     expect(await kept(100, { maxSparsity: 50 })).toEqual([3, 2]);
   });
 
-  test('a call again takes more tiles, and none comes back', async () => {
+  test('A further call removes more blocks, and none comes back', async () => {
     const copies = copyOf(layers);
     const sparsifier = new Sparsifier(fromArrays(copies), { ...weightwise, granularity });
     await sparsifier.sparsifyModel({ remove: 1 });
@@ -342,8 +352,8 @@ describe('amounts and floors count tiles', () => {
   });
 });
 
-describe('the mask', () => {
-  test('counts tiles along each axis, in stored order', async () => {
+describe('masks of blocks', () => {
+  test('A mask has one entry per block along each axis, in stored order', async () => {
     for (const title of ['conv2d', 'conv2d of tfjs', 'conv3d', 'dense of tfjs', 'grouped conv2d']) {
       const layer = layerOf(layoutOf(title), 3);
       const block: Sizes = { out: 3, in: 2, height: 2, width: 2 };
@@ -356,18 +366,18 @@ describe('the mask', () => {
       const mask = sparsifier.mask('layer');
       expect(mask.shape).toEqual(shape);
       layer.data.forEach((weight, position) => {
-        let [rest, tile, step] = [position, 0, 1];
+        let [rest, unit, step] = [position, 0, 1];
         for (let axis = shape.length - 1; axis >= 0; axis--) {
-          tile += Math.floor((rest % layer.shape[axis]!) / sizes[axis]!) * step;
+          unit += Math.floor((rest % layer.shape[axis]!) / sizes[axis]!) * step;
           rest = Math.floor(rest / layer.shape[axis]!);
           step *= shape[axis]!;
         }
-        expect(mask.data[tile], `${title}, position ${position}`).toBe(weight === 0 ? 0 : 1);
+        expect(mask.data[unit], `${title}, position ${position}`).toBe(weight === 0 ? 0 : 1);
       });
     }
   });
 
-  test('of a grouped transposed convolution counts its groups and input channels on one axis', () => {
+  test('The mask of a grouped transposed convolution has groups and input channels on one axis', () => {
     const layout = layoutOf('grouped convTranspose2d');
     const shapeOf = (block: Sizes) =>
       new Sparsifier(fromArrays({ layer: layerOf({ ...layout, shape: [9, 2, 2, 3] }) }), {
@@ -381,7 +391,7 @@ describe('the mask', () => {
 });
 
 describe('bias and batch normalisation', () => {
-  test('go where a tile is all weights of one output channel, and nowhere else', async () => {
+  test('Partners go with a block that is all weights of one output channel, and with no other', async () => {
     for (const layout of layouts) {
       for (const block of [
         { out: 1, in: 9, depth: 9, height: 9, width: 9 },
@@ -395,7 +405,7 @@ describe('bias and batch normalisation', () => {
         const isChannel = areChannels(layers.layer, unitsOf(layers.layer, granularity));
         const { layers: after } = await sparsified(layers, { remove: 1 }, { granularity });
         const gone = [...after.layer!.bias!.keys()].filter((channel) => after.layer!.bias![channel] === 0);
-        expect(gone, `${layout.title} in tiles of ${JSON.stringify(block)}`).toHaveLength(isChannel ? 1 : 0);
+        expect(gone, `${layout.title} in blocks of ${JSON.stringify(block)}`).toHaveLength(isChannel ? 1 : 0);
         if (!isChannel) continue;
         const emptied = [...after.layer!.data.keys()].filter((position) => after.layer!.data[position] === 0);
         expect(new Set(emptied.map((position) => coordinates(after.layer!, position)[0]))).toEqual(new Set(gone));
@@ -403,7 +413,7 @@ describe('bias and batch normalisation', () => {
     }
   });
 
-  test('of the only output channel go with a tile that is larger', async () => {
+  test('Partners of the only output channel go with a block that is larger than the channel', async () => {
     const layer = layerOf({ kind: 'dense', roles: ['out', 'in'], shape: [1, 4] });
     const options = { granularity: Granularity.block({ out: 2, in: 8 }), allowEmpty: true };
     const { layers } = await sparsified({ layer }, 100, options);
@@ -411,7 +421,7 @@ describe('bias and batch normalisation', () => {
   });
 });
 
-describe('errors', () => {
+describe('invalid blocks', () => {
   test.each<[unknown]>([
     [{}],
     [{ out: 0 }],
@@ -425,7 +435,7 @@ describe('errors', () => {
     [{ multiplier: 2 }],
     [{ in: 2, batch: 1 }],
     [[2, 2]],
-  ])('%j are no tiles', async (block) => {
+  ])('%j are not the sizes of a block', async (block) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, granularity: { block } as never }),
     );
@@ -440,7 +450,7 @@ describe('errors', () => {
     [{ block: null }],
     [{ tile: { out: 2 } }],
     [{ nm: 4 }],
-  ])('%j is no granularity', async (granularity) => {
+  ])('%j is not a granularity', async (granularity) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, granularity } as SparsifierOptions),
     );
@@ -448,7 +458,7 @@ describe('errors', () => {
     expect(error.message).toMatch(/unknown granularity.*filter.*block\(\{ role: size \}\)/);
   });
 
-  test('a kind with none of the roles says which it has; others are cut along the roles that they have', async () => {
+  test('A kind with none of the roles is an error that lists its roles; other kinds are divided along the roles that they have', async () => {
     const layers = { conv: layerOf(layoutOf('conv2d')), line: layerOf(layoutOf('conv1d')), dense: line([1, 2, 3]) };
     const error = await refusal({ dense: layers.dense }, 50, {
       granularity: Granularity.block({ height: 2, width: 2 }),
@@ -457,6 +467,6 @@ describe('errors', () => {
     expect(error.message).toMatch(/dense: .*kind dense.*2 height x 2 width.*roles out, in/);
     const both = await refusal(layers, 50, { granularity: Granularity.block({ height: 2 }) });
     expect(both.message).toMatch(/2 layers.*2 height.*line, dense/);
-    await check({ conv: layers.conv, line: layers.line }, 50, tiled({ height: 2, width: 2 }));
+    await check({ conv: layers.conv, line: layers.line }, 50, inBlocks({ height: 2, width: 2 }));
   });
 });

@@ -28,7 +28,7 @@ test('The main entry point holds nothing of the catalogue, which holds nothing b
   expect([...catalogue].filter((path) => !/^(catalogue|errors|(options|model)\/\w+)\.js$/.test(path))).toEqual([]);
 });
 
-describe('the table of docs/criteria.md', () => {
+describe('the page of criteria', () => {
   const rows = async () => {
     const page = await readFile(join(root, 'docs', 'criteria.md'), 'utf8');
     const [table] = /^\| name \| score \| needs \| source \|\n(\|.*\n)+/m.exec(page)!;
@@ -38,14 +38,17 @@ describe('the table of docs/criteria.md', () => {
       .map((row) => row.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|')));
   };
 
-  test.each(Object.keys(Criteria) as CriteriaName[])('agrees with the catalogue about %s', async (name) => {
-    const row = (await rows()).find(([, cell]) => cell!.includes(`\`${name}\``))!;
-    const [, , formula, needs, source] = row;
-    const entry = criteria[name];
-    expect([formula, needs, source!.replace(/ \[\d\]$/, '')]).toEqual([
-      entry.formula,
-      entry.needs ? `\`${entry.needs}\`` : '',
-      entry.source,
-    ]);
-  });
+  test.each(Object.keys(Criteria) as CriteriaName[])(
+    'The table of docs/criteria.md agrees with the catalogue about %s',
+    async (name) => {
+      const row = (await rows()).find(([, cell]) => cell!.includes(`\`${name}\``))!;
+      const [, , formula, needs, source] = row;
+      const entry = criteria[name];
+      expect([formula, needs, source!.replace(/ \[\d\]$/, '')]).toEqual([
+        entry.formula,
+        entry.needs ? `\`${entry.needs}\`` : '',
+        entry.source,
+      ]);
+    },
+  );
 });

@@ -24,8 +24,8 @@ const allKinds: Layers = Object.fromEntries(
   layouts.map((layout, index) => [layout.title, weightsOnly(layout, index, 30)]),
 );
 
-describe('local and global', () => {
-  test('differ in where units are compared', async () => {
+describe('contexts', () => {
+  test('The contexts differ in where units are compared', async () => {
     const layers = { small: line([1, 2, 3, 4]), large: line([10, 20, 30, 40]) };
     expect(zerosOf((await sparsified(layers, 50, { context: 'local' })).layers)).toEqual({ small: 2, large: 2 });
     expect(zerosOf((await sparsified(layers, 50, { context: 'global' })).layers)).toEqual({ small: 3, large: 1 });
@@ -33,7 +33,7 @@ describe('local and global', () => {
     expect(zerosOf(emptying.layers)).toEqual({ small: 4, large: 0 });
   });
 
-  test('ties across layers go in the order of the layers, then in canonical order', async () => {
+  test('Of equal scores, those of earlier layers go first, then in canonical order', async () => {
     const layers: Layers = {
       b: line([1, 1, 1, 9]),
       a: { kind: 'dense', roles: ['in', 'out'], shape: [2, 3], data: Float32Array.of(1, 1, 1, 1, 1, 9) },
@@ -56,7 +56,7 @@ describe('local and global', () => {
     ]);
   });
 
-  test.each(contexts)('%s over every kind and layout at once agrees with the oracle', async (context) => {
+  test.each(contexts)('The %s context over all kinds and layouts at once agrees with the oracle', async (context) => {
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
       for (const sparsity of [0, 1, 30, 66.6, 99, 100]) {
         const asked = { ...weightwise, context, granularity };
@@ -70,30 +70,37 @@ describe('local and global', () => {
     }
   });
 
-  test.each(contexts)('%s: any layers, any number of ties across them', { timeout: 120_000 }, async (context) => {
-    const layer = fc.tuple(fc.constantFrom(...layouts), fc.nat(1000), fc.constantFrom(1, 2, 5, 2000));
-    const granularities = fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const);
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(layer, { minLength: 1, maxLength: 6 }),
-        granularities,
-        fc.nat(100),
-        async (list, granularity, sparsity) => {
-          const layers = Object.fromEntries(
-            list.map(([layout, seed, magnitudes], index) => [`layer ${index}`, weightsOnly(layout, seed, magnitudes)]),
-          );
-          const asked = { ...weightwise, context, granularity };
-          expectSame(
-            (await sparsified(layers, sparsity, asked)).layers,
-            without(layers, removal(layers, sparsity, asked), granularity),
-          );
-        },
-      ),
-      { numRuns: 60 },
-    );
-  });
+  test.each(contexts)(
+    'The %s context agrees with the oracle for any layers and any number of ties',
+    { timeout: 120_000 },
+    async (context) => {
+      const layer = fc.tuple(fc.constantFrom(...layouts), fc.nat(1000), fc.constantFrom(1, 2, 5, 2000));
+      const granularities = fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const);
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(layer, { minLength: 1, maxLength: 6 }),
+          granularities,
+          fc.nat(100),
+          async (list, granularity, sparsity) => {
+            const layers = Object.fromEntries(
+              list.map(([layout, seed, magnitudes], index) => [
+                `layer ${index}`,
+                weightsOnly(layout, seed, magnitudes),
+              ]),
+            );
+            const asked = { ...weightwise, context, granularity };
+            expectSame(
+              (await sparsified(layers, sparsity, asked)).layers,
+              without(layers, removal(layers, sparsity, asked), granularity),
+            );
+          },
+        ),
+        { numRuns: 60 },
+      );
+    },
+  );
 
-  test('one layer is the same in both', async () => {
+  test('A single layer is pruned alike in both contexts', async () => {
     for (const sparsity of [10, 50, 90]) {
       const layers = { layer: layerOf(layoutOf('conv2d')) };
       const [local, global] = await Promise.all(contexts.map((context) => sparsified(layers, sparsity, { context })));
@@ -101,7 +108,7 @@ describe('local and global', () => {
     }
   });
 
-  test('hundreds of layers of one unit and more', async () => {
+  test('Hundreds of layers, some of a single unit, agree with the oracle', async () => {
     const layers: Layers = Object.fromEntries(
       Array.from({ length: 300 }, (_, index) => [
         `layer ${index}`,
@@ -116,13 +123,13 @@ describe('local and global', () => {
     }
   });
 
-  test.each(['Local', '', 'everywhere', null])('%j is no context', async (context) => {
+  test.each(['Local', '', 'everywhere', null])('%j is not a context', async (context) => {
     const error = await errorOf(() => new Sparsifier(fromArrays({}), { ...weightwise, context: context as 'local' }));
     expect([error.code, error.details.allowed]).toEqual(['usage', ['local', 'global']]);
   });
 });
 
-describe('the global context takes one amount', () => {
+describe('amounts of the global context', () => {
   test.each<[unknown]>([
     [[50, 50]],
     [[50]],
@@ -138,7 +145,7 @@ describe('the global context takes one amount', () => {
     [NaN],
     [{ keep: -1 }],
     [{ keep: 1.5 }],
-  ])('not %j', async (sparsity) => {
+  ])('The global context refuses %j', async (sparsity) => {
     const error = await refusal({ first: line([1, 2]), second: line([3, 4]) }, sparsity, { context: 'global' });
     expect(error.code).toBe('sparsity');
     if (sparsity && typeof sparsity === 'object' && !('keep' in sparsity))
@@ -147,26 +154,29 @@ describe('the global context takes one amount', () => {
 });
 
 describe('sparsifyLayer', () => {
-  test.each(contexts)('ranks its layer alone in the %s context, whatever layerType says', async (context) => {
-    for (const name of Object.keys(allKinds)) {
-      const layers = copyOf(allKinds);
-      const model = fromArrays(layers);
-      const sparsifier = new Sparsifier(model, {
-        granularity: 'filter',
-        context,
-        criteria: 'largeFinal',
-        layerType: 'conv1d',
-      });
-      const report = await sparsifier.sparsifyLayer(name, 40);
-      const alone = { [name]: allKinds[name]! };
-      const position = () => model.tensors.findIndex((tensor) => tensor.name === name);
-      const gone = removal(alone, 40, { granularity: 'filter', context: 'local' }, {}, position);
-      expectSame(layers, { ...allKinds, ...without(alone, gone, 'filter') }, name);
-      expect(report.layers.map((layer) => [layer.name, layer.units])).toEqual([[name, channelsOf(layoutOf(name))]]);
-    }
-  });
+  test.each(contexts)(
+    'sparsifyLayer ranks its layer alone in the %s context, whatever layerType says',
+    async (context) => {
+      for (const name of Object.keys(allKinds)) {
+        const layers = copyOf(allKinds);
+        const model = fromArrays(layers);
+        const sparsifier = new Sparsifier(model, {
+          granularity: 'filter',
+          context,
+          criteria: 'largeFinal',
+          layerType: 'conv1d',
+        });
+        const report = await sparsifier.sparsifyLayer(name, 40);
+        const alone = { [name]: allKinds[name]! };
+        const position = () => model.tensors.findIndex((tensor) => tensor.name === name);
+        const gone = removal(alone, 40, { granularity: 'filter', context: 'local' }, {}, position);
+        expectSame(layers, { ...allKinds, ...without(alone, gone, 'filter') }, name);
+        expect(report.layers.map((layer) => [layer.name, layer.units])).toEqual([[name, channelsOf(layoutOf(name))]]);
+      }
+    },
+  );
 
-  test('finds a layer that shares its array by either name', async () => {
+  test('sparsifyLayer finds a layer that shares its array by either name', async () => {
     for (const name of ['first', 'second']) {
       const data = Float32Array.of(1, 2, 3, 4);
       const model = fromArrays({ first: { ...line(data), data }, second: { ...line(data), data } });
@@ -176,7 +186,7 @@ describe('sparsifyLayer', () => {
     }
   });
 
-  test('takes no list and no object of layers', async () => {
+  test('sparsifyLayer refuses lists and objects of layers', async () => {
     const sparsifier = new Sparsifier(fromArrays({ first: line([1, 2]) }), weightwise);
     for (const amount of [[50], { first: 50 }, { '*': 50 }]) {
       expect((await errorOf(() => sparsifier.sparsifyLayer('first', amount as never))).code).toBe('sparsity');
@@ -187,7 +197,7 @@ describe('sparsifyLayer', () => {
 describe('whole layers', () => {
   const asked = { ...weightwise, granularity: 'layer', context: 'global' } as const;
 
-  test('are ranked against each other, and one of them stays', async () => {
+  test('Whole layers are ranked against each other, and one of them stays', async () => {
     for (const sparsity of [0, 10, 50, 90, 100]) {
       for (const allowEmpty of [false, true]) {
         const all = { ...asked, allowEmpty };
@@ -198,7 +208,7 @@ describe('whole layers', () => {
     }
   });
 
-  test('need the global context', async () => {
+  test('Whole layers need the global context', async () => {
     const error = await refusal(allKinds, 50, { ...asked, context: 'local' });
     expect(error.code).toBe('granularity');
     expect(error.message).toContain('global');
@@ -210,7 +220,7 @@ describe('whole layers', () => {
 describe('layerType', () => {
   const kinds = [...new Set(layouts.map(({ kind }) => kind))];
 
-  test.each(kinds)('%s takes the layers of that kind and no other', async (kind) => {
+  test.each(kinds)('layerType %s selects the layers of that kind and no others', async (kind) => {
     for (const layerType of [kind, [kind]]) {
       const { layers, report } = await sparsified(allKinds, 50, { layerType });
       const ofKind = Object.fromEntries(Object.entries(allKinds).filter(([, layer]) => layer.kind === kind));
@@ -219,7 +229,7 @@ describe('layerType', () => {
     }
   });
 
-  test('of several kinds ranks them together in the global context', async () => {
+  test('Layers of several kinds are ranked together in the global context', async () => {
     const chosen = Object.fromEntries(
       Object.entries(allKinds).filter(([, { kind }]) => kind === 'dense' || kind === 'gru'),
     );
@@ -230,7 +240,7 @@ describe('layerType', () => {
     });
   });
 
-  test('is conv2d unless said otherwise', async () => {
+  test('layerType is conv2d by default', async () => {
     const layers = copyOf(allKinds);
     const report = await new Sparsifier(fromArrays(layers), {
       granularity: 'weight',
@@ -240,7 +250,7 @@ describe('layerType', () => {
     expect(new Set(report.layers.map(({ kind }) => kind))).toEqual(new Set<Kind>(['conv2d']));
   });
 
-  test.each(contexts)('that the model has no layer of is an error, %s', async (context) => {
+  test.each(contexts)('A layerType that no layer of the model has is an error in the %s context', async (context) => {
     for (const sparsity of [50, 0, { '*': 50 }, []]) {
       const error = await refusal({ a: layerOf(layoutOf('dense')), b: layerOf(layoutOf('gru')) }, sparsity, {
         layerType: 'conv2d',
@@ -253,7 +263,7 @@ describe('layerType', () => {
     expect(empty.code).toBe('kind');
   });
 
-  test.each(['conv', 'Conv2D', '', ['conv2d', 'linear']])('%j is no kind', async (layerType) => {
+  test.each(['conv', 'Conv2D', '', ['conv2d', 'linear']])('%j is not a kind of layer', async (layerType) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, layerType: layerType as 'conv2d' }),
     );

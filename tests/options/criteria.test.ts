@@ -54,7 +54,7 @@ async function check(layers: Layers, sparsity: number, asked: Asked, what = ''):
 }
 
 describe('the score of a weight', () => {
-  test('largeFinal is the magnitude, by its other name too', async () => {
+  test('largeFinal is the magnitude, also by its other names', async () => {
     const layers = { layer: line([-4, 3, -2, 1, 5]) };
     for (const criteria of ['largeFinal', 'magnitude', 'large_final', Criteria.largeFinal, Criteria.magnitude]) {
       const { layers: after } = await sparsified(layers, { keep: 2 }, { criteria: criteria as CriteriaName });
@@ -62,7 +62,7 @@ describe('the score of a weight', () => {
     }
   });
 
-  test('squaredFinal is the square: the same weights go, other units', async () => {
+  test('squaredFinal is the square, which removes the same weights but other units', async () => {
     const single = { layer: line(values(100)) };
     expectSame(
       (await sparsified(single, 40, { criteria: 'squaredFinal' })).layers,
@@ -80,7 +80,7 @@ describe('the score of a weight', () => {
     expect(await left('squared_final')).toEqual([0, 0, 5, 0]);
   });
 
-  test('squares are rounded to 32 bits: those too small are zeros that tie in canonical order', async () => {
+  test('Squares are rounded to 32 bits, so that very small ones are zeros, which tie', async () => {
     const { layers } = await sparsified(
       { layer: line([1e-20, 2e-23, 1e-30, 1e-19]) },
       { remove: 2 },
@@ -95,7 +95,7 @@ describe('the score of a weight', () => {
     expect([...tied.layer!.data].map((weight) => weight !== 0)).toEqual([false, false, true, true]);
   });
 
-  test('squares too large are infinite, tie, and are kept', async () => {
+  test('Squares that are too large are infinite, tie, and are kept', async () => {
     const { layers } = await sparsified(
       { layer: line([3e38, 1, 2e38, -1e38]) },
       { remove: 2 },
@@ -105,54 +105,57 @@ describe('the score of a weight', () => {
   });
 });
 
-describe('multiplying all weights by a power of two', () => {
+describe('scaling all weights', () => {
   const times = ({ data, ...rest }: ArrayLayer, factor: number): ArrayLayer => ({
     ...rest,
     data: (data as Float32Array).map((weight) => weight * factor),
   });
 
-  test.each(everyGranularity)('changes no mask of granularity %s', async (granularity) => {
-    const layer = fc.record({
-      layout: fc.constantFrom(...layouts.filter(({ kind }) => spanned(kind, granularity))),
-      seed: fc.nat(1000),
-      magnitudes: fc.constantFrom(3, 30, 2000),
-      // Far from 0, magnitudes that differ do so in their last bits.
-      base: fc.constantFrom(0, 2 ** 23),
-    });
-    const asked = fc.record({
-      criteria: fc.constantFrom<CriteriaName>('largeFinal', 'squaredFinal', 'smallFinal'),
-      context: granularity === 'layer' ? fc.constant<Context>('global') : fc.constantFrom<Context>('local', 'global'),
-      reducer: fc.constantFrom(...reducers),
-      normalizer: fc.constantFrom(undefined, ...normalizers),
-    });
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(layer, { minLength: 1, maxLength: 4 }),
-        asked,
-        fc.integer({ min: 1, max: 99 }),
-        // Of magnitudes from 2^-12 to 2^12, neither these nor their squares leave the range of 32 bits.
-        fc.integer({ min: -40, max: 40 }),
-        async (list, { normalizer, ...asked }, sparsity, exponent) => {
-          const layers = list.map(({ layout, seed, magnitudes, base }) => {
-            const layer = weightsOnly(layout, seed, magnitudes);
-            const data = (layer.data as Float32Array).map((weight) => (weight + Math.sign(weight) * base) * 2 ** -12);
-            return { ...layer, data };
-          });
-          const multiplied = (all: readonly ArrayLayer[], factor: number): Layers =>
-            Object.fromEntries(all.map((layer, index) => [`layer ${index}`, times(layer, factor)]));
-          const options = { ...asked, granularity, ...(normalizer && { normalizer }) };
-          const { layers: plain } = await sparsified(multiplied(layers, 1), sparsity, options);
-          const { layers: scaled } = await sparsified(multiplied(layers, 2 ** exponent), sparsity, options);
-          expectSame(scaled, multiplied(Object.values(plain), 2 ** exponent));
-        },
-      ),
-      { numRuns: 15 },
-    );
-  });
+  test.each(everyGranularity)(
+    'Multiplying all weights by a power of two changes no mask of granularity %s',
+    async (granularity) => {
+      const layer = fc.record({
+        layout: fc.constantFrom(...layouts.filter(({ kind }) => spanned(kind, granularity))),
+        seed: fc.nat(1000),
+        magnitudes: fc.constantFrom(3, 30, 2000),
+        // Far from 0, magnitudes that differ do so in their last bits.
+        base: fc.constantFrom(0, 2 ** 23),
+      });
+      const asked = fc.record({
+        criteria: fc.constantFrom<CriteriaName>('largeFinal', 'squaredFinal', 'smallFinal'),
+        context: granularity === 'layer' ? fc.constant<Context>('global') : fc.constantFrom<Context>('local', 'global'),
+        reducer: fc.constantFrom(...reducers),
+        normalizer: fc.constantFrom(undefined, ...normalizers),
+      });
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(layer, { minLength: 1, maxLength: 4 }),
+          asked,
+          fc.integer({ min: 1, max: 99 }),
+          // Of magnitudes from 2^-12 to 2^12, neither these nor their squares leave the range of 32 bits.
+          fc.integer({ min: -40, max: 40 }),
+          async (list, { normalizer, ...asked }, sparsity, exponent) => {
+            const layers = list.map(({ layout, seed, magnitudes, base }) => {
+              const layer = weightsOnly(layout, seed, magnitudes);
+              const data = (layer.data as Float32Array).map((weight) => (weight + Math.sign(weight) * base) * 2 ** -12);
+              return { ...layer, data };
+            });
+            const multiplied = (all: readonly ArrayLayer[], factor: number): Layers =>
+              Object.fromEntries(all.map((layer, index) => [`layer ${index}`, times(layer, factor)]));
+            const options = { ...asked, granularity, ...(normalizer && { normalizer }) };
+            const { layers: plain } = await sparsified(multiplied(layers, 1), sparsity, options);
+            const { layers: scaled } = await sparsified(multiplied(layers, 2 ** exponent), sparsity, options);
+            expectSame(scaled, multiplied(Object.values(plain), 2 ** exponent));
+          },
+        ),
+        { numRuns: 15 },
+      );
+    },
+  );
 });
 
 describe('reducers', () => {
-  test.each(reducers)('%s of units agrees with its formula, in both contexts', async (reducer) => {
+  test.each(reducers)('The reducer %s agrees with its formula in both contexts', async (reducer) => {
     for (const granularity of granularities) {
       for (const context of ['local', 'global'] as const) {
         await check(scales, 45, { granularity, context, reducer }, `${granularity} ${context}`);
@@ -160,7 +163,7 @@ describe('reducers', () => {
     }
   });
 
-  test('mean is the default', async () => {
+  test('The reducer is mean by default', async () => {
     const asked = { granularity: 'filter', context: 'global' } as const;
     expectSame(
       (await sparsified(scales, 45, asked)).layers,
@@ -168,7 +171,7 @@ describe('reducers', () => {
     );
   });
 
-  test('choose differently where they should', async () => {
+  test('Reducers order units differently where their formulas do', async () => {
     // Rows with the sums 8, 9, 7 and 6, the maxima 5, 3, 7 and 6, the norms 5.8, 5.2, 7 and 6.
     const layer: ArrayLayer = {
       kind: 'dense',
@@ -199,7 +202,7 @@ describe('reducers', () => {
     expect(await order('l2')).toEqual([1, 0, 3, 2]);
   });
 
-  test('of units of many weights', async () => {
+  test('Reducers agree with their formulas for units of many weights', async () => {
     // On either side of the lengths at which sums are cut into lanes and runs.
     for (const length of [7, 8, 9, 4095, 4096, 4097, 8200]) {
       for (const roles of [
@@ -219,7 +222,7 @@ describe('normalizers', () => {
   const anyLayer = fc.tuple(fc.constantFrom(...layouts), fc.nat(1000), fc.integer({ min: -6, max: 6 }));
   const anyLayers = fc.array(anyLayer, { minLength: 2, maxLength: 4 });
 
-  test.each(normalizers)('%s brings the layers of a network to one scale', async (normalizer) => {
+  test.each(normalizers)('The normalizer %s agrees with its formula', async (normalizer) => {
     for (const granularity of granularities) {
       for (const reducer of reducers) {
         await check(scales, 45, { granularity, context: 'global', reducer, normalizer }, `${granularity} ${reducer}`);
@@ -227,7 +230,7 @@ describe('normalizers', () => {
     }
   });
 
-  test.each(normalizers)('%s of any layers', async (normalizer) => {
+  test.each(normalizers)('The normalizer %s agrees with its formula for any layers', async (normalizer) => {
     await fc.assert(
       fc.asyncProperty(
         anyLayers,
@@ -250,7 +253,7 @@ describe('normalizers', () => {
     );
   });
 
-  test.each(normalizers)('%s counts only units that are not yet removed', async (normalizer) => {
+  test.each(normalizers)('The normalizer %s counts only units that are not removed yet', async (normalizer) => {
     const asked = { granularity: 'weight', context: 'global', normalizer } as const;
     const layers: Layers = { a: line(values(40, 1, 30)), b: line(values(60, 2, 500)), c: line(values(10, 3, 5)) };
     const sparsifier = new Sparsifier(fromArrays(layers), { ...weightwise, ...asked });
@@ -264,20 +267,28 @@ describe('normalizers', () => {
     }
   });
 
-  test.each(normalizers)('%s gives all units of a layer 0 where its divisor is 0 or undefined', async (normalizer) => {
-    // One unit (no standard deviation, no range), equal units, zeros.
-    const layers: Layers = { one: line([5]), zeros: line([0, 0, 0]), equal: line([2, 2]), other: line([1, 2, 3, 10]) };
-    for (const sparsity of [10, 20, 40, 60, 80]) {
-      await check(
-        layers,
-        sparsity,
-        { granularity: 'weight', context: 'global', normalizer, allowEmpty: true },
-        `${sparsity}`,
-      );
-    }
-  });
+  test.each(normalizers)(
+    'The normalizer %s scores all units of a layer 0 where its divisor is 0 or undefined',
+    async (normalizer) => {
+      // One unit (no standard deviation, no range), equal units, zeros.
+      const layers: Layers = {
+        one: line([5]),
+        zeros: line([0, 0, 0]),
+        equal: line([2, 2]),
+        other: line([1, 2, 3, 10]),
+      };
+      for (const sparsity of [10, 20, 40, 60, 80]) {
+        await check(
+          layers,
+          sparsity,
+          { granularity: 'weight', context: 'global', normalizer, allowEmpty: true },
+          `${sparsity}`,
+        );
+      }
+    },
+  );
 
-  test('change nothing within a layer', async () => {
+  test('Normalizers change nothing within a layer', async () => {
     for (const normalizer of normalizers) {
       const plain = await sparsified(scales, 45, { granularity: 'filter' });
       expectSame(
@@ -293,7 +304,7 @@ describe('random', () => {
   const asked = { granularity: 'weight', context: 'local', criteria: 'random' } as const;
   const layers: Layers = { a: line(values(200, 1)), b: line(values(200, 2)), c: layerOf(layoutOf('conv2d of tfjs')) };
 
-  test('the oracle gives the answers of Philox’s authors', () => {
+  test('The oracle gives the results that the authors of Philox published', () => {
     expect(philox([0, 0, 0, 0], [0, 0])).toEqual([0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
     expect(philox(new Array(4).fill(0xffff_ffff), new Array(2).fill(0xffff_ffff))).toEqual([
       0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd,
@@ -304,7 +315,7 @@ describe('random', () => {
   });
 
   test.each([undefined, 0, 1, 42, 4_294_967_295])(
-    'draws per unit, keyed by the seed %s and the layer’s position',
+    'A number is drawn for each unit, by the seed %s and the position of the layer',
     async (seed) => {
       for (const granularity of granularities) {
         for (const context of ['local', 'global'] as const) {
@@ -319,7 +330,7 @@ describe('random', () => {
     },
   );
 
-  test('one seed, one mask; another seed, another mask; another layer, another mask', async () => {
+  test('A seed always gives the same mask, while other seeds and other layers have other masks', async () => {
     const gone = async (seed: number, name = 'a') => {
       const { data } = (await sparsified(layers, 50, { ...asked, seed })).layers[name]!;
       return [...data.keys()].filter((place) => data[place] === 0).join();
@@ -330,7 +341,7 @@ describe('random', () => {
     expect(await gone(0)).toBe(await gone(0));
   });
 
-  test('does not look at the weights, the reducer or the normalizer', async () => {
+  test('Random scores do not depend on weights, reducer or normalizer', async () => {
     const gone = async (options: object, data = values(200, 1)) => {
       const { layers: after } = await sparsified({ first: line([1]), a: line(data) }, 50, { ...asked, ...options });
       return [...after.a!.data.keys()].filter((place) => after.a!.data[place] === 0);
@@ -349,7 +360,7 @@ describe('random', () => {
     }
   });
 
-  test('the position is the layer’s in the model, whichever layers a call takes', async () => {
+  test('The position of a layer is that in the model, whichever layers a call prunes', async () => {
     const all = { ...layers, last: line(values(90, 4)) };
     const { layers: after } = await sparsified(all, { last: 50 }, asked);
     const draws = Array.from({ length: 90 }, (_, unit) => draw(0, 3, unit));
@@ -359,7 +370,7 @@ describe('random', () => {
     expectSame(ofKind, (await sparsified(all, { c: 50 }, asked)).layers);
   });
 
-  test('a transposed layout draws the same numbers', async () => {
+  test('A transposed layout draws the same numbers', async () => {
     for (const title of ['conv2d', 'conv3d', 'convTranspose2d', 'dense', 'grouped convTranspose2d']) {
       const layout: Layout = layoutOf(title);
       const layer = layerOf(layout);
@@ -373,7 +384,7 @@ describe('random', () => {
     }
   });
 
-  test('each call draws the same numbers: a growing sparsity nests as they say', async () => {
+  test('Each call draws the same numbers, so that a growing sparsity removes more of the same', async () => {
     const one = { layer: line(values(100)) };
     const sparsifier = new Sparsifier(fromArrays(one), { ...weightwise, ...asked, seed: 3 });
     const draws = scoresOf(one.layer, unitsOf(one.layer, 'weight'), { ...asked, seed: 3 }, 0);
@@ -384,13 +395,13 @@ describe('random', () => {
     }
   });
 
-  test('is even: half of the units of each half go, nearly', async () => {
+  test('Random scores are even, so that about half of the units of each half go', async () => {
     const { layers: after } = await sparsified({ layer: line(values(10_000)) }, 50, asked);
     const firstHalf = after.layer!.data.subarray(0, 5000).filter((weight) => weight === 0).length;
     expect(Math.abs(firstHalf - 2500)).toBeLessThan(200);
   });
 
-  test.each([-1, 1.5, 2 ** 32, NaN, '1'])('%j is no seed', async (seed) => {
+  test.each([-1, 1.5, 2 ** 32, NaN, '1'])('%j is not a seed', async (seed) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, criteria: 'random', seed: seed as number }),
     );
@@ -398,10 +409,10 @@ describe('random', () => {
   });
 });
 
-describe('unknown names list the possible ones', () => {
+describe('unknown names', () => {
   const criteria = Object.values(Criteria) as string[];
 
-  test('and the names are those of fasterai, with one alias', () => {
+  test('The names of criteria are those of fasterai, with one alias', () => {
     expect(criteria).toEqual(expect.arrayContaining(['largeFinal', 'magnitude', 'squaredFinal', 'random']));
     for (const [key, name] of Object.entries(Criteria)) expect(name).toBe(key);
   });
@@ -418,7 +429,7 @@ describe('unknown names list the possible ones', () => {
     { options: { reducer: 3 }, code: 'usage', allowed: reducers },
     { options: { normalizer: 'zscore' }, code: 'usage', allowed: normalizers },
     { options: { normalizer: 1 }, code: 'usage', allowed: normalizers },
-  ])('$options', async ({ options, code, allowed }) => {
+  ])('$options is an error that lists the allowed names', async ({ options, code, allowed }) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, ...options } as typeof weightwise),
     );

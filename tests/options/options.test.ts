@@ -78,7 +78,7 @@ describe('defaults', () => {
   });
 });
 
-describe('a misspelt option', () => {
+describe('misspelt options', () => {
   const model = () => fromArrays({ a: line([1, 2, 3, 4]), b: line([5, 6]) });
   const sparsifier = () => new Sparsifier(model(), { layerType: 'all', restorable: true });
   const file = safetensorsFile({ 'fc.weight': [2, 2] });
@@ -115,14 +115,14 @@ describe('a misspelt option', () => {
       { scheduel: 'agp' },
       'schedule',
     ],
-  ])('of %s is an error that names the right one (%#)', async (_, call, options, meant) => {
+  ])('A misspelt option of %s is an error that names the right one (%#)', async (_, call, options, meant) => {
     const error = await errorOf(() => call(options));
     expect([error.code, error.details.asked]).toEqual(['usage', Object.keys(options)[0]]);
     expect(error.message).toMatch(new RegExp(`^unknown option\\. .* Did you mean ${meant}\\?$`));
     expect(error.details.allowed).toContain(meant);
   });
 
-  test('that resembles none has no suggestion, and several have one each', async () => {
+  test('A name that resembles no option has no suggestion, and several names have one each', async () => {
     const none = await errorOf(() => new Sparsifier(model(), { colour: 'red' } as object));
     expect(none.message).toMatch(/^unknown option\. .*colour.*rankTogether.*\.$/);
     expect(none.message).not.toContain('Did you mean');
@@ -131,7 +131,7 @@ describe('a misspelt option', () => {
   });
 });
 
-describe('a misspelt value', () => {
+describe('misspelt values', () => {
   const tf = { Callback: class {} } as unknown as TrainingTf;
   const made = (options: object) => new Sparsifier(fromArrays({}), options);
 
@@ -148,19 +148,19 @@ describe('a misspelt value', () => {
     [{ layerType: 'Conv2D' }, 'kind', 'conv2d'],
     [{ layerType: ['dense', 'lstn'] }, 'kind', 'lstm'],
     [{ layerType: 'conv' }, 'kind', 'conv1d, conv2d, or conv3d'],
-  ])('%j is an error that names the right one', async (options, code, meant) => {
+  ])('The misspelt value in %j is an error that names the right one', async (options, code, meant) => {
     const error = await errorOf(() => made(options));
     expect(error.code).toBe(code);
     expect(error.message).toMatch(new RegExp(`^unknown .* Did you mean ${meant}\\?$`));
   });
 
-  test('of a schedule is an error that names the right one', async () => {
+  test('A misspelt schedule is an error that names the right one', async () => {
     const error = await errorOf(() => sparsifyCallback(tf, { sparsity: 50, schedule: 'one-cycle' as 'oneCycle' }));
     expect(error.code).toBe('usage');
     expect(error.message).toMatch(/^unknown schedule\. .*Did you mean oneCycle\?$/);
   });
 
-  test('that resembles none has no suggestion', async () => {
+  test('A value that resembles none has no suggestion', async () => {
     const error = await errorOf(() => made({ criteria: 'entropy' }));
     expect(error.message).toMatch(/^unknown criterion\. .*entropy.*random\.$/);
   });

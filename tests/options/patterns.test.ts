@@ -74,13 +74,13 @@ function expected(pair: Pair, layers: Layers, asked: Partial<Asked> = {}): Layer
 
 const zerosIn = ({ data }: ArrayLayer): number => data.filter((each: number) => each === 0).length;
 
-describe('of every m weights along the input channels n stay', () => {
-  test('the largest ones; of equal ones the later', async () => {
+describe('patterns', () => {
+  test('The largest weights of each set stay, and of equal ones the later', async () => {
     const { layers } = await patterned([2, 4], { layer: line([1, -5, 3, 2, /**/ 7, 7, -7, 7, /**/ 0, 1, 0, 0]) });
     expect([...layers.layer!.data]).toEqual([0, -5, 3, 0, 0, 0, -7, 7, 0, 1, 0, 0]);
   });
 
-  test('along the input channels, not along what lies next to each other', async () => {
+  test('A pattern runs along the input channels, not along what lies next to each other in memory', async () => {
     const layer: ArrayLayer = {
       kind: 'dense',
       roles: ['in', 'out'],
@@ -91,7 +91,7 @@ describe('of every m weights along the input channels n stay', () => {
     expect([...layers.layer!.data]).toEqual([0, 8, 0, 0, 0, 0, 4, 0]);
   });
 
-  test.each(patterns)('%i:%i of every kind and layout', async (n, m) => {
+  test.each(patterns)('The pattern %i:%i agrees with the oracle for all kinds and layouts', async (n, m) => {
     for (const inputs of [m, 2 * m, 17]) {
       for (const magnitudes of [2000, 2]) {
         const layers = Object.fromEntries(
@@ -108,31 +108,35 @@ describe('of every m weights along the input channels n stay', () => {
     }
   });
 
-  test('of any shape, in any stored order, with any number of ties', { timeout: 120_000 }, async () => {
-    const pair = fc
-      .integer({ min: 2, max: 9 })
-      .chain((m) => fc.tuple(fc.integer({ min: 1, max: m - 1 }), fc.constant(m)));
-    const layout = anyLayout(3, 20);
-    await fc.assert(
-      fc.asyncProperty(
-        layout,
-        pair,
-        fc.nat(1000),
-        fc.constantFrom(1, 3, 2000),
-        async (each, pair, seed, magnitudes) => {
-          const layers = { layer: layerOf(each, seed, magnitudes) };
-          const { layers: after, sparsifier } = await patterned(pair, layers);
-          expectSame(after, expected(pair, layers));
-          const once = copyOf(after);
-          await sparsifier.sparsifyModel();
-          expectSame(after, once, 'the second time');
-        },
-      ),
-      { numRuns: 120 },
-    );
-  });
+  test(
+    'Patterns agree with the oracle for any shape, stored order and number of ties',
+    { timeout: 120_000 },
+    async () => {
+      const pair = fc
+        .integer({ min: 2, max: 9 })
+        .chain((m) => fc.tuple(fc.integer({ min: 1, max: m - 1 }), fc.constant(m)));
+      const layout = anyLayout(3, 20);
+      await fc.assert(
+        fc.asyncProperty(
+          layout,
+          pair,
+          fc.nat(1000),
+          fc.constantFrom(1, 3, 2000),
+          async (each, pair, seed, magnitudes) => {
+            const layers = { layer: layerOf(each, seed, magnitudes) };
+            const { layers: after, sparsifier } = await patterned(pair, layers);
+            expectSame(after, expected(pair, layers));
+            const once = copyOf(after);
+            await sparsifier.sparsifyModel();
+            expectSame(after, once, 'the second time');
+          },
+        ),
+        { numRuns: 120 },
+      );
+    },
+  );
 
-  test('in a tensor with its axes in another order the same, ties included', async () => {
+  test('A tensor with its axes in another order loses the same weights, ties included', async () => {
     for (const title of ['conv2d', 'grouped conv2d', 'conv3d', 'grouped convTranspose2d', 'dense', 'lstm']) {
       const layout = withInputs(layoutOf(title), 11);
       for (const magnitudes of [1, 3]) {
@@ -147,7 +151,7 @@ describe('of every m weights along the input channels n stay', () => {
     }
   });
 
-  test('a depthwise kernel has one input channel per group: all of it stays, whether or not the layout stores an axis for it', async () => {
+  test('A depthwise kernel has one input channel per group, so all of it stays, whether or not the layout stores that axis', async () => {
     for (const title of ['depthwise conv2d', 'depthwise conv2d of tfjs', 'depthwise conv2d, multipliers first']) {
       const layers = { layer: layerOf(layoutOf(title)) };
       const { layers: after, report } = await patterned([1, 2], layers);
@@ -156,27 +160,31 @@ describe('of every m weights along the input channels n stay', () => {
     }
   });
 
-  test('of tensors larger than the kernels’ batches', { timeout: 60_000 }, async () => {
-    const large: Omit<Layout, 'title'>[] = [
-      { kind: 'dense', roles: ['out', 'in'], shape: [1, 9001] },
-      { kind: 'dense', roles: ['in', 'out'], shape: [4500, 2] },
-      { kind: 'dense', roles: ['in', 'out'], shape: [20, 300] },
-      { kind: 'convTranspose2d', roles: ['in', 'out', 'height', 'width'], shape: [140, 9, 3, 3], groups: 2 },
-    ];
-    for (const layout of large) {
-      for (const pair of [
-        [2, 4],
-        [60, 70],
-      ] as const) {
-        const layers = { layer: weightsOnly(layout, 3, 30) };
-        const { layers: after } = await patterned(pair, layers);
-        expectSame(after, expected(pair, layers), `${pair} of ${layout.roles} [${layout.shape}]`);
+  test(
+    'Patterns agree with the oracle for tensors larger than the batches of the kernels',
+    { timeout: 60_000 },
+    async () => {
+      const large: Omit<Layout, 'title'>[] = [
+        { kind: 'dense', roles: ['out', 'in'], shape: [1, 9001] },
+        { kind: 'dense', roles: ['in', 'out'], shape: [4500, 2] },
+        { kind: 'dense', roles: ['in', 'out'], shape: [20, 300] },
+        { kind: 'convTranspose2d', roles: ['in', 'out', 'height', 'width'], shape: [140, 9, 3, 3], groups: 2 },
+      ];
+      for (const layout of large) {
+        for (const pair of [
+          [2, 4],
+          [60, 70],
+        ] as const) {
+          const layers = { layer: weightsOnly(layout, 3, 30) };
+          const { layers: after } = await patterned(pair, layers);
+          expectSame(after, expected(pair, layers), `${pair} of ${layout.roles} [${layout.shape}]`);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
-test('biases are no matter of patterns, and no note speaks of them', async () => {
+test('A pattern leaves biases alone, and no note mentions them', async () => {
   const bias = values(6, 9);
   // Where a channel has one weight, a unit is a whole channel.
   const first = { ...layerOf({ kind: 'dense', roles: ['out', 'in'], shape: [6, 1] }), bias };
@@ -185,8 +193,8 @@ test('biases are no matter of patterns, and no note speaks of them', async () =>
   expect(report.notes.join()).not.toContain('bias');
 });
 
-describe('a rest that makes no whole pattern', () => {
-  test('stays, and the report says how long it is', async () => {
+describe('rests', () => {
+  test('A rest that is too short for the pattern stays, and the report says how long it is', async () => {
     const layers: Layers = {
       whole: layerOf(withInputs(layoutOf('dense'), 8)),
       rest: layerOf(withInputs(layoutOf('conv2d of tfjs'), 11)),
@@ -201,8 +209,8 @@ describe('a rest that makes no whole pattern', () => {
   });
 });
 
-describe('calling again', () => {
-  test('by the other name is the same', async () => {
+describe('calls', () => {
+  test('pruneModel does the same as sparsifyModel', async () => {
     const [layers, other] = [{ layer: line(values(16)) }, { layer: line(values(16)) }];
     const options = { ...weightwise, granularity: Granularity.nm(2, 4) };
     await new Sparsifier(fromArrays(layers), options).sparsifyModel();
@@ -210,7 +218,7 @@ describe('calling again', () => {
     expectSame(other, layers);
   });
 
-  test('keeps what was removed, whatever training made of it', async () => {
+  test('A further call keeps what was removed, whatever training made of it', async () => {
     const layers = { layer: line([1, 2, 3, 4, 5, 6, 7, 8, 9]) };
     const sparsifier = new Sparsifier(fromArrays(layers), { ...weightwise, granularity: Granularity.nm(2, 4) });
     await sparsifier.sparsifyModel();
@@ -224,7 +232,7 @@ describe('calling again', () => {
     expect(report.total).toMatchObject({ units: 9, keptUnits: 5, zeros: 4 });
   });
 
-  test('sparsifyLayer needs no amount either, and takes one layer, whatever the rules say', async () => {
+  test('sparsifyLayer needs no amount either, and prunes its layer whatever the rules say', async () => {
     const before: Layers = { a: line(values(8, 1)), b: line(values(8, 2)) };
     const layers = copyOf(before);
     const sparsifier = new Sparsifier(fromArrays(layers), {
@@ -237,7 +245,7 @@ describe('calling again', () => {
     expect(report.layers.map(({ name, keptUnits }) => [name, keptUnits])).toEqual([['b', 4]]);
   });
 
-  test('the mask has the shape of the weights, and biases stay', async () => {
+  test('The mask has the shape of the weights, and biases stay', async () => {
     const layers = { layer: layerOf(withInputs(layoutOf('grouped convTranspose2d'), 4)) };
     const { layers: after, sparsifier } = await patterned([2, 4], layers);
     const { shape, data } = sparsifier.mask('layer');
@@ -274,25 +282,25 @@ describe('criteria', () => {
     expectSame(after, without(layers, Object.fromEntries(gone), 'weight'));
   }
 
-  test('without state: squaredFinal, smallFinal', async () => {
+  test('Criteria without state choose what stays', async () => {
     await check({ criteria: 'squaredFinal' }, (weight) => round(weight * weight));
     await check({ criteria: 'smallFinal' }, (weight) => -Math.abs(weight));
   });
 
-  test('with initial weights', async () => {
+  test('Criteria with initial weights choose what stays', async () => {
     const initial = others;
     await check({ criteria: 'largeInit', initial }, (_, other) => Math.abs(other));
     await check({ criteria: 'movement', initial }, (weight, other) => round(Math.abs(weight - other)));
     await check({ criteria: 'magnitudeIncrease', initial }, (weight, other) => Math.abs(weight) - Math.abs(other));
   });
 
-  test('with gradients', () =>
+  test('A criterion with gradients chooses what stays', () =>
     check({ criteria: 'taylor', gradient: others }, (weight, other) => {
       const part = round(weight * other);
       return round(part * part);
     }));
 
-  test('with activations of each input channel, across groups', async () => {
+  test('A criterion with activations of each input channel chooses what stays, across groups', async () => {
     /** The input channel among those of all groups. */
     const channelOf = (layer: ArrayLayer, position: number): number => {
       const [out, input] = coordinates(layer, position) as [number, number];
@@ -311,7 +319,7 @@ describe('criteria', () => {
     );
   });
 
-  test('with previous weights', async () => {
+  test('A criterion with previous weights chooses what stays', async () => {
     const layers = { layer: line([1, 2, 3, 4, 5, 6, 7, 8]) };
     const sparsifier = new Sparsifier(fromArrays(layers), {
       ...weightwise,
@@ -323,12 +331,12 @@ describe('criteria', () => {
     expect([...layers.layer.data]).toEqual([9, 0, 0, 4, 0, 5, 0.5, 0]);
   });
 
-  test.each([0, 7])('random draws by weight, of seed %i', async (seed) => {
+  test.each([0, 7])('The criterion random draws a number for each weight, with seed %i', async (seed) => {
     const { layers: after } = await patterned([2, 4], layers, { criteria: 'random', seed });
     expectSame(after, expected([2, 4], layers, { criteria: 'random', seed }));
   });
 
-  test('a function is given each layer and says what stays', async () => {
+  test('A function is given each layer and chooses what stays', async () => {
     const seen: string[] = [];
     await check(
       {
@@ -343,7 +351,7 @@ describe('criteria', () => {
     expect(seen).toEqual(Object.keys(layers));
   });
 
-  test('a normaliser and a reducer change nothing', async () => {
+  test('Normalizers and reducers change nothing', async () => {
     const plain = await patterned([2, 4], layers);
     const more = await patterned([2, 4], layers, { normalizer: 'max', reducer: 'l2' });
     expectSame(more.layers, plain.layers);
@@ -351,7 +359,7 @@ describe('criteria', () => {
 });
 
 describe('16-bit numbers', () => {
-  test.each(['float16', 'bfloat16'] as const)('%s', async (dtype) => {
+  test.each(['float16', 'bfloat16'] as const)('A pattern of %s numbers agrees with the oracle', async (dtype) => {
     const layers: Layers = Object.fromEntries(
       layouts.map((layout, index) => [layout.title, in16Bits(layerOf(withInputs(layout, 10), index), dtype)]),
     );
@@ -365,12 +373,12 @@ describe('16-bit numbers', () => {
   });
 });
 
-describe('errors', () => {
+describe('invalid calls and patterns', () => {
   const layers: Layers = { a: line(values(8)), b: layerOf(layoutOf('conv2d')) };
   const granularity = Granularity.nm(2, 4);
 
   test.each<[unknown]>([[50], [0], [{ keep: 4 }], [{ remove: 1 }], [[50, 50]], [{ a: 50 }], [new Map()], [null]])(
-    'the amount %j: the pattern says itself how much goes',
+    'The amount %j is an error, since a pattern already fixes how much is removed',
     async (amount) => {
       const error = await refusal(layers, amount, { granularity });
       expect(error.code).toBe('sparsity');
@@ -381,13 +389,13 @@ describe('errors', () => {
     },
   );
 
-  test('roundTo', async () => {
+  test('roundTo is an error', async () => {
     const error = await refusal(layers, undefined, { granularity }, { roundTo: 2 });
     expect(error.code).toBe('sparsity');
     expect(error.message).toMatch(/2:4.*roundTo 2.*without roundTo/);
   });
 
-  test('the global context', async () => {
+  test('The global context is an error', async () => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays(copyOf(layers)), { ...weightwise, granularity, context: 'global' }),
     );
@@ -396,14 +404,14 @@ describe('errors', () => {
   });
 
   test.each<Partial<SparsifierOptions>>([{ minKeep: 2 }, { maxSparsity: 25 }, { maxSparsity: { a: 50 } }])(
-    'the floor %j, which a pattern could pass',
-    async (floor) => {
+    'The limit %j is an error, since a pattern could exceed it',
+    async (limit) => {
       const error = await errorOf(
-        () => new Sparsifier(fromArrays(copyOf(layers)), { ...weightwise, granularity, ...floor }),
+        () => new Sparsifier(fromArrays(copyOf(layers)), { ...weightwise, granularity, ...limit }),
       );
       expect(error.code).toBe('usage');
       expect(error.message).toMatch(/2:4/);
-      expect(error.message).toContain(Object.keys(floor)[0]);
+      expect(error.message).toContain(Object.keys(limit)[0]);
     },
   );
 
@@ -423,7 +431,7 @@ describe('errors', () => {
     [2, 4, 8],
     [],
   ];
-  test.each(noPatterns.map((pair) => ({ pair })))('$pair is no pattern', async ({ pair }) => {
+  test.each(noPatterns.map((pair) => ({ pair })))('$pair is not a pattern', async ({ pair }) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, granularity: { nm: pair } as never }),
     );
@@ -431,21 +439,21 @@ describe('errors', () => {
     expect(error.message).toMatch(/0 < n < m <= 256/);
   });
 
-  test('256 is the longest', async () => {
+  test('The longest pattern has 256 weights', async () => {
     const before = { layer: line(values(600, 1, 9)) };
     const { layers: after, report } = await patterned([255, 256], before);
     expectSame(after, expected([255, 256], before));
     expect(report.total.zeros).toBe(2);
   });
 
-  test('weights that cannot be ranked, and then nothing is changed', async () => {
+  test('Weights that cannot be ranked are an error, and nothing is changed', async () => {
     const bad = copyOf(layers);
     bad.b!.data[5] = NaN;
     const error = await refusal(bad, undefined, { granularity });
     expect([error.code, error.details.subject]).toEqual(['weights', 'b']);
   });
 
-  test('no amount where the granularity is no pattern', async () => {
+  test('A missing amount is an error where the granularity is not a pattern', async () => {
     for (const context of ['local', 'global'] as const) {
       expect((await refusal(layers, undefined, { context })).code).toBe('sparsity');
     }
@@ -454,10 +462,10 @@ describe('errors', () => {
   });
 });
 
-describe('while it runs', () => {
+describe('running calls', () => {
   const layers: Layers = { a: line(values(80)), b: layerOf(withInputs(layoutOf('conv2d'), 8)) };
 
-  test('progress runs through the stages, each up to the total', async () => {
+  test('Progress runs through the stages, each up to the total', async () => {
     const seen: Progress[] = [];
     const sparsifier = new Sparsifier(fromArrays(copyOf(layers)), { ...weightwise, granularity: { nm: [2, 4] } });
     await sparsifier.sparsifyModel(undefined, { onProgress: (progress) => seen.push(progress) });
@@ -466,7 +474,7 @@ describe('while it runs', () => {
     expect(seen.filter(({ done }) => done === total).map(({ stage }) => stage)).toHaveLength(5);
   });
 
-  test('a signal ends it before anything is changed', async () => {
+  test('A signal ends a call before anything is changed', async () => {
     const copies = copyOf(layers);
     const sparsifier = new Sparsifier(fromArrays(copies), { ...weightwise, granularity: { nm: [2, 4] } });
     const controller = new AbortController();

@@ -49,7 +49,7 @@ const pick = (layers: Layers, names: readonly string[]): Layers =>
 const keptOf = async (layers: Layers, sparsity: Sparsity, options: Partial<SparsifierOptions>): Promise<number[]> =>
   (await sparsified(layers, sparsity, { ...globally, ...options })).report.layers.map(({ keptUnits }) => keptUnits);
 
-describe('groups', () => {
+describe('rankTogether', () => {
   const layers: Layers = {
     'stem/conv': line([1, 2, 30, 40]),
     'block.1/conv': line([3, 4, 5, 60]),
@@ -70,7 +70,7 @@ describe('groups', () => {
     return without(layers, Object.assign({}, ...gone) as Gone, asked.granularity);
   }
 
-  test('are each ranked and counted by themselves', async () => {
+  test('Each ranking is ranked and counted by itself', async () => {
     const { layers: after, report } = await sparsified(layers, 50, { ...globally, rankTogether });
     expect(Object.values(after).map(({ data }) => [...data])).toEqual([
       [0, 0, 30, 40],
@@ -82,21 +82,21 @@ describe('groups', () => {
     expect(report.notes).toEqual([]);
   });
 
-  test('leave layers that are in none by themselves', async () => {
+  test('A layer that is in no ranking is ranked by itself', async () => {
     const { layers: after } = await sparsified(layers, 50, { ...globally, rankTogether: { body: ['block*'] } });
     expectSame(after, apart(layers, [['stem/conv'], ['block.1/conv', 'block.2/conv'], ['head']], [50, 50, 50]));
     const alone = await sparsified(layers, 50, { ...globally, rankTogether: {} });
     expectSame(alone.layers, (await sparsified(layers, 50, weightwise)).layers);
   });
 
-  test('one of all layers is the global context', async () => {
+  test('One ranking of all layers is the same as the global context', async () => {
     for (const sparsity of [10, 50, { keep: 3 }, { remove: 7 }]) {
       const one = await sparsified(all, sparsity, { ...globally, rankTogether: { all: ['*'] } });
       expectSame(one.layers, (await sparsified(all, sparsity, globally)).layers);
     }
   });
 
-  test('of every kind and layout agree with ranking them apart', { timeout: 60_000 }, async () => {
+  test('Rankings of all kinds and layouts agree with ranking them apart', { timeout: 60_000 }, async () => {
     const names = Object.keys(all);
     const list = (of: number) => names.filter((_, index) => index % 3 === of);
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
@@ -112,7 +112,7 @@ describe('groups', () => {
     }
   });
 
-  test('rank their layers in model order, however they list them', async () => {
+  test('A ranking has its layers in model order, whatever the order of its list', async () => {
     const ties = { a: line([1, 1, 1]), b: line([1, 1, 1]), c: line([1, 1, 1]) };
     const zeros = async (list: string[]) =>
       zerosOf((await sparsified(ties, { remove: 3 }, { ...globally, rankTogether: { list } })).layers);
@@ -120,7 +120,7 @@ describe('groups', () => {
     expect(await zeros(['?'])).toEqual({ a: 2, b: 1, c: 0 });
   });
 
-  test('take amounts by their names, lone layers by theirs, both by globs; the others are left alone', async () => {
+  test('Amounts are given by names and globs of rankings and of layers in none; all others are left alone', async () => {
     const more = { ...layers, 'tail.1': line([1, 2]), 'tail.2': line([3, 4, 5, 6]) };
     const zeros = async (sparsity: Sparsity) =>
       Object.values(zerosOf((await sparsified(more, sparsity, { ...globally, rankTogether })).layers));
@@ -133,7 +133,7 @@ describe('groups', () => {
     expect(await zeros({})).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  test('keep their total exact while floors leave room, and say where they do not', async () => {
+  test('The total of a ranking is exact as far as limits allow, and a note tells where they do not', async () => {
     const keep = { minKeep: { 'block.1/conv': 3, head: 4 } };
     const { layers: after, report } = await sparsified(layers, 50, { ...globally, rankTogether, ...keep });
     expect(Object.values(zerosOf(after))).toEqual([3, 1, 4, 0]);
@@ -143,7 +143,7 @@ describe('groups', () => {
     expect(beyond.report.notes).toEqual([expect.stringMatching(/^body: .*11.*beyond its 10 units/)]);
   });
 
-  test('name a layer by its alias, by a name that beats a glob, and may bear the name of a member', async () => {
+  test('A ranking names layers by alias, by name before glob, and may have the name of a member', async () => {
     const data = Float32Array.of(1, 2, 3, 4);
     const tied = { first: { ...line(data), data }, second: { ...line(data), data }, third: line([5, 6, 7, 8]) };
     const zeros = async (rankTogether: RankTogether, sparsity: Sparsity = 50) =>
@@ -153,7 +153,7 @@ describe('groups', () => {
     expect(await zeros({ third: ['first', 'third'] }, { third: 25 })).toEqual({ first: 2, second: 2, third: 0 });
   });
 
-  test('take the layers that the rules name', async () => {
+  test('Rankings consist of the layers that the rules select', async () => {
     const options = { ...globally, exclude: 'head', rankTogether: { body: ['block*', 'stem*'] } };
     const { report } = await sparsified(layers, { body: 50 }, options);
     expect(report.layers.map(({ name }) => name)).toEqual(['stem/conv', 'block.1/conv', 'block.2/conv']);
@@ -173,7 +173,7 @@ describe('groups', () => {
         }),
     );
 
-  test('that name nothing are errors', async () => {
+  test('A name or glob that matches nothing is an error', async () => {
     for (const glob of ['bl?ck', 'tail', '', 'Head', 'block']) {
       const error = await refused({ body: ['block*'], more: [glob] });
       expect([error.code, error.details.asked]).toEqual(['layer', glob]);
@@ -181,7 +181,7 @@ describe('groups', () => {
     }
   });
 
-  test('that share a layer are errors that name it and both of them', async () => {
+  test('A layer in two rankings is an error that names the layer and both rankings', async () => {
     for (const rankTogether of [
       { first: ['block*'], second: ['*2/conv'] },
       { first: ['block.2/conv'], second: ['block.2/conv'] },
@@ -192,12 +192,12 @@ describe('groups', () => {
     }
   });
 
-  test('with the name of a layer that is not in them are errors', async () => {
+  test('A ranking with the name of a layer that is not in it is an error', async () => {
     const error = await refused({ head: ['block*'] });
     expect([error.code, error.details.asked]).toEqual(['usage', 'head']);
   });
 
-  test('may bear any other name, and layers those of an object’s methods', async () => {
+  test('A ranking may have any other name, and layers may have those of methods of objects', async () => {
     const odd = { constructor: line([1, 2]), toString: line([3, 4]), b: line([5, 6, 7, 8]) };
     const zeros = async (rankTogether: RankTogether) =>
       zerosOf((await sparsified(odd, 50, { ...globally, rankTogether })).layers);
@@ -212,19 +212,19 @@ describe('groups', () => {
   });
 
   test.each<[unknown]>([[{ body: 'block*' }], [{ body: [1] }], [{ body: [['head']] }], [{ body: null }]])(
-    '%j are no groups',
+    '%j is not a value of rankTogether',
     async (rankTogether) => {
       expect((await refused(rankTogether)).code).toBe('usage');
     },
   );
 
-  test('need the global context', async () => {
+  test('rankTogether needs the global context', async () => {
     const error = await refused(rankTogether, { context: 'local' });
     expect(error.code).toBe('usage');
     expect(error.message).toMatch(/rankTogether.*context 'global'/);
   });
 
-  test.each<[unknown]>([[[50, 50]], [[]], [['50']]])('do not take the list %j', async (sparsity) => {
+  test.each<[unknown]>([[[50, 50]], [[]], [['50']]])('With rankTogether the list %j is an error', async (sparsity) => {
     const error = await refusal(layers, sparsity, { ...globally, rankTogether });
     expect(error.code).toBe('sparsity');
     expect(error.message).toMatch(/by the name of the ranking/);
@@ -234,7 +234,7 @@ describe('groups', () => {
     [{ head: 50 }, 'head'],
     [{ body: 50, 'block*': 50 }, 'block*'],
     [{ tail: 50 }, 'tail'],
-  ])('do not take %j: neither a group nor a lone layer', async (sparsity, key) => {
+  ])('The sparsity %j is an error, since it names neither a ranking nor a layer in none', async (sparsity, key) => {
     const error = await refusal(layers, sparsity, { ...globally, rankTogether });
     expect([error.code, error.details.asked]).toEqual(['layer', key]);
     expect(error.details.allowed).toEqual(['ends', 'body']);
@@ -289,7 +289,7 @@ function density(layer: ArrayLayer): number {
 describe('the budget uniform', () => {
   const uniform = { ...globally, budget: 'uniform' } as const;
 
-  test('is the local context where a percentage is asked', async () => {
+  test('With a percentage, uniform is the same as the local context', async () => {
     for (const sparsity of [0, 12.5, 50, 90, 100]) {
       for (const more of [{}, { minKeep: 3 }, { allowEmpty: true }]) {
         const [shared, local] = [
@@ -302,7 +302,7 @@ describe('the budget uniform', () => {
     }
   });
 
-  test('says what floors keep, layer by layer, as the local context does', async () => {
+  test('Notes tell what limits keep of each layer, as in the local context', async () => {
     const layers = { a: line([1, 2]), b: line(values(100)) };
     for (const sparsity of [80, 100]) {
       const [shared, local] = [await sparsified(layers, sparsity, uniform), await sparsified(layers, sparsity)];
@@ -311,7 +311,7 @@ describe('the budget uniform', () => {
     }
   });
 
-  test('shares a number of units out by the layers’ sizes, exactly', async () => {
+  test('A number of units is divided exactly by the sizes of the layers', async () => {
     const layers = { a: line(values(10)), b: line(values(30)), c: line(values(61)) };
     expect(await keptOf(layers, { remove: 1 }, uniform)).toEqual([10, 30, 60]);
     expect(await keptOf(layers, { keep: 50 }, uniform)).toEqual([5, 15, 30]);
@@ -327,7 +327,7 @@ describe('the budget erk', () => {
   const square = (size: number, seed = 1): ArrayLayer =>
     weightsOnly({ kind: 'dense', roles: ['out', 'in'], shape: [size, size] }, seed);
 
-  test('keeps units in proportion to (out + in) / (out x in), at most all of a layer', async () => {
+  test('A layer keeps units in proportion to (out + in) / (out x in), at most all of them', async () => {
     // 16 and 100 weights; their densities are as 1/2 is to 1/5, so that they claim 8 : 20.
     const layers = { small: square(4), large: square(10) };
     expect(await keptOf(layers, { keep: 14 }, erk)).toEqual([4, 10]);
@@ -346,7 +346,7 @@ describe('the budget erk', () => {
     expect(await keptOf(layers, { keep: 12 }, erk)).toEqual([3, 9]);
   });
 
-  test('counts the dimensions of kernels, and the input channels of one group', async () => {
+  test('The dimensions of kernels and the input channels of one group count', async () => {
     const conv = (shape: number[], groups = 1) =>
       weightsOnly({ kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape, groups });
     // (8 + 4 + 3 + 3) : (8 + 2 + 3 + 3) : (8 + 1 + 3 + 3) is 18 : 16 : 15.
@@ -355,13 +355,13 @@ describe('the budget erk', () => {
     expect(await keptOf(layers, { keep: 98 }, erk)).toEqual([36, 32, 30]);
   });
 
-  test('of equal remainders rounds the first ones up', async () => {
+  test('Of equal remainders, the first ones are rounded up', async () => {
     const layers = Object.fromEntries([1, 2, 3, 4].map((seed) => [`${seed}`, square(4, seed)]));
     expect(await keptOf(layers, { keep: 18 }, erk)).toEqual([5, 5, 4, 4]);
     expect(await keptOf(layers, { keep: 19 }, erk)).toEqual([5, 5, 5, 4]);
   });
 
-  test('of equal claims, too, whatever the shapes', async () => {
+  test('Of equal claims, the first ones are rounded up, whatever the shapes', async () => {
     const matrix = (...shape: number[]) => weightsOnly({ kind: 'dense', roles: ['out', 'in'], shape });
     const claiming15 = { a: matrix(2, 13), b: matrix(1, 14), c: matrix(4, 11), d: matrix(7, 8) };
     expect(await keptOf(pick(claiming15, ['a', 'b']), { keep: 15 }, erk)).toEqual([8, 7]);
@@ -369,7 +369,7 @@ describe('the budget erk', () => {
     expect(await keptOf(claiming15, { keep: 30 }, erk)).toEqual([8, 8, 7, 7]);
   });
 
-  test('removes the lowest scores of each layer, as if it was ranked alone', async () => {
+  test('The lowest scores of each layer are removed, as if it were ranked alone', async () => {
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
       for (const criteria of ['largeFinal', 'random'] as const) {
         const asked = { ...erk, granularity, criteria };
@@ -380,7 +380,7 @@ describe('the budget erk', () => {
     }
   });
 
-  test('caps again and again, as its authors do', async () => {
+  test('Layers are capped repeatedly, as the authors do', async () => {
     const layers = { tiny: square(2), small: square(3), middle: square(6), large: square(9), huge: square(20) };
     const list = Object.values(layers);
     for (const keep of [60, 100, 150, 200, 300, 450, 500, 529]) {
@@ -399,7 +399,7 @@ describe('the budget erk', () => {
     }
   });
 
-  test('is the same whatever the layout', async () => {
+  test('The result does not depend on the layout', async () => {
     const layouts = ['conv2d', 'conv3d', 'grouped conv2d', 'grouped convTranspose2d', 'dense', 'gru'];
     const stored = pick(all, layouts);
     const moved = Object.fromEntries(
@@ -421,10 +421,10 @@ describe('the budget erk', () => {
   });
 
   test(
-    'any layers, any floors: the total is exact, no layer passes its limits, and each has its share',
+    'For any layers and limits the total is exact, no layer exceeds its limits, and each has its share',
     { timeout: 60_000 },
     async () => {
-      const floor = fc.record({
+      const limit = fc.record({
         minKeep: fc.nat(6),
         maxSparsity: fc.integer({ min: 30, max: 100 }),
         allowEmpty: fc.boolean(),
@@ -441,7 +441,7 @@ describe('the budget erk', () => {
           fc.array(layer, { minLength: 1, maxLength: 7 }),
           fc.constantFrom('erk' as const, 'uniform' as const),
           granularities,
-          floor,
+          limit,
           fc.oneof(fc.nat(8), fc.dictionary(fc.constantFrom('0', '1'), fc.nat(9))),
           amount,
           async (list, budget, granularity, { maxSparsity, allowEmpty }, minKeep, amount) => {
@@ -478,7 +478,7 @@ describe('the budget erk', () => {
     },
   );
 
-  test('in groups is shared out within each', async () => {
+  test('With rankTogether, the rule divides the amount of each ranking', async () => {
     const layers = { a: square(4), b: square(10), c: square(4), d: square(10), lone: square(4) };
     const rankTogether = { first: ['a', 'b'], second: ['c', 'd'] };
     expect(await keptOf(layers, { first: { keep: 14 }, second: { keep: 28 } }, { ...erk, rankTogether })).toEqual([
@@ -487,7 +487,7 @@ describe('the budget erk', () => {
     expect(await keptOf(layers, { '*': { keep: 14 } }, { ...erk, rankTogether })).toEqual([4, 10, 4, 10, 14]);
   });
 
-  test('roundTo comes after it, and a call again takes more of the same', async () => {
+  test('roundTo is applied after the rule, and a further call removes more of the same', async () => {
     const layers = copyOf({ small: square(4), large: square(10) });
     const sparsifier = new Sparsifier(fromArrays(layers), erk);
     await sparsifier.sparsifyModel({ keep: 56 });
@@ -509,7 +509,7 @@ describe('the budget lamp', () => {
     expectSame(after, without(layers, removal(layers, amount, all), all.granularity), what);
   }
 
-  test('does not mind the scale of a layer', async () => {
+  test('The scale of a layer does not matter', async () => {
     // 1/14, 4/13 and 1 in each.
     const layers = { a: line([1, 2, 3]), b: line([3000, -1000, 2000]) };
     const left = async (remove: number) =>
@@ -532,7 +532,7 @@ describe('the budget lamp', () => {
     ]);
   });
 
-  test('gives equal scores an equal share', async () => {
+  test('Equal scores of a layer have equal values', async () => {
     // 1/3 each, and 36/100 and 1.
     const layers = { a: line([2, -2, 2]), b: line([6, 8]) };
     expect(zerosOf((await sparsified(layers, { remove: 3 }, { ...asked, allowEmpty: true })).layers)).toEqual({
@@ -546,7 +546,7 @@ describe('the budget lamp', () => {
   });
 
   test.each(['weight', 'vector', 'filter'] as const)(
-    'agrees with its definition: %s of every kind and layout',
+    'lamp agrees with its definition for %s of all kinds and layouts',
     async (granularity) => {
       for (const criteria of ['largeFinal', 'squaredFinal'] as const) {
         for (const reducer of ['mean', 'sum', 'max'] as const) {
@@ -557,7 +557,7 @@ describe('the budget lamp', () => {
     },
   );
 
-  test('with tiles and kernels', async () => {
+  test('lamp agrees with its definition for blocks and kernels', async () => {
     const convolutions = Object.fromEntries(Object.entries(all).filter(([, { kind }]) => kind.startsWith('conv')));
     for (const sparsity of [30, 70]) {
       await check(convolutions, sparsity, { granularity: 'kernel' });
@@ -565,7 +565,7 @@ describe('the budget lamp', () => {
     }
   });
 
-  test('any layers, with floors, called again and again', { timeout: 60_000 }, async () => {
+  test('lamp agrees with its definition for any layers and limits, call after call', { timeout: 60_000 }, async () => {
     const layer = fc.record({
       title: fc.constantFrom(...layouts.map(({ title }) => title)),
       magnitudes: fc.constantFrom(1, 3, 2000),
@@ -611,7 +611,7 @@ describe('the budget lamp', () => {
     );
   });
 
-  test('a later call leaves out of the sum what an earlier one removed', async () => {
+  test('A later call leaves out of the sum what an earlier call removed', async () => {
     const layers = { a: line([1, 3, 4, 12]), b: line([5, 6, 7]) };
     const sparsifier = new Sparsifier(fromArrays(layers), asked);
     await sparsifier.sparsifyModel({ remove: 1 });
@@ -625,7 +625,7 @@ describe('the budget lamp', () => {
     expect([...layers.a.data, ...layers.b.data]).toEqual([0, 0, 0, 12, 0, 6, 7]);
   });
 
-  test('in groups ranks within each', async () => {
+  test('With rankTogether, lamp ranks within each ranking', async () => {
     const names = Object.keys(all);
     const [first, second] = [names.slice(0, 9), names.slice(9)];
     const { layers: after } = await sparsified(all, 60, { ...asked, rankTogether: { first, second } });
@@ -633,7 +633,7 @@ describe('the budget lamp', () => {
     expectSame(after, without(all, gone, 'weight'));
   });
 
-  test('zeros score nothing, and a layer of zeros goes first', async () => {
+  test('Zeros score nothing, and a layer of zeros goes first', async () => {
     const layers = { a: line([0, -0, 5]), b: line([0, 0, 0]), c: line([1, 1, 1]) };
     expect(zerosOf((await sparsified(layers, { remove: 4 }, { ...asked, allowEmpty: true })).layers)).toMatchObject({
       c: 0,
@@ -641,12 +641,12 @@ describe('the budget lamp', () => {
     await check(layers, { remove: 5 }, { allowEmpty: true });
   });
 
-  test('squares beyond the range of 32 bits', async () => {
+  test('Squares may exceed the range of 32 bits', async () => {
     const layers = { a: line([1e-30, 2e-30, 3e-30]), b: line([1e30, 2e30, 3e30]), c: line([1, 2, 3]) };
     for (const remove of [1, 2, 3, 4, 5, 6]) await check(layers, { remove });
   });
 
-  test('infinite scores share the first place', async () => {
+  test('Infinite scores share the first place', async () => {
     const layers = { a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) };
     const criteria: SparsifierOptions['criteria'] = ({ name, weights }) =>
       name === 'a' ? Float32Array.of(Infinity, 1, 2, Infinity) : weights;
@@ -668,21 +668,21 @@ describe('the budget lamp', () => {
     'updatingMagnitudeIncrease',
     'random',
   ];
-  test.each(cannot)('has no use for %s', async (criteria) => {
+  test.each(cannot)('lamp refuses the criterion %s', async (criteria) => {
     const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...asked, criteria }));
     expect(error.code).toBe('criteria');
     expect(error.message).toMatch(/lamp.*largeFinal/);
   });
 
   test.each<CriteriaName>(['magnitude', 'largeInit', 'movement', 'updatingMovmag', 'largeInitLargeFinal'])(
-    'takes %s',
+    'lamp works with the criterion %s',
     async (criteria) => {
       const { report } = await sparsified(pick(all, ['dense', 'gru']), 50, { ...asked, criteria });
       expect(report.total.keptUnits).toBe(report.total.units - removedBy(50, report.total.units));
     },
   );
 
-  test('refuses scores below zero of a function, and changes nothing', async () => {
+  test('lamp refuses negative scores of a function, and nothing is changed', async () => {
     const layers = { a: line([1, 2]), b: line([1, 2, 3]) };
     for (const low of [-1e-30, -5, -Infinity]) {
       const criteria: SparsifierOptions['criteria'] = ({ weights }) => weights.map((each) => (each === 3 ? low : each));
@@ -695,7 +695,7 @@ describe('the budget lamp', () => {
     expect(zero.report.total.keptUnits).toBe(4);
   });
 
-  test('refuses a normaliser beside it', async () => {
+  test('lamp refuses a normalizer', async () => {
     const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...asked, normalizer: 'sum' }));
     expect(error.code).toBe('usage');
     expect(error.message).toMatch(/lamp.*normalizer/);
@@ -705,20 +705,20 @@ describe('the budget lamp', () => {
 describe('budgets', () => {
   const budgets: Budget[] = ['uniform', 'erk', 'lamp'];
 
-  test.each(budgets)('%s needs the global context', async (budget) => {
+  test.each(budgets)('The budget %s needs the global context', async (budget) => {
     const error = await errorOf(() => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...weightwise, budget }));
     expect(error.code).toBe('usage');
     expect(error.message).toMatch(/budget.*context 'global'/);
   });
 
-  test.each(['ERK', '', 'equal', null])('%j is none', async (budget) => {
+  test.each(['ERK', '', 'equal', null])('%j is not a budget', async (budget) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...globally, budget: budget as Budget }),
     );
     expect([error.code, error.details.allowed]).toEqual(['usage', budgets]);
   });
 
-  test.each(budgets)('%s has nothing to share where units are whole layers', async (budget) => {
+  test.each(budgets)('The budget %s is an error where units are whole layers', async (budget) => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({ a: line([1, 2]) }), { ...globally, budget, granularity: 'layer' }),
     );
@@ -726,13 +726,13 @@ describe('budgets', () => {
     expect(error.message).toMatch(/granularity 'layer'/);
   });
 
-  test.each(budgets)('%s takes one amount', async (budget) => {
+  test.each(budgets)('The budget %s takes one amount', async (budget) => {
     for (const sparsity of [[50, 50], { dense: 50 }]) {
       expect((await refusal(pick(all, ['dense', 'gru']), sparsity, { ...globally, budget })).code).toBe('sparsity');
     }
   });
 
-  test.each(budgets)('%s has no say where one layer is asked for', async (budget) => {
+  test.each(budgets)('The budget %s has no effect on sparsifyLayer', async (budget) => {
     for (const name of ['conv2d of tfjs', 'gru']) {
       const layers = copyOf(all);
       const sparsifier = new Sparsifier(fromArrays(layers), { ...globally, budget, minKeep: { '*': 2 } });
@@ -742,7 +742,7 @@ describe('budgets', () => {
     }
   });
 
-  test.each(budgets)('%s of one layer is that layer alone', async (budget) => {
+  test.each(budgets)('The budget %s of a single layer is the same as that layer alone', async (budget) => {
     const one = pick(all, ['conv3d']);
     for (const sparsity of [0, 33, 80, 100]) {
       expectSame(
@@ -752,17 +752,20 @@ describe('budgets', () => {
     }
   });
 
-  test.each(budgets)('%s gives each call what it asks for: less brings back the last as zeros', async (budget) => {
-    const layers = copyOf(pick(all, ['conv2d', 'dense', 'lstm']));
-    const units = sum(Object.values(layers).map(({ data }) => data.length));
-    const sparsifier = new Sparsifier(fromArrays(layers), { ...globally, budget });
-    for (const remove of [20, 90, 60, 100]) {
-      const report = await sparsifier.sparsifyModel({ remove });
-      expect(report.total.keptUnits).toBe(units - remove);
-    }
-  });
+  test.each(budgets)(
+    'With the budget %s each call removes what is asked, also less than the call before',
+    async (budget) => {
+      const layers = copyOf(pick(all, ['conv2d', 'dense', 'lstm']));
+      const units = sum(Object.values(layers).map(({ data }) => data.length));
+      const sparsifier = new Sparsifier(fromArrays(layers), { ...globally, budget });
+      for (const remove of [20, 90, 60, 100]) {
+        const report = await sparsifier.sparsifyModel({ remove });
+        expect(report.total.keptUnits).toBe(units - remove);
+      }
+    },
+  );
 
-  test('channels of every layout are counted once', async () => {
+  test('The channels of every layout are counted once', async () => {
     for (const layout of layouts) {
       const report = (
         await sparsified({ layer: layerOf(layout) }, 50, { ...globally, budget: 'erk', granularity: 'filter' })

@@ -88,11 +88,11 @@ describe('include and exclude', () => {
     { rules: { include: 'head', exclude: ['stem/conv', 'block*'] }, takes: ['head'] },
     { rules: { exclude: 'odd' }, takes: convolutions },
     { rules: { exclude: ['block.3*', 'block.1*'] }, takes: ['stem/conv', 'block.2/conv'] },
-  ])('$rules', async ({ rules, takes }) => {
+  ])('$rules selects the right layers', async ({ rules, takes }) => {
     expect(await taken(rules)).toEqual(takes);
   });
 
-  test('an expression with a memory gives the same answer each time', async () => {
+  test('An expression with the flag g or y gives the same answer each time', async () => {
     for (const flags of ['g', 'gi', 'y', 'gu']) {
       const rule = new RegExp('conv', flags);
       rule.lastIndex = 7;
@@ -103,7 +103,7 @@ describe('include and exclude', () => {
     }
   });
 
-  test('name a layer that shares its array by either name', async () => {
+  test('A layer that shares its array is selected by either name', async () => {
     const data = Float32Array.of(1, 2, 3, 4);
     const tied = { first: { ...line(data), data }, second: { ...line(data), data }, other: line([1, 2]) };
     for (const rule of ['first', 'second', 'sec*', /ond/]) {
@@ -114,7 +114,7 @@ describe('include and exclude', () => {
     }
   });
 
-  test('a rule that is the name of a layer names that one alone, whatever its signs', async () => {
+  test('A rule that is the name of a layer selects that layer alone, even with a star', async () => {
     const starred: Layers = { 'conv*': line([1, 2]), 'conv?': line([1, 2]), conv1: line([1, 2]) };
     const included = async (include: string) =>
       (await sparsified(starred, 50, { include })).report.layers.map(({ name }) => name);
@@ -124,7 +124,7 @@ describe('include and exclude', () => {
     expect((await sparsified(starred, 50, { exclude: 'conv*' })).report.layers).toHaveLength(2);
   });
 
-  test('have no say where one layer is asked for', async () => {
+  test('include and exclude have no effect on sparsifyLayer', async () => {
     const copies = copyOf(layers);
     const sparsifier = new Sparsifier(fromArrays(copies), { ...byDefault, include: 'stem*', exclude: 'head' });
     await sparsifier.sparsifyLayer('head', 40);
@@ -132,7 +132,7 @@ describe('include and exclude', () => {
     expectSame(copies, { ...layers, ...without(own, removal(own, 40, weightwise), 'weight') });
   });
 
-  test('choose what a ranking ranks', async () => {
+  test('A ranking consists of the selected layers', async () => {
     const chosen = Object.fromEntries(Object.entries(layers).filter(([name]) => name.startsWith('block')));
     const options = { ...byDefault, context: 'global', include: 'block*' } as const;
     const { layers: after } = await sparsified(layers, 50, { ...options, layerType: 'all' });
@@ -142,7 +142,7 @@ describe('include and exclude', () => {
     });
   });
 
-  test('choose what a list of amounts counts', async () => {
+  test('A list of amounts has one for each selected layer', async () => {
     const zeros = async (sparsity: Sparsity, rules: Partial<SparsifierOptions>) =>
       Object.values(zerosOf((await sparsified(layers, sparsity, { ...byDefault, layerType: 'all', ...rules })).layers));
     expect(await zeros([{ remove: 1 }, { remove: 2 }], { include: ['head', 'block.1/lstm'] })).toEqual([0, 0, 1, 0, 2]);
@@ -153,7 +153,7 @@ describe('include and exclude', () => {
     expect(error.message).not.toContain('head');
   });
 
-  test('an amount for a layer that they leave out is an error that says so', async () => {
+  test('An amount for a layer that is left out is an error that says so', async () => {
     for (const rules of [{ include: 'block*' }, { exclude: 'head', layerType: 'all' }] as const) {
       const error = await refusal(layers, { head: 50 }, { ...byDefault, layerType: 'all', ...rules });
       expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
@@ -162,7 +162,7 @@ describe('include and exclude', () => {
   });
 });
 
-describe('a rule that matches nothing is an error', () => {
+describe('rules that match nothing', () => {
   const rules: { rule: Rule; asked: string }[] = [
     { rule: 'tail', asked: `'tail'` },
     { rule: 'block', asked: `'block'` },
@@ -173,7 +173,7 @@ describe('a rule that matches nothing is an error', () => {
     { rule: { kind: 'gru' }, asked: 'kind gru' },
   ];
 
-  test.each(rules)('$asked', async ({ rule, asked }) => {
+  test.each(rules)('The rule $asked, which matches nothing, is an error', async ({ rule, asked }) => {
     for (const options of [
       { include: rule },
       { include: ['head', rule] },
@@ -186,21 +186,21 @@ describe('a rule that matches nothing is an error', () => {
     }
   });
 
-  test('that matches only layers of other kinds says so', async () => {
+  test('The error for a rule that matches only layers of other kinds says so', async () => {
     const error = await refused({ include: 'head', layerType: 'conv2d' });
     expect([error.code, error.details.asked]).toEqual(['layer', `'head'`]);
     expect(error.details.allowed).toEqual(convolutions);
     expect(error.message).toContain('layerType leaves out');
   });
 
-  test('that includes a tensor which cannot be pruned', async () => {
+  test('The error for a rule that includes a tensor which cannot be pruned gives the reason', async () => {
     const error = await refused({ include: 'odd' });
     expect(error.code).toBe('layer');
     expect(error.message).toMatch(/'odd' cannot be pruned: its type is int8/);
   });
 
   test.each<[unknown]>([[3], [null], [{}], [{ kind: 'dense', name: 'head' }], [{ name: 'head' }], [['head']]])(
-    '%j is no rule',
+    '%j is not a rule',
     async (rule) => {
       for (const options of [{ include: [rule] }, { exclude: [rule] }]) {
         const error = await refused(options as Partial<SparsifierOptions>);
@@ -210,13 +210,13 @@ describe('a rule that matches nothing is an error', () => {
     },
   );
 
-  test.each(['conv', 'Conv2d', '', null])('%j is no kind', async (kind) => {
+  test.each(['conv', 'Conv2d', '', null])('%j is not a kind of layer', async (kind) => {
     const error = await refused({ exclude: { kind: kind as 'conv2d' } });
     expect(error.code).toBe('kind');
     expect(error.details.allowed).toEqual(expect.arrayContaining(['conv2d', 'dense', 'gru']));
   });
 
-  test('rules that leave no layer are an error of the call', async () => {
+  test('Rules that leave no layer are an error of the call', async () => {
     const error = await refusal(layers, 50, { ...byDefault, layerType: 'conv2d', exclude: '*conv' });
     expect(error.code).toBe('kind');
     expect(error.message).toMatch(/conv2d, without those excluded/);
@@ -227,13 +227,13 @@ describe('a rule that matches nothing is an error', () => {
   });
 });
 
-describe('explain says', () => {
+describe('what explain says', () => {
   const explained = (options: Partial<SparsifierOptions>, sparsity?: Sparsity, call?: CallOptions) =>
     new Sparsifier(modelOf(copyOf(layers)), { ...byDefault, ...options }).explain(sparsity, call);
   const reasonsOf = (list: readonly Explanation[]) =>
     Object.fromEntries(list.map(({ name, reason }) => [name, reason]));
 
-  test('for each tensor which rule decides', async () => {
+  test('explain says for each tensor which rule decides', async () => {
     expect(
       reasonsOf(await explained({ layerType: ['conv2d', 'dense'], include: ['block*', /st/], exclude: '*.2/*' })),
     ).toEqual({
@@ -251,7 +251,7 @@ describe('explain says', () => {
     });
   });
 
-  test('which rule decides, as data', async () => {
+  test('explain gives the rule that decides as data', async () => {
     const rulesOf = async (options: Partial<SparsifierOptions>, sparsity?: Sparsity) =>
       Object.fromEntries((await explained(options, sparsity)).map(({ name, rule }) => [name, rule]));
     expect(await rulesOf({ layerType: ['conv2d', 'dense'], include: ['block*', /st/], exclude: '*.2/*' })).toEqual({
@@ -272,7 +272,7 @@ describe('explain says', () => {
     });
   });
 
-  test('what it is ranked with', async () => {
+  test('explain says what a layer is ranked with', async () => {
     const global = { context: 'global', layerType: 'all' } as const;
     const rankTogether = { body: ['block*'] };
     const rest = async (options: Partial<SparsifierOptions>, sparsity?: Sparsity) => {
@@ -303,7 +303,7 @@ describe('explain says', () => {
     ]);
   });
 
-  test('without a sparsity no counts, and fails at no layer', async () => {
+  test('Without a sparsity, explain gives no counts and fails for no layer', async () => {
     const list = await explained({ layerType: 'all', granularity: 'kernel' });
     expect(list.map(({ name }) => name)).toEqual([...names, 'block.3/conv', 'odd']);
     expect(list.map(({ units }) => units)).toEqual([12, 12, undefined, 12, undefined, undefined, undefined]);
@@ -334,7 +334,7 @@ describe('explain says', () => {
     ).toBe(false);
   });
 
-  test('what is wrong with its options, with and without a sparsity', async () => {
+  test('explain refuses wrong options, with and without a sparsity', async () => {
     for (const sparsity of [undefined, 50]) {
       const wrong = async (call: object) => (await errorOf(() => explained({}, sparsity, call as CallOptions))).code;
       expect(await wrong({ roundTo: 0 })).toBe('sparsity');
@@ -345,7 +345,7 @@ describe('explain says', () => {
     }
   });
 
-  test('what sparsifyModel says, where it fails', async () => {
+  test('explain fails with the same error as sparsifyModel', async () => {
     const cases: { options: Partial<SparsifierOptions>; sparsity: unknown; bad?: boolean }[] = [
       { options: {}, sparsity: 101 },
       { options: {}, sparsity: [50] },
@@ -371,7 +371,7 @@ describe('explain says', () => {
   });
 });
 
-describe('explain foretells', () => {
+describe('what explain predicts', () => {
   /** Explains each call, then makes it: the counts agree, and explaining changes nothing. */
   async function check(
     options: Partial<SparsifierOptions>,
@@ -428,9 +428,9 @@ describe('explain foretells', () => {
     { options: { criteria: 'updatingMovement' }, calls: [[20], [40], [60]] },
     { options: { criteria: ({ weights }) => weights.map((each) => -each) }, calls: [[40], [50]] },
     { options: { restorable: true, granularity: 'filter' }, calls: [[40], [20], [70]] },
-  ])('$options: $calls', ({ options, calls }) => check(options, calls));
+  ])('explain predicts the calls $calls with $options', ({ options, calls }) => check(options, calls));
 
-  test('any calls', { timeout: 60_000 }, async () => {
+  test('explain predicts any calls', { timeout: 60_000 }, async () => {
     const amount = fc.oneof(fc.nat(100), fc.record({ keep: fc.nat(60) }), fc.record({ remove: fc.nat(60) }));
     const options = fc.record({
       context: fc.constantFrom('local' as const, 'global' as const),
@@ -448,7 +448,7 @@ describe('explain foretells', () => {
     );
   });
 
-  test('what the call that it waits for leaves to do', async () => {
+  test('explain takes into account the call that it waits for', async () => {
     const copies = copyOf({ a: line(values(10)), b: layerOf(layoutOf('dense')) });
     const sparsifier = new Sparsifier(fromArrays(copies), { ...weightwise, minKeep: { a: 4 } });
     const [, list, report] = await Promise.all([

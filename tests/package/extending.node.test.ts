@@ -19,7 +19,7 @@ async function addRow(path: string, row: string, start = 'const table = {'): Pro
   await writeFile(path, content.replace(start, `${start}\n    ${row}`));
 }
 
-describe('A built package with one more row in a table', () => {
+describe('the built package with one more row in a table', () => {
   let folder: string;
   let extended: typeof import('sparsifier');
   let arrays: typeof import('sparsifier/formats/arrays');
@@ -41,7 +41,7 @@ describe('A built package with one more row in a table', () => {
     arrays.fromArrays({ fc: { kind: 'dense', roles: ['in', 'out'], shape: [4, 5], data } });
   const options = { granularity: 'weight', context: 'local', layerType: 'dense' } as const;
 
-  test('has a new criterion, which gets the state that it needs', async () => {
+  test('A new criterion gets the state that it needs', async () => {
     const [data, initial] = [values(20, 1), values(20, 2)];
     const model = dense(data);
     const given = { fc: initial };
@@ -55,7 +55,7 @@ describe('A built package with one more row in a table', () => {
     expect(sorted[4]).toBeLessThan(sorted[5]!);
   });
 
-  test('has a new granularity, which the command line knows, too', async () => {
+  test('A new granularity is known to the command line, too', async () => {
     const data = values(20, 3);
     const granularity = 'pillar' as 'column';
     const model = dense(data);
@@ -73,7 +73,7 @@ describe('A built package with one more row in a table', () => {
   });
 });
 
-describe('The sources with one more row in a table', () => {
+describe('the sources with one more row in a table', () => {
   let folder: string;
   const source = (...names: string[]) => join(folder, 'packages', 'sparsifier', 'src', ...names);
 
@@ -101,7 +101,7 @@ describe('The sources with one more row in a table', () => {
   }
 
   test(
-    'compile for a granularity, and for a criterion once the catalogue describes it',
+    'A granularity compiles at once, a criterion when the catalogue describes it',
     { timeout: 120_000 },
     async () => {
       await addRow(source('options', 'granularity.ts'), granularity);
