@@ -10,7 +10,12 @@ const { values } = parseArgs({
 const { short } = values;
 const [trainSize, epochs, further] = short ? [1000, 2, 2] : [8000, 8, 4];
 const sparsities = short ? [80, 90] : [80, 90, 95];
-const options = { granularity: 'weight', context: 'global', criteria: 'magnitude', layerType: 'all' };
+const options = /** @type {const} */ ({
+  granularity: 'weight',
+  context: 'global',
+  criteria: 'magnitude',
+  layerType: 'all',
+});
 const fitting = (more) => ({ batchSize: 32, verbose: 0, shuffle: false, ...more });
 
 const rows = new Map();

@@ -34,6 +34,7 @@ Try next:
   node ${relative(process.cwd(), command)} inspect ${relative(process.cwd(), dense)}
   node ${relative(process.cwd(), command)} prune ${relative(process.cwd(), dense)} -s 50 -g filter --round-to 8 -c global -o ${join('out', 'filters.onnx')}`);
 
+/** @returns {Promise<number[]>} */
 async function run(file) {
   const session = await InferenceSession.create(file);
   const shape = [1, 3, 48, 192];
@@ -42,7 +43,7 @@ async function run(file) {
     (_, index) => Math.sin(index * 0.01) * Math.cos(index * 0.0007),
   );
   const outputs = await session.run({ [session.inputNames[0]]: new Tensor('float32', pixels, shape) });
-  return [...outputs[session.outputNames[0]].data];
+  return Array.from(outputs[session.outputNames[0]].data, Number);
 }
 
 function format(values) {

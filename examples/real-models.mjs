@@ -13,13 +13,13 @@ import { languages, pitch, tf, upscaler } from './support/models.mjs';
 
 const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values;
 const sparsities = short ? [0, 50] : [0, 50, 80, 90];
-const words = { granularity: 'weight', context: 'local', criteria: 'magnitude' };
+const words = /** @type {const} */ ({ granularity: 'weight', context: 'local', criteria: 'magnitude' });
 await tf.setBackend('wasm');
 
-for (const [model, count] of [
-  [languages, short ? 4 : 40],
-  [upscaler, short ? 1 : 3],
-  [pitch, short ? 1 : 6],
+for (const { model, count } of [
+  { model: languages, count: short ? 4 : 40 },
+  { model: upscaler, count: short ? 1 : 3 },
+  { model: pitch, count: short ? 1 : 6 },
 ]) {
   const samples = model.samples(count);
   await table(`${model.title} (${samples.length} samples)`, async (sparsity) => {
@@ -45,7 +45,7 @@ if (existsSync(onnx)) {
       const outputs = await session.run({
         [session.inputNames[0]]: new Tensor('float32', sound, [1, sound.length, 1]),
       });
-      return outputs[session.outputNames[1]].data;
+      return Float32Array.from(outputs[session.outputNames[1]].data, Number);
     };
     const value = await pitch.score(listen, samples);
     await session.release();

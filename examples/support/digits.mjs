@@ -11,6 +11,7 @@ export { tf };
 tf.registerKernel({
   kernelName: 'Conv2DBackpropFilter',
   backendName: 'wasm',
+  /** @param {any} call */
   kernelFunc: ({ inputs: { x, dy }, attrs: { strides, pad } }) => {
     const [stride] = [strides].flat();
     if (stride !== 1 || pad !== 'valid') throw new Error('only stride 1 and the padding valid are written here');

@@ -48,7 +48,9 @@ export const languages = {
     for (const name of [...from, 'onnxruntime-web', '@upscalerjs/default-model', '@spotify/basic-pitch']) {
       if (!existsSync(join(packages, name))) continue;
       const folder = realpathSync(join(packages, name));
-      const inside = readdirSync(folder, { recursive: true }).filter((path) => !/node_modules|\.min\./.test(path));
+      const inside = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+        (path) => !/node_modules|\.min\./.test(path),
+      );
       for (const path of inside.sort()) {
         const language = extensions[/\.\w+$/.exec(path)?.[0]];
         const list = found.get(language);
@@ -106,7 +108,7 @@ export const upscaler = {
     const psnr = samples.map(({ whole, half }) =>
       tf.tidy(() => {
         const error = tf
-          .squaredDifference(tf.clipByValue(model.predict(half), 0, 255), whole)
+          .squaredDifference(tf.clipByValue(/** @type {tf.Tensor} */ (model.predict(half)), 0, 255), whole)
           .mean()
           .dataSync()[0];
         return 10 * Math.log10(255 ** 2 / error);
