@@ -1,7 +1,6 @@
 import type * as Tf from '@tensorflow/tfjs';
 
 export const tf: typeof Tf;
-export const packages: string;
 
 /** The bytes of a model's JSON, and of its files with weights by their names. */
 export interface ModelFiles {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 export { tf };
 
-export const packages = fileURLToPath(new URL('../../node_modules', import.meta.url));
+const packages = fileURLToPath(new URL('../../node_modules', import.meta.url));
 
 /** The bytes of a model's files in a folder: its JSON, and the files with weights by their names. */
 export function filesIn(folder) {
