@@ -18,12 +18,7 @@ const inPackage = (...names) => join(packageFolder, ...names);
  * @param features of crates/wasm
  */
 export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'), features = []) {
-  const environment = environmentWith([toolchain.bin, ...wasmTools], {
-    ...toolchain.variables,
-    CARGO_ENCODED_RUSTFLAGS: flags(toolchain).join('\x1f'),
-    // Apart from native builds, which would otherwise be thrown away each time the flags change.
-    CARGO_TARGET_DIR: inRoot('target', 'wasm'),
-  });
+  const environment = wasmEnvironment({ toolchain, wasmTools });
   if (!existsSync(inRoot('Cargo.lock'))) await run('cargo', ['generate-lockfile'], { environment });
 
   const sources = readdirSync(inRoot('crates')).flatMap((crate) => [
@@ -36,7 +31,7 @@ export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'
   );
   const crate = inRoot('crates', 'wasm');
   const options = '--target web --out-name sparsifier_wasm --mode force --no-opt --no-pack --no-gitignore'.split(' ');
-  const cargoOptions = ['-Z', 'build-std=panic_abort,std', ...features.flatMap((name) => ['--features', name])];
+  const cargoOptions = [...buildStd, ...features.flatMap((name) => ['--features', name])];
   await unlessCurrent(
     ['wasm: wasm-pack build', ...features].join(' '),
     inputs,
@@ -48,6 +43,18 @@ export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'
       }),
   );
 }
+
+/** Threads in WebAssembly need a std with atomics, which is built from its sources. */
+export const buildStd = ['-Z', 'build-std=panic_abort,std'];
+
+/** What cargo is run with for WebAssembly. */
+export const wasmEnvironment = ({ toolchain, wasmTools }) =>
+  environmentWith([toolchain.bin, ...wasmTools], {
+    ...toolchain.variables,
+    CARGO_ENCODED_RUSTFLAGS: flags(toolchain).join('\x1f'),
+    // Apart from native builds, which would otherwise be thrown away each time the flags change.
+    CARGO_TARGET_DIR: inRoot('target', 'wasm'),
+  });
 
 function flags({ linker, sources }) {
   const exported = ['__wasm_init_tls', '__tls_size', '__tls_align', '__tls_base', '__heap_base'];
