@@ -55,7 +55,8 @@ async function fetchPnpm() {
   return cached;
 }
 
-function findNpm() {
+/** The command of npm, and what comes before its own parameters. */
+export function findNpm() {
   const started = process.env.npm_execpath;
   if (started && basename(started) === 'npm-cli.js') return [process.execPath, started];
   return [process.platform === 'win32' ? 'npm.cmd' : 'npm'];

@@ -56,7 +56,7 @@ async function findRustup() {
   const bin = dirname(rustc);
   const sources = join(dirname(bin), 'lib', 'rustlib', 'src', 'rust');
   if (!existsSync(join(sources, 'library'))) return;
-  return { id: `rustup's ${nightly}`, bin, sources, linker: undefined, variables: {} };
+  return { id: `rustup's ${nightly}`, bin, sources, linker: undefined, variables: {}, addLinters: addRustupLinters };
 }
 
 function fetchRustup() {
@@ -83,11 +83,34 @@ async function findDebian() {
     sources,
     linker: 'wasm-ld-22',
     variables: { RUSTC_BOOTSTRAP: '1' },
+    addLinters: addDebianLinters,
   };
 }
 
 function fetchDebian() {
   return step(`Rust: apt-get install ${debianPackages.join(' ')}`, () => aptInstall(debianPackages));
+}
+
+/** Adds clippy and rustfmt, which the build does without, to a toolchain that lacks them. */
+export async function setUpLinters({ toolchain: { bin, addLinters } }) {
+  const commands = ['cargo-clippy', 'rustfmt'].map((name) =>
+    join(bin, process.platform === 'win32' ? `${name}.exe` : name),
+  );
+  if (!commands.every(existsSync)) await addLinters();
+}
+
+function addRustupLinters() {
+  const components = ['clippy', 'rustfmt'];
+  return step(`Rust ${nightly}: rustup component add ${components.join(' ')}`, () =>
+    run(rustup(), ['component', 'add', '--toolchain', nightly, ...components], { minutes: 5 }),
+  );
+}
+
+function addDebianLinters() {
+  const packages = ['rust-web-clippy', 'rustfmt-web'];
+  const command = `apt-get install ${packages.join(' ')}`;
+  if (!isRoot) throw new Failure(`There is no clippy. Install it as root: ${command}`);
+  return step(`Rust: ${command}`, () => aptInstall(packages));
 }
 
 export async function aptInstall(packages) {

@@ -1,0 +1,32 @@
+// What `npm run check -- knip` takes as used: files that a person or a tool starts, and what they import.
+import { exportedModules } from './scripts/entry-points.mjs';
+
+export default {
+  workspaces: {
+    '.': {
+      entry: ['scripts/*.mjs', 'examples/*.mjs', 'bench/**/*.mjs', 'tests/**/*.test.ts', 'tests/vitest.config.ts'],
+      project: ['{scripts,examples,bench,tests}/**/*.{mjs,ts}'],
+      ignoreDependencies: [
+        // Their data are read, not their code.
+        '@spotify/basic-pitch',
+        'mnist',
+        // Started by scripts/check.mjs.
+        '@arethetypeswrong/cli',
+        'oxlint',
+        'publint',
+      ],
+    },
+    'packages/sparsifier': {
+      entry: [...exportedModules.map((name) => `src/${name}.ts`), 'src/cli/main.ts', 'src/host/{node,browser}.ts'],
+      project: ['src/**'],
+    },
+    // Started by scripts/docs.mjs.
+    'packages/reference': { ignoreDependencies: ['typedoc'] },
+  },
+  ignoreIssues: {
+    // The build gives it to the glue of the wasm.
+    'packages/sparsifier/src/engine/pool.ts': ['exports'],
+    // The compiler is its only reader.
+    'packages/sparsifier/src/host/host.ts': ['types'],
+  },
+};

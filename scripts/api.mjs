@@ -1,0 +1,69 @@
+// packages/sparsifier/api.md: the public API with each entry point as a namespace, so that a diff shows what changes of
+// it. `npm run api` writes it.
+import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { entryPoints } from './entry-points.mjs';
+import { setUp } from './setup.mjs';
+import { contentOf, Failure, main, packageFolder, root, step } from './steps.mjs';
+
+const committed = join(packageFolder, 'api.md');
+
+/** The report of the built package. */
+function report() {
+  // Within the package, whose own files API Extractor tells from those of other packages.
+  const folder = mkdtempSync(join(packageFolder, 'lib', 'api-'));
+  try {
+    const entry = join(folder, 'sparsifier.d.ts');
+    const modules = entryPoints.map((name) => `export * as ${name.replace('/', '_')} from '../../dist/${name}.js';\n`);
+    writeFileSync(entry, modules.join(''));
+    const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.base.json'), 'utf8'));
+    const none = { default: { logLevel: ExtractorLogLevel.None } };
+    const configuration = ExtractorConfig.prepare({
+      packageJsonFullPath: join(packageFolder, 'package.json'),
+      configObjectFullPath: undefined,
+      configObject: {
+        projectFolder: packageFolder,
+        mainEntryPointFilePath: entry,
+        compiler: { overrideTsconfig: { compilerOptions, files: [entry] } },
+        apiReport: {
+          enabled: true,
+          // A type that is not exported is part of the surface where an exported one names it.
+          includeForgottenExports: true,
+          reportFileName: 'sparsifier.api.md',
+          reportFolder: folder,
+          reportTempFolder: join(folder, 'temp'),
+        },
+        docModel: { enabled: false },
+        dtsRollup: { enabled: false },
+        tsdocMetadata: { enabled: false },
+        newlineKind: 'lf',
+        messages: { extractorMessageReporting: none, tsdocMessageReporting: none },
+      },
+    });
+    const { succeeded } = Extractor.invoke(configuration, {
+      localBuild: true,
+      messageCallback: (message) => {
+        // Only what is wrong with the declarations is worth a line.
+        message.handled = message.logLevel !== ExtractorLogLevel.Error;
+      },
+    });
+    if (!succeeded) throw new Failure('API Extractor does not understand the declarations of the package.');
+    return readFileSync(join(folder, 'sparsifier.api.md'), 'utf8');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Fails where the committed report is not that of the built package. */
+export function checkApi() {
+  if (report() === contentOf(committed)) return;
+  throw new Failure(`The public API is not what packages/sparsifier/api.md says.
+If the change is meant: npm run api, and commit what git diff then shows.`);
+}
+
+await main(import.meta, async () => {
+  await build(await setUp());
+  await step('packages/sparsifier/api.md: api-extractor', () => writeFileSync(committed, report()));
+});
