@@ -6,7 +6,7 @@ import { findChromium } from '../scripts/chromium.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tests = 'tests/**/*.test.ts';
 /** Machines are shared and slow at times: only what hangs is to fail. In milliseconds. */
-const testTimeout = 60_000;
+const testTimeout = 100_000;
 const executablePath = await findChromium();
 
 function browser(name: string, headers: Record<string, string>): TestProjectConfiguration {

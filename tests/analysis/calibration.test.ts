@@ -99,11 +99,10 @@ describe('activations', () => {
 
   test('of a layer inside another model are not those of a layer of its name', async () => {
     const inner = tf.sequential({ layers: [tf.layers.dense({ inputShape: [2], units: 2, name: 'd' })] });
-    const [relu, head] = [
-      tf.layers.activation({ activation: 'relu', name: 'd' }),
-      tf.layers.dense({ units: 1, name: 'head' }),
-    ];
-    const model = tf.sequential({ layers: [inner, relu, head] });
+    const input = tf.input({ shape: [2] });
+    const relu = tf.layers.activation({ activation: 'relu', name: 'd' }).apply(inner.apply(input));
+    const head = tf.layers.dense({ units: 1, name: 'head' }).apply(relu);
+    const model = tf.model({ inputs: input, outputs: head as never });
     const { activations, skipped } = await activationsOfTfjs(tf, model, [tf.ones([1, 2])]);
     expect(Object.keys(activations)).toEqual(['head']);
     expect(skipped).toEqual([{ name: 'd', reason: 'its input lies inside another layer or model' }]);

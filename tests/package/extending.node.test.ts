@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -115,4 +115,82 @@ describe('the sources with one more row in a table', () => {
       expect(await errors()).toEqual({ files: [], text: '' });
     },
   );
+});
+
+/** A model is the word `TOY!`, a number of rows and one of columns (32 bits each), and a matrix of 32-bit floats. */
+const toyFormat = `
+import { StoredValues } from '../format.js';
+import { isFolder } from '../sources.js';
+import * as host from '#host';
+
+export const toy = {
+  name: 'toy',
+  options: [],
+  endings: ['.toy'],
+  matches: ({ head }) => String.fromCharCode(...head.subarray(0, 4)) === 'TOY!',
+  open: async (files) => {
+    const { source, name = 'model.toy' } = files.main;
+    files.add(name, source);
+    const sizes = new Uint8Array(8);
+    await source.read(sizes, 4);
+    const shape = [...new Uint32Array(sizes.buffer)];
+    const values = new StoredValues('float32', shape[0] * shape[1], name, 12);
+    const tensor = { name: 'matrix', aliases: [], kind: 'dense', roles: ['out', 'in'], shape, groups: 1, values, partners: [], notes: [] };
+    const outputs = async (path, current) => [
+      { path: path === undefined ? name : (await isFolder(path)) ? host.join(path, name) : path, from: name, chunks: () => current.chunks(name) },
+    ];
+    return { tensors: [tensor], skipped: [], outputs };
+  },
+};
+`;
+
+describe('the built package with one more format', () => {
+  let folder: string;
+  const at = (...names: string[]) => join(folder, ...names);
+  const toyFile = (numbers: readonly number[]) =>
+    new Uint8Array([
+      ...new TextEncoder().encode('TOY!'),
+      ...new Uint8Array(Uint32Array.of(2, 3).buffer),
+      ...new Uint8Array(Float32Array.from(numbers).buffer),
+    ]);
+  const [before, after] = [toyFile([5, -1, 2, 0.5, 3, -4]), toyFile([5, 0, 0, 0, 3, -4])];
+  const imported = (file: string) => import(/* @vite-ignore */ pathToFileURL(at('dist', file)).href);
+  const command = (...words: string[]) => run(process.execPath, [at('dist', 'cli', 'main.js'), ...words], { cwd: folder });
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sparsifier-format-'));
+    await cp(join(packageFolder, 'dist'), at('dist'), { recursive: true });
+    await cp(join(packageFolder, 'package.json'), at('package.json'));
+    await symlink(join(packageFolder, 'node_modules'), at('node_modules'), 'junction');
+    await mkdir(at('dist', 'formats', 'toy'));
+    await writeFile(at('dist', 'formats', 'toy', 'format.js'), toyFormat);
+    const list = await readFile(at('dist', 'formats', 'all.js'), 'utf8');
+    expect(list.split('const formats = [')).toHaveLength(2);
+    const line = `import { toy } from './toy/format.js';\n`;
+    await writeFile(at('dist', 'formats', 'all.js'), line + list.replace('const formats = [', 'const formats = [toy, '));
+    await writeFile(at('model.bin'), before);
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  test('A new format is read and written in memory', async () => {
+    const { readModel } = (await imported('formats.js')) as typeof import('sparsifier/formats');
+    const { Sparsifier } = (await imported('index.js')) as typeof import('sparsifier');
+    using model = await readModel(at('model.bin'));
+    expect(model.format).toBe('toy');
+    await new Sparsifier(model, { layerType: 'dense' }).sparsifyModel(50);
+    expect(await model.bytes()).toEqual(after);
+    await model.write(at('memory.toy'));
+    expect(new Uint8Array(await readFile(at('memory.toy')))).toEqual(after);
+  });
+
+  test('A new format is streamed, and known to the command line', async () => {
+    const words = ['prune', 'model.bin', '-s', '50', '--layer-type', 'dense'];
+    expect(await command(...words, '-o', 'streamed.toy')).toMatchObject({ code: 0, stderr: '' });
+    expect(new Uint8Array(await readFile(at('streamed.toy')))).toEqual(after);
+    expect((await command('inspect', 'streamed.toy')).stdout).toContain('matrix');
+    expect(await command(...words, '-o', 'model.onnx')).toMatchObject({ code: 2, stderr: expect.stringMatching(/\.toy/) });
+    expect(await command('inspect', 'model.bin', '--layer', 'matrix=none')).toMatchObject({ code: 2 });
+    await writeFile(at('other.bin'), 'words');
+    expect((await command('inspect', 'other.bin')).stderr).toMatch(/toy, safetensors, TensorFlow\.js, ONNX/);
+  });
 });

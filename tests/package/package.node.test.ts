@@ -57,6 +57,7 @@ describe('the tarball', () => {
     const {
       '.': main,
       './file': file,
+      './formats': formats,
       './formats/onnx': onnx,
       './formats/safetensors': safetensors,
       './formats/tfjs': tfjs,
@@ -69,7 +70,7 @@ describe('the tarball', () => {
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, file, onnx, safetensors, tfjs, training, calibration, sensitivity, catalogue, arrays])
+    for (const targets of [main, file, formats, onnx, safetensors, tfjs, training, calibration, sensitivity, catalogue, arrays])
       expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>
@@ -171,7 +172,7 @@ describe('installed in Node', () => {
       `
       import { Criteria, Granularity, Sparsifier, SparsifyError, type ErrorCode, type Model, type Report } from 'sparsifier';
       import { fromArrays } from 'sparsifier/formats/arrays';
-      import { readModel, type FileModel } from 'sparsifier/formats';
+      import { readModel, type FileModel, type ReadModelOptions } from 'sparsifier/formats';
       import { readOnnx } from 'sparsifier/formats/onnx';
       import { readSafetensors, type LayerDescriptions } from 'sparsifier/formats/safetensors';
       import { readTfjs } from 'sparsifier/formats/tfjs';
@@ -182,7 +183,9 @@ describe('installed in Node', () => {
       const shards = (name: string) => new Blob([name]);
       export const twin: FileModel & Model = await readSafetensors(new Blob([]), { layers, shards });
       const onnx: FileModel = await readOnnx(new Blob([]));
-      const model: Model = onnx;
+      const reading: ReadModelOptions = { layers, shards };
+      const any: FileModel = await readModel(new Blob([]), reading);
+      const model: Model = any;
       const words = { granularity: Granularity.filter, context: 'global', criteria: Criteria.largeFinal } as const;
       const sparsifier = new Sparsifier(model, words);
       const report: Report = await sparsifier.sparsifyModel({ 'encoder.*': 50, head: { keep: 2 } }, { roundTo: 8 });
@@ -206,8 +209,8 @@ describe('installed in Node', () => {
 
       // @ts-expect-error no such granularity
       new Sparsifier(model, { granularity: 'corner', context: 'local', criteria: 'largeFinal' });
-      // @ts-expect-error the context must be given
-      new Sparsifier(model, { granularity: 'weight', criteria: 'largeFinal' });
+      // @ts-expect-error no such context
+      new Sparsifier(model, { context: 'layer' });
       // @ts-expect-error nothing is left to restore
       await sparsifyFile('in', 'out', { ...asked, restorable: true });
       // @ts-expect-error an amount is a number

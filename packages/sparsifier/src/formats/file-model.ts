@@ -62,7 +62,9 @@ export class FileModel implements Model {
     this.format = open.format;
     this.#open = open;
     this.#blocks = blocks;
-    this.#own = new Set(open.tensors.flatMap(({ values, partners }) => [values, ...partners.map((each) => each.values)]));
+    this.#own = new Set(
+      open.tensors.flatMap(({ values, partners }) => [values, ...partners.map((each) => each.values)]),
+    );
     abandoned.register(this, [...blocks.values()], this);
   }
 

@@ -99,7 +99,11 @@ export function stored(values: Values): StoredValues {
  * @throws SparsifyError `format` where the file is of none of the formats, `usage` for an option that its format does not
  *   take
  */
-export function formatOf<Options>(formats: readonly Format<Options>[], file: MainFile, options: Options): Format<Options> {
+export function formatOf<Options>(
+  formats: readonly Format<Options>[],
+  file: MainFile,
+  options: Options,
+): Format<Options> {
   const format = formats.find((each) => each.matches(file));
   const subject = file.name ?? 'the bytes';
   if (format === undefined) {
@@ -113,11 +117,15 @@ export function formatOf<Options>(formats: readonly Format<Options>[], file: Mai
   const other = given.find(([name]) => !(format.options as readonly string[]).includes(name));
   if (other !== undefined) {
     const takers = formats.filter(({ options }) => (options as readonly string[]).includes(other[0]));
-    throw new SparsifyError('usage', `the option ${other[0]} is for ${takers.map(({ name }) => name).join(' and ')} models`, {
-      subject,
-      found: `${format.name} model`,
-      allowed: format.options.length > 0 ? format.options : ['no option'],
-    });
+    throw new SparsifyError(
+      'usage',
+      `the option ${other[0]} is for ${takers.map(({ name }) => name).join(' and ')} models`,
+      {
+        subject,
+        found: `${format.name} model`,
+        allowed: format.options.length > 0 ? format.options : ['no option'],
+      },
+    );
   }
   return format;
 }

@@ -7,7 +7,11 @@ const openArchive = 'Unpack it and read the model inside';
 /** How files begin that are found where a model should be; characters are bytes. And what to do then. */
 const beginnings: readonly (readonly [what: string, head: RegExp, hint: string])[] = [
   ['a safetensors file', /^.{4}\0{4}\{/s, 'Read it with readSafetensors, or with readModel, which knows all formats'],
-  ['an ONNX model', /^\x08[\x01-\x7f][\x12\x3a\x42]/, 'Read it with readOnnx, or with readModel, which knows all formats'],
+  [
+    'an ONNX model',
+    /^\x08[\x01-\x7f][\x12\x3a\x42]/,
+    'Read it with readOnnx, or with readModel, which knows all formats',
+  ],
   ['a zip archive, as PyTorch, Keras and NumPy (.npz) write them', /^PK\x03\x04/, saveWeights],
   ['an HDF5 file, as Keras writes them', /^\x89HDF\r\n/, saveWeights],
   ['a Python pickle, as PyTorch writes them', /^\x80[\x02-\x05]/, saveWeights],
@@ -27,7 +31,8 @@ export const modelEndings: readonly string[] = [
 
 /** What a file is that is not of the expected format, where its beginning or its JSON tells, and what to do then. */
 export function recognise({ head, json, jsonFailure }: MainFile): Pick<ErrorDetails, 'found' | 'hint'> {
-  if (jsonFailure !== undefined) return { found: `text that is not JSON: ${jsonFailure}`, hint: 'Copy or download it again' };
+  if (jsonFailure !== undefined)
+    return { found: `text that is not JSON: ${jsonFailure}`, hint: 'Copy or download it again' };
   if (json !== undefined) {
     const keys = Array.isArray(json) ? 'a list' : `the keys ${Object.keys(json).slice(0, 8).join(', ') || 'none'}`;
     return {

@@ -18,8 +18,7 @@ export interface Snapshot {
 
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 
-const isModel = (source: WeightsOf): source is ComparedModel =>
-  'copy' in source && typeof source.copy === 'function';
+const isModel = (source: WeightsOf): source is ComparedModel => 'copy' in source && typeof source.copy === 'function';
 
 /** The files that a call reads: those of its model, and of models that the criterion compares it with. */
 export const sourceFilesOf = (

@@ -5,7 +5,10 @@ import type { Source } from '../host/host.js';
 import { bytesOf } from '../model/model.js';
 
 /** The bytes of values as they are stored in a file that is streamed. */
-export async function storedBytes({ sources }: ModelFiles, { file, start, bytes }: StoredValues): Promise<Uint8Array<ArrayBuffer>> {
+export async function storedBytes(
+  { sources }: ModelFiles,
+  { file, start, bytes }: StoredValues,
+): Promise<Uint8Array<ArrayBuffer>> {
   const target = new Uint8Array(bytes);
   await sources.get(file)!.read(target, start);
   return target;
@@ -26,7 +29,8 @@ export async function runsOf(
       .get(file)!
       .read(stored.subarray(run * length * width, (run + 1) * length * width), start + starts[run]! * width);
   // A few at a time: each waits for the file.
-  for (let run = 0; run < starts.length; run += 16) await Promise.all([...starts.keys()].slice(run, run + 16).map(read));
+  for (let run = 0; run < starts.length; run += 16)
+    await Promise.all([...starts.keys()].slice(run, run + 16).map(read));
   return coding ? coding.decode(stored, undefined) : stored;
 }
 

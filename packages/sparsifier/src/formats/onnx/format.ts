@@ -81,7 +81,12 @@ function parse(file: ModelFile, main: MainFile) {
     const known = recognise(main);
     const isOther = known.found !== undefined && known.found !== 'an ONNX model';
     if (!isOther || !(error instanceof SparsifyError) || error.code !== 'format') throw error;
-    throw new SparsifyError('format', 'the file is not an ONNX model', { subject: file.name, ...known }, { cause: error });
+    throw new SparsifyError(
+      'format',
+      'the file is not an ONNX model',
+      { subject: file.name, ...known },
+      { cause: error },
+    );
   }
 }
 

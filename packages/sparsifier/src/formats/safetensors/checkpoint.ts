@@ -47,7 +47,12 @@ async function withHeader(source: Source, name: string, main?: MainFile): Promis
     const known = recognise(main ?? (await begin(source)));
     const isOther = known.found !== undefined && known.found !== 'a safetensors file';
     if (!isOther || !(error instanceof SparsifyError) || error.code !== 'format') throw error;
-    throw new SparsifyError('format', 'the file is not a safetensors file', { subject: name, ...known }, { cause: error });
+    throw new SparsifyError(
+      'format',
+      'the file is not a safetensors file',
+      { subject: name, ...known },
+      { cause: error },
+    );
   }
 }
 

@@ -14,7 +14,11 @@ export async function outputsOf(
   current: CurrentFiles,
 ): Promise<readonly ModelOutput[]> {
   const shards = names.filter((name) => name !== main);
-  const output = (file: string, path: string): ModelOutput => ({ path, from: file, chunks: () => current.chunks(file) });
+  const output = (file: string, path: string): ModelOutput => ({
+    path,
+    from: file,
+    chunks: () => current.chunks(file),
+  });
   if (path === undefined) return [main, ...shards].map((file) => output(file, file));
   const intoFolder = await isFolder(path);
   if (shards.length > 0 && !intoFolder && !path.endsWith('.index.json')) {

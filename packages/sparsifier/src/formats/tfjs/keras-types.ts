@@ -1,0 +1,141 @@
+import type { Kind, Role } from '../../model/model.js';
+
+export type Config = Readonly<Record<string, unknown>>;
+
+/** One weight of a layer. */
+export interface Parameter {
+  /** What Keras and TensorFlow.js call it. */
+  readonly names: readonly string[];
+  /** After the layer's own name, where it has several. */
+  readonly suffix?: string;
+  readonly kind: Kind;
+  /** One per axis, in stored order. */
+  readonly roles: readonly Role[];
+  /** How many output channels the config asks for, and along which role they are counted. */
+  readonly channels?: number | undefined;
+  readonly groups?: number;
+  /** Whether a row of it is all of an output channel, so that the layer's bias belongs to it. */
+  readonly hasBias: boolean;
+}
+
+const spatial = (dimensions: number): readonly Role[] => (['depth', 'height', 'width'] as const).slice(3 - dimensions);
+
+function convolution(dimensions: 1 | 2 | 3): (config: Config) => Parameter[] {
+  return (config) => [
+    {
+      names: ['kernel'],
+      kind: `conv${dimensions}d`,
+      roles: [...spatial(dimensions), 'in', 'out'],
+      channels: numberOf(config.filters),
+      groups: numberOf(config.groups) ?? 1,
+      hasBias: true,
+    },
+  ];
+}
+
+function transposed(dimensions: 1 | 2 | 3): (config: Config) => Parameter[] {
+  return (config) => [
+    {
+      names: ['kernel'],
+      kind: `convTranspose${dimensions}d`,
+      roles: [...spatial(dimensions), 'out', 'in'],
+      channels: numberOf(config.filters),
+      hasBias: true,
+    },
+  ];
+}
+
+const depthwise = (dimensions: 1 | 2): Parameter => ({
+  names: ['depthwise_kernel', 'kernel'],
+  kind: `conv${dimensions}d`,
+  roles: [...spatial(dimensions), 'out', 'multiplier'],
+  hasBias: true,
+});
+
+function separable(dimensions: 1 | 2): (config: Config) => Parameter[] {
+  return (config) => [
+    { ...depthwise(dimensions), names: ['depthwise_kernel'], hasBias: false },
+    {
+      names: ['pointwise_kernel'],
+      suffix: '.pointwise',
+      kind: `conv${dimensions}d`,
+      roles: [...spatial(dimensions), 'in', 'out'],
+      channels: numberOf(config.filters),
+      hasBias: true,
+    },
+  ];
+}
+
+/** Gates lie side by side along the last axis. */
+function recurrent(kind: 'lstm' | 'gru', gates: number): (config: Config) => Parameter[] {
+  return (config) => {
+    const units = numberOf(config.units);
+    const channels = units && units * gates;
+    const one = { kind, roles: ['in', 'out'] as const, channels, hasBias: false };
+    return [
+      { ...one, names: ['kernel'] },
+      { ...one, names: ['recurrent_kernel'], suffix: '.recurrent' },
+    ];
+  };
+}
+
+/** Layers with weights that can be pruned, by the names of their classes. */
+export const layerTypes: ReadonlyMap<string, (config: Config) => Parameter[]> = new Map([
+  ['Conv1D', convolution(1)],
+  ['Conv2D', convolution(2)],
+  ['Conv3D', convolution(3)],
+  ['Conv1DTranspose', transposed(1)],
+  ['Conv2DTranspose', transposed(2)],
+  ['Conv3DTranspose', transposed(3)],
+  ['DepthwiseConv1D', () => [depthwise(1)]],
+  ['DepthwiseConv2D', () => [depthwise(2)]],
+  ['SeparableConv1D', separable(1)],
+  ['SeparableConv2D', separable(2)],
+  [
+    'Dense',
+    (config) => [
+      { names: ['kernel'], kind: 'dense', roles: ['in', 'out'], channels: numberOf(config.units), hasBias: true },
+    ],
+  ],
+  [
+    'Embedding',
+    (config) => [
+      {
+        names: ['embeddings'],
+        kind: 'embedding',
+        roles: ['out', 'in'],
+        channels: numberOf(config.input_dim),
+        hasBias: false,
+      },
+    ],
+  ],
+  ['LSTM', recurrent('lstm', 4)],
+  ['LSTMCell', recurrent('lstm', 4)],
+  ['GRU', recurrent('gru', 3)],
+  ['GRUCell', recurrent('gru', 3)],
+]);
+
+/** Layers that do nothing once a model is trained. */
+export const identities = /^((Spatial|Alpha|Gaussian)?Dropout(\dD)?|GaussianNoise|ActivityRegularization|Identity)$/;
+
+/** Layers whose output has as many axes as the longest of their inputs. */
+const keeping =
+  /^(Dense|Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Masking|Rescaling|Add|Subtract|Multiply|Average|Maximum|Minimum|Concatenate|Permute)$/;
+
+/** How many axes the output of a layer has, by its type, its config and its inputs. */
+export function rankAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
+  const dimensions = /^(?!Global).*(\d)D(Transpose)?$/.exec(type)?.[1];
+  if (dimensions !== undefined) return Number(dimensions) + 2;
+  if (type === 'Flatten' || (/^Global.*Pooling\dD$/.test(type) && config.keepdims !== true)) return 2;
+  if (type === 'Reshape') return Array.isArray(config.target_shape) ? config.target_shape.length + 1 : undefined;
+  if (type === 'RepeatVector') return 3;
+  if (/^(LSTM|GRU|SimpleRNN|RNN)$/.test(type)) return config.return_sequences === true ? 3 : 2;
+  const given = config.batch_input_shape ?? config.batch_shape;
+  const ranks = inputs.length === 0 && Array.isArray(given) ? [given.length] : inputs;
+  if (type === 'InputLayer') return ranks[0];
+  if (!(keeping.test(type) || identities.test(type)) || ranks.length === 0 || ranks.includes(undefined))
+    return undefined;
+  return Math.max(...(ranks as number[]));
+}
+
+export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
