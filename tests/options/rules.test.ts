@@ -163,17 +163,17 @@ describe('include and exclude', () => {
 });
 
 describe('rules that match nothing', () => {
-  const rules: { rule: Rule; asked: string }[] = [
-    { rule: 'tail', asked: `'tail'` },
-    { rule: 'block', asked: `'block'` },
-    { rule: 'Head', asked: `'Head'` },
-    { rule: 'h?d', asked: `'h?d'` },
-    { rule: '', asked: `''` },
-    { rule: /^conv/, asked: '/^conv/' },
-    { rule: { kind: 'gru' }, asked: 'kind gru' },
+  const rules: { rule: Rule; shown: string }[] = [
+    { rule: 'tail', shown: `'tail'` },
+    { rule: 'block', shown: `'block'` },
+    { rule: 'Head', shown: `'Head'` },
+    { rule: 'h?d', shown: `'h?d'` },
+    { rule: '', shown: `''` },
+    { rule: /^conv/, shown: '/^conv/' },
+    { rule: { kind: 'gru' }, shown: 'kind gru' },
   ];
 
-  test.each(rules)('The rule $asked, which matches nothing, is an error', async ({ rule, asked }) => {
+  test.each(rules)('The rule $shown, which matches nothing, is an error', async ({ rule, shown }) => {
     for (const options of [
       { include: rule },
       { include: ['head', rule] },
@@ -181,7 +181,7 @@ describe('rules that match nothing', () => {
       { exclude: [rule, 'head'] },
     ]) {
       const error = await refused(options);
-      expect([error.code, error.details.asked]).toEqual(['layer', asked]);
+      expect([error.code, error.details.asked]).toEqual(['layer', shown]);
       expect(error.details.allowed).toEqual(names);
     }
   });

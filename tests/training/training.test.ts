@@ -68,6 +68,16 @@ const share = (percent: number, units: number) => {
 const fit = (model: Network, callbacks: object[], epochs = 2, more = {}) =>
   model.fit(x(), y(), { epochs, batchSize: 4, shuffle: false, verbose: 0, callbacks: callbacks as never, ...more });
 
+test('A callback has the defaults of a Sparsifier', async () => {
+  const trained = async (given: SparsifyCallbackOptions) => {
+    const model = network();
+    await fit(model, [sparsifyCallback(tf, given)]);
+    return weightsOf(model);
+  };
+  const { layerType, sparsity, schedule } = options;
+  expect(await trained({ layerType, sparsity, schedule } as SparsifyCallbackOptions)).toEqual(await trained(options));
+});
+
 /** A callback that does something after each batch. */
 function after(work: (step: number) => void | Promise<void>) {
   let step = 0;

@@ -25,7 +25,7 @@ export type State = 'initial' | 'previous' | 'gradient' | 'activations';
 /** How the scores of a unit's weights are combined into one. */
 export type Reducer = 'mean' | 'sum' | 'l2' | 'max';
 
-/** How the scores of a layer are brought to a scale that layers share. */
+/** How the scores of a layer are scaled, so that those of different layers can be compared. */
 export type Normalizer = 'sum' | 'mean' | 'max' | 'l2' | 'minmax' | 'standard';
 
 /** A criterion in the kernels' numbers (crates/wasm/src/table.rs). */
