@@ -33,7 +33,7 @@ async function normsOf(tensors: { data(): Promise<ArrayLike<number>>; shape: num
 }
 
 describe('activations', () => {
-  test('of a LayersModel are the norms of what each layer is given, and no tensor leaks', async () => {
+  test('The activations of a LayersModel are the norms of the inputs of each layer, and no tensor leaks', async () => {
     const model = network();
     const batches = inputs();
     const { numTensors } = tf.memory();
@@ -64,7 +64,7 @@ describe('activations', () => {
     expect((await new Sparsifier(fromTfjs(tf, model), words).sparsifyModel(50)).layers).toHaveLength(3);
   });
 
-  test('of a GraphModel are those of its nodes', async () => {
+  test('The activations of a GraphModel are the norms of the inputs of its nodes', async () => {
     const weights = [
       { name: 'w', shape: [2, 3], dtype: 'float32', bytes: floats(1, 2, 3, 4, 5, 6) },
       { name: 'v', shape: [3, 1], dtype: 'float32', bytes: floats(1, 1, 1) },
@@ -97,7 +97,7 @@ describe('activations', () => {
     model.dispose();
   });
 
-  test('of a layer inside another model are not those of a layer of its name', async () => {
+  test('A layer inside another model does not get the activations of a layer of its name', async () => {
     const inner = tf.sequential({ layers: [tf.layers.dense({ inputShape: [2], units: 2, name: 'd' })] });
     const input = tf.input({ shape: [2] });
     const relu = tf.layers.activation({ activation: 'relu', name: 'd' }).apply(inner.apply(input));
@@ -108,7 +108,7 @@ describe('activations', () => {
     expect(skipped).toEqual([{ name: 'd', reason: 'its input lies inside another layer or model' }]);
   });
 
-  test('that cannot be had are said', async () => {
+  test('Layers whose activations are not available are listed with the reason', async () => {
     const model = tf.sequential({
       layers: [
         tf.layers.embedding({ inputDim: 5, outputDim: 3, inputLength: 4, name: 'table' }),
@@ -118,7 +118,7 @@ describe('activations', () => {
     const { activations, skipped } = await activationsOfTfjs(tf, model, [tf.tensor2d([[0, 1, 2, 3]])]);
     expect(Object.keys(activations)).toEqual(['gru']);
     expect(skipped).toEqual([
-      { name: 'table', reason: 'it looks up rows, which have no activations' },
+      { name: 'table', reason: 'it looks up rows, and has no input activations' },
       { name: 'gru.recurrent', reason: 'its input lies inside another layer or model' },
     ]);
     expect((await errorOf(() => activationsOfTfjs(tf, network(), []))).message).toMatch(/no batch/);
@@ -129,7 +129,7 @@ describe('gradients', () => {
   const lossOf = (model: Network) => (x: ReturnType<typeof inputs>[number]) =>
     tf.mean(tf.square(model.apply(x) as typeof x));
 
-  test('are the means of those of the loss, by finite differences', async () => {
+  test('Gradients are the means of those of the loss, by finite differences', async () => {
     const model = network();
     const batches = inputs();
     const { numTensors } = tf.memory();
@@ -163,7 +163,7 @@ describe('gradients', () => {
     expect(Math.min(...kept)).toBeGreaterThanOrEqual(Math.max(...gone));
   });
 
-  test('of frozen layers, and of those that the loss does not depend on, are said to be missing', async () => {
+  test('Frozen layers and layers that the loss does not depend on are listed with the reason', async () => {
     const model = network();
     model.getLayer('conv').trainable = false;
     const before = (x: unknown) =>
@@ -183,7 +183,7 @@ describe('gradients', () => {
     expect((await activationsOfTfjs(tf, model, batches)).activations).toEqual(activations);
   });
 
-  test('need a batch', async () => {
+  test('Gradients need at least one batch', async () => {
     const model = network();
     expect((await errorOf(() => gradientsOfTfjs(tf, model, [], lossOf(model)))).message).toMatch(/no batch/);
   });

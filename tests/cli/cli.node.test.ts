@@ -358,7 +358,7 @@ describe.concurrent('options', () => {
       expect(code).toBe(0);
       expect(stdout).toMatch(/^encoder\.0 +conv2d +yes +72 +36 +layerType conv2d; ranked by itself$/m);
       expect(stdout).toMatch(/^a=b +conv2d +no +6 +0 +excluded by 'a=b'$/m);
-      expect(stdout).toMatch(/^head +dense +no +12 +0 +layerType conv2d leaves dense out$/m);
+      expect(stdout).toMatch(/^head +dense +no +12 +0 +layerType conv2d excludes dense$/m);
       expect(stdout).toMatch(/^given +no +.*input of the model$/m);
       const layers = JSON.parse((await sparsifier([...words, '--json'])).stdout) as {
         name: string;
@@ -538,7 +538,7 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['-s 50 --reducer median', 2, /median/, /mean, sum, l2, max/],
     ['-s 50 --normalizer log', 2, /log/, /minmax/],
     ['-s 50 --layer-type conv4d', 2, /conv4d/, /conv2d.+all/],
-    ['-s 50 --layer-type lstm', 1, /no layer of the asked kind/, /conv2d, dense/],
+    ['-s 50 --layer-type lstm', 1, /no layer of the requested kind/, /conv2d, dense/],
     ['-s 50 --round-to 0', 1, /whole number above 0/],
     ['-s 50 --round-to 1.5', 2, /whole number/, /1\.5/],
     ['-s 50 --seed -1', 2, /seed/, /4294967295/],

@@ -1,4 +1,4 @@
 import { test } from 'vitest';
 import { expectTheSameBits } from '../support/bits.js';
 
-test('the same bits with 2 threads', { timeout: 120_000 }, () => expectTheSameBits(2));
+test('The bits are the recorded ones with 2 threads', { timeout: 120_000 }, () => expectTheSameBits(2));

@@ -13,7 +13,7 @@ import { removal, without } from '../support/oracle.js';
 
 // A page loads one engine: these tests follow each other.
 
-test('a wasm that is not there is an error, and the next try may go well', async () => {
+test('A missing wasm is an error, and a later attempt can succeed', async () => {
   for (const wasm of [new URL('/nowhere/at/all.wasm', location.href), 'data:application/wasm,nonsense']) {
     const error = await errorOf(() => loadEngine({ wasm }));
     expect(error.code).toBe('file');
@@ -38,7 +38,7 @@ test('HTML where the wasm should be, as development servers answer, is an error 
   }
 });
 
-test('a Worker that cannot start leaves the work to the page’s own thread', async () => {
+test('If a Worker cannot start, the page’s own thread does the work', async () => {
   const engine = await loadEngine({ thread: 'data:text/javascript,throw 1' });
   expect(engine.threads).toBe(1);
   expect(engine.why).toContain(`caller's thread`);

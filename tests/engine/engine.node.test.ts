@@ -72,42 +72,42 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
   return pathToFileURL(path).href;
 }
 
-describe.concurrent('a process ends by itself', { timeout }, () => {
-  test('after a call', async () => {
+describe.concurrent('the end of a process', { timeout }, () => {
+  test('A process ends by itself after a call', async () => {
     expect(await program('await sparsify(); console.log(right());')).toBe('true');
   });
 
-  test('though nobody waits for the call, and only when it is done', async () => {
+  test('A process ends by itself only once a call is done, even if nothing awaits it', async () => {
     expect(await program('sparsify().then(() => console.log(right()));')).toBe('true');
     expect(
       await program('loadEngine().then(() => sparsify()).then(() => sparsify()).then(() => console.log(right()));'),
     ).toBe('true');
   });
 
-  test('when the engine is loaded and never used', async () => {
+  test('A process ends by itself if the engine is loaded and never used', async () => {
     expect(await program('const { threads } = await loadEngine(); console.log(threads);')).toBe(
       String(availableParallelism()),
     );
     expect(await program('loadEngine();')).toBe('');
   });
 
-  test('when the package is imported and never used', async () => {
+  test('A process ends by itself if the package is imported and never used', async () => {
     expect(await program('console.log(typeof Sparsifier);')).toBe('function');
   });
 
-  test('with memory still in use', async () => {
+  test('A process ends by itself with memory still in use', async () => {
     expect(await program('const block = await (await loadEngine()).allocate(1000); console.log(block.bytes);')).toBe(
       '1000',
     );
   });
 
-  test('with 1 and its error, after a call that failed', async () => {
+  test('A process ends with code 1 and the error after a call that failed', async () => {
     const ended = await run(['--input-type=module', '--eval', `${imports} data[7] = NaN; await sparsify();`]);
     expect(ended).toMatchObject({ code: 1, signal: null });
     expect(ended.errors).toContain('index 7');
   });
 
-  test('from a script, and from CommonJS', async () => {
+  test('A script and a CommonJS program end by themselves', async () => {
     const script = fileURLToPath(await file('script.mjs', `${imports} await sparsify(); console.log(right());`));
     expect(await run([script])).toEqual({ code: 0, signal: null, output: 'true', errors: '' });
     const common = `import('${dist('index.js')}').then(({ loadEngine }) => loadEngine()).then(({ threads }) => console.log(threads));`;
@@ -119,7 +119,7 @@ describe.concurrent('a process ends by itself', { timeout }, () => {
     });
   });
 
-  test('in a thread of the program', async () => {
+  test('A program ends by itself if the package is used in one of its threads', async () => {
     const inner = fileURLToPath(await file('inner.mjs', `${imports} await sparsify(); console.log(right());`));
     expect(
       await program(
@@ -129,18 +129,18 @@ describe.concurrent('a process ends by itself', { timeout }, () => {
   });
 });
 
-describe.concurrent('load', { timeout }, () => {
-  test.each([1, 2, 4])('{ threads: %i }', async (threads) => {
+describe.concurrent('loadEngine', { timeout }, () => {
+  test.each([1, 2, 4])('An engine with %i threads can be loaded', async (threads) => {
     const found = await loaded({ threads });
     expect(found).toMatchObject({ threads, right: true });
     expect(found.why).toContain(threads === 1 ? 'one thread' : `${threads} threads`);
   });
 
-  test('{ threads: 33 }, more than there are cores', async () => {
+  test('An engine can have more threads than there are cores', async () => {
     expect(await loaded({ threads: 33 })).toMatchObject({ threads: 33, right: true });
   });
 
-  test('with the addresses of the files', async () => {
+  test('The addresses of the files can be given', async () => {
     const wasm = dist('wasm/sparsifier_wasm_bg.wasm');
     const thread = dist('host/node-thread.js');
     for (const options of [
@@ -159,7 +159,7 @@ describe.concurrent('load', { timeout }, () => {
     expect(await program(text)).toBe('2');
   });
 
-  test('before everything else; then the same options or none', async () => {
+  test('After loadEngine with options, further calls take the same options or none', async () => {
     const output = await program(`
       const first = await loadEngine({ threads: 2 });
       await sparsify();
@@ -170,7 +170,7 @@ describe.concurrent('load', { timeout }, () => {
   });
 });
 
-describe.concurrent('a thread that cannot start', { timeout }, () => {
+describe.concurrent('threads that cannot start', { timeout }, () => {
   const expectTheCallersThread = (found: Awaited<ReturnType<typeof loaded>>) => {
     expect(found).toMatchObject({ threads: 1, right: true });
     expect(found.why).toMatch(/caller's thread/);
@@ -183,7 +183,7 @@ describe.concurrent('a thread that cannot start', { timeout }, () => {
     'process.exit(3);',
     'import "../nowhere.mjs";',
     '',
-  ])('since its file is %j', async (text) => {
+  ])('If the thread file is %j, the caller’s thread does the work', async (text) => {
     const thread = await file(
       `broken-${Math.abs([...text].reduce((sum, each) => sum * 31 + each.charCodeAt(0), 7)) % 1e9}.mjs`,
       text,
@@ -194,23 +194,25 @@ describe.concurrent('a thread that cannot start', { timeout }, () => {
   });
 
   test.each(['file:///nowhere/at/all.js', 'data:text/javascript,throw 1', './relative.js', 'not an address'])(
-    'since its address is %j',
+    'If the address of the thread file is %j, the caller’s thread does the work',
     async (thread) => {
       expectTheCallersThread(await loaded({ thread }));
     },
   );
 });
 
-describe.concurrent('a wasm that cannot be loaded is an error, and the next try may go well', { timeout }, () => {
-  test.each(['missing', 'empty', 'broken', 'no folder'])('%s', async (kind) => {
-    const wasm = {
-      missing: 'file:///nowhere/at/all.wasm',
-      empty: await file('empty.wasm', ''),
-      broken: await file('broken.wasm', 'this is no wasm'),
-      'no folder': pathToFileURL(folder).href,
-    }[kind]!;
-    const thread = await file('throws.mjs', 'throw 1;');
-    const output = await program(`
+describe.concurrent('a wasm that cannot be loaded', { timeout }, () => {
+  test.each(['missing', 'empty', 'broken', 'no folder'])(
+    'A wasm (%s) that cannot be loaded is an error, and a later attempt can succeed',
+    async (kind) => {
+      const wasm = {
+        missing: 'file:///nowhere/at/all.wasm',
+        empty: await file('empty.wasm', ''),
+        broken: await file('broken.wasm', 'this is no wasm'),
+        'no folder': pathToFileURL(folder).href,
+      }[kind]!;
+      const thread = await file('throws.mjs', 'throw 1;');
+      const output = await program(`
       for (const options of [{}, { threads: 1 }, { thread: '${thread}' }]) {
         const error = await loadEngine({ wasm: '${wasm}', ...options }).catch((error) => error);
         console.log(error.name, error.code, error.message.includes('loadEngine({ wasm'));
@@ -218,8 +220,9 @@ describe.concurrent('a wasm that cannot be loaded is an error, and the next try 
       await sparsify();
       console.log(right());
     `);
-    expect(output.split('\n')).toEqual([...new Array(3).fill('SparsifyError file true'), 'true']);
-  });
+      expect(output.split('\n')).toEqual([...new Array(3).fill('SparsifyError file true'), 'true']);
+    },
+  );
 });
 
 describe.concurrent('an engine that stops working', { timeout }, () => {
@@ -230,14 +233,17 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
   const working = `await sparsify(); console.log(right());`;
   const traps = async () => file('traps.wasm', await trappingWasm());
 
-  test.each([1, 2, 4])('with %i threads, since a kernel failed, is an error of the call', async (threads) => {
-    const output = await program(
-      `await loadEngine({ wasm: '${await traps()}', threads: ${threads} });${failing}${working}`,
-    );
-    expect(output.split('\n')).toEqual(['memory true true', 'true']);
-  });
+  test.each([1, 2, 4])(
+    'A kernel that fails is an error of the call with %i threads, and the next call works',
+    async (threads) => {
+      const output = await program(
+        `await loadEngine({ wasm: '${await traps()}', threads: ${threads} });${failing}${working}`,
+      );
+      expect(output.split('\n')).toEqual(['memory true true', 'true']);
+    },
+  );
 
-  test('on the caller’s thread stays there', async () => {
+  test('On the caller’s thread an engine that failed is not replaced', async () => {
     const thread = await file('no-thread.mjs', 'throw 1;');
     const output = await program(`
       await loadEngine({ wasm: '${await traps()}', thread: '${thread}' });
@@ -247,7 +253,7 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
     expect(output.split('\n')).toEqual(['memory true true', 'memory']);
   });
 
-  test('lets the process end', async () => {
+  test('The process can end after a kernel failed', async () => {
     expect(
       await program(`
         await loadEngine({ wasm: '${await traps()}', threads: 2 });
@@ -256,7 +262,7 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
     ).toBe('memory');
   });
 
-  test('since a thread of the pool ended without a word', async () => {
+  test('A thread of the pool that ends without a message is an error of the call', async () => {
     // The engine's thread starts those of the pool; here it ends them when they are ready.
     const thread = await file(
       'ending.mjs',

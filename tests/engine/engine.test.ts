@@ -1,6 +1,7 @@
 import { inspect, loadEngine, Sparsifier, type Block, type LoadEngineOptions } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
+import { differsAt } from '../support/bytes.js';
 import {
   errorOf,
   expectNoMemoryInUse,
@@ -22,8 +23,8 @@ async function expectItWorks(): Promise<void> {
   expect(report.total).toMatchObject({ weights: 4, zeros: 2 });
 }
 
-describe('load', () => {
-  test('gives one engine, however often it is called', async () => {
+describe('loadEngine', () => {
+  test('loadEngine returns one engine, however often it is called', async () => {
     const engines = await Promise.all([loadEngine(), loadEngine(), loadEngine({})]);
     expect(new Set(engines).size).toBe(1);
     await expectItWorks();
@@ -35,18 +36,18 @@ describe('load', () => {
     { threads: 255 },
     { wasm: 'https://example.org/a.wasm' },
     { thread: 'https://example.org/a.js' },
-  ])('refuses other options later: %j', async (options) => {
+  ])('loadEngine refuses other options later: %j', async (options) => {
     const engine = await loadEngine();
     expect((await errorOf(() => loadEngine(options))).code).toBe('usage');
     expect(await loadEngine()).toBe(engine);
   });
 
-  test.each([0, -1, 1.5, 257, NaN, '2'])('%j is no number of threads', async (threads) => {
+  test.each([0, -1, 1.5, 257, NaN, '2'])('%j is refused as the number of threads', async (threads) => {
     const error = await errorOf(() => loadEngine({ threads: threads as number }));
     expect([error.code, error.details.asked]).toEqual(['usage', threads]);
   });
 
-  test('reports its errors as rejections, as all asynchronous functions', async () => {
+  test('loadEngine reports its errors as rejections', async () => {
     await loadEngine();
     let promise: Promise<unknown> | undefined;
     expect(() => (promise = loadEngine({ threads: 0 })), 'does not throw').not.toThrow();
@@ -55,25 +56,31 @@ describe('load', () => {
 });
 
 describe('threads', () => {
-  test.runIf(setting === 'node')('in Node there are as many as the process may use', async () => {
+  test.runIf(setting === 'node')('In Node there are as many threads as the process may use', async () => {
     const engine = await loadEngine();
     expect(engine.threads).toBe(await cores());
     expect(engine.why).toContain(engine.threads > 1 ? `${engine.threads} threads` : 'one core');
   });
 
-  test.runIf(setting === 'isolated')('in an isolated page there are as many as the machine has', async () => {
-    const engine = await loadEngine();
-    expect(engine.threads).toBe(await cores());
-    expect(engine.why).toContain(engine.threads > 1 ? `${engine.threads} threads` : 'one core');
-  });
+  test.runIf(setting === 'isolated')(
+    'In an isolated page there are as many threads as the machine has cores',
+    async () => {
+      const engine = await loadEngine();
+      expect(engine.threads).toBe(await cores());
+      expect(engine.why).toContain(engine.threads > 1 ? `${engine.threads} threads` : 'one core');
+    },
+  );
 
-  test.runIf(setting === 'bare')('in a page that is not isolated there is one, and the engine says why', async () => {
-    const engine = await loadEngine();
-    expect(engine.threads).toBe(1);
-    expect(engine.why).toMatch((await cores()) > 1 ? /not cross-origin isolated.*COOP.*COEP/ : /one core/);
-  });
+  test.runIf(setting === 'bare')(
+    'In a page that is not isolated there is one thread, and the engine says why',
+    async () => {
+      const engine = await loadEngine();
+      expect(engine.threads).toBe(1);
+      expect(engine.why).toMatch((await cores()) > 1 ? /not cross-origin isolated.*COOP.*COEP/ : /one core/);
+    },
+  );
 
-  test('are told in every report', async () => {
+  test('Every report has the number of threads', async () => {
     const { threads, why } = await loadEngine();
     expect((await sparsified({ layer: line([1, 2]) }, 50)).report.engine).toEqual({ threads, why });
     expect((await inspect(fromArrays({ layer: line([1, 2]) }))).engine).toEqual({ threads, why });
@@ -83,7 +90,7 @@ describe('threads', () => {
 describe('a block of memory', () => {
   const slice = 4 * MiB;
 
-  test("begins at a multiple of 16 bytes and is nobody else's", async () => {
+  test('A block begins at a multiple of 16 bytes and overlaps no other one', async () => {
     const engine = await loadEngine();
     const sizes = [1, 15, 16, 17, 1000, MiB + 1];
     for (let turn = 0; turn < 3; turn++) {
@@ -97,7 +104,7 @@ describe('a block of memory', () => {
       }
       for (const [index, block] of blocks.entries()) {
         const content = await block.read(0, new Uint8Array(block.bytes));
-        expect(content.every((byte) => byte === index + 1)).toBe(true);
+        expect(differsAt(content, new Uint8Array(block.bytes).fill(index + 1))).toBe(-1);
         block.free();
       }
     }
@@ -105,7 +112,7 @@ describe('a block of memory', () => {
   });
 
   test.each([0, 1, slice - 1, slice, slice + 1, 2 * slice, 2 * slice + 3])(
-    'gives back the %i bytes that were written',
+    'A block returns the %i bytes that were written',
     async (length) => {
       const block = await (await loadEngine()).allocate(length + 32);
       const next = xorshift(length);
@@ -116,14 +123,14 @@ describe('a block of memory', () => {
         await block.write(new Uint8Array(length + 32));
         await block.write(source, offset);
         const target = await block.read(offset, new Uint8Array(length));
-        expect(target.findIndex((byte, place) => byte !== source[place])).toBe(-1);
+        expect(differsAt(target, source)).toBe(-1);
         expect((await sum(0, offset)) + (await sum(offset + length, 32 - offset)), 'around them').toBe(0);
       }
       block.free();
     },
   );
 
-  test('can be read and written in part, into a part of an array', async () => {
+  test('A block can be read and written in part, also into a part of an array', async () => {
     const block = await (await loadEngine()).allocate(10);
     await block.write(new Uint8Array(10));
     await block.write(Uint8Array.of(9, 1, 2, 3, 9).subarray(1, 4), 2);
@@ -133,7 +140,7 @@ describe('a block of memory', () => {
     block.free();
   });
 
-  test('does not take away what is written into it', async () => {
+  test('Writing into a block does not transfer the source', async () => {
     const block = await (await loadEngine()).allocate(8);
     const source = Uint8Array.of(1, 2, 3);
     await block.write(source);
@@ -141,7 +148,7 @@ describe('a block of memory', () => {
     block.free();
   });
 
-  test.runIf(setting !== 'bare')('can be seen where memory is shared', async () => {
+  test.runIf(setting !== 'bare')('A block can be viewed where memory is shared', async () => {
     const block = await (await loadEngine()).allocate(8);
     await block.write(new Uint8Array(8));
     block.view()!.set([1, 2, 3], 1);
@@ -150,13 +157,13 @@ describe('a block of memory', () => {
     block.free();
   });
 
-  test.runIf(setting === 'bare')('cannot be seen where memory is not shared', async () => {
+  test.runIf(setting === 'bare')('A block cannot be viewed where memory is not shared', async () => {
     const block = await (await loadEngine()).allocate(8);
     expect(block.view()).toBeUndefined();
     block.free();
   });
 
-  test('counts as used until it is freed, once', async () => {
+  test('A block counts as used until it is freed, and is freed once', async () => {
     const engine = await loadEngine();
     const [first, second] = await Promise.all([engine.allocate(100), engine.allocate(50)]);
     expect(engine.memory).toEqual({ blocks: 2, bytes: 150 });
@@ -171,25 +178,28 @@ describe('a block of memory', () => {
   });
 });
 
-describe('memory that there is not', () => {
-  test.each([2 ** 40, 2 ** 32, 2 ** 32 - 1, Infinity])('%d bytes are refused, with sizes', async (bytes) => {
-    const engine = await loadEngine();
-    const error = await errorOf(() => engine.allocate(bytes));
-    expect(error.code).toBe('memory');
-    expect(error.message).toContain(`${Math.ceil(bytes / MiB)} MiB`);
-    expect(error.message).toMatch(/0 MiB in use of at most 4096 MiB/);
-    await expectNoMemoryInUse();
-    await expectItWorks();
-  });
+describe('memory that is not available', () => {
+  test.each([2 ** 40, 2 ** 32, 2 ** 32 - 1, Infinity])(
+    'A block of %d bytes is refused with the sizes in question',
+    async (bytes) => {
+      const engine = await loadEngine();
+      const error = await errorOf(() => engine.allocate(bytes));
+      expect(error.code).toBe('memory');
+      expect(error.message).toContain(`${Math.ceil(bytes / MiB)} MiB`);
+      expect(error.message).toMatch(/0 MiB in use of at most 4096 MiB/);
+      await expectNoMemoryInUse();
+      await expectItWorks();
+    },
+  );
 
-  test.each([-1, NaN])('%d bytes are no size', async (bytes) => {
+  test.each([-1, NaN])('%d is refused as the size of a block', async (bytes) => {
     const engine = await loadEngine();
     expect((await errorOf(() => engine.allocate(bytes))).code).toMatch(/memory|usage/);
     await expectNoMemoryInUse();
   });
 
   test(
-    'blocks until none is left: those beyond 2 GiB work like others, and the engine goes on',
+    'Blocks can be allocated until none is left, also beyond 2 GiB, and the engine continues to work',
     { timeout: 120_000 },
     async () => {
       const engine = await loadEngine();
@@ -233,11 +243,11 @@ describe('memory that there is not', () => {
   );
 });
 
-describe('after every call the memory is given back', () => {
+describe('memory after a call', () => {
   test.each<{ title: string; call: (sparsifier: Sparsifier, data: Float32Array) => Promise<unknown>; fails: boolean }>([
-    { title: 'that went well', call: (sparsifier) => sparsifier.sparsifyModel(50), fails: false },
+    { title: 'that succeeds', call: (sparsifier) => sparsifier.sparsifyModel(50), fails: false },
     {
-      title: 'again, with a mask',
+      title: 'with an earlier mask',
       call: (sparsifier) => sparsifier.sparsifyModel(30).then(() => sparsifier.sparsifyModel(60)),
       fails: false,
     },
@@ -246,16 +256,16 @@ describe('after every call the memory is given back', () => {
       call: (sparsifier) => sparsifier.sparsifyLayer('dense', 50, { roundTo: 2 }),
       fails: false,
     },
-    { title: 'of nothing', call: (sparsifier) => sparsifier.sparsifyModel(0), fails: false },
-    { title: 'that only looks', call: (sparsifier) => inspect(sparsifier.model), fails: false },
-    { title: 'of a sparsity that is none', call: (sparsifier) => sparsifier.sparsifyModel(101), fails: true },
+    { title: 'that removes nothing', call: (sparsifier) => sparsifier.sparsifyModel(0), fails: false },
+    { title: 'of inspect', call: (sparsifier) => inspect(sparsifier.model), fails: false },
+    { title: 'with an invalid sparsity', call: (sparsifier) => sparsifier.sparsifyModel(101), fails: true },
     {
-      title: 'of weights that are none',
+      title: 'with weights that are not finite',
       call: (sparsifier, data) => (data.fill(NaN), sparsifier.sparsifyModel(50)),
       fails: true,
     },
     {
-      title: 'whose progress fails',
+      title: 'whose progress listener fails',
       call: (sparsifier) =>
         sparsifier.sparsifyModel(50, {
           onProgress: () => {
@@ -272,7 +282,7 @@ describe('after every call the memory is given back', () => {
       },
       fails: true,
     },
-  ])('$title', async ({ call, fails }) => {
+  ])('A call $title frees its memory', async ({ call, fails }) => {
     for (const options of [
       { granularity: 'weight' },
       { granularity: 'filter', context: 'global', normalizer: 'l2' },
@@ -288,7 +298,7 @@ describe('after every call the memory is given back', () => {
     }
   });
 
-  test('a thousand times', async () => {
+  test('A thousand calls free their memory', async () => {
     const layers = { layer: line([1, 2, 3, 4]) };
     const sparsifier = new Sparsifier(fromArrays(layers), weightwise);
     for (let turn = 0; turn < 1000; turn++) await sparsifier.sparsifyModel(turn % 2 ? 25 : 75);
@@ -296,7 +306,7 @@ describe('after every call the memory is given back', () => {
   });
 
   // Last, since what it leaves behind would be counted by others.
-  test('even where a model cannot be loaded: its buffer was transferred away', async () => {
+  test('A call on a model whose buffer was transferred frees its memory', async () => {
     const layers = copyOf({ first: line([1, 2, 3, 4]), last: line([1, 2, 3, 4]) });
     const model = fromArrays(layers);
     const { data } = layers.last!;

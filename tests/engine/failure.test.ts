@@ -40,7 +40,7 @@ async function expectItWorks(): Promise<void> {
 
 const fail = () => errorOf(() => sparsified(layers, 50, { ...weightwise, criteria: 'random' }));
 
-test('a kernel that fails is an error of the call, and the next call has a fresh engine', async () => {
+test('A kernel that fails is an error of the call, and the next call gets a new engine', async () => {
   const first = await loadEngine({ wasm: await addressOf(await trappingWasm()), threads: 2 });
   expect(first.threads).toBe(setting === 'bare' ? 1 : 2);
   await expectItWorks();
@@ -56,7 +56,7 @@ test('a kernel that fails is an error of the call, and the next call has a fresh
   await expectItWorks();
 });
 
-test('all that wait for the engine learn of it', async () => {
+test('Every caller that waits for the engine gets the error', async () => {
   const engine = await loadEngine();
   const block = await engine.allocate(16);
   const failing = fail();
@@ -70,7 +70,7 @@ test('all that wait for the engine learn of it', async () => {
   await expectItWorks();
 });
 
-test('a model that lies in the memory of an engine that stopped must be read again', async () => {
+test('A model in the memory of an engine that stopped must be read again', async () => {
   const bytes = safetensorsFile({ 'layer.weight': [2, 2] });
   const options = { ...weightwise, granularity: 'weight' } as const;
   using read = await readSafetensors(bytes);

@@ -190,7 +190,7 @@ describe('rules that match nothing', () => {
     const error = await refused({ include: 'head', layerType: 'conv2d' });
     expect([error.code, error.details.asked]).toEqual(['layer', `'head'`]);
     expect(error.details.allowed).toEqual(convolutions);
-    expect(error.message).toContain('layerType leaves out');
+    expect(error.message).toContain('layerType excludes');
   });
 
   test('The error for a rule that includes a tensor which cannot be pruned gives the reason', async () => {
@@ -239,15 +239,15 @@ describe('what explain says', () => {
     ).toEqual({
       'stem/conv': 'included by /st/; ranked by itself',
       'block.1/conv': `included by 'block*'; ranked by itself`,
-      'block.1/lstm': 'layerType conv2d, dense leaves lstm out',
+      'block.1/lstm': 'layerType conv2d, dense excludes lstm',
       'block.2/conv': `excluded by '*.2/*'`,
-      head: 'no include rule names it',
+      head: 'no include rule matches it',
       'block.3/conv': 'its weight is computed by Relu',
       odd: 'its type is int8',
     });
     expect(reasonsOf(await explained({ exclude: { kind: 'conv2d' } }))).toMatchObject({
       'stem/conv': 'excluded by kind conv2d',
-      head: 'layerType conv2d leaves dense out',
+      head: 'layerType conv2d excludes dense',
     });
   });
 
@@ -298,7 +298,7 @@ describe('what explain says', () => {
       Array(2).fill('2:4 along its input channels'),
     );
     expect(await rest({ layerType: 'all' }, { head: 50 })).toEqual([
-      'no key of the sparsity names it',
+      'the sparsity does not name it',
       'ranked by itself',
     ]);
   });

@@ -234,7 +234,7 @@ function fullMask(layer: Layer, layout: Layout): ArrayLike<number> {
   });
 }
 
-test('torch.nn.utils.prune: all 217 cases agree', async () => {
+test('All 217 cases of torch.nn.utils.prune give the same result', async () => {
   const chosen = cases.filter((each) => isTorch(each) && !each.quirk);
   const found = [];
   for (const each of chosen) found.push(...(await differences(each, 'stored')));
@@ -242,7 +242,7 @@ test('torch.nn.utils.prune: all 217 cases agree', async () => {
   expect(chosen.length).toBe(217);
 });
 
-test('fasterai: all single calls agree, in PyTorch and TensorFlow layouts', async () => {
+test('All single calls of fasterai give the same result, in the layouts of PyTorch and TensorFlow', async () => {
   const chosen = cases.filter((each) => !isTorch(each) && !each.quirk && !each.sequence);
   const found = [];
   let copies = 0;
@@ -257,7 +257,7 @@ test('fasterai: all single calls agree, in PyTorch and TensorFlow layouts', asyn
   expect(copies).toBe(100);
 });
 
-test('fasterai: calls in a row agree step by step', async () => {
+test('Consecutive calls of fasterai give the same result at each step', async () => {
   const ids = [...new Set(cases.flatMap(({ sequence }) => (sequence ? [sequence.id] : [])))];
   const found = [];
   let steps = 0;
@@ -279,7 +279,7 @@ test('fasterai: calls in a row agree step by step', async () => {
   expect(steps).toBe(77);
 });
 
-test('percentages keep as many units as exact counting does', async () => {
+test('Percentages keep as many units as exact counting does', async () => {
   const chosen = cases.filter((each) => !isTorch(each) && !each.quirk && !each.sequence && each.roundTo === undefined);
   const found = [];
   let checked = 0;

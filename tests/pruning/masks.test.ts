@@ -11,7 +11,7 @@ function modelOf(weights: number[], shape = [2, weights.length / 2]) {
 }
 
 describe('masks', () => {
-  test('tell which units are kept, in the shape of the weights with 1 where an axis runs inside a unit', async () => {
+  test('A mask has the shape of the weights, with 1 for each axis that a unit spans', async () => {
     const { model } = modelOf([1, 2, 30, 4, 5, 6]);
     const weights = new Sparsifier(model, options);
     expect([...weights.mask('head').data]).toEqual([1, 1, 1, 1, 1, 1]);
@@ -26,7 +26,7 @@ describe('masks', () => {
     expect(() => rows.mask('tail')).toThrow(expect.objectContaining({ code: 'layer' }));
   });
 
-  test('a grouped transposed convolution has its units by group and output channel', () => {
+  test('The units of a grouped transposed convolution are counted by group and output channel', () => {
     const shape = [4, 3, 1, 1];
     const data = new Float32Array(12).fill(1);
     const model = fromArrays({
@@ -35,7 +35,7 @@ describe('masks', () => {
     expect(new Sparsifier(model, { ...options, granularity: 'filter' }).mask('up').shape).toEqual([2, 3, 1, 1]);
   });
 
-  test('are applied again after a training step, biases included, without scoring', async () => {
+  test('Masks can be applied again after a training step, to biases too, without scoring', async () => {
     const { data, bias, model } = modelOf([1, 2, 3, 40, 50, 60]);
     const sparsifier = new Sparsifier(model, { ...options, granularity: 'filter' });
     await expect(sparsifier.apply()).rejects.toMatchObject({ code: 'layer' });
@@ -50,7 +50,7 @@ describe('masks', () => {
     expect((await loadEngine()).memory).toEqual({ blocks: 0, bytes: 0 });
   });
 
-  test('that open bring units back as zeros, whatever was written there since, biases included', async () => {
+  test('Units that a later call no longer removes are zero, whatever was written there since, and so are their biases', async () => {
     const { data, bias, model } = modelOf([1, 2, 3, 40, 50, 60]);
     const sparsifier = new Sparsifier(model, { ...options, granularity: 'filter' });
     await sparsifier.sparsifyModel(50);
@@ -62,7 +62,7 @@ describe('masks', () => {
     expect(report.total).toMatchObject({ zeros: 3, units: 2, keptUnits: 2 });
   });
 
-  test('are forgotten by clear, so that the next call ranks all units anew', async () => {
+  test('clear() discards the masks, so that the next call ranks all units again', async () => {
     const { data, model } = modelOf([1, 2, 3, 4]);
     const sparsifier = new Sparsifier(model, options);
     await sparsifier.sparsifyModel(25);
@@ -73,13 +73,13 @@ describe('masks', () => {
   });
 });
 
-describe('criteria that compare', () => {
+describe('criteria that compare weights with other numbers', () => {
   const make = (weights: number[], more: Partial<SparsifierOptions>) => {
     const made = modelOf(weights);
     return { ...made, sparsifier: new Sparsifier(made.model, { ...options, ...more }) };
   };
 
-  test('take the initial weights when the Sparsifier is made, and anew at the rewind point', async () => {
+  test('The initial weights are those when the Sparsifier is made, or at the rewind point', async () => {
     const { data, sparsifier } = make([1, 2, 3, 4], { criteria: 'movement' });
     data.set([9, 2.5, 3, 5]);
     await sparsifier.sparsifyModel(25);
@@ -92,7 +92,7 @@ describe('criteria that compare', () => {
     expect([...data]).toEqual([0, 3, 3, 5]);
   });
 
-  test('update the previous weights with each call, to the masked ones', async () => {
+  test('The previous weights are the masked ones after the last call', async () => {
     const { data, sparsifier } = make([1, 2, 3, 4], { criteria: 'updatingMovement' });
     data.set([1, 5, 6, 7]);
     await sparsifier.sparsifyModel(25);
@@ -102,7 +102,7 @@ describe('criteria that compare', () => {
     expect([...data]).toEqual([0, 0, 9, 9]);
   });
 
-  test('take arrays by layer name, another model, or fail with the layer that has none', async () => {
+  test('Numbers are given by layer name or as another model, and a layer that has none is named in an error', async () => {
     const initial = Float32Array.of(4, 1, 2, 3);
     const byName = make([1, 1, 1, 1], { criteria: 'largeInit', initial: { 'h*': initial } });
     await byName.sparsifier.sparsifyModel(50);
@@ -125,18 +125,18 @@ describe('criteria that compare', () => {
     );
   });
 
-  test('activations below 0 are no norms', () => {
+  test('Activations below 0 are refused', () => {
     const { model } = modelOf([1, 2, 3, 4]);
     const activations = { head: Float32Array.of(1, -0.5) };
     expect(() => new Sparsifier(model, { ...options, criteria: 'wanda', activations })).toThrow(
       expect.objectContaining({
         code: 'criteria',
-        message: expect.stringMatching(/head: activations are norms.*-0\.5/),
+        message: expect.stringMatching(/head: activations must be norms.*-0\.5/),
       }),
     );
   });
 
-  test('wanda scales by the norm of the input channel, across groups', async () => {
+  test('wanda scales weights by the norm of their input channel, also across groups', async () => {
     const shape = [4, 2, 1, 1];
     const activations = { c: Float32Array.of(1, 10, 100, 1000) };
     const pruned = async (roles: ('out' | 'in' | 'height' | 'width')[], stored: number[]) => {
@@ -151,7 +151,7 @@ describe('criteria that compare', () => {
     expect(await pruned(['height', 'width', 'in', 'out'], [1, 1, 2, 4])).toEqual([0, 0, 0, 1, 0, 0, 1, 1]);
   });
 
-  test('a function of one layer scores each weight, in any granularity', async () => {
+  test('A custom criterion gives a score for each weight, in any granularity', async () => {
     const seen: unknown[] = [];
     const { data, sparsifier } = make([4, 3, 2, 1], {
       criteria: (layer) => {
@@ -180,7 +180,7 @@ describe('criteria that compare', () => {
   });
 });
 
-test('whole layers are compared in the global context, and one of them stays', async () => {
+test('Whole layers are compared in the global context, and one of them is kept', async () => {
   const layer = (value: number) =>
     ({ kind: 'dense', roles: ['out', 'in'], shape: [1, 2], data: new Float32Array(2).fill(value) }) as const;
   const layers = { a: layer(2), b: layer(1), c: layer(3) };
@@ -192,7 +192,7 @@ test('whole layers are compared in the global context, and one of them stays', a
   await expect(sparsifier.sparsifyLayer('c', 100)).rejects.toMatchObject({ code: 'granularity' });
 });
 
-test('a granularity by its roles is that of the same name', async () => {
+test('A granularity given by its roles is the same as the named one', async () => {
   const pruned = async (granularity: SparsifierOptions['granularity']) => {
     const data = Float32Array.from({ length: 54 }, (_, index) => ((index * 7) % 13) - 6);
     const model = fromArrays({

@@ -79,7 +79,7 @@ test.each([
   { units: 8, sparsity: 25, kept: 6, theirs: 7 },
   { units: 100, sparsity: 90, kept: 10, theirs: 11 },
   { units: 4, sparsity: 25, kept: 3, theirs: 4 },
-])('Q1: $units filters at $sparsity % keep $kept, not $theirs', async ({ units, sparsity, kept }) => {
+])('Q1: Of $units filters at $sparsity %, $kept are kept, not $theirs', async ({ units, sparsity, kept }) => {
   const magnitudes = scattered(units, 3);
   const sparsifier = new Sparsifier(fromArrays({ layer: filters(magnitudes) }), {
     ...weightwise,
@@ -90,7 +90,7 @@ test.each([
   expect([...sparsifier.mask('layer').data]).toEqual(magnitudes.map((magnitude) => Number(magnitude > units - kept)));
 });
 
-test('Q2: a percentage that is a whole number of units removes that number', { timeout: 60_000 }, async () => {
+test('Q2: A percentage that is a whole number of units removes exactly that number', { timeout: 60_000 }, async () => {
   // 0.29 x 100 is 28.999... in binary, cut off to 28: fasterai keeps 73.
   const { layers } = await sparsified({ layer: line(scattered(100, 29)) }, 29);
   expect(keptPlaces(layers.layer!)).toEqual(keptPlaces(line(scattered(100, 29).map((each) => Math.max(0, each - 29)))));
@@ -107,21 +107,27 @@ test('Q2: a percentage that is a whole number of units removes that number', { t
   expect([pairs, cutOff]).toEqual([4200, 49]);
 });
 
-test('Q3: no unit more goes where 32 bits hold a percentage a little too large', { timeout: 60_000 }, async () => {
-  // In 32 bits 0.3 is 0.30000001, 200 times that is a little more than 60, and fasterai 0.2.4 removes 61 of 201.
-  const { layers } = await sparsified({ layer: line(scattered(201, 20)) }, 30);
-  expect(keptPlaces(layers.layer!)).toEqual(keptPlaces(line(scattered(201, 20).map((each) => Math.max(0, each - 60)))));
-  expect(keptOf(layers)).toEqual({ layer: 141 });
-  // All sizes below 400 where the place of the threshold among the sorted scores is a whole number.
-  for (const percentage of percentages) {
-    await expectNearest(
-      range(400).filter((size) => size > 1 && (percentage * (size - 1)) % 100 === 0),
-      percentage,
+test(
+  'Q3: No extra unit is removed where a percentage in 32 bits is slightly too large',
+  { timeout: 60_000 },
+  async () => {
+    // In 32 bits 0.3 is 0.30000001, 200 times that is a little more than 60, and fasterai 0.2.4 removes 61 of 201.
+    const { layers } = await sparsified({ layer: line(scattered(201, 20)) }, 30);
+    expect(keptPlaces(layers.layer!)).toEqual(
+      keptPlaces(line(scattered(201, 20).map((each) => Math.max(0, each - 60)))),
     );
-  }
-});
+    expect(keptOf(layers)).toEqual({ layer: 141 });
+    // All sizes below 400 where the place of the threshold among the sorted scores is a whole number.
+    for (const percentage of percentages) {
+      await expectNearest(
+        range(400).filter((size) => size > 1 && (percentage * (size - 1)) % 100 === 0),
+        percentage,
+      );
+    }
+  },
+);
 
-test('Q5: the granularity layer removes whole layers, in the global context', async () => {
+test('Q5: The granularity layer removes whole layers, in the global context', async () => {
   const layers: Layers = {
     a: filters([3, 1, 2]),
     b: filters([1, 1, 1, 1]),
@@ -141,7 +147,7 @@ test('Q5: the granularity layer removes whole layers, in the global context', as
   expect([error.code, error.message]).toEqual(['granularity', expect.stringContaining('global')]);
 });
 
-test('Q6: one layer’s rounding never changes another’s', async () => {
+test('Q6: Rounding one layer never changes another', async () => {
   const net = (name: string, order: string): Layers =>
     Object.fromEntries([...order].map((layer) => [layer, recorded(`${name}/${layer}.weight`)]));
   const asked = { ...weightwise, granularity: 'filter', context: 'global' } as const;
@@ -168,7 +174,7 @@ test('Q6: one layer’s rounding never changes another’s', async () => {
   await check(net('netR120', 'bca'), 8, { b: 16, c: 24, a: 16 }); // fasterai: 16, 48, 16
 });
 
-test('Q8: sparsifyLayer removes what it is asked to, whatever was removed before', async () => {
+test('Q8: sparsifyLayer removes the requested amount, whatever was removed before', async () => {
   const layers: Record<string, ArrayLayer> = {
     a: line([3, 1, 4, 2, 8, 6, 5, 7]),
     b: line([30, 10, 40, 20, 80, 60, 50, 70]),
@@ -190,7 +196,7 @@ test('Q8: sparsifyLayer removes what it is asked to, whatever was removed before
   expect(sparsifier.mask('c').data).toEqual(Uint8Array.of(0, 0, 1, 1));
 });
 
-test('Q9: layers are compared by their own scores, negative ones too', async () => {
+test('Q9: Layers are compared by their own scores, including negative ones', async () => {
   const odd = range(100).map((index) => 2 * index + 1);
   const initial = { a: new Float32Array(100).fill(-5000), b: new Float32Array(100).fill(5000) };
   const tenfold = odd.map((each) => 10 * each);
@@ -214,7 +220,7 @@ test('Q9: layers are compared by their own scores, negative ones too', async () 
   expectSame(after, without(net, removal(net, 50, { ...weightwise, context: 'global' }), 'weight'));
 });
 
-test('Q10: small weights are told apart, however small', async () => {
+test('Q10: Small weights are distinguished, however small they are', async () => {
   // At 1e-16 fasterai drops none of 180.
   for (const scale of ['0.0001', '1e-08', '1e-12', '1e-16']) {
     const layers = { layer: recorded(`tiny${scale}/layer.weight`) };
@@ -250,7 +256,7 @@ test('Q10: small weights are told apart, however small', async () => {
   }
 });
 
-test('Q12: a lower sparsity than before opens the mask no further than asked', async () => {
+test('Q12: A lower sparsity than before brings back only as many units as requested', async () => {
   const weights = [10, 1, 9, 2, 8, 3, 7, 4, 6, 5];
   const layers = { layer: line(weights) };
   const { data } = layers.layer as { data: Float32Array };
@@ -272,7 +278,7 @@ test('Q12: a lower sparsity than before opens the mask no further than asked', a
   expect([...data]).toEqual([-8, 0, -8, 0, 0, 0, 0, -8, -8, -8]);
 });
 
-test('Q13: removed weights are +0, bit for bit', async () => {
+test('Q13: Removed weights are +0, bit for bit', async () => {
   // fasterai multiplies by a mask of zeros and ones: of a negative weight -0 is left.
   const negative = (array: Float32Array) => array.map((each) => -Math.abs(each));
   for (const title of ['conv2d', 'conv2d of tfjs', 'dense', 'convTranspose1d']) {
@@ -309,7 +315,7 @@ test('Q13: removed weights are +0, bit for bit', async () => {
   }
 });
 
-test.each(['nan', 'inf', 'ninf'])('Q14: a weight that is %s is an error that changes nothing', async (bad) => {
+test.each(['nan', 'inf', 'ninf'])('Q14: A weight that is %s is an error that changes nothing', async (bad) => {
   // fasterai zeroes the layer or the network (0.2.4), leaves the NaN in the result, or turns infinity into it.
   const layers: Layers = { good: recorded('net3/conv1.weight'), bad: recorded(`bad-${bad}/layer.weight`) };
   const index = layers.bad!.data.findIndex((weight) => !Number.isFinite(weight));
@@ -325,7 +331,7 @@ test.each(['nan', 'inf', 'ninf'])('Q14: a weight that is %s is an error that cha
   }
 });
 
-test('Q18: random numbers are drawn once: the sparsity of a network is exact', async () => {
+test('Q18: Random numbers are drawn once, so that the sparsity of a network is exact', async () => {
   const net = Object.fromEntries(['conv1', 'conv2', 'conv3'].map((name) => [name, recorded(`net3/${name}.weight`)]));
   const units = { weight: 1026, kernel: 194, filter: 27 };
   // fasterai draws again after it has its threshold: 54.4 % of the weights go.
@@ -349,7 +355,7 @@ test.each<{ title: string; units: Partial<Record<GranularityName, number>> }>([
   { title: 'convTranspose1d', units: { weight: 36, row: 12, kernel: 12, filter: 4, sharedKernel: 3 } },
   { title: 'convTranspose3d', units: { weight: 48, row: 24, column: 24, kernel: 6, filter: 3, sharedKernel: 2 } },
   { title: 'embedding', units: { weight: 36, row: 9, column: 4, filter: 9 } },
-])('Q20: $title has granularities of its own', async ({ title, units }) => {
+])('Q20: A $title layer has its own granularities', async ({ title, units }) => {
   // fasterai reads a Conv1d as a Linear, which has neither kernels nor filters, and has none of the other layers.
   const layers = { layer: layerOf(layoutOf(title)) };
   for (const granularity of Object.keys(units) as GranularityName[]) {
@@ -362,7 +368,7 @@ test.each<{ title: string; units: Partial<Record<GranularityName, number>> }>([
   }
 });
 
-test('Q20: all of a conv1d is one layer, and it has no columns', async () => {
+test('Q20: A conv1d has the granularity layer, and no columns', async () => {
   // fasterai leaves its last axis out of `layer`, and takes the output channels for a column.
   const layers = Object.fromEntries([3, 1, 2].map((scale) => [`x${scale}`, filtersOf1d(scale)]));
   const { layers: after, report } = await sparsified(layers, 34, { granularity: 'layer', context: 'global' });
@@ -381,7 +387,7 @@ const filtersOf1d = (scale: number): ArrayLayer => ({
   data: new Float32Array(24).fill(-scale),
 });
 
-test('Q21: the biases of removed outputs of a dense layer go with them', async () => {
+test('Q21: The biases of removed outputs of a dense layer are removed with them', async () => {
   // fasterai keeps these biases, and has no filters of a Linear.
   const onnx = { roles: ['out', 'in'], shape: [4, 2], data: Float32Array.of(5, -5, 1, 2, -7, 7, 2, 2) } as const;
   const tfjs = { roles: ['in', 'out'], shape: [2, 4], data: Float32Array.of(5, 1, -7, 2, -5, 2, 7, 2) } as const;
@@ -409,7 +415,7 @@ test('Q21: the biases of removed outputs of a dense layer go with them', async (
   }
 });
 
-test('Q22: filters of a grouped transposed convolution take their biases along', async () => {
+test('Q22: Biases are removed with the filters of a grouped transposed convolution', async () => {
   // Two groups of two inputs and three outputs each. fasterai fails: its mask has 3 filters, the bias 6 entries.
   const magnitudes = [6, 1, 5, 2, 4, 3];
   const channels = range(12).map((place) => Math.floor(place / 6) * 3 + (place % 3));
@@ -456,13 +462,16 @@ test.each([
   { name: 'nmEq', zeros: 432 },
   // Two inputs make no four.
   { name: 'nm4', zeros: 0 },
-])('Q23: of each four weights along the input exactly two stay ($name: $zeros go)', async ({ name, zeros }) => {
-  const layer = recorded(`${name}/layer.weight`);
-  const { layers, report } = await patterned(layer);
-  expectSame(layers, { layer: twoOfFour(layer) });
-  expect(report.total.zeros).toBe(zeros);
-  expect(report.notes).toHaveLength(zeros > 0 ? 0 : 1);
-});
+])(
+  'Q23: Of every four weights along the input exactly two are kept ($name: $zeros are removed)',
+  async ({ name, zeros }) => {
+    const layer = recorded(`${name}/layer.weight`);
+    const { layers, report } = await patterned(layer);
+    expectSame(layers, { layer: twoOfFour(layer) });
+    expect(report.total.zeros).toBe(zeros);
+    expect(report.notes).toHaveLength(zeros > 0 ? 0 : 1);
+  },
+);
 
 test.each(layouts.filter(({ roles }) => roles.includes('in')))(
   'Q23: exactly two of four stay along the input of $title, ties or none',
@@ -479,7 +488,7 @@ test.each(layouts.filter(({ roles }) => roles.includes('in')))(
   },
 );
 
-test('Q23: the pattern takes no amount', async () => {
+test('Q23: An N:M pattern takes no amount', async () => {
   // fasterai ignores it, and leaves the layer dense at any other granularity than weight.
   const layers = { layer: recorded('nm0/layer.weight') };
   for (const sparsity of [0, 50, { keep: 8 }]) {
@@ -487,7 +496,7 @@ test('Q23: the pattern takes no amount', async () => {
   }
 });
 
-test('Q30: a list of another length than the layers is an error before any of them is changed', async () => {
+test('Q30: A list whose length is not the number of layers is an error before any of them is changed', async () => {
   // fasterai changes the first layers of a list that is too short, then fails; it ignores the end of one too long.
   const layers: Layers = { a: line(values(8, 1)), b: line(values(8, 2)), c: line(values(8, 3)) };
   for (const list of [[], [50], [50, 50], [50, 50, 50, 50], new Array<number>(3), [50, 50, undefined]]) {

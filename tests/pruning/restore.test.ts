@@ -77,8 +77,8 @@ const three: Layers = {
   gru: layerOf(layoutOf('gru'), 3),
 };
 
-describe('what was removed comes back', () => {
-  test('weights, and only where the sparsifier was told to keep them', async () => {
+describe('restore', () => {
+  test('Removed weights are restored, and only by a restorable Sparsifier', async () => {
     const { layers, sparsifier } = begin({ layer: line([1, -5, 2, -3]) });
     await sparsifier.sparsifyModel(50);
     expect([...layers.layer!.data]).toEqual([0, -5, 0, -3]);
@@ -108,7 +108,7 @@ describe('what was removed comes back', () => {
   });
 
   test.each(['weight', 'vector', 'filter'] as const)(
-    '%s of every kind and layout, with what goes along',
+    'Units of the granularity %s are restored in every kind and layout, with biases and batch normalisation',
     async (granularity) => {
       for (const context of ['local', 'global'] as const) {
         const { layers, sparsifier } = begin(all, { granularity, context });
@@ -122,7 +122,7 @@ describe('what was removed comes back', () => {
   );
 
   test.each<Cutting>(['kernel', 'sharedKernel', 'channel', 'row', 'layer', { block: { out: 2, in: 2, width: 2 } }])(
-    '%j of convolutions',
+    'Units of the granularity %j are restored in convolutions',
     async (granularity) => {
       const convolutions = Object.fromEntries(
         Object.entries(all).filter(
@@ -137,7 +137,7 @@ describe('what was removed comes back', () => {
     },
   );
 
-  test('patterns', async () => {
+  test('Weights that an N:M pattern removed are restored', async () => {
     const { layers, sparsifier } = begin(all, { granularity: Granularity.nm(1, 2) });
     const report = await sparsifier.sparsifyModel();
     expect(report.total.zeros).toBeGreaterThan(100);
@@ -145,7 +145,7 @@ describe('what was removed comes back', () => {
     expectSame(layers, all);
   });
 
-  test('bit for bit: -0, the smallest and the largest', async () => {
+  test('Numbers are restored bit for bit: -0, the smallest and the largest', async () => {
     const bits = Uint32Array.of(0x8000_0000, 0, 1, 0x8000_0001, 0x007f_ffff, 0xff7f_ffff, 0x7f7f_ffff, 0x3f80_0001);
     const { layers, sparsifier } = begin({ layer: line(new Float32Array(bits.buffer)) }, { allowEmpty: true });
     await sparsifier.sparsifyModel(100);
@@ -155,20 +155,23 @@ describe('what was removed comes back', () => {
     expect(report.total.zeros).toBe(2);
   });
 
-  test.each(['float16', 'bfloat16'] as const)('%s, with partners of that type and of 32 bits', async (dtype) => {
-    const wide = in16Bits(layerOf(layoutOf('conv2d of tfjs')), dtype);
-    const narrow = { ...wide, bias: Uint16Array.of(0x8000, 0x3c01, 0x1234, 0xbf80), batchNorm: {} };
-    for (const granularity of ['filter', 'weight'] as const) {
-      const before: Layers = { wide, narrow, other: in16Bits(layerOf(layoutOf('gru'), 7), dtype) };
-      const { layers, sparsifier } = begin(before, { granularity });
-      await sparsifier.sparsifyModel(75);
-      expect(numbersOf(layers.narrow!).filter((each) => each === 0).length).toBeGreaterThan(50);
-      await sparsifier.restore();
-      expectSame(layers, before);
-    }
-  });
+  test.each(['float16', 'bfloat16'] as const)(
+    'Weights of type %s are restored, with biases of that type and of 32 bits',
+    async (dtype) => {
+      const wide = in16Bits(layerOf(layoutOf('conv2d of tfjs')), dtype);
+      const narrow = { ...wide, bias: Uint16Array.of(0x8000, 0x3c01, 0x1234, 0xbf80), batchNorm: {} };
+      for (const granularity of ['filter', 'weight'] as const) {
+        const before: Layers = { wide, narrow, other: in16Bits(layerOf(layoutOf('gru'), 7), dtype) };
+        const { layers, sparsifier } = begin(before, { granularity });
+        await sparsifier.sparsifyModel(75);
+        expect(numbersOf(layers.narrow!).filter((each) => each === 0).length).toBeGreaterThan(50);
+        await sparsifier.restore();
+        expectSame(layers, before);
+      }
+    },
+  );
 
-  test('an array that is two partners, or those of tied weights', async () => {
+  test('An array that serves two purposes is restored, and so are tied weights', async () => {
     const data = values(12);
     const both = values(4, 9);
     const dense = { kind: 'dense', roles: ['out', 'in'], shape: [4, 3] } as const;
@@ -184,8 +187,8 @@ describe('what was removed comes back', () => {
   });
 });
 
-describe('each number as it was when it was removed', () => {
-  test('whatever was written there since; kept ones stay as training made them', async () => {
+describe('what is restored', () => {
+  test('A number has the value that it had when it was removed; kept numbers stay as training left them', async () => {
     const { layers, sparsifier } = begin({ layer: line([1, 2, 3, 4, 5]) });
     const { data } = layers.layer!;
     await sparsifier.sparsifyModel({ remove: 1 });
@@ -199,7 +202,7 @@ describe('each number as it was when it was removed', () => {
     expect([...data]).toEqual([1, 20, 34, 45, 56]);
   });
 
-  test('biases and batch normalisation, too', async () => {
+  test('Biases and batch normalisation have the values that they had when they were removed', async () => {
     const channel: ArrayLayer = {
       kind: 'dense',
       roles: ['in', 'out'],
@@ -228,7 +231,7 @@ describe('each number as it was when it was removed', () => {
     ]);
   });
 
-  test('with apply between the calls', async () => {
+  test('Calls of apply in between change nothing about that', async () => {
     const { layers, sparsifier } = begin({ layer: line([1, 2, 3, 4, 5]) });
     const { data } = layers.layer!;
     await sparsifier.sparsifyModel({ remove: 2 });
@@ -243,7 +246,7 @@ describe('each number as it was when it was removed', () => {
     expect([...data]).toEqual([1, 2, 60, 40, 50]);
   });
 
-  test('units that a lower amount brought back stay +0, unless they are removed once more', async () => {
+  test('Units that a lower amount brought back stay +0, unless they are removed again', async () => {
     const { layers, sparsifier } = begin({ layer: line([1, -2, -3, 4, 5]) });
     const { data } = layers.layer!;
     await sparsifier.sparsifyModel({ remove: 3 });
@@ -260,7 +263,7 @@ describe('each number as it was when it was removed', () => {
     expect([...again.layers.layer!.data]).toEqual([1, 0.5, 0.25, 4, 5]);
   });
 
-  test('layers that a call leaves alone keep what they have', async () => {
+  test('Layers that a call does not prune keep their saved numbers', async () => {
     const before: Layers = { a: line([1, 2, 3, 4]), b: line([5, 6, 7, 8]), c: line([1, 2]) };
     const { layers, sparsifier } = begin(before);
     await sparsifier.sparsifyModel({ a: 50 });
@@ -272,7 +275,7 @@ describe('each number as it was when it was removed', () => {
     expect(report.layers.map(({ name }) => name)).toEqual(['a', 'b']);
   });
 
-  test('any calls, with training between them', { timeout: 60_000 }, async () => {
+  test('Any sequence of calls can be restored, with training in between', { timeout: 60_000 }, async () => {
     const call = fc.record({
       amount: fc.oneof(fc.nat(100), fc.record({ keep: fc.nat(80) }), fc.record({ remove: fc.nat(80) })),
       layer: fc.constantFrom(undefined, undefined, ...Object.keys(three)),
@@ -318,8 +321,8 @@ describe('each number as it was when it was removed', () => {
   });
 });
 
-describe('afterwards', () => {
-  test('masks are forgotten, and the next call ranks anew', async () => {
+describe('after restore', () => {
+  test('Masks are discarded, and the next call ranks all units again', async () => {
     const { layers, sparsifier } = begin({ a: line([1, 2, 3, 4]), b: line([1, 2]) });
     await sparsifier.sparsifyModel(50);
     await sparsifier.restore();
@@ -333,7 +336,7 @@ describe('afterwards', () => {
     expect([...layers.a!.data]).toEqual([9, 8, 3, 4]);
   });
 
-  test('and before, there is nothing to bring back', async () => {
+  test('There is nothing to restore before units are removed, and after they are restored', async () => {
     const { layers, sparsifier } = begin({ a: line([1, 2, 3, 4]) });
     const nothing = async () => expect((await errorOf(() => sparsifier.restore())).code).toBe('layer');
     await nothing();
@@ -350,7 +353,7 @@ describe('afterwards', () => {
     await nothing();
   });
 
-  test('layers that lost nothing are not in the report, and their masks are forgotten, too', async () => {
+  test('Layers that lost nothing are not in the report, and their masks are discarded as well', async () => {
     const { sparsifier } = begin({ a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) });
     await sparsifier.sparsifyModel({ a: 50, b: 0 });
     const report = await sparsifier.restore();
@@ -358,7 +361,7 @@ describe('afterwards', () => {
     expect(sparsifier.masks().size).toBe(0);
   });
 
-  test('clear forgets what was removed, though more is removed later', async () => {
+  test('clear() discards removed values, even if more is removed later', async () => {
     const { layers, sparsifier } = begin({ a: line([1, 2, 3, 4]) });
     await sparsifier.sparsifyModel(25);
     sparsifier.clear();
@@ -370,7 +373,7 @@ describe('afterwards', () => {
 });
 
 describe('a call that fails', () => {
-  test('leaves what was removed before to be brought back', async () => {
+  test('A call that fails leaves earlier removals restorable', async () => {
     for (const context of ['local', 'global'] as const) {
       const before: Layers = { a: line([1, 2, 3, 4]), b: layerOf(layoutOf('conv2d')) };
       const { layers, sparsifier } = begin(before, { granularity: 'filter', context, allowEmpty: true });
@@ -389,7 +392,7 @@ describe('a call that fails', () => {
     }
   });
 
-  test('or is aborted, too', async () => {
+  test('A call that is aborted leaves earlier removals restorable', async () => {
     for (const stage of ['load', 'score', 'mask'] as const) {
       const { layers, sparsifier } = begin(three, { granularity: 'filter' });
       await sparsifier.sparsifyModel(25);
@@ -408,7 +411,7 @@ describe('a call that fails', () => {
     }
   });
 
-  test('to restore changes nothing, and can be made again', async () => {
+  test('A call of restore that fails changes nothing, and can be repeated', async () => {
     const { layers, sparsifier } = begin(three, { granularity: 'filter' });
     await sparsifier.sparsifyModel(50);
     const half = copyOf(layers);
@@ -427,7 +430,7 @@ describe('a call that fails', () => {
 });
 
 describe('while it runs', () => {
-  test('progress tells of each stage up to the total', async () => {
+  test('Progress reports each stage up to the total', async () => {
     const { sparsifier } = begin(three);
     await sparsifier.sparsifyModel(50);
     const seen: Progress[] = [];
@@ -440,7 +443,7 @@ describe('while it runs', () => {
     }
   });
 
-  test('calls take turns', async () => {
+  test('Calls take turns', async () => {
     const { layers, sparsifier } = begin(three);
     const calls = await Promise.allSettled([
       sparsifier.restore(),
@@ -461,7 +464,7 @@ describe('while it runs', () => {
     expectSame(layers, three);
   });
 
-  test('no block of memory stays in use, whatever is kept', async () => {
+  test('No block of memory stays in use, whatever values are kept', async () => {
     const before: Layers = { large: layerOf({ kind: 'dense', roles: ['out', 'in'], shape: [64, 512] }) };
     for (const granularity of ['weight', 'filter'] as const) {
       const { layers, sparsifier } = begin(before, { granularity });
@@ -519,7 +522,7 @@ describe('ONNX models', () => {
       options: () => ({ dtype: 'float16', storage: 'packed' }),
     },
     { title: 'bfloat16', options: () => ({ dtype: 'bfloat16' }) },
-  ])('$title: the file is the same, byte for byte', async ({ options }) => {
+  ])('After restore an ONNX file with $title is the same, byte for byte', async ({ options }) => {
     for (const granularity of ['weight', 'filter'] as const) {
       const before = onnx(options);
       const read = await readOnnx(before.slice());

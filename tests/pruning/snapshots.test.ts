@@ -47,8 +47,8 @@ function begin(layers: Layers, asked: Partial<Asked> = {}) {
 
 const zeroPlaces = ({ data }: ArrayLayer): number[] => [...data.keys()].filter((place) => data[place] === 0);
 
-describe('calling again', () => {
-  test.each(['local', 'global'] as const)('a growing sparsity only removes more (%s)', async (context) => {
+describe('consecutive calls', () => {
+  test.each(['local', 'global'] as const)('A growing sparsity only removes more in the context %s', async (context) => {
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
       const { layers, sparsifier } = begin(three, { context, granularity });
       let before = Object.values(layers).map(zeroPlaces);
@@ -62,7 +62,7 @@ describe('calling again', () => {
   });
 
   test(
-    'a higher sparsity removes all that a lower one does, in one call or one after the other',
+    'A higher sparsity removes all that a lower one does, in one call or in consecutive calls',
     {
       timeout: 60_000,
     },
@@ -100,7 +100,7 @@ describe('calling again', () => {
     },
   );
 
-  test('the same call twice changes nothing', async () => {
+  test('Repeating a call changes nothing', async () => {
     for (const granularity of ['weight', 'vector', 'filter'] as const) {
       for (const sparsity of [0, 33, 50, { keep: 2 }, 100]) {
         const { layers, sparsifier } = begin(three, { granularity });
@@ -113,7 +113,7 @@ describe('calling again', () => {
     }
   });
 
-  test('a lower sparsity brings back the last of the removed as +0, which then count as kept', async () => {
+  test('A lower sparsity brings back the best of the removed weights as +0, which then count as kept', async () => {
     const { layers, sparsifier } = begin({ layer: line([-5, 1, 2, 3, 9, 4]) });
     await sparsifier.sparsifyModel({ remove: 4 });
     expect([...layers.layer!.data]).toEqual([-5, 0, 0, 0, 9, 0]);
@@ -127,7 +127,7 @@ describe('calling again', () => {
     expect([...layers.layer!.data]).toEqual([-5, 0, 0, 7, 9, 6]);
   });
 
-  test('what was removed stays removed though training gave it values again', async () => {
+  test('What was removed stays removed, even if training gave it new values', async () => {
     const { layers, sparsifier } = begin({ layer: line([1, 5, 2, 6, 3, 7]) });
     await sparsifier.sparsifyModel(50);
     layers.layer!.data.set([100, 5, -100, 6, 100, 7]);
@@ -138,7 +138,7 @@ describe('calling again', () => {
     expect([...layers.layer!.data]).toEqual([0, 0, 0, 6, 0, 7]);
   });
 
-  test('a layer that a call does not touch keeps its mask', async () => {
+  test('A layer that a call does not prune keeps its mask', async () => {
     const { layers, sparsifier } = begin({ a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) });
     await sparsifier.sparsifyModel(50);
     await sparsifier.sparsifyModel({ a: 75 });
@@ -150,7 +150,7 @@ describe('calling again', () => {
     ]);
   });
 
-  test('sparsifiers do not share their memory, models share their weights', async () => {
+  test('Two Sparsifiers of one model have their own masks and share its weights', async () => {
     const layers = copyOf({ layer: line([1, 2, 3, 4]) });
     const model = fromArrays(layers);
     const [first, second] = [new Sparsifier(model, weightwise), new Sparsifier(model, weightwise)];
@@ -160,7 +160,7 @@ describe('calling again', () => {
     expect([...layers.layer!.data]).toEqual([9, 8, 0, 0]);
   });
 
-  test('any calls one after another agree with the oracle', { timeout: 120_000 }, async () => {
+  test('Any sequence of calls agrees with the oracle', { timeout: 120_000 }, async () => {
     const options = fc.record({
       context: fc.constantFrom('local' as const, 'global' as const),
       granularity: fc.constantFrom('weight' as const, 'vector' as const, 'filter' as const),
@@ -216,14 +216,14 @@ function train(layers: Layers, gone: Gone, { granularity }: Asked, seed: number)
 }
 
 describe('bits', () => {
-  test('removed weights become +0, whatever they were', async () => {
+  test('Removed weights become +0, whatever they were', async () => {
     const { layers } = await sparsified({ layer: line([-0, 0, -1e-45, 1e-45, -1, 1, -3e38, 3e38]) }, 100, {
       allowEmpty: true,
     });
     expect([...bitsOf(layers.layer!.data)]).toEqual(new Array(8).fill(0));
   });
 
-  test('kept weights keep their bits, -0 and the smallest among them', async () => {
+  test('Kept weights keep their bits, including -0 and the smallest numbers', async () => {
     const kept = Uint32Array.of(
       0x8000_0000,
       0x0000_0000,
@@ -242,50 +242,56 @@ describe('bits', () => {
     expect([...bitsOf(less.layer!.data)]).toEqual([0, 0, 0, 0, ...kept.slice(4)]);
   });
 
-  test('-0 ranks like +0, and ±x like each other: equal magnitudes go in canonical order', async () => {
+  test('-0 ranks like +0 and -x like x: equal magnitudes are removed in canonical order', async () => {
     const { layers } = await sparsified({ layer: line([0, -0, 0, -1e-45, 1e-45, 2, -2]) }, { remove: 4 });
     expect([...bitsOf(layers.layer!.data)]).toEqual([0, 0, 0, 0, 1, 0x4000_0000, 0xc000_0000]);
     const { layers: zeros } = await sparsified({ layer: line([0, -0, -0, 0]) }, { remove: 2 });
     expect([...bitsOf(zeros.layer!.data)]).toEqual([0, 0, 0x8000_0000, 0]);
   });
 
-  test('any numbers lose the smallest: ties, zeros of both signs and denormals too', { timeout: 60_000 }, async () => {
-    const special = [0, -0, 2 ** -149, -(2 ** -149), 2 ** -127, 2 ** -126, 1, -1, 3.4028234663852886e38];
-    const number = fc.oneof(
-      fc.constantFrom(...special),
-      fc.float({ noNaN: true, noDefaultInfinity: true }),
-      fc.integer({ min: -2, max: 2 }),
-    );
-    const numbers = fc.oneof(
-      fc.array(number, { minLength: 1, maxLength: 40 }),
-      // One number, or one value everywhere.
-      fc.tuple(number, fc.constantFrom(1, 7, 1025)).map(([value, length]) => new Array<number>(length).fill(value)),
-    );
-    const sparsity = fc.oneof(fc.constantFrom(0, 100), fc.nat(100));
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(numbers, { minLength: 1, maxLength: 4 }),
-        sparsity,
-        fc.boolean(),
-        async (lists, sparsity, isGlobal) => {
-          const layers = Object.fromEntries(lists.map((list, index) => [`layer ${index}`, line(list)]));
-          const context = isGlobal ? 'global' : 'local';
-          const expected = copyOf(layers);
-          for (const group of isGlobal ? [Object.values(expected)] : Object.values(expected).map((layer) => [layer])) {
-            // Sorting is stable: ties stay in the order of the layers and of the weights.
-            const places = group.flatMap(({ data }) => [...data.keys()].map((place) => ({ data, place })));
-            places.sort((a, b) => Math.abs(a.data[a.place]!) - Math.abs(b.data[b.place]!));
-            for (const { data, place } of places.slice(0, removedBy(sparsity, places.length))) data[place] = 0;
-          }
-          expectSame((await sparsified(layers, sparsity, { context, allowEmpty: true })).layers, expected);
-        },
-      ),
-      { numRuns: 200 },
-    );
-  });
+  test(
+    'The smallest of any numbers are removed, with ties, zeros of both signs and denormals among them',
+    { timeout: 60_000 },
+    async () => {
+      const special = [0, -0, 2 ** -149, -(2 ** -149), 2 ** -127, 2 ** -126, 1, -1, 3.4028234663852886e38];
+      const number = fc.oneof(
+        fc.constantFrom(...special),
+        fc.float({ noNaN: true, noDefaultInfinity: true }),
+        fc.integer({ min: -2, max: 2 }),
+      );
+      const numbers = fc.oneof(
+        fc.array(number, { minLength: 1, maxLength: 40 }),
+        // One number, or one value everywhere.
+        fc.tuple(number, fc.constantFrom(1, 7, 1025)).map(([value, length]) => new Array<number>(length).fill(value)),
+      );
+      const sparsity = fc.oneof(fc.constantFrom(0, 100), fc.nat(100));
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(numbers, { minLength: 1, maxLength: 4 }),
+          sparsity,
+          fc.boolean(),
+          async (lists, sparsity, isGlobal) => {
+            const layers = Object.fromEntries(lists.map((list, index) => [`layer ${index}`, line(list)]));
+            const context = isGlobal ? 'global' : 'local';
+            const expected = copyOf(layers);
+            for (const group of isGlobal
+              ? [Object.values(expected)]
+              : Object.values(expected).map((layer) => [layer])) {
+              // Sorting is stable: ties stay in the order of the layers and of the weights.
+              const places = group.flatMap(({ data }) => [...data.keys()].map((place) => ({ data, place })));
+              places.sort((a, b) => Math.abs(a.data[a.place]!) - Math.abs(b.data[b.place]!));
+              for (const { data, place } of places.slice(0, removedBy(sparsity, places.length))) data[place] = 0;
+            }
+            expectSame((await sparsified(layers, sparsity, { context, allowEmpty: true })).layers, expected);
+          },
+        ),
+        { numRuns: 200 },
+      );
+    },
+  );
 
   test.each([['out', 'in'] as const, ['in', 'out'] as const])(
-    'of ten million equal weights, stored by %s and %s, the first go',
+    'Of ten million equal weights, stored by %s and %s, the first ones are removed',
     { timeout: 120_000 },
     async (...roles) => {
       const [out, inside] = [2500, 4000];
@@ -310,7 +316,7 @@ describe('bits', () => {
   ] as const;
 
   test.each(types)(
-    'any $dtype numbers are ranked by their exact value and kept bit for bit',
+    'Any $dtype numbers are ranked by their exact value and kept bit for bit',
     async ({ dtype, mask, exponent }) => {
       const next = xorshift(77);
       for (const length of [1, 2, 31, 32, 33, 1000, 70_001]) {
@@ -336,7 +342,7 @@ describe('bits', () => {
     },
   );
 
-  test('a Uint16Array is float16 unless it says bfloat16', async () => {
+  test('A Uint16Array is float16 unless its dtype is bfloat16', async () => {
     // As float16 the second is the larger; as bfloat16 both are finite and the second is the larger, too: 0x7c00 tells.
     const layer: ArrayLayer = {
       kind: 'dense',
@@ -349,7 +355,7 @@ describe('bits', () => {
     expect([...layers.layer!.data]).toEqual([0, 0x7c00]);
   });
 
-  test('16-bit units of several weights', async () => {
+  test('Units of several 16-bit weights are removed as the oracle says', async () => {
     for (const dtype of ['float16', 'bfloat16'] as const) {
       const layers: Layers = { layer: in16Bits(layerOf(layoutOf('conv2d of tfjs')), dtype) };
       for (const granularity of ['vector', 'kernel', 'filter'] as const) {
@@ -363,7 +369,7 @@ describe('bits', () => {
     }
   });
 
-  test('a view of a part of a buffer: the rest of the buffer is not touched', async () => {
+  test('Pruning a view of a part of a buffer does not touch the rest of the buffer', async () => {
     const all = values(30);
     const expected = all.slice();
     const part = all.subarray(7, 7 + 16);
@@ -383,7 +389,7 @@ describe('a failed call changes nothing', () => {
     last: layerOf(layoutOf('dense of tfjs'), 4),
   };
 
-  test.each([NaN, Infinity, -Infinity])('%d in the last layer is named', async (bad) => {
+  test.each([NaN, Infinity, -Infinity])('%d in the last layer is refused, and its place is named', async (bad) => {
     for (const context of ['local', 'global'] as const) {
       for (const criteria of ['largeFinal', 'random'] as const) {
         const layers = copyOf(all);
@@ -407,7 +413,7 @@ describe('a failed call changes nothing', () => {
     { granularity: 'filter', reducer: 'mean', normalizer: 'standard' },
     { granularity: 'filter', reducer: 'mean', criteria: 'smallFinal' },
   ] as Partial<SparsifierOptions>[])(
-    'a weight that is not finite is named in units of any size: %j',
+    'A weight that is not finite is named in units of any size: %j',
     async (options) => {
       // NaN of either sign.
       for (const bits of [0x7fc00000, 0xffc00000, 0x7f800000, 0xff800000]) {
@@ -424,26 +430,26 @@ describe('a failed call changes nothing', () => {
     },
   );
 
-  test('sums of finite weights may be too large for a score', async () => {
+  test('Sums of finite weights may be too large for a finite score', async () => {
     const data = new Float32Array([3e38, 3e38, 1, 2]);
     const layer: ArrayLayer = { kind: 'dense', roles: ['out', 'in'], shape: [2, 2], data };
     const { layers } = await sparsified({ layer }, 50, { granularity: 'row', reducer: 'sum' });
     expect([...layers.layer!.data]).toEqual([data[0], data[1], 0, 0]);
   });
 
-  test('a layer that a call leaves alone may hold anything', async () => {
+  test('A layer that a call does not prune may hold any numbers', async () => {
     const layers = copyOf(all);
     layers.last!.data[11] = NaN;
     const { report } = await sparsified(layers, { first: 50 });
     expect(report.layers[0]!.keptUnits).toBe(20);
   });
 
-  test.each([0x7c00, 0xfc00, 0x7e00])('the float16 %i is not finite', async (bits) => {
+  test.each([0x7c00, 0xfc00, 0x7e00])('The float16 with the bits %i is refused as not finite', async (bits) => {
     const layer: ArrayLayer = { kind: 'dense', roles: ['out', 'in'], shape: [1, 3], data: Uint16Array.of(1, 2, bits) };
     expect((await refusal({ layer }, 50)).message).toContain('index 2');
   });
 
-  test('it leaves the mask as it was', async () => {
+  test('A failed call leaves the mask as it was', async () => {
     const { layers, sparsifier } = begin({ a: line([1, 2, 3, 4]), b: line([1, 2, 3, 4]) });
     await sparsifier.sparsifyModel(25);
     layers.b!.data[3] = NaN;
@@ -458,14 +464,14 @@ describe('a failed call changes nothing', () => {
   });
 });
 
-describe('an AbortSignal', () => {
+describe('AbortSignal', () => {
   const all: Layers = {
     first: line(values(40)),
     second: layerOf(layoutOf('conv2d')),
     third: layerOf(layoutOf('dense'), 4),
   };
 
-  test('that is aborted already ends the call with its reason', async () => {
+  test('A signal that is already aborted ends the call with its reason', async () => {
     const reason = new Error('changed my mind');
     for (const method of ['sparsifyModel', 'pruneModel', 'sparsifyLayer'] as const) {
       const { layers, sparsifier } = begin(all);
@@ -479,7 +485,7 @@ describe('an AbortSignal', () => {
   });
 
   test.each(['load', 'inspect', 'score', 'mask'] as const)(
-    'during %s changes nothing, and the next call is as if it was the first',
+    'Aborting during the stage %s changes nothing, and the next call is as if it were the first',
     async (stage) => {
       const { layers, sparsifier } = begin(all, { granularity: 'filter' });
       const controller = new AbortController();
@@ -498,18 +504,21 @@ describe('an AbortSignal', () => {
     },
   );
 
-  test.each(['apply', 'store'] as const)('during %s comes too late: all is done', async (stage) => {
-    const { layers, sparsifier } = begin(all);
-    const controller = new AbortController();
-    const onProgress = (progress: Progress) => progress.stage === stage && controller.abort();
-    await sparsifier.sparsifyModel(50, {
-      signal: controller.signal,
-      onProgress: (progress) => void onProgress(progress),
-    });
-    expectSame(layers, without(all, removal(all, 50, weightwise), 'weight'));
-  });
+  test.each(['apply', 'store'] as const)(
+    'Aborting during the stage %s comes too late: the call is completed',
+    async (stage) => {
+      const { layers, sparsifier } = begin(all);
+      const controller = new AbortController();
+      const onProgress = (progress: Progress) => progress.stage === stage && controller.abort();
+      await sparsifier.sparsifyModel(50, {
+        signal: controller.signal,
+        onProgress: (progress) => void onProgress(progress),
+      });
+      expectSame(layers, without(all, removal(all, 50, weightwise), 'weight'));
+    },
+  );
 
-  test('while a call waits for its turn ends that call, not the others', async () => {
+  test('Aborting a call that waits for its turn ends that call, not the others', async () => {
     const { layers, sparsifier } = begin(all);
     const controller = new AbortController();
     const calls = [
@@ -535,16 +544,16 @@ describe('progress', () => {
   ] satisfies Progress['stage'][];
 
   test.each<[title: string, options: Partial<SparsifierOptions>, stages: readonly string[]]>([
-    // Their scores tell of weights that cannot be ranked, and masks and zeros are made in one go.
-    ['of single weights', {}, ['load', 'score', 'apply', 'store']],
-    ['of larger units', { granularity: 'column' }, ['load', 'score', 'apply', 'store']],
+    // Their scores show weights that cannot be ranked, and masks and zeros are made in one pass.
+    ['single weights', {}, ['load', 'score', 'apply', 'store']],
+    ['larger units', { granularity: 'column' }, ['load', 'score', 'apply', 'store']],
     [
-      'whose scores do not tell',
+      'scores that do not show infinite weights',
       { granularity: 'column', reducer: 'max' },
       ['load', 'inspect', 'score', 'apply', 'store'],
     ],
-    ['where what goes is kept', { granularity: 'filter', reducer: 'max', restorable: true }, stages],
-  ])('runs through the stages, each up to the total: %s', async (_title, options, stages) => {
+    ['a restorable Sparsifier', { granularity: 'filter', reducer: 'max', restorable: true }, stages],
+  ])('With %s, progress reports each stage up to the total', async (_title, options, stages) => {
     const seen: Progress[] = [];
     await sparsified(three, 50, options, { onProgress: (progress) => seen.push(progress) });
     expect([...new Set(seen.map(({ stage }) => stage))]).toEqual(stages);
@@ -553,7 +562,7 @@ describe('progress', () => {
       expect(seen.filter((each) => each.stage === stage).at(-1)).toEqual({ stage, done: total, total });
   });
 
-  test('never goes back', { timeout: 60_000 }, async () => {
+  test('Progress never goes back', { timeout: 60_000 }, async () => {
     // Large enough to be worked on in several batches.
     const lengths = [2 ** 24 + 1, 3, 2 ** 24, 5];
     const layers = lengths.map((length): [string, ArrayLayer] => [
@@ -571,7 +580,7 @@ describe('progress', () => {
   });
 
   test.each(stages)(
-    'an error of its own during %s leaves all layers or none changed, and is not lost',
+    'An error of a progress listener during the stage %s leaves all layers or none changed, and is not lost',
     async (stage) => {
       const after = without(three, removal(three, 50, { ...weightwise, granularity: 'filter' }), 'filter');
       const broken = new Error('a broken progress bar');
@@ -610,8 +619,8 @@ describe('progress', () => {
   );
 });
 
-describe('calls on one model at the same time take turns', () => {
-  test('in the order they were made', async () => {
+describe('simultaneous calls on one model', () => {
+  test('Calls take turns in the order in which they were made', async () => {
     const { layers, sparsifier } = begin(three);
     const reports = await Promise.all([30, 60, 20, 80].map((sparsity) => sparsifier.sparsifyModel(sparsity)));
     const one = begin(three);
@@ -621,7 +630,7 @@ describe('calls on one model at the same time take turns', () => {
     expectSame(layers, one.layers);
   });
 
-  test('from several sparsifiers', async () => {
+  test('Calls of several Sparsifiers take turns', async () => {
     const layers = copyOf(three);
     const model = fromArrays(layers);
     const filters = new Sparsifier(model, { ...weightwise, granularity: 'filter' });
@@ -634,7 +643,7 @@ describe('calls on one model at the same time take turns', () => {
     expectSame(layers, { ...then, ...without({ conv: then.conv! }, last, 'filter') });
   });
 
-  test('though one of them fails', async () => {
+  test('Calls take turns even if some of them fail', async () => {
     const { layers, sparsifier } = begin(three);
     const outcomes = await Promise.allSettled([
       sparsifier.sparsifyModel(30),
@@ -657,7 +666,7 @@ describe('calls on one model at the same time take turns', () => {
     expectSame(layers, without(three, removal(three, 40, weightwise), 'weight'));
   });
 
-  test('and models do not wait for each other’s end to be right', async () => {
+  test('Calls on different models at the same time give the right results', async () => {
     const seeds = [1, 2, 3, 4, 5, 6];
     const results = await Promise.all(seeds.map((seed) => sparsified({ layer: line(values(500, seed)) }, seed * 10)));
     results.forEach(({ layers }, index) => expect(zerosOf(layers)).toEqual({ layer: (index + 1) * 50 }));

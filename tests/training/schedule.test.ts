@@ -21,7 +21,7 @@ const names: Readonly<Record<string, ScheduleName>> = {
 };
 
 describe('schedules', () => {
-  test.each(Object.entries(names))("%s of fasterai is '%s' here", (old, name) => {
+  test.each(Object.entries(names))("The schedule %s of fasterai is '%s' here", (old, name) => {
     const { start_pct: start, end_pct: end, sparsity } = golden['fasterai-0.2.4'][old]!;
     const schedule = Schedule[name]();
     expect({ start: schedule.start, end: schedule.end, name: schedule.scheduleName }).toEqual({ start, end, name });
@@ -30,18 +30,21 @@ describe('schedules', () => {
     }
   });
 
-  test.each(Object.values(names))('%s is nothing before its start, and the last share from its end on', (name) => {
-    const schedule = Schedule[name]({ start: 0.25, end: 0.75 });
-    const last = name === 'dsd' ? 0 : 1;
-    expect(schedule(0.2499)).toBe(0);
-    for (const progress of [0.75, 0.8, 1]) expect(schedule(progress)).toBeCloseTo(last, 12);
-    expect(schedule(0.5)).toBeGreaterThan(0);
-    const middle = Schedule[name]()((Schedule[name]().start + Schedule[name]().end) / 2);
-    expect(schedule(0.5)).toBeCloseTo(middle, 12);
-  });
+  test.each(Object.values(names))(
+    'The schedule %s is 0 before its start, and keeps its last share from its end on',
+    (name) => {
+      const schedule = Schedule[name]({ start: 0.25, end: 0.75 });
+      const last = name === 'dsd' ? 0 : 1;
+      expect(schedule(0.2499)).toBe(0);
+      for (const progress of [0.75, 0.8, 1]) expect(schedule(progress)).toBeCloseTo(last, 12);
+      expect(schedule(0.5)).toBeGreaterThan(0);
+      const middle = Schedule[name]()((Schedule[name]().start + Schedule[name]().end) / 2);
+      expect(schedule(0.5)).toBeCloseTo(middle, 12);
+    },
+  );
 
   test.each([{ start: -0.1 }, { end: 1.1 }, { start: 0.8, end: 0.7 }, { start: NaN }])(
-    '%j is an error',
+    'A schedule with %j is refused',
     async (options) => {
       const error = await errorOf(() => Schedule.agp(options));
       expect(error.code).toBe('usage');
@@ -49,7 +52,7 @@ describe('schedules', () => {
     },
   );
 
-  test('a plot is an image whose line goes from the lower left to the upper right', () => {
+  test('The plot of a linear schedule is an image whose line goes from the lower left to the upper right', () => {
     const svg = Schedule.linear().plot();
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" viewBox="0 0 640 400"/);
     expect(svg.match(/<(svg|style|title|text|path)\b/g)!.length).toBeGreaterThan(10);

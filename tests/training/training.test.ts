@@ -114,11 +114,11 @@ const schedules: Readonly<Record<string, keyof typeof Schedule>> = {
   dsd: 'dsd',
 };
 
-describe("events are those of fasterai's callback, with these differences", () => {
+describe('events', () => {
   // After training there is one more step at progress 1 (Q34). Weights are saved once, not twice, and what a ticket says
   // is what it holds (Q35). Rewinding brings batch normalisation back as it was (Q26), and layers need no bias (Q27).
   test.each(runs.map((run) => [`${run.schedule} ${JSON.stringify(run.options)}`, run] as const))(
-    '%s',
+    'The events of %s are those of fasterai',
     async (_, run) => {
       const { lth, rewind_epoch: rewindEpoch, save_tickets: saveTickets, reset_end: resetEnd } = run.options;
       const model = network();
@@ -181,9 +181,9 @@ describe("events are those of fasterai's callback, with these differences", () =
   );
 });
 
-describe('what is removed', () => {
+describe('removed weights', () => {
   test.each(['sgd', 'adam'] as const)(
-    'stays zero under %s, exactly as much as asked after every step, and no tensor is left over',
+    'With %s, exactly the requested share of weights is zero after every step, and no tensor leaks',
     async (optimizer) => {
       const model = network(optimizer);
       await fit(model, [], 1);
@@ -213,7 +213,7 @@ describe('what is removed', () => {
     },
   );
 
-  test('costs no tensor, in 100 steps', async () => {
+  test('Masking leaks no tensor in 100 steps', async () => {
     const model = network();
     const counts: number[] = [];
     const watch = after(() => void counts.push(tf.memory().numTensors));
@@ -229,7 +229,7 @@ describe('what is removed', () => {
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
-  test('is zeroed between two sparsifications, with all that goes with a channel', async () => {
+  test('Removed weights are zeroed after each step, with the biases and batch normalisation of their channels', async () => {
     const model = network();
     await fit(model, [], 1);
     const callback = sparsifyCallback(tf, {
@@ -252,12 +252,12 @@ describe('what is removed', () => {
   });
 
   test.each([
-    ['tiles', { granularity: Granularity.block({ out: 2, in: 4 }), sparsity: 40 }],
+    ['blocks', { granularity: Granularity.block({ out: 2, in: 4 }), sparsity: 40 }],
     ['a pattern', { granularity: Granularity.nm(1, 2), sparsity: undefined }],
     ['a list', { sparsity: [0, 50] }],
     ['globs', { sparsity: { 'f*': 50 } }],
     ['a global ranking', { context: 'global' as const, sparsity: 70, criteria: 'movement' as const }],
-  ])('may be %s', async (_, more) => {
+  ])('Weights can be removed by %s', async (_, more) => {
     const model = network();
     let report: Report | undefined;
     const callback = sparsifyCallback(tf, {
@@ -276,7 +276,7 @@ describe('what is removed', () => {
     expect(report!.total.removedWeights).toBeGreaterThan(14);
   });
 
-  test('comes back as zero and trains on, at the end of dense-sparse-dense', async () => {
+  test('With the schedule dsd, weights come back as zero and are trained again', async () => {
     const model = network();
     const callback = sparsifyCallback(tf, { ...options, schedule: 'dsd' });
     const zeros: number[] = [];
@@ -286,7 +286,7 @@ describe('what is removed', () => {
     expect(zeros.at(-1)).toBeLessThan(5);
   });
 
-  test('is the same after the model is saved and loaded', async () => {
+  test('The same weights are removed after the model is saved and loaded', async () => {
     const model = network();
     await fit(model, [sparsifyCallback(tf, options)]);
     const { json, shards } = await saved(model);
@@ -299,7 +299,7 @@ describe('what is removed', () => {
   });
 });
 
-test('a loop of one’s own does the same in three calls', async () => {
+test('A custom training loop does the same with three calls', async () => {
   const more = { ...options, lottery: true, saveTickets: true, schedule: 'iterative' as const };
   const [ours, theirs] = [network(), network()];
   const callback = sparsifyCallback(tf, more);
@@ -318,7 +318,7 @@ test('a loop of one’s own does the same in three calls', async () => {
   expect(own.tickets).toEqual(callback.tickets);
 });
 
-test('tickets hold the weights of layers of one name in different models', async () => {
+test('Tickets hold the weights of layers of the same name in different models', async () => {
   const inner = (name: string) =>
     tf.sequential({ name, layers: [tf.layers.dense({ inputShape: [6], units: 6, name: 'd' })] });
   const model = tf.sequential({ layers: [inner('a'), inner('b'), tf.layers.dense({ units: 3, name: 'head' })] });
@@ -350,7 +350,7 @@ test('tickets hold the weights of layers of one name in different models', async
   }
 });
 
-test('tickets are the first weights without what is removed then', async () => {
+test('Tickets are the initial weights with the removed ones zeroed', async () => {
   const model = network();
   const initial = await weightsOf(model);
   const callback = sparsifyCallback(tf, { ...options, lottery: true, saveTickets: true, schedule: 'iterative' });
@@ -370,7 +370,7 @@ test('tickets are the first weights without what is removed then', async () => {
   }
 });
 
-test('a dataset works where its steps are known, else steps are asked for before training', async () => {
+test('A dataset works if its number of steps is known, and otherwise asks for steps before training', async () => {
   const model = network();
   let size = 10;
   const batches = () => {
@@ -402,28 +402,28 @@ test('a dataset works where its steps are known, else steps are asked for before
   expect(await zerosOf(told)).toEqual([48, 24]);
 });
 
-describe('what is wrong is said before training', () => {
+describe('errors before training', () => {
   test.each<[string, object, string, RegExp]>([
     ['no sparsity', { sparsity: undefined }, 'sparsity', /percentages/],
-    ['more than all', { sparsity: 120 }, 'sparsity', /0 to 100/],
-    ['an amount of units', { sparsity: { keep: 3 } }, 'sparsity', /percentage/],
+    ['a sparsity of more than 100 %', { sparsity: 120 }, 'sparsity', /0 to 100/],
+    ['a number of units to keep', { sparsity: { keep: 3 } }, 'sparsity', /percentage/],
     ['an unknown schedule', { schedule: 'fast' }, 'usage', /fast.*oneShot/],
     ['an unknown option', { sparsty: 3 }, 'usage', /sparsty/],
     ['a half step', { every: 0.5 }, 'usage', /every/],
     ['no steps', { steps: 0 }, 'usage', /steps/],
-    ['a half epoch', { rewindEpoch: -1 }, 'usage', /rewindEpoch/],
-    ['tickets of nothing', { saveTickets: true }, 'usage', /lottery/],
+    ['a negative epoch', { rewindEpoch: -1 }, 'usage', /rewindEpoch/],
+    ['saving tickets without weights to rewind to', { saveTickets: true }, 'usage', /lottery/],
     ['a pattern with an amount', { granularity: Granularity.nm(2, 4) }, 'sparsity', /pattern/],
-  ])('%s', async (_, more, code, message) => {
+  ])('The callback refuses %s', async (_, more, code, message) => {
     const error = await errorOf(() => sparsifyCallback(tf, { ...options, ...more } as SparsifyCallbackOptions));
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
   });
 
   test.each<[string, object, string, RegExp]>([
-    ['a layer that is not there', { sparsity: { nobody: 50 } }, 'layer', /nobody/],
-    ['weights that are gone back to too late', { lottery: true, rewindEpoch: 1 }, 'usage', /rewindEpoch 1/],
-    ['a schedule beyond 1', { schedule: () => 1.5 }, 'usage', /1\.5|0 to 1/],
-  ])('%s', async (_, more, code, message) => {
+    ['a layer that does not exist', { sparsity: { nobody: 50 } }, 'layer', /nobody/],
+    ['rewinding to an epoch after the first removal', { lottery: true, rewindEpoch: 1 }, 'usage', /rewindEpoch 1/],
+    ['a schedule with shares above 1', { schedule: () => 1.5 }, 'usage', /1\.5|0 to 1/],
+  ])('Training refuses %s before its first step', async (_, more, code, message) => {
     const model = network();
     const before = await weightsOf(model);
     const { numTensors } = tf.memory();
@@ -436,7 +436,7 @@ describe('what is wrong is said before training', () => {
     expect(tf.memory().numTensors - numTensors).toBeLessThanOrEqual(4);
   });
 
-  test('something else than TensorFlow.js', async () => {
+  test('The callback refuses anything other than TensorFlow.js', async () => {
     expect((await errorOf(() => sparsifyCallback({} as never, options))).message).toMatch(/without Callback/);
   });
 });

@@ -8,7 +8,7 @@ import type { Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import type { Model, Values, WeightTensor } from '../model/model.js';
 
-/** Options of a Sparsifier that looks at layers one by one, and these. */
+/** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
 export interface SensitivityOptions extends Omit<
   SparsifierOptions,
   'context' | 'rankTogether' | 'budget' | 'restorable' | 'include' | 'layerType'
@@ -17,11 +17,11 @@ export interface SensitivityOptions extends Omit<
   readonly levels?: readonly number[];
   /** Which layers, by rules as `include` takes them; by default all that can be pruned. */
   readonly layers?: Rule | readonly Rule[];
-  /** Whether a larger result of `evaluate` is better, as of an accuracy; `false` for a loss. `true` by default. */
+  /** Whether a larger result of `evaluate` is better, such as an accuracy; `false` for a loss. `true` by default. */
   readonly higherIsBetter?: boolean;
-  /** Ends the analysis with the signal's reason; the model is as it was before. */
+  /** Ends the analysis with the signal's reason; the model is then as it was before. */
   readonly signal?: AbortSignal;
-  /** Told after each evaluation of the model with a sparse layer. */
+  /** Called after each evaluation of the model with a sparse layer. */
   readonly onProgress?: (progress: SensitivityProgress) => void;
 }
 
@@ -29,18 +29,18 @@ export interface SensitivityProgress {
   readonly layer: string;
   /** Percent of its units that were removed. */
   readonly level: number;
-  /** Evaluations that are done, the one of the whole model among them, and how many there are. */
+  /** Finished evaluations, including the one of the unchanged model, and how many there are. */
   readonly done: number;
   readonly total: number;
 }
 
-/** What the model was worth with one layer sparse. */
+/** The result with one layer sparse. */
 export interface SensitivityPoint {
   /** Percent of the layer's units that were removed. */
   readonly level: number;
-  /** What `evaluate` gave. */
+  /** What `evaluate` returned. */
   readonly value: number;
-  /** How much worse that is than the whole model. */
+  /** How much worse that is than the unchanged model. */
   readonly drop: number;
 }
 
@@ -51,17 +51,18 @@ export interface LayerSensitivity {
 }
 
 export interface Sensitivity {
-  /** What `evaluate` gave for the model as it is. */
+  /** What `evaluate` returned for the unchanged model. */
   readonly baseline: number;
   /** In model order. */
   readonly layers: readonly LayerSensitivity[];
-  /** As people read it: a line for each layer, a column for each level. */
+  /** The drops as text: a line for each layer, a column for each level. */
   table(): string;
   /** The drop of each layer over the levels, as the text of an SVG image. */
   plot(): string;
   /**
-   * For each layer the highest sparsity at which it alone is estimated to cost no more than `drop`, between levels along a
-   * straight line, and never more than the highest level; for `sparsifyModel` of a local Sparsifier.
+   * For each layer, the highest sparsity at which pruning it alone is estimated to cost no more than `drop`:
+   * interpolated linearly between levels, and never more than the highest level. For `sparsifyModel` of a local
+   * Sparsifier.
    */
   toTargets(drop: number): Record<string, number>;
 }
@@ -74,11 +75,11 @@ const ownNames: readonly string[] = [
 ];
 
 /**
- * Finds out how much each layer matters: makes it sparse by itself at each level, evaluates the model, and puts it back
- * exactly as it was (Li et al. 2017, section 3.2; fasterai's `SensitivityAnalyzer`).
- * @param evaluate gives what the model is worth as it is then, such as its accuracy
- * @throws SparsifyError `usage` or `sparsity` for unknown options or values, `criteria` where `evaluate` gives no number, and
- *   what `sparsifyLayer` throws; what `evaluate` throws. The model is as it was before in any case.
+ * Measures how much each layer matters: makes it sparse by itself at each level, evaluates the model, and restores the
+ * layer exactly (Li et al. 2017, section 3.2; fasterai's `SensitivityAnalyzer`).
+ * @param evaluate returns a measure of the model as it is then, such as its accuracy
+ * @throws SparsifyError `usage` or `sparsity` for unknown options or values, `criteria` if `evaluate` returns no
+ *   number, and what `sparsifyLayer` throws; what `evaluate` throws. In any case the model is as it was before.
  */
 export async function sensitivity(
   model: Model,
@@ -90,7 +91,7 @@ export async function sensitivity(
   const { higherIsBetter = true, ...words } = rest;
   const isLevel = (level: number) => typeof level === 'number' && level >= 0 && level <= 100;
   if (!Array.isArray(given) || given.length === 0 || !given.every(isLevel)) {
-    throw new SparsifyError('sparsity', 'levels are percentages from 0 to 100', { asked: given });
+    throw new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { asked: given });
   }
   const levels = [...new Set(given as readonly number[])].sort((a, b) => a - b);
   const fresh = () =>
@@ -113,11 +114,14 @@ export async function sensitivity(
     signal?.throwIfAborted();
     const value = await evaluate();
     if (typeof value === 'number' && Number.isFinite(value)) return value;
-    throw new SparsifyError('criteria', 'evaluate gives one finite number', { subject: layer, found: String(value) });
+    throw new SparsifyError('criteria', 'evaluate must return one finite number', {
+      subject: layer,
+      found: String(value),
+    });
   };
 
   const engine = await loadEngine();
-  const baseline = await measured('the whole model');
+  const baseline = await measured('the unchanged model');
   let done = 1;
   const layers: LayerSensitivity[] = [];
   for (const name of chosen) {
@@ -154,12 +158,12 @@ export async function sensitivity(
       if (typeof drop === 'number' && drop >= 0) {
         return Object.fromEntries(layers.map(({ name, points }) => [name, targetOf(points, drop)]));
       }
-      throw new SparsifyError('sparsity', 'a drop is a number that is not negative', { asked: drop });
+      throw new SparsifyError('sparsity', 'a drop must be a number that is not negative', { asked: drop });
     },
   };
 }
 
-/** Keeps what a layer and all that goes with its channels are, and gives what puts it back. */
+/** Keeps the numbers of a layer and of its partners; the function that comes back restores them. */
 async function held(engine: Engine, model: Model, { values, partners }: WeightTensor): Promise<() => Promise<void>> {
   const all = [values, ...partners.map((partner) => partner.values)];
   const backs = await Promise.all(all.map((each) => model.hold?.(each) ?? copied(engine, model, each)));
@@ -181,7 +185,7 @@ async function copied(engine: Engine, model: Model, values: Values): Promise<() 
   };
 }
 
-/** Where a line through the points, which never falls, goes above the drop. */
+/** The level at which a line through the points, made monotonic, exceeds the drop. */
 function targetOf(points: readonly SensitivityPoint[], limit: number): number {
   let [from, before] = [0, 0];
   for (const { level, drop } of points) {
@@ -206,5 +210,5 @@ function tableOf(baseline: number, levels: readonly number[], layers: readonly L
   const lines = rows.map((row) =>
     row.map((text, column) => (column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]!))).join('  '),
   );
-  return [`drop from ${cell(baseline)} where this part of a layer is removed`, ...lines].join('\n');
+  return [`drop from ${cell(baseline)} when this share of a layer is removed`, ...lines].join('\n');
 }

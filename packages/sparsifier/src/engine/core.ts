@@ -3,11 +3,11 @@ import { toldAddresses, type KernelHost } from '../host/thread.js';
 import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
 import { startThreads, type PoolThread } from './pool.js';
 
-/** What loading gave. */
+/** The kernels once they are loaded. */
 export interface Started {
   readonly memory: WebAssembly.Memory;
   readonly threads: number;
-  /** Why there are that many threads, as a sentence for people. */
+  /** Why there are that many threads, as a sentence. */
   readonly why: string;
 }
 
@@ -35,7 +35,7 @@ const maximumPages = [65536, 32768, 16384, 8192];
 /** Instantiates the kernels in this thread and starts the pool, or explains why there is none. */
 export async function start(threads: number, wasm: string | undefined, host: KernelHost): Promise<Started> {
   const notStarted = (error: unknown) => `threads did not start (${error instanceof Error ? error.message : error})`;
-  let reason = threads === 1 ? 'one thread was asked for, or there is one core' : host.whyNoThreads();
+  let reason = threads === 1 ? 'one thread was requested, or there is only one core' : host.whyNoThreads();
   try {
     if (reason === undefined) startThreads(threads, host.startThread);
   } catch (error) {
@@ -61,15 +61,15 @@ export const whyNotStarted = (error: unknown): ErrorDetails =>
         hint: `Where a bundler moved the package, ${toldAddresses}`,
       };
 
-/** Calls a verb. Numbers come back as they are: an address, or a status. */
+/** Calls a verb, and returns its number: an address, or a status. */
 export function call([verb, ...numbers]: Call): number {
   const kernel = kernels[verb] as (...numbers: number[]) => number | undefined;
   return kernel(...numbers) ?? 0;
 }
 
 /**
- * Lends this thread to the pool for good; `answer` is called when it is about to begin. What goes wrong from then on is
- * told to the caller's thread: the engine's, which started this one, sleeps until the work is done, and would for ever.
+ * Gives this thread to the pool for good; `answer` is called just before. Later failures are reported to the caller's
+ * thread: the engine's thread, which started this one, sleeps until the work is done, and would sleep for ever.
  */
 export async function joinPool({ module, memory, receiver, alarm }: PoolThread, answer: () => void): Promise<void> {
   await initialize({ module_or_path: module, memory });

@@ -86,8 +86,8 @@ class LoadedEngine implements Engine {
 }
 
 /**
- * Calls verbs one after another, in one exchange with the engine's thread, and gives what each returns. A function rather
- * than a member of {@link Engine}, which users see.
+ * Calls verbs one after another, in one exchange with the engine's thread, and gives what each returns. A function
+ * rather than a member of {@link Engine}, which users see.
  */
 export const callsOf = (engine: Engine, calls: readonly Call[]): Promise<readonly number[]> =>
   (engine as LoadedEngine).calls(calls);
@@ -102,8 +102,8 @@ interface Asked {
 let loading: { readonly asked: Asked; readonly engine: Promise<Engine>; hasStopped: boolean } | undefined;
 
 /**
- * Loads the engine, once: later calls return the same one. Calling it is optional, since whatever needs the engine loads
- * it. If an engine stops working, the next call loads a new one with the same options.
+ * Loads the engine, once: later calls return the same one. Calling it is optional, since whatever needs the engine
+ * loads it. If an engine stops working, the next call loads a new one with the same options.
  *
  * Several threads share the work in Node and in pages that are cross-origin isolated; elsewhere there is one thread.
  * `engine.why` says which case it is.
@@ -165,7 +165,7 @@ const notLoaded = (details: ErrorDetails, options?: ErrorOptions): SparsifyError
 const brokenBy = (cause: unknown, hint: string): SparsifyError =>
   new SparsifyError('memory', 'the engine stopped working', { found: String(cause), hint }, { cause });
 
-/** Where no thread can be started the kernels run right here. */
+/** The kernels on the caller's own thread, for hosts that cannot start another one. */
 async function onThisThread(wasm: string | undefined): Promise<Engine> {
   const { call, start, whyNotStarted } = await import('./core.js');
   const { memory, threads } = await start(1, wasm, host).catch((cause: unknown) => {
@@ -179,8 +179,8 @@ async function onThisThread(wasm: string | undefined): Promise<Engine> {
       try {
         return calls.map(call);
       } catch (cause) {
-        // A module's instance lasts as long as its thread.
-        failure = brokenBy(cause, 'Load the page or start the process again');
+        // A module's instance lives as long as its thread.
+        failure = brokenBy(cause, 'Reload the page or restart the process');
         throw failure;
       }
     },
@@ -221,7 +221,7 @@ function overMessages(
   };
   for (const alarm of alarms) {
     alarm.addEventListener('message', ({ data }) => stop(data));
-    // Where hosts know this event it tells of threads that end without a word.
+    // Hosts that have this event report threads that end without a message by it.
     alarm.addEventListener('close', () => stop('a thread of the pool ended'));
     alarm.start();
     // Node would wait for messages.
@@ -231,7 +231,7 @@ function overMessages(
   const settle = (id: number): Waiting | undefined => {
     const entry = waiting.get(id);
     waiting.delete(id);
-    // A process ends by itself when nothing is asked of the engine.
+    // A process can end by itself while no request is open.
     if (waiting.size === 0) thread.release();
     return entry;
   };

@@ -12,14 +12,14 @@ export interface PoolThread {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly receiver: number;
-  /** Where it tells the caller's thread that a kernel failed. */
+  /** Where it reports to the caller's thread that a kernel failed. */
   readonly alarm: MessagePort;
 }
 
-/** A pool thread that does not answer in this time, in milliseconds, counts as one that cannot start. */
+/** A pool thread that does not answer within this time, in milliseconds, counts as one that cannot start. */
 const startingPatience = 10_000;
 
-/** A thread that will join the pool. */
+/** A thread that is starting, and will join the pool. */
 interface Coming {
   readonly thread: Thread;
   /** Rejected if it fails before. */
@@ -38,7 +38,7 @@ export function startThreads(count: number, start: () => Thread): void {
     while (coming.length < count) {
       const thread = start();
       const failed = new Promise<never>((_, fail) => thread.listen(() => {}, fail));
-      // Whoever waits for the pool will hear of it.
+      // Whoever waits for the pool gets the error.
       failed.catch(() => {});
       coming.push({ thread, failed });
     }

@@ -10,7 +10,7 @@ export interface EngineThread {
   readonly wasm: string | undefined;
 }
 
-/** What the engine's thread is asked, with a number for the answer. */
+/** A request to the engine's thread, with a number that its answer repeats. */
 export type Request = { readonly id: number } & (
   | { readonly kind: 'calls'; readonly calls: readonly Call[] }
   | { readonly kind: 'write'; readonly address: number; readonly bytes: Uint8Array }

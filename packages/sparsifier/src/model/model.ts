@@ -27,14 +27,16 @@ export type Kind = (typeof kinds)[number];
 export const roles = ['out', 'multiplier', 'in', 'depth', 'height', 'width'] as const;
 export type Role = (typeof roles)[number];
 
-/** One array of numbers of a model: what {@link Model.load} brings into shared memory and {@link Model.store} puts back. */
+/**
+ * One array of numbers of a model: what {@link Model.load} brings into shared memory and {@link Model.store} puts back.
+ */
 export interface Values {
   readonly dtype: DataType;
   /** Numbers, not bytes. */
   readonly length: number;
 }
 
-/** A small tensor with one number per output channel, which goes when its channel goes. */
+/** A small tensor with one number per output channel, which is removed with its channel. */
 export interface Partner {
   readonly part: 'bias' | 'gamma' | 'beta';
   readonly values: Values;
@@ -53,7 +55,7 @@ export interface WeightTensor {
   readonly groups: number;
   readonly values: Values;
   readonly partners: readonly Partner[];
-  /** Sentences for the report, such as why a bias is left alone. */
+  /** Sentences for the report, such as why a bias is not changed. */
   readonly notes: readonly string[];
   /** A sentence for each report: what storing does to quantised numbers. */
   readonly storage?: string;
@@ -81,16 +83,16 @@ export const addressOf = ({ block, offset }: Region): number => block.address + 
 export interface Kept {
   /** A copy of them, little-endian. */
   bytes(): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
-  /** Lets them go; a second call does nothing. */
+  /** Discards them; a second call does nothing. */
   release(): void;
 }
 
 /**
  * The contract of every format: list the tensors, read, write.
  *
- * `load` gives the region where the numbers lie while a call works on them: the model's own block, or a scratch copy.
- * `store` is called after the numbers in that region changed; it puts a scratch copy back to where it came from. Where
- * numbers are quantised, so that storing rounds them, it tells how many are zero then.
+ * `load` returns the region where the numbers lie while a call works on them: the model's own block, or a scratch copy.
+ * `store` is called after the numbers in that region have changed; it writes a scratch copy back to where it came from.
+ * If the numbers are quantised, so that storing rounds them, it returns how many are zero afterwards.
  */
 export interface Model {
   /** In model order. */
@@ -101,12 +103,15 @@ export interface Model {
   load(engine: Engine, values: Values): Promise<Region>;
   store(engine: Engine, values: Values, region: Region): Promise<number | void>;
   /**
-   * A copy of the numbers as they are at this moment, little-endian. What can be copied at once is copied before the
-   * method returns, since the caller may change arrays next.
+   * A copy of the current numbers, little-endian. What can be copied at once is copied before the method returns, since
+   * the caller may change arrays next.
    */
   copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
-  /** Keeps the numbers as they are at this moment in a cheaper way than by a copy, until they are let go. */
+  /** Keeps the current numbers more cheaply than a copy does, until they are released. */
   keep?(values: Values): Kept;
-  /** Keeps the numbers as they are stored at this moment, and gives what puts them back: for formats in which `store` rounds. */
+  /**
+   * Keeps the numbers as they are stored now; the function that comes back restores them. For formats whose `store`
+   * rounds.
+   */
   hold?(values: Values): Promise<() => Promise<void>>;
 }

@@ -60,7 +60,7 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   const matches = (rule: Rule, layer: Candidate) => isMatch(rule, layer, names);
   const typed = tensors.filter(isOfType);
   const whyNot = (rule: Rule): string | undefined => {
-    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that layerType leaves out';
+    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that layerType excludes';
     const found = skipped.find(({ name }) => matches(rule, { name, aliases: [], kind: undefined }));
     return found && `'${found.name}' cannot be pruned: ${found.reason}`;
   };
@@ -72,7 +72,7 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   return tensors.map((tensor): Decision => {
     const layerType = { name: 'layerType', value: types } as const;
     const inType = `layerType ${types.join(', ')}`;
-    if (!isOfType(tensor)) return { selected: false, rule: layerType, reason: `${inType} leaves ${tensor.kind} out` };
+    if (!isOfType(tensor)) return { selected: false, rule: layerType, reason: `${inType} excludes ${tensor.kind}` };
     const excluding = exclude.find((rule) => matches(rule, tensor));
     if (excluding !== undefined) {
       const rule = { name: 'exclude', value: asData(excluding) } as const;
@@ -82,7 +82,7 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
     const including = include.find((rule) => matches(rule, tensor));
     const rule = { name: 'include', value: including && asData(including) } as const;
     return including === undefined
-      ? { selected: false, rule, reason: 'no include rule names it' }
+      ? { selected: false, rule, reason: 'no include rule matches it' }
       : { selected: true, rule, reason: `included by ${inWords(including)}` };
   });
 }

@@ -10,8 +10,8 @@ import type { Counts, Done, Job, Plan } from './job.js';
 import { load, maskOf, partnerEntries, type Loaded } from './loaded.js';
 import { prepareSaving, removedTable } from './removed.js';
 
-// A call is a sequence of states. Each step takes the state before it and gives the next one: loaded, inspected, ranked,
-// changed. All that can fail comes before the change.
+// A call is a sequence of states. Each step takes the state before it and gives the next one: loaded, inspected,
+// ranked, changed. All that can fail comes before the change.
 
 /**
  * Scores, selects, masks and applies.
@@ -169,7 +169,9 @@ async function rankUnits(inspected: Inspected): Promise<Ranked> {
   return { ranked: scored, by: 'cuts', removedUnits };
 }
 
-/** Where a limit or rounding changed what the common ranking gave, the cut comes from a ranking of the layer by itself. */
+/**
+ * Where a limit or rounding changed what the common ranking gave, the cut comes from a ranking of the layer by itself.
+ */
 async function cutAlone(
   { call, table }: Loaded,
   indices: readonly number[],

@@ -41,7 +41,7 @@ export function explanationsOf(
     const decision = planner.decisions[position]!;
     const ranking = rankings.find(({ members }) => members.includes(chosen.indexOf(tensor)));
     const isNamed = removed === undefined || removed.has(tensor);
-    const more = ranking && (isNamed ? comparison(ranking, planner, options) : 'no key of the sparsity names it');
+    const more = ranking && (isNamed ? comparison(ranking, planner, options) : 'the sparsity does not name it');
     return {
       name,
       kind,

@@ -4,7 +4,9 @@ import { run, writeTable, type Table } from '../engine/verbs.js';
 import { addressOf, type Model } from '../model/model.js';
 import { reportOf, type Report } from './report.js';
 
-/** What a model holds: each layer that can be pruned with its zeros, where units are weights; and what cannot, and why. */
+/**
+ * What a model holds: each layer that can be pruned with its zeros, where units are weights; and what cannot, and why.
+ */
 export async function inspect(model: Model): Promise<Report> {
   const engine = await loadEngine();
   const zeros = await countZeros(engine, model);

@@ -61,8 +61,8 @@ function entryOf(job: Job, weights: Region, { block, places }: Scratch, index: n
 }
 
 /**
- * The entries of a job's biases and batch normalisation: one number per unit, in canonical order of the units whatever the
- * layout of the weights.
+ * The entries of a job's biases and batch normalisation: one number per unit, in canonical order of the units whatever
+ * the layout of the weights.
  */
 export async function partnerEntries(
   { call, regions, table }: Loaded,

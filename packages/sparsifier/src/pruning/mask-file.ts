@@ -10,7 +10,7 @@ import { unitsOfTensor } from '../options/units.js';
 import { unpack } from './bits.js';
 import type { Masks } from './masks.js';
 
-/** What a file of masks says of itself. */
+/** The metadata of every mask file. */
 const format = 'sparsifier masks';
 const version = '1';
 
@@ -30,8 +30,8 @@ export async function maskFile(masks: Masks, granularity: Granularity): Promise<
 
 /**
  * Reads what {@link maskFile} wrote for a model with the same layers.
- * @throws SparsifyError `file` or `format` for a file that is no whole file of masks, or has masks of another shape or
- *   layout; `granularity` for another granularity; `layer` for a layer that the model does not have
+ * @throws SparsifyError `file` or `format` if it is not a complete mask file, or has masks of a different shape or
+ *   layout; `granularity` if theirs is different; `layer` for a layer that the model does not have
  */
 export async function readMasks(
   source: string | URL | Blob | Uint8Array | ArrayBuffer,
@@ -65,7 +65,7 @@ export async function readMasks(
 /** The roles by layer. */
 function checkMetadata({ metadata }: Header, subject: string, granularity: Granularity): Record<string, unknown> {
   if (metadata.get('format') !== format || metadata.get('version') !== version) {
-    throw new SparsifyError('format', 'the file holds no masks of a known version', {
+    throw new SparsifyError('format', 'this is not a mask file of a known version', {
       subject,
       found: `format ${metadata.get('format') ?? 'unknown'}, version ${metadata.get('version') ?? 'unknown'}`,
       hint: `A file that saveMasks wrote has format '${format}' and version ${version}`,
@@ -75,11 +75,11 @@ function checkMetadata({ metadata }: Header, subject: string, granularity: Granu
     try {
       return JSON.parse(metadata.get(key) ?? '');
     } catch (cause) {
-      throw new SparsifyError('format', `the file does not tell the ${key} of its masks`, { subject }, { cause });
+      throw new SparsifyError('format', `the file does not give the ${key} of its masks`, { subject }, { cause });
     }
   };
   if (JSON.stringify(parsed('granularity')) !== JSON.stringify(granularity)) {
-    throw new SparsifyError('granularity', 'the masks are of another granularity', {
+    throw new SparsifyError('granularity', 'the masks have a different granularity', {
       subject,
       asked: inWords(granularity),
       found: metadata.get('granularity'),
@@ -94,7 +94,7 @@ function checkShape(stored: StoredTensor, roles: unknown, tensor: WeightTensor, 
   const asked = { roles: tensor.roles, shape, dtype: 'U8' };
   const found = { roles, shape: stored.shape, dtype: stored.dtype };
   if (JSON.stringify(found) === JSON.stringify(asked)) return;
-  throw new SparsifyError('format', 'the mask is of another shape or layout than the layer', {
+  throw new SparsifyError('format', 'the mask has a different shape or layout than the layer', {
     subject: tensor.name,
     asked,
     found,
@@ -111,7 +111,7 @@ async function bitsOf(file: host.Source, { name, start, end }: StoredTensor): Pr
       const unit = units[index]!;
       if (unit > 1) {
         const found = `${unit} at index ${index}`;
-        throw new SparsifyError('format', 'a mask consists of 0 and 1', { subject: name, found });
+        throw new SparsifyError('format', 'a mask must consist of 0 and 1', { subject: name, found });
       }
       if (unit === 0) bits[index >> 3]! &= ~(1 << (index & 7));
     }

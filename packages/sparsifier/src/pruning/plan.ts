@@ -25,7 +25,7 @@ import type { Model, WeightTensor } from '../model/model.js';
 /** What is used of a model that is planned for. */
 type PlannedModel = Pick<Model, 'tensors' | 'skipped'>;
 
-/** What a call is asked to do: layers, how they are ranked together, and how much of each ranking goes. */
+/** What a call prunes: which layers, which of them are ranked together, and how much is removed from each ranking. */
 export interface Request {
   readonly context: Context;
   readonly tensors: readonly WeightTensor[];
@@ -38,17 +38,17 @@ export interface Request {
 /** The least score that a budget can use. */
 export const leastScore = ({ budget }: Request): number => (budget === 'lamp' ? 0 : -Infinity);
 
-/** How many units go where, as far as arithmetic says. */
+/** How many units are removed from which layers, as far as that is known without their scores. */
 export interface Shares {
   /** The most units that each layer of the request may lose. */
   readonly limits: readonly number[];
-  /** Layers that are selected from together, by their places in the request, and how many units go of them. */
+  /** Layers that are ranked together, by their places in the request, and how many units they lose. */
   readonly selections: readonly { readonly members: readonly number[]; readonly remove: number }[];
-  /** What there is to say about it. */
+  /** Sentences for the report. */
   readonly notes: readonly string[];
 }
 
-/** What the options of a Sparsifier say of a model's layers, before any of their numbers is looked at. */
+/** What the options of a Sparsifier mean for the layers of a model, before any weight is read. */
 export class Planner {
   readonly granularity: Granularity;
   readonly context: Context;
@@ -76,7 +76,7 @@ export class Planner {
     if (rankTogether) this.rankings(this.chosen());
   }
 
-  /** The layers that the rules name. */
+  /** The layers that the rules select. */
   chosen(): WeightTensor[] {
     return this.#model.tensors.filter((_, position) => this.decisions[position]!.selected);
   }
@@ -86,7 +86,7 @@ export class Planner {
     return rankingsOf(tensors, this.context, this.#options.rankTogether, others);
   }
 
-  /** @throws SparsifyError `sparsity` where a pattern is given an amount or a rounding */
+  /** @throws SparsifyError `sparsity` if a pattern is given an amount or a rounding */
   checkPattern(amount: Sparsity | undefined, { roundTo }: CallOptions): void {
     if (amount === undefined && roundTo === undefined) return;
     throw new SparsifyError('sparsity', `a ${inWords(this.granularity)} pattern already fixes how much is removed`, {
@@ -100,13 +100,13 @@ export class Planner {
     if (tensors.length === 0) {
       const found = [...new Set(this.#model.tensors.map(({ kind }) => kind))];
       const { exclude } = this.#options;
-      throw new SparsifyError('kind', 'the model has no layer of the asked kind', {
+      throw new SparsifyError('kind', 'the model has no layer of the requested kind', {
         asked: typesOf(this.#options).join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0
           ? {
               hint: exclude
-                ? 'explain() says which rule leaves out which layer'
+                ? 'explain() says which rule excludes which layer'
                 : `Set layerType to one of these, or to 'all'`,
             }
           : {}),
@@ -142,11 +142,11 @@ export class Planner {
     };
   }
 
-  /** How many units go of which layers together. */
+  /** Says how many units are removed from which layers, and which layers are ranked together. */
   shares({ context, tensors, rankings, amounts, budget }: Request, units: readonly Units[]): Shares {
     const counts = units.map(({ axes }) => unitsOf(axes));
     const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
-    // Whole layers are units of the network: it keeps one of them, not each layer its one unit.
+    // Whole layers are units of the network, which keeps one of them; a layer may lose its only unit.
     const wholeLayers = this.granularity === 'layer';
     if (wholeLayers && context === 'local') {
       throw new SparsifyError('granularity', `granularity 'layer' compares layers, which needs the context 'global'`, {
@@ -159,8 +159,8 @@ export class Planner {
     const notes = units.flatMap(({ axes, pattern }, index) =>
       pattern && pattern.rest > 0
         ? [
-            `${tensors[index]!.name}: the last ${pattern.rest} of ${axes[pattern.along]!.size} input channels make no ` +
-              `whole ${pattern.keep}:${pattern.of} pattern and stay`,
+            `${tensors[index]!.name}: the last ${pattern.rest} of ${axes[pattern.along]!.size} input channels do not ` +
+              `fill a ${pattern.keep}:${pattern.of} pattern and are kept`,
           ]
         : [],
     );
@@ -177,9 +177,9 @@ export class Planner {
       const all = sum(members.map((member) => counts[member]!));
       const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = unitsToRemove(amount, all);
-      if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} is beyond its ${all} units`);
+      if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} exceeds its ${all} units`);
       if (asked > limit)
-        notes.push(`${name}: ${asked} of ${all} units were to go; ${limit} do, since limits keep ${all - limit}`);
+        notes.push(`${name}: ${asked} of ${all} units were requested, but limits allow only ${limit}`);
       if (budget === 'uniform' || budget === 'erk') {
         const layers = members.map((member) => ({
           tensor: tensors[member]!,
@@ -226,7 +226,7 @@ export class Planner {
     return reportOf(layers, this.#model.skipped, engine, notes);
   }
 
-  /** All layers that do not have the granularity are named in one error. */
+  /** @throws SparsifyError `granularity` that names all layers which do not have it */
   unitsOf(tensors: readonly WeightTensor[]): Units[] {
     const failures: SparsifyError[] = [];
     const units = tensors.flatMap((tensor) => {

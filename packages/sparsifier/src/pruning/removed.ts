@@ -5,7 +5,10 @@ import { areSame, unitsRemoved } from './bits.js';
 import type { Changing, PruningCall } from './context.js';
 import { partnerEntries, type Loaded } from './loaded.js';
 
-/** A mask, and the numbers that it removed from the weights and from each partner; without them, they are yet to be saved. */
+/**
+ * A mask, and the numbers that it removed from the weights and from each partner; without them, they are yet to be
+ * saved.
+ */
 interface Removed {
   readonly mask: Uint8Array;
   readonly saved: readonly Uint8Array[] | undefined;
@@ -21,7 +24,8 @@ interface RemovedTable extends Table {
 
 /**
  * Prepares saving what the masks remove; the function that comes back does it. What earlier masks removed is put back
- * first, so that each number is kept as it was when it was removed. Jobs whose mask does not change keep what they have.
+ * first, so that each number is kept as it was when it was removed. Jobs whose mask does not change keep what they
+ * have.
  */
 export async function prepareSaving(
   loaded: Loaded,

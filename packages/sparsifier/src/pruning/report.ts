@@ -11,7 +11,8 @@ export interface LayerReport {
   /** How many of them are zero, of either sign. */
   readonly zeros: number;
   /**
-   * How many weights belong to removed units. All of them are zero, except where quantised numbers have no code for zero.
+   * How many weights belong to removed units. All of them are zero, except where quantised numbers have no code for
+   * zero.
    */
   readonly removedWeights: number;
   /** Zero weights in percent: 100 x zeros / weights. */

@@ -10,9 +10,9 @@ import { widened } from '../model/numbers.js';
 /** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
 export interface Snapshot {
   readonly dtype: DataType;
-  /** A function where they are fetched each time. */
+  /** A function if they are fetched each time. */
   readonly bytes: Uint8Array | Promise<Uint8Array> | (() => Uint8Array | Promise<Uint8Array>);
-  /** Where the model keeps them itself: lets them go. */
+  /** Discards them, where the model keeps them itself. */
   readonly release?: () => void;
 }
 
@@ -42,8 +42,8 @@ export function snapshotIn(model: Model, { values }: WeightTensor): Snapshot {
 }
 
 /**
- * Arrays that the caller gave, for the model's tensors that they name.
- * @param isLater whether the weights of another model are read when they are needed, and not all at once
+ * The caller's arrays, by the tensors that they are for.
+ * @param isLater whether the weights of another model are read when they are needed rather than all at once
  * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length
  */
 export function given(
@@ -58,7 +58,7 @@ export function given(
       const twin = source.tensors.find(({ name }) => name === tensor.name);
       if (!twin) continue;
       if (String(twin.shape) !== String(tensor.shape)) {
-        throw new SparsifyError('criteria', `the ${state} weights have another shape`, {
+        throw new SparsifyError('criteria', `the ${state} weights have a different shape`, {
           subject: tensor.name,
           asked: `[${tensor.shape.join(', ')}]`,
           found: `[${twin.shape.join(', ')}]`,
@@ -78,13 +78,13 @@ export function given(
     if (array === undefined) return;
     const length = state === 'activations' ? inputChannels(tensor) : tensor.values.length;
     if (!(array instanceof Float32Array) || array.length !== length || !array.every(Number.isFinite)) {
-      throw new SparsifyError('criteria', `${state} is a Float32Array with ${length} finite numbers`, {
+      throw new SparsifyError('criteria', `${state} must be a Float32Array of ${length} finite numbers`, {
         subject: tensor.name,
         found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
       });
     }
     if (state === 'activations' && array.some((norm) => norm < 0)) {
-      throw new SparsifyError('criteria', 'activations are norms, which are 0 or more', {
+      throw new SparsifyError('criteria', 'activations must be norms, which are 0 or more', {
         subject: tensor.name,
         found: array.find((norm) => norm < 0),
       });
@@ -97,7 +97,9 @@ export function given(
   return found;
 }
 
-/** What a criterion compares a tensor's weights with: numbers of that kind, or the scores of the caller's own function. */
+/**
+ * What a criterion compares a tensor's weights with: numbers of that kind, or the scores of the caller's own function.
+ */
 export async function comparedWith(
   tensor: WeightTensor,
   needs: State | CustomCriterion | undefined,
@@ -116,13 +118,13 @@ async function otherOf(tensor: WeightTensor, state: State, snapshots: Snapshots 
   return { dtype, bytes, length: bytes.length / bytesOf[dtype], steps };
 }
 
-/** @throws SparsifyError `criteria` where a criterion needs numbers for a tensor and there are none */
+/** @throws SparsifyError `criteria` if there are no such numbers for a tensor */
 export function snapshotOf(tensor: WeightTensor, state: State, snapshots: Snapshots | undefined): Snapshot {
   const snapshot = snapshots?.get(tensor);
   if (!snapshot) {
     throw new SparsifyError(
       'criteria',
-      `the criterion compares weights with ${state}, and there is none for this layer`,
+      `the criterion compares weights with ${state}, and there are none for this layer`,
       {
         subject: tensor.name,
         hint: `Give new Sparsifier(model, { ${state}: { '${tensor.name}': array } })`,
@@ -133,7 +135,7 @@ export function snapshotOf(tensor: WeightTensor, state: State, snapshots: Snapsh
 }
 
 /**
- * The scores that a caller's own function gives.
+ * The scores that the caller's function returns.
  * @param least the least score that can be used
  * @throws SparsifyError `criteria` for another length or numbers that cannot be ranked
  */
@@ -149,7 +151,7 @@ async function customScores(
   if (!(scores instanceof Float32Array) || scores.length !== weights.length) {
     throw new SparsifyError(
       'criteria',
-      `a criterion returns a Float32Array with a score for each of ${weights.length} weights`,
+      `a criterion must return a Float32Array with a score for each of ${weights.length} weights`,
       {
         subject: name,
         found: scores instanceof Float32Array ? `${scores.length} scores` : typeof scores,

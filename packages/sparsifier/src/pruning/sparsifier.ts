@@ -35,17 +35,17 @@ const turns = new WeakMap<Model, Promise<unknown>>();
 /**
  * Makes a model sparse: fasterai's `Sparsifier`, on the model file itself.
  *
- * Scores every unit of the chosen layers, removes exactly as many of the least useful ones as asked, and remembers
- * which: units removed in one call stay removed in the next, unless that asks for fewer.
+ * Scores every unit of the selected layers, removes exactly the requested number of the least useful ones, and
+ * remembers which: units removed by one call stay removed in the next, unless that one removes fewer.
  */
 export class Sparsifier {
   readonly model: Model;
   readonly #planner: Planner;
   readonly #options: SparsifierOptions;
   readonly #masks = new Map<WeightTensor, Uint8Array>();
-  /** For restorable layers, what was removed: of the weights, and of each partner. */
+  /** For a restorable Sparsifier, the removed numbers of the weights and of each partner. */
   readonly #saved = new Map<WeightTensor, readonly Uint8Array[]>();
-  /** What the criterion compares weights with; only what it asks for is kept. */
+  /** What the criterion compares weights with; undefined if it needs nothing. */
   #state: Map<WeightTensor, Snapshot> | undefined;
 
   /**
@@ -64,7 +64,7 @@ export class Sparsifier {
     else if (needs === 'initial' || needs === 'previous') this.#state = snapshotsOf(model);
   }
 
-  /** Takes the weights as they are now for the initial ones, as lottery tickets are rewound to a later step than 0. */
+  /** Uses the current weights as the initial ones, for lottery tickets that are rewound to a later step than 0. */
   rewindPoint(): void {
     if (this.#needs() !== 'initial') return;
     this.#forgetState();
@@ -73,7 +73,7 @@ export class Sparsifier {
 
   /**
    * Zeroes again what earlier calls removed, without scoring: what a training loop needs after each step.
-   * @throws SparsifyError `layer` where nothing was removed yet
+   * @throws SparsifyError `layer` if nothing has been removed yet
    */
   async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
     checkNames(
@@ -93,9 +93,9 @@ export class Sparsifier {
   }
 
   /**
-   * Brings back what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
-   * removed. Masks are forgotten.
-   * @throws SparsifyError `usage` unless the Sparsifier is `restorable`, `layer` where nothing was removed
+   * Restores what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
+   * removed. Masks are discarded.
+   * @throws SparsifyError `usage` unless the Sparsifier is `restorable`, `layer` if nothing has been removed
    */
   async restore(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
     checkNames(
@@ -109,7 +109,7 @@ export class Sparsifier {
     }
     return this.#inTurn(async () => {
       const tensors = this.model.tensors.filter((tensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0));
-      if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be brought back');
+      if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be restored');
       const units = this.#planner.unitsOf(tensors);
       const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
       const engine = await loadEngine();
@@ -121,15 +121,15 @@ export class Sparsifier {
   }
 
   /**
-   * The mask of one layer; all ones where nothing was removed.
-   * @throws SparsifyError `layer` for an unknown name, `granularity` where the layer does not have it
+   * The mask of one layer; all ones if nothing was removed.
+   * @throws SparsifyError `layer` for an unknown name, `granularity` if the layer does not have it
    */
   mask(layer: string): UnitMask {
     const tensor = this.#tensor(layer);
     return unitMask(tensor, this.#planner.granularity, this.#masks.get(tensor));
   }
 
-  /** The masks of all layers that calls have touched, by name, in model order. */
+  /** The masks of all layers that calls have pruned, by name, in model order. */
   masks(): Map<string, UnitMask> {
     return new Map(
       [...this.#masksInOrder()].map(([tensor, bits]) => [
@@ -140,9 +140,9 @@ export class Sparsifier {
   }
 
   /**
-   * Writes the masks of all layers that calls have touched to a file (in Node) or a stream, as safetensors: a tensor of
-   * U8 for each layer by name, 1 for a unit that is kept; granularity, roles and version in the metadata.
-   * @throws SparsifyError `layer` where nothing was removed yet, `file` where it cannot be written, or a model was read
+   * Writes the masks of all layers that calls have pruned to a file (in Node) or a stream, as safetensors: a U8 tensor
+   * for each layer by name, with 1 for a unit that is kept; granularity, roles and version are in the metadata.
+   * @throws SparsifyError `layer` if nothing has been removed yet, `file` if it cannot be written, or if a model was read
    *   from it
    */
   async saveMasks(
@@ -158,11 +158,11 @@ export class Sparsifier {
   }
 
   /**
-   * Takes masks that {@link saveMasks} wrote, in place of those that are known: the next call builds upon them, and
-   * `apply()` zeroes what they remove. No weight is changed yet. What was removed before cannot be restored any more.
+   * Replaces the masks with those that {@link saveMasks} wrote: the next call builds on them, and `apply()` zeroes what
+   * they remove. No weight is changed yet. What was removed before can no longer be restored.
    * @param source a path or URL in Node; a URL, a Blob or bytes anywhere
-   * @throws SparsifyError `file`, `format`, `granularity` or `layer` where the masks are not those of such a model; then
-   *   the known masks stay
+   * @throws SparsifyError `file`, `format`, `granularity` or `layer` if the masks do not fit this model; then the masks
+   *   stay as they were
    */
   async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<void> {
     await this.#inTurn(async () => {
@@ -173,7 +173,7 @@ export class Sparsifier {
     });
   }
 
-  /** Forgets masks, removed values and the arrays that the criterion compares weights with. */
+  /** Discards masks, removed values and the arrays that the criterion compares weights with. */
   clear(): void {
     this.#masks.clear();
     this.#saved.clear();
@@ -200,9 +200,9 @@ export class Sparsifier {
   }
 
   /**
-   * Removes `amount` of the units of one layer, ranked by itself in either context, whatever the rules say. A granularity
-   * that is a pattern takes no amount.
-   * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; then nothing is changed
+   * Removes `amount` of the units of one layer, ranked by itself in either context, even if the rules exclude it. An
+   * N:M pattern takes no amount.
+   * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; nothing is changed then
    */
   async sparsifyLayer(layer: string, amount?: Amount, options: CallOptions = {}): Promise<Report> {
     const tensors = [this.#tensor(layer)];
@@ -215,20 +215,21 @@ export class Sparsifier {
   }
 
   /**
-   * Removes units of all layers that the rules name (`layerType`, `include`, `exclude`). In the local context `sparsity`
-   * may be a list with one amount per layer or give amounts by layer name or glob, with `rankTogether` by ranking; the layers that
-   * it does not name are left alone. In the global context it is one amount, of all units of these layers together. A
-   * granularity that is a pattern takes none.
-   * @throws SparsifyError `kind` where the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
-   *   then nothing is changed
+   * Removes units of all layers that the rules select (`layerType`, `include`, `exclude`). In the local context
+   * `sparsity` may be a list with one amount per layer, or amounts by layer name or glob, or by
+   * ranking with `rankTogether`; layers that it
+   * does not name are not changed. In the global context it is one amount, of all units of these layers together. An
+   * N:M pattern takes none.
+   * @throws SparsifyError `kind` if the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
+   *   nothing is changed then
    */
   async sparsifyModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
     return this.#sparsify(this.#planner.request(sparsity, options), options);
   }
 
   /**
-   * Says for each layer which rule decides about it, and how many of its units {@link sparsifyModel} would remove with
-   * the same arguments. Nothing is changed.
+   * Says for each layer whether it is pruned and which rule decides that, and how many of its units {@link
+   * sparsifyModel} would remove with the same arguments. Nothing is changed.
    * @param sparsity without it (and without a pattern) the layers are not ranked
    * @throws SparsifyError what `sparsifyModel` would
    */
@@ -289,7 +290,7 @@ export class Sparsifier {
     });
   }
 
-  /** The units of a call's layers; what is wrong with its options is said here, before it waits for others. */
+  /** The units of a call's layers. Invalid options are refused here, before the call waits for others. */
   #checked({ tensors }: Request, options: CallOptions): Units[] {
     checkCallOptions(options);
     return this.#planner.unitsOf(tensors);
@@ -306,7 +307,7 @@ export class Sparsifier {
     return turn;
   }
 
-  /** How many units go where, and what there is to say about it. */
+  /** The plan of a call, and notes for its report. */
   async #planned(
     request: Request,
     units: readonly Units[],
@@ -344,7 +345,7 @@ export class Sparsifier {
     return this.#planner.job(tensor, units, { earlier, saved, ...ranking });
   }
 
-  /** Remembers what a call did. */
+  /** Remembers the masks of a call, and what it removed. */
   #keep(tensors: readonly WeightTensor[], done: readonly Done[]): void {
     for (const [index, tensor] of tensors.entries()) {
       const { mask, saved } = done[index]!;

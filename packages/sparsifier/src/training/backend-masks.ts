@@ -13,12 +13,12 @@ export interface MaskingTf extends TfLike {
   where(condition: never, chosen: never, other: never): TensorLike;
 }
 
-/** Weights of the model some of which become zero again after each step. */
+/** A variable of the model, some of whose weights become zero again after each step. */
 interface Masked {
   readonly variable: VariableLike;
-  /** True where a weight stays. */
+  /** True where a weight is kept. */
   readonly mask: TensorLike;
-  /** As many zeros: to repeat one of them would take longer than to choose. */
+  /** Zeros of the same shape: broadcasting one zero takes longer than `where` itself. */
   readonly zeros: TensorLike;
 }
 
@@ -59,7 +59,7 @@ export class BackendMasks {
     });
   }
 
-  /** The mask of a variable, 1 where a weight is kept; undefined where all are. */
+  /** The mask of a variable, 1 where a weight is kept; undefined if all are. */
   of(variable: VariableLike): TensorLike | undefined {
     return this.#masked.find((each) => each.variable === variable)?.mask;
   }

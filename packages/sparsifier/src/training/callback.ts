@@ -12,22 +12,22 @@ export interface TrainingTf extends MaskingTf {
   readonly Callback: abstract new () => object;
 }
 
-/** A `tf.Callback` for `model.fit` and `model.fitDataset`, and three calls for loops of one's own. */
+/** A `tf.Callback` for `model.fit` and `model.fitDataset`, with three methods for custom training loops. */
 export interface SparsifyCallback {
   readonly schedule: Schedule;
   /** One record for each epoch, in order. */
   readonly history: readonly EpochRecord[];
   /** One for each sparsity, in order, where `saveTickets` is set. */
   readonly tickets: readonly Ticket[];
-  /** What the last call on the model did. */
+  /** The report of the last call on the model. */
   readonly report: Report | undefined;
   /** The history as the text of an SVG image. */
   plot(): string;
-  /** Before the first step. Not beside `model.fit`, which does this itself. */
+  /** To be called before the first step of a custom loop; `model.fit` does it itself. */
   begin(model: LayersModelLike): Promise<void>;
-  /** After each step of the optimizer. */
+  /** To be called after each step of the optimizer. */
   step(): Promise<void>;
-  /** After the last step. */
+  /** To be called after the last step. */
   end(): Promise<void>;
 }
 
@@ -50,19 +50,19 @@ const ownNames: readonly string[] = [
 /**
  * Makes a model sparse while it is trained: the counterpart of fasterai's SparsifyCallback.
  *
- * Before step k of n the share of `sparsity` is the schedule's at k/n, and after the last one that at 1, so that the
- * sparsity asked for is the one that training ends with. After each step of the optimizer what is removed becomes zero again,
- * on the backend itself.
- * @param tf TensorFlow.js with its layers, which the caller has
- * @throws SparsifyError `usage` or `sparsity` for options that nothing has or that contradict each other; before training
- *   what `new Sparsifier` and `sparsifyModel` throw
+ * Before step k of n, the share of `sparsity` is the schedule's at k/n, and after the last step its share at 1, so that
+ * training ends with the requested sparsity. After each step of the optimizer, removed weights become zero again, on
+ * the backend itself.
+ * @param tf TensorFlow.js with its layers
+ * @throws SparsifyError `usage` or `sparsity` for unknown or contradictory options; before training, what
+ *   `new Sparsifier` and `sparsifyModel` throw
  */
 export function sparsifyCallback<Tf extends TrainingTf>(
   tf: Tf,
   options: SparsifyCallbackOptions,
 ): SparsifyCallback & InstanceType<Tf['Callback']> {
   if (typeof tf?.Callback !== 'function') {
-    throw new SparsifyError('usage', 'the first argument is TensorFlow.js with its layers', {
+    throw new SparsifyError('usage', 'the first argument must be TensorFlow.js with its layers', {
       found: `${typeof tf}${tf ? ' without Callback' : ''}`,
     });
   }
@@ -71,7 +71,7 @@ export function sparsifyCallback<Tf extends TrainingTf>(
   let model: LayersModelLike | undefined;
   let params: FitParams = {};
 
-  // TensorFlow.js wraps whatever is no instance of its own class in one that knows neither the model nor the steps.
+  // TensorFlow.js wraps an object of any other class in a callback that knows neither the model nor the steps.
   class Callback extends (tf as TrainingTf).Callback implements SparsifyCallback {
     readonly schedule = training.schedule;
     get history() {
@@ -124,7 +124,7 @@ export function sparsifyCallback<Tf extends TrainingTf>(
   return new Callback() as unknown as SparsifyCallback & InstanceType<Tf['Callback']>;
 }
 
-/** What `model.fit` says of itself. */
+/** What `model.fit` tells a callback. */
 interface FitParams {
   readonly epochs?: number;
   readonly initialEpoch?: number;
@@ -133,7 +133,7 @@ interface FitParams {
   readonly batchSize?: number | null;
 }
 
-/** Steps of an epoch, as far as they are known. */
+/** The number of steps per epoch, if it is known. */
 function stepsOf({ steps, samples, batchSize }: FitParams): number | undefined {
   if (typeof steps === 'number' && Number.isFinite(steps)) return steps;
   return typeof samples === 'number' && typeof batchSize === 'number' ? Math.ceil(samples / batchSize) : undefined;

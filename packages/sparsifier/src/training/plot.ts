@@ -22,7 +22,7 @@ const dashes = ['', '6 3', '2 3'];
 /** Of text and axes: dark enough on white, and light enough on black. There is no style sheet, which a page would share. */
 const ink = '#767676';
 
-/** A plot as the text of an SVG image that needs nothing else. Points that are not finite are left out. */
+/** A plot as the text of a self-contained SVG image. Points that are not finite are omitted. */
 export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
   const finite = series.map(({ name, points }) => ({
     name,
@@ -85,7 +85,7 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
   ].join('\n');
 }
 
-/** Names of layers may be paths: their ends tell more. */
+/** Names of layers may be paths, whose ends tell more. */
 const short = (name: string): string => (name.length > 24 ? `…${name.slice(-23)}` : name);
 
 const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);

@@ -8,10 +8,10 @@ export interface ScheduleOptions {
   readonly end?: number;
 }
 
-/** Which share of the sparsity, 0 to 1, is to be reached at a progress of the training, 0 to 1. */
+/** The share of the final sparsity, 0 to 1, that is reached at a progress of training, 0 to 1. */
 export interface Schedule {
   (progress: number): number;
-  /** By its name here; `custom` for a function of the caller. */
+  /** Its name here; `custom` for a caller's own function. */
   readonly scheduleName: string;
   readonly start: number;
   readonly end: number;
@@ -19,13 +19,13 @@ export interface Schedule {
   plot(): string;
 }
 
-/** How the share rises from start to end, where it begins by default, and where it ends. */
+/** How the share rises from start to end, and the default start and end. */
 type Shape = readonly [rise: (position: number) => number, start: number, end: number];
 
 /** Half a wave of a cosine, from 0 to 1. */
 const wave = (position: number): number => (1 + Math.cos(Math.PI * (1 - position))) / 2;
 
-/** Those of fasterai, with its formulas and its defaults. */
+/** The schedules of fasterai, with its formulas and its defaults. */
 const shapes = {
   /** All at once. */
   oneShot: [() => 1, 0.5, 1],
@@ -48,7 +48,7 @@ export type ScheduleName = keyof typeof shapes;
 /** fasterai's names. */
 const aliases: Readonly<Record<string, ScheduleName>> = { one_shot: 'oneShot', one_cycle: 'oneCycle', lin: 'linear' };
 
-/** The schedules by their names: each makes one from a start and an end. */
+/** The schedules by name: each function makes one from a start and an end. */
 export const Schedule = Object.fromEntries(
   Object.entries(shapes).map(([name, shape]) => [name, (options: ScheduleOptions = {}) => made(name, shape, options)]),
 ) as Readonly<Record<ScheduleName, (options?: ScheduleOptions) => Schedule>>;
@@ -66,7 +66,7 @@ export function scheduleOf(schedule: ScheduleLike): Schedule {
 
 function made(name: string, [rise, from, to]: Shape, { start = from, end = to }: ScheduleOptions): Schedule {
   if (!(start >= 0 && start <= end && end <= 1)) {
-    throw new SparsifyError('usage', 'a schedule begins and ends between 0 and 1, in this order', {
+    throw new SparsifyError('usage', 'a schedule must begin and end between 0 and 1, in this order', {
       subject: name,
       asked: `start ${start}, end ${end}`,
     });

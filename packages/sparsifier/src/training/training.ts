@@ -9,33 +9,33 @@ import { BackendMasks, type MaskingTf } from './backend-masks.js';
 import { linePlot } from './plot.js';
 import { scheduleOf, type Schedule, type ScheduleLike } from './schedule.js';
 
-/** Percentages that the training ends with: of all layers, of each in model order, or by name or glob. */
+/** The percentages at the end of training: one for all layers, one for each in model order, or by name or glob. */
 export type TargetSparsity =
   number | readonly number[] | Readonly<Record<string, number>> | ReadonlyMap<string, number>;
 
 export interface SparsifyCallbackOptions extends Omit<SparsifierOptions, 'restorable' | 'initial' | 'previous'> {
-  /** What the schedule leads to; none for a granularity that is a pattern. */
+  /** The sparsity at the end of training; none for an N:M pattern. */
   readonly sparsity?: TargetSparsity;
   /** How the sparsity grows; `oneShot` by default. */
   readonly schedule?: ScheduleLike;
   /** The number of units kept in each layer is raised to a multiple of this whole number. */
   readonly roundTo?: number;
   /**
-   * Looks for a lottery ticket (Frankle and Carbin 2019): each time that more is removed, all weights go back to what they
-   * were at the start of training, or of `rewindEpoch`.
+   * Looks for a lottery ticket (Frankle and Carbin 2019): each time more is removed, all weights are rewound to their
+   * values at the start of training, or of `rewindEpoch`.
    */
   readonly lottery?: boolean;
-  /** The epoch, counted from 0, at whose start the weights to go back to are taken. */
+  /** The epoch, counted from 0, whose initial weights are rewound to. */
   readonly rewindEpoch?: number;
-  /** Takes all weights back once training is over; what is removed stays removed. */
+  /** Rewinds all weights once training is over; what is removed stays removed. */
   readonly resetEnd?: boolean;
-  /** Keeps a ticket for each sparsity: the weights to go back to, without those that are removed then. */
+  /** Keeps a ticket for each sparsity: the weights that are rewound to, with the removed ones zeroed. */
   readonly saveTickets?: boolean;
-  /** Sparsifies at every so many steps at most; 1 by default. */
+  /** Sparsifies only at multiples of this number of steps; 1 by default. */
   readonly every?: number;
-  /** Steps of an epoch, where `model.fit` does not know them, and in loops of one's own. */
+  /** Steps per epoch, where `model.fit` does not know them, and for custom loops. */
   readonly steps?: number;
-  /** Epochs of a loop of one's own; 1 by default. */
+  /** Epochs of a custom loop; 1 by default. */
   readonly epochs?: number;
 }
 
@@ -47,7 +47,7 @@ export interface Ticket {
   readonly weights: ReadonlyMap<string, Float32Array>;
 }
 
-/** What came of an epoch: the sparsity at its end, and the loss and metrics that `model.fit` tells. */
+/** The result of an epoch: the sparsity at its end, and the loss and metrics of `model.fit`. */
 export interface EpochRecord {
   readonly epoch: number;
   /** The percentage of units that are removed. */
@@ -61,7 +61,7 @@ const isList = (sparsity: TargetSparsity): sparsity is readonly number[] => Arra
 const entriesOf = (sparsity: Exclude<TargetSparsity, number | readonly number[]>): [string, number][] =>
   sparsity instanceof Map ? [...sparsity] : Object.entries(sparsity);
 
-/** A schedule takes shares of percentages. */
+/** Amounts as counts are refused: a schedule multiplies percentages. */
 function checkTarget(sparsity: TargetSparsity | undefined): void {
   const isTarget = sparsity !== null && (typeof sparsity === 'number' || typeof sparsity === 'object');
   const percentages = !isTarget
@@ -74,13 +74,16 @@ function checkTarget(sparsity: TargetSparsity | undefined): void {
   const isAmount = isTarget && typeof sparsity === 'object' && ('keep' in sparsity || 'remove' in sparsity);
   const isPercentage = (percent: unknown) => typeof percent === 'number' && percent >= 0 && percent <= 100;
   if (!isAmount && percentages.every(isPercentage)) return;
-  throw new SparsifyError('sparsity', 'training leads to percentages from 0 to 100', {
+  throw new SparsifyError('sparsity', 'the sparsity at the end of training must be given in percent, from 0 to 100', {
     asked: sparsity ?? 'nothing',
     allowed: ['a percentage', 'a list of percentages', 'percentages by name or glob'],
   });
 }
 
-/** Training as a machine of four steps: {@link begin}, {@link before} and {@link after} each step of the optimizer, {@link end}. */
+/**
+ * Training as a machine of four steps: {@link begin}, {@link before} and {@link after} each step of the optimizer,
+ * {@link end}.
+ */
 export class Training {
   readonly schedule: Schedule;
   readonly history: EpochRecord[] = [];
@@ -98,7 +101,7 @@ export class Training {
   #step = 0;
   #share = 0;
   #rewindsNow = false;
-  /** The weights to go back to. */
+  /** The weights to rewind to. */
   #initial: TensorLike[] = [];
 
   constructor(tf: MaskingTf, options: SparsifyCallbackOptions) {
@@ -117,37 +120,37 @@ export class Training {
       throw new SparsifyError('usage', 'rewindEpoch is a whole number', { asked: rewindEpoch });
     }
     if (saveTickets && !lottery && !resetEnd) {
-      throw new SparsifyError('usage', 'tickets are weights to go back to', {
+      throw new SparsifyError('usage', 'there are no tickets without weights to rewind to', {
         asked: 'saveTickets',
-        hint: 'Set lottery or resetEnd, too',
+        hint: 'Also set lottery or resetEnd',
       });
     }
     if (!isPattern(this.#granularity)) checkTarget(sparsity);
     else if (sparsity !== undefined) {
-      throw new SparsifyError('sparsity', 'a pattern already fixes how much is removed', { asked: sparsity });
+      throw new SparsifyError('sparsity', 'an N:M pattern already fixes how much is removed', { asked: sparsity });
     }
   }
 
   async begin(model: LayersModelLike, steps: number | undefined, epochs: number): Promise<void> {
     this.#release();
     if (steps === undefined) {
-      throw new SparsifyError('usage', 'the number of steps of an epoch is not known', {
+      throw new SparsifyError('usage', 'the number of steps per epoch is unknown', {
         hint: 'Set steps: how many batches an epoch has',
       });
     }
     const { rewindEpoch = 0, lottery, resetEnd } = this.#options;
     if (rewindEpoch > this.schedule.start * epochs) {
-      throw new SparsifyError('usage', 'weights are removed before the epoch that is gone back to', {
+      throw new SparsifyError('usage', 'weights are removed before the epoch to rewind to', {
         asked: `rewindEpoch ${rewindEpoch}`,
         found: `the schedule ${this.schedule.scheduleName} begins at ${this.schedule.start} of ${epochs} epochs`,
-        hint: 'Let the schedule begin later, or go back to an earlier epoch',
+        hint: 'Let the schedule begin later, or rewind to an earlier epoch',
       });
     }
     this.#model = model;
     const live = fromTfjs(this.#tf, model);
     this.#sparsifier = new Sparsifier(live, this.#sparsifierOptions);
     this.#masks = new BackendMasks(this.#tf, live, this.#granularity);
-    // What sparsifyModel would refuse is told before training.
+    // What sparsifyModel would refuse is refused before training.
     await this.#sparsifier.explain(this.#target(this.#shareAt(1)), { roundTo: this.#options.roundTo });
     [this.#steps, this.#epochs, this.#step, this.#share] = [steps, epochs, 0, 0];
     this.history.length = 0;
@@ -159,7 +162,7 @@ export class Training {
   isOver = (): boolean => this.#step >= this.#steps * this.#epochs;
   isEpochOver = (): boolean => this.#step % this.#steps === 0;
 
-  /** Before a step: removes what the schedule says. */
+  /** Before a step: removes as much as the schedule says. */
   async before(): Promise<void> {
     const { rewindEpoch = 0, lottery, resetEnd, every = 1 } = this.#options;
     if (rewindEpoch > 0 && this.#step === rewindEpoch * this.#steps) {
@@ -173,7 +176,7 @@ export class Training {
     }
   }
 
-  /** After a step of the optimizer: what is removed becomes zero again. */
+  /** After a step of the optimizer: removed weights become zero again. */
   async after(): Promise<void> {
     this.#step++;
     if (this.#rewindsNow) this.#rewind();
@@ -233,7 +236,7 @@ export class Training {
   #shareAt(progress: number): number {
     const share = this.schedule(progress);
     if (share >= 0 && share <= 1) return share;
-    throw new SparsifyError('usage', 'a schedule gives a share from 0 to 1', {
+    throw new SparsifyError('usage', 'a schedule must return a share from 0 to 1', {
       subject: this.schedule.scheduleName,
       asked: `progress ${progress}`,
       found: share,
@@ -249,7 +252,7 @@ export class Training {
     try {
       this.report = await this.#sparsifier!.sparsifyModel(this.#target(share), { roundTo });
     } catch (error) {
-      // Training ends here, and nobody calls `end`.
+      // Training stops here without a call of `end`.
       this.#release();
       throw error;
     }

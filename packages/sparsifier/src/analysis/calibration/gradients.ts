@@ -9,7 +9,7 @@ import {
 import type { Skipped } from '../../model/model.js';
 import { noBatches, type Batches } from './norms.js';
 
-/** For a Sparsifier with the criterion `taylor`. */
+/** Gradients of the loss, for a Sparsifier with the criterion `taylor`. */
 export interface Gradients {
   /** The mean over batches, by layer: its option `gradient`. */
   readonly gradient: Readonly<Record<string, Float32Array>>;
@@ -22,7 +22,7 @@ interface NamedVariable {
   readonly trainable: boolean;
 }
 
-/** What is used of TensorFlow.js to work gradients out. */
+/** What is used of TensorFlow.js to compute gradients. */
 export interface GradientTf extends TfLike {
   variableGrads(loss: never, variables: never): { readonly value: unknown; readonly grads: unknown };
 }
@@ -30,9 +30,9 @@ export interface GradientTf extends TfLike {
 /**
  * The gradient of the loss for each weight of a `tf.LayersModel`, the mean over batches: the option `gradient` of a
  * Sparsifier with the criterion `taylor` (Molchanov et al. 2019).
- * @param loss gives the loss of a batch as a scalar tensor, by the model's own layers:
+ * @param loss returns the loss of a batch as a scalar tensor, computed by the model's own layers:
  *   `({ x, y }) => tf.losses.softmaxCrossEntropy(y, model.apply(x))`
- * @throws SparsifyError as `fromTfjs`; `criteria` where there is no batch or a gradient is not finite
+ * @throws SparsifyError as `fromTfjs`; `criteria` if there is no batch or a gradient is not finite
  */
 export async function gradientsOfTfjs<Batch>(
   tf: GradientTf,
@@ -50,7 +50,7 @@ export async function gradientsOfTfjs<Batch>(
   for await (const batch of batches) {
     const { value, grads } = tf.variableGrads((() => loss(batch)) as never, variables as never);
     (value as TensorLike).dispose();
-    // There is none of what the loss does not depend on, and null of what is frozen.
+    // Variables that the loss does not depend on are missing, and those of frozen layers are null.
     const found = grads as Readonly<Record<string, TensorLike | null>>;
     try {
       for (const [index, { name }] of variables.entries()) {

@@ -2,23 +2,23 @@ import { SparsifyError } from '../../errors.js';
 import { inputChannels } from '../../model/channels.js';
 import type { Model, Skipped } from '../../model/model.js';
 
-/** For a Sparsifier with the criterion `wanda`. */
+/** Norms of activations, for a Sparsifier with the criterion `wanda`. */
 export interface Calibration {
   /** The norm of the activations of each input channel, over all batches, by layer: its option `activations`. */
   readonly activations: Readonly<Record<string, Float32Array>>;
-  /** Layers whose activations cannot be had, and why. */
+  /** Layers whose activations are not available, and why. */
   readonly skipped: readonly Skipped[];
 }
 
-/** Batches one after the other. */
+/** Batches, one after the other. */
 export type Batches<Batch> = Iterable<Batch> | AsyncIterable<Batch>;
 
 export const noBatches = (): SparsifyError =>
-  new SparsifyError('criteria', 'there is no batch', { hint: 'Give some inputs that are like those in use' });
+  new SparsifyError('criteria', 'there is no batch', { hint: 'Pass some typical inputs of the model' });
 
 /** Sums of squares by layer and input channel. */
 export class Norms {
-  /** The layers whose activations can be had. */
+  /** The layers whose activations are available. */
   readonly names: readonly string[];
   readonly #sums = new Map<string, Float64Array>();
   readonly #skipped: Skipped[] = [];
@@ -43,7 +43,7 @@ export class Norms {
     const at = axis < 0 ? Math.max(0, shape.length + axis) : axis;
     const inner = shape.slice(at + 1).reduce((a, b) => a * b, 1);
     if (shape[at] !== sums.length) {
-      throw new SparsifyError('criteria', 'the activations have another number of channels than the layer', {
+      throw new SparsifyError('criteria', 'the activations have a different number of channels than the layer', {
         subject: name,
         asked: sums.length,
         found: `[${shape.join(', ')}], axis ${at}`,

@@ -19,12 +19,12 @@ export interface SessionLike<Feeds> {
 }
 
 /**
- * The norms of what goes into each layer of an ONNX model, `sqrt(sum of squares)` of each input channel over all positions
- * and batches (Wanda, Sun et al. 2023).
- * @param batches the inputs of the model, as the session takes them
+ * The norms of the inputs of each layer of an ONNX model: `sqrt(sum of squares)` of each input channel over all
+ * positions and batches (Wanda, Sun et al. 2023).
+ * @param batches the inputs of the model, as `session.run` takes them
  * @param createSession makes a session of a model's bytes: `(bytes) => InferenceSession.create(bytes)`. The model has
  *   further outputs, and the names of its external data are those of the model. The session is released afterwards.
- * @throws SparsifyError `criteria` where there is no batch or an activation is not finite; what the session throws
+ * @throws SparsifyError `criteria` if there is no batch or an activation is not finite; what the session throws
  */
 export async function activationsOfOnnx<Feeds>(
   model: FileModel,
@@ -37,9 +37,7 @@ export async function activationsOfOnnx<Feeds>(
   const bytes = await model.bytes();
   const file = { name: 'model.onnx', bytes };
   const incoming = activationsIn(file);
-  const norms = new Norms(model, (name) =>
-    incoming.get(name)?.length ? undefined : 'it has no activations as its input',
-  );
+  const norms = new Norms(model, (name) => (incoming.get(name)?.length ? undefined : 'its input is not an activation'));
   const session = await createSession(
     withOutputs(
       file,
@@ -69,11 +67,11 @@ function floatsOf({ type, data }: OnnxTensorLike, subject: string): ArrayLike<nu
   if (type === 'float32') return data as Float32Array;
   if (type === 'float16')
     return data instanceof Uint16Array ? Float32Array.from(data, float16) : (data as Float32Array);
-  throw new SparsifyError('criteria', 'activations are numbers of 32 or 16 bits', { subject, found: type });
+  throw new SparsifyError('criteria', 'activations must be float32 or float16', { subject, found: type });
 }
 
 function inputOf(batch: unknown, value: string, subject: string): OnnxTensorLike {
   const found = isObject(batch) ? batch[value] : undefined;
   if (isObject(found) && Array.isArray(found.dims)) return found as never;
-  throw new SparsifyError('criteria', 'the session does not give what goes into the layer', { subject, asked: value });
+  throw new SparsifyError('criteria', 'the session does not return the input of the layer', { subject, asked: value });
 }

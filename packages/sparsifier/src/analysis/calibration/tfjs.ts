@@ -52,9 +52,9 @@ function nodesOf({ outputs }: Insides): ReadonlySet<InboundNode> {
 }
 
 /**
- * The norms of what goes into each layer of a TensorFlow.js model in use, as of {@link activationsOfOnnx}.
+ * The norms of the inputs of each layer of a TensorFlow.js model in use, as `activationsOfOnnx` gives them.
  * @param batches what `predict` or `execute` of the model takes; they are not disposed
- * @throws SparsifyError as `fromTfjs`; `criteria` where there is no batch or an activation is not finite
+ * @throws SparsifyError as `fromTfjs`; `criteria` if there is no batch or an activation is not finite
  */
 export async function activationsOfTfjs(
   tf: CalibrationTf,
@@ -80,7 +80,7 @@ export async function activationsOfTfjs(
 }
 
 interface Probe {
-  /** Why a layer's activations cannot be had. */
+  /** Why a layer's activations are not available. */
   readonly reason: (name: string) => string | undefined;
   readonly run: (batch: unknown, names: readonly string[]) => Iterable<readonly [string, number, TensorLike]>;
 }
@@ -103,7 +103,7 @@ function probeLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe 
   const axisOf = (name: string) => (layerOf(name)!.getConfig().dataFormat === 'channelsFirst' ? 1 : -1);
   return {
     reason: (name) => {
-      if (tensorOf(name).kind === 'embedding') return 'it looks up rows, which have no activations';
+      if (tensorOf(name).kind === 'embedding') return 'it looks up rows, and has no input activations';
       return layerOf(name) ? undefined : 'its input lies inside another layer or model';
     },
     *run(batch, names) {
@@ -112,7 +112,7 @@ function probeLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe 
       const inside = tf.model({ inputs: model.inputs as never, outputs: outputs as never });
       const results = [inside.predictOnBatch(batch as never)].flat() as TensorLike[];
       for (const [index, { name }] of wanted.entries()) {
-        // What the model is given itself comes out as the very tensor that the caller keeps.
+        // An input of the model comes out as the caller's own tensor.
         const result = results[index]!;
         yield [name, axisOf(name), result.clone()];
         if (![batch].flat().includes(result) && results.indexOf(result, index + 1) < 0) result.dispose();
@@ -132,7 +132,7 @@ function probeGraph(model: GraphModelLike, live: Model): Probe {
     return [name, ...tensor.aliases].flatMap((node) => incoming.get(node) ?? []);
   };
   return {
-    reason: (name) => (nodesOf(name).length > 0 ? undefined : 'it has no activations as its input'),
+    reason: (name) => (nodesOf(name).length > 0 ? undefined : 'its input is not an activation'),
     *run(batch, names) {
       const wanted = names.flatMap((name) => nodesOf(name).map((node) => ({ name, ...node })));
       const nodes = wanted.map(({ input }) => input);
