@@ -8,6 +8,8 @@ const entryPoints = 'entry points';
 /** From below. */
 const floors = [
   'errors.ts',
+  // Where the built wasm lies.
+  'wasm',
   'host',
   'engine',
   'model',

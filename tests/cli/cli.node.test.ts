@@ -949,7 +949,11 @@ describe.concurrent('safetensors', () => {
   test(
     'The content of a file decides of which format it is, whatever its name.',
     inFolder(async () => {
-      for (const [name, content] of [['onnx.safetensors', small], ['safetensors.onnx', whole], ['onnx.json', small]] as const) {
+      for (const [name, content] of [
+        ['onnx.safetensors', small],
+        ['safetensors.onnx', whole],
+        ['onnx.json', small],
+      ] as const) {
         await writeFile(at(name), content);
         expect(await sparsifier(['inspect', name])).toMatchObject({ code: 0, stderr: '' });
       }

@@ -83,7 +83,7 @@ describe('misspelt options', () => {
   const sparsifier = () => new Sparsifier(model(), { layerType: 'all', restorable: true });
   const file = safetensorsFile({ 'fc.weight': [2, 2] });
   const sink = () => new WritableStream<Uint8Array>();
-  const tf = { Callback: class {} } as unknown as TrainingTf;
+  const tf = { Callback: Object } as unknown as TrainingTf;
 
   test.each<[string, (options: object) => unknown, object, string]>([
     ['new Sparsifier', (options) => new Sparsifier(model(), options), { granularty: 'weight' }, 'granularity'],
@@ -132,7 +132,7 @@ describe('misspelt options', () => {
 });
 
 describe('misspelt values', () => {
-  const tf = { Callback: class {} } as unknown as TrainingTf;
+  const tf = { Callback: Object } as unknown as TrainingTf;
   const made = (options: object) => new Sparsifier(fromArrays({}), options);
 
   test.each<[options: object, code: string, meant: string]>([

@@ -155,7 +155,8 @@ describe('the built package with one more format', () => {
     ]);
   const [before, after] = [toyFile([5, -1, 2, 0.5, 3, -4]), toyFile([5, 0, 0, 0, 3, -4])];
   const imported = (file: string) => import(/* @vite-ignore */ pathToFileURL(at('dist', file)).href);
-  const command = (...words: string[]) => run(process.execPath, [at('dist', 'cli', 'main.js'), ...words], { cwd: folder });
+  const command = (...words: string[]) =>
+    run(process.execPath, [at('dist', 'cli', 'main.js'), ...words], { cwd: folder });
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'sparsifier-format-'));
@@ -165,9 +166,12 @@ describe('the built package with one more format', () => {
     await mkdir(at('dist', 'formats', 'toy'));
     await writeFile(at('dist', 'formats', 'toy', 'format.js'), toyFormat);
     const list = await readFile(at('dist', 'formats', 'all.js'), 'utf8');
-    expect(list.split('const formats = [')).toHaveLength(2);
+    if (list.split('const formats = [').length !== 2) throw new Error('the list of formats was not found');
     const line = `import { toy } from './toy/format.js';\n`;
-    await writeFile(at('dist', 'formats', 'all.js'), line + list.replace('const formats = [', 'const formats = [toy, '));
+    await writeFile(
+      at('dist', 'formats', 'all.js'),
+      line + list.replace('const formats = [', 'const formats = [toy, '),
+    );
     await writeFile(at('model.bin'), before);
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -188,7 +192,10 @@ describe('the built package with one more format', () => {
     expect(await command(...words, '-o', 'streamed.toy')).toMatchObject({ code: 0, stderr: '' });
     expect(new Uint8Array(await readFile(at('streamed.toy')))).toEqual(after);
     expect((await command('inspect', 'streamed.toy')).stdout).toContain('matrix');
-    expect(await command(...words, '-o', 'model.onnx')).toMatchObject({ code: 2, stderr: expect.stringMatching(/\.toy/) });
+    expect(await command(...words, '-o', 'model.onnx')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/\.toy/),
+    });
     expect(await command('inspect', 'model.bin', '--layer', 'matrix=none')).toMatchObject({ code: 2 });
     await writeFile(at('other.bin'), 'words');
     expect((await command('inspect', 'other.bin')).stderr).toMatch(/toy, safetensors, TensorFlow\.js, ONNX/);

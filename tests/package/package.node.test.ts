@@ -70,7 +70,19 @@ describe('the tarball', () => {
       ...files
     } = manifest.exports;
     expect(own).toBe('./package.json');
-    for (const targets of [main, file, formats, onnx, safetensors, tfjs, training, calibration, sensitivity, catalogue, arrays])
+    for (const targets of [
+      main,
+      file,
+      formats,
+      onnx,
+      safetensors,
+      tfjs,
+      training,
+      calibration,
+      sensitivity,
+      catalogue,
+      arrays,
+    ])
       expect(Object.keys(targets!)[0]).toBe('types');
     expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
     const targets = Object.values(manifest.exports).flatMap((each) =>

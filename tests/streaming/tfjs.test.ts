@@ -28,7 +28,13 @@ function modelOf(groups: readonly (readonly Entry[])[], shardBytes: number): Sou
 }
 
 const floats = (name: string, shape: readonly number[], seed: number): Entry => {
-  const { data } = line(values(shape.reduce((a, b) => a * b), seed, 1000));
+  const { data } = line(
+    values(
+      shape.reduce((a, b) => a * b),
+      seed,
+      1000,
+    ),
+  );
   return { name, shape, dtype: 'float32', bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
 };
 const codes = (name: string, shape: readonly number[], dtype: 'uint8' | 'uint16', min: number): Entry => {
@@ -41,7 +47,12 @@ const codes = (name: string, shape: readonly number[], dtype: 'uint8' | 'uint16'
 };
 const words: Entry = { name: 'words', shape: [1], dtype: 'string', bytes: Uint8Array.from([2, 0, 0, 0, 104, 105]) };
 
-const plain = [floats('a/kernel', [12, 8], 1), floats('a/bias', [8], 2), floats('b/kernel', [8, 16], 3), floats('b/bias', [16], 4)];
+const plain = [
+  floats('a/kernel', [12, 8], 1),
+  floats('a/bias', [8], 2),
+  floats('b/kernel', [8, 16], 3),
+  floats('b/bias', [16], 4),
+];
 const sources: readonly (readonly [title: string, source: Source])[] = [
   ['one file', modelOf([plain], 4096)],
   ['weights cut by files at odd places', modelOf([plain], 101)],
@@ -49,13 +60,38 @@ const sources: readonly (readonly [title: string, source: Source])[] = [
   ['several groups, biases first', modelOf([[plain[1]!, plain[3]!], [plain[2]!], [plain[0]!]], 64)],
   [
     'codes of 8 and 16 bits, at odd places',
-    modelOf([[codes('a/kernel', [9, 7], 'uint8', -1.283), floats('a/bias', [7], 5), codes('b/kernel', [7, 6], 'uint16', -3.33), floats('b/bias', [6], 6)]], 50),
+    modelOf(
+      [
+        [
+          codes('a/kernel', [9, 7], 'uint8', -1.283),
+          floats('a/bias', [7], 5),
+          codes('b/kernel', [7, 6], 'uint16', -3.33),
+          floats('b/bias', [6], 6),
+        ],
+      ],
+      50,
+    ),
   ],
   [
     'a group with strings, which holds the biases of another',
-    modelOf([[words, plain[1]!, plain[3]!], [plain[0]!, plain[2]!]], 77),
+    modelOf(
+      [
+        [words, plain[1]!, plain[3]!],
+        [plain[0]!, plain[2]!],
+      ],
+      77,
+    ),
   ],
-  ['a group with strings, which holds the weights', modelOf([[plain[1]!, plain[3]!], [words, plain[0]!, plain[2]!]], 77)],
+  [
+    'a group with strings, which holds the weights',
+    modelOf(
+      [
+        [plain[1]!, plain[3]!],
+        [words, plain[0]!, plain[2]!],
+      ],
+      77,
+    ),
+  ],
 ];
 
 const settings: readonly (readonly [title: string, options: Partial<SparsifierOptions>, sparsity: Sparsity])[] = [
@@ -67,19 +103,22 @@ const settings: readonly (readonly [title: string, options: Partial<SparsifierOp
 ];
 
 for (const [title, source] of sources) {
-  test.each(settings)(`TensorFlow.js, ${title}: %s get the same bytes and report as in memory`, async (_, rest, sparsity) => {
-    const options: SparsifierOptions = { ...weightwise, layerType: 'all', ...rest };
-    const expected = await inMemory(source, options, sparsity);
-    const kept = new Map<string, Kept>();
-    const target = (name: string) => {
-      kept.set(name, keeping());
-      return kept.get(name)!.stream;
-    };
-    const report = await sparsifyFile(new Blob([source.bytes]), target, { ...options, ...reading(source), sparsity });
-    expect(report).toEqual(expected.report);
-    expect([...kept.keys()].sort()).toEqual(Object.keys(expected.files).sort());
-    for (const [name, { bytes }] of kept) expect(differsAt(bytes(), expected.files[name]!), name).toBe(-1);
-    if (sparsity !== 0) expect(report.total.zeros).toBeGreaterThan(0);
-    await expectNoMemoryInUse();
-  });
+  test.each(settings)(
+    `TensorFlow.js, ${title}: %s get the same bytes and report as in memory`,
+    async (_, rest, sparsity) => {
+      const options: SparsifierOptions = { ...weightwise, layerType: 'all', ...rest };
+      const expected = await inMemory(source, options, sparsity);
+      const kept = new Map<string, Kept>();
+      const target = (name: string) => {
+        kept.set(name, keeping());
+        return kept.get(name)!.stream;
+      };
+      const report = await sparsifyFile(new Blob([source.bytes]), target, { ...options, ...reading(source), sparsity });
+      expect(report).toEqual(expected.report);
+      expect([...kept.keys()].sort()).toEqual(Object.keys(expected.files).sort());
+      for (const [name, { bytes }] of kept) expect(differsAt(bytes(), expected.files[name]!), name).toBe(-1);
+      if (sparsity !== 0) expect(report.total.zeros).toBeGreaterThan(0);
+      await expectNoMemoryInUse();
+    },
+  );
 }

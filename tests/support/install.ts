@@ -24,7 +24,7 @@ export const manifestIn = async (folder: string): Promise<Manifest> =>
   JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest;
 
 /** Runs npm, in a shell on Windows, where it is a script. */
-export async function npm(cwd: string, ...words: string[]): Promise<string> {
+async function npm(cwd: string, ...words: string[]): Promise<string> {
   const isWindows = process.platform === 'win32';
   const [program, before] = isWindows ? ['cmd.exe', ['/d', '/c', 'npm']] : ['npm', []];
   const { code, stdout, stderr } = await run(program, [...before, ...words], { cwd, timeout: 120_000 });

@@ -168,7 +168,7 @@ function reduce(scores: readonly number[], reducer: Reducer): number {
 }
 
 /** What scores become on a scale that layers share; only those that `counts` names go into sums and extremes. */
-export function normalized(scores: readonly number[], counts: readonly boolean[], normalizer: Normalizer): number[] {
+function normalized(scores: readonly number[], counts: readonly boolean[], normalizer: Normalizer): number[] {
   const counted = scores.filter((_, unit) => counts[unit]);
   const magnitudes = counted.map(Math.abs);
   const mean = sum(counted) / counted.length;
@@ -184,7 +184,7 @@ export function normalized(scores: readonly number[], counts: readonly boolean[]
 }
 
 /** The budget rule lamp: the square of each score, divided by the sum of those of all scores that are no smaller. */
-export function lamp(scores: readonly number[], counts: readonly boolean[]): number[] {
+function lamp(scores: readonly number[], counts: readonly boolean[]): number[] {
   const counted = scores.filter((_, unit) => counts[unit]);
   return scores.map((score) => {
     const divisor = sum(counted.filter((other) => other >= score).map((other) => other * other));

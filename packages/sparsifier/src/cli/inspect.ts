@@ -1,5 +1,5 @@
-import { inspect as look } from '../index.js';
 import { readModel } from '../formats/read-model.js';
+import { inspect as look } from '../pruning/inspect.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { table } from './table.js';

@@ -3,7 +3,9 @@ import type { LayerDescription, LayerDescriptions } from '../formats/safetensors
 import { SparsifyError } from '../errors.js';
 import { checkGranularity, granularityNames, type Granularity } from '../options/granularity.js';
 import { didYouMean } from '../options/spelling.js';
-import type { PerLayer, RankTogether, Rule, Sparsity } from '../index.js';
+import type { PerLayer, Sparsity } from '../options/amounts.js';
+import type { RankTogether } from '../options/rankings.js';
+import type { Rule } from '../options/rules.js';
 import { kinds, type Kind, type Role } from '../model/model.js';
 
 export const whole = (text: string): number => {

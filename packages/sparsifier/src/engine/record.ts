@@ -21,7 +21,7 @@ export interface ChannelStep {
 }
 
 /** Numbers in memory that weights are compared with: one per weight, or one per input channel where steps are given. */
-export interface OtherNumbers {
+interface OtherNumbers {
   readonly address: number;
   readonly dtype: DataType;
   readonly length: number;
@@ -29,7 +29,7 @@ export interface OtherNumbers {
 }
 
 /** How weights are scored, in the kernels' numbers. */
-export interface Scoring {
+interface Scoring {
   readonly element: number;
   readonly reducer: number;
   readonly normalizer: number;
@@ -59,7 +59,7 @@ export interface Entry {
 }
 
 /** Where a ranking is cut: units below the key are removed, and of those with this key the ones below the bound. */
-export interface Cut {
+interface Cut {
   readonly key: number;
   readonly bound: number;
 }

@@ -17,7 +17,7 @@ export interface MainFile {
   readonly jsonFailure: string | undefined;
 }
 
-export type Json = Readonly<Record<string, unknown>> | readonly unknown[];
+type Json = Readonly<Record<string, unknown>> | readonly unknown[];
 
 /** JSON above this many bytes is not parsed: it would not fit into one string. */
 const longestJson = 2 ** 28;

@@ -5,7 +5,7 @@ import { formatOf } from './format.js';
 import type { ModelSource } from './sources.js';
 
 /** Names of the options that formats take. */
-export const readOptionNames: readonly string[] = [...new Set(formats.flatMap(({ options }) => options))];
+const readOptionNames: readonly string[] = [...new Set(formats.flatMap(({ options }) => options))];
 
 /**
  * Reads a model of any format: ONNX, safetensors or TensorFlow.js. What the file holds decides, not its name.

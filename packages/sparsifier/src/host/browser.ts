@@ -20,18 +20,6 @@ export function startThread(address?: string): Thread {
 /** The whole address, from the page's. */
 export const addressOf = (given: string | URL): string => new URL(given, location.href).href;
 
-/** Ends the current task, so that the page can paint and answer. Not a timer: those wait 4 ms and more. */
-export function pause(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
-}
-
 /** Opens what a model can be read from: an address, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
   if (typeof source !== 'string' && !(source instanceof URL)) {

@@ -40,8 +40,6 @@ export interface Host extends KernelHost {
   startThread(address?: string): Thread;
   /** The whole address of a file that `loadEngine` was given. */
   addressOf(given: string | URL): string;
-  /** Ends the current task, so that a page can paint and a server can answer. */
-  pause(): Promise<void>;
   open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;
   /**
    * Says before any work is done that files could not be written: some exist and `force` is not set, or are files that

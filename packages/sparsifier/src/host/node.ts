@@ -25,9 +25,6 @@ export const startThread = (address?: string): Thread =>
 export const addressOf = (given: string | URL): string =>
   /^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href;
 
-/** Ends the current turn of the event loop. */
-export const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /** Opens what a model can be read from: a path, an address, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
   if (source instanceof Blob) return fromBlob(source, source instanceof File ? source.name : undefined);

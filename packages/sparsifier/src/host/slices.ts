@@ -1,5 +1,3 @@
-import * as host from '#host';
-
 /** Bytes are copied so many at a time, in a millisecond or two. */
 const bytesAtATime = 1 << 20;
 
@@ -21,6 +19,22 @@ export function* parts<Item>(
   }
 }
 
+/**
+ * Ends the current task, so that a page can paint and a server can answer. Not by a timer in pages: those wait 4 ms and
+ * more.
+ */
+function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') return void setImmediate(resolve);
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}
+
 /** When this thread last let others have their turn. */
 let paused = 0;
 
@@ -34,7 +48,7 @@ export async function inSlices(
     await work(from, Math.min(length, from + size));
     // What is longer ago is not known to have been one task; a pause too many costs microseconds.
     if (performance.now() - paused < 4) continue;
-    await host.pause();
+    await pause();
     paused = performance.now();
   }
 }

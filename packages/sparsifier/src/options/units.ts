@@ -37,7 +37,7 @@ const orderOf = (role: Role): number => allRoles.indexOf(role) + 1;
 const lastOutputOrder = orderOf('multiplier');
 
 /** Of every `of` units along the axis `along`, `keep` stay; the last `rest` of them are too few for a pattern. */
-export interface UnitPattern {
+interface UnitPattern {
   readonly keep: number;
   readonly of: number;
   readonly along: number;

@@ -25,7 +25,7 @@ export interface Node {
 }
 
 /** What an attribute holds, of the kinds that matter to weights. */
-export interface Attribute {
+interface Attribute {
   integer: number | undefined;
   readonly integers: number[];
   tensor: Range | undefined;

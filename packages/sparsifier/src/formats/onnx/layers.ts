@@ -9,7 +9,7 @@ export interface Layer extends Reader {
 }
 
 /** How a node reads its weight. */
-export interface Layout {
+interface Layout {
   readonly kind: Kind;
   /** One per axis, in stored order. */
   readonly roles: readonly Role[];

@@ -6,7 +6,7 @@ import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
-import { describe } from './description.js';
+import { describe } from './describe.js';
 import { bytesOfWeight, lengthOf, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
 import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';

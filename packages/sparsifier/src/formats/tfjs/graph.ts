@@ -145,7 +145,7 @@ export function incomingNodes(
 
 /** Whether the channels are the second axis; operators without such an attribute have them last. */
 const isChannelsFirst = ({ data_format: format }: Node['attributes']): boolean =>
-  isObject(format) && /^NC/.test(textOf(String(format.s)));
+  isObject(format) && textOf(String(format.s)).startsWith('NC');
 
 const isSame = (a: Use, b: Use): boolean => a.node === b.node && a.input === b.input;
 

@@ -1,7 +1,8 @@
 import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
-import { describe, isObject, unusedName, type Holders, type WeightEntry } from './description.js';
+import { describe } from './describe.js';
+import { isObject, unusedName, type Holders, type WeightEntry } from './description.js';
 
 /** What is used of a `tf.Tensor`. */
 export interface TensorLike {
