@@ -221,6 +221,10 @@ describe('installed in Node', () => {
 
       // @ts-expect-error no such granularity
       new Sparsifier(model, { granularity: 'corner', context: 'local', criteria: 'largeFinal' });
+      new Sparsifier(model);
+      new Sparsifier(model, { context: 'global', rankTogether: { encoder: ['enc*'] }, granularity: { block: { in: 4 } } });
+      // @ts-expect-error no such option
+      new Sparsifier(model, { context: 'global', groups: { encoder: ['enc*'] } });
       // @ts-expect-error no such context
       new Sparsifier(model, { context: 'layer' });
       // @ts-expect-error nothing is left to restore
