@@ -138,7 +138,7 @@ describe('rankTogether', () => {
     const { layers: after, report } = await sparsified(layers, 50, { ...globally, rankTogether, ...keep });
     expect(Object.values(zerosOf(after))).toEqual([3, 1, 4, 0]);
     expect(report.notes).toHaveLength(1);
-    expect(report.notes[0]).toMatch(/^ends: 4 of 8 units were requested, but limits allow only 3/);
+    expect(report.notes[0]).toMatch(/^ends: 4 of 8 units were requested, but limits allow 3/);
     const beyond = await sparsified(layers, { body: { keep: 11 } }, { ...globally, rankTogether });
     expect(beyond.report.notes).toEqual([expect.stringMatching(/^body: .*11.*exceeds its 10 units/)]);
   });
@@ -307,7 +307,7 @@ describe('the budget uniform', () => {
     for (const sparsity of [80, 100]) {
       const [shared, local] = [await sparsified(layers, sparsity, uniform), await sparsified(layers, sparsity)];
       expect(shared.report.notes).toEqual(local.report.notes);
-      expect(shared.report.notes[0]).toMatch(/^a: 2 of 2 units were requested, but limits allow only 1/);
+      expect(shared.report.notes[0]).toMatch(/^a: 2 of 2 units were requested, but limits allow 1/);
     }
   });
 

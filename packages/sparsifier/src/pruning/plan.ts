@@ -178,7 +178,10 @@ export class Planner {
       const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = unitsToRemove(amount, all);
       if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} exceeds its ${all} units`);
-      if (asked > limit) notes.push(`${name}: ${asked} of ${all} units were requested, but limits allow only ${limit}`);
+      if (asked > limit)
+        notes.push(
+          `${name}: ${asked} of ${all} units were requested, but limits allow ${limit} and keep ${all - limit}`,
+        );
       if (budget === 'uniform' || budget === 'erk') {
         const layers = members.map((member) => ({
           tensor: tensors[member]!,
