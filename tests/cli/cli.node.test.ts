@@ -527,7 +527,7 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['-s 50 -s 60', 2, /name=50/],
     ['-s encoder.0=50 -s encoder.0=60', 2, /encoder\.0/, /50 and 60/],
     ['-s encoder.?=50 -s *.0=60', 1, /encoder\.0/, /different/],
-    ['-s decoder.0=50', 1, /no layer/, /decoder\.0/, /possible: encoder\.0, encoder\.1, a=b/],
+    ['-s decoder.0=50', 1, /no layer/, /decoder\.0/, /allowed: encoder\.0, encoder\.1, a=b/],
     ['-s head=50', 1, /head/, /layerType|--layer-type/],
     ['-s encoder.0=50 -c global', 1, /one amount for the whole network/, /encoder\.0/],
     ['-s 50,50,50 -c global', 1, /one amount for the whole network/, /local/],
@@ -875,7 +875,7 @@ describe.concurrent('safetensors', () => {
       });
       await writeFile(at(index), content);
       for (const [name, bytes] of Object.entries(shards)) await writeFile(at(name), bytes);
-      await fails(['prune', index, '-o', 'out', ...words], 2, /into a folder/, /asked: out/);
+      await fails(['prune', index, '-o', 'out', ...words], 2, /into a folder/, /given: out/);
       await fails(['prune', index, '-o', '.', '--force', ...words], 1, /read from this file/);
       const ended = await sparsifier(['prune', index, '-o', 'out/', ...words, '--layer', inOut]);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
@@ -916,8 +916,8 @@ describe.concurrent('safetensors', () => {
       ['prune', 'model.safetensors', ...out, '--layer', 'x=none'],
       1,
       /no layer/,
-      /asked: x/,
-      /possible: h\.c_attn, head/,
+      /given: x/,
+      /allowed: h\.c_attn, head/,
     ],
     [['prune', 'model.safetensors', ...out, '--layer', 'head=conv9d'], 1, /head/, /conv9d/, /conv2d/],
     [['prune', 'model.safetensors', ...out, '--layer', 'head=conv2d'], 1, /head/, /one role/, /\[4, 2\]/],

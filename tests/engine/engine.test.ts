@@ -44,7 +44,7 @@ describe('loadEngine', () => {
 
   test.each([0, -1, 1.5, 257, NaN, '2'])('%j is refused as the number of threads', async (threads) => {
     const error = await errorOf(() => loadEngine({ threads: threads as number }));
-    expect([error.code, error.details.asked]).toEqual(['usage', threads]);
+    expect([error.code, error.details.given]).toEqual(['usage', threads]);
   });
 
   test('loadEngine reports its errors as rejections', async () => {
@@ -211,7 +211,7 @@ describe('memory that is not available', () => {
       try {
         const error = await fill(2 ** 30);
         expect(error.code).toBe('memory');
-        expect(error.message).toContain('asked: 1024 MiB');
+        expect(error.message).toContain('given: 1024 MiB');
         expect(error.message).toContain(`${blocks.length * 1024} MiB in use`);
         // How many there are depends on the address space that the host gives.
         expect(blocks.length).toBeLessThan(4);
@@ -230,7 +230,7 @@ describe('memory that is not available', () => {
         const layer = { kind: 'dense', roles: ['out', 'in'], shape: [1, data.length], data } as const;
         const refused = await errorOf(() => new Sparsifier(fromArrays({ layer }), weightwise).sparsifyModel(50));
         expect(refused.code).toBe('memory');
-        expect(refused.message).toContain('asked: 160 MiB');
+        expect(refused.message).toContain('given: 160 MiB');
         expect(data.includes(0), 'nothing was changed').toBe(false);
         expect(engine.memory).toEqual(used);
       } finally {

@@ -311,23 +311,23 @@ describe('amounts by layer', () => {
 describe('invalid amounts', () => {
   const all = ['stem/conv', 'block.1/conv', 'block.2/conv', 'head'];
   test.each<{ sparsity: unknown; code: string; says: (string | RegExp)[]; details?: object }>([
-    { sparsity: -1, code: 'sparsity', says: ['-1', '0 to 100'], details: { asked: -1 } },
-    { sparsity: -1e-9, code: 'sparsity', says: ['0 to 100'], details: { asked: -1e-9 } },
-    { sparsity: 100.001, code: 'sparsity', says: ['100.001', '0 to 100'], details: { asked: 100.001 } },
-    { sparsity: 101, code: 'sparsity', says: ['101'], details: { asked: 101 } },
-    { sparsity: NaN, code: 'sparsity', says: ['NaN'], details: { asked: NaN } },
+    { sparsity: -1, code: 'sparsity', says: ['-1', '0 to 100'], details: { given: -1 } },
+    { sparsity: -1e-9, code: 'sparsity', says: ['0 to 100'], details: { given: -1e-9 } },
+    { sparsity: 100.001, code: 'sparsity', says: ['100.001', '0 to 100'], details: { given: 100.001 } },
+    { sparsity: 101, code: 'sparsity', says: ['101'], details: { given: 101 } },
+    { sparsity: NaN, code: 'sparsity', says: ['NaN'], details: { given: NaN } },
     { sparsity: Infinity, code: 'sparsity', says: ['Infinity'] },
-    { sparsity: '50', code: 'sparsity', says: ['50'], details: { asked: '50' } },
+    { sparsity: '50', code: 'sparsity', says: ['50'], details: { given: '50' } },
     { sparsity: null, code: 'sparsity', says: ['percentage'] },
     { sparsity: undefined, code: 'sparsity', says: ['percentage'] },
     { sparsity: true, code: 'sparsity', says: ['true'] },
-    { sparsity: { keep: 1.5 }, code: 'sparsity', says: ['1.5', 'whole number'], details: { asked: { keep: 1.5 } } },
+    { sparsity: { keep: 1.5 }, code: 'sparsity', says: ['1.5', 'whole number'], details: { given: { keep: 1.5 } } },
     { sparsity: { remove: -1 }, code: 'sparsity', says: ['-1', 'whole number'] },
     { sparsity: { keep: NaN }, code: 'sparsity', says: ['whole number'] },
     { sparsity: { remove: Infinity }, code: 'sparsity', says: ['whole number'] },
     { sparsity: { keep: '3' }, code: 'sparsity', says: ['keep'] },
-    { sparsity: { head: '50' }, code: 'sparsity', says: ['head', '50'], details: { subject: 'head', asked: '50' } },
-    { sparsity: { head: 101 }, code: 'sparsity', says: ['head', '101'], details: { subject: 'head', asked: 101 } },
+    { sparsity: { head: '50' }, code: 'sparsity', says: ['head', '50'], details: { subject: 'head', given: '50' } },
+    { sparsity: { head: 101 }, code: 'sparsity', says: ['head', '101'], details: { subject: 'head', given: 101 } },
     { sparsity: { head: { keep: 0.5 } }, code: 'sparsity', says: ['head'], details: { subject: 'head' } },
     { sparsity: { head: { keep: 1, remove: 1 } }, code: 'sparsity', says: ['head'], details: { subject: 'head' } },
     { sparsity: { head: {} }, code: 'sparsity', says: ['head'], details: { subject: 'head' } },
@@ -337,11 +337,11 @@ describe('invalid amounts', () => {
     { sparsity: [10, 20, 30], code: 'sparsity', says: ['4', 'list of 3', ...all] },
     { sparsity: [10, 20, 30, 40, 50], code: 'sparsity', says: ['4', 'list of 5', ...all] },
     { sparsity: [], code: 'sparsity', says: all },
-    { sparsity: [10, 20, 30, -40], code: 'sparsity', says: ['head', '-40'], details: { subject: 'head', asked: -40 } },
+    { sparsity: [10, 20, 30, -40], code: 'sparsity', says: ['head', '-40'], details: { subject: 'head', given: -40 } },
     { sparsity: [10, 20, '30', 40], code: 'sparsity', says: ['block.2/conv'], details: { subject: 'block.2/conv' } },
     { sparsity: [10, 20, , 40], code: 'sparsity', says: ['block.2/conv'], details: { subject: 'block.2/conv' } },
-    { sparsity: { tail: 50 }, code: 'layer', says: ['tail', ...all], details: { asked: 'tail', allowed: all } },
-    { sparsity: { 'tail*': 50 }, code: 'layer', says: ['tail*', ...all], details: { asked: 'tail*', allowed: all } },
+    { sparsity: { tail: 50 }, code: 'layer', says: ['tail', ...all], details: { given: 'tail', allowed: all } },
+    { sparsity: { 'tail*': 50 }, code: 'layer', says: ['tail*', ...all], details: { given: 'tail*', allowed: all } },
     { sparsity: { Head: 50 }, code: 'layer', says: ['Head'] },
     { sparsity: { block: 50 }, code: 'layer', says: ['block'] },
     { sparsity: { 'block.?': 50 }, code: 'layer', says: ['block.?'] },
@@ -401,7 +401,7 @@ describe('invalid amounts', () => {
     const sparsifier = new Sparsifier(fromArrays(copyOf(four)), weightwise);
     for (const name of ['tail', 'block*', '']) {
       const error = await errorOf(() => sparsifier.sparsifyLayer(name, 50));
-      expect([error.code, error.details.asked, error.details.allowed]).toEqual(['layer', name, all]);
+      expect([error.code, error.details.given, error.details.allowed]).toEqual(['layer', name, all]);
     }
   });
 
@@ -425,7 +425,7 @@ describe('invalid amounts', () => {
 
   test.each([[0], [-8], [1.5], [NaN], ['8']])('roundTo %j is an error', async (roundTo) => {
     const error = await refusal(four, 50, {}, { roundTo: roundTo as number });
-    expect([error.code, error.details.asked]).toEqual(['sparsity', roundTo]);
+    expect([error.code, error.details.given]).toEqual(['sparsity', roundTo]);
     expect(error.message).toContain('roundTo');
   });
 });

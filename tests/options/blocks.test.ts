@@ -288,7 +288,7 @@ describe('blocks of output channels that are stored on two axes', () => {
       for (const out of [3, 5, 6, 7, 9, 10, 11]) {
         const error = await refusal({ layer: layerOf(layout) }, 50, { granularity: Granularity.block({ out }) });
         expect(error.code).toBe('granularity');
-        expect(error.details).toMatchObject({ subject: 'layer', asked: `blocks of ${out}` });
+        expect(error.details).toMatchObject({ subject: 'layer', given: `blocks of ${out}` });
         expect(error.message).toMatch(/3 groups of 4.*divisor or a multiple of 4/);
       }
     },

@@ -257,7 +257,7 @@ describe('layerType', () => {
         context,
       });
       expect(error.code).toBe('kind');
-      expect(error.details).toMatchObject({ asked: 'conv2d', found: 'layers of kind dense, gru' });
+      expect(error.details).toMatchObject({ given: 'conv2d', found: 'layers of kind dense, gru' });
     }
     const empty = await refusal({}, 50, { context });
     expect(empty.code).toBe('kind');

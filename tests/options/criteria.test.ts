@@ -405,7 +405,7 @@ describe('random', () => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays({}), { ...weightwise, criteria: 'random', seed: seed as number }),
     );
-    expect([error.code, error.details.asked]).toEqual(['usage', seed]);
+    expect([error.code, error.details.given]).toEqual(['usage', seed]);
   });
 });
 
@@ -436,6 +436,6 @@ describe('unknown names', () => {
     expect(error.code).toBe(code);
     expect([...error.details.allowed!].sort()).toEqual([...allowed].sort());
     expect(error.message).toContain(allowed[0]);
-    expect(error.details.asked).toBe(Object.values(options)[0]);
+    expect(error.details.given).toBe(Object.values(options)[0]);
   });
 });

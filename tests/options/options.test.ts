@@ -117,7 +117,7 @@ describe('misspelt options', () => {
     ],
   ])('A misspelt option of %s is an error that names the right one (%#)', async (_, call, options, meant) => {
     const error = await errorOf(() => call(options));
-    expect([error.code, error.details.asked]).toEqual(['usage', Object.keys(options)[0]]);
+    expect([error.code, error.details.given]).toEqual(['usage', Object.keys(options)[0]]);
     expect(error.message).toMatch(new RegExp(`^unknown option\\. .* Did you mean ${meant}\\?$`));
     expect(error.details.allowed).toContain(meant);
   });

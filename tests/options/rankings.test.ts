@@ -160,7 +160,7 @@ describe('rankTogether', () => {
     const error = await errorOf(
       () => new Sparsifier(fromArrays(copyOf(layers)), { ...options, rankTogether: { ends: ['head'] } }),
     );
-    expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
+    expect([error.code, error.details.given]).toEqual(['layer', 'head']);
   });
 
   const refused = (rankTogether: unknown, more: Partial<SparsifierOptions> = {}) =>
@@ -176,7 +176,7 @@ describe('rankTogether', () => {
   test('A name or glob that matches nothing is an error', async () => {
     for (const glob of ['bl?ck', 'tail', '', 'Head', 'block']) {
       const error = await refused({ body: ['block*'], more: [glob] });
-      expect([error.code, error.details.asked]).toEqual(['layer', glob]);
+      expect([error.code, error.details.given]).toEqual(['layer', glob]);
       expect(error.details.allowed).toEqual(Object.keys(layers));
     }
   });
@@ -194,7 +194,7 @@ describe('rankTogether', () => {
 
   test('A ranking with the name of a layer that is not in it is an error', async () => {
     const error = await refused({ head: ['block*'] });
-    expect([error.code, error.details.asked]).toEqual(['usage', 'head']);
+    expect([error.code, error.details.given]).toEqual(['usage', 'head']);
   });
 
   test('A ranking may have any other name, and layers may have those of methods of objects', async () => {
@@ -236,7 +236,7 @@ describe('rankTogether', () => {
     [{ tail: 50 }, 'tail'],
   ])('The sparsity %j is an error, since it names neither a ranking nor a layer in none', async (sparsity, key) => {
     const error = await refusal(layers, sparsity, { ...globally, rankTogether });
-    expect([error.code, error.details.asked]).toEqual(['layer', key]);
+    expect([error.code, error.details.given]).toEqual(['layer', key]);
     expect(error.details.allowed).toEqual(['ends', 'body']);
   });
 });

@@ -156,7 +156,7 @@ describe('include and exclude', () => {
   test('An amount for a layer that is left out is an error that says so', async () => {
     for (const rules of [{ include: 'block*' }, { exclude: 'head', layerType: 'all' }] as const) {
       const error = await refusal(layers, { head: 50 }, { ...byDefault, layerType: 'all', ...rules });
-      expect([error.code, error.details.asked]).toEqual(['layer', 'head']);
+      expect([error.code, error.details.given]).toEqual(['layer', 'head']);
       expect(error.message).toMatch(/include or exclude leaves it out/);
     }
   });
@@ -181,14 +181,14 @@ describe('rules that match nothing', () => {
       { exclude: [rule, 'head'] },
     ]) {
       const error = await refused(options);
-      expect([error.code, error.details.asked]).toEqual(['layer', shown]);
+      expect([error.code, error.details.given]).toEqual(['layer', shown]);
       expect(error.details.allowed).toEqual(names);
     }
   });
 
   test('The error for a rule that matches only layers of other kinds says so', async () => {
     const error = await refused({ include: 'head', layerType: 'conv2d' });
-    expect([error.code, error.details.asked]).toEqual(['layer', `'head'`]);
+    expect([error.code, error.details.given]).toEqual(['layer', `'head'`]);
     expect(error.details.allowed).toEqual(convolutions);
     expect(error.message).toContain('layerType excludes');
   });
@@ -223,7 +223,7 @@ describe('rules that match nothing', () => {
     expect(error.message).toContain('explain()');
     const copies = copyOf(layers);
     const sparsifier = new Sparsifier(fromArrays(copies), { ...byDefault, include: 'head', exclude: 'head' });
-    expect((await errorOf(() => sparsifier.sparsifyModel(50))).details.asked).toBe('all, without those excluded');
+    expect((await errorOf(() => sparsifier.sparsifyModel(50))).details.given).toBe('all, without those excluded');
   });
 });
 

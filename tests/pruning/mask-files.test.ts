@@ -130,14 +130,14 @@ describe('mask files', () => {
       refusal(() => new Sparsifier(fromArrays(arrays), { ...options, ...overrides }).loadMasks(bytes));
     expect(await load({ granularity: 'filter' })).toMatchObject({
       code: 'granularity',
-      details: { asked: 'filter', found: '"kernel"' },
+      details: { given: 'filter', found: '"kernel"' },
     });
     const { 'enc/1': first, 'enc/2': second } = layers();
-    expect(await load({}, { 'enc/1': first })).toMatchObject({ code: 'layer', details: { asked: 'enc/2' } });
+    expect(await load({}, { 'enc/1': first })).toMatchObject({ code: 'layer', details: { given: 'enc/2' } });
     const wider = { ...first, shape: [7, 5, 3, 3], bias: values(7) };
     expect(await load({}, { 'enc/1': wider, 'enc/2': second })).toMatchObject({
       code: 'format',
-      details: { subject: 'enc/1', asked: { shape: [7, 5, 1, 1] }, found: { shape: [5, 7, 1, 1] } },
+      details: { subject: 'enc/1', given: { shape: [7, 5, 1, 1] }, found: { shape: [5, 7, 1, 1] } },
     });
     const turned = { ...first, roles: ['out', 'in', 'width', 'height'] as const };
     expect(await load({}, { 'enc/1': turned, 'enc/2': second })).toMatchObject({ code: 'format' });

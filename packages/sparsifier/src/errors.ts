@@ -6,8 +6,8 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** The layer, file or option concerned. */
   readonly subject?: string;
-  /** What was asked for. */
-  readonly asked?: unknown;
+  /** What was given. */
+  readonly given?: unknown;
   /** What was found instead. */
   readonly found?: unknown;
   /** The values that would have worked. */
@@ -36,13 +36,13 @@ export class SparsifyError extends Error {
 
 const listedAtMost = 20;
 
-function messageOf(summary: string, { subject, asked, found, allowed, hint }: ErrorDetails): string {
+function messageOf(summary: string, { subject, given, found, allowed, hint }: ErrorDetails): string {
   const parts = [subject === undefined ? summary : `${subject}: ${summary}`];
-  if (asked !== undefined) parts.push(`asked: ${show(asked)}`);
+  if (given !== undefined) parts.push(`given: ${show(given)}`);
   if (found !== undefined) parts.push(`found: ${show(found)}`);
   if (allowed !== undefined) {
     const more = allowed.length - listedAtMost;
-    parts.push(`possible: ${allowed.slice(0, listedAtMost).join(', ')}${more > 0 ? ` and ${more} more` : ''}`);
+    parts.push(`allowed: ${allowed.slice(0, listedAtMost).join(', ')}${more > 0 ? ` and ${more} more` : ''}`);
   }
   if (hint !== undefined) parts.push(hint);
   return parts.map((part) => (/[.?]$/.test(part) ? part : `${part}.`)).join(' ');

@@ -481,7 +481,7 @@ describe('writing', () => {
 
   test('a header above 100 MB is an error', () => {
     const write = () => safetensorsChunks([], new Map([['k', 'x'.repeat(1e8)]]));
-    expect(write).toThrow(/header is too long.*asked: 1000000\d\d bytes.*up to 100000000 bytes/);
+    expect(write).toThrow(/header is too long.*given: 1000000\d\d bytes.*up to 100000000 bytes/);
   }, 30_000);
 });
 

@@ -305,14 +305,14 @@ describe('the option layers', () => {
   });
 
   test.each<[title: string, layers: unknown, code: string, message: RegExp]>([
-    ['a name that nothing has', { down: false }, 'layer', /asked: down.*possible: h\.0\.attn\.c_attn/],
+    ['a name that nothing has', { down: false }, 'layer', /given: down.*allowed: h\.0\.attn\.c_attn/],
     ['a glob that matches nothing', { 'x.*': false }, 'layer', /x\.\*/],
     ['a tensor that is no weight', { norm: false }, 'layer', /norm/],
     ['another kind', { up: { kind: 'conv9d' } }, 'kind', /up.*conv9d.*conv2d/],
     ['a kind of other axes', { up: { kind: 'dense' } }, 'format', /up.*one role.*\["out","in"\].*\[4, 3, 2, 2\]/],
     ['roles of other axes', { up: { kind: 'conv2d', roles: ['out', 'in'] } }, 'format', /one role/],
     ['a role twice', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'out'] } }, 'format', /one role/],
-    ['another role', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'up'] } }, 'format', /one role.*possible: out/],
+    ['another role', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'up'] } }, 'format', /one role.*allowed: out/],
     ['no output channels', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['width', 'in'] } }, 'format', /role out/],
     ['groups that do not fit', { up: { kind: 'conv2d', groups: 3 } }, 'format', /groups 3.*\[4, 3, 2, 2\]/],
     ['a fraction of a group', { up: { kind: 'conv2d', groups: 1.5 } }, 'format', /groups 1\.5/],

@@ -91,7 +91,7 @@ export async function sensitivity(
   const { higherIsBetter = true, ...words } = rest;
   const isLevel = (level: number) => typeof level === 'number' && level >= 0 && level <= 100;
   if (!Array.isArray(given) || given.length === 0 || !given.every(isLevel)) {
-    throw new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { asked: given });
+    throw new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { given: given });
   }
   const levels = [...new Set(given as readonly number[])].sort((a, b) => a - b);
   const fresh = () =>
@@ -158,7 +158,7 @@ export async function sensitivity(
       if (typeof drop === 'number' && drop >= 0) {
         return Object.fromEntries(layers.map(({ name, points }) => [name, targetOf(points, drop)]));
       }
-      throw new SparsifyError('sparsity', 'a drop must be a number that is not negative', { asked: drop });
+      throw new SparsifyError('sparsity', 'a drop must be a number that is not negative', { given: drop });
     },
   };
 }

@@ -64,7 +64,7 @@ export function ruleOf(text: string): Rule {
   try {
     return new RegExp(text.slice('re:'.length), 'u');
   } catch (cause) {
-    throw new SparsifyError('usage', 'not a regular expression', { asked: text }, { cause });
+    throw new SparsifyError('usage', 'not a regular expression', { given: text }, { cause });
   }
 }
 
@@ -75,7 +75,7 @@ export function parseRankings(texts: readonly string[]): RankTogether {
     const at = text.indexOf('=');
     if (at <= 0)
       throw new SparsifyError('usage', 'layers to rank together are written name=glob,glob', {
-        asked: text || 'nothing',
+        given: text || 'nothing',
       });
     const name = text.slice(0, at);
     rankings[name] = [...(Object.hasOwn(rankings, name) ? rankings[name]! : []), ...text.slice(at + 1).split(',')];
@@ -92,7 +92,7 @@ export function parseLayers(texts: readonly string[]): LayerDescriptions {
     const isNone = kind === 'none';
     if (at <= 0 || kind === undefined || (isNone && (roles ?? groups) !== undefined)) {
       throw new SparsifyError('usage', 'a layer is written name=kind, name=kind:roles, name=kind/groups or name=none', {
-        asked: text || 'nothing',
+        given: text || 'nothing',
         hint: "Such as '*.c_attn=dense:in,out' or conv1=conv2d/32",
       });
     }
@@ -133,7 +133,7 @@ function parsePerLayer(texts: readonly string[]): Map<string, number> {
     const at = text.lastIndexOf('=');
     if (at <= 0) {
       throw new SparsifyError('usage', 'a value for one layer is written name=50', {
-        asked: text || 'nothing',
+        given: text || 'nothing',
         hint: "All others are '*=50'",
       });
     }
@@ -142,7 +142,7 @@ function parsePerLayer(texts: readonly string[]): Map<string, number> {
     if ((values.get(name) ?? value) !== value) {
       throw new SparsifyError('usage', 'the same layer has two values', {
         subject: name,
-        asked: `${values.get(name)} and ${value}`,
+        given: `${values.get(name)} and ${value}`,
         hint: 'Write one',
       });
     }
@@ -154,5 +154,5 @@ function parsePerLayer(texts: readonly string[]): Map<string, number> {
 function numberOf(text: string, hint: string): number {
   const number = Number(text);
   if (text.trim() !== '' && !Number.isNaN(number)) return number;
-  throw new SparsifyError('usage', 'not a number', { asked: text.trim() || 'nothing', hint });
+  throw new SparsifyError('usage', 'not a number', { given: text.trim() || 'nothing', hint });
 }

@@ -67,7 +67,7 @@ class LoadedEngine implements Engine {
     if (address === 0) {
       const megabytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
       throw new SparsifyError('memory', 'the engine has no room for a block of memory', {
-        asked: megabytes(bytes),
+        given: megabytes(bytes),
         found: `${megabytes(this.memory.bytes)} in use of at most 4096 MiB`,
         hint: 'Close models that are not needed any more, or work on fewer layers at once',
       });
@@ -115,7 +115,7 @@ export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engin
   const asked = loading && Object.keys(options).length === 0 ? loading.asked : askedFor(options);
   if (loading && JSON.stringify(loading.asked) !== JSON.stringify(asked)) {
     throw new SparsifyError('usage', 'the engine is loaded already, with other options', {
-      asked,
+      given: asked,
       found: loading.asked,
       hint: 'Call loadEngine() with options once, before anything else',
     });
@@ -134,7 +134,7 @@ export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engin
 
 function askedFor({ threads = host.cores(), wasm, thread }: LoadEngineOptions): Asked {
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
-    throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { asked: threads });
+    throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { given: threads });
   }
   const address = (given: string | URL | undefined) => (given === undefined ? undefined : host.addressOf(given));
   return { threads, wasm: address(wasm), thread: address(thread) };

@@ -136,7 +136,7 @@ export function checkEnding({ name, endings }: Pick<Format, 'name' | 'endings'>,
   const isOther = modelEndings.some((ending) => lower.endsWith(ending));
   if (!isOther || endings.some((ending) => lower.endsWith(ending))) return;
   throw new SparsifyError('usage', 'the output is of the same format as the input', {
-    asked: path,
+    given: path,
     found: `${name} model`,
     allowed: [...endings.map((ending) => `a name that ends with ${ending}`), 'a folder'],
     hint: 'Models are not converted',

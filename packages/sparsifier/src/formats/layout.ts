@@ -12,26 +12,26 @@ export type Layout = Pick<WeightTensor, 'kind' | 'roles' | 'shape' | 'groups'>;
 export function checkLayout(subject: string, { kind, roles, shape, groups }: Layout): number {
   const wrong = (summary: string, details: object) => new SparsifyError('format', summary, { subject, ...details });
   if (!kinds.includes(kind))
-    throw new SparsifyError('kind', 'unknown kind of layer', { subject, asked: kind, allowed: [...kinds] });
+    throw new SparsifyError('kind', 'unknown kind of layer', { subject, given: kind, allowed: [...kinds] });
   if (
     roles.length !== shape.length ||
     new Set(roles).size !== roles.length ||
     !roles.every((role) => allRoles.includes(role))
   ) {
     throw wrong('each axis has one role of its own', {
-      asked: roles,
+      given: roles,
       found: `shape [${shape.join(', ')}]`,
       allowed: [...allRoles],
     });
   }
-  if (!roles.includes('out')) throw wrong('one axis has the role out', { asked: roles });
+  if (!roles.includes('out')) throw wrong('one axis has the role out', { given: roles });
   if (!shape.every((size) => Number.isInteger(size) && size > 0))
-    throw wrong('a shape consists of whole numbers above 0', { asked: shape });
+    throw wrong('a shape consists of whole numbers above 0', { given: shape });
   const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
   const isTransposed = kind.startsWith('convTranspose');
   if (!Number.isInteger(groups) || groups < 1 || sizeOf(isTransposed ? 'in' : 'out') % groups !== 0) {
     throw wrong('the channels do not divide into groups', {
-      asked: `groups ${groups}`,
+      given: `groups ${groups}`,
       found: `shape [${shape.join(', ')}]`,
     });
   }

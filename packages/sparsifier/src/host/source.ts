@@ -18,7 +18,7 @@ export const siblingOf = (url: URL, name: string): URL =>
 /** Fails: what has no address has no files beside it. */
 export async function noSibling(name: string): Promise<never> {
   throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
-    asked: name,
+    given: name,
     hint: 'Give a function that has the further files: readOnnx(bytes, { external }) or readSafetensors(bytes, { shards })',
   });
 }

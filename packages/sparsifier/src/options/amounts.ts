@@ -27,7 +27,7 @@ export function checkAmount(amount: Amount, subject?: string): void {
     if (amount >= 0 && amount <= 100) return;
     throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
       ...about,
-      asked: amount,
+      given: amount,
       hint: 'Write 50 for half of the units, or { keep: 8 } or { remove: 8 } for a number of units',
     });
   }
@@ -36,7 +36,7 @@ export function checkAmount(amount: Amount, subject?: string): void {
   throw new SparsifyError(
     'sparsity',
     'an amount is a percentage from 0 to 100, or { keep: n } or { remove: n } with a whole number',
-    { ...about, asked: amount },
+    { ...about, given: amount },
   );
 }
 
@@ -87,7 +87,7 @@ export function amountsOf(
   if (Array.isArray(sparsity)) {
     if (sparsity.length !== layers.length) {
       throw new SparsifyError('sparsity', `a list has one amount per layer, ${layers.length} in all`, {
-        asked: `a list of ${sparsity.length}`,
+        given: `a list of ${sparsity.length}`,
         found: `the layers ${names.join(', ')}`,
       });
     }
@@ -97,7 +97,7 @@ export function amountsOf(
   }
   if (sparsity === null || typeof sparsity !== 'object') {
     throw new SparsifyError('sparsity', 'unknown form of sparsity', {
-      asked: sparsity,
+      given: sparsity,
       hint: 'Give a percentage, { keep: n } or { remove: n }, a list of these, or an object of layer names and amounts',
     });
   }
@@ -156,7 +156,7 @@ function checkCount(count: number): void {
   if (Number.isInteger(count) && count >= 0) return;
   throw new SparsifyError('sparsity', 'a number of units to keep is a whole number from 0', {
     subject: 'minKeep',
-    asked: count,
+    given: count,
   });
 }
 
@@ -164,7 +164,7 @@ function checkShare(share: number): void {
   if (typeof share === 'number' && share >= 0 && share <= 100) return;
   throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
     subject: 'maxSparsity',
-    asked: share,
+    given: share,
   });
 }
 

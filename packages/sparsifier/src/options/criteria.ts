@@ -148,13 +148,13 @@ export function recipeOf(
       : look(table, typeof criteria === 'string' ? withoutUnderscores(criteria) : criteria, 'criteria', 'criterion');
   if (isLamp && withoutLamp.includes(row.element)) {
     throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must not be negative', {
-      asked: criteria,
+      given: criteria,
       hint: 'Use a criterion such as largeFinal',
     });
   }
   if (isLamp && normalizer !== undefined) {
     throw new SparsifyError('usage', 'the budget lamp already scales scores', {
-      asked: `normalizer ${normalizer}`,
+      given: `normalizer ${normalizer}`,
       hint: 'Leave the normalizer out',
     });
   }

@@ -117,7 +117,7 @@ export function checkGranularity(granularity: string | Exclude<Granularity, stri
   } else if (granularity && typeof granularity === 'object') {
     const wrong = mistakeIn(granularity);
     if (wrong === undefined) return granularity;
-    if (wrong !== '') throw new SparsifyError('granularity', wrong, { asked: granularity });
+    if (wrong !== '') throw new SparsifyError('granularity', wrong, { given: granularity });
   }
   const others = 'Others are made by Granularity.spanning(...roles), block({ role: size }) and nm(n, m)';
   throw unknownValue('granularity', 'granularity', granularity, names, others);

@@ -44,7 +44,7 @@ export function byName<Value>(
     });
     if (count === 0) {
       throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
-        asked: key,
+        given: key,
         allowed: layers.map(({ name }) => name),
         ...(others.includes(key) && {
           hint: 'A layer of this name exists, but layerType, include or exclude leaves it out',
@@ -58,7 +58,7 @@ export function byName<Value>(
 const twoValues = (subject: string, entries: readonly (readonly [string, unknown])[]): SparsifyError =>
   new SparsifyError('sparsity', 'two keys give this layer different values', {
     subject,
-    asked: entries.map(([key]) => key).join(' and '),
+    given: entries.map(([key]) => key).join(' and '),
     hint: 'Give the layer its value by its own name',
   });
 

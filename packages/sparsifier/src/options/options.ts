@@ -102,7 +102,7 @@ export function checkCallOptions(options: CallOptions): void {
   checkNames(options, callOptionNames);
   const { roundTo, signal } = options;
   if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
-    throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { asked: roundTo });
+    throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { given: roundTo });
   }
   signal?.throwIfAborted();
 }
@@ -125,7 +125,7 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   if (!contexts.includes(context)) throw unknownValue('usage', 'context', context, contexts);
   if (budget !== undefined && !budgets.includes(budget)) throw unknownValue('usage', 'budget', budget, budgets);
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
-    throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { asked: seed });
+    throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { given: seed });
   }
   if (isPattern(granularity)) checkWithPattern(options, granularity);
   checkRankings({ ...resolved, granularity });
@@ -136,14 +136,14 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
 function checkWithPattern(options: SparsifierOptions, pattern: Pattern): void {
   if (options.context === 'global') {
     throw new SparsifyError('usage', `a ${inWords(pattern)} pattern only compares neighbouring weights`, {
-      asked: `context 'global'`,
+      given: `context 'global'`,
       hint: `Use the context 'local'`,
     });
   }
   const limit = (['minKeep', 'maxSparsity'] as const).find((name) => options[name] !== undefined);
   if (limit) {
     throw new SparsifyError('usage', `a ${inWords(pattern)} pattern already fixes how much is removed`, {
-      asked: limit,
+      given: limit,
       hint: 'Leave layers out with include or exclude',
     });
   }
@@ -154,20 +154,20 @@ function checkRankings({ granularity, context, rankTogether, budget }: ResolvedO
   if (context === 'local' && (rankTogether || budget)) {
     const option = rankTogether ? 'rankTogether' : 'budget';
     throw new SparsifyError('usage', `the option ${option} is for layers that are ranked together`, {
-      asked: `${option} with the context 'local'`,
+      given: `${option} with the context 'local'`,
       hint: `Use the context 'global'`,
     });
   }
   if (budget && granularity === 'layer') {
     throw new SparsifyError('usage', 'a budget says how much each layer loses, but here whole layers are removed', {
-      asked: `budget ${budget} with granularity 'layer'`,
+      given: `budget ${budget} with granularity 'layer'`,
       hint: 'Leave the budget out, or choose another granularity',
     });
   }
   const lists: unknown[] = Object.values(rankTogether ?? {});
   if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
     throw new SparsifyError('usage', 'rankTogether lists names or globs of layers for each ranking', {
-      asked: rankTogether,
+      given: rankTogether,
       hint: "Such as { encoder: ['enc*', 'stem'] }",
     });
   }

@@ -46,7 +46,7 @@ export function rankingsOf(
     if (clash !== undefined) {
       throw new SparsifyError('usage', 'a ranking has the name of a layer that is not in it', {
         subject: 'rankTogether',
-        asked: clash,
+        given: clash,
         hint: 'Give the ranking another name',
       });
     }
@@ -61,6 +61,6 @@ export function rankingsOf(
 const twoRankings = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
   new SparsifyError('usage', 'rankTogether puts this layer into two rankings', {
     subject,
-    asked: entries.map(([glob, ranking]) => `${glob} in ${ranking}`).join(' and '),
+    given: entries.map(([glob, ranking]) => `${glob} in ${ranking}`).join(' and '),
     hint: 'A name takes precedence over a glob: list the layer by name in one of them',
   });

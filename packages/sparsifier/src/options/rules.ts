@@ -104,7 +104,7 @@ function isMatch(rule: Rule, { name, aliases, kind }: Candidate, names: Readonly
     checkKind(rule.kind);
     return rule.kind === kind;
   }
-  throw new SparsifyError('usage', 'a rule is a name, a glob, a regular expression or { kind }', { asked: rule });
+  throw new SparsifyError('usage', 'a rule is a name, a glob, a regular expression or { kind }', { given: rule });
 }
 
 const asData = (rule: Rule): string | { readonly kind: Kind } => (rule instanceof RegExp ? String(rule) : rule);
@@ -121,7 +121,7 @@ function checkKind(kind: Kind): void {
 
 function unmatched(rule: Rule, candidates: readonly WeightTensor[], hint?: string): SparsifyError {
   return new SparsifyError('layer', 'the rule matches no layer', {
-    asked: inWords(rule),
+    given: inWords(rule),
     allowed: candidates.map(({ name }) => name),
     ...(hint === undefined ? {} : { hint }),
   });

@@ -12,7 +12,7 @@ export function checkNames(options: object, names: readonly string[]): void {
   const unknown = Object.keys(options).filter((name) => !names.includes(name));
   if (unknown.length === 0) return;
   throw new SparsifyError('usage', 'unknown option', {
-    asked: unknown.join(', '),
+    given: unknown.join(', '),
     allowed: names,
     hint: didYouMean(unknown, names),
   });
@@ -26,7 +26,7 @@ export const unknownValue = (
   allowed: readonly string[],
   hint?: string,
 ): SparsifyError =>
-  new SparsifyError(code, `unknown ${what}`, { asked: value, allowed, hint: didYouMean([value], allowed) ?? hint });
+  new SparsifyError(code, `unknown ${what}`, { given: value, allowed, hint: didYouMean([value], allowed) ?? hint });
 
 /** Asks whether similar names were meant; undefined where there are none. */
 export function didYouMean(words: readonly unknown[], names: readonly string[]): string | undefined {

@@ -103,7 +103,7 @@ function inTwo(block: number, outer: number, inner: number, name: string): [numb
   if (block % inner === 0) return [block / inner, inner];
   throw new SparsifyError('granularity', 'blocks of output channels would extend over groups that are stored apart', {
     subject: name,
-    asked: `blocks of ${block}`,
+    given: `blocks of ${block}`,
     found: `${outer} groups of ${inner} output channels`,
     hint: `Use a block size that is a divisor or a multiple of ${inner}`,
   });

@@ -49,7 +49,7 @@ export async function readMasks(
       if (!tensor) {
         const allowed = tensors.map(({ name }) => name);
         throw new SparsifyError('layer', 'the file has a mask of a layer that the model does not have', {
-          asked: stored.name,
+          given: stored.name,
           allowed,
         });
       }
@@ -81,7 +81,7 @@ function checkMetadata({ metadata }: Header, subject: string, granularity: Granu
   if (JSON.stringify(parsed('granularity')) !== JSON.stringify(granularity)) {
     throw new SparsifyError('granularity', 'the masks have a different granularity', {
       subject,
-      asked: inWords(granularity),
+      given: inWords(granularity),
       found: metadata.get('granularity'),
     });
   }
@@ -96,7 +96,7 @@ function checkShape(stored: StoredTensor, roles: unknown, tensor: WeightTensor, 
   if (JSON.stringify(found) === JSON.stringify(asked)) return;
   throw new SparsifyError('format', 'the mask has a different shape or layout than the layer', {
     subject: tensor.name,
-    asked,
+    given: asked,
     found,
   });
 }

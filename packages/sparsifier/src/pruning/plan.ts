@@ -90,7 +90,7 @@ export class Planner {
   checkPattern(amount: Sparsity | undefined, { roundTo }: CallOptions): void {
     if (amount === undefined && roundTo === undefined) return;
     throw new SparsifyError('sparsity', `a ${inWords(this.granularity)} pattern already fixes how much is removed`, {
-      asked: amount === undefined ? `roundTo ${roundTo}` : amount,
+      given: amount === undefined ? `roundTo ${roundTo}` : amount,
       hint: 'Call sparsifyModel() without an amount and without roundTo',
     });
   }
@@ -101,7 +101,7 @@ export class Planner {
       const found = [...new Set(this.#model.tensors.map(({ kind }) => kind))];
       const { exclude } = this.#options;
       throw new SparsifyError('kind', 'the model has no layer of the requested kind', {
-        asked: typesOf(this.#options).join(', ') + (exclude ? ', without those excluded' : ''),
+        given: typesOf(this.#options).join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0
           ? {
@@ -119,7 +119,7 @@ export class Planner {
     const { rankTogether, budget } = this.#options;
     if (this.context === 'global' && (rankTogether ? Array.isArray(sparsity) : !isAmount(sparsity as Sparsity))) {
       throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
-        asked: sparsity,
+        given: sparsity,
         hint: rankTogether
           ? 'With rankTogether, amounts can also be given by the name of the ranking'
           : `Limit single layers with minKeep and maxSparsity, rank some apart with rankTogether, or use the context 'local'`,
@@ -150,7 +150,7 @@ export class Planner {
     const wholeLayers = this.granularity === 'layer';
     if (wholeLayers && context === 'local') {
       throw new SparsifyError('granularity', `granularity 'layer' compares layers, which needs the context 'global'`, {
-        asked: tensors.map(({ name }) => name).join(', '),
+        given: tensors.map(({ name }) => name).join(', '),
       });
     }
     const own = tensors.map((tensor) => this.#limits[this.#model.tensors.indexOf(tensor)]!);
@@ -244,7 +244,7 @@ export class Planner {
     if (!first) return units;
     if (failures.length === 1) throw first;
     throw new SparsifyError('granularity', `${failures.length} layers have no such granularity`, {
-      asked: inWords(this.granularity),
+      given: inWords(this.granularity),
       found: failures.map(({ details }) => details.subject).join(', '),
       ...(first.details.allowed ? { allowed: first.details.allowed } : {}),
       hint: 'Choose another granularity, or set layerType to the kinds that have it',

@@ -60,7 +60,7 @@ export function given(
       if (String(twin.shape) !== String(tensor.shape)) {
         throw new SparsifyError('criteria', `the ${state} weights have a different shape`, {
           subject: tensor.name,
-          asked: `[${tensor.shape.join(', ')}]`,
+          given: `[${tensor.shape.join(', ')}]`,
           found: `[${twin.shape.join(', ')}]`,
         });
       }

@@ -255,7 +255,7 @@ export class Sparsifier {
         'layer',
         skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name',
         {
-          asked: layer,
+          given: layer,
           allowed: this.model.tensors.map(({ name }) => name),
         },
       );

@@ -53,7 +53,7 @@ export async function sparsifyFile(
 ): Promise<Report> {
   if (!isOutput(output)) {
     throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {
-      asked: typeof output,
+      given: typeof output,
     });
   }
   const opened: OpenModel[] = [];

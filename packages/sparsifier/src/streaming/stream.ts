@@ -94,7 +94,7 @@ function checkOneStream(output: WritableStream<Uint8Array<ArrayBuffer>>, outputs
 function snapshotsFor(
   { recipe: { needs } }: Planner,
   options: SparsifierOptions,
-  asked: readonly WeightTensor[],
+  tensors: readonly WeightTensor[],
   all: readonly WeightTensor[],
 ): Snapshots | undefined {
   if (typeof needs !== 'string') return undefined;
@@ -104,13 +104,13 @@ function snapshotsFor(
       'criteria',
       `the criterion compares weights with ${needs} ones, which would have to be kept of all layers at once`,
       {
-        asked: options.criteria,
+        given: options.criteria,
         found: 'one layer in memory at a time',
         hint: `Give them: { ${needs}: a path, arrays by layer name, or another model }`,
       },
     );
   }
   const snapshots = source && given(source, all, needs, true);
-  for (const tensor of asked) snapshotOf(tensor, needs, snapshots);
+  for (const tensor of tensors) snapshotOf(tensor, needs, snapshots);
   return snapshots;
 }

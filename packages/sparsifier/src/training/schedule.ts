@@ -68,7 +68,7 @@ function made(name: string, [rise, from, to]: Shape, { start = from, end = to }:
   if (!(start >= 0 && start <= end && end <= 1)) {
     throw new SparsifyError('usage', 'a schedule must begin and end between 0 and 1, in this order', {
       subject: name,
-      asked: `start ${start}, end ${end}`,
+      given: `start ${start}, end ${end}`,
     });
   }
   const share = (progress: number) => {

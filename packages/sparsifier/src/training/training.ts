@@ -75,7 +75,7 @@ function checkTarget(sparsity: TargetSparsity | undefined): void {
   const isPercentage = (percent: unknown) => typeof percent === 'number' && percent >= 0 && percent <= 100;
   if (!isAmount && percentages.every(isPercentage)) return;
   throw new SparsifyError('sparsity', 'the sparsity at the end of training must be given in percent, from 0 to 100', {
-    asked: sparsity ?? 'nothing',
+    given: sparsity ?? 'nothing',
     allowed: ['a percentage', 'a list of percentages', 'percentages by name or glob'],
   });
 }
@@ -114,20 +114,20 @@ export class Training {
     this.#granularity = checkGranularity(options.granularity ?? defaults.granularity);
     for (const [name, value] of Object.entries({ every, steps, epochs })) {
       if (value === undefined || (Number.isInteger(value) && value > 0)) continue;
-      throw new SparsifyError('usage', `${name} is a whole number above 0`, { asked: value });
+      throw new SparsifyError('usage', `${name} is a whole number above 0`, { given: value });
     }
     if (rewindEpoch !== undefined && (!Number.isInteger(rewindEpoch) || rewindEpoch < 0)) {
-      throw new SparsifyError('usage', 'rewindEpoch is a whole number', { asked: rewindEpoch });
+      throw new SparsifyError('usage', 'rewindEpoch is a whole number', { given: rewindEpoch });
     }
     if (saveTickets && !lottery && !resetEnd) {
       throw new SparsifyError('usage', 'there are no tickets without weights to rewind to', {
-        asked: 'saveTickets',
+        given: 'saveTickets',
         hint: 'Also set lottery or resetEnd',
       });
     }
     if (!isPattern(this.#granularity)) checkTarget(sparsity);
     else if (sparsity !== undefined) {
-      throw new SparsifyError('sparsity', 'an N:M pattern already fixes how much is removed', { asked: sparsity });
+      throw new SparsifyError('sparsity', 'an N:M pattern already fixes how much is removed', { given: sparsity });
     }
   }
 
@@ -141,7 +141,7 @@ export class Training {
     const { rewindEpoch = 0, lottery, resetEnd } = this.#options;
     if (rewindEpoch > this.schedule.start * epochs) {
       throw new SparsifyError('usage', 'weights are removed before the epoch to rewind to', {
-        asked: `rewindEpoch ${rewindEpoch}`,
+        given: `rewindEpoch ${rewindEpoch}`,
         found: `the schedule ${this.schedule.scheduleName} begins at ${this.schedule.start} of ${epochs} epochs`,
         hint: 'Let the schedule begin later, or rewind to an earlier epoch',
       });
@@ -238,7 +238,7 @@ export class Training {
     if (share >= 0 && share <= 1) return share;
     throw new SparsifyError('usage', 'a schedule must return a share from 0 to 1', {
       subject: this.schedule.scheduleName,
-      asked: `progress ${progress}`,
+      given: `progress ${progress}`,
       found: share,
     });
   }

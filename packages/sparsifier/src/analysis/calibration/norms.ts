@@ -45,7 +45,7 @@ export class Norms {
     if (shape[at] !== sums.length) {
       throw new SparsifyError('criteria', 'the activations have a different number of channels than the layer', {
         subject: name,
-        asked: sums.length,
+        given: sums.length,
         found: `[${shape.join(', ')}], axis ${at}`,
       });
     }

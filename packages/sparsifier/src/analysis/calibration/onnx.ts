@@ -73,5 +73,5 @@ function floatsOf({ type, data }: OnnxTensorLike, subject: string): ArrayLike<nu
 function inputOf(batch: unknown, value: string, subject: string): OnnxTensorLike {
   const found = isObject(batch) ? batch[value] : undefined;
   if (isObject(found) && Array.isArray(found.dims)) return found as never;
-  throw new SparsifyError('criteria', 'the session does not return the input of the layer', { subject, asked: value });
+  throw new SparsifyError('criteria', 'the session does not return the input of the layer', { subject, given: value });
 }

@@ -123,9 +123,9 @@ function tensorOf(
       });
     }
     if (array.length !== count)
-      throw wrong(`${what} has another length than its shape`, { asked: count, found: array.length });
+      throw wrong(`${what} has another length than its shape`, { given: count, found: array.length });
     const type: DataType = array instanceof Float32Array ? 'float32' : (dtype ?? 'float16');
-    if (!Object.hasOwn(bytesOf, type)) throw wrong('unknown data type', { asked: type, allowed: Object.keys(bytesOf) });
+    if (!Object.hasOwn(bytesOf, type)) throw wrong('unknown data type', { given: type, allowed: Object.keys(bytesOf) });
     return { dtype: type, length: count, data: array };
   };
   const partners = (

@@ -97,7 +97,7 @@ function checkExternal({ name, values, partners }: WeightTensor, { sources }: Mo
     if (start + bytes <= size) continue;
     throw new SparsifyError('format', `the external data ${file} end too early`, {
       subject: name,
-      asked: `bytes ${start} to ${start + bytes}`,
+      given: `bytes ${start} to ${start + bytes}`,
       found: `${size} bytes`,
       hint: 'The file is cut off or belongs to another model: copy or download it again',
     });

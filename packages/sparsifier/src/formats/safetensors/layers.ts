@@ -95,7 +95,7 @@ function checkDescription(key: string, description: LayerDescription | false): v
   if (isKnown && (description.roles === undefined || Array.isArray(description.roles))) return;
   throw new SparsifyError('usage', 'a tensor is described by { kind, roles, groups }, or left out by false', {
     subject: key,
-    asked: description,
+    given: description,
   });
 }
 

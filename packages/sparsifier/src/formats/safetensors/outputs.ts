@@ -23,7 +23,7 @@ export async function outputsOf(
   const intoFolder = await isFolder(path);
   if (shards.length > 0 && !intoFolder && !path.endsWith('.index.json')) {
     throw new SparsifyError('usage', 'a model with shards is written into a folder', {
-      asked: path,
+      given: path,
       hint: 'Give a folder that exists, a path that ends with /, or one that ends with .index.json',
     });
   }

@@ -32,11 +32,11 @@ export function safetensorsChunks(
   const taken = new Set([metadataKey]);
   let end = 0;
   for (const { name, dtype, shape, bytes } of tensors) {
-    if (taken.has(name)) throw unwritable('the name is taken', { asked: `a tensor called ${quoted(name)}` });
+    if (taken.has(name)) throw unwritable('the name is taken', { given: `a tensor called ${quoted(name)}` });
     taken.add(name);
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !agrees(dtype, shape, bytes.length)) {
       throw unwritable(`the shape and the bytes of tensor ${quoted(name)} disagree`, {
-        asked: `shape [${briefly(shape)}] of ${dtype} and ${bytes.length} bytes`,
+        given: `shape [${briefly(shape)}] of ${dtype} and ${bytes.length} bytes`,
       });
     }
     const start = end;
@@ -52,7 +52,7 @@ function headerBytes(content: string): Uint8Array {
   const length = Math.ceil(encoded.length / 8) * 8;
   if (length > longestHeader) {
     throw unwritable('the header is too long', {
-      asked: `${length} bytes`,
+      given: `${length} bytes`,
       allowed: [`up to ${longestHeader} bytes`],
       hint: 'Write fewer tensors, or less metadata',
     });
@@ -66,7 +66,7 @@ function headerBytes(content: string): Uint8Array {
 function json(text: string): string {
   // UTF-8 has no halves of surrogate pairs.
   if (!/\p{Surrogate}/u.test(text)) return JSON.stringify(text);
-  throw unwritable('text with half a surrogate pair cannot be written', { asked: JSON.stringify(text) });
+  throw unwritable('text with half a surrogate pair cannot be written', { given: JSON.stringify(text) });
 }
 
 const unwritable = (summary: string, details: ErrorDetails): SparsifyError =>

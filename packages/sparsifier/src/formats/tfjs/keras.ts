@@ -42,7 +42,7 @@ export function readKeras(model: Config, weights: Weights): Description {
         if (layer.type.endsWith('Cell')) continue;
         throw new SparsifyError('format', 'the manifest has no weight for this layer of the topology', {
           subject: ownName,
-          asked: `${layer.path.join('/')}/${parameter.names[0]}`,
+          given: `${layer.path.join('/')}/${parameter.names[0]}`,
           found: `${weights.size} weights${weights.size > 0 ? `, the first ${[...weights.keys()][0]}` : ''}`,
           hint: 'The topology and the weights are of different models: save or convert the model again',
         });
@@ -155,7 +155,7 @@ function checkShape(subject: string, { name, shape }: WeightEntry, { roles, chan
   if (shape.length === roles.length && (channels === undefined || found === channels)) return;
   throw new SparsifyError('format', 'the topology and the weights disagree', {
     subject,
-    asked: `${roles.length} axes (${roles.join(', ')})${channels === undefined ? '' : `, out = ${channels}`}`,
+    given: `${roles.length} axes (${roles.join(', ')})${channels === undefined ? '' : `, out = ${channels}`}`,
     found: `${name} of shape [${shape.join(', ')}]`,
     hint: 'The files are of different models: save or convert the model again',
   });

@@ -144,7 +144,7 @@ export function startsOf({ paths, weights }: Group, size: number, bytes: Uint8Ar
   const fail = (summary: string, asked: number) => {
     throw new SparsifyError('format', `the files with weights are ${summary}`, {
       subject: paths.join(', '),
-      asked: `${asked} bytes`,
+      given: `${asked} bytes`,
       found: `${size} bytes`,
       hint: 'A file is cut off or belongs to another model: copy or download the model again',
     });

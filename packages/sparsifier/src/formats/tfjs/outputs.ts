@@ -39,7 +39,7 @@ export async function outputsOf(
   const intoFolder = path !== undefined && (await isFolder(path));
   if (path !== undefined && !intoFolder && !/\.json$/i.test(path)) {
     throw new SparsifyError('usage', 'a TensorFlow.js model is written into a folder or to a .json file', {
-      asked: path,
+      given: path,
       hint: 'Give a folder that exists, a path that ends with /, or one that ends with .json',
     });
   }
