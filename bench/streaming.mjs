@@ -1,16 +1,18 @@
-// How long sparsifyFile works on models of 138 million and of 1 billion weights, how much memory that takes, and how much
-// a weight costs, beside a plain copy of the file that ends on the disk, too. Each run is a process of its own.
+// How long sparsifyFile works on safetensors of 138 million and of 1 billion weights, and on a TensorFlow.js LayersModel of
+// 268 million, how much memory that takes, and how much a weight costs, beside a plain copy of the files that ends on the
+// disk, too. Each run is a process of its own.
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sparsifyFile } from 'sparsifier/file';
 
-/** Ten blocks of a transformer with hidden states of this size, and its vocabulary. */
+/** Ten blocks of a transformer with hidden states of this size, and its vocabulary; and dense layers of this size. */
 const models = [
-  { title: '138 M', hidden: 1024, vocabulary: 12_000 },
-  { title: '1 G', hidden: 2816, vocabulary: 17_200 },
+  { title: '138 M', write: (folder) => writeSafetensors(folder, tensorsOf(1024, 12_000)) },
+  { title: '1 G', write: (folder) => writeSafetensors(folder, tensorsOf(2816, 17_200)) },
+  { title: '268 M, LayersModel', write: (folder) => writeLayersModel(folder, 16, 4096) },
 ];
 const cases = [{ context: 'copy' }, { context: 'local' }, { context: 'global' }];
 
@@ -20,20 +22,20 @@ else await compare();
 async function compare() {
   const folder = await mkdtemp(join(tmpdir(), 'sparsifier-bench-'));
   console.log(`float32, 50 %, Node ${process.version}, ${availableParallelism()} cores, in ${tmpdir()}`);
-  console.log('weights  context    seconds  ns a weight  peak memory');
+  console.log(`${'weights'.padEnd(18)}  context    seconds  ns a weight  peak memory`);
   const costs = new Map(cases.map(({ context }) => [context, []]));
   try {
-    for (const { title, hidden, vocabulary } of models) {
-      const input = join(folder, 'model.safetensors');
-      const output = join(folder, 'sparse.safetensors');
-      const weights = await write(input, tensorsOf(hidden, vocabulary));
+    for (const { title, write } of models) {
+      const [from, output] = [join(folder, 'model'), join(folder, 'sparse/')];
+      await mkdir(from);
+      const { input, weights } = await write(from);
       for (const { context } of cases) {
         const { seconds, rss } = JSON.parse(
           execFileSync(process.execPath, [fileURLToPath(import.meta.url), context, input, output], {
             encoding: 'utf8',
           }),
         );
-        await rm(output);
+        await rm(output, { recursive: true });
         const cost = (1e9 * seconds) / weights;
         costs.get(context).push(cost);
         const cells = [
@@ -41,9 +43,9 @@ async function compare() {
           cost.toFixed(2).padStart(11),
           `${Math.round(rss)} MB`.padStart(11),
         ];
-        console.log([title.padEnd(7), context.padEnd(8), ...cells].join('  '));
+        console.log([title.padEnd(18), context.padEnd(8), ...cells].join('  '));
       }
-      await rm(input);
+      await rm(from, { recursive: true });
     }
     const ratios = [...costs].map(([context, [small, large]]) => `${context} ${(large / small).toFixed(2)}`);
     console.log(`cost of a weight, the larger model to the smaller: ${ratios.join(', ')}`);
@@ -54,7 +56,7 @@ async function compare() {
 
 async function measure(context, input, output) {
   const begun = performance.now();
-  if (context === 'copy') await copy(input, output);
+  if (context === 'copy') await copyFolder(join(input, '..'), output);
   else {
     const options = { granularity: 'weight', context, criteria: 'largeFinal', layerType: 'all', sparsity: 50 };
     const { total } = await sparsifyFile(input, output, options);
@@ -62,6 +64,11 @@ async function measure(context, input, output) {
   }
   const { maxRSS } = process.resourceUsage();
   return { seconds: (performance.now() - begun) / 1000, rss: maxRSS / 1000 };
+}
+
+async function copyFolder(from, to) {
+  await mkdir(to);
+  for (const name of await readdir(from)) await copy(join(from, name), join(to, name));
 }
 
 async function copy(input, output) {
@@ -89,9 +96,19 @@ function tensorsOf(hidden, vocabulary) {
   return tensors;
 }
 
-/** Writes made-up weights, those of each tensor on a scale of their own; gives how many can be pruned. */
-async function write(path, tensors) {
-  const count = ([rows, columns = 1]) => rows * columns;
+const count = ([rows, columns = 1]) => rows * columns;
+
+/** Sums of a few draws are close to the bell curve of trained weights. A prime number of them. */
+function draw() {
+  let state = 12345;
+  const chance = () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31;
+  const draws = Float32Array.from({ length: 1_048_573 }, () => chance() + chance() + chance() + chance());
+  // Each tensor has a scale of its own.
+  return () => draws.map((each) => each * (2 ** (2 * chance()) / 50));
+}
+
+/** Writes made-up weights; gives the file to read, and how many weights can be pruned. */
+async function writeSafetensors(folder, tensors) {
   const header = {};
   let end = 0;
   for (const [name, shape] of Object.entries(tensors))
@@ -99,20 +116,39 @@ async function write(path, tensors) {
   const text = Buffer.from(JSON.stringify(header).padEnd(8192));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
-  let state = 12345;
-  const chance = () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31;
-  // Sums of a few draws are close to the bell curve of trained weights. A prime number of them.
-  const draws = Float32Array.from({ length: 1_048_573 }, () => chance() + chance() + chance() + chance());
-  const file = await open(path, 'w');
+  const scaled = draw();
+  const input = join(folder, 'model.safetensors');
+  const file = await open(input, 'w');
   await file.write(Buffer.concat([length, text]));
   let weights = 0;
   for (const shape of Object.values(tensors)) {
-    const scale = 2 ** (2 * chance()) / 50;
-    const scaled = draws.map((draw) => draw * scale);
-    for (let rest = count(shape); rest > 0; rest -= draws.length) await file.write(scaled.subarray(0, rest));
+    const numbers = scaled();
+    for (let rest = count(shape); rest > 0; rest -= numbers.length) await file.write(numbers.subarray(0, rest));
     if (shape.length > 1) weights += count(shape);
   }
   await file.sync();
   await file.close();
-  return weights;
+  return { input, weights };
+}
+
+/** Dense layers with biases, in files of 4 MB that cut the weights. */
+async function writeLayersModel(folder, layers, size) {
+  const names = Array.from({ length: layers }, (_, layer) => `dense${layer}`);
+  const weights = names.flatMap((name) => [
+    { name: `${name}/kernel`, shape: [size, size], dtype: 'float32' },
+    { name: `${name}/bias`, shape: [size], dtype: 'float32' },
+  ]);
+  const bytes = 4 * weights.reduce((sum, { shape }) => sum + count(shape), 0);
+  const shards = Math.ceil(bytes / 2 ** 22);
+  const paths = Array.from({ length: shards }, (_, shard) => `group1-shard${shard + 1}of${shards}.bin`);
+  const numbers = new Uint8Array(draw()().buffer);
+  for (const [shard, path] of paths.entries()) {
+    const length = Math.min(2 ** 22, bytes - shard * 2 ** 22);
+    await writeFile(join(folder, path), numbers.subarray(0, length));
+  }
+  const config = (name) => ({ class_name: 'Dense', config: { name, units: size, use_bias: true } });
+  const modelTopology = { class_name: 'Sequential', config: { name: 'model', layers: names.map(config) } };
+  const input = join(folder, 'model.json');
+  await writeFile(input, JSON.stringify({ modelTopology, weightsManifest: [{ paths, weights }] }));
+  return { input, weights: layers * size * size };
 }

@@ -1,5 +1,5 @@
 /** What helps where files of the package were moved. */
-export const toldAddresses = 'tell load({ wasm, thread }) where these files are';
+export const toldAddresses = 'tell loadEngine({ wasm, thread }) where these files are';
 
 /** What a message can hand over. */
 export type Transfer = ArrayBuffer | MessagePort;
