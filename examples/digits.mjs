@@ -1,5 +1,5 @@
-// Trains a small network on handwritten digits, makes it sparse while it is trained on, and says how well it still reads.
-// `--short`: fewer pictures, epochs and sparsities, as a check. `--seeds 3`: the mean of so many runs.
+// Trains a small network on handwritten digits, prunes it while it is trained further, and measures its accuracy.
+// `--short` uses fewer images, epochs and sparsities, as a quick check; `--seeds 3` gives the mean of three runs.
 import { parseArgs } from 'node:util';
 import { sparsifyCallback } from 'sparsifier/training';
 import { accuracy, digits, network, tf } from './support/digits.mjs';
@@ -43,7 +43,7 @@ for (let seed = 1; seed <= Number(values.seeds); seed++) {
     model.dispose();
   }
 
-  // A lottery ticket: which weights to keep is learnt, then these are trained again from where they began.
+  // A lottery ticket: learn which weights to keep, then train only these from their first values.
   const ticket = network(seed);
   const search = sparsifyCallback(tf, {
     ...options,
@@ -75,7 +75,7 @@ for (const [name, list] of rows) {
   console.log(`  ${name.padEnd(44)} ${mean.toFixed(1)} %${each}`);
 }
 
-/** Trains only the weights that masks keep. */
+/** Trains only the weights that the masks keep. */
 async function trainMasked(model, masks, { x, y }) {
   const apply = () =>
     tf.tidy(() => {

@@ -1,4 +1,4 @@
-// Makes a real model sparse from the command line, runs it before and after, and says what that changed.
+// Prunes a real model on the command line, runs it before and after, and compares the outputs.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';

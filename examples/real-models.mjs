@@ -1,6 +1,6 @@
-// Makes real models of TensorFlow.js sparse without training them, and says what they are worth afterwards: a quantised
-// one that tells languages of source files, one that enlarges pictures, and one that hears notes, this one as ONNX, too.
-// `--short`: fewer samples and sparsities, as a check.
+// Prunes real models of TensorFlow.js without training, and measures their quality: a quantised one that recognises
+// programming languages, one that enlarges images, and one that recognises notes, which is also tried as an ONNX file.
+// `--short` uses fewer samples and sparsities, as a quick check.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,7 +36,7 @@ if (existsSync(onnx)) {
   const samples = pitch.samples(short ? 1 : 6);
   await table(`the same network as ONNX (${samples.length} samples)`, async (sparsity) => {
     const read = await readOnnx(onnx);
-    // Its transform has fixed filters, which are convolutions of one input channel in a row.
+    // The model begins with a transform whose fixed filters are convolutions of height 1.
     const exclude = read.tensors.filter(({ shape }) => shape[2] === 1).map(({ name }) => name);
     const report = await new Sparsifier(read, { ...words, exclude }).sparsifyModel(sparsity);
     const session = await InferenceSession.create(await read.bytes());

@@ -1,4 +1,4 @@
-// Handwritten digits, a small network that tells them apart, and TensorFlow.js on WebAssembly to train it with.
+// Handwritten digits, a small network that classifies them, and TensorFlow.js with its WebAssembly backend to train it.
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { readFileSync } from 'node:fs';
@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 
 export { tf };
 
-// This backend cannot train convolutions by itself: the gradient of a filter is a convolution, too, in which the batch
-// takes the place of the channels.
+// This backend has no gradient of a convolution's filter, so it is added: a convolution in which the batch takes the place
+// of the channels.
 tf.registerKernel({
   kernelName: 'Conv2DBackpropFilter',
   backendName: 'wasm',
@@ -34,7 +34,7 @@ function generator(seed) {
   };
 }
 
-/** 10,000 pictures of the package `mnist` in an order of the seed: 8,000 to train with, or fewer, and 2,000 to test with. */
+/** The 10,000 images of the package `mnist`, shuffled by the seed: 2,000 for the test and up to 8,000 for the training. */
 export function digits(seed, trainSize = 8000) {
   const samples = [];
   for (let digit = 0; digit < 10; digit++) {
@@ -65,7 +65,7 @@ export function digits(seed, trainSize = 8000) {
   return { train: tensors(samples.slice(2000, 2000 + trainSize)), test: tensors(samples.slice(0, 2000)) };
 }
 
-/** conv 5x5x8, conv 5x5x16, dense 64, dense 10. ReLU comes before pooling, whose gradient is wrong below 0 on this backend. */
+/** conv 5x5x8, conv 5x5x16, dense 64, dense 10. ReLU comes before pooling, whose gradient is wrong for negative numbers here. */
 export function network(seed) {
   let count = 0;
   const kernelInitializer = () => tf.initializers.heNormal({ seed: 10 * seed + count++ });
@@ -88,7 +88,7 @@ export function network(seed) {
   return model;
 }
 
-/** Percent of the pictures that a model names rightly. */
+/** The percentage of images that a model classifies correctly. */
 export function accuracy(model, { x, y }) {
   return tf.tidy(
     () => 100 * tf.mean(tf.equal(tf.argMax(model.predict(x, { batchSize: 500 }), 1), tf.argMax(y, 1))).dataSync()[0],

@@ -1,4 +1,4 @@
-// Real models of TensorFlow.js that packages carry, and what each is worth, on data that is the same for everyone.
+// Real models of TensorFlow.js from npm packages, each with a measure of its quality on the same data for everyone.
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import vscode from '@vscode/vscode-languagedetection';
@@ -35,12 +35,12 @@ export function handlerOf(files) {
 
 const wave = (index, size) => Math.sin((2 * Math.PI * index) / size);
 
-/** Which language a file of source code is in: a GraphModel of quantised weights, run by its own package. */
+/** Recognises the programming language of a file: a GraphModel with quantised weights, run by its own package. */
 export const languages = {
   title: 'languages of source files, accuracy in percent',
   folder: join(packages, '@vscode', 'vscode-languagedetection', 'model'),
   options: { layerType: 'all' },
-  /** Files of packages whose versions the lock file pins, by their extensions, `count` of each. */
+  /** Files of packages whose versions the lock file pins: `count` for each language, by their extensions. */
   samples(count = 40) {
     const extensions = { '.js': 'js', '.ts': 'ts', '.json': 'json', '.md': 'md', '.html': 'html', '.css': 'css' };
     const found = new Map(Object.values(extensions).map((language) => [language, []]));
@@ -54,7 +54,7 @@ export const languages = {
       for (const path of inside.sort()) {
         const language = extensions[/\.\w+$/.exec(path)?.[0]];
         const list = found.get(language);
-        // At most a few of a package, so that none decides alone.
+        // At most a quarter from one package, so that none dominates.
         if (!list || list.length >= count || list.filter((each) => each.startsWith(folder)).length >= count / 4)
           continue;
         if (readFileSync(join(folder, path)).length >= 400) list.push(join(folder, path));
@@ -80,12 +80,12 @@ export const languages = {
   },
 };
 
-/** Pictures of twice the size: a LayersModel. */
+/** Enlarges images to twice their size: a LayersModel. */
 export const upscaler = {
   title: 'pictures halved and enlarged, PSNR in dB',
   folder: join(packages, '@upscalerjs', 'default-model', 'models'),
   options: {},
-  /** Made-up pictures: waves of several lengths, a disc and bars, of 64 x 64. */
+  /** Synthetic images of 64 x 64: waves of several lengths, a disc and bars. */
   samples(count = 3) {
     const side = 64;
     return Array.from({ length: count }, (_, picture) =>
@@ -119,12 +119,12 @@ export const upscaler = {
   },
 };
 
-/** Notes in music: a GraphModel whose other convolutions are the fixed filters of a transform. */
+/** Recognises notes in music: a GraphModel that begins with a transform, whose filters are fixed. */
 export const pitch = {
   title: 'notes of chords, F1 in percent',
   folder: join(packages, '@spotify', 'basic-pitch', 'model'),
   options: { exclude: '*cq_t2010v2*' },
-  /** Made-up chords of two or three notes with five overtones each, as long as the network listens at a time. */
+  /** Synthetic chords of two or three notes with five partials each, as long as the input of the network. */
   samples(count = 6) {
     const [rate, length] = [22_050, 43_844];
     return Array.from({ length: count }, (_, chord) => {
@@ -140,7 +140,7 @@ export const pitch = {
       return { notes, sound };
     });
   },
-  /** Notes of a piano that sound, from their probabilities in the frames of one listening. */
+  /** The notes of a piano that are heard, from their probabilities in the frames of one input. */
   notesOf(probabilities) {
     const frames = probabilities.length / 88;
     const mean = (note) => {
