@@ -1,4 +1,4 @@
-// What is shown of results: text for the terminal, and of the newest record a chart and a table for the README.
+// How results are shown: as text in the terminal, and those of the newest record as a chart and tables in the docs.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../scripts/steps.mjs';
@@ -90,23 +90,46 @@ ${lines.join('\n')}
 `;
 }
 
-/** The README's tables: times of engines with their ratio to ours, and whole commands. */
+const row = (cells) => `| ${cells.join(' | ')} |`;
+const head = (cells) => [row(cells), `|---|${'---:|'.repeat(cells.length - 1)}`];
+/** The time of another engine in a case, and its ratio to ours. */
+const compared = (result, name) => {
+  const other = result.engines.find((each) => each.name === name);
+  return other ? `${milliseconds(other.engine)} (${short(other.engine / ours(result).engine)} x)` : '';
+};
+
+/** The table of README.md: three cases, among them one in which others are as fast. */
+export function summary(record) {
+  const titles = {
+    '25 M, weight, local': 'half of 25 million weights',
+    'ResNet-50, weight, global': 'half of the weights of ResNet-50, over all layers',
+    'ResNet-50, filter, local': 'half of the filters of each layer of ResNet-50',
+  };
+  const others = ['numpy.partition', 'torch.kthvalue', 'fasterai'];
+  const rows = Object.entries(titles).map(([title, words]) => {
+    const found = record.cases.find((each) => titleOf(each) === title);
+    return row([words, `**${milliseconds(ours(found).engine)}**`, ...others.map((name) => compared(found, name))]);
+  });
+  return [...head(['removing', ours(record.cases[0]).name, ...others.map((name) => `\`${name}\``)]), ...rows].join(
+    '\n',
+  );
+}
+
+/** The tables of docs/speed.md: times of engines with their ratio to ours, and whole commands. */
 export function tables(record) {
   const others = ['numpy.partition', 'torch.kthvalue', 'torch.nn.utils.prune', 'fasterai'];
-  const row = (cells) => `| ${cells.join(' | ')} |`;
-  const head = (cells) => [row(cells), `|---|${'---:|'.repeat(cells.length - 1)}`];
   const [one, all, page] = record.cases[0].engines.filter(isOurs).map(({ name }) => name.replace('sparsifier, ', ''));
   const rows = record.cases.map((each) => {
     const own = ours(each);
     const named = (name) => each.engines.find((engine) => engine.name === name);
-    const [first, , inPage] = ['sparsifier, ' + one, '', 'sparsifier, ' + page].map(named);
+    const [first, inPage] = [one, page].map((where) => named(`sparsifier, ${where}`));
     return row([
       titleOf(each),
       milliseconds(first.engine),
       `**${milliseconds(own.engine)}**`,
       inPage ? milliseconds(inPage.engine) : '',
       milliseconds(own.copyIn + own.copyOut),
-      ...others.map(named).map((it) => (it ? `${milliseconds(it.engine)} (${short(it.engine / own.engine)} x)` : '')),
+      ...others.map((name) => compared(each, name)),
     ]);
   });
   const { bytes, programs } = record.command;

