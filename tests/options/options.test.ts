@@ -67,7 +67,7 @@ describe('defaults', () => {
       layer: weightsOnly({ kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [4, 8, 1, 1] }),
     });
     const { total } = await new Sparsifier(fromArrays(copies), { granularity: { nm: [2, 4] } }).sparsifyModel();
-    expect(total).toMatchObject({ units: 32, kept: 16 });
+    expect(total).toMatchObject({ units: 32, keptUnits: 16 });
   });
 
   test('Sensitivity has them, too', async () => {

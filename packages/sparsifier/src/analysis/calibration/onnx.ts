@@ -29,7 +29,7 @@ export interface SessionLike<Feeds> {
 export async function activationsOfOnnx<Feeds>(
   model: FileModel,
   batches: Batches<Feeds>,
-  createSession: (bytes: Uint8Array) => Promise<SessionLike<Feeds>>,
+  createSession: (bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>,
 ): Promise<Calibration> {
   if (model.format !== 'ONNX') {
     throw new SparsifyError('usage', 'activationsOfOnnx takes an ONNX model', { found: `${model.format} model` });
