@@ -17,7 +17,12 @@ export default {
       ],
     },
     'packages/sparsifier': {
-      entry: [...exportedModules.map((name) => `src/${name}.ts`), 'src/cli/main.ts', 'src/internal.ts', 'src/host/{node,browser}.ts'],
+      entry: [
+        ...exportedModules.map((name) => `src/${name}.ts`),
+        'src/cli/main.ts',
+        'src/internal.ts',
+        'src/host/{node,browser}.ts',
+      ],
       project: ['src/**'],
     },
     // Started by scripts/docs.mjs.

@@ -31,18 +31,54 @@ export async function readFileModel<Options>(
   } finally {
     await open.files.close();
   }
-  return new FileModel(open, blocks);
+  const model = new StoredModel(open, blocks);
+  abandoned.register(model, [...blocks.values()], model);
+  return model;
 }
 
 /**
- * A model that was read from files, in shared memory. Numbers are changed in place there, or where they are stored as codes
- * decoded for each call and encoded again. Every other byte stays as it was, and the files themselves are never changed.
+ * A model that was read from files, in shared memory. Calls change its numbers there; every other byte stays as it was, and
+ * the files themselves are never changed.
  */
-export class FileModel implements Model {
+export interface FileModel extends Model, Disposable {
+  /** The name of the model's format, such as `ONNX`. */
+  readonly format: string;
+  readonly sourceFiles: readonly string[];
+  /**
+   * The files that the model is written to, the main one first, with their bytes in chunks that are views of the model's
+   * memory where this thread shares it.
+   * @param path where to, as {@link write} takes it; without one, files have the names that they have in the model
+   * @throws SparsifyError `usage` for a path that such a model cannot be written to
+   */
+  outputs(path?: string): Promise<readonly ModelOutput[]>;
+  /**
+   * Writes the model. All files, or none, are written.
+   *
+   * A model of one file goes to a path, or into a folder under its own name: one that exists, or a path that ends with a
+   * separator. External data of ONNX go to `out.onnx.data` beside a file `out.onnx` (further files to `out.onnx.2.data` and
+   * so on), or into the folder under their own names. Shards of safetensors go into a folder under their own names, with the
+   * index, or beside an index whose path ends with `.index.json`. A TensorFlow.js model goes into a folder, or to a path
+   * that ends with `.json` with the weights beside it, in files of 4 MB. Node only.
+   * @throws SparsifyError `file` if a file exists and `force` is not set, or if the model was read from it; `usage` for a
+   *   path that such a model cannot be written to, or in a page
+   */
+  write(path: string, options?: WriteModelOptions): Promise<void>;
+  /** The bytes of the main file: of the ONNX or safetensors file, the index of shards, or the model.json. */
+  bytes(): Promise<Uint8Array<ArrayBuffer>>;
+  /** The bytes of all files by the names that they have in the model, the main one first. */
+  toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>>;
+  /** Frees the memory; the model cannot be used afterwards. A second call does nothing. */
+  close(): void;
+}
+
+/**
+ * The model whose numbers lie in blocks. They are changed in place, or where they are stored as codes decoded for each call
+ * and encoded again.
+ */
+export class StoredModel implements FileModel {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
   readonly sourceFiles: readonly string[];
-  /** The name of the model's format, such as `ONNX`. */
   readonly format: string;
   readonly #open: OpenModel;
   readonly #blocks: ReadonlyMap<string, Block>;
@@ -51,10 +87,7 @@ export class FileModel implements Model {
   readonly #meanings = new Map<Values, unknown>();
   #isClosed = false;
 
-  /**
-   * @internal Use `readModel`, or the function of a format.
-   * @param blocks the files by the names that they have in the model; those of others are read elsewhere
-   */
+  /** @param blocks the files by the names that they have in the model; those of others are read elsewhere */
   constructor(open: OpenModel, blocks: ReadonlyMap<string, Block>) {
     this.tensors = open.tensors;
     this.skipped = open.skipped;
@@ -65,7 +98,6 @@ export class FileModel implements Model {
     this.#own = new Set(
       open.tensors.flatMap(({ values, partners }) => [values, ...partners.map((each) => each.values)]),
     );
-    abandoned.register(this, [...blocks.values()], this);
   }
 
   /** The numbers in place, or decoded in a scratch copy. */
@@ -123,12 +155,6 @@ export class FileModel implements Model {
     };
   }
 
-  /**
-   * The files that the model is written to, the main one first, with their bytes in chunks that are views of the model's
-   * memory where this thread shares it.
-   * @param path where to, as {@link write} takes it; without one, files have the names that they have in the model
-   * @throws SparsifyError `usage` for a path that such a model cannot be written to
-   */
   outputs(path?: string): Promise<readonly ModelOutput[]> {
     this.#checkOpen();
     const current: CurrentFiles = {
@@ -138,34 +164,20 @@ export class FileModel implements Model {
     return this.#open.outputs(path, current);
   }
 
-  /**
-   * Writes the model. All files, or none, are written.
-   *
-   * A model of one file goes to a path, or into a folder under its own name: one that exists, or a path that ends with a
-   * separator. External data of ONNX go to `out.onnx.data` beside a file `out.onnx` (further files to `out.onnx.2.data` and
-   * so on), or into the folder under their own names. Shards of safetensors go into a folder under their own names, with the
-   * index, or beside an index whose path ends with `.index.json`. A TensorFlow.js model goes into a folder, or to a path
-   * that ends with `.json` with the weights beside it, in files of 4 MB. Node only.
-   * @throws SparsifyError `file` if a file exists and `force` is not set, or if the model was read from it; `usage` for a
-   *   path that such a model cannot be written to, or in a page
-   */
   async write(path: string, { force = false }: WriteModelOptions = {}): Promise<void> {
     await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
   }
 
-  /** The bytes of the main file: of the ONNX or safetensors file, the index of shards, or the model.json. */
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
     return joinedBytes((await this.outputs())[0]!);
   }
 
-  /** The bytes of all files by the names that they have in the model, the main one first. */
   async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
     const files = new Map<string, Uint8Array<ArrayBuffer>>();
     for (const output of await this.outputs()) files.set(output.path, await joinedBytes(output));
     return files;
   }
 
-  /** Frees the memory; the model cannot be used afterwards. A second call does nothing. */
   close(): void {
     this.#isClosed = true;
     abandoned.unregister(this);

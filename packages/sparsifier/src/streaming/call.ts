@@ -1,6 +1,6 @@
 import type { Block, Engine } from '../engine/engine.js';
 import { weightsOf } from '../engine/record.js';
-import { FileModel } from '../formats/file-model.js';
+import { StoredModel } from '../formats/file-model.js';
 import { stored, type CurrentFiles, type StoredValues } from '../formats/format.js';
 import type { OpenModel } from '../formats/open-model.js';
 import { readInto, slices } from '../formats/sources.js';
@@ -40,7 +40,7 @@ export class StreamingCall implements Model, CurrentFiles {
   readonly #engine: Engine;
   readonly #open: OpenModel;
   /** What lies in files that are in memory as a whole. */
-  readonly #held: FileModel;
+  readonly #held: StoredModel;
   readonly #planner: Planner;
   readonly #layers: readonly Layer[];
   readonly #layerOf = new Map<Values, Layer>();
@@ -73,7 +73,7 @@ export class StreamingCall implements Model, CurrentFiles {
     this.skipped = open.skipped;
     this.#engine = engine;
     this.#open = open;
-    this.#held = new FileModel(open, open.files.held);
+    this.#held = new StoredModel(open, open.files.held);
     this.#planner = planner;
     this.#shares = shares;
     this.#snapshots = snapshots;

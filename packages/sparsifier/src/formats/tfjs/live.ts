@@ -54,7 +54,7 @@ export interface GraphModelLike {
 }
 
 /** Where a live model holds a tensor, and can be given another. */
-export interface Place {
+interface Place {
   /** Different from those of all others. */
   readonly name: string;
   readonly holders?: Holders;
@@ -71,13 +71,17 @@ class LiveValues implements Values {
   ) {}
 }
 
-/** A model of TensorFlow.js that is in use, on any backend. */
-export class LiveModel implements Model {
+/** A model of TensorFlow.js that is in use, on any backend. {@link fromTfjs} makes it. */
+export interface LiveModel extends Model {
+  /** The place that holds an array of numbers, for what works on the backend itself. */
+  placeOf(values: Values): Place;
+}
+
+class BackendModel implements LiveModel {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: Model['skipped'];
   readonly #tf: TfLike;
 
-  /** @internal Use {@link fromTfjs}. */
   constructor(tf: TfLike, topology: unknown, places: readonly Place[]) {
     const entries = places.map((place): WeightEntry => {
       const { shape, dtype } = place.tensor();
@@ -140,7 +144,6 @@ export class LiveModel implements Model {
     return { bytes, release: () => clone.dispose() };
   }
 
-  /** The place that holds an array of numbers, for what works on the backend itself. */
   placeOf(values: Values): Place {
     return live(values).place;
   }
@@ -230,7 +233,7 @@ function fromLayersModel(tf: TfLike, model: LayersModelLike): LiveModel {
       },
     };
   });
-  return new LiveModel(tf, model.toJSON(null, false), places);
+  return new BackendModel(tf, model.toJSON(null, false), places);
 }
 
 /** What a `tf.GraphModel` of version 3 and 4 has beside its types. */
@@ -259,7 +262,7 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
     },
   }));
   for (const { name, tensor } of places) checkAlive(name, tensor());
-  return new LiveModel(tf, topology, places);
+  return new BackendModel(tf, topology, places);
 }
 
 function live(values: Values): LiveValues {
