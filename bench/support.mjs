@@ -1,4 +1,5 @@
 // What benchmarks share: weights, medians, and how long the engine works.
+import { recordWords, status, word } from '../packages/sparsifier/dist/engine/codes.js';
 
 export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
@@ -15,7 +16,7 @@ export function weightsOf(kind, length, seed = 12345) {
     case 'sorted':
       return weights.map((_, index) => (index + 1) / length);
     case 'misleading':
-      // All that the samples of crates/kernels/src/select.rs see is larger than all the rest.
+      // All that the samples of crates/kernels/src/select/sample.rs see is larger than all the rest.
       return mislead(weights.map(() => normal(next)));
     default:
       return weights.map(() => normal(next));
@@ -77,18 +78,18 @@ export async function passOver(engine, data, wake = async () => {}) {
 /** What makes passes over a copy of these numbers. */
 export async function passes(engine, data) {
   const weights = await engine.allocate(data.byteLength);
-  const table = await engine.allocate(240);
+  const table = await engine.allocate(recordWords * 4);
   await weights.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  const record = new Uint32Array(60);
-  record[0] = weights.address;
+  const record = new Uint32Array(recordWords);
+  record[word.weights] = weights.address;
   // One axis: its size, and that each of its numbers is a unit.
-  [record[2], record[3], record[19]] = [1, data.length, 1];
+  [record[word.axes], record[word.sizes], record[word.blocks]] = [1, data.length, 1];
   await table.write(new Uint8Array(record.buffer));
   // Not what `timed` puts in its place.
   const { run } = Object.getPrototypeOf(engine);
   const pass = async () => {
-    const [status] = await run.call(engine, [['pass', table.address, 1]]);
-    if (status !== 0) throw new Error(`the pass failed: ${status}`);
+    const [given] = await run.call(engine, [['pass', table.address, 1]]);
+    if (given !== status.done) throw new Error(`the pass failed: ${given}`);
   };
   const free = () => [table, weights].forEach((block) => block.free());
   return { pass, free };

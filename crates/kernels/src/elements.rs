@@ -108,6 +108,26 @@ impl ChannelStep {
     }
 }
 
+impl Element {
+    /// All of them; callers outside know them by their places here.
+    pub const ALL: [Element; 14] = [
+        Element::Itself,
+        Element::Magnitude,
+        Element::Square,
+        Element::NegativeMagnitude,
+        Element::Other,
+        Element::OtherMagnitude,
+        Element::NegativeOtherMagnitude,
+        Element::SmallerMagnitude,
+        Element::NegativeLargerMagnitude,
+        Element::MagnitudeIncrease,
+        Element::Distance,
+        Element::WeightedDistance,
+        Element::SquaredProduct,
+        Element::ScaledMagnitude,
+    ];
+}
+
 /// The element scores of a tensor, computed where they are asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {

@@ -67,10 +67,11 @@ pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
 pub use remove::{Removal, remove};
 pub use save::{restore, save};
+pub use scalar::INFINITY_KEY;
 pub use score::{Fold, Reducer, reduce, score};
 pub use segment::{Cut, Segment};
 pub use select::select;
-pub use survey::{SURVEY_WORDS, survey};
+pub use survey::{Survey, survey};
 pub use tasks::try_for_each;
 #[cfg(feature = "yardstick")]
 pub use yardstick::pass;

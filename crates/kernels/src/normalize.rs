@@ -28,6 +28,19 @@ pub enum Normalizer {
     Lamp,
 }
 
+impl Normalizer {
+    /// All of them; callers outside know them by their places here.
+    pub const ALL: [Normalizer; 7] = [
+        Normalizer::Sum,
+        Normalizer::Mean,
+        Normalizer::Max,
+        Normalizer::L2,
+        Normalizer::MinMax,
+        Normalizer::Standard,
+        Normalizer::Lamp,
+    ];
+}
+
 /// Replaces the scores, in `f64` and rounded once. A zero or undefined divisor gives 0 for all.
 pub fn normalize(
     scores: &mut [f32],

@@ -3,6 +3,9 @@
 /// The key of units that are removed already: it ranks below all, and no score has it.
 pub(crate) const REMOVED: i32 = i32::MIN;
 
+/// The key of scores that are infinite or not a number; those of all others are smaller.
+pub const INFINITY_KEY: i32 = f32::INFINITY.to_bits() as i32;
+
 /// A whole number that orders like the score; -0 and +0 are one. What is not a number has the key of infinity whatever its
 /// sign, which is up to the machine: so the highest key tells of both.
 pub(crate) fn key_of(score: f32) -> i32 {

@@ -13,41 +13,52 @@ use crate::segment::Segment;
 use crate::select::{BINS, Bracket, Counter, TABLES};
 use crate::tasks::for_each;
 
-/// The words that [`survey`] fills: how many keys are smaller than the lowest of the bracket, how many have that very
-/// key, how many are in each bin, how many have the highest key, and the largest key of all.
-pub const SURVEY_WORDS: usize = BINS + 4;
-const BELOW: usize = 0;
-const AT_LOW: usize = 1;
-const BETWEEN: usize = 2;
-const AT_HIGH: usize = BETWEEN + BINS;
-const HIGHEST: usize = AT_HIGH + 1;
+/// What [`survey`] counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Survey {
+    /// How many keys are smaller than the lowest of the bracket.
+    pub below: u32,
+    /// How many have that very key.
+    pub low: u32,
+    /// How many are in each bin between the ends.
+    pub between: [u32; BINS],
+    /// How many have the highest key of the bracket, unless that is the lowest, too.
+    pub high: u32,
+    /// The largest key of all.
+    pub highest: i32,
+}
+
+impl Survey {
+    /// Of no units.
+    pub const EMPTY: Survey = Survey { below: 0, low: 0, between: [0; BINS], high: 0, highest: i32::MIN };
+}
 
 /// A task's units. A multiple of [`PIECE`].
 const TASK: usize = 1 << 17;
 
 /// What all tasks add to.
 struct Shared<'a> {
-    counts: &'a mut [u32],
+    counts: &'a mut Survey,
     room: &'a mut [f32],
     gathered: usize,
 }
-
-/// Keys as callers count them: from 0 on.
-const LEAST: u32 = 1 << 31;
 
 /// Counts the segment's keys below, in, and at the ends of the bracket from `low` to `high`, both included, and gathers
 /// the scores between the ends in any order, as long as there is room.
 ///
 /// A key between the ends is in the bin of its distance from `low + 1` without so many of its lower bits that there are
 /// bins for all. The scores in the room are all there are if the bins count no more than it holds.
-pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: &mut [f32]) -> Result<(), Error> {
+pub fn survey(segment: &Segment, low: i32, high: i32, counts: &mut Survey, room: &mut [f32]) -> Result<(), Error> {
     segment.check(segment.group + 1)?;
-    if counts.len() != SURVEY_WORDS || low > high {
-        return Err(Error::Request("survey: a bracket, and a word for each count"));
+    if low > high {
+        return Err(Error::Request("survey: a bracket"));
     }
-    counts.fill(0);
+    // Field by field: the constant would be 8 KB of the wasm.
+    (counts.below, counts.low, counts.high, counts.highest) = (0, 0, 0, i32::MIN);
+    counts.between.fill(0);
     let units = segment.axes.units();
-    let bracket = Bracket { low: (low ^ LEAST) as i32, high: (high ^ LEAST) as i32 };
+    let bracket = Bracket { low, high };
     let shared = Mutex::new(Shared { counts, room, gathered: 0 });
     for_each(units.div_ceil(TASK), &|task| {
         let mut counter = Counter::new(bracket);
@@ -75,11 +86,11 @@ pub fn survey(segment: &Segment, low: u32, high: u32, counts: &mut [u32], room: 
         let Ok(mut shared) = shared.lock() else { return };
         shared.gather(&found[..held]);
         let counts = &mut *shared.counts;
-        counts[BELOW] += counter.below;
-        counts[AT_LOW] += counter.at_low;
-        counts[AT_HIGH] += if low < high { counter.at_high } else { 0 };
-        counts[HIGHEST] = counts[HIGHEST].max(counter.highest as u32 ^ LEAST);
-        for (bin, count) in counts[BETWEEN..AT_HIGH].iter_mut().enumerate() {
+        counts.below += counter.below;
+        counts.low += counter.at_low;
+        counts.high += if low < high { counter.at_high } else { 0 };
+        counts.highest = counts.highest.max(counter.highest);
+        for (bin, count) in counts.between.iter_mut().enumerate() {
             *count += tables.iter().map(|table| table[bin]).sum::<u32>();
         }
     });
@@ -103,42 +114,39 @@ mod tests {
     use crate::bits::{is_kept, words_for};
     use crate::elements::{Element, Elements};
     use crate::numbers::Numbers;
-    use crate::scalar;
+    use crate::scalar::{REMOVED, key_of};
     use proptest::prelude::*;
 
-    fn key_of(score: f32) -> u32 {
-        scalar::key_of(score) as u32 ^ LEAST
-    }
-
-    fn check(scores: &[f32], earlier: Option<&[u32]>, low: u32, high: u32, room: usize) {
+    fn check(scores: &[f32], earlier: Option<&[u32]>, low: i32, high: i32, room: usize) {
         let bytes: Vec<[u8; 4]> = scores.iter().map(|score| score.to_le_bytes()).collect();
         let axes = Axes::new(&[Axis::kept(scores.len(), 0)]).unwrap();
         let elements = Elements::new(Numbers::Float32(&bytes), Element::Itself, None).unwrap();
         let segment = Segment { scores: elements, axes: &axes, earlier, group: 0, limit: scores.len() };
-        let (mut counts, mut gathered) = (vec![7; SURVEY_WORDS], vec![f32::NAN; room]);
+        let mut counts = Survey { below: 7, ..Survey::EMPTY };
+        let mut gathered = vec![f32::NAN; room];
         survey(&segment, low, high, &mut counts, &mut gathered).unwrap();
 
         let is_removed = |unit: usize| earlier.is_some_and(|mask| !is_kept(mask, unit));
-        let keys: Vec<u32> =
-            (0..scores.len()).map(|unit| if is_removed(unit) { 0 } else { key_of(scores[unit]) }).collect();
-        let count = |wanted: &dyn Fn(u32) -> bool| keys.iter().filter(|&&key| wanted(key)).count() as u32;
-        let between = |key: u32| low < key && key < high;
-        assert_eq!(counts[BELOW], count(&|key| key < low));
-        assert_eq!(counts[AT_LOW], count(&|key| key == low));
-        assert_eq!(counts[AT_HIGH], count(&|key| key == high && low < high));
-        assert_eq!(counts[HIGHEST], keys.iter().copied().max().unwrap());
+        let keys: Vec<i32> =
+            (0..scores.len()).map(|unit| if is_removed(unit) { REMOVED } else { key_of(scores[unit]) }).collect();
+        let count = |wanted: &dyn Fn(i32) -> bool| keys.iter().filter(|&&key| wanted(key)).count() as u32;
+        let between = |key: i32| low < key && key < high;
+        assert_eq!(counts.below, count(&|key| key < low));
+        assert_eq!(counts.low, count(&|key| key == low));
+        assert_eq!(counts.high, count(&|key| key == high && low < high));
+        assert_eq!(counts.highest, keys.iter().copied().max().unwrap());
         // The narrowest bins, of a power of two of keys, that there are enough of.
         let widths = (0..u32::BITS).map(|bits| 1u64 << bits);
-        let between_ends = u64::from(high - low).saturating_sub(1);
+        let between_ends = u64::from(high.abs_diff(low)).saturating_sub(1);
         let width = widths.into_iter().find(|width| between_ends <= width * BINS as u64).unwrap();
         let mut bins = vec![0; BINS];
         for &key in keys.iter().filter(|key| between(**key)) {
-            bins[(u64::from(key - low - 1) / width) as usize] += 1;
+            bins[((u64::from(key.abs_diff(low)) - 1) / width) as usize] += 1;
         }
-        assert_eq!(counts[BETWEEN..AT_HIGH], bins);
-        let mut expected: Vec<u32> = keys.iter().copied().filter(|&key| between(key)).collect();
+        assert_eq!(counts.between[..], bins);
+        let mut expected: Vec<i32> = keys.iter().copied().filter(|&key| between(key)).collect();
         let taken = room.min(expected.len());
-        let mut found: Vec<u32> = gathered[..taken].iter().map(|&score| key_of(score)).collect();
+        let mut found: Vec<i32> = gathered[..taken].iter().map(|&score| key_of(score)).collect();
         expected.sort_unstable();
         found.sort_unstable();
         if taken == expected.len() {
@@ -160,7 +168,7 @@ mod tests {
         ) {
             let earlier = words.map(|words| words[..words_for(scores.len())].to_vec());
             let (first, second) = (key_of(scores[first.index(scores.len())]), key_of(scores[second.index(scores.len())]));
-            let (low, high) = if wide { (0, u32::MAX) } else { (first.min(second), first.max(second)) };
+            let (low, high) = if wide { (i32::MIN, i32::MAX) } else { (first.min(second), first.max(second)) };
             check(&scores, earlier.as_deref(), low, high, room);
         }
     }
@@ -173,7 +181,7 @@ mod tests {
                 .collect();
             let key = key_of(1.0);
             for (low, high) in [
-                (0, u32::MAX),
+                (i32::MIN, i32::MAX),
                 (key, key),
                 (key, key + 1),
                 (key + 5, key + 7),
@@ -193,10 +201,9 @@ mod tests {
         let axes = Axes::new(&[Axis::kept(4, 0)]).unwrap();
         let scores = Elements::new(Numbers::Float32(&bytes), Element::Itself, None).unwrap();
         let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: 4 };
-        assert!(survey(&segment, 1, 1, &mut [0; SURVEY_WORDS], &mut []).is_ok());
-        assert!(survey(&segment, 2, 1, &mut [0; SURVEY_WORDS], &mut []).is_err());
-        assert!(survey(&segment, 1, 2, &mut [0; 7], &mut []).is_err());
+        assert!(survey(&segment, 1, 1, &mut Survey::EMPTY.clone(), &mut []).is_ok());
+        assert!(survey(&segment, 2, 1, &mut Survey::EMPTY.clone(), &mut []).is_err());
         let segment = Segment { limit: 5, ..segment };
-        assert!(survey(&segment, 1, 1, &mut [0; SURVEY_WORDS], &mut []).is_err());
+        assert!(survey(&segment, 1, 1, &mut Survey::EMPTY.clone(), &mut []).is_err());
     }
 }

@@ -4,13 +4,10 @@ mod support;
 
 use proptest::prelude::*;
 use sparsifier_kernels::{
-    Axes, Axis, Element, Elements, Numbers, Other, Pattern, Reducer, SURVEY_WORDS, Segment, nm, score, select, survey,
-    words_for,
+    Axes, Axis, Element, Elements, INFINITY_KEY, Numbers, Other, Pattern, Reducer, Segment, Survey, nm, score, select,
+    survey, words_for,
 };
 use support::{Data, line};
-
-/// The key of infinity: from here on keys are of scores that are not finite.
-const INFINITY: i32 = f32::INFINITY.to_bits() as i32;
 
 type Formula = fn(f32, f32) -> f32;
 
@@ -91,11 +88,10 @@ fn any_bits() -> impl Strategy<Value = (Type, Vec<u32>)> {
     })
 }
 
-/// A word that [`survey`] counts in: the largest key, counted from 0 on.
 fn highest_of_survey(segment: &Segment) -> i32 {
-    let mut counts = vec![0; SURVEY_WORDS];
-    survey(segment, 0, u32::MAX, &mut counts, &mut []).unwrap();
-    (counts[SURVEY_WORDS - 1] ^ 1 << 31) as i32
+    let mut counts = Survey::EMPTY;
+    survey(segment, i32::MIN, i32::MAX, &mut counts, &mut []).unwrap();
+    counts.highest
 }
 
 fn is_shown(scores: impl IntoIterator<Item = f32>) -> bool {
@@ -122,11 +118,11 @@ proptest! {
         let axes = line(units);
         let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: units };
         let cut = select(&[segment], &[1 + remove.index(units)]).unwrap()[0];
-        prop_assert_eq!(cut.highest >= INFINITY, expected);
-        prop_assert_eq!(highest_of_survey(&segment) >= INFINITY, expected);
+        prop_assert_eq!(cut.highest >= INFINITY_KEY, expected);
+        prop_assert_eq!(highest_of_survey(&segment) >= INFINITY_KEY, expected);
         let pattern = Pattern { keep: 2, of: 4, size: units, stride: 1 };
         let highest = nm(&segment, pattern, &mut vec![0; words_for(units)]).unwrap();
-        prop_assert_eq!(highest >= INFINITY, expected);
+        prop_assert_eq!(highest >= INFINITY_KEY, expected);
     }
 
     #[test]
@@ -161,7 +157,7 @@ proptest! {
         let scores_again = Elements::new(written.numbers(), Element::Itself, None).unwrap();
         let segment = Segment { scores: scores_again, axes: &own, earlier: None, group: 0, limit: scores.len() };
         let cut = select(&[segment], &[1]).unwrap()[0];
-        prop_assert_eq!(cut.highest >= INFINITY, is_shown(scores));
+        prop_assert_eq!(cut.highest >= INFINITY_KEY, is_shown(scores));
     }
 }
 
@@ -179,9 +175,12 @@ fn one_negative_nan_among_many_weights_shows_in_every_type() {
             let scores = Elements::new(numbers, element, None).unwrap();
             let segment = Segment { scores, axes: &axes, earlier: None, group: 0, limit: bits.len() };
             for remove in [1, bits.len() / 2, bits.len()] {
-                assert!(select(&[segment], &[remove]).unwrap()[0].highest >= INFINITY, "{kind:?} {element:?} {remove}");
+                assert!(
+                    select(&[segment], &[remove]).unwrap()[0].highest >= INFINITY_KEY,
+                    "{kind:?} {element:?} {remove}"
+                );
             }
-            assert!(highest_of_survey(&segment) >= INFINITY, "{kind:?} {element:?}");
+            assert!(highest_of_survey(&segment) >= INFINITY_KEY, "{kind:?} {element:?}");
         }
     }
 }

@@ -1,32 +1,30 @@
 //! The boundary: every export of the project, and the reading of its arguments.
 //!
-//! Only numbers cross. A *table* is an array of [`WORDS`]-word records in memory, one per tensor; each verb takes a table
-//! and works through all its records, so that a model of many small layers is one call. Results go into the records.
-//! The caller owns every block of memory and nothing is kept after returning. Requests are checked once, on entry,
-//! before any thread starts; a status comes back: see [`Status`].
+//! Only numbers cross. A *table* is an array of records ([`Words`](record::Words)) in memory, one per tensor; each verb
+//! takes a table and works through all its records, so that a model of many small layers is one call. Results go into
+//! the records. The caller owns every block of memory and nothing is kept after returning. Requests are checked once, on
+//! entry, before any thread starts; a status comes back: see [`Status`].
 //!
-//! `packages/sparsifier/src/engine/table.ts` writes the records and names their words as here.
+//! `packages/sparsifier/src/engine/record.ts` writes the records; `engine/codes.ts` is made from `record.rs`.
 
+mod record;
 mod table;
 
 use std::alloc::{Layout, alloc, dealloc};
 
-use sparsifier_kernels::{
-    Cut, Error, SURVEY_WORDS, apply as apply_mask, inspect as look, mask as write_mask, nm as write_pattern, normalize,
-    random, remove as mask_and_zero, restore as put_back, save as take_out, score as score_units, select as find_cuts,
-    survey as look_for, try_for_each,
-};
+use sparsifier_kernels::{Cut, Error, try_for_each};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use wasm_bindgen_rayon::init_thread_pool;
 
+use record::{crossed, crossing};
 use table::{Recipe, Record, records};
 
 /// What every verb returns: 0 when all is done, [`OUT_OF_MEMORY`], or [`BAD_REQUEST`] for a caller's mistake.
 type Status = u32;
-const DONE: Status = 0;
-const OUT_OF_MEMORY: Status = 1;
-const BAD_REQUEST: Status = 2;
+pub(crate) const DONE: Status = 0;
+pub(crate) const OUT_OF_MEMORY: Status = 1;
+pub(crate) const BAD_REQUEST: Status = 2;
 
 /// Blocks begin at multiples of this.
 const ALIGNMENT: usize = 16;
@@ -55,7 +53,7 @@ pub fn release(address: usize, bytes: usize) {
 #[wasm_bindgen]
 pub fn inspect(table: usize, count: usize) -> Status {
     run_apart(table, count, &|record| {
-        let findings = look(record.numbers()?);
+        let findings = sparsifier_kernels::inspect(record.numbers()?);
         record.set_findings(findings);
         Ok(())
     })
@@ -68,10 +66,12 @@ pub fn score(table: usize, count: usize) -> Status {
         let axes = record.axes()?;
         let Some(scores) = record.scores_mut()? else { return Ok(()) };
         match record.recipe()? {
-            Recipe::Random { seed, layer } => random(seed, layer, &axes, scores),
+            Recipe::Random { seed, layer } => sparsifier_kernels::random(seed, layer, &axes, scores),
             Recipe::Weights { element, reducer, normalizer } => {
-                score_units(record.elements(element)?, &axes, reducer, scores)?;
-                normalizer.map_or(Ok(()), |normalizer| normalize(scores, &axes, record.earlier()?, normalizer))
+                sparsifier_kernels::score(record.elements(element)?, &axes, reducer, scores)?;
+                normalizer.map_or(Ok(()), |normalizer| {
+                    sparsifier_kernels::normalize(scores, &axes, record.earlier()?, normalizer)
+                })
             }
         }
     })
@@ -93,7 +93,7 @@ pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Stat
             segments.push(record.segment(axes)?);
         }
         totals.extend(removes.iter().map(|&remove| remove as usize));
-        let cuts = find_cuts(&segments, &totals)?;
+        let cuts = sparsifier_kernels::select(&segments, &totals)?;
         drop(segments);
         for (record, cut) in records.iter_mut().zip(cuts) {
             record.set_cut(cut);
@@ -108,8 +108,11 @@ pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Stat
 pub fn survey(table: usize, low: u32, high: u32, counts: usize, room: usize, length: usize) -> Status {
     run(table, 1, &mut |record| {
         let axes = record.axes()?;
-        let counts = table::words_mut(counts, SURVEY_WORDS)?;
-        look_for(&record.segment(&axes)?, low, high, counts, table::scores_mut(room, length)?)
+        let (counts, room) = (table::survey_mut(counts)?, table::scores_mut(room, length)?);
+        sparsifier_kernels::survey(&record.segment(&axes)?, crossed(low), crossed(high), counts, room)?;
+        // A word of memory, in which the key crosses as all do.
+        counts.highest = crossing(counts.highest) as i32;
+        Ok(())
     })
 }
 
@@ -120,7 +123,7 @@ pub fn mask(table: usize, count: usize) -> Status {
         let axes = record.axes()?;
         let cut: Cut = record.cut();
         let bits = record.mask_mut()?;
-        write_mask(&record.segment(&axes)?, cut, bits)
+        sparsifier_kernels::mask(&record.segment(&axes)?, cut, bits)
     })
 }
 
@@ -138,13 +141,13 @@ pub fn remove(table: usize, count: usize) -> Status {
                 continue;
             }
             let (axes, earlier, bits) = (record.axes()?, record.earlier()?, record.mask_mut()?);
-            write_mask(&record.segment(&axes)?, record.cut(), bits)?;
+            sparsifier_kernels::mask(&record.segment(&axes)?, record.cut(), bits)?;
             for mask in earlier.into_iter().chain([&*bits]) {
-                let zeros = apply_mask(record.numbers_mut()?, &axes, mask)?;
+                let zeros = sparsifier_kernels::apply(record.numbers_mut()?, &axes, mask)?;
                 record.set_zeros(zeros);
             }
         }
-        mask_and_zero(&mut removals)?;
+        sparsifier_kernels::remove(&mut removals)?;
         for (place, removal) in places.into_iter().zip(removals) {
             records[place].set_zeros(removal.zeros.into_inner());
         }
@@ -158,7 +161,7 @@ pub fn nm(table: usize, count: usize) -> Status {
     run_apart(table, count, &|record| {
         let axes = record.axes()?;
         let bits = record.mask_mut()?;
-        let highest = write_pattern(&record.segment(&axes)?, record.pattern()?, bits)?;
+        let highest = sparsifier_kernels::nm(&record.segment(&axes)?, record.pattern()?, bits)?;
         record.set_highest(highest);
         record.set_removed(bits.iter().map(|word| word.count_zeros() as usize).sum());
         Ok(())
@@ -169,7 +172,7 @@ pub fn nm(table: usize, count: usize) -> Status {
 #[wasm_bindgen]
 pub fn save(table: usize, count: usize) -> Status {
     run(table, count, &mut |record| {
-        let saved = take_out(record.numbers()?, &record.axes()?, record.mask()?, record.saved_mut()?)?;
+        let saved = sparsifier_kernels::save(record.numbers()?, &record.axes()?, record.mask()?, record.saved_mut()?)?;
         record.set_saved(saved);
         Ok(())
     })
@@ -178,7 +181,9 @@ pub fn save(table: usize, count: usize) -> Status {
 /// Puts back what `save` took out with the same masks.
 #[wasm_bindgen]
 pub fn restore(table: usize, count: usize) -> Status {
-    run(table, count, &mut |record| put_back(record.numbers_mut()?, &record.axes()?, record.mask()?, record.saved()?))
+    run(table, count, &mut |record| {
+        sparsifier_kernels::restore(record.numbers_mut()?, &record.axes()?, record.mask()?, record.saved()?)
+    })
 }
 
 /// Zeroes the weights that each record's mask removes, and counts its zeros.
@@ -186,7 +191,7 @@ pub fn restore(table: usize, count: usize) -> Status {
 pub fn apply(table: usize, count: usize) -> Status {
     run(table, count, &mut |record| {
         let axes = record.axes()?;
-        let zeros = apply_mask(record.numbers_mut()?, &axes, record.mask()?)?;
+        let zeros = sparsifier_kernels::apply(record.numbers_mut()?, &axes, record.mask()?)?;
         record.set_zeros(zeros);
         Ok(())
     })

@@ -4,51 +4,10 @@ use std::sync::atomic::AtomicUsize;
 
 use sparsifier_kernels::{
     Axes, Axis, ChannelStep, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Other,
-    Pattern, Reducer, Removal, Segment, words_for,
+    Pattern, Reducer, Removal, Segment, Survey, words_for,
 };
 
-/// Words of a record.
-pub const WORDS: usize = 60;
-
-const WEIGHTS: usize = 0;
-const DATA_TYPE: usize = 1;
-const AXES: usize = 2;
-const SIZES: usize = 3;
-const ORDERS: usize = SIZES + MAX_AXES;
-const BLOCKS: usize = ORDERS + MAX_AXES;
-const ELEMENT: usize = BLOCKS + MAX_AXES;
-const REDUCER: usize = 28;
-const NORMALIZER: usize = 29;
-const SEED: usize = 30;
-const LAYER: usize = 31;
-const SCORES: usize = 32;
-const EARLIER: usize = 33;
-const MASK: usize = 34;
-const GROUP: usize = 35;
-const LIMIT: usize = 36;
-const REMOVED: usize = 37;
-const KEY: usize = 38;
-const BOUND: usize = 39;
-const SETTLED: usize = 40;
-const ZEROS: usize = 41;
-const FIRST_NOT_FINITE: usize = 42;
-
-const OTHER: usize = 43;
-const OTHER_TYPE: usize = 44;
-const OTHER_LENGTH: usize = 45;
-const CHANNEL_STEPS: usize = 46;
-
-const KEEP: usize = 52;
-const OF: usize = 53;
-const ALONG: usize = 54;
-const SAVED: usize = 55;
-const SAVED_LENGTH: usize = 56;
-const HIGHEST: usize = 57;
-
-/// In an element word: a draw per unit.
-const RANDOM: u32 = 255;
-/// In the word of the first number that is not finite: there is none.
-const NONE: u32 = u32::MAX;
+use crate::record::{DataType, NONE, RANDOM, Words, crossed, crossing};
 
 /// How a record's units are scored.
 pub enum Recipe {
@@ -58,17 +17,17 @@ pub enum Recipe {
 
 /// The record of one tensor.
 pub struct Record<'a> {
-    words: &'a mut [u32; WORDS],
+    words: &'a mut Words,
 }
 
 /// The records of a table.
 pub fn records<'a>(table: usize, count: usize) -> Result<Vec<Record<'a>>, Error> {
-    check_range(table, count, size_of::<[u32; WORDS]>(), align_of::<u32>())?;
+    check_range(table, count, size_of::<Words>(), align_of::<u32>())?;
     let mut list = crate::list(count)?;
     if count > 0 {
         // SAFETY: the range lies in memory and is aligned (checked); the caller promises that it wrote the table there,
         // lends it for this call alone, and that no tensor, score or mask overlaps it.
-        let table = unsafe { std::slice::from_raw_parts_mut(table as *mut [u32; WORDS], count) };
+        let table = unsafe { std::slice::from_raw_parts_mut(table as *mut Words, count) };
         list.extend(table.iter_mut().map(|words| Record { words }));
     }
     Ok(list)
@@ -88,6 +47,14 @@ pub fn words_mut<'a>(address: usize, count: usize) -> Result<&'a mut [u32], Erro
     Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u32, count) })
 }
 
+/// Words that are counted in.
+pub fn survey_mut<'a>(address: usize) -> Result<&'a mut Survey, Error> {
+    check_range(address, 1, size_of::<Survey>(), align_of::<Survey>())?;
+    // SAFETY: the range lies in memory and is aligned (checked), and any words are a survey; the caller promises a block of
+    // its own for these.
+    Ok(unsafe { &mut *(address as *mut Survey) })
+}
+
 /// Room for `count` scores.
 pub fn scores_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f32], Error> {
     check_range(address, count, size_of::<f32>(), align_of::<f32>())?;
@@ -97,40 +64,53 @@ pub fn scores_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f32], Err
 
 /// Numbers of a data type, anywhere in memory.
 fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'a>, Error> {
-    check_range(address, count, bytes_of(data_type)?, 1)?;
+    let data_type = data_type_of(data_type)?;
+    check_range(address, count, bytes_of(data_type), 1)?;
     // SAFETY (all three): the range lies in memory (checked) and byte arrays have no alignment; the caller promises that
     // the numbers are there and that nothing writes to them during the call.
     Ok(match data_type {
         // SAFETY: as above.
-        0 => Numbers::Float32(unsafe { std::slice::from_raw_parts(address as *const [u8; 4], count) }),
+        DataType::Float32 => Numbers::Float32(unsafe { std::slice::from_raw_parts(address as *const [u8; 4], count) }),
         // SAFETY: as above.
-        1 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+        DataType::Float16 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
         // SAFETY: as above.
-        _ => Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
+        DataType::Bfloat16 => {
+            Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) })
+        }
     })
 }
 
 /// Numbers of a data type to change, anywhere in memory.
 fn numbers_mut<'a>(address: usize, count: usize, data_type: u32) -> Result<NumbersMut<'a>, Error> {
-    check_range(address, count, bytes_of(data_type)?, 1)?;
+    let data_type = data_type_of(data_type)?;
+    check_range(address, count, bytes_of(data_type), 1)?;
     // SAFETY (all three): as in `numbers`; records that may share numbers are changed one after another (`run`), those of
     // `remove` share none, and the caller promises that a record's tensor overlaps neither its mask nor saved numbers, so
     // this is the only view of the range while it lives.
     Ok(match data_type {
-        // SAFETY: as above.
-        0 => NumbersMut::Float32(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 4], count) }),
-        // SAFETY: as above.
-        1 => NumbersMut::Float16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
-        // SAFETY: as above.
-        _ => NumbersMut::Bfloat16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) }),
+        DataType::Float32 => {
+            // SAFETY: as above.
+            NumbersMut::Float32(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 4], count) })
+        }
+        DataType::Float16 => {
+            // SAFETY: as above.
+            NumbersMut::Float16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) })
+        }
+        DataType::Bfloat16 => {
+            // SAFETY: as above.
+            NumbersMut::Bfloat16(unsafe { std::slice::from_raw_parts_mut(address as *mut [u8; 2], count) })
+        }
     })
 }
 
-fn bytes_of(data_type: u32) -> Result<usize, Error> {
+fn data_type_of(number: u32) -> Result<DataType, Error> {
+    DataType::ALL.get(number as usize).copied().ok_or(Error::Request("unknown data type"))
+}
+
+fn bytes_of(data_type: DataType) -> usize {
     match data_type {
-        0 => Ok(4),
-        1 | 2 => Ok(2),
-        _ => Err(Error::Request("unknown data type")),
+        DataType::Float32 => 4,
+        DataType::Float16 | DataType::Bfloat16 => 2,
     }
 }
 
@@ -152,36 +132,32 @@ fn memory_bytes() -> u64 {
 }
 
 impl<'a> Record<'a> {
-    fn word(&self, index: usize) -> usize {
-        self.words[index] as usize
-    }
-
     pub fn axes(&self) -> Result<Axes, Error> {
-        let count = self.word(AXES);
+        let Words { sizes, orders, blocks, .. } = &*self.words;
+        let count = self.words.axes as usize;
         if count > MAX_AXES {
             return Err(Error::Request("more axes than a record holds"));
         }
         let mut axes = [Axis::default(); MAX_AXES];
         for (i, axis) in axes[..count].iter_mut().enumerate() {
-            let order = self.words[ORDERS + i] as u8;
-            *axis = Axis { size: self.word(SIZES + i), block: self.word(BLOCKS + i), order };
+            *axis = Axis { size: sizes[i] as usize, block: blocks[i] as usize, order: orders[i] as u8 };
         }
         Axes::new(&axes[..count])
     }
 
     /// The weights, anywhere in memory.
     pub fn numbers(&self) -> Result<Numbers<'a>, Error> {
-        numbers(self.word(WEIGHTS), self.axes()?.weights(), self.words[DATA_TYPE])
+        numbers(self.words.weights as usize, self.axes()?.weights(), self.words.data_type)
     }
 
     /// What the weights are compared with: one number for each, or one for each input channel where steps are given.
     fn other(&self) -> Result<Option<Other<'a>>, Error> {
-        if self.words[OTHER] == 0 {
+        if self.words.other == 0 {
             return Ok(None);
         }
-        let numbers = numbers(self.word(OTHER), self.word(OTHER_LENGTH), self.words[OTHER_TYPE])?;
+        let numbers = numbers(self.words.other as usize, self.words.other_length as usize, self.words.other_type)?;
         let step = |place: usize| {
-            let [stride, size, factor] = std::array::from_fn(|i| self.word(CHANNEL_STEPS + 3 * place + i));
+            let [stride, size, factor] = std::array::from_fn(|i| self.words.channel_steps[3 * place + i] as usize);
             ChannelStep { stride, size, factor }
         };
         let steps = [step(0), step(1)];
@@ -189,7 +165,7 @@ impl<'a> Record<'a> {
     }
 
     pub fn numbers_mut(&mut self) -> Result<NumbersMut<'a>, Error> {
-        numbers_mut(self.word(WEIGHTS), self.axes()?.weights(), self.words[DATA_TYPE])
+        numbers_mut(self.words.weights as usize, self.axes()?.weights(), self.words.data_type)
     }
 
     pub fn elements(&self, element: Element) -> Result<Elements<'a>, Error> {
@@ -198,48 +174,27 @@ impl<'a> Record<'a> {
 
     pub fn recipe(&self) -> Result<Recipe, Error> {
         let unknown = Err(Error::Request("unknown recipe"));
-        let element = match self.words[ELEMENT] {
-            1 => Element::Magnitude,
-            2 => Element::Square,
-            3 => Element::NegativeMagnitude,
-            4 => Element::Other,
-            5 => Element::OtherMagnitude,
-            6 => Element::NegativeOtherMagnitude,
-            7 => Element::SmallerMagnitude,
-            8 => Element::NegativeLargerMagnitude,
-            9 => Element::MagnitudeIncrease,
-            10 => Element::Distance,
-            11 => Element::WeightedDistance,
-            12 => Element::SquaredProduct,
-            13 => Element::ScaledMagnitude,
-            RANDOM => return Ok(Recipe::Random { seed: self.words[SEED], layer: self.words[LAYER] }),
-            _ => return unknown,
+        let Words { element, reducer, normalizer, seed, layer, .. } = *self.words;
+        if element == RANDOM {
+            return Ok(Recipe::Random { seed, layer });
+        }
+        let (element, reducer) = (Element::ALL.get(element as usize), Reducer::ALL.get(reducer as usize));
+        let normalizer = match normalizer as usize {
+            0 => Some(None),
+            number => Normalizer::ALL.get(number - 1).map(|normalizer| Some(*normalizer)),
         };
-        let reducer = match self.words[REDUCER] {
-            0 => Reducer::Mean,
-            1 => Reducer::Sum,
-            2 => Reducer::L2,
-            3 => Reducer::Max,
-            _ => return unknown,
-        };
-        let normalizer = match self.words[NORMALIZER] {
-            0 => None,
-            1 => Some(Normalizer::Sum),
-            2 => Some(Normalizer::Mean),
-            3 => Some(Normalizer::Max),
-            4 => Some(Normalizer::L2),
-            5 => Some(Normalizer::MinMax),
-            6 => Some(Normalizer::Standard),
-            7 => Some(Normalizer::Lamp),
-            _ => return unknown,
-        };
+        let (Some(&element), Some(&reducer), Some(normalizer)) = (element, reducer, normalizer) else { return unknown };
+        // Scores that are there already need no recipe.
+        if element == Element::Itself {
+            return unknown;
+        }
         Ok(Recipe::Weights { element, reducer, normalizer })
     }
 
     /// What goes, where the units are weights that are scored by nothing else.
     pub fn removal(&mut self) -> Result<Option<Removal<'a>>, Error> {
         let Recipe::Weights { element, .. } = self.recipe()? else { return Ok(None) };
-        if self.word(SCORES) != 0 || self.word(OTHER) != 0 {
+        if self.words.scores != 0 || self.words.other != 0 {
             return Ok(None);
         }
         Ok(Some(Removal {
@@ -255,7 +210,7 @@ impl<'a> Record<'a> {
 
     /// Room for one score per unit, or none where the units are weights and are scored on the fly.
     pub fn scores_mut(&mut self) -> Result<Option<&'a mut [f32]>, Error> {
-        let address = self.word(SCORES);
+        let address = self.words.scores as usize;
         if address == 0 {
             return Ok(None);
         }
@@ -263,29 +218,29 @@ impl<'a> Record<'a> {
         scores_mut(address, self.axes()?.units()).map(Some)
     }
 
-    fn bits(&self, index: usize) -> Result<&'a [u32], Error> {
-        words(self.word(index), words_for(self.axes()?.units()))
+    fn bits(&self, address: u32) -> Result<&'a [u32], Error> {
+        words(address as usize, words_for(self.axes()?.units()))
     }
 
     /// The mask of an earlier call.
     pub fn earlier(&self) -> Result<Option<&'a [u32]>, Error> {
-        if self.words[EARLIER] == 0 { Ok(None) } else { self.bits(EARLIER).map(Some) }
+        if self.words.earlier == 0 { Ok(None) } else { self.bits(self.words.earlier).map(Some) }
     }
 
     pub fn mask(&self) -> Result<&'a [u32], Error> {
-        self.bits(MASK)
+        self.bits(self.words.mask)
     }
 
     pub fn mask_mut(&mut self) -> Result<&'a mut [u32], Error> {
         // A block of its own for each record's mask, likewise.
-        words_mut(self.word(MASK), words_for(self.axes()?.units()))
+        words_mut(self.words.mask as usize, words_for(self.axes()?.units()))
     }
 
     pub fn segment<'b>(&self, axes: &'b Axes) -> Result<Segment<'b>, Error>
     where
         'a: 'b,
     {
-        let address = self.word(SCORES);
+        let address = self.words.scores as usize;
         let scores = if address == 0 {
             match self.recipe()? {
                 Recipe::Weights { element, normalizer: None, .. } => self.elements(element)?,
@@ -298,65 +253,77 @@ impl<'a> Record<'a> {
             let scores = unsafe { std::slice::from_raw_parts(address as *const [u8; 4], units) };
             Elements::new(Numbers::Float32(scores), Element::Itself, None)?
         };
-        Ok(Segment { scores, axes, earlier: self.earlier()?, group: self.word(GROUP), limit: self.word(LIMIT) })
+        Ok(Segment {
+            scores,
+            axes,
+            earlier: self.earlier()?,
+            group: self.words.group as usize,
+            limit: self.words.limit as usize,
+        })
     }
 
     /// A pattern along one of the stored axes.
     pub fn pattern(&self) -> Result<Pattern, Error> {
-        let (axes, along) = (self.word(AXES), self.word(ALONG));
+        let (axes, along) = (self.words.axes as usize, self.words.along as usize);
         if axes > MAX_AXES || along >= axes {
             return Err(Error::Request("a pattern runs along an axis"));
         }
-        let stride = (along + 1..axes).try_fold(1usize, |stride, axis| stride.checked_mul(self.word(SIZES + axis)));
+        let stride =
+            (along + 1..axes).try_fold(1usize, |stride, axis| stride.checked_mul(self.words.sizes[axis] as usize));
         let stride = stride.ok_or(Error::Request("the tensor is larger than memory"))?;
-        Ok(Pattern { keep: self.word(KEEP), of: self.word(OF), size: self.word(SIZES + along), stride })
+        Ok(Pattern {
+            keep: self.words.keep as usize,
+            of: self.words.of as usize,
+            size: self.words.sizes[along] as usize,
+            stride,
+        })
     }
 
     pub fn set_removed(&mut self, removed: usize) {
-        self.words[REMOVED] = removed as u32;
+        self.words.removed = removed as u32;
     }
 
     /// Numbers that were removed, of the same type as the weights.
     pub fn saved(&self) -> Result<Numbers<'a>, Error> {
-        numbers(self.word(SAVED), self.word(SAVED_LENGTH), self.words[DATA_TYPE])
+        numbers(self.words.saved as usize, self.words.saved_length as usize, self.words.data_type)
     }
 
     pub fn saved_mut(&mut self) -> Result<NumbersMut<'a>, Error> {
-        numbers_mut(self.word(SAVED), self.word(SAVED_LENGTH), self.words[DATA_TYPE])
+        numbers_mut(self.words.saved as usize, self.words.saved_length as usize, self.words.data_type)
     }
 
     pub fn set_saved(&mut self, count: usize) {
-        self.words[SAVED_LENGTH] = count as u32;
+        self.words.saved_length = count as u32;
     }
 
     pub fn cut(&self) -> Cut {
         Cut {
-            removed: self.word(REMOVED),
-            key: self.words[KEY] as i32,
-            bound: self.word(BOUND),
-            settled: self.words[SETTLED] != 0,
-            highest: self.words[HIGHEST] as i32,
+            removed: self.words.removed as usize,
+            key: crossed(self.words.key),
+            bound: self.words.bound as usize,
+            settled: self.words.settled != 0,
+            highest: crossed(self.words.highest),
         }
     }
 
     pub fn set_cut(&mut self, cut: Cut) {
-        self.words[REMOVED] = cut.removed as u32;
-        self.words[KEY] = cut.key as u32;
-        self.words[BOUND] = cut.bound as u32;
-        self.words[SETTLED] = u32::from(cut.settled);
+        self.words.removed = cut.removed as u32;
+        self.words.key = crossing(cut.key);
+        self.words.bound = cut.bound as u32;
+        self.words.settled = u32::from(cut.settled);
         self.set_highest(cut.highest);
     }
 
     pub fn set_highest(&mut self, key: i32) {
-        self.words[HIGHEST] = key as u32;
+        self.words.highest = crossing(key);
     }
 
     pub fn set_zeros(&mut self, zeros: usize) {
-        self.words[ZEROS] = zeros as u32;
+        self.words.zeros = zeros as u32;
     }
 
     pub fn set_findings(&mut self, findings: Findings) {
-        self.words[ZEROS] = findings.zeros as u32;
-        self.words[FIRST_NOT_FINITE] = findings.first_not_finite.map_or(NONE, |index| index as u32);
+        self.words.zeros = findings.zeros as u32;
+        self.words.first_not_finite = findings.first_not_finite.map_or(NONE, |index| index as u32);
     }
 }

@@ -27,6 +27,11 @@ pub enum Reducer {
     Max,
 }
 
+impl Reducer {
+    /// All of them; callers outside know them by their places here.
+    pub const ALL: [Reducer; 4] = [Reducer::Mean, Reducer::Sum, Reducer::L2, Reducer::Max];
+}
+
 /// A task is about this many weights, enough to outweigh its scheduling and its buffers.
 const TASK: usize = 1 << 18;
 

@@ -1,5 +1,7 @@
+import { dataTypes, infinityKey, maximumAxes, none, recordWords, word } from './codes.js';
+
 /** How a number is stored, little-endian. */
-export type DataType = 'float32' | 'float16' | 'bfloat16';
+export type DataType = keyof typeof dataTypes;
 
 /** Bytes of one number. */
 export const bytesOf: Readonly<Record<DataType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
@@ -77,50 +79,8 @@ export interface Outcome {
   readonly firstNotFinite: number | undefined;
 }
 
-// The words of a record, as in crates/wasm/src/table.rs.
-const words = 60;
-const maximumAxes = 8;
-const word = {
-  weights: 0,
-  dataType: 1,
-  axes: 2,
-  sizes: 3,
-  orders: 11,
-  blocks: 19,
-  element: 27,
-  reducer: 28,
-  normalizer: 29,
-  seed: 30,
-  layer: 31,
-  scores: 32,
-  earlier: 33,
-  mask: 34,
-  group: 35,
-  limit: 36,
-  removed: 37,
-  key: 38,
-  bound: 39,
-  settled: 40,
-  zeros: 41,
-  firstNotFinite: 42,
-  other: 43,
-  otherType: 44,
-  otherLength: 45,
-  channelSteps: 46,
-  keep: 52,
-  of: 53,
-  along: 54,
-  saved: 55,
-  savedLength: 56,
-  highest: 57,
-} as const;
-const dataTypes: Readonly<Record<DataType, number>> = { float32: 0, float16: 1, bfloat16: 2 };
-const none = 0xffff_ffff;
-/** The key of an infinite score (crates/kernels/src/keys.rs). */
-const infinityKey = 0x7f80_0000;
-
 /** Bytes of one record. */
-export const recordBytes = words * Uint32Array.BYTES_PER_ELEMENT;
+export const recordBytes = recordWords * Uint32Array.BYTES_PER_ELEMENT;
 
 export const weightsOf = (axes: readonly Axis[]): number => axes.reduce((product, { size }) => product * size, 1);
 export const unitsOf = (axes: readonly Axis[]): number =>
@@ -162,10 +122,10 @@ export const plainEntry = {
 
 /** Writes records. Words that the kernels fill are 0. */
 export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
-  const table = new Uint32Array(entries.length * words);
+  const table = new Uint32Array(entries.length * recordWords);
   entries.forEach((entry, index) => {
     if (entry.axes.length > maximumAxes) throw new RangeError(`a record has room for ${maximumAxes} axes`);
-    const record = table.subarray(index * words, (index + 1) * words);
+    const record = table.subarray(index * recordWords, (index + 1) * recordWords);
     record[word.weights] = entry.weights;
     record[word.dataType] = dataTypes[entry.dtype];
     record[word.axes] = entry.axes.length;
@@ -213,14 +173,14 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
 /** Reads what the kernels wrote into records. */
 export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
   const table = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  return Array.from({ length: table.length / words }, (_, index) => {
-    const at = (place: number) => table[index * words + place]!;
+  return Array.from({ length: table.length / recordWords }, (_, index) => {
+    const at = (place: number) => table[index * recordWords + place]!;
     return {
       removed: at(word.removed),
       saved: at(word.savedLength),
       settled: at(word.settled) !== 0,
       cut: { key: at(word.key), bound: at(word.bound) },
-      mayBeInfinite: (at(word.highest) | 0) >= infinityKey,
+      mayBeInfinite: at(word.highest) >= infinityKey,
       zeros: at(word.zeros),
       firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),
     };

@@ -1,5 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import type { Block } from './block.js';
+import { status } from './codes.js';
 import type { Call } from './core.js';
 import { callsOf, type Engine } from './engine.js';
 import { decode, encode, recordBytes, type Entry, type Outcome } from './record.js';
@@ -10,10 +11,10 @@ import { decode, encode, recordBytes, type Entry, type Outcome } from './record.
  */
 export async function run(engine: Engine, calls: readonly Call[]): Promise<void> {
   const statuses = await callsOf(engine, calls);
-  const failed = statuses.findIndex((status) => status !== 0);
+  const failed = statuses.findIndex((each) => each !== status.done);
   if (failed < 0) return;
   const verb = calls[failed]![0];
-  if (statuses[failed] === 1) {
+  if (statuses[failed] === status.outOfMemory) {
     throw new SparsifyError('memory', `the engine had no working memory left to ${verb}`, {
       hint: 'Close models that are not needed any more',
     });

@@ -1,3 +1,4 @@
+import { element, normalizers as codes, reducers } from '../engine/codes.js';
 import { SparsifyError } from '../errors.js';
 import type { Kind, Role } from '../model/model.js';
 import { unknownValue, withoutUnderscores } from './spelling.js';
@@ -23,12 +24,12 @@ export type CustomCriterion = (layer: CustomLayer) => Float32Array;
 export type State = 'initial' | 'previous' | 'gradient' | 'activations';
 
 /** How the scores of a unit's weights are combined into one. */
-export type Reducer = 'mean' | 'sum' | 'l2' | 'max';
+export type Reducer = keyof typeof reducers;
 
 /** How the scores of a layer are scaled, so that those of different layers can be compared. */
-export type Normalizer = 'sum' | 'mean' | 'max' | 'l2' | 'minmax' | 'standard';
+export type Normalizer = keyof typeof normalizers;
 
-/** A criterion in the kernels' numbers (crates/wasm/src/table.rs). */
+/** A criterion in the kernels' numbers. */
 export interface Recipe {
   readonly element: number;
   readonly reducer: number;
@@ -36,24 +37,6 @@ export interface Recipe {
   /** What the weights are compared with. */
   readonly needs: State | CustomCriterion | undefined;
 }
-
-/** How the kernels score one weight `w`; some scores compare it with a number `v`. */
-const element = {
-  magnitude: 1,
-  square: 2,
-  negativeMagnitude: 3,
-  other: 4,
-  otherMagnitude: 5,
-  negativeOtherMagnitude: 6,
-  smallerMagnitude: 7,
-  negativeLargerMagnitude: 8,
-  magnitudeIncrease: 9,
-  distance: 10,
-  weightedDistance: 11,
-  squaredProduct: 12,
-  scaledMagnitude: 13,
-  random: 255,
-} as const;
 
 interface Row {
   readonly element: number;
@@ -117,10 +100,8 @@ export const Criteria = Object.fromEntries(names.map((name) => [name, name])) as
   readonly [Name in CriteriaName]: Name;
 };
 
-const reducers: Readonly<Record<Reducer, number>> = { mean: 0, sum: 1, l2: 2, max: 3 };
-const normalizers: Readonly<Record<Normalizer, number>> = { sum: 1, mean: 2, max: 3, l2: 4, minmax: 5, standard: 6 };
-/** The kernels' normalizer for the budget `lamp`. */
-const lamp = 7;
+/** `lamp` is the kernels' normalizer for the budget of that name. */
+const { lamp, ...normalizers } = codes;
 
 export const reducerNames = Object.keys(reducers) as readonly Reducer[];
 export const normalizerNames = Object.keys(normalizers) as readonly Normalizer[];

@@ -1,5 +1,6 @@
 import { scoresOnTheFly, type Recipe } from '../options/criteria.js';
 import type { Block, Engine } from '../engine/engine.js';
+import { infinityKey, largestKey, surveyBins, surveyWord as word, surveyWords } from '../engine/codes.js';
 import { plainEntry, unitsOf, weightsOf, type Entry } from '../engine/record.js';
 import { run, select, writeTable } from '../engine/verbs.js';
 import type { Units } from '../options/units.js';
@@ -33,23 +34,19 @@ export interface Room {
 
 export const usualRoom: Room = { scores: 2 ** 24, runs: 2 ** 11, run: 2 ** 8 };
 
-/** The keys from `low` to `high`, both included (crates/kernels/src/select.rs). */
+/** The keys from `low` to `high`, both included. */
 interface Bracket {
   readonly low: number;
   readonly high: number;
 }
 
-const largestKey = 0xffff_ffff;
 const everything: Bracket = { low: 0, high: largestKey };
 
-/** The key of a score by its bits (crates/kernels/src/select.rs). */
-const keyOf = (bits: number): number => (bits === 0x8000_0000 ? bits : bits >>> 31 ? ~bits : bits + 0x8000_0000) >>> 0;
-const infinityKey = keyOf(0x7f80_0000);
-
-// The words that the kernel fills, as in crates/kernels/src/survey.rs.
-const binBits = 11;
-const surveyWords = 2 ** binBits + 4;
-const word = { below: 0, low: 1, high: surveyWords - 2, highest: surveyWords - 1 } as const;
+/** The key of a score by its bits, as the kernels have it. */
+export function keyOf(bits: number): number {
+  if ((bits & 0x7fff_ffff) > 0x7f80_0000) return infinityKey;
+  return (bits === 0x8000_0000 ? bits : bits >>> 31 ? ~bits : bits + 0x8000_0000) >>> 0;
+}
 
 /** How weights are read and looked at. */
 export interface Looker {
@@ -149,7 +146,7 @@ class Search {
 
   /** Takes what was counted of a member; gives how many of its scores are in the room. */
   take(place: number, words: Uint32Array, address: number, room: number): number {
-    const length = words.subarray(word.low + 1, word.high).reduce((sum, count) => sum + count, 0);
+    const length = words.subarray(word.between, word.high).reduce((sum, count) => sum + count, 0);
     this.#counts[place] = words;
     this.#gathered[place] = { address, length };
     this.isWhole &&= length <= room;
@@ -220,8 +217,8 @@ function partOf({ low, high }: Bracket, place: number): Bracket {
   if (place === word.low) return { low, high: low };
   if (place === word.high) return { low: high, high };
   const between = high - low - 1;
-  const width = 2 ** Math.max(0, 32 - Math.clz32(between - 1) - binBits);
-  const first = low + 1 + (place - word.low - 1) * width;
+  const width = 2 ** Math.max(0, 32 - Math.clz32(between - 1) - Math.log2(surveyBins));
+  const first = low + 1 + (place - word.between) * width;
   return { low: first, high: Math.min(high - 1, first + width - 1) };
 }
 

@@ -1,0 +1,118 @@
+// The numbers that cross the boundary. A test of crates/wasm/src/record.rs writes and checks them.
+
+/** The score of one weight, by the formulas of `Element` in the kernels. */
+export const element = {
+  magnitude: 1,
+  square: 2,
+  negativeMagnitude: 3,
+  other: 4,
+  otherMagnitude: 5,
+  negativeOtherMagnitude: 6,
+  smallerMagnitude: 7,
+  negativeLargerMagnitude: 8,
+  magnitudeIncrease: 9,
+  distance: 10,
+  weightedDistance: 11,
+  squaredProduct: 12,
+  scaledMagnitude: 13,
+  random: 255,
+} as const;
+
+/** How the scores of a unit become one. */
+export const reducers = {
+  mean: 0,
+  sum: 1,
+  l2: 2,
+  max: 3,
+} as const;
+
+/** What brings scores to a scale that layers share; 0 where nothing does. */
+export const normalizers = {
+  sum: 1,
+  mean: 2,
+  max: 3,
+  l2: 4,
+  minmax: 5,
+  standard: 6,
+  lamp: 7,
+} as const;
+
+/** What a verb returns. */
+export const status = {
+  done: 0,
+  outOfMemory: 1,
+  badRequest: 2,
+} as const;
+
+/** The types of numbers. */
+export const dataTypes = {
+  float32: 0,
+  float16: 1,
+  bfloat16: 2,
+} as const;
+
+/** Where the words of a record begin. */
+export const word = {
+  weights: 0,
+  dataType: 1,
+  axes: 2,
+  sizes: 3,
+  orders: 11,
+  blocks: 19,
+  element: 27,
+  reducer: 28,
+  normalizer: 29,
+  seed: 30,
+  layer: 31,
+  scores: 32,
+  earlier: 33,
+  mask: 34,
+  group: 35,
+  limit: 36,
+  removed: 37,
+  key: 38,
+  bound: 39,
+  settled: 40,
+  highest: 41,
+  zeros: 42,
+  firstNotFinite: 43,
+  other: 44,
+  otherType: 45,
+  otherLength: 46,
+  channelSteps: 47,
+  keep: 53,
+  of: 54,
+  along: 55,
+  saved: 56,
+  savedLength: 57,
+} as const;
+
+/** How many words a record has. */
+export const recordWords = 58;
+
+/** How many axes a record has room for. */
+export const maximumAxes = 8;
+
+/** The word of the first number that is not finite, where there is none. */
+export const none = 4294967295;
+
+/** Where the words begin that `survey` counts in. */
+export const surveyWord = {
+  below: 0,
+  low: 1,
+  between: 2,
+  high: 2050,
+  highest: 2051,
+} as const;
+
+/** How many words these are. */
+export const surveyWords = 2052;
+
+/** The keys between the ends of a bracket fall into so many bins, a power of two. */
+export const surveyBins = 2048;
+
+/** The key of infinity, and of what is not a number. */
+export const infinityKey = 4286578688;
+
+/** Keys are whole numbers from 0 to this one. */
+export const largestKey = 4294967295;
