@@ -405,6 +405,7 @@ fn normalized_scores_of_transposed_axes_are_the_same_bits() {
 }
 
 #[test]
+#[cfg_attr(target_family = "wasm", ignore = "there is one thread")]
 fn any_number_of_threads_gives_the_same_bits() {
     let list = [Axis::reduced(7, 2), Axis::kept(131, 0), Axis::reduced(601, 1)];
     let axes = Axes::new(&list).unwrap();

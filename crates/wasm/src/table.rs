@@ -73,8 +73,8 @@ fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'
         DataType::Float32 => Numbers::Float32(unsafe { std::slice::from_raw_parts(address as *const [u8; 4], count) }),
         // SAFETY: as above.
         DataType::Float16 => Numbers::Float16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) }),
-        // SAFETY: as above.
         DataType::Bfloat16 => {
+            // SAFETY: as above.
             Numbers::Bfloat16(unsafe { std::slice::from_raw_parts(address as *const [u8; 2], count) })
         }
     })
