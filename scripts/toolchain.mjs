@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ask, Failure, onPath, root, run, step } from './steps.mjs';
+import { ask, environmentWith, Failure, onPath, root, run, step } from './steps.mjs';
 
 const nightly = 'nightly-2026-04-15';
 const debianPackages = ['rustc-web', 'cargo-web', 'rust-web-src', 'lld-22'];
@@ -22,7 +22,7 @@ const kinds = [
   { name: 'debian', find: findDebian, fetchable: async () => isRoot && Boolean(onPath('apt-get')), fetch: fetchDebian },
 ].filter(({ name }) => [undefined, '', name].includes(process.env.SPARSIFIER_TOOLCHAIN));
 
-/** `{ id, bin, sources, linker, variables }` of an installed toolchain, or of one that it installs. */
+/** `{ name, id, bin, sources, linker, variables }` of an installed toolchain, or of one that it installs. */
 export async function setUpToolchain() {
   for (const kind of kinds) {
     const toolchain = await kind.find();
@@ -56,7 +56,15 @@ async function findRustup() {
   const bin = dirname(rustc);
   const sources = join(dirname(bin), 'lib', 'rustlib', 'src', 'rust');
   if (!existsSync(join(sources, 'library'))) return;
-  return { id: `rustup's ${nightly}`, bin, sources, linker: undefined, variables: {}, addLinters: addRustupLinters };
+  return {
+    name: 'rustup',
+    id: `rustup's ${nightly}`,
+    bin,
+    sources,
+    linker: undefined,
+    variables: {},
+    addLinters: addRustupLinters,
+  };
 }
 
 function fetchRustup() {
@@ -78,6 +86,7 @@ async function findDebian() {
   const version = (await ask('/usr/bin/rustc', ['--version']))?.match(/^rustc (\d+\.(\d+)\.\d+)/);
   if (!version || Number(version[2]) < 88) return;
   return {
+    name: 'debian',
     id: `Debian's rustc ${version[1]}`,
     bin: '/usr/bin',
     sources,
@@ -89,6 +98,48 @@ async function findDebian() {
 
 function fetchDebian() {
   return step(`Rust: apt-get install ${debianPackages.join(' ')}`, () => aptInstall(debianPackages));
+}
+
+const wasi = 'wasm32-wasip1';
+const wasiLibrary = '/usr/lib/wasm32-wasi';
+
+/**
+ * What cargo needs to build and test the kernels for wasm in Node: `{ environment, parameters }`, or undefined where that
+ * cannot be had. rustup has std for the target as a rule; else it is built, with Debian's C library below it.
+ */
+export async function setUpWasi({ name, bin, linker, sources, variables }) {
+  const hasStd = () => existsSync(join(dirname(bin), 'lib', 'rustlib', wasi, 'lib'));
+  if (name === 'rustup' && !hasStd()) {
+    await ask(rustup(), ['target', 'add', wasi, '--toolchain', nightly], { minutes: 5 });
+  }
+  const hasLibrary = () => [join(sources, 'library'), join(wasiLibrary, 'libc.a')].every(existsSync);
+  if (!hasStd() && !hasLibrary() && isRoot && onPath('apt-get')) {
+    await step('Rust: apt-get install wasi-libc', () => aptInstall(['wasi-libc'])).catch(() => {});
+  }
+  if (!hasStd() && !hasLibrary()) return;
+
+  const flags = ['-Ctarget-feature=+simd128'];
+  if (linker) flags.push(`-Clinker=${linker}`);
+  if (!hasStd()) {
+    flags.push('-Clink-self-contained=no', `-Clink-arg=${wasiLibrary}/crt1-command.o`, `-Lnative=${wasiLibrary}`);
+    // What an older library lacks is up to the runner.
+    flags.push('-Clink-arg=--allow-undefined');
+  }
+  const runner = [process.execPath, '--no-warnings', join(root, 'scripts', 'wasi.mjs')];
+  return {
+    environment: environmentWith([bin], {
+      ...variables,
+      CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f'),
+      CARGO_TARGET_DIR: join(root, 'target', 'wasi'),
+      // The sources, beside which failed cases are noted, are not seen from inside.
+      PROPTEST_DISABLE_FAILURE_PERSISTENCE: 'true',
+    }),
+    parameters: [
+      ...['-p', 'sparsifier-kernels', '--target', wasi],
+      ...['--config', `target.${wasi}.runner=${JSON.stringify(runner)}`],
+      ...(hasStd() ? [] : ['-Z', 'build-std=std,panic_abort']),
+    ],
+  };
 }
 
 /** Adds clippy and rustfmt, which the build does without, to a toolchain that lacks them. */
