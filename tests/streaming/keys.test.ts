@@ -1,12 +1,12 @@
 import fc from 'fast-check';
-import { load } from 'sparsifier';
+import { loadEngine } from 'sparsifier';
 import { expect, test } from 'vitest';
 import { infinityKey, keyOf, plainEntry, run, surveyWord, surveyWords, writeTable } from '../support/internal.js';
 import { expectNoMemoryInUse } from '../support/layers.js';
 
 /** The key that the kernels give a score with these bits: the highest one of a ranking of that score alone. */
 async function keyOfKernels(bits: number): Promise<number> {
-  const engine = await load();
+  const engine = await loadEngine();
   const [scores, counts] = [await engine.allocate(4), await engine.allocate(surveyWords * 4)];
   await scores.write(new Uint8Array(Uint32Array.of(bits).buffer));
   const axes = [{ size: 1, block: 1, order: 0 }];
