@@ -125,7 +125,8 @@ export async function setUpWasi({ name, bin, linker, sources, variables }) {
     // What an older library lacks is up to the runner.
     flags.push('-Clink-arg=--allow-undefined');
   }
-  const runner = [process.execPath, '--no-warnings', join(root, 'scripts', 'wasi.mjs')];
+  // V8 drops the bytecode of a function that was not called for long, and in Node 20 crashes where wasm then calls it.
+  const runner = [process.execPath, '--no-warnings', '--no-flush-bytecode', join(root, 'scripts', 'wasi.mjs')];
   return {
     environment: environmentWith([bin], {
       ...variables,
