@@ -1,7 +1,7 @@
 import { dataTypes, infinityKey, maximumAxes, none, recordWords, word } from './codes.js';
 
 /** How a number is stored, little-endian. */
-export type DataType = keyof typeof dataTypes;
+export type DataType = 'float32' | 'float16' | 'bfloat16';
 
 /** Bytes of one number. */
 export const bytesOf: Readonly<Record<DataType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
