@@ -97,7 +97,7 @@ pub fn crossed(key: u32) -> i32 {
 mod tests {
     use super::*;
     use crate::{BAD_REQUEST, DONE, OUT_OF_MEMORY};
-    use sparsifier_kernels::{Element, INFINITY_KEY, Normalizer, Reducer, Survey};
+    use sparsifier_kernels::{Element, INFINITY_KEY, MAX_PATTERN, Normalizer, Reducer, Survey};
     use std::fmt::Debug;
     use std::mem::offset_of;
     use std::path::Path;
@@ -151,6 +151,7 @@ mod tests {
             table("Where the words of a record begin.", "word", PLACES.iter().copied()),
             number("How many words a record has.", "recordWords", size_of::<Words>() / WORD),
             number("How many axes a record has room for.", "maximumAxes", MAX_AXES),
+            number("The largest m of an N:M pattern; the work grows with its square.", "longestPattern", MAX_PATTERN),
             number("The word of the first number that is not finite, where there is none.", "none", NONE as usize),
             table("Where the words begin that `survey` counts in.", "surveyWord", counts),
             number("How many words these are.", "surveyWords", size_of::<Survey>() / WORD),

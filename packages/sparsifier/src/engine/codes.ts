@@ -93,6 +93,9 @@ export const recordWords = 58;
 /** How many axes a record has room for. */
 export const maximumAxes = 8;
 
+/** The largest m of an N:M pattern; the work grows with its square. */
+export const longestPattern = 256;
+
 /** The word of the first number that is not finite, where there is none. */
 export const none = 4294967295;
 

@@ -1,3 +1,4 @@
+import { longestPattern } from '../engine/codes.js';
 import { SparsifyError } from '../errors.js';
 import type { Kind, Role } from '../model/model.js';
 import { unknownValue, withoutUnderscores } from './spelling.js';
@@ -106,9 +107,6 @@ export const Granularity = {
 export const granularityNames: readonly GranularityName[] = names;
 
 const unitRoles: readonly UnitRole[] = ['out', 'in', 'depth', 'height', 'width'];
-/** The largest m of a pattern. The work grows with its square (crates/kernels/src/nm.rs). */
-const longestPattern = 256;
-
 /** @throws SparsifyError `granularity` for an unknown name, unknown roles, or sizes that are not whole numbers above 0 */
 export function checkGranularity(granularity: string | Exclude<Granularity, string>): Granularity {
   if (typeof granularity === 'string') {
