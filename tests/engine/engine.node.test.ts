@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -8,7 +9,9 @@ import { trappingWasm } from '../support/trap.js';
 
 // Each program runs in a process of its own: an engine is loaded once per process, and a process is to end by itself.
 
-const dist = (name: string): string => new URL(`../../packages/sparsifier/dist/${name}`, import.meta.url).href;
+const { resolve } = createRequire(import.meta.url);
+/** The address of one of the package's exports, for programs elsewhere. */
+const exported = (name: string): string => pathToFileURL(resolve(name)).href;
 
 /** Far more than any of these programs needs. */
 const timeout = 60_000;
@@ -38,8 +41,8 @@ function run(parameters: readonly string[]): Promise<Ended> {
 }
 
 const imports = `
-  import { loadEngine, Sparsifier } from '${dist('index.js')}';
-  import { fromArrays } from '${dist('arrays.js')}';
+  import { loadEngine, Sparsifier } from '${exported('sparsifier')}';
+  import { fromArrays } from '${exported('sparsifier/formats/arrays')}';
   const value = (index) => 1 + (index * 7919) % 100_000;
   const data = Float32Array.from({ length: 100_000 }, (_, index) => value(index));
   const layer = { kind: 'dense', roles: ['out', 'in'], shape: [100, 1000], data };
@@ -110,7 +113,7 @@ describe.concurrent('the end of a process', { timeout }, () => {
   test('A script and a CommonJS program end by themselves', async () => {
     const script = fileURLToPath(await file('script.mjs', `${imports} await sparsify(); console.log(right());`));
     expect(await run([script])).toEqual({ code: 0, signal: null, output: 'true', errors: '' });
-    const common = `import('${dist('index.js')}').then(({ loadEngine }) => loadEngine()).then(({ threads }) => console.log(threads));`;
+    const common = `import('${exported('sparsifier')}').then(({ loadEngine }) => loadEngine()).then(({ threads }) => console.log(threads));`;
     expect(await run(['--eval', common])).toEqual({
       code: 0,
       signal: null,
@@ -141,8 +144,8 @@ describe.concurrent('loadEngine', { timeout }, () => {
   });
 
   test('The addresses of the files can be given', async () => {
-    const wasm = dist('wasm/sparsifier_wasm_bg.wasm');
-    const thread = dist('host/node-thread.js');
+    const wasm = exported('sparsifier/sparsifier.wasm');
+    const thread = exported('sparsifier/thread');
     for (const options of [
       { wasm },
       { thread },
@@ -279,7 +282,7 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
           }
         };
         syncBuiltinESMExports();
-        await import('${dist('host/node-thread.js')}');
+        await import('${exported('sparsifier/thread')}');
       `,
     );
     const output = await program(`
