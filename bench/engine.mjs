@@ -61,7 +61,7 @@ function report(words) {
 
 async function measure(threads, words) {
   const from = (name) => import(pathToFileURL(join(yardstickModules, name)).href);
-  const [{ loadEngine, Sparsifier }, { fromArrays }] = [await from('index.js'), await from('formats/arrays.js')];
+  const [{ loadEngine, Sparsifier }, { fromArrays }] = [await from('index.js'), await from('arrays.js')];
   const engine = await loadEngine({ threads });
   const chosen = cases.filter(({ name }) => words.every((word) => name.includes(word)));
   const times = chosen.map(() => ({ time: [], pass: [] }));

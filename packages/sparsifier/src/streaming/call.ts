@@ -142,7 +142,7 @@ export class StreamingCall implements Model, CurrentFiles {
     if (block) return yield* slices(block, start, Math.min(end, block.bytes));
     let parts = this.#files.get(file);
     if (parts === undefined) this.#files.set(file, (parts = new Parts(this.#changedChunks(file))));
-    for await (const chunk of parts.take(end - start)) {
+    for await (const chunk of parts.take(start, end)) {
       this.#options.signal?.throwIfAborted();
       yield chunk;
     }

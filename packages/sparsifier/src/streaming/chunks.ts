@@ -67,22 +67,24 @@ async function* copied(source: Source, start: number, end: number): AsyncGenerat
 export class Parts {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest = new Uint8Array(0);
+  #position = 0;
 
   constructor(chunks: AsyncIterable<Uint8Array>) {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** The next so many bytes, or those that are left. */
-  async *take(bytes: number): AsyncGenerator<Uint8Array> {
-    while (bytes > 0) {
+  /** The bytes from `start` to `end`, or to the end of the file. Each part begins where the one before it ended. */
+  async *take(start: number, end: number): AsyncGenerator<Uint8Array> {
+    if (start !== this.#position) throw new Error(`a part begins at ${start}, and not at ${this.#position}`);
+    while (this.#position < end) {
       if (this.#rest.length === 0) {
         const next = await this.#chunks.next();
         if (next.done) return;
         this.#rest = next.value as Uint8Array<ArrayBuffer>;
       }
-      const chunk = this.#rest.subarray(0, bytes);
+      const chunk = this.#rest.subarray(0, end - this.#position);
       this.#rest = this.#rest.subarray(chunk.length);
-      bytes -= chunk.length;
+      this.#position += chunk.length;
       yield chunk;
     }
   }
