@@ -51,7 +51,7 @@ if (existsSync(onnx)) {
     await session.release();
     return { report, value };
   });
-} else console.log('\nThe same network as ONNX is not here: npm run setup fetches it.');
+} else console.log('\nThe same network as ONNX is not here: node scripts/fixtures.mjs fetches it.');
 
 async function table(title, run) {
   console.log(`\n${title}`);

@@ -4,6 +4,7 @@ import { SparsifyError } from '../errors.js';
 import type { OutputFile } from '../host/host.js';
 import { inSlices } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import { checkNames } from '../options/spelling.js';
 import type { MainFile } from './files.js';
 import { stored, type CurrentFiles, type Format, type ModelOutput, type StoredValues } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
@@ -164,7 +165,15 @@ export class StoredModel implements FileModel {
     return this.#open.outputs(path, current);
   }
 
-  async write(path: string, { force = false }: WriteModelOptions = {}): Promise<void> {
+  async write(path: string, options: WriteModelOptions = {}): Promise<void> {
+    checkNames(options, ['force']);
+    if (typeof path !== 'string' || path === '') {
+      throw new SparsifyError('usage', 'a model is written to a path', {
+        given: path,
+        hint: 'Give a file, or a folder that exists or whose path ends with /',
+      });
+    }
+    const { force = false } = options;
     await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
   }
 
