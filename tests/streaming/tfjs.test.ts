@@ -92,6 +92,10 @@ const sources: readonly (readonly [title: string, source: Source])[] = [
       77,
     ),
   ],
+  [
+    'a group with strings, which holds codes without an exact zero',
+    modelOf([[words, codes('a/kernel', [9, 7], 'uint8', -1.283), codes('a/bias', [7], 'uint16', -3.33335)]], 33),
+  ],
 ];
 
 const settings: readonly (readonly [title: string, options: Partial<SparsifierOptions>, sparsity: Sparsity])[] = [

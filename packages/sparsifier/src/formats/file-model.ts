@@ -76,7 +76,7 @@ export interface FileModel extends Model, Disposable {
  * The model whose numbers lie in blocks. They are changed in place, or where they are stored as codes decoded for each call
  * and encoded again.
  */
-export class StoredModel implements FileModel {
+export class StoredModel implements FileModel, CurrentFiles {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
   readonly sourceFiles: readonly string[];
@@ -158,11 +158,15 @@ export class StoredModel implements FileModel {
 
   outputs(path?: string): Promise<readonly ModelOutput[]> {
     this.#checkOpen();
-    const current: CurrentFiles = {
-      chunks: (file, start, end) => slices(this.#blockOf(file), start, end),
-      meaning: (values) => this.#meanings.get(values),
-    };
-    return this.#open.outputs(path, current);
+    return this.#open.outputs(path, this);
+  }
+
+  chunks(file: string, start?: number, end?: number): AsyncGenerator<Uint8Array> {
+    return slices(this.#blockOf(file), start, end);
+  }
+
+  meaning(values: StoredValues): unknown {
+    return this.#meanings.get(values);
   }
 
   async write(path: string, options: WriteModelOptions = {}): Promise<void> {

@@ -138,8 +138,8 @@ export class StreamingCall implements Model, CurrentFiles {
 
   /** Bytes of a file as they are to be written. Parts of a file that is streamed are asked for in their order. */
   async *chunks(file: string, start = 0, end = Infinity): AsyncGenerator<Uint8Array> {
-    const block = this.#open.files.held.get(file);
-    if (block) return yield* slices(block, start, Math.min(end, block.bytes));
+    const held = this.#open.files.held.get(file);
+    if (held) return yield* this.#held.chunks(file, start, Math.min(end, held.bytes));
     let parts = this.#files.get(file);
     if (parts === undefined) this.#files.set(file, (parts = new Parts(this.#changedChunks(file))));
     for await (const chunk of parts.take(start, end)) {
@@ -149,7 +149,7 @@ export class StreamingCall implements Model, CurrentFiles {
   }
 
   meaning(values: StoredValues): unknown {
-    return this.#meanings.get(values);
+    return this.#isHeld(values) ? this.#held.meaning(values) : this.#meanings.get(values);
   }
 
   async load(engine: Engine, values: Values): Promise<Region> {
