@@ -114,8 +114,13 @@ export class ModelFiles {
 }
 
 async function given(name: string, give: GiveFile, option: string): Promise<Source> {
-  const bytes = (await give(name)) as Bytes | undefined;
-  if (bytes !== undefined) return host.open(bytes);
+  if (typeof give !== 'function') {
+    throw new SparsifyError('usage', `the option ${option} is a function that gives a file by its name`, {
+      given: typeof give,
+    });
+  }
+  const bytes = (await give(name)) as Bytes | null | undefined;
+  if (bytes !== undefined && bytes !== null) return host.open(bytes);
   throw new SparsifyError('file', 'a file of the model is missing', {
     subject: name,
     hint: `${option}('${name}') gave nothing`,

@@ -1,7 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import { asThread, startWorker } from './browser-worker.js';
 import type { OutputFile, Source, TargetOptions } from './host.js';
-import { fetchFrom, fromBlob, siblingOf } from './source.js';
+import { checkSource, fetchFrom, fromBlob, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -22,6 +22,7 @@ export const addressOf = (given: string | URL): string => new URL(given, locatio
 
 /** Opens what a model can be read from: an address, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
+  checkSource(source);
   if (typeof source !== 'string' && !(source instanceof URL)) {
     const blob = source instanceof Blob ? source : new Blob([source as BlobPart]);
     return fromBlob(blob, source instanceof File ? source.name : undefined);

@@ -40,6 +40,7 @@ export interface Host extends KernelHost {
   startThread(address?: string): Thread;
   /** The whole address of a file that `loadEngine` was given. */
   addressOf(given: string | URL): string;
+  /** @throws SparsifyError `file` if it cannot be opened or fetched, `usage` for anything else than a source */
   open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;
   /**
    * Says before any work is done that files could not be written: some exist and `force` is not set, or are files that

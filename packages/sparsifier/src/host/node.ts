@@ -7,7 +7,7 @@ import { SparsifyError } from '../errors.js';
 import { inSlices } from './slices.js';
 import { asPath, startWorker } from './node-worker.js';
 import type { OutputFile, Source, TargetOptions } from './host.js';
-import { fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
+import { checkSource, fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -27,6 +27,7 @@ export const addressOf = (given: string | URL): string =>
 
 /** Opens what a model can be read from: a path, an address, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
+  checkSource(source);
   if (source instanceof Blob) return fromBlob(source, source instanceof File ? source.name : undefined);
   if (source instanceof ArrayBuffer) return fromBytes(new Uint8Array(source), undefined);
   if (source instanceof Uint8Array) return fromBytes(source, undefined);

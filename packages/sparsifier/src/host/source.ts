@@ -2,6 +2,18 @@ import { SparsifyError } from '../errors.js';
 import { inSlices } from './slices.js';
 import type { Source } from './host.js';
 
+/** @throws SparsifyError `usage` for what is neither bytes nor where they are */
+export function checkSource(source: unknown): void {
+  const isSource =
+    typeof source === 'string' ||
+    [URL, Blob, Uint8Array, ArrayBuffer].some((type) => source instanceof (type as new () => object));
+  if (isSource) return;
+  throw new SparsifyError('usage', 'a file is given by its path or URL, or as a Blob or bytes', {
+    given: Object.prototype.toString.call(source).slice('[object '.length, -1),
+    allowed: ['string', 'URL', 'Blob', 'Uint8Array', 'ArrayBuffer'],
+  });
+}
+
 /** @throws SparsifyError `file` where there is no good answer */
 export async function fetchFrom(url: URL): Promise<Response> {
   const response = await fetch(url).catch((cause: unknown) => {

@@ -1,0 +1,75 @@
+import { sparsifyFile } from 'sparsifier/file';
+import { readModel } from 'sparsifier/formats';
+import { expect, test } from 'vitest';
+import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
+import { model, node, tensor } from '../support/onnx-builder.js';
+import { indexOf, safetensorsFile } from '../support/safetensors-builder.js';
+import { keeping } from '../support/streams.js';
+import { textOf } from '../support/tfjs.js';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const dense = safetensorsFile({ 'd.weight': [3, 2] });
+const index = indexOf({ 'd.weight': 'shard.safetensors' });
+const tfjs = textOf({
+  modelTopology: {
+    class_name: 'Sequential',
+    config: [{ class_name: 'Dense', config: { name: 'd', units: 2, use_bias: false } }],
+  },
+  weightsManifest: [{ paths: ['w.bin'], weights: [{ name: 'd/kernel', shape: [3, 2], dtype: 'float32' }] }],
+}) as Bytes;
+const onnx = model({
+  nodes: [node('MatMul', 'x w', 'y', { name: 'd' })],
+  initializers: [tensor('w', [3, 2], { external: { location: 'w.bin' } })],
+  inputs: { x: 2 },
+});
+const weights = new Uint8Array(24).fill(64);
+
+test.each<[title: string, bytes: Bytes, option: 'shards' | 'external', whole: unknown]>([
+  ['safetensors', index, 'shards', dense],
+  ['TensorFlow.js', tfjs, 'shards', weights],
+  ['ONNX', onnx, 'external', weights],
+])(
+  '%s: a function that gives no file, or nothing that is one, is an error that says so',
+  async (_, bytes, option, whole) => {
+    const failing = async (give: unknown) => {
+      const options = { [option]: give };
+      const error = await errorOf(() => readModel(bytes, options));
+      const kept = keeping();
+      const streamed = await errorOf(() =>
+        sparsifyFile(new Blob([bytes]), kept.stream, { ...options, layerType: 'all' }),
+      );
+      expect(streamed.message).toBe(error.message);
+      expect(kept.reason).toBe(streamed);
+      await expectNoMemoryInUse();
+      return error;
+    };
+    for (const nothing of [undefined, null]) {
+      expect(await failing(async () => nothing)).toMatchObject({
+        code: 'file',
+        message: expect.stringMatching(/missing/),
+      });
+    }
+    for (const given of [5, {}, new Float32Array(6), new DataView(new ArrayBuffer(24)), new Response('')])
+      expect(await failing(() => given)).toMatchObject({
+        code: 'usage',
+        message: expect.stringMatching(/Blob or bytes/),
+      });
+    for (const given of [null, new Map([['w.bin', whole]]), 'w.bin'])
+      expect(await failing(given)).toMatchObject({ code: 'usage', message: expect.stringContaining(option) });
+    const mine = new Error('no such shard');
+    await expect(readModel(bytes, { [option]: () => Promise.reject(mine) })).rejects.toBe(mine);
+    await expectNoMemoryInUse();
+  },
+);
+
+test.each([undefined, null, 7, true, {}, [1, 2], new Float32Array(2), new DataView(new ArrayBuffer(8))])(
+  'what is neither bytes nor their address is refused: %o',
+  async (source) => {
+    const error = await errorOf(() => readModel(source as never));
+    expect(error).toMatchObject({
+      code: 'usage',
+      message: expect.stringMatching(/path or URL, or as a Blob or bytes/),
+    });
+  },
+);
