@@ -92,11 +92,13 @@ export class ModelFiles {
 
   /** Makes a file one that is read piece by piece. */
   add(name: string, source: Source): void {
+    this.#checkFree(name);
     this.#sources.set(name, source);
   }
 
   /** Reads a file as a whole, into a block that lives until {@link discard}. */
   async hold(engine: Engine, name: string, source: Source): Promise<Block> {
+    this.#checkFree(name);
     const block = await readBlock(engine, source);
     this.#held.set(name, block);
     return block;
@@ -110,6 +112,14 @@ export class ModelFiles {
   async discard(): Promise<void> {
     for (const block of this.#held.values()) block.free();
     await this.close();
+  }
+
+  #checkFree(name: string): void {
+    if (!this.#sources.has(name) && !this.#held.has(name)) return;
+    throw new SparsifyError('format', 'two files of the model have one name', {
+      subject: name,
+      hint: 'The model names its own main file as a further one: write or export it again',
+    });
   }
 }
 

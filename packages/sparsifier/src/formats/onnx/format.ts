@@ -56,9 +56,6 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   const block = await files.hold(engine, name, main.source);
   const { tensors, skipped, locations } = parse(await bytesIn(block, name), main);
   for (const location of locations) {
-    if (location === name) {
-      throw new SparsifyError('format', 'the model names itself as its external data', { subject: name });
-    }
     const source = await files.further(location, external, 'external');
     if (source.size === 0) throw emptyFile(location);
     files.add(location, source);
