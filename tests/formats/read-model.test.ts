@@ -1,5 +1,8 @@
 import { sparsifyFile } from 'sparsifier/file';
 import { readModel } from 'sparsifier/formats';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { readSafetensors } from 'sparsifier/formats/safetensors';
+import { readTfjs } from 'sparsifier/formats/tfjs';
 import { expect, test } from 'vitest';
 import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
 import { model, node, tensor } from '../support/onnx-builder.js';
@@ -98,4 +101,29 @@ test.each<[title: string, name: string, bytes: Bytes, option: 'shards' | 'extern
     message: expect.stringMatching(/one name/),
   });
   await expectNoMemoryInUse();
+});
+
+test.each<[title: string, read: (bytes: Bytes, options: object) => Promise<unknown>, bytes: Bytes, others: string[]]>([
+  ['ONNX', readOnnx, onnx, ['shards', 'keepScale', 'layers', 'toString']],
+  ['safetensors', readSafetensors, dense, ['external', 'keepScale', 'shard', 'force']],
+  ['TensorFlow.js', readTfjs, tfjs, ['external', 'layers', 'keepscale', 'shard']],
+])('%s: an option that the format does not take is an error, by whichever function it is read', async (...given) => {
+  const [, read, bytes, others] = given;
+  for (const name of others) {
+    const own = await errorOf(() => read(bytes, { [name]: undefined }));
+    expect(own).toMatchObject({ code: 'usage', details: { given: name } });
+    const error = await errorOf(() => readModel(bytes, { [name]: () => weights }));
+    expect(error).toMatchObject({ code: 'usage', message: expect.stringContaining(name) });
+  }
+  // Rejected, as every failure is, rather than thrown.
+  await expect(readModel(bytes, { shard: true } as object).catch((error) => error)).resolves.toBeInstanceOf(Error);
+  await expectNoMemoryInUse();
+});
+
+test('options of other formats may be there where they are undefined', async () => {
+  const none = { external: undefined, shards: undefined, layers: undefined, keepScale: undefined };
+  using model = await readModel(dense, none);
+  const { stream } = keeping();
+  const report = await sparsifyFile(new Blob([dense]), stream, { ...none, layerType: 'all', sparsity: 50 });
+  expect(report.layers.map(({ name }) => name)).toEqual(model.tensors.map(({ name }) => name));
 });

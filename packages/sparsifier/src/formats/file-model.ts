@@ -15,6 +15,19 @@ export interface WriteModelOptions {
   readonly force?: boolean;
 }
 
+/**
+ * Reads a model of this format, whatever its file looks like.
+ * @throws SparsifyError `usage` for an option that the format does not take
+ */
+export async function readAs<Options extends object>(
+  format: Format<Options>,
+  source: ModelSource,
+  options: Options,
+): Promise<FileModel> {
+  checkNames(options, format.options);
+  return readFileModel(source, () => format, options);
+}
+
 /** Reads a model whose format is known once its main file is open. */
 export async function readFileModel<Options>(
   source: ModelSource,

@@ -13,7 +13,7 @@ const readOptionNames: readonly string[] = [...new Set(formats.flatMap(({ option
  * @throws SparsifyError `format` where the file is of none of the formats, `usage` for an option that its format does not
  *   take; else what the functions of the formats throw
  */
-export function readModel(source: ModelSource, options: ReadModelOptions = {}): Promise<FileModel> {
+export async function readModel(source: ModelSource, options: ReadModelOptions = {}): Promise<FileModel> {
   checkNames(options, readOptionNames);
   return readFileModel(source, (file) => formatOf(formats, file, options), options);
 }

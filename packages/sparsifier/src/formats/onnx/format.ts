@@ -1,7 +1,7 @@
 import { loadEngine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { WeightTensor } from '../../model/model.js';
-import { readFileModel, type FileModel } from '../file-model.js';
+import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import { stored, type Contents, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
@@ -36,7 +36,7 @@ export const onnx: Format<ReadOnnxOptions> = {
  *   whole ONNX model, `memory` if it does not fit
  */
 export const readOnnx = (source: ModelSource, options: ReadOnnxOptions = {}): Promise<FileModel> =>
-  readFileModel(source, () => onnx, options);
+  readAs(onnx, source, options);
 
 /** The fields of a `ModelProto` by which a file may begin: their number and wire type, as protobuf writes them. */
 const firstBytes = new Set([

@@ -1,4 +1,4 @@
-import { readFileModel, type FileModel } from '../file-model.js';
+import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import type { Contents, Format } from '../format.js';
 import type { GiveFile, ModelSource } from '../sources.js';
@@ -36,7 +36,7 @@ export const safetensors: Format<ReadSafetensorsOptions> = {
  *   `layers` that match no tensor or contradict each other, `memory` if it does not fit
  */
 export const readSafetensors = (source: ModelSource, options: ReadSafetensorsOptions = {}): Promise<FileModel> =>
-  readFileModel(source, () => safetensors, options);
+  readAs(safetensors, source, options);
 
 /** The length of a header, far below 2^32, and its JSON; or the JSON of an index. */
 function matches({ head, json }: MainFile): boolean {

@@ -1,6 +1,6 @@
 import { loadEngine } from '../../engine/engine.js';
 import type { DataType, WeightTensor } from '../../model/model.js';
-import { readFileModel, type FileModel } from '../file-model.js';
+import { readAs, type FileModel } from '../file-model.js';
 import { joined, type MainFile, type ModelFiles } from '../files.js';
 import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
@@ -41,7 +41,7 @@ export const tfjs: Format<ReadTfjsOptions> = {
  *   part of such a model, `memory` if it does not fit
  */
 export const readTfjs = (source: ModelSource, options: ReadTfjsOptions = {}): Promise<FileModel> =>
-  readFileModel(source, () => tfjs, options);
+  readAs(tfjs, source, options);
 
 async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOptions): Promise<Contents> {
   const name = files.main.name ?? 'model.json';
