@@ -1,4 +1,4 @@
-import { openAsBlob, truncateSync } from 'node:fs';
+import { mkdirSync, openAsBlob, truncateSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -133,14 +133,16 @@ describe('a safetensors file', () => {
   });
 
   test.each(['local', 'global'] as const)('leaves nothing where it is aborted, in context %s', async (context) => {
-    const controller = new AbortController();
-    const reason = new Error('enough');
-    const onProgress = ({ stage, done }: Progress) => {
-      if (stage === 'store' && done > 0) controller.abort(reason);
-    };
-    const call = { ...asked, context, signal: controller.signal, onProgress };
-    await expect(sparsifyFile(at('model.safetensors'), at('sparse.safetensors'), call)).rejects.toBe(reason);
-    expect(await namesIn(folder)).toEqual(['model.safetensors']);
+    for (const target of ['sparse.safetensors', join('new', 'folders', 'sparse.safetensors')]) {
+      const controller = new AbortController();
+      const reason = new Error('enough');
+      const onProgress = ({ stage, done }: Progress) => {
+        if (stage === 'store' && done > 0) controller.abort(reason);
+      };
+      const call = { ...asked, context, signal: controller.signal, onProgress };
+      await expect(sparsifyFile(at('model.safetensors'), at(target), call)).rejects.toBe(reason);
+      expect(await namesIn(folder)).toEqual(['model.safetensors']);
+    }
     await expectNoMemoryInUse();
   });
 
@@ -201,6 +203,30 @@ describe('shards', () => {
     expect(await errorOf(() => sparsifyFile(at(index), at('out') + '/', asked))).toMatchObject({ code: 'file' });
     await expectNoMemoryInUse();
   });
+
+  test.each([false, true])(
+    'are written all or none where the index cannot take its name at last, with force %s',
+    async (force) => {
+      await store({ 'out/model-1.safetensors': Uint8Array.of(1, 2, 3) });
+      if (!force) await rm(at('out', 'model-1.safetensors'));
+      const before = await namesIn(folder);
+      // It comes into being after the call has looked whether it is there.
+      const onProgress = ({ stage }: Progress) => {
+        if (stage === 'store') mkdirSync(at('out', index), { recursive: true });
+      };
+      const error = await errorOf(() => sparsifyFile(at(index), at('out') + '/', { ...asked, force, onProgress }));
+      expect(error).toMatchObject({ code: 'file' });
+      expect(await namesIn(folder)).toEqual([...before, `out/${index}`].sort());
+      if (force) await expectFile(at('out', 'model-1.safetensors'), Uint8Array.of(1, 2, 3));
+      // Without it the call succeeds, and leaves nothing else there.
+      await rm(at('out', index), { recursive: true });
+      await sparsifyFile(at(index), at('out') + '/', { ...asked, force });
+      const written = ['model-1.safetensors', index, 'parts', 'parts/model-2.safetensors'];
+      expect(await namesIn(at('out'))).toEqual(written.sort());
+      const expected = await inMemory({ bytes: sharded.index, further: shards }, options, 50);
+      for (const [name, bytes] of Object.entries(expected.files)) await expectFile(at('out', name), bytes);
+    },
+  );
 });
 
 describe('ONNX', () => {

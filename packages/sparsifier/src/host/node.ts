@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open as openFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { link, mkdir, open as openFile, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -142,11 +142,14 @@ export async function writeFiles(files: readonly OutputFile[], options: TargetOp
     options,
   );
   const written: { readonly temporary: string; readonly target: string }[] = [];
+  /** What brings back, the last first, what was there before. */
+  const undo: Undo[] = [];
   try {
     for (const { path: target, chunks } of files) {
-      await makeFolder(path.dirname(target));
+      await makeFolder(path.dirname(target), undo);
       const temporary = path.join(path.dirname(target), `.sparsifier-${randomUUID()}`);
       written.push({ temporary, target });
+      undo.push(() => rm(temporary, { force: true }));
       const handle = await openFile(temporary, 'wx');
       let [unflushed, flushing] = [0, Promise.resolve()];
       try {
@@ -173,12 +176,9 @@ export async function writeFiles(files: readonly OutputFile[], options: TargetOp
         await handle.close();
       }
     }
-    for (const { temporary, target } of written) {
-      if (options.force) await rename(temporary, target);
-      // A link, unlike a renaming, refuses a target that came into being meanwhile.
-      else await link(temporary, target).catch((error) => linkFailed(error, temporary, target));
-    }
+    for (const { temporary, target } of written) await (options.force ? replace : place)(temporary, target, undo);
   } catch (cause) {
+    for (const step of undo.reverse()) await step().catch(() => {});
     if (cause instanceof SparsifyError || !isWriting) throw cause;
     throw new SparsifyError(
       'file',
@@ -186,25 +186,54 @@ export async function writeFiles(files: readonly OutputFile[], options: TargetOp
       { subject: files[0]?.path ?? '', found: reason(cause) },
       { cause },
     );
-  } finally {
-    for (const { temporary } of written) await rm(temporary, { force: true }).catch(() => {});
+  }
+  for (const { temporary } of written) {
+    for (const rest of [temporary, formerOf(temporary)]) await rm(rest, { force: true }).catch(() => {});
   }
 }
 
+/** Takes a step back. */
+type Undo = () => Promise<void>;
+
 /** Makes a folder with those above it. Node's own `recursive` never ends where a file system refuses, as /proc does. */
-async function makeFolder(folder: string): Promise<void> {
+async function makeFolder(folder: string, undo: Undo[]): Promise<void> {
   if (await isFolder(folder)) return;
   const parent = path.dirname(folder);
-  if (parent !== folder) await makeFolder(parent);
-  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
+  if (parent !== folder) await makeFolder(parent, undo);
+  try {
+    await mkdir(folder);
+    // Only if it is empty.
+    undo.push(() => rmdir(folder));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }
 
-/** Some file systems have no links. */
-async function linkFailed(error: unknown, temporary: string, target: string): Promise<void> {
-  if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw exists(target);
+/** Gives a file its name, which no other may have. */
+async function place(temporary: string, target: string, undo: Undo[]): Promise<void> {
+  try {
+    // A link, unlike a renaming, refuses a target that came into being meanwhile.
+    await link(temporary, target);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw exists(target);
+    // Some file systems have no links.
+    await rename(temporary, target);
+  }
+  undo.push(() => rm(target));
+}
+
+/** Where the file is kept that another takes the name of. */
+const formerOf = (temporary: string): string => `${temporary}-former`;
+
+/** Gives a file its name, in place of one that may have it. */
+async function replace(temporary: string, target: string, undo: Undo[]): Promise<void> {
+  const former = formerOf(temporary);
+  const status = await link(target, former).catch((error: NodeJS.ErrnoException) => error.code);
+  if (status === undefined) undo.push(() => rm(former, { force: true }));
   await rename(temporary, target);
+  if (status === undefined) undo.push(() => rename(former, target));
+  // Where a file cannot be kept, as on file systems without links, the new one is better than none.
+  else if (status === 'ENOENT') undo.push(() => rm(target));
 }
 
 const exists = (target: string): SparsifyError =>
