@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { loadEngine, Sparsifier, type Progress, type SparsifierOptions } from 'sparsifier';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
+import { readModel } from 'sparsifier/formats';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
@@ -77,6 +78,17 @@ describe('a safetensors file', () => {
     expect(await namesIn(folder)).toEqual(['model.safetensors', 'new', 'new/sparse.safetensors']);
     await expectNoMemoryInUse();
   });
+
+  test.each(['', 'http://127.0.0.1/x/sparse.safetensors', 'https://127.0.0.1/x/', 'file:///tmp/sparse.safetensors'])(
+    'is not written to %j, which is no path, streamed or in memory',
+    async (target) => {
+      const streamed = await errorOf(() => sparsifyFile(at('model.safetensors'), target, asked));
+      using model = await readModel(at('model.safetensors'));
+      const error = await errorOf(() => model.write(target, { force: true }));
+      expect(error).toMatchObject({ code: 'usage', message: expect.stringMatching(/written to a path/) });
+      expect(streamed.message).toBe(error.message);
+    },
+  );
 
   test('goes into a folder under its own name', async () => {
     await sparsifyFile(at('model.safetensors'), at('there') + '/', asked);

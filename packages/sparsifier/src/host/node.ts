@@ -82,12 +82,19 @@ function fromBytes(bytes: Uint8Array, name: string | undefined): Source {
 /**
  * Says before any work is done that files could not be written.
  * @throws SparsifyError `file` where one is read, or exists and `force` is not set, or is no file; `usage` where two are
- *   the same file
+ *   the same file, or one is no path
  */
 export async function checkTargets(
   targets: readonly string[],
   { force = false, sourceFiles = [] }: TargetOptions = {},
 ): Promise<void> {
+  const address = targets.find((target) => target === '' || /^(file|https?):/i.test(target));
+  if (address !== undefined) {
+    throw new SparsifyError('usage', 'a file is written to a path', {
+      given: address === '' ? 'an empty one' : address,
+      hint: 'Give a path rather than an address; fileURLToPath makes one of a file: address',
+    });
+  }
   const read = new Set(await Promise.all(sourceFiles.map((file) => identityOf(asPath(file)))));
   const written = new Set<string>();
   for (const target of targets) {
