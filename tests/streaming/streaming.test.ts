@@ -393,6 +393,25 @@ describe('a call', () => {
     await expectNoMemoryInUse();
   });
 
+  const inline = onnxModel({
+    nodes: [node('Conv', 'x w', 'y', { name: 'conv' })],
+    initializers: [onnxTensor('w', [4, 3, 2, 2])],
+  });
+  test.each(['ONNX', 'safetensors'])('is aborted while files are written, of %s too', async (format) => {
+    const source: Source = format === 'ONNX' ? { bytes: inline, give: 'external' } : one;
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const kept = keeping();
+    const target = () => {
+      controller.abort(reason);
+      return kept.stream;
+    };
+    const call = { ...weightwise, sparsity: 50, signal: controller.signal };
+    await expect(sparsifyFile(new Blob([source.bytes]), target, call)).rejects.toBe(reason);
+    expect(kept).toMatchObject({ isClosed: false, reason });
+    await expectNoMemoryInUse();
+  });
+
   test.each(['local', 'global'] as const)('ends with the error of a listener, in context %s', async (context) => {
     const error = new Error('listener');
     const { kept, outcome } = run({

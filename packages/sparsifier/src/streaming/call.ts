@@ -138,11 +138,7 @@ export class StreamingCall implements Model, CurrentFiles {
 
   /** Bytes of a file as they are to be written. Parts of a file that is streamed are asked for in their order. */
   async *chunks(file: string, start = 0, end = Infinity): AsyncGenerator<Uint8Array> {
-    const held = this.#open.files.held.get(file);
-    if (held) return yield* this.#held.chunks(file, start, Math.min(end, held.bytes));
-    let parts = this.#files.get(file);
-    if (parts === undefined) this.#files.set(file, (parts = new Parts(this.#changedChunks(file))));
-    for await (const chunk of parts.take(start, end)) {
+    for await (const chunk of this.#chunks(file, start, end)) {
       this.#options.signal?.throwIfAborted();
       yield chunk;
     }
@@ -219,6 +215,14 @@ export class StreamingCall implements Model, CurrentFiles {
     }
     release();
     return numbers;
+  }
+
+  #chunks(file: string, start: number, end: number): AsyncGenerator<Uint8Array> {
+    const held = this.#open.files.held.get(file);
+    if (held) return this.#held.chunks(file, start, Math.min(end, held.bytes));
+    let parts = this.#files.get(file);
+    if (parts === undefined) this.#files.set(file, (parts = new Parts(this.#changedChunks(file))));
+    return parts.take(start, end);
   }
 
   /** All bytes of a file that is streamed; a layer is pruned when its bytes, or those of a partner, are next. */
