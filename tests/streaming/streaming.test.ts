@@ -516,8 +516,11 @@ describe('a call', () => {
 
   test.each([undefined, null, 7, {}])('writes to no %j', async (output) => {
     const target = output as unknown as WritableStream<Uint8Array>;
-    const error = await errorOf(() => sparsifyFile(new Blob([one.bytes]), target, { ...weightwise, sparsity: 50 }));
-    expect(error).toMatchObject({ code: 'usage' });
+    for (const given of [target, () => target]) {
+      const error = await errorOf(() => sparsifyFile(new Blob([one.bytes]), given, { ...weightwise, sparsity: 50 }));
+      expect(error).toMatchObject({ code: 'usage', message: expect.stringMatching(/WritableStream/) });
+      await expectNoMemoryInUse();
+    }
   });
 
   test('knows formats by their first bytes, and says what else there is', async () => {

@@ -53,7 +53,7 @@ export interface Host extends KernelHost {
    * begun. An error of the chunks themselves comes through as it is.
    */
   writeFiles(files: readonly OutputFile[], options: TargetOptions): Promise<void>;
-  /** @throws SparsifyError `file` where the stream is locked */
+  /** @throws SparsifyError `usage` for what is no stream, `file` where the stream is locked */
   checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): void;
   /**
    * Writes all chunks, which may be views of shared memory, to a stream at the stream's pace, and closes it; on an error

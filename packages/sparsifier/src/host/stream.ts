@@ -4,8 +4,11 @@ import { inSlices } from './slices.js';
 /** How many bytes are copied and given to a stream at a time. */
 const sliceBytes = 2 ** 24;
 
-/** @throws SparsifyError `file` where the stream is locked */
+/** @throws SparsifyError `usage` for what is no stream, `file` where the stream is locked */
 export function checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): void {
+  if (typeof stream?.getWriter !== 'function') {
+    throw new SparsifyError('usage', 'a file is written to a WritableStream', { given: typeof stream });
+  }
   if (!stream.locked) return;
   throw new SparsifyError('file', 'the stream is locked', {
     hint: 'Release its writer, or give a stream that nothing else writes to',
