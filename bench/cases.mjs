@@ -1,4 +1,4 @@
-// What the engines are compared on: models as lists of convolutions' shapes, and what is removed from them.
+// The cases that engines are compared on: models as lists of the shapes of convolutions, and what is removed from them.
 import { writeFileSync } from 'node:fs';
 import { weightsOf } from './support.mjs';
 
@@ -22,7 +22,10 @@ const resnet50 = [
   ),
 ];
 
-/** Shapes of convolutions (out, in, height, width), by name. Single ones have input channels in fours, for 2:4. */
+/**
+ * Shapes of convolutions (out, in, height, width), by name. Single ones have a multiple of four input channels, for
+ * 2:4.
+ */
 export const models = {
   '1 M': [[336, 332, 3, 3]],
   '25 M': [[1668, 1664, 3, 3]],
@@ -34,7 +37,7 @@ export const weightsIn = (model) => models[model].map(count).reduce((a, b) => a 
 
 const local = (model, granularity) => ({ model, granularity, context: 'local' });
 
-/** Half of the units go, or two of four. */
+/** Half of the units are removed, or two of each four. */
 export const cases = [
   local('1 M', 'weight'),
   ...['weight', 'kernel', 'filter', '2:4'].map((granularity) => local('25 M', granularity)),
@@ -46,14 +49,14 @@ export const cases = [
 
 export const titleOf = ({ model, granularity, context }) => `${model}, ${granularity}, ${context}`;
 
-/** How many weights one unit of a shape has. */
+/** The number of weights in a unit of a shape. */
 const unitOf = ([, inputs, height, width], granularity) =>
   ({ weight: 1, kernel: height * width, filter: inputs * height * width, '2:4': 1 })[granularity];
 
-/** Halves are rounded to even, as Python does. */
+/** Rounds halves to even, as Python does. */
 const halfOf = (units) => (units % 4 === 3 ? (units + 1) / 2 : Math.floor(units / 2));
 
-/** How many units and weights go; the latter are not known beforehand where units of several sizes share a ranking. */
+/** How many units and weights are removed. The latter is unknown if units of several sizes share a ranking. */
 export function expected({ model, granularity, context }) {
   const layers = models[model].map((shape) => {
     const size = unitOf(shape, granularity);
@@ -70,7 +73,7 @@ export function expected({ model, granularity, context }) {
   return { all, largest, rankings: 1, units: halfOf(all), zeros: largest === 1 ? halfOf(all) : undefined };
 }
 
-/** Writes a model's weights, tensor by tensor, as raw 32-bit floats: the same ones for each engine. */
+/** Writes the weights of a model, tensor by tensor, as raw 32-bit floats. They are the same for each engine. */
 export function writeWeights(model, file) {
   writeFileSync(file, weightsOf('normal', weightsIn(model)));
 }

@@ -1,5 +1,5 @@
-// The whole command on an ONNX file of 100 MB, beside `cp` and a script of onnx and numpy: time from start to end, and
-// peak memory, which only Linux tells of a process that runs.
+// Compares the whole command on an ONNX file of 100 MB with `cp` and a script that uses onnx and numpy: total time and
+// peak memory, which only Linux reports for a running process.
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,10 +9,10 @@ import { median, weightsOf } from './support.mjs';
 
 const main = join(packageFolder, 'dist', 'cli', 'main.js');
 
-/** Besides one that warms up and is not counted. */
+/** After one round for warm-up, which is not counted. */
 const rounds = 5;
 
-/** @returns the file's size, and medians of each program; nothing where /proc is missing */
+/** @returns the size of the file and the medians of each program; undefined without /proc */
 export async function measureCommand(python, folder) {
   if (process.platform !== 'linux') {
     console.log('\nThe whole command is measured on Linux only.');
@@ -32,7 +32,7 @@ export async function measureCommand(python, folder) {
     for (const { name, words, zeros = wanted.zeros, ended } of programs) {
       const each = await watch(words);
       const found = zerosIn(out);
-      // The script keeps what equals its thresholds.
+      // The script keeps weights that equal its thresholds.
       if (Math.abs(found - zeros) > (name === 'onnx and numpy' ? wanted.rankings : 0)) {
         throw new Error(`${name}: ${found} zeros instead of ${zeros}`);
       }
@@ -50,7 +50,7 @@ export async function measureCommand(python, folder) {
   };
 }
 
-/** Runs a program; time in milliseconds, memory in bytes. */
+/** Runs a program. Returns its time in milliseconds and its memory in bytes. */
 function watch([program, ...words]) {
   return new Promise((resolve, reject) => {
     const begun = performance.now();
@@ -76,7 +76,7 @@ function zerosIn(file) {
   return JSON.parse(stdout.toString()).total.zeros;
 }
 
-/** ResNet-50's weights as an ONNX file: its convolutions beside each other, and its last matrix. */
+/** The weights of ResNet-50 as an ONNX file: its convolutions, which are not connected, and its last matrix. */
 function writeModel(file) {
   const layers = [...models['ResNet-50'].map((shape) => ({ op: 'Conv', shape })), { op: 'Gemm', shape: [2048, 1000] }];
   const named = layers.map((layer, index) => ({ ...layer, name: `${layer.op.toLowerCase()}${index}` }));
@@ -107,7 +107,7 @@ function writeModel(file) {
   closeSync(descriptor);
 }
 
-/** Fields of protobuf as lists of pieces. */
+/** Protobuf fields as lists of byte arrays. */
 const field = (tag, pieces) => [
   varint(8 * tag + 2),
   varint(pieces.reduce((sum, { length }) => sum + length, 0)),

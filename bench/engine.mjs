@@ -1,6 +1,7 @@
-// How long the engine works, beside one pass over the same memory (`x *= c` in place, in the same chunks on the same
-// threads). 25 million weights, 50 %, on 1 thread and on all. Copies into and out of the engine are not counted.
-// Medians of rounds in which all cases take turns. `npm run bench -- engine weight`: only cases with that word.
+// Measures the time of the engine, and compares it with one pass over the same memory (`x *= c` in place, in the same
+// chunks on the same threads). 25 million weights, 50 %, on 1 thread and on all. Copies into and out of the engine are
+// not counted. Reports medians of rounds in which all cases take turns. `npm run bench -- engine weight`: only cases
+// that contain this word.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -65,14 +66,14 @@ async function measure(threads, words) {
   const engine = await loadEngine({ threads });
   const chosen = cases.filter(({ name }) => words.every((word) => name.includes(word)));
   const times = chosen.map(() => ({ time: [], pass: [] }));
-  // While numbers are copied the engine's threads sleep, and on virtual machines the processors with them: how long these
-  // take to wake up is no property of either side.
+  // The engine's threads sleep while numbers are copied, and on virtual machines so do the processors. The time that
+  // they take to wake up must not be counted on either side.
   const few = await passes(engine, new Float32Array(2 ** 23));
   const wake = async () => {
     for (let index = 0; index < 10; index++) await few.pass();
   };
   const numbers = new Map();
-  // The first round warms the compiler up and is not counted.
+  // The first round is for warm-up and is not counted.
   for (let round = 0; round <= rounds; round++) {
     for (const [
       index,

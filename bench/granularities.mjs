@@ -1,7 +1,7 @@
-// How long the engine works with each granularity beside `weight`, on the same memory: 25 million weights in the layouts
-// that formats have, 2 threads. Copies into and out of the engine are not counted. Medians of several rounds that take
-// turns, slowest first. `npm run bench -- granularities HWIO`: only the cases whose names hold that word; `permuted`
-// takes the axes of a convolution in every order instead.
+// Measures the time of the engine for each granularity, and compares it with `weight` on the same memory: 25 million
+// weights in the layouts of the formats, on 2 threads. Copies into and out of the engine are not counted. Reports
+// medians of several rounds that take turns, slowest first. `npm run bench -- granularities HWIO`: only cases whose
+// names contain this word. `permuted`: every order of the axes of a convolution instead.
 import { loadEngine, Sparsifier } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { granularitiesOf, inWords, isPattern } from '../packages/sparsifier/dist/internal.js';
@@ -23,7 +23,7 @@ const cases = [
   { name: 'conv2d HWIO', ...conv, order: 'height width in out' },
   { name: 'convTranspose2d IOHW', ...conv, kind: 'convTranspose2d', order: 'in out height width' },
   { name: 'convTranspose2d HWOI', ...conv, kind: 'convTranspose2d', order: 'height width out in' },
-  // Strides of whole pages meet in few lines of the caches.
+  // Strides that are multiples of a page map to few cache lines.
   ...['out in height width', 'height width in out'].map((order) => ({
     name: `conv2d ${letters(order)} 2048`,
     kind: 'conv2d',
@@ -106,7 +106,7 @@ async function measure({
   ...options
 }) {
   const roles = order.split(' ');
-  // A layer is a unit of a whole network: four tensors share the memory.
+  // For the granularity `layer` a unit is a whole tensor, so the memory is split into four tensors.
   const model = (tensors) => {
     const shape = roles.map((role) => (role === 'out' ? Math.floor(sizes.out / tensors) : sizes[role]));
     const length = shape.reduce((a, b) => a * b);
@@ -127,7 +127,7 @@ async function measure({
     times: [],
     stages: { inspect: [], score: [], mask: [], apply: [] },
   }));
-  // The first round warms the compiler up and is not counted.
+  // The first round is for warm-up and is not counted.
   for (let round = 0; round <= rounds; round++) {
     for (const { granularity, times, stages } of runs) {
       const isNetwork = granularity === 'layer' || granularity === 'weight of 4';
@@ -170,7 +170,7 @@ async function measure({
     }));
 }
 
-/** Halves are rounded to even; one unit stays. */
+/** Rounds halves to even, and keeps at least one unit. */
 function halfOf(units) {
   const half = Math.floor(units / 2);
   return Math.min(units % 2 === 1 && half % 2 === 1 ? half + 1 : half, units - 1);

@@ -1,6 +1,6 @@
-// The package beside others, in one run on the same weights: engines take turns round by round, each in a process of its
-// own, and each one's answer is checked. `npm run bench -- peers ResNet`: only cases with that word. A whole run, with
-// all engines, leaves a record.
+// Compares the package with other libraries in one run on the same weights. Engines take turns in each round. Each has
+// its own process, and its result is checked. `npm run bench -- peers ResNet`: only cases that contain this word. A
+// complete run with all engines writes a record.
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
@@ -14,7 +14,7 @@ import { measureCommand } from './command.mjs';
 import { recordFolder, textOfCase, textOfCommand } from './report.mjs';
 import { median } from './support.mjs';
 
-/** Besides one that warms up and is not counted. What takes seconds has three, and its table says so. */
+/** After one round for warm-up, which is not counted. Cases that take seconds have three, as their table says. */
 const roundsOf = (first) => (first.whole > 2000 ? 3 : 5);
 const cores = availableParallelism();
 const python = findPeers();
@@ -29,8 +29,8 @@ const engine = (name, program, file, ...parameters) => ({
 const isWeights = ({ model, granularity }) => granularity === 'weight' && ['1 M', '25 M'].includes(model);
 const isModerate = ({ model }) => model !== '138 M';
 /**
- * What compares with a threshold removes or keeps all weights that equal it: a few among millions.
- * @returns how many units more or less than asked may go
+ * Engines that compare with a threshold remove or keep all weights that equal it, a few among millions.
+ * @returns by how many units the number of removed ones may differ from the requested one
  */
 const tied = ({ all }) => 1 + Math.ceil(all / 1e6);
 
@@ -55,7 +55,7 @@ const engines = [
   {
     ...engine('fasterai', python, 'python.py', 'fasterai'),
     takes: isModerate,
-    // It keeps one unit more than asked in each ranking, and one in each layer.
+    // It keeps one unit more than requested in each ranking, and at least one in each layer.
     slack: ({ all, layers }) => 1 + layers + Math.ceil(all / 1e6),
   },
 ];
@@ -64,7 +64,7 @@ const words = process.argv.slice(2);
 const chosen = cases.filter((which) => words.every((word) => titleOf(which).includes(word)));
 const present = engines.filter(({ program }) => program);
 if (!python) {
-  console.log('Without numpy, torch and fasterai: `npm run bench -- --peers` gets them (5.5 GB).\n');
+  console.log('numpy, torch and fasterai are not installed: `npm run bench -- --peers` installs them (5.5 GB).\n');
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'sparsifier-bench-'));
@@ -101,7 +101,7 @@ async function measureCase(which, running, file) {
   const { model, granularity, context } = which;
   const request = { granularity, context, file, weights: weightsIn(model), shapes: models[model] };
   const answers = running.map(() => []);
-  // The first round is never the last.
+  // The first round never counts as the last one.
   for (let round = 0; round === 0 || answers.some(([first]) => round <= roundsOf(first)); round++) {
     for (const [index, { name, slack, request: turn }] of running.entries()) {
       if (round > 0 && round > roundsOf(answers[index][0])) continue;
@@ -122,31 +122,31 @@ async function measureCase(which, running, file) {
         rounds: counted.length,
         ...Object.fromEntries(times),
         zeros: counted[0].zeros,
-        // An absent figure leaves no trace in the record.
+        // Missing figures are left out of the record.
         peakMemory: counted[0].peakMemory && Math.max(...counted.map(({ peakMemory }) => peakMemory)),
       };
     }),
   };
 }
 
-/** A wrong answer ends the run: it must not win. */
+/** Ends the run if a result is wrong, so that a wrong engine cannot win. */
 function check(which, name, slack, { zeros, units, left }, reference) {
   const wanted = expected(which);
   const layers = models[which.model].length;
   const most = slack && slack({ ...wanted, layers });
   const fail = (what, found, asked) => {
-    throw new Error(`${titleOf(which)}: ${name} has ${found} ${what} instead of ${asked}, give or take ${most} units`);
+    throw new Error(`${titleOf(which)}: ${name} has ${found} ${what} instead of ${asked}, plus or minus ${most} units`);
   };
   if (wanted.zeros === undefined) {
     if (units !== undefined && Math.abs(units - wanted.units) > most) fail('units removed', units, wanted.units);
   } else if (Math.abs(zeros - wanted.zeros) > most * wanted.largest) fail('zeros', zeros, wanted.zeros);
-  // fasterai subtracts the least score of each layer, so that its global ranking is another.
+  // fasterai subtracts the lowest score of each layer, so its global ranking is different.
   if (name === 'fasterai' && which.context === 'global') return;
   const share = 1e-5 + (most * wanted.largest) / (weightsIn(which.model) / 2);
   if (Math.abs(left / reference.left - 1) > share) fail('as the sum of magnitudes', left, reference.left);
 }
 
-/** An engine's process, which answers one request after the other. */
+/** The process of an engine, which responds to one request at a time. */
 function start({ name, program, parameters }) {
   const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...environment } = process.env;
   const child = spawn(program, parameters, { stdio: ['pipe', 'pipe', 'inherit'], env: environment });

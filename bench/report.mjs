@@ -1,4 +1,4 @@
-// How results are shown: as text in the terminal, and those of the newest record as a chart and tables in the docs.
+// Formats results: as text for the terminal, and those of the newest record as a chart and tables for the docs.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../scripts/steps.mjs';
@@ -12,12 +12,12 @@ export function newestRecord() {
 }
 
 const megabytes = (bytes) => (bytes === undefined ? '-' : (bytes / 1e6).toFixed(0));
-/** Two digits, or all that stand before the point. */
+/** Two significant digits, or all digits before the decimal point. */
 const short = (value) => (value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en'));
 const milliseconds = (time) => `${short(time)} ms`;
 
 const isOurs = ({ name }) => name.startsWith('sparsifier');
-/** What ratios are to: this package on all threads in Node. */
+/** The engine that ratios refer to: this package on all threads in Node. */
 const ours = ({ engines }) => engines[1];
 
 export function textOfCase(result) {
@@ -50,12 +50,12 @@ const machineOf = ({ cpu, cores, date, versions }) => {
   return `${cpu}, ${cores} cores, ${date}. ${list.join(', ')}`;
 };
 
-/** A chart of the case that is quoted most: bars on a logarithmic scale, fastest first. */
+/** A chart of the main case: bars on a logarithmic scale, fastest first. */
 export function chart(record) {
   const { engines } = record.cases.find((each) => titleOf(each) === '25 M, weight, local');
   const sorted = [...engines].sort((a, b) => a.engine - b.engine);
   const decade = (time) => Math.log10(time);
-  // A logarithmic scale has no zero: it begins so far below that the shortest bar is seen as one.
+  // A logarithmic scale has no zero. It begins low enough for the shortest bar to be visible.
   const [first, last] = [Math.floor(decade(sorted[0].engine)) - 1, Math.ceil(decade(sorted.at(-1).engine))];
   const [left, top, width, line] = [236, 66, 340, 24];
   const at = (time) => Math.round(left + ((decade(time) - first) / (last - first)) * width);
@@ -92,13 +92,13 @@ ${lines.join('\n')}
 
 const row = (cells) => `| ${cells.join(' | ')} |`;
 const head = (cells) => [row(cells), `|---|${'---:|'.repeat(cells.length - 1)}`];
-/** The time of another engine in a case, and its ratio to ours. */
+/** The time of another engine for a case, and its ratio to ours. */
 const compared = (result, name) => {
   const other = result.engines.find((each) => each.name === name);
   return other ? `${milliseconds(other.engine)} (${short(other.engine / ours(result).engine)} x)` : '';
 };
 
-/** The table of README.md: three cases, among them one in which others are as fast. */
+/** The table of README.md: three cases, including one in which others are as fast. */
 export function summary(record) {
   const titles = {
     '25 M, weight, local': 'half of 25 million weights',
@@ -115,7 +115,7 @@ export function summary(record) {
   );
 }
 
-/** The tables of docs/speed.md: times of engines with their ratio to ours, and whole commands. */
+/** The tables of docs/speed.md: times of engines with their ratios to ours, and of whole commands. */
 export function tables(record) {
   const others = ['numpy.partition', 'torch.kthvalue', 'torch.nn.utils.prune', 'fasterai'];
   const [one, all, page] = record.cases[0].engines.filter(isOurs).map(({ name }) => name.replace('sparsifier, ', ''));

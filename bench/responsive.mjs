@@ -1,7 +1,7 @@
-// How long the caller's thread is kept from other work while 100 million weights are sparsified: in Node by the delay of
-// the event loop, in Chromium (isolated and bare) by the longest task, and everywhere by the longest time between two
-// ticks through a port. What is to stay below 50 ms is all but the rows that are synchronous by contract.
-// `npm run bench -- responsive node` or `isolated` or `bare`: only this one.
+// Measures how long the caller's thread is blocked while 100 million weights are pruned: in Node by the delay of the
+// event loop, in Chromium (isolated and bare) by the longest task, and in both by the longest time between two messages
+// through a port. All of these should be below 50 ms, except the rows that are synchronous by contract. `npm run bench
+// -- responsive node`, `isolated` or `bare`: only this one.
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -42,7 +42,7 @@ const page = `<!doctype html>
     const gap = stop();
     await ended();
     observer.disconnect();
-    // Tasks of up to 50 ms are not told.
+    // Tasks of up to 50 ms are not reported.
     return { whole, task, gap };
   }
   window.measured = async (title) => (await import('/bench/responsive/cases.mjs')).run(title, measure);
@@ -70,17 +70,17 @@ async function compare(settings) {
   }
 }
 
-/** In a process of its own. */
+/** Runs in its own process. */
 function inNode(title) {
   const parameters = [fileURLToPath(import.meta.url), 'node', title];
   return JSON.parse(execFileSync(process.execPath, parameters, { encoding: 'utf8' }));
 }
 
-/** A task of Node is a turn of the event loop; the monitor's timer adds its own period of a millisecond. */
+/** In Node a task is one turn of the event loop. The monitor's timer adds its own period of a millisecond. */
 async function measure(work) {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
-  // It counts from its first turn on.
+  // The monitor starts to count in its first turn.
   await new Promise((resolve) => setTimeout(resolve, 20));
   const stop = startTicking();
   const begun = performance.now();
@@ -106,7 +106,7 @@ async function inChromium(title, isIsolated) {
   }
 }
 
-/** Serves the page and the repository's modules. */
+/** Serves the page and the modules of the repository. */
 async function serve(isIsolated) {
   const types = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
   const isolation = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };

@@ -3,7 +3,7 @@ import { recordWords, status, word } from '../packages/sparsifier/dist/engine/co
 
 export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-/** Numbers from a generator that gives the same for the same seed, spread as weights are. */
+/** Random numbers with the distribution of weights. The same seed gives the same numbers. */
 export function weightsOf(kind, length, seed = 12345) {
   let state = seed;
   const next = () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) / 2 ** 31;
@@ -23,7 +23,7 @@ export function weightsOf(kind, length, seed = 12345) {
   }
 }
 
-/** Near enough to a normal distribution, with all bits of a number in use. */
+/** Close to a normal distribution, and uses all bits of a number. */
 const normal = (next) => next() + next() + next() + next() * 2 ** -12;
 
 function mislead(weights) {
@@ -32,7 +32,7 @@ function mislead(weights) {
   for (let index = 0; index < runs; index++) {
     const from = Math.floor((index * weights.length) / runs);
     const width = Math.floor(((index + 1) * weights.length) / runs) - from;
-    // The second sample is of what the first one left.
+    // The second sample is taken from the rest that the first one left.
     for (const [first, more] of [
       [0, 100],
       [runs, 50],
@@ -45,8 +45,8 @@ function mislead(weights) {
 }
 
 /**
- * What a call gives, and how long the engine worked for it, in milliseconds. Blocks of memory are not counted.
- * @param wake is called before the first work that counts
+ * Returns the result of a call and the time of the engine in milliseconds, without the allocation of memory.
+ * @param wake is called before the first work that is counted
  */
 export async function timed(engine, call, wake = async () => {}) {
   const own = Object.getPrototypeOf(engine).calls;
@@ -64,7 +64,7 @@ export async function timed(engine, call, wake = async () => {}) {
   return { time, result };
 }
 
-/** How long one pass over as much memory takes, in milliseconds. */
+/** The time of one pass over the same amount of memory, in milliseconds. */
 export async function passOver(engine, data, wake = async () => {}) {
   const { pass, free } = await passes(engine, data);
   await wake();
@@ -75,7 +75,7 @@ export async function passOver(engine, data, wake = async () => {}) {
   return time;
 }
 
-/** What makes passes over a copy of these numbers. */
+/** Runs passes over a copy of these numbers. */
 export async function passes(engine, data) {
   const weights = await engine.allocate(data.byteLength);
   const table = await engine.allocate(recordWords * 4);

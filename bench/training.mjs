@@ -1,5 +1,5 @@
-// What keeping masks costs a step of training, between two sparsifications: the network of examples/digits.mjs on
-// WebAssembly. Steps with and without the callback take turns; medians, and the tensors that are alive.
+// Measures the cost of keeping masks in a step of training, between two prunings: the network of examples/digits.mjs on
+// WebAssembly. Steps with and without the callback take turns. Reports medians and the number of live tensors.
 import { cpus } from 'node:os';
 import { sparsifyCallback } from 'sparsifier/training';
 import { digits, network, tf } from '../examples/support/digits.mjs';
@@ -26,7 +26,7 @@ for (let round = 0; round < rounds; round++) {
   const trained = performance.now();
   await callback.step();
   const ended = performance.now();
-  // The first steps compile kernels, and make the masks.
+  // The first steps compile kernels and create the masks.
   if (round < 20) continue;
   times.step.push(trained - begun);
   times.masks.push(ended - trained);
@@ -38,4 +38,4 @@ console.log(
   `${cpus()[0].model}, Node ${process.version}, tfjs ${tf.version_core ?? tf.version.tfjs}, ${rounds} steps of 32 pictures`,
 );
 console.log(`a step ${step.toFixed(2)} ms, its masks ${masks.toFixed(3)} ms: ${((100 * masks) / step).toFixed(1)} %`);
-console.log(`tensors alive after each step: ${[...tensors].join(', ')}`);
+console.log(`live tensors after each step: ${[...tensors].join(', ')}`);

@@ -1,5 +1,5 @@
-// packages/sparsifier/api.md: the public API with each entry point as a namespace, so that a diff shows what changes of
-// it. `npm run api` writes it.
+// packages/sparsifier/api.md: the public API as text, with one namespace per entry point, so that a diff shows each
+// change of it. `npm run api` writes the file.
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,9 +10,9 @@ import { contentOf, Failure, main, packageFolder, root, step } from './steps.mjs
 
 const committed = join(packageFolder, 'api.md');
 
-/** The report of the built package. */
+/** The API report of the built package. */
 function report() {
-  // Within the package, whose own files API Extractor tells from those of other packages.
+  // In the package folder, because API Extractor treats files elsewhere as those of other packages.
   const folder = mkdtempSync(join(packageFolder, 'lib', 'api-'));
   try {
     const entry = join(folder, 'sparsifier.d.ts');
@@ -29,7 +29,7 @@ function report() {
         compiler: { overrideTsconfig: { compilerOptions, files: [entry] } },
         apiReport: {
           enabled: true,
-          // A type that is not exported is part of the surface where an exported one names it.
+          // A type that is not exported is part of the public API if an exported one refers to it.
           includeForgottenExports: true,
           reportFileName: 'sparsifier.api.md',
           reportFolder: folder,
@@ -45,22 +45,22 @@ function report() {
     const { succeeded } = Extractor.invoke(configuration, {
       localBuild: true,
       messageCallback: (message) => {
-        // Only what is wrong with the declarations is worth a line.
+        // Only errors in the declarations are printed.
         message.handled = message.logLevel !== ExtractorLogLevel.Error;
       },
     });
-    if (!succeeded) throw new Failure('API Extractor does not understand the declarations of the package.');
+    if (!succeeded) throw new Failure('API Extractor could not read the declarations of the package.');
     return readFileSync(join(folder, 'sparsifier.api.md'), 'utf8');
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-/** Fails where the committed report is not that of the built package. */
+/** Fails if the committed report differs from that of the built package. */
 export function checkApi() {
   if (report() === contentOf(committed)) return;
-  throw new Failure(`The public API is not what packages/sparsifier/api.md says.
-If the change is meant: npm run api, and commit what git diff then shows.`);
+  throw new Failure(`The public API differs from packages/sparsifier/api.md.
+If the change is intended, run npm run api and commit the result.`);
 }
 
 await main(import.meta, async () => {

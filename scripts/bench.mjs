@@ -1,5 +1,5 @@
-// Sets up, builds, and measures. `npm run bench`: beside other libraries; with `-- --peers`, their Python is made first.
-// `npm run bench -- engine` or another name: that file of bench/.
+// Sets up, builds, and runs a benchmark. `npm run bench` compares with other libraries; `-- --peers` installs those for
+// Python first. `npm run bench -- engine`, or another name, runs that file in bench/.
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setUpPeers } from './peers.mjs';

@@ -15,7 +15,7 @@ const inPackage = (...names) => join(packageFolder, ...names);
 
 /**
  * Builds the wasm into a folder.
- * @param features of crates/wasm
+ * @param features features of crates/wasm to enable
  */
 export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'), features = []) {
   const environment = wasmEnvironment({ toolchain, wasmTools });
@@ -44,15 +44,15 @@ export async function buildWasm({ toolchain, wasmTools }, out = inPackage('wasm'
   );
 }
 
-/** Threads in WebAssembly need a std with atomics, which is built from its sources. */
+/** Threads in WebAssembly need a std with atomics, which is built from source. */
 export const buildStd = ['-Z', 'build-std=panic_abort,std'];
 
-/** What cargo is run with for WebAssembly. */
+/** The environment in which cargo builds for WebAssembly. */
 export const wasmEnvironment = ({ toolchain, wasmTools }) =>
   environmentWith([toolchain.bin, ...wasmTools], {
     ...toolchain.variables,
     CARGO_ENCODED_RUSTFLAGS: flags(toolchain).join('\x1f'),
-    // Apart from native builds, which would otherwise be thrown away each time the flags change.
+    // Separate from native builds, which would otherwise be rebuilt each time the flags change.
     CARGO_TARGET_DIR: inRoot('target', 'wasm'),
   });
 
@@ -66,11 +66,11 @@ function flags({ linker, sources }) {
   ];
   return [
     '-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals,+simd128',
-    // As in the profile, which does not reach a package with settings of its own.
+    // As in the profile, which does not apply to packages with their own settings.
     '-Cstrip=symbols',
     ...linkArguments.map((argument) => `-Clink-arg=${argument}`),
     ...(linker ? [`-Clinker=${linker}`] : []),
-    // Panic messages name source files: they shall not name this machine's folders.
+    // Panic messages contain the paths of source files, which must not be those of this machine.
     ...[
       [root, '.'],
       [cargoHome, 'cargo'],
@@ -99,7 +99,7 @@ async function buildPackage() {
 const node = (script, parameters, cwd) =>
   run(process.execPath, [inRoot('node_modules', script), ...parameters], { cwd });
 
-/** Empties the folders and does the work, unless it was done from the same inputs and its product is still there. */
+/** Empties the folders and does the work, unless the inputs have not changed and the product still exists. */
 async function unlessCurrent(title, inputs, folders, product, work) {
   const stamp = join(folders[0], '.inputs');
   if (contentOf(stamp) === inputs && existsSync(product)) return;

@@ -1,8 +1,8 @@
-// The cache folder's one rule: what lies there under its final name is whole.
+// Everything in the cache folder that has its final name is complete.
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Lets `fill` work in a temporary folder and gives it its final name only when it has succeeded. */
+/** Runs `fill` in a temporary folder, which gets its final name only if `fill` succeeds. */
 export async function keep(folder, fill) {
   mkdirSync(dirname(folder), { recursive: true });
   const temporary = mkdtempSync(`${folder}.unfinished-`);

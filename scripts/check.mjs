@@ -1,4 +1,4 @@
-// npm run check: what can be said of the code without running it. npm run check -- oxlint knip: only these checks.
+// npm run check: all checks that do not run the code. npm run check -- oxlint knip: only these checks.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,10 +9,10 @@ import { setUp } from './setup.mjs';
 import { environmentWith, Failure, main, packageFolder, root, run, seconds, step } from './steps.mjs';
 import { setUpLinters } from './toolchain.mjs';
 
-// The feature of the benchmarks included.
+// Including the feature for benchmarks.
 const clippyOptions = ['--all-features', '--', '-D', 'warnings'];
 
-/** Each is quiet, and throws a Failure that tells what was found. */
+/** Each check prints nothing, and throws a Failure with its findings. */
 const checks = {
   prettier: () => node('prettier/bin/prettier.cjs', '--check', '--cache', '--log-level', 'warn', '.'),
   // Mistakes, import cycles, and the order of the folders in src: .oxlintrc.json, floors.mjs.
@@ -21,7 +21,7 @@ const checks = {
   knip: () => node('knip/bin/knip.js'),
   rustfmt: (tools) => cargo(tools, 'fmt', '--all', '--check'),
   clippy: (tools) => cargo(tools, 'clippy', '--workspace', '--all-targets', ...clippyOptions),
-  // As it is built for the package.
+  // With the target and flags of the package's build.
   'clippy-wasm': (tools) =>
     run(
       'cargo',
@@ -35,21 +35,21 @@ const checks = {
     for (const folder of folders) await node('typescript/bin/tsc', '--noEmit', '-p', folder);
   },
   links: checkLinks,
-  // The public API is what packages/sparsifier/api.md says.
+  // packages/sparsifier/api.md is up to date.
   api: checkApi,
-  // Mistakes in package.json, and what is imported from the package has types: both of the tarball.
+  // Mistakes in package.json, and entry points without types. Both check the tarball.
   publint: () => withTarball((tarball) => node('publint/src/cli.js', 'run', tarball, '--strict')),
   attw: () =>
     withTarball((tarball) =>
       node(
         '@arethetypeswrong/cli/dist/index.js',
         ...[tarball, '--profile', 'esm-only', '--format', 'ascii', '--no-color', '--no-emoji'],
-        // A binary has no types.
+        // A wasm file has no types.
         ...['--exclude-entrypoints', 'sparsifier.wasm'],
       ),
     ),
 };
-/** What some of them need first: where that fails, they fail, too. */
+/** Work that some of the checks need first. If it fails, they fail too. */
 const preparations = [
   { name: 'build', work: build, users: ['tsc', 'links', 'api', 'publint', 'attw'] },
   { name: 'setup of the linters', work: setUpLinters, users: ['rustfmt', 'clippy', 'clippy-wasm'] },
@@ -90,25 +90,27 @@ await main(import.meta, async (asked) => {
   if (failed.length > 0) process.exitCode = 1;
 });
 
-/** Runs the command of an installed package. */
+/** Runs a script of an installed package. */
 function node(script, ...parameters) {
   return run(process.execPath, [join(root, 'node_modules', script), ...parameters]);
 }
 
-/** Runs cargo of the toolchain that builds the wasm: clippy and rustfmt of other versions say other things. */
+/**
+ * Runs the cargo of the toolchain that builds the wasm, since the results of clippy and rustfmt depend on the version.
+ */
 function cargo({ toolchain }, ...parameters) {
   return run('cargo', parameters, { environment: environmentWith([toolchain.bin]) });
 }
 
-/** The tests of tests/docs.node.test.ts that follow the links of README and docs. */
+/** Runs the tests in tests/package/docs.node.test.ts that follow the links in README and docs. */
 async function checkLinks() {
   const report = await node(
     'vitest/vitest.mjs',
     ...['run', '--config', join(root, 'tests', 'vitest.config.ts'), '--project', 'node'],
     ...['docs.node.test', '--testNamePattern', '^links ', '--reporter=json'],
   );
-  // A name that no test has is no error to vitest.
-  if (JSON.parse(report).numPassedTests === 0) throw new Failure('There are no tests of links.');
+  // vitest does not fail if the pattern matches no test.
+  if (JSON.parse(report).numPassedTests === 0) throw new Failure('The tests of links were not found.');
 }
 
 async function withTarball(work) {

@@ -1,4 +1,4 @@
-// The Chromium that runs the browser tests. SPARSIFIER_CHROMIUM names one and stops the search.
+// Finds the Chromium that runs the browser tests. If SPARSIFIER_CHROMIUM is the path of one, that is used.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
@@ -23,12 +23,12 @@ const places =
       ]),
   }[process.platform] ?? [];
 
-/** The path of a Chromium that is installed, if there is one. */
+/** The path of an installed Chromium, if there is one. */
 export async function findChromium() {
   const named = process.env.SPARSIFIER_CHROMIUM;
   if (named) {
     if (existsSync(named)) return named;
-    throw new Failure('SPARSIFIER_CHROMIUM names a file that does not exist');
+    throw new Failure('SPARSIFIER_CHROMIUM is the path of a file that does not exist');
   }
   for (const path of [...names.map(onPath), ...places]) {
     if (path && existsSync(path) && (await runs(path))) return path;
@@ -37,7 +37,7 @@ export async function findChromium() {
   return own && existsSync(own) ? own : undefined;
 }
 
-// Ubuntu's chromium-browser is a script that only says "install the snap". On Windows --version opens a window.
+// Ubuntu's chromium-browser is a script that only asks to install the snap. On Windows, --version opens a window.
 const runs = (path) => process.platform !== 'linux' || ask(path, ['--version']);
 
 // Absent until the packages are installed.
@@ -68,6 +68,6 @@ export async function setUpChromium() {
   }
   const chromium = await findChromium();
   if (chromium) return chromium;
-  throw new Failure(`${said}There is no Chromium for the browser tests. Install Chromium or Chrome, or name one:
+  throw new Failure(`${said}There is no Chromium for the browser tests. Install Chromium or Chrome, or pass the path of one:
   SPARSIFIER_CHROMIUM=/path/to/chromium npm test`);
 }

@@ -1,5 +1,5 @@
-// `npm run docs`: a reference of the public API as pages, in out/reference. TypeDoc does not take TypeScript 7 yet, so
-// packages/reference has both TypeDoc and the TypeScript that it works with.
+// `npm run docs`: generates an API reference in out/reference. TypeDoc does not support TypeScript 7 yet, so
+// packages/reference has TypeDoc and its own TypeScript.
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { entryPoints } from './entry-points.mjs';

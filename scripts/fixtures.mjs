@@ -1,4 +1,5 @@
-// A network that tests need and the repository does not hold: basic-pitch's, which only its Python package has as ONNX.
+// Fetches a network that tests need and that is not in the repository: basic-pitch, whose ONNX file is only in its
+// Python package.
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,8 +13,8 @@ const digest = '2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec
 const cached = join(cache, `basic-pitch-${version}`);
 
 /**
- * Puts `nmp.onnx` into tests/.fixtures, from the cache folder or from PyPI. Where there is no pip, or no way to PyPI,
- * its tests are skipped, except in CI, where that is a failure.
+ * Puts `nmp.onnx` into tests/.fixtures, from the cache folder or from PyPI. Without pip or access to PyPI its tests are
+ * skipped, except in CI, where that is a failure.
  */
 export async function setUpFixtures() {
   const target = join(root, 'tests', '.fixtures', name);
@@ -23,7 +24,7 @@ export async function setUpFixtures() {
       await step(`${name}: pip download basic-pitch ${version}`, () => keep(cached, download));
   } catch (error) {
     if (!(error instanceof Failure) || process.env.CI === 'true') throw error;
-    console.log(`${error.message}\n\nWithout ${name} its tests are skipped.`);
+    console.log(`${error.message}\n\nThe tests that need ${name} are skipped.`);
     return;
   }
   mkdirSync(join(root, 'tests', '.fixtures'), { recursive: true });
@@ -34,8 +35,8 @@ const isWhole = (file) => existsSync(file) && createHash('sha256').update(readFi
 
 async function download(folder) {
   const python = await findPython();
-  if (!python) throw new Failure(`There is no Python with pip to fetch ${name} with.`);
-  // An old or a new Python will do: nothing of the package is run.
+  if (!python) throw new Failure(`There is no Python with pip to fetch ${name}.`);
+  // Any version of Python will do, since nothing in the package is run.
   const wheel = mkdtempSync(join(tmpdir(), 'sparsifier-wheel-'));
   try {
     const options = [
@@ -55,7 +56,7 @@ async function download(folder) {
   } finally {
     rmSync(wheel, { recursive: true, force: true });
   }
-  if (!isWhole(join(folder, name))) throw new Failure(`basic-pitch ${version} holds another ${name} than it did.`);
+  if (!isWhole(join(folder, name))) throw new Failure(`${name} in basic-pitch ${version} is not the expected file.`);
 }
 
 async function findPython() {

@@ -1,14 +1,14 @@
-// A rule for oxlint: the folders of packages/sparsifier/src are floors, and a file imports from its own floor and those
-// below. Imports of types count, as do `import()` and `typeof import()`.
+// A rule for oxlint: the folders of packages/sparsifier/src are floors. A file may import only from its own floor and
+// those below it. Imports of types, `import()` and `typeof import()` count too.
 import { dirname, join, relative, sep } from 'node:path';
 import { exportedModules } from './entry-points.mjs';
 import { packageFolder } from './steps.mjs';
 
 const entryPoints = 'entry points';
-/** From below. */
+/** From the lowest to the highest. */
 const floors = [
   'errors.ts',
-  // Where the built wasm lies.
+  // The built wasm.
   'wasm',
   'host',
   'engine',
@@ -25,7 +25,7 @@ const floors = [
 
 const source = join(packageFolder, 'src');
 
-/** The floor that a file lies on; `undefined` outside of src. */
+/** The floor of a file; undefined outside of src. */
 function floorOf(path) {
   const inside = relative(source, path).split(sep).join('/');
   if (inside.startsWith('../')) return undefined;
@@ -35,7 +35,7 @@ function floorOf(path) {
   return isExported || (rest.length === 0 && !floors.includes(name)) ? entryPoints : name;
 }
 
-/** The file that an import leads to; `undefined` for another package. */
+/** The file that an import resolves to; undefined for another package. */
 function target(file, specifier) {
   if (specifier === '#host') return join(source, 'host', 'node.ts');
   if (specifier.startsWith('.')) return join(dirname(file), specifier.replace(/\.js$/, '.ts'));
@@ -46,7 +46,7 @@ function create(context) {
   const from = floorOf(context.filename);
   if (from === undefined) return {};
   const check = (node) => {
-    // `export { name }` has no source, and that of an `import()` may be any expression.
+    // `export { name }` has no source, and the source of an `import()` can be any expression.
     const specifier = node.source?.value;
     const path = typeof specifier === 'string' ? target(context.filename, specifier) : undefined;
     const to = path && floorOf(path);

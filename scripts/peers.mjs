@@ -1,5 +1,5 @@
-// A Python with the libraries that `npm run bench` compares with, in the cache folder: about 5.5 GB, mostly those that
-// torch has for graphics cards and does not start without.
+// Installs the Python libraries that `npm run bench` compares with into the cache folder. They take about 5.5 GB,
+// mostly GPU libraries that torch does not start without.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep } from './cache.mjs';
@@ -12,13 +12,13 @@ const folder = join(cache, `peers-${fingerprint([requirements], fasterai).slice(
 const pythonIn = (folder) =>
   process.platform === 'win32' ? join(folder, 'Scripts', 'python.exe') : join(folder, 'bin', 'python');
 
-/** The path of the Python that has them, if it was made. */
+/** The path of the Python that has them, if they are installed. */
 export const findPeers = () => (existsSync(pythonIn(folder)) ? pythonIn(folder) : undefined);
 
 export async function setUpPeers() {
   if (findPeers()) return;
   const python = await findPython();
-  if (!python) throw new Failure('The libraries to compare with need a Python 3.11 or newer with venv.');
+  if (!python) throw new Failure('The libraries to compare with need Python 3.11 or newer, with venv.');
   const versions = `${readFileSync(requirements, 'utf8').trim().split('\n').join(' ')} ${fasterai}`;
   await step(`Python: pip install ${versions}`, () =>
     keep(folder, async (temporary) => {

@@ -1,5 +1,5 @@
-// The pictures of docs/granularity.md: which weights form one unit, worked out from the axes that the package makes.
-// And what README.md and docs/speed.md show of the newest record in bench/record/: a chart and tables.
+// Draws the pictures of docs/granularity.md, which show the weights of a unit, from the axes that the package computes.
+// Also updates the chart and the tables of README.md and docs/speed.md from the newest record in bench/record/.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chart, newestRecord, summary, tables } from '../bench/report.mjs';
@@ -11,13 +11,13 @@ export const folder = join(root, 'docs', 'pictures');
 /** The chart of the newest record. */
 export const speed = 'speed.svg';
 
-/** Layers small enough to draw, of so many outputs and inputs, stored in canonical order. */
+/** Layers that are small enough to draw, stored in canonical order. */
 const layersOf = (convolution, matrix) => [
   { title: 'convolution', kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [...convolution, 3, 3] },
   { title: 'matrix', kind: 'dense', roles: ['out', 'in'], shape: matrix },
 ];
 
-/** The text of each picture, by file name. Needs the built package. */
+/** The SVG of each picture, by file name. Needs the built package. */
 export async function pictures() {
   const { Granularity, granularitiesOf, granularityNames, unitsOfTensor } =
     await import('../packages/sparsifier/dist/internal.js');
@@ -39,10 +39,10 @@ export async function pictures() {
   ]);
 }
 
-/** The texts that show tables of the newest record. */
+/** The files that contain tables of the newest record. */
 export const textsWithTables = ['README.md', 'docs/speed.md'];
 
-/** A text with the tables of the newest record between its marks. */
+/** Replaces the tables between the marks of a text by those of the newest record. */
 export const withTables = (text) =>
   Object.entries({ summary, tables }).reduce(
     (filled, [mark, made]) =>
@@ -53,18 +53,18 @@ export const withTables = (text) =>
     text,
   );
 
-/** What a layer's panel shows: for each weight, in stored order, the number of its unit, and whether it is drawn empty. */
+/** The panel of a layer: for each weight, in stored order, the number of its unit and whether it is drawn empty. */
 function panelOf(layer, { axes, pattern }) {
   if (!pattern) {
     const units = unitOfEach(axes);
     return { ...layer, units, isEmpty: () => false, caption: countOf(units) };
   }
-  // The weights that are compared with each other, of which some go: which ones is up to the scores, so any will do.
+  // The groups of weights of which some are removed. Which ones depends on the scores, so any will do.
   const { keep, of, along } = pattern;
   const units = unitOfEach(axes.map((axis, index) => (index === along ? { ...axis, block: of } : axis)));
   const places = units.map((unit, weight) => units.slice(0, weight).filter((other) => other === unit).length);
   const isEmpty = (weight) => (places[weight] + units[weight]) % of >= keep;
-  return { ...layer, units, isEmpty, caption: `${keep} of each ${of} stay` };
+  return { ...layer, units, isEmpty, caption: `${keep} of each ${of} are kept` };
 }
 
 /** For each weight, in stored order, the number of its unit. */
@@ -87,13 +87,13 @@ function countOf(units) {
 
 const cell = 18;
 const margin = 14;
-/** Room beside the first weight of a panel for "out", and above it for the title and "in". */
+/** The space to the left of a panel's first weight for "out", and above it for the title and "in". */
 const [left, top] = [38, 44];
-/** The least width, so that captions fit. */
+/** The minimum width, so that captions fit. */
 const panelWidth = 176;
 const text = '#24292f';
 const pale = '#dfe3e8';
-/** One unit, and lighter the next two, so that one sees how units lie beside each other. */
+/** The colours of one unit and, lighter, of the next two, which show how units are arranged. */
 const colours = ['#0550ae', '#f0a868', '#8ccfa0'];
 
 function picture(name, panels) {
@@ -135,7 +135,7 @@ function drawPanel({ title, roles, shape, units, isEmpty, caption }, x) {
     [[x + left, y]],
   );
   const square = `h${cell - 2}v${cell - 2}h${2 - cell}z`;
-  // The hole is drawn the other way round.
+  // The hole is drawn in the opposite direction.
   const hole = `m2 2v${cell - 6}h${cell - 6}v${6 - cell}z`;
   const squares = (colour, isChosen) => {
     const path = places.flatMap(([right, down], weight) =>

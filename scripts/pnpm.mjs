@@ -1,11 +1,11 @@
-// pnpm of the version that package.json pins, and the packages of pnpm-lock.yaml.
-// By hand: node scripts/pnpm.mjs <what pnpm takes>
+// Runs pnpm in the version that package.json pins, and installs the packages of pnpm-lock.yaml. To run pnpm directly:
+// node scripts/pnpm.mjs <arguments>
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ask, cache, contentOf, Failure, fingerprint, main, root, run, show, step } from './steps.mjs';
 import { keep } from './cache.mjs';
 
-/** Brings node_modules up to date; does nothing when what decides about it has not changed. */
+/** Brings node_modules up to date. Does nothing if the lock file and the package.json files have not changed. */
 export async function installPackages() {
   const stamp = join(root, 'node_modules', '.sparsifier-set-up');
   const members = readFileSync(join(root, 'pnpm-lock.yaml'), 'utf8')
@@ -19,7 +19,7 @@ export async function installPackages() {
   await step('packages: pnpm install', () =>
     run(pnpm[0], [...pnpm.slice(1), 'install', '--frozen-lockfile'], { minutes: 10 }).catch((error) => {
       throw new Failure(
-        `${error.message}\n\nIf a package.json was changed: node scripts/pnpm.mjs install --no-frozen-lockfile`,
+        `${error.message}\n\nIf a package.json was changed, run: node scripts/pnpm.mjs install --no-frozen-lockfile`,
       );
     }),
   );
@@ -33,7 +33,7 @@ const cached = [process.execPath, join(folder, 'node_modules', 'pnpm', 'bin', 'p
 async function findPnpm() {
   if (existsSync(cached[1])) return cached;
   const command = process.platform === 'win32' ? 'pnpm.cmd' : 'pnpm';
-  // Asked outside the repository, where neither pnpm nor Corepack fetches the version that package.json names.
+  // Runs outside the repository, so that neither pnpm nor Corepack fetches the version that package.json names.
   mkdirSync(cache, { recursive: true });
   const found = await ask(command, ['--version'], {
     cwd: cache,
@@ -55,7 +55,7 @@ async function fetchPnpm() {
   return cached;
 }
 
-/** The command of npm, and what comes before its own parameters. */
+/** The command that runs npm, and its first arguments. */
 export function findNpm() {
   const started = process.env.npm_execpath;
   if (started && basename(started) === 'npm-cli.js') return [process.execPath, started];

@@ -1,4 +1,5 @@
-// pnpm pack takes the texts from the package's own folder, but they live at the root: `prepack` copies them, `postpack` removes the copies.
+// The texts are at the root of the repository, but pnpm packs only files in the folder of the package: `prepack` copies
+// them there, `postpack` removes the copies.
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { main, packageFolder, root } from './steps.mjs';

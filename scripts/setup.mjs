@@ -1,4 +1,4 @@
-// Sets up what is missing on this machine, and nothing that is there: `npm run setup`, and first in every other verb.
+// Installs the tools that are missing on this machine: `npm run setup`, and the first step of every other command.
 import { setUpChromium } from './chromium.mjs';
 import { installPackages } from './pnpm.mjs';
 import { main, seconds } from './steps.mjs';

@@ -1,4 +1,4 @@
-// What the scripts share: one line per step with its time, quiet tools, and failures told without a stack trace.
+// Shared by the scripts: one line per step with its time, tools that run quietly, and failures without a stack trace.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const packageFolder = join(root, 'packages', 'sparsifier');
 
-/** The user's cache, so that a second clone finds the tools that the first one fetched. */
+/** A folder in the user's cache, so that several clones share the tools. */
 export const cache = join(
   process.platform === 'win32'
     ? (process.env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'))
@@ -19,12 +19,12 @@ export const cache = join(
   'sparsifier',
 );
 
-/** What went wrong, in words for the person at the terminal. */
+/** An error whose message is printed without a stack trace. */
 export class Failure extends Error {}
 
-/** Runs a script's body if the file was started by name; a Failure is printed and ends with 1. */
+/** Runs the body of a script if the file is the main module. A Failure is printed, and the exit code is then 1. */
 export async function main(meta, body) {
-  // Node resolves links for import.meta.url, not for argv: on macOS /tmp is one.
+  // Node resolves links in import.meta.url, but not in argv. On macOS, /tmp is a link.
   if (meta.url !== pathToFileURL(realpathSync(process.argv[1])).href) return;
   try {
     await body(process.argv.slice(2));
@@ -50,7 +50,7 @@ export async function step(title, work) {
   }
 }
 
-/** Runs a tool quietly and returns what it wrote to stdout; its whole output is shown only if it fails. */
+/** Runs a tool quietly and returns its stdout. All of its output is shown if it fails. */
 export function run(command, parameters, { cwd = root, environment = process.env, minutes } = {}) {
   return new Promise((resolve, reject) => {
     const child = start(command, parameters, { cwd, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -64,7 +64,7 @@ export function run(command, parameters, { cwd = root, environment = process.env
       minutes &&
       setTimeout(() => {
         child.kill();
-        // Its own children may live on and hold these open, which would keep this process waiting.
+        // Its children may still run and keep these streams open, which would keep this process waiting.
         child.stdout.destroy();
         child.stderr.destroy();
         fail(`did not end within ${minutes} minutes`);
@@ -85,14 +85,14 @@ export function run(command, parameters, { cwd = root, environment = process.env
   });
 }
 
-/** The same, but a tool that is absent or fails is the answer `undefined`. */
+/** Like {@link run}, but returns undefined if the tool is missing or fails. */
 export const ask = (command, parameters, options) =>
   run(command, parameters, { minutes: 1, ...options }).then(
     (out) => out.trim(),
     () => undefined,
   );
 
-/** Runs a tool in the foreground: its output goes through as it comes, `listen` hears it too. */
+/** Runs a tool in the foreground and prints its output, which is also passed to `listen`. */
 export function show(command, parameters, { environment = process.env, listen } = {}) {
   return new Promise((resolve, reject) => {
     const child = start(command, parameters, {
@@ -111,24 +111,24 @@ export function show(command, parameters, { environment = process.env, listen } 
   });
 }
 
-// Node refuses to start .cmd files without a shell, and Windows' shell splits words at spaces.
+// Node refuses to start .cmd files without a shell, and the Windows shell splits arguments at spaces.
 function start(command, parameters, options) {
   if (!command.endsWith('.cmd')) return spawn(command, parameters, options);
   const line = [command, ...parameters].map((word) => (/[\s&|<>^()]/.test(word) ? `"${word}"` : word)).join(' ');
   return spawn(line, { ...options, shell: true });
 }
 
-// Windows spells it Path, and two spellings in one environment are a coin toss.
+// Windows spells it Path. With both spellings in an environment, either may be used.
 const pathName = Object.keys(process.env).find((key) => key.toUpperCase() === 'PATH') ?? 'PATH';
 
-/** A copy of the environment with `folders` before everything else on PATH. */
+/** A copy of the environment with `folders` at the front of PATH. */
 export const environmentWith = (folders, variables = {}) => ({
   ...process.env,
   ...variables,
   [pathName]: [...folders, process.env[pathName]].join(delimiter),
 });
 
-/** Where a command is on PATH. */
+/** The path of a command on PATH. */
 export function onPath(command) {
   const file = process.platform === 'win32' ? `${command}.exe` : command;
   return process.env[pathName]
@@ -138,7 +138,7 @@ export function onPath(command) {
     .find(existsSync);
 }
 
-/** One hash over the names and contents of files and folders (below the repository) and over further words. */
+/** A hash of the names and contents of files and folders in the repository, and of other strings. */
 export function fingerprint(paths, ...words) {
   const hash = createHash('sha256').update(JSON.stringify(words));
   for (const path of paths.flatMap(filesIn).sort()) {

@@ -1,4 +1,4 @@
-// npm test: every suite. npm test -- rust node: only these. The last line is the count.
+// npm test: all suites. npm test -- rust node: only these. The last line of the output is the total.
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -48,7 +48,7 @@ function inWords({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }
 
-/** A suite that ended badly without naming a failed test, or that ran nothing, counts as one failure. */
+/** A suite that failed without a failed test, or that ran no tests, counts as one failure. */
 function judged(count, code) {
   if (code !== 0 && count.failed === 0) return { ...count, failed: 1, trouble: `ended with ${code}` };
   if (count.passed + count.failed === 0) return { ...count, failed: 1, trouble: 'no test ran' };
@@ -56,7 +56,7 @@ function judged(count, code) {
 }
 
 async function testRust(toolchain) {
-  // The kernels need no nightly: whatever cargo is at hand, and only else the one that builds the wasm.
+  // The kernels do not need nightly, so any installed cargo will do. Without one, use the cargo that builds the wasm.
   const own = (await ask('cargo', ['--version'])) ? [] : [toolchain.bin];
   return testWithCargo(environmentWith(own), []);
 }
@@ -96,7 +96,7 @@ async function testWithCargo(environment, target) {
   return judged(count, code);
 }
 
-/** Adds up the summaries of nextest ("Summary [1 s] 3 tests run: 2 passed, 1 failed, 0 skipped") and of cargo test. */
+/** Sums the summaries of nextest ("Summary [1 s] 3 tests run: 2 passed, 1 failed, 0 skipped") and of cargo test. */
 function countRust(output) {
   const count = { passed: 0, failed: 0, skipped: 0 };
   const nextest = [...output.matchAll(/^ *Summary \[.*\] +\S+ tests? run: (.*)$/gm)].flatMap((match) =>
@@ -129,7 +129,7 @@ async function testWithVitest(project) {
   if (!existsSync(file)) return judged(count, code);
   const report = JSON.parse(readFileSync(file, 'utf8'));
   count.passed = report.numPassedTests;
-  // A file that does not even load has no tests to fail.
+  // A file that cannot be loaded has no tests that could fail.
   const broken = report.testResults.filter(
     (result) => result.status === 'failed' && !result.assertionResults.some((test) => test.status === 'failed'),
   );

@@ -1,6 +1,6 @@
-// A Rust toolchain that can rebuild std with atomics, which threads in WebAssembly need:
-// a nightly from rustup, or Debian's rustc-web, a stable one that is told to accept unstable flags.
-// SPARSIFIER_TOOLCHAIN=rustup or =debian admits only that one, to test both.
+// Finds or installs a Rust toolchain that can rebuild std with atomics, which threads in WebAssembly need: a nightly
+// from rustup, or Debian's rustc-web, which is stable but made to accept unstable flags. SPARSIFIER_TOOLCHAIN=rustup or
+// =debian allows only that one, to test both.
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -45,7 +45,7 @@ export async function setUpToolchain() {
   on Debian, as root: apt-get install ${debianPackages.join(' ')}`);
 }
 
-// rustup's installer changes PATH only for shells that start later.
+// The installer of rustup changes PATH only for new shells.
 const rustup = () => onPath('rustup') ?? join(cargoHome, 'bin', process.platform === 'win32' ? 'rustup.exe' : 'rustup');
 
 async function findRustup() {

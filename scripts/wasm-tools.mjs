@@ -1,10 +1,10 @@
-// wasm-pack and wasm-bindgen, the two commands that turn the crate into a module with its JavaScript.
+// Finds or builds wasm-pack and wasm-bindgen, which compile the crate to a wasm module with JavaScript bindings.
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { keep } from './cache.mjs';
 import { ask, cache, environmentWith, Failure, onPath, root, run, step } from './steps.mjs';
 
-// Cargo.toml says which wasm-bindgen: the command and the crate must be of one version.
+// The version in Cargo.toml: the wasm-bindgen command and the crate must have the same version.
 export const wasmBindgenVersion = readFileSync(join(root, 'Cargo.toml'), 'utf8').match(/^wasm-bindgen = "=(.+)"/m)[1];
 
 const tools = [
@@ -12,7 +12,7 @@ const tools = [
   { command: 'wasm-bindgen', crate: 'wasm-bindgen-cli', version: wasmBindgenVersion },
 ];
 
-/** The folders of the two commands, each built by cargo into the cache folder unless it is there already. */
+/** The folders of the two commands. Those that are missing are built by cargo into the cache folder. */
 export async function setUpWasmTools(toolchain) {
   const folders = await Promise.all(tools.map(find));
   for (const [index, tool] of tools.entries()) folders[index] ??= await build(tool, toolchain);
@@ -29,7 +29,7 @@ const cachedFolder = ({ command, version }) => join(cache, `${command}-${version
 
 async function build(tool, toolchain) {
   const { crate, version } = tool;
-  // Without --locked: the lock files that these crates carry may name versions that a mirror does not have yet.
+  // Without --locked, because the lock files of these crates may name versions that a mirror does not have yet.
   await step(`${crate} ${version}: cargo install into the cache folder (minutes, once)`, () =>
     keep(cachedFolder(tool), (temporary) =>
       run('cargo', ['install', crate, '--version', version, '--root', temporary], {

@@ -1,4 +1,5 @@
-// A copy of the package for benchmarks, whose engine has one verb more: a pass over memory to compare the others with.
+// Builds a copy of the package for benchmarks. Its engine has one more verb: a pass over memory, to compare the others
+// with.
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildWasm } from './build.mjs';
@@ -6,7 +7,7 @@ import { packageFolder, root } from './steps.mjs';
 
 const folder = join(root, 'target', 'yardstick');
 
-/** Where the copy's modules lie. */
+/** The folder of the copy's modules. */
 export const yardstickModules = join(folder, 'dist');
 
 /** Needs the built package. */

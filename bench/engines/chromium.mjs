@@ -1,4 +1,4 @@
-// This package in a cross-origin isolated page of Chromium, on all threads.
+// This package in a cross-origin isolated page in Chromium, on all threads.
 import { createReadStream } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
@@ -44,7 +44,7 @@ const server = createServer((request, response) => {
       .pipe(response);
 });
 await new Promise((done) => server.listen(0, '127.0.0.1', done));
-// As root, Chromium does not start its sandbox; a container's /dev/shm is small.
+// Chromium's sandbox does not work as root, and /dev/shm is small in containers.
 const browser = await chromium.launch({
   executablePath: await findChromium(),
   args: ['--no-sandbox', '--disable-dev-shm-usage'],

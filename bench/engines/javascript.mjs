@@ -1,5 +1,5 @@
-// Plain JavaScript on typed arrays: `javascript.mjs radix` or `javascript.mjs sort`. Exactly half of the weights of each
-// tensor go, the first ones where magnitudes are equal.
+// Plain JavaScript on typed arrays: `javascript.mjs radix` or `javascript.mjs sort`. Removes exactly half of the
+// weights of each tensor; of equal magnitudes, the first ones.
 import { inPlace, serve } from './serve.mjs';
 
 const cuts = { radix, sort };
@@ -11,7 +11,7 @@ await serve((tensors) =>
   }),
 );
 
-/** Zeroes so many weights of least magnitude. */
+/** Sets this many weights of the smallest magnitude to zero. */
 function prune(weights, remove) {
   const bits = new Uint32Array(weights.buffer, weights.byteOffset, weights.length);
   let { key, equal } = cutOf(weights, bits, remove);
@@ -22,8 +22,8 @@ function prune(weights, remove) {
 }
 
 /**
- * Magnitudes order as their bits do: two histograms, of the upper 16 bits and of the lower 15 bits that go with the
- * cut's upper ones.
+ * Magnitudes have the same order as their bits. Two histograms find the cut: one of the upper 16 bits, and one of the
+ * lower 15 bits of weights whose upper bits equal those of the cut.
  */
 function radix(_weights, bits, remove) {
   const upper = new Uint32Array(1 << 16);

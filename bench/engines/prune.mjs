@@ -1,9 +1,12 @@
-// One call of the package on plain arrays, in Node and in pages.
+// One call of the package on plain arrays, in Node and in browsers.
 import { Sparsifier } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { timed } from '../support.mjs';
 
-/** Prunes tensors in place. Times are in milliseconds: of the engine, of copies into its memory and out, and of all. */
+/**
+ * Prunes tensors in place. Returns times in milliseconds: of the engine, of copies into and out of its memory, and in
+ * total.
+ */
 export async function prune(engine, tensors, { granularity, context }) {
   const times = { copyIn: 0, copyOut: 0 };
   const begun = performance.now();

@@ -1,10 +1,10 @@
-// How an engine in JavaScript answers: one line of JSON with a case comes in, one with times and the result's figures
-// goes out.
+// The protocol of engines in JavaScript: each request is a line of JSON with a case, each response is one with times
+// and figures of the result.
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { look, tensorsOf } from './weights.mjs';
 
-/** @param work prunes tensors in place, and gives times in milliseconds */
+/** @param work prunes tensors in place and returns times in milliseconds */
 export async function serve(work) {
   let weights = new Float32Array();
   for await (const line of createInterface({ input: process.stdin })) {
@@ -20,7 +20,7 @@ export async function serve(work) {
   process.exit();
 }
 
-/** Measures an engine that works on the weights where they lie. */
+/** Measures an engine that works on the weights in place. */
 export function inPlace(work) {
   const begun = performance.now();
   work();
@@ -28,12 +28,12 @@ export function inPlace(work) {
   return { engine: time, copyIn: 0, copyOut: 0, whole: time };
 }
 
-// Linux forgets the peak so far when asked to, and no other system tells it.
+// Linux can reset the peak. Other systems do not report it.
 function resetPeak() {
   if (process.platform === 'linux') writeFileSync('/proc/self/clear_refs', '5');
 }
 
-/** The most memory of this process since then, in bytes, its weights included. */
+/** The peak memory of this process since then in bytes, including the weights. */
 function peakMemory() {
   if (process.platform !== 'linux') return;
   return 1024 * Number(readFileSync('/proc/self/status', 'utf8').match(/VmHWM:\s*(\d+) kB/)[1]);

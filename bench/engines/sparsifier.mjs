@@ -1,4 +1,4 @@
-// This package in Node, on so many threads: `sparsifier.mjs 2`.
+// This package in Node, on a given number of threads: `sparsifier.mjs 2`.
 import { loadEngine } from 'sparsifier';
 import { prune } from './prune.mjs';
 import { serve } from './serve.mjs';

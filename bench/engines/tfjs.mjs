@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { serve } from './serve.mjs';
 
-// Without checks and advice.
+// Turns off checks and warnings.
 tf.enableProdMode();
 await tf.setBackend('cpu');
 await serve((tensors) => {

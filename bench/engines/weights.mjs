@@ -1,6 +1,6 @@
-// What engines in JavaScript share: cutting a file of weights into tensors, and what is told of their answer.
+// Shared by engines in JavaScript: splitting a file of weights into tensors, and figures of the result.
 
-/** Views of each tensor, given all weights and the tensors' shapes. */
+/** A view of each tensor, given all weights and the shapes of the tensors. */
 export function tensorsOf(weights, shapes) {
   let at = 0;
   return shapes.map((shape) => {
@@ -9,7 +9,7 @@ export function tensorsOf(weights, shapes) {
   });
 }
 
-/** How many weights are zero, and the sum of the magnitudes that are left. */
+/** The number of zeros, and the sum of the remaining magnitudes. */
 export function look(weights) {
   let zeros = 0;
   let left = 0;

@@ -1,10 +1,10 @@
-// What `bench/responsive.mjs` measures, for Node and pages alike.
+// The cases of `bench/responsive.mjs`, for Node and browsers.
 import { Sparsifier } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 
 const options = { granularity: 'weight', context: 'local', criteria: 'largeFinal', layerType: 'all' };
 
-/** A hundred million weights each. */
+/** Models of a hundred million weights each. */
 const models = {
   'ten layers': { count: 10, kind: 'conv2d', roles: ['out', 'in', 'height', 'width'], shape: [2500, 1000, 2, 2] },
   'one layer': { count: 1, kind: 'dense', roles: ['out', 'in'], shape: [10_000, 10_000] },
@@ -12,8 +12,9 @@ const models = {
 
 /**
  * Runs all cases of one model.
- * @param {(work: () => unknown) => Promise<object>} measure how long the work takes, and the longest task meanwhile
- * @returns the rows of a table: a name and what `measure` gave
+ * @param {(work: () => unknown) => Promise<object>} measure returns how long the work takes, and the longest task
+ *   during it
+ * @returns the rows of a table: a name and the result of `measure`
  */
 export async function run(title, measure) {
   const { count, kind, roles, shape } = models[title];
@@ -72,7 +73,7 @@ function fill(arrays) {
   }
 }
 
-/** Ticks through a port, as often as the thread lets it, and remembers the longest time between two. */
+/** Sends messages through a port as often as the thread allows, and records the longest time between two. */
 export function startTicking() {
   const { port1, port2 } = new MessageChannel();
   let longest = 0;

@@ -4,12 +4,12 @@ import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { table } from './table.js';
 
-/** What the command is given, but for the threads. */
+/** The options of the command, without `--threads`. */
 export interface InspectOptions extends Pick<ReadingOptions, 'layer'> {
   readonly json?: boolean;
 }
 
-/** The command `inspect`. @param engine is on its way */
+/** The command `inspect`. @param engine is still loading */
 export async function inspect(file: string, { layer, json }: InspectOptions, engine: Promise<unknown>): Promise<void> {
   await engine;
   using model = await readModel(file, readingOptions({ layer }));

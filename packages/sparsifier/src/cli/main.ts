@@ -19,21 +19,21 @@ interface Threads {
   readonly threads?: number;
 }
 
-/** Loads the engine, while the modules that use it are loaded, too. */
+/** Starts to load the engine, so that the modules that use it load at the same time. */
 function begin(threads: number | undefined): Promise<unknown> {
   const engine = loadEngine(threads === undefined ? {} : { threads });
-  // Whoever waits for it will hear of a failure, unless another error comes first.
+  // A failure is reported where the engine is awaited, unless another error comes first.
   engine.catch(() => {});
   return engine;
 }
 
 const program = new Command('sparsifier')
-  .description('Make a neural network sparse, on the model file itself.')
+  .description('Prune neural networks: make the weights in a model file sparse.')
   .version(version)
   .showHelpAfterError('(--help lists the options)')
   .exitOverride()
   .configureOutput({
-    // The former name of an option is not similar enough for commander to suggest the present one.
+    // `--groups` is too different from `--rank-together` for commander to suggest it.
     outputError: (text, write) =>
       write(text.replace(/unknown option '--groups?'/, '$&\n(Did you mean --rank-together?)')),
   })
@@ -46,7 +46,7 @@ Examples:
   $ sparsifier help prune`,
   );
 
-/** An option that takes one of some names. */
+/** An option whose value is one of several names. */
 const choice = (flags: string, description: string, names: readonly string[]): Option =>
   new Option(flags, description).choices(names).argParser(oneOf(names));
 
@@ -54,20 +54,20 @@ const common = (command: Command): Command =>
   command
     .option(
       '--layer <name=kind>',
-      'what a tensor of a safetensors file is: name-or-glob=dense:in,out (roles of its axes), =conv2d/32 (groups), =none (left out); repeatable',
+      'describe a tensor of a safetensors file: name-or-glob=dense:in,out (the roles of its axes), =conv2d/32 (groups), =none (exclude it); repeatable',
       collect,
     )
-    .option('--threads <n>', 'how many threads share the work (default: one per core)', whole)
-    .option('--json', 'a report for programs on stdout, and nothing else');
+    .option('--threads <n>', 'number of threads (default: one per core)', whole)
+    .option('--json', 'print the report as JSON, and nothing else');
 
 common(
   program.command('inspect').argument('<model>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf),
 )
-  .description('list the layers that can be pruned, and the tensors that cannot, with the reason')
+  .description('list the layers that can be pruned, and the tensors that cannot, with the reasons')
   .addHelpText(
     'after',
     `
-Example:
+Examples:
   $ sparsifier inspect model.onnx
   $ sparsifier inspect model.safetensors.index.json
   $ sparsifier inspect model.json`,
@@ -81,46 +81,52 @@ Example:
 common(
   program.command('prune').argument('<model>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf),
 )
-  .description('remove the least useful part of the layers and write the sparse model')
+  .description('set the least useful weights to zero and write the sparse model')
   .addOption(
     new Option(
       '-s, --sparsity <amount>',
-      'percent of units, one per layer (0,50,50,0), or name-or-glob=percent; repeatable',
+      'percentage of units to remove: one for all layers, one per layer (0,50,50,0), or name-or-glob=percentage; repeatable',
     ).argParser(collect),
   )
   .addOption(
     new Option(
       '-g, --granularity <name>',
-      `which weights to remove together: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
+      `which weights are removed together: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
     )
       .argParser(granularityOf)
       .default(defaults.granularity),
   )
   .addOption(
-    choice('-c, --context <name>', 'where to compare: within each layer, or over the whole network', contexts).default(
+    choice('-c, --context <name>', 'compare units within each layer, or across the whole network', contexts).default(
       defaults.context,
     ),
   )
   .addOption(
-    choice('--criteria <name>', 'what makes a weight useful', Object.values(Criteria)).default(defaults.criteria),
+    choice('--criteria <name>', 'what makes a weight useful', Object.values(Criteria)).default(
+      defaults.criteria,
+    ),
   )
-  .addOption(new Option('-o, --out <file>', 'where the sparse model goes').argParser(nameOf))
-  .option('--explain', 'only say what would be removed of each layer, and why others are left alone')
+  .addOption(new Option('-o, --out <file>', 'where to write the sparse model').argParser(nameOf))
+  .option('--explain', 'only show how much would be removed from each layer, and why the others are not pruned')
   .addOption(
     new Option(
       '--layer-type <kinds>',
-      `kinds of layers, with commas: ${kinds.join(', ')}, or all (default: ${defaults.layerType}, or all with --include)`,
+      `comma-separated kinds of layers to prune: ${kinds.join(', ')}, or all (default: ${defaults.layerType}, or all with --include)`,
     ).argParser(kindsOf),
   )
-  .option('--include <rule>', 'only these layers: name, glob, kind:dense or re:expression; repeatable', collect)
-  .option('--exclude <rule>', 'not these layers; repeatable', collect)
   .option(
-    '--rank-together <name=globs>',
-    'with -c global: layers that are compared with each other only (encoder=enc*,stem); repeatable',
+    '--include <rule>',
+    'prune only these layers: a name, a glob, kind:dense or re:expression; repeatable',
     collect,
   )
-  .addOption(choice('--budget <rule>', 'with -c global: a rule for how much each layer loses', budgets))
-  .option('--round-to <n>', 'leave a multiple of n units in each layer', whole)
+  .option('--exclude <rule>', 'do not prune these layers; repeatable', collect)
+  .option(
+    '--rank-together <name=globs>',
+    'with -c global: layers that are only compared with each other (encoder=enc*,stem); repeatable',
+    collect,
+  )
+  .addOption(choice('--budget <rule>', 'with -c global: how the sparsity is divided among the layers', budgets))
+  .option('--round-to <n>', 'keep a multiple of n units in each layer', whole)
   .addOption(
     choice('--reducer <name>', "how a unit's scores are combined into one", reducerNames).default(defaults.reducer),
   )
@@ -134,19 +140,19 @@ common(
   .addOption(
     new Option(
       '--load-masks <file>',
-      'masks of an earlier run to go on from; without --sparsity just these are applied',
+      'continue from the masks of an earlier run; without --sparsity, only apply them',
     ).argParser(nameOf),
   )
-  .addOption(new Option('--save-masks <file>', 'where the masks go, as safetensors').argParser(nameOf))
-  .option('--keep-scale', 'for quantised TensorFlow.js weights: leave scale and min as they are')
-  .option('--allow-empty', 'a layer may lose all its units')
-  .option('--min-keep <n>', 'units that each layer keeps, or name-or-glob=n; repeatable', collect)
+  .addOption(new Option('--save-masks <file>', 'where to write the masks, as safetensors').argParser(nameOf))
+  .option('--keep-scale', 'for quantised TensorFlow.js weights: do not change scale and min')
+  .option('--allow-empty', 'allow a layer to lose all its units')
+  .option('--min-keep <n>', 'keep at least n units in each layer, or name-or-glob=n; repeatable', collect)
   .option(
     '--max-sparsity <percent>',
-    'percent of units that a layer loses at most, or name-or-glob=percent; repeatable',
+    'remove at most this percentage of units from a layer, or name-or-glob=percentage; repeatable',
     collect,
   )
-  .option('--force', 'replace the output if it exists')
+  .option('--force', 'overwrite existing output files')
   .addHelpText(
     'after',
     `
@@ -166,7 +172,7 @@ Examples:
   });
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // Whoever reads may stop early, as `head` does.
+  // The reader may close the pipe early, as `head` does.
   if (error.code === 'EPIPE') return;
   process.stderr.write(`sparsifier: the report could not be printed: ${error.message}\n`);
   process.exitCode = 1;

@@ -26,7 +26,7 @@ export const kindsOf = (text: string): Kind[] | 'all' => {
   throw notAllowed(unknown, [...kinds, 'all']);
 };
 
-/** Takes one of some names. */
+/** A parser that accepts one of several names. */
 export const oneOf =
   <Name extends string>(names: readonly Name[]) =>
   (text: string): Name => {
@@ -134,7 +134,7 @@ function parsePerLayer(texts: readonly string[]): Map<string, number> {
     if (at <= 0) {
       throw new SparsifyError('usage', 'a value for one layer is written name=50', {
         given: text || 'nothing',
-        hint: "All others are '*=50'",
+        hint: "Write '*=50' for all other layers",
       });
     }
     const name = text.slice(0, at);

@@ -13,7 +13,7 @@ import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
 import { explanations, table } from './table.js';
 
-/** What the command is given, but for the threads. */
+/** The options of the command, without `--threads`. */
 export interface PruneOptions
   extends
     ReadingOptions,
@@ -38,7 +38,7 @@ export interface PruneOptions
   readonly saveMasks?: string;
 }
 
-/** The command `prune`. @param engine is on its way */
+/** The command `prune`. @param engine is still loading */
 export async function prune(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<void> {
   const { layer, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
   const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...words } = rest;
@@ -49,10 +49,10 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
   ];
   if (missing.length > 0 && !explain) {
     throw new SparsifyError('usage', `${missing.join(' and ')} must be given`, {
-      hint: '--explain needs neither and only tells what a call would do',
+      hint: '--explain needs neither: it only shows what would be pruned',
     });
   }
-  // Whether it exists can be told at once; all files that are read are known when the model is.
+  // Whether the file exists can be checked at once. All input files are known only after the model is open.
   if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
   const reading = readingOptions({ layer, keepScale });
   await engine;
@@ -82,7 +82,7 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
       spinner?.stop();
       return tell(report, out, json);
     }
-    // With masks, or to explain, the whole model is in memory.
+    // Masks and --explain need the whole model in memory.
     using model = await readModel(file, reading);
     using dense = initial === undefined ? undefined : await readModel(initial, reading);
     const options = dense ? { ...rules, initial: dense } : rules;

@@ -2,7 +2,7 @@ import type { Explanation } from '../pruning/explain.js';
 import type { Report } from '../pruning/report.js';
 
 const number = new Intl.NumberFormat('en');
-/** Names longer than this lose their middle: some exporters write a path of hundreds of characters. */
+/** Longer names are shortened in the middle: some exporters write paths of hundreds of characters. */
 const longestName = 96;
 const shortened = (name: string): string => {
   if (name.length <= longestName) return name;
@@ -11,7 +11,7 @@ const shortened = (name: string): string => {
 };
 const percent = (value: number): string => `${value.toFixed(2)} %`;
 
-/** A report as a table. @param units whether it has the columns about units */
+/** A report as a table. @param units whether to show the columns about units */
 export function table(
   { layers, skipped, total, engine, notes }: Report,
   { units: withUnits }: { readonly units: boolean },
@@ -54,7 +54,7 @@ export function table(
   ].join('\n');
 }
 
-/** What `explain` returns, as a table. */
+/** The result of `explain` as a table. */
 export function explanations(layers: readonly Explanation[]): string {
   const count = (value: number | undefined) => (value === undefined ? '' : number.format(value));
   const rows = layers.map(({ name, kind = '', units, removedUnits, selected, reason }) => [
@@ -69,7 +69,7 @@ export function explanations(layers: readonly Explanation[]): string {
   return [lines[0]!, '-'.repeat(Math.max(...lines.map((line) => line.length))), ...lines.slice(1)].join('\n');
 }
 
-/** Rows as lines; the columns between `from` and `to` are numbers. */
+/** Formats rows as lines. The columns from `from` up to, but not including, `to` are right-aligned. */
 function aligned(rows: readonly (readonly string[])[], from: number, to = Infinity): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
   return rows.map((cells) =>

@@ -6,5 +6,5 @@ import { tfjs, type ReadTfjsOptions } from './tfjs/format.js';
 /** The options of all formats. */
 export interface ReadModelOptions extends ReadOnnxOptions, ReadSafetensorsOptions, ReadTfjsOptions {}
 
-/** All formats. The first one that knows a file reads it. */
+/** All formats. A file is read by the first one that matches it. */
 export const formats: readonly Format<ReadModelOptions>[] = [safetensors, tfjs, onnx];

@@ -11,7 +11,7 @@ import { openModel, type OpenModel } from './open-model.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
-  /** Replace files that exist. The files that the model was read from are never replaced. */
+  /** Overwrite existing files. The files that the model was read from are never overwritten. */
   readonly force?: boolean;
 }
 
@@ -51,43 +51,41 @@ export async function readFileModel<Options>(
 }
 
 /**
- * A model that was read from files, in shared memory. Calls change its numbers there; every other byte stays as it was, and
- * the files themselves are never changed.
+ * A model that was read from files into shared memory. Calls change its numbers in memory. All other bytes are kept,
+ * and the files themselves are never changed.
  */
 export interface FileModel extends Model, Disposable {
   /** The name of the model's format, such as `ONNX`. */
   readonly format: string;
   readonly sourceFiles: readonly string[];
   /**
-   * The files that the model is written to, the main one first, with their bytes in chunks that are views of the model's
-   * memory where this thread shares it.
-   * @param path where to, as {@link write} takes it; without one, files have the names that they have in the model
-   * @throws SparsifyError `usage` for a path that such a model cannot be written to
+   * The files that {@link write} would write, the main one first. Their bytes come in chunks that are views of the
+   * model's memory if this thread shares it.
+   * @param path as for {@link write}; if omitted, files have the names that they have in the model
+   * @throws SparsifyError `usage` if such a model cannot be written to this path
    */
   outputs(path?: string): Promise<readonly ModelOutput[]>;
   /**
-   * Writes the model. All files, or none, are written.
-   *
-   * A model of one file goes to a path, or into a folder under its own name: one that exists, or a path that ends with a
-   * separator. External data of ONNX go to `out.onnx.data` beside a file `out.onnx` (further files to `out.onnx.2.data` and
-   * so on), or into the folder under their own names. Shards of safetensors go into a folder under their own names, with the
-   * index, or beside an index whose path ends with `.index.json`. A TensorFlow.js model goes into a folder, or to a path
-   * that ends with `.json` with the weights beside it, in files of 4 MB. Node only.
-   * @throws SparsifyError `file` if a file exists and `force` is not set, or if the model was read from it; `usage` for a
-   *   path that such a model cannot be written to, or in a page
+   * Writes the model: all of its files, or none. Node only. The path is that of a file, or of a folder: one that
+   * exists, or a path that ends with a separator. In a folder, files have their own names. External data of an ONNX
+   * model `out.onnx` are written to `out.onnx.data` (further files to `out.onnx.2.data` and so on). safetensors shards
+   * need a folder, or a path that ends with `.index.json`, in whose folder they are written. A TensorFlow.js model
+   * needs a folder, or a path that ends with `.json`; its weights are written to the same folder in files of 4 MB.
+   * @throws SparsifyError `file` if a file exists and `force` is not set, or if the model was read from it; `usage` if
+   *   such a model cannot be written to this path, and always in browsers
    */
   write(path: string, options?: WriteModelOptions): Promise<void>;
-  /** The bytes of the main file: of the ONNX or safetensors file, the index of shards, or the model.json. */
+  /** The bytes of the main file: the ONNX or safetensors file, the index of the shards, or the model.json. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
-  /** The bytes of all files by the names that they have in the model, the main one first. */
+  /** The bytes of all files, by their names in the model, the main one first. */
   toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>>;
-  /** Frees the memory; the model cannot be used afterwards. A second call does nothing. */
+  /** Frees the memory. The model cannot be used afterwards. A second call does nothing. */
   close(): void;
 }
 
 /**
- * The model whose numbers lie in blocks. They are changed in place, or where they are stored as codes decoded for each call
- * and encoded again.
+ * A model whose numbers are stored in blocks of memory. They are changed in place, or if they are stored as codes,
+ * decoded for each call and encoded again.
  */
 export class StoredModel implements FileModel, CurrentFiles {
   readonly tensors: readonly WeightTensor[];
@@ -97,11 +95,11 @@ export class StoredModel implements FileModel, CurrentFiles {
   readonly #open: OpenModel;
   readonly #blocks: ReadonlyMap<string, Block>;
   readonly #own: ReadonlySet<Values>;
-  /** What codes mean since they were encoded. */
+  /** What the codes mean since they were last encoded. */
   readonly #meanings = new Map<Values, unknown>();
   #isClosed = false;
 
-  /** @param blocks the files by the names that they have in the model; those of others are read elsewhere */
+  /** @param blocks files by their names in the model; other files are read elsewhere */
   constructor(open: OpenModel, blocks: ReadonlyMap<string, Block>) {
     this.tensors = open.tensors;
     this.skipped = open.skipped;
@@ -114,7 +112,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     );
   }
 
-  /** The numbers in place, or decoded in a scratch copy. */
+  /** The numbers in place, or decoded into a scratch copy. */
   async load(engine: Engine, values: Values): Promise<Region> {
     const { block, place } = this.#place(values);
     const { dtype, length, start, coding } = place;
@@ -131,8 +129,8 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   /**
-   * Encodes a scratch copy; numbers in place need nothing.
-   * @returns how many numbers are zero then, where encoding rounds them
+   * Encodes a scratch copy. Does nothing for numbers in place.
+   * @returns how many numbers are then zero, if encoding rounds them
    */
   async store(_engine: Engine, values: Values, region: Region): Promise<number | undefined> {
     const { block, place } = this.#place(values);
@@ -145,7 +143,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     return zeros;
   }
 
-  /** The numbers as they are now: copied at once where the memory is shared with this thread. */
+  /** The current numbers. They are copied synchronously if this thread shares the memory. */
   copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
     const { block, place } = this.#place(values);
     const { coding } = place;
@@ -157,7 +155,7 @@ export class StoredModel implements FileModel, CurrentFiles {
       : codes.then((copied) => coding.decode(copied, meaning));
   }
 
-  /** The stored bytes, and what they mean. */
+  /** Saves the stored bytes and what they mean; returns a function that restores both. */
   async hold(values: Values): Promise<() => Promise<void>> {
     const { block, place } = this.#place(values);
     const bytes = await this.#stored(block, place);
@@ -226,7 +224,7 @@ export class StoredModel implements FileModel, CurrentFiles {
 
   #place(values: Values): { readonly block: Block; readonly place: StoredValues } {
     this.#checkOpen();
-    if (!this.#own.has(values)) throw new SparsifyError('usage', 'the values are those of another model');
+    if (!this.#own.has(values)) throw new SparsifyError('usage', 'the values belong to another model');
     const place = stored(values);
     return { block: this.#blockOf(place.file), place };
   }
@@ -237,7 +235,7 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 }
 
-/** All bytes of a file in one array, which shares no memory. */
+/** All bytes of a file in one array, which is not shared memory. */
 async function joinedBytes({ chunks }: OutputFile): Promise<Uint8Array<ArrayBuffer>> {
   let length = 0;
   for await (const chunk of chunks()) length += chunk.length;
@@ -250,7 +248,7 @@ async function joinedBytes({ chunks }: OutputFile): Promise<Uint8Array<ArrayBuff
   return bytes;
 }
 
-/** Frees the memory of models that nobody holds any more. */
+/** Frees the memory of models that were garbage-collected. */
 const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
   for (const block of blocks) block.free();
 });

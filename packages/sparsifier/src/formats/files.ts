@@ -4,33 +4,34 @@ import { SparsifyError } from '../errors.js';
 import type { Source } from '../host/host.js';
 import { emptyFile, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
 
-/** The main file of a model, with what tells its format. */
+/** The main file of a model, with the parts of it that identify the format. */
 export interface MainFile {
   readonly source: Source;
-  /** The name of the file; a Blob or bytes may have none. */
+  /** The name of the file. A Blob or bytes may not have one. */
   readonly name: string | undefined;
-  /** Its first 64 bytes, or all if it has fewer. */
+  /** The first 64 bytes, or all of them if there are fewer. */
   readonly head: Uint8Array;
-  /** What it says as JSON, where it begins with `{` or `[`. */
+  /** The parsed content, if the file begins with `{` or `[`. */
   readonly json: Json | undefined;
-  /** Why it is not JSON though it begins like it. */
+  /** Why the content is not valid JSON, if it begins like JSON. */
   readonly jsonFailure: string | undefined;
 }
 
 type Json = Readonly<Record<string, unknown>> | readonly unknown[];
 
-/** JSON above this many bytes is not parsed: it would not fit into one string. */
+/** JSON of more bytes is not parsed: it may not fit in a string. */
 const longestJson = 2 ** 28;
 
-/** Reads what tells the format of a file. */
+/** Reads the parts of a file that identify its format. */
 export async function begin(source: Source): Promise<MainFile> {
   const head = new Uint8Array(Math.min(64, source.size));
   await source.read(head, 0);
   const text = String.fromCharCode(...head);
   const file = { source, name: source.name, head, json: undefined, jsonFailure: undefined };
-  // No byte of JSON is 0, while the length in front of a safetensors header ends with zeros.
+  // JSON contains no zero bytes, while the length before a safetensors header ends with zeros.
   if (!/^(\xef\xbb\xbf)?\s*[{[]/.test(text) || text.slice(0, 8).includes('\0')) return file;
-  if (source.size > longestJson) return { ...file, jsonFailure: `${source.size} bytes, of at most ${longestJson}` };
+  if (source.size > longestJson)
+    return { ...file, jsonFailure: `it has ${source.size} bytes, and at most ${longestJson} are parsed` };
   const bytes = new Uint8Array(source.size);
   await source.read(bytes, 0);
   try {
@@ -40,7 +41,7 @@ export async function begin(source: Source): Promise<MainFile> {
   }
 }
 
-/** The files of a model that is being read, by the names that they have in it. */
+/** The files of a model that is being read, by their names in the model. */
 export class ModelFiles {
   readonly main: MainFile;
   readonly #opened: Source[];
@@ -52,7 +53,7 @@ export class ModelFiles {
     this.#opened = [main.source];
   }
 
-  /** Opens the main file and looks at its beginning. */
+  /** Opens the main file and reads its beginning. */
   static async open(from: ModelSource): Promise<ModelFiles> {
     const source = await host.open(from);
     try {
@@ -64,25 +65,25 @@ export class ModelFiles {
     }
   }
 
-  /** Files that are read piece by piece. */
+  /** Files that are read in parts. */
   get sources(): ReadonlyMap<string, Source> {
     return this.#sources;
   }
 
-  /** Files that are in memory as a whole. */
+  /** Files that are held in memory. */
   get held(): ReadonlyMap<string, Block> {
     return this.#held;
   }
 
-  /** The paths of all files, of those that lie on this machine's disk. */
+  /** The paths of all files that are on this machine. */
   get paths(): string[] {
     return this.#opened.flatMap(({ path }) => path ?? []);
   }
 
   /**
-   * Opens a further file: what the caller's function gives, else the file beside the main one.
-   * @param option what the caller's function is called
-   * @throws SparsifyError `file` where there is none
+   * Opens another file: the one that the caller's function returns, or else the one in the folder of the main file.
+   * @param option the name of the option that is the caller's function
+   * @throws SparsifyError `file` if there is none
    */
   async further(name: string, give: GiveFile | undefined, option: string): Promise<Source> {
     const source = give === undefined ? await this.main.source.sibling(name) : await given(name, give, option);
@@ -90,13 +91,13 @@ export class ModelFiles {
     return source;
   }
 
-  /** Makes a file one that is read piece by piece. */
+  /** Adds a file that is read in parts. */
   add(name: string, source: Source): void {
     this.#checkFree(name);
     this.#sources.set(name, source);
   }
 
-  /** Reads a file as a whole, into a block that lives until {@link discard}. */
+  /** Reads a whole file into a block that is held until {@link discard}. */
   async hold(engine: Engine, name: string, source: Source): Promise<Block> {
     this.#checkFree(name);
     const block = await readBlock(engine, source);
@@ -108,7 +109,7 @@ export class ModelFiles {
     for (const source of this.#opened) await source.close();
   }
 
-  /** Also frees what is held. */
+  /** Closes the files and frees those that are held in memory. */
   async discard(): Promise<void> {
     for (const block of this.#held.values()) block.free();
     await this.close();
@@ -133,11 +134,11 @@ async function given(name: string, give: GiveFile, option: string): Promise<Sour
   if (bytes !== undefined && bytes !== null) return host.open(bytes);
   throw new SparsifyError('file', 'a file of the model is missing', {
     subject: name,
-    hint: `${option}('${name}') gave nothing`,
+    hint: `${option}('${name}') returned undefined`,
   });
 }
 
-/** Several files as one: the bytes of each follow those of the one before. */
+/** Several files as one, concatenated. */
 export function joined(parts: readonly Source[]): Source {
   let size = 0;
   const starts = parts.map((part) => (size += part.size) - part.size);

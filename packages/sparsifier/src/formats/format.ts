@@ -4,58 +4,58 @@ import { bytesOf, type DataType, type Skipped, type Values, type WeightTensor } 
 import type { MainFile, ModelFiles } from './files.js';
 import { modelEndings, recognise } from './recognise.js';
 
-/** A kind of model file. all.ts has the list of them. */
+/** A format of model files. all.ts lists all of them. */
 export interface Format<Options = object> {
-  /** As people call it. */
+  /** Its usual name. */
   readonly name: string;
   /** The options that {@link open} takes. */
   readonly options: readonly (keyof Options & string)[];
-  /** How the names of its files end; other names that are known to be those of models are refused for outputs. */
+  /** The endings of its file names. Outputs that end like files of other formats are refused. */
   readonly endings: readonly string[];
-  /** Whether a file is of this format, by its first bytes or its JSON. */
+  /** Whether a file has this format, judging by its first bytes or its JSON. */
   matches(file: MainFile): boolean;
   /**
-   * Says what lies where in the files of a model, of which the main one is open. Further files are opened through `files`,
-   * which also reads those that must be in memory as a whole.
+   * Describes where the numbers of a model are in its files. The main file is already open. Other files are opened with
+   * `files`, which also reads those that must be held in memory.
    */
   open(files: ModelFiles, options: Options): Promise<Contents>;
 }
 
-/** What a format says of a model. */
+/** A format's description of a model. */
 export interface Contents {
-  /** In model order; their values, and those of their partners, are {@link StoredValues}. */
+  /** In model order. Their values, and those of their partners, are {@link StoredValues}. */
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
   /**
-   * What the model is written to, the main file first.
-   * @param path undefined where files go to streams or into memory, under the names that they have in the model
-   * @param current the bytes to write. Parts of a file are asked for in their order, and what is made anew comes last.
-   * @throws SparsifyError `usage` for a path that such a model cannot be written to
+   * The files that the model is written to, the main file first.
+   * @param path undefined if files are written to streams or memory, under their names in the model
+   * @param current the bytes to write. The parts of a file are requested in order, and generated files come last.
+   * @throws SparsifyError `usage` if such a model cannot be written to this path
    */
   outputs(path: string | undefined, current: CurrentFiles): Promise<readonly ModelOutput[]>;
 }
 
 /** A file that a model is written to. */
 export interface ModelOutput extends OutputFile {
-  /** The file of the model whose bytes it gets, or undefined for one that is made anew. */
+  /** The file of the model that its bytes come from; undefined for a generated file. */
   readonly from: string | undefined;
 }
 
-/** The files of a model with the changes that were made. */
+/** The files of a model in their current state. */
 export interface CurrentFiles {
-  /** The bytes of a file, all of them by default. */
+  /** The bytes of a file, by default all of them. */
   chunks(file: string, start?: number, end?: number): AsyncIterable<Uint8Array>;
-  /** What the codes of values mean since they were last encoded; undefined where that was never done. */
+  /** What the codes of values mean since they were last encoded; undefined if they never were. */
   meaning(values: StoredValues): unknown;
 }
 
-/** Numbers of a model, and where they lie in its files. */
+/** Numbers of a model, and where they are in its files. */
 export class StoredValues implements Values {
   /**
-   * @param file the name that the file has in the model
-   * @param start the first byte in the file, at any alignment
-   * @param bytes how many bytes there are
-   * @param coding how numbers are stored that do not simply follow each other
+   * @param file the name of the file in the model
+   * @param start the offset of the first byte in the file, with any alignment
+   * @param bytes the number of bytes
+   * @param coding how the numbers are stored if they are not a plain array
    */
   constructor(
     readonly dtype: DataType,
@@ -67,36 +67,38 @@ export class StoredValues implements Values {
   ) {}
 }
 
-/** How numbers are stored that do not simply follow each other: as codes, or scattered over a message. */
+/** How numbers are stored that are not a plain array: as codes, or scattered over a message. */
 export interface Coding {
-  /** Bytes of one code; undefined where that varies, which is possible only in files that are held in memory. */
+  /**
+   * The number of bytes of one code; undefined if it varies, which is possible only in files that are held in memory.
+   */
   readonly width: number | undefined;
   /**
    * The numbers, little-endian.
-   * @param meaning what the last {@link encode} said of the codes
+   * @param meaning the `meaning` that the last {@link encode} returned
    */
   decode(stored: Uint8Array, meaning: unknown): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
-  /** Changes the stored bytes so that they hold other numbers. */
+  /** Changes the stored bytes so that they hold these numbers. */
   encode(numbers: Uint8Array, stored: Uint8Array, meaning: unknown): Encoded | Promise<Encoded>;
 }
 
 export interface Encoded {
-  /** What the codes mean now. */
+  /** What the codes now mean. */
   readonly meaning?: unknown;
-  /** How many of the numbers are zero as they are stored, where storing rounds them. */
+  /** How many of the stored numbers are zero, if storing rounds them. */
   readonly zeros?: number;
 }
 
-/** @throws SparsifyError `usage` for values that are not those of a file */
+/** @throws SparsifyError `usage` for values that are not stored in a file */
 export function stored(values: Values): StoredValues {
   if (values instanceof StoredValues) return values;
-  throw new SparsifyError('usage', 'the values are those of another model');
+  throw new SparsifyError('usage', 'the values belong to another model');
 }
 
 /**
- * The format of a file, by its content.
- * @param options what the caller says of the reading
- * @throws SparsifyError `format` where the file is of none of the formats, `usage` for an option that its format does not
+ * Finds the format of a file by its content.
+ * @param options the caller's options for reading
+ * @throws SparsifyError `format` if the file has none of these formats, `usage` for an option that its format does not
  *   take
  */
 export function formatOf<Options>(
@@ -107,7 +109,7 @@ export function formatOf<Options>(
   const format = formats.find((each) => each.matches(file));
   const subject = file.name ?? 'the bytes';
   if (format === undefined) {
-    throw new SparsifyError('format', 'the file is not a model that can be read', {
+    throw new SparsifyError('format', 'the file is not a model in a supported format', {
       subject,
       ...recognise(file),
       allowed: formats.map(({ name }) => name),
@@ -119,7 +121,7 @@ export function formatOf<Options>(
     const takers = formats.filter(({ options }) => (options as readonly string[]).includes(other[0]));
     throw new SparsifyError(
       'usage',
-      `the option ${other[0]} is for ${takers.map(({ name }) => name).join(' and ')} models`,
+      `the option ${other[0]} is only for ${takers.map(({ name }) => name).join(' and ')} models`,
       {
         subject,
         found: `${format.name} model`,
@@ -130,15 +132,15 @@ export function formatOf<Options>(
   return format;
 }
 
-/** @throws SparsifyError `usage` where the name of an output is that of another kind of model */
+/** @throws SparsifyError `usage` if the name of an output is that of another format */
 export function checkEnding({ name, endings }: Pick<Format, 'name' | 'endings'>, path: string): void {
   const lower = path.toLowerCase();
   const isOther = modelEndings.some((ending) => lower.endsWith(ending));
   if (!isOther || endings.some((ending) => lower.endsWith(ending))) return;
-  throw new SparsifyError('usage', 'the output is of the same format as the input', {
+  throw new SparsifyError('usage', 'the output has the same format as the input', {
     given: path,
     found: `${name} model`,
     allowed: [...endings.map((ending) => `a name that ends with ${ending}`), 'a folder'],
-    hint: 'Models are not converted',
+    hint: 'Models are not converted to other formats',
   });
 }

@@ -1,13 +1,13 @@
 import { SparsifyError } from '../errors.js';
 import { kinds, roles as allRoles, type Role, type WeightTensor } from '../model/model.js';
 
-/** What the numbers of a weight stand for. */
+/** How the axes of a weight are to be read. */
 export type Layout = Pick<WeightTensor, 'kind' | 'roles' | 'shape' | 'groups'>;
 
 /**
- * Checks what a caller says of a weight.
- * @returns how many output channels it has, over all groups
- * @throws SparsifyError `kind` for an unknown one, `format` where roles, shape and groups contradict each other
+ * Checks the description of a weight.
+ * @returns the number of output channels, over all groups
+ * @throws SparsifyError `kind` if it is unknown, `format` if roles, shape and groups contradict each other
  */
 export function checkLayout(subject: string, { kind, roles, shape, groups }: Layout): number {
   const wrong = (summary: string, details: object) => new SparsifyError('format', summary, { subject, ...details });
@@ -18,19 +18,19 @@ export function checkLayout(subject: string, { kind, roles, shape, groups }: Lay
     new Set(roles).size !== roles.length ||
     !roles.every((role) => allRoles.includes(role))
   ) {
-    throw wrong('each axis has one role of its own', {
+    throw wrong('each axis needs a role, and no two the same', {
       given: roles,
       found: `shape [${shape.join(', ')}]`,
       allowed: [...allRoles],
     });
   }
-  if (!roles.includes('out')) throw wrong('one axis has the role out', { given: roles });
+  if (!roles.includes('out')) throw wrong("one axis must have the role 'out'", { given: roles });
   if (!shape.every((size) => Number.isInteger(size) && size > 0))
-    throw wrong('a shape consists of whole numbers above 0', { given: shape });
+    throw wrong('a shape must consist of positive integers', { given: shape });
   const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
   const isTransposed = kind.startsWith('convTranspose');
   if (!Number.isInteger(groups) || groups < 1 || sizeOf(isTransposed ? 'in' : 'out') % groups !== 0) {
-    throw wrong('the channels do not divide into groups', {
+    throw wrong('the channels cannot be divided into this number of groups', {
       given: `groups ${groups}`,
       found: `shape [${shape.join(', ')}]`,
     });

@@ -3,7 +3,7 @@ import { ModelFiles, type MainFile } from './files.js';
 import { checkEnding, stored, type Contents, type CurrentFiles, type Format, type ModelOutput } from './format.js';
 import type { ModelSource } from './sources.js';
 
-/** A model whose files are open, and of which only what describes it was read. */
+/** A model whose files are open. Only its description has been read. */
 export class OpenModel {
   readonly files: ModelFiles;
   readonly #format: Pick<Format, 'name' | 'endings'>;
@@ -28,23 +28,23 @@ export class OpenModel {
     return this.#contents.skipped;
   }
 
-  /** The paths of the files that it is read from. */
+  /** The paths of the files that the model is read from. */
   get sourceFiles(): readonly string[] {
     return this.files.paths;
   }
 
-  /** @throws SparsifyError `usage` where the name of an output is that of another kind of model */
+  /** @throws SparsifyError `usage` if the name of an output is that of another format */
   checkEnding(path: string): void {
     checkEnding(this.#format, path);
   }
 
-  /** What the model is written to, the main file first: see {@link Contents}. */
+  /** The files that the model is written to, the main file first: see {@link Contents}. */
   async outputs(path: string | undefined, current: CurrentFiles): Promise<readonly ModelOutput[]> {
     if (path !== undefined) this.checkEnding(path);
     return this.#contents.outputs(path, current);
   }
 
-  /** The numbers as the files have them. */
+  /** The numbers as they are in the files. */
   async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     const { file, start, bytes, coding, length, dtype } = stored(values);
     const target = new Uint8Array(coding ? bytes : length * bytesOf[dtype]);
@@ -62,8 +62,8 @@ export class OpenModel {
 
 /**
  * Opens a model.
- * @param choose gives the format, once the main file is open
- * @throws SparsifyError what the format and opening files throw
+ * @param choose returns the format, given the main file
+ * @throws SparsifyError as the format does, and if a file cannot be opened
  */
 export async function openModel<Options>(
   source: ModelSource,

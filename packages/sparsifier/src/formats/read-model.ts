@@ -4,14 +4,15 @@ import { readFileModel, type FileModel } from './file-model.js';
 import { formatOf } from './format.js';
 import type { ModelSource } from './sources.js';
 
-/** Names of the options that formats take. */
+/** The names of the options of all formats. */
 const readOptionNames: readonly string[] = [...new Set(formats.flatMap(({ options }) => options))];
 
 /**
- * Reads a model of any format: ONNX, safetensors or TensorFlow.js. What the file holds decides, not its name.
- * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
- * @throws SparsifyError `format` where the file is of none of the formats, `usage` for an option that its format does not
- *   take; else what the functions of the formats throw
+ * Reads a model of any format: ONNX, safetensors or TensorFlow.js. The format is recognised by the content of the file,
+ * not by its name.
+ * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
+ * @throws SparsifyError `format` if the file has none of the formats, `usage` for an option that its format does not
+ *   take; otherwise as `readOnnx`, `readSafetensors` and `readTfjs` do
  */
 export async function readModel(source: ModelSource, options: ReadModelOptions = {}): Promise<FileModel> {
   checkNames(options, readOptionNames);

@@ -3,28 +3,28 @@ import type { Block, Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { Source } from '../host/host.js';
 
-/** A file's bytes, without its place. */
+/** The bytes of a file, without its path. */
 export type Bytes = Blob | Uint8Array | ArrayBuffer;
 
-/** What a model is read from: a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL. */
+/** The source of a model: a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL. */
 export type ModelSource = string | URL | Bytes;
 
-/** Gives a further file of a model by its name. */
+/** Returns another file of a model, given its name. */
 export type GiveFile = (name: string) => Bytes | Promise<Bytes>;
 
-/** How many bytes are read or written at a time. */
+/** The number of bytes that are read or written at a time. */
 export const sliceBytes = 2 ** 24;
 
 /**
  * The path of a file that a model names, without empty parts.
- * @param what the file is, in words
- * @throws `file` error if it leaves the folder of the model, or could on another system
+ * @param what a description of the file, for errors
+ * @throws SparsifyError `file` if the path leaves the folder of the model, or could do so on another system
  */
 export function pathInFolder(path: string, what: string): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   const leaves = path.startsWith('/') || /^[a-z][a-z0-9+.-]*:|[\\\0]/i.test(path) || parts.includes('..');
   if (leaves || parts.length === 0) {
-    throw new SparsifyError('file', `${what} must lie in the folder of the model`, {
+    throw new SparsifyError('file', `${what} must be in the folder of the model`, {
       found: path,
       allowed: ["a relative path without '..', drive letter or backslash"],
     });
@@ -35,7 +35,7 @@ export function pathInFolder(path: string, what: string): string {
 export const emptyFile = (subject: string): SparsifyError =>
   new SparsifyError('format', 'the file is empty', { subject, hint: 'Copy or export the model again' });
 
-/** Reads a file into a block of its own. */
+/** Reads a file into a new block. */
 export async function readBlock(engine: Engine, file: Source): Promise<Block> {
   const block = await engine.allocate(file.size);
   try {
@@ -47,7 +47,7 @@ export async function readBlock(engine: Engine, file: Source): Promise<Block> {
   return block;
 }
 
-/** Fills the first `bytes` of a block with those of a file from `start` on, two slices at a time. */
+/** Fills the first `bytes` bytes of a block with those of a file from `start` on, two slices at a time. */
 export async function readInto(block: Block, file: Source, start: number, bytes: number): Promise<void> {
   const every = 2;
   const read = async (first: number) => {
@@ -59,7 +59,7 @@ export async function readInto(block: Block, file: Source, start: number, bytes:
       if (shared === undefined) await block.write(slice, at);
     }
   };
-  // All have ended before anybody hears of a failure and gives the block back.
+  // All reads must have ended before an error is thrown, since the caller then frees the block.
   const ended = await Promise.allSettled(Array.from({ length: every }, (_, first) => read(first)));
   for (const each of ended) if (each.status === 'rejected') throw each.reason;
 }
@@ -72,5 +72,5 @@ export async function* slices(block: Block, start = 0, end = block.bytes): Async
   }
 }
 
-/** Whether a path to write to is a folder: one that exists, or a path that ends with a separator. */
+/** Whether an output path is a folder: one that exists, or a path that ends with a separator. */
 export const isFolder = async (path: string): Promise<boolean> => /[\\/]$/.test(path) || (await host.isFolder(path));

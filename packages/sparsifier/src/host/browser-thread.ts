@@ -1,8 +1,8 @@
-// Must not import what starts a worker from this file: bundlers refuse workers that lead back to themselves.
+// Must not import the module that starts a worker from this file: bundlers refuse workers that import themselves.
 import { serve } from '../engine/thread.js';
 import { startWorker, wasmSource, whyNoThreads } from './browser-worker.js';
 
-/** What a dedicated worker's global scope has beyond a page's. */
+/** The members of a dedicated worker's global scope that a page's does not have. */
 interface WorkerScope {
   postMessage(message: unknown, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent) => void) | null;
@@ -10,8 +10,9 @@ interface WorkerScope {
 const scope = globalThis as unknown as WorkerScope;
 
 /**
- * The type that this worker was started as. Some bundlers make this file a classic script, whatever type is asked for,
- * which loads its further files with `importScripts`: started as a module, it would fail, since modules do not have that.
+ * The type that this worker was started as. Some bundlers make this file a classic script, whatever type is requested.
+ * Such a script loads its other files with `importScripts`, which modules do not have, so it fails if it is started as
+ * a module.
  */
 function ownType(): WorkerType {
   try {

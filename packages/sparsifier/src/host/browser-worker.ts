@@ -2,15 +2,16 @@ import { SparsifyError } from '../errors.js';
 import { wasmAddress } from '../wasm/address.js';
 import { toldAddresses, type Thread } from './thread.js';
 
-/** Why threads cannot share memory here, or nothing where they can. */
+/** Why threads cannot share memory here; undefined if they can. */
 export function whyNoThreads(): string | undefined {
   if (globalThis.crossOriginIsolated === true) return undefined;
-  return 'one thread, since the page is not cross-origin isolated (it needs the headers COOP: same-origin and COEP: require-corp)';
+  return 'one thread, because the page is not cross-origin isolated (it needs the headers COOP: same-origin and COEP: require-corp)';
 }
 
 /**
- * The wasm from an address, or from where the package has it: an answer that can be compiled while it comes, or its bytes.
- * @throws SparsifyError `file` where the answer is HTML, as development servers give it in place of files they do not have
+ * Fetches the wasm from a URL, by default from the package itself. Returns a response that can be compiled while it is
+ * streaming, or its bytes.
+ * @throws SparsifyError `file` if the response is HTML, which development servers send for files that they do not have
  */
 export async function wasmSource(address: string | undefined): Promise<Response | Uint8Array<ArrayBuffer>> {
   const url = address === undefined ? wasmAddress() : new URL(address);
@@ -18,10 +19,10 @@ export async function wasmSource(address: string | undefined): Promise<Response 
   if (!response.ok || response.headers.get('Content-Type') === 'application/wasm') return response;
   const bytes = new Uint8Array(await response.arrayBuffer());
   if (!/^\s*</.test(new TextDecoder().decode(bytes.subarray(0, 64)))) return bytes;
-  throw new SparsifyError('file', 'the answer is not wasm', {
+  throw new SparsifyError('file', 'the response is not WebAssembly', {
     subject: url.href,
-    found: 'HTML where the wasm should be',
-    hint: `With Vite set optimizeDeps: { exclude: ['sparsifier'] } in vite.config; else ${toldAddresses}`,
+    found: 'an HTML page',
+    hint: `With Vite, set optimizeDeps: { exclude: ['sparsifier'] } in vite.config; otherwise ${toldAddresses}`,
   });
 }
 

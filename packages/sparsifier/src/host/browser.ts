@@ -8,19 +8,19 @@ export type { OutputFile, Source } from './host.js';
 export { checkStream, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './browser-worker.js';
 
-/** How many threads the machine has. */
+/** The number of threads that the machine has. */
 export const cores = (): number => navigator.hardwareConcurrency || 1;
 
-/** Starts a thread from an address, or from the package's own file, in the form that bundlers follow. */
+/** Starts a thread from a URL, by default from the package's own file, in the form that bundlers recognise. */
 export function startThread(address?: string): Thread {
   if (address !== undefined) return startWorker(address);
   return asThread(new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
 }
 
-/** The whole address, from the page's. */
+/** The absolute URL, relative to the page. */
 export const addressOf = (given: string | URL): string => new URL(given, location.href).href;
 
-/** Opens what a model can be read from: an address, a Blob or bytes. */
+/** Opens a source of a model: a URL, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
   checkSource(source);
   if (typeof source !== 'string' && !(source instanceof URL)) {
@@ -33,8 +33,8 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
 }
 
 export async function checkTargets(_paths: readonly string[], _options: TargetOptions = {}): Promise<void> {
-  throw new SparsifyError('usage', 'a page cannot write to paths', {
-    hint: 'Use bytes() and files(), and offer them for download, or give sparsifyFile a stream',
+  throw new SparsifyError('usage', 'a web page cannot write to paths', {
+    hint: 'Offer the result of bytes() or toFiles() for download, or pass a stream to sparsifyFile',
   });
 }
 

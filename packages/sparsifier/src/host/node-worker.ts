@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker, type TransferListItem } from 'node:worker_threads';
 import type { Thread } from './thread.js';
 
-/** Why threads cannot share memory here: in Node they can. */
+/** Why threads cannot share memory here. In Node they always can. */
 export const whyNoThreads = (): string | undefined => undefined;
 
 /** The bytes of the wasm. */
@@ -14,7 +14,7 @@ export const asPath = (source: string | URL): string =>
   source instanceof URL || source.startsWith('file:') ? fileURLToPath(source) : source;
 
 export function startWorker(url: URL): Thread {
-  // The process's own options, such as --eval or a loader, are not for these threads.
+  // Options of the process, such as --eval or a loader, must not apply to these threads.
   const worker = new Worker(url, { execArgv: [] });
   return {
     post: (message, transfer = []) => worker.postMessage(message, transfer as TransferListItem[]),

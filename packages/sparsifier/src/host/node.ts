@@ -14,18 +14,18 @@ export type { OutputFile, Source } from './host.js';
 export { checkStream, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './node-worker.js';
 
-/** How many threads the process may use at once. */
+/** The number of threads that the process may use at once. */
 export const cores = (): number => availableParallelism();
 
-/** Starts a thread from an address, or from the package's own file. */
+/** Starts a thread from a URL, by default from the package's own file. */
 export const startThread = (address?: string): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
 
-/** The whole address of a path or URL. */
+/** The absolute URL of a path or URL. */
 export const addressOf = (given: string | URL): string =>
   /^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href;
 
-/** Opens what a model can be read from: a path, an address, a Blob or bytes. */
+/** Opens a source of a model: a path, a URL, a Blob or bytes. */
 export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
   checkSource(source);
   if (source instanceof Blob) return fromBlob(source, source instanceof File ? source.name : undefined);
@@ -48,10 +48,10 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
     path: await realpath(file).catch(() => path.resolve(file)),
     read: async (target, position) => {
       for (let done = 0; done < target.length;) {
-        // One read is at most 2 GiB long.
+        // A single read can be at most 2 GiB long.
         const { bytesRead } = await handle.read(target, done, Math.min(target.length - done, 1 << 30), position + done);
         if (bytesRead === 0)
-          throw new SparsifyError('file', 'the file became shorter while it was read', { subject: file });
+          throw new SparsifyError('file', 'the file was truncated while it was being read', { subject: file });
         done += bytesRead;
       }
     },
@@ -100,7 +100,7 @@ export async function checkTargets(
   for (const target of targets) {
     const identity = await identityOf(target);
     if (read.has(identity)) {
-      throw new SparsifyError('file', 'an input was read from this file, so it is not replaced', {
+      throw new SparsifyError('file', 'an input file cannot be overwritten', {
         subject: target,
         hint: 'Write to another path, then move the file',
       });
@@ -108,7 +108,7 @@ export async function checkTargets(
     if (written.has(identity)) {
       throw new SparsifyError('usage', 'two outputs would be the same file', {
         subject: target,
-        hint: 'Write each to a path of its own',
+        hint: 'Give each output its own path',
       });
     }
     written.add(identity);
@@ -116,31 +116,33 @@ export async function checkTargets(
   for (const target of targets) {
     const found = await stat(target).catch(() => undefined);
     if (found && !force) throw exists(target);
-    if (found && !found.isFile())
-      throw new SparsifyError('file', 'is not a file that could be replaced', { subject: target });
+    if (found && !found.isFile()) throw new SparsifyError('file', 'exists and is not a file', { subject: target });
   }
 }
 
-/** Equal for two paths where they lead to the same file, by whatever links, also where it does not exist yet. */
+/** Equal for two paths that lead to the same file, through links or not, even if the file does not exist yet. */
 async function identityOf(name: string): Promise<string> {
   const place = await placeOf(name);
   const found = await stat(place, { bigint: true }).catch(() => undefined);
   return found ? `${found.dev}:${found.ino}` : place;
 }
 
-/** The absolute path without links, where folders that do not exist are those that writing would make. */
+/** The absolute path with links resolved. Folders that do not exist yet are those that writing would create. */
 async function placeOf(name: string): Promise<string> {
   const place = await realpath(name).catch(() => undefined);
   const folder = path.dirname(name);
   return place ?? (folder === name ? name : path.join(await placeOf(folder), path.basename(name)));
 }
 
-/** So many bytes go to the disk while the next ones are made, so that little is left to wait for at the end. */
+/**
+ * After this many bytes the file is flushed to the disk in the background, so that little is left to flush at the end.
+ */
 const flushedBytes = 2 ** 24;
 
 /**
- * Writes files whole or not at all: each into a temporary file beside its target, renamed when all are written.
- * @throws SparsifyError what {@link checkTargets} says, `file` where the folder cannot be written to
+ * Writes all files or none: each is written to a temporary file in the folder of its target, and all are renamed at the
+ * end.
+ * @throws SparsifyError as {@link checkTargets} does; `file` if the folder cannot be written to
  */
 export async function writeFiles(files: readonly OutputFile[], options: TargetOptions = {}): Promise<void> {
   let isWriting = true;
@@ -170,7 +172,7 @@ export async function writeFiles(files: readonly OutputFile[], options: TargetOp
           if (unflushed >= flushedBytes) {
             await flushing;
             flushing = handle.datasync();
-            // It is waited for below.
+            // It is awaited below.
             flushing.catch(() => {});
             unflushed = 0;
           }
@@ -244,9 +246,9 @@ async function replace(temporary: string, target: string, undo: Undo[]): Promise
 }
 
 const exists = (target: string): SparsifyError =>
-  new SparsifyError('file', 'exists already', {
+  new SparsifyError('file', 'already exists', {
     subject: target,
-    hint: 'Choose another name, or replace it with force (--force)',
+    hint: 'Choose another name, or overwrite it with force (--force)',
   });
 
 const reason = (error: unknown): string => {
@@ -255,7 +257,7 @@ const reason = (error: unknown): string => {
     ENOENT: 'there is no such file or folder',
     EACCES: 'permission is denied',
     EISDIR: 'it is a folder',
-    ENOTDIR: 'a part of the path is not a folder',
+    ENOTDIR: 'part of the path is not a folder',
     ENOSPC: 'the disk is full',
   };
   return (code && known[code]) || (error instanceof Error ? error.message : String(error));

@@ -1,10 +1,13 @@
-/** Bytes are copied so many at a time, in a millisecond or two. */
+/** The number of bytes that are copied at a time, which takes a millisecond or two. */
 const bytesAtATime = 1 << 20;
 
-/** Loops over bits or numbers take so many steps at a time, since they are slow until they are compiled. */
+/** The number of steps that loops over bits or numbers take at a time. They are slow until they are compiled. */
 export const stepsAtATime = 1 << 18;
 
-/** A list in parts of neighbours; each ends with the item that brings the sum of its sizes to `enough`, or with the list. */
+/**
+ * Splits a list into consecutive parts. Each ends once the sizes of its items add up to `enough`, or at the end of the
+ * list.
+ */
 export function* parts<Item>(
   items: readonly Item[],
   sizeOf: (item: Item) => number,
@@ -20,8 +23,8 @@ export function* parts<Item>(
 }
 
 /**
- * Ends the current task, so that a page can paint and a server can answer. Not by a timer in pages: those wait 4 ms and
- * more.
+ * Ends the current task, so that a page can paint and a server can respond. Browsers delay timers by at least 4 ms, so
+ * this does not use one.
  */
 function pause(): Promise<void> {
   return new Promise((resolve) => {
@@ -35,10 +38,10 @@ function pause(): Promise<void> {
   });
 }
 
-/** When this thread last let others have their turn. */
+/** When this thread last yielded. */
 let paused = 0;
 
-/** Covers `length` slice by slice, and lets the page breathe before 16 ms are over. */
+/** Does the work for `length` items slice by slice, and yields often enough for a page to stay responsive. */
 export async function inSlices(
   length: number,
   work: (from: number, to: number) => Promise<void> | void,
@@ -46,7 +49,7 @@ export async function inSlices(
 ): Promise<void> {
   for (let from = 0; from < length; from += size) {
     await work(from, Math.min(length, from + size));
-    // What is longer ago is not known to have been one task; a pause too many costs microseconds.
+    // A longer time may include other tasks. An unnecessary pause costs only microseconds.
     if (performance.now() - paused < 4) continue;
     await pause();
     paused = performance.now();

@@ -23,19 +23,19 @@ export async function fetchFrom(url: URL): Promise<Response> {
   throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
 }
 
-/** The address of a file beside another; each part of `name` is taken literally. */
+/** The URL of a file in the folder of another; each part of `name` is taken literally. */
 export const siblingOf = (url: URL, name: string): URL =>
   new URL(name.split('/').map(encodeURIComponent).join('/'), url);
 
-/** Fails: what has no address has no files beside it. */
+/** Always fails: a source without a path or URL has no folder. */
 export async function noSibling(name: string): Promise<never> {
-  throw new SparsifyError('file', 'a Blob or bytes have no folder to look in', {
+  throw new SparsifyError('file', 'the file was not found: a Blob or bytes have no folder', {
     given: name,
-    hint: 'Give a function that has the further files: readOnnx(bytes, { external }) or readSafetensors(bytes, { shards })',
+    hint: 'Pass a function that returns the other files: readOnnx(bytes, { external }) or readSafetensors(bytes, { shards })',
   });
 }
 
-/** A Blob, of which only what is asked for is read, in slices. */
+/** A Blob, of which only the requested bytes are read, in slices. */
 export const fromBlob = (blob: Blob, name: string | undefined): Source => ({
   name,
   size: blob.size,

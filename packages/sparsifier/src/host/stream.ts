@@ -1,7 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import { inSlices } from './slices.js';
 
-/** How many bytes are copied and given to a stream at a time. */
+/** The number of bytes that are copied and written to a stream at a time. */
 const sliceBytes = 2 ** 24;
 
 /** @throws SparsifyError `usage` for what is no stream, `file` where the stream is locked */
@@ -11,15 +11,15 @@ export function checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): vo
   }
   if (!stream.locked) return;
   throw new SparsifyError('file', 'the stream is locked', {
-    hint: 'Release its writer, or give a stream that nothing else writes to',
+    hint: 'Release its writer, or pass a stream that nothing else writes to',
   });
 }
 
 /**
- * Writes all chunks to a stream and closes it; each slice waits until the stream has taken the one before. The stream
- * gets copies: it may transfer what it is given, and many refuse views of shared memory.
- * @throws SparsifyError `file` if the stream is locked, or fails; an error of the chunks as it is. Then the stream is
- * aborted with the error that is thrown.
+ * Writes all chunks to a stream and closes it. Each slice waits until the stream has accepted the previous one. The
+ * stream receives copies, because it may transfer them, and because many streams refuse views of shared memory.
+ * @throws SparsifyError `file` if the stream is locked or fails. An error thrown by the chunks is not wrapped. A stream
+ *   that is not locked is aborted with the error.
  */
 export async function writeStream(
   stream: WritableStream<Uint8Array<ArrayBuffer>>,
@@ -39,7 +39,7 @@ export async function writeStream(
     await writer.close();
   } catch (cause) {
     const error = cause instanceof SparsifyError || !isWriting ? cause : failed(cause);
-    // A stream that failed by itself answers with that failure again.
+    // If the stream itself failed, aborting it rejects with the same failure.
     await writer.abort(error).catch(() => {});
     throw error;
   } finally {

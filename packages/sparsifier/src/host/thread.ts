@@ -1,27 +1,30 @@
-/** What helps where files of the package were moved. */
-export const toldAddresses = 'tell loadEngine({ wasm, thread }) where these files are';
+/** The hint for errors that are caused by files of the package that a bundler moved. */
+export const toldAddresses = 'pass the URLs of these files to loadEngine({ wasm, thread })';
 
-/** What a message can hand over. */
+/** An object that a message can transfer. */
 export type Transfer = ArrayBuffer | MessagePort;
 
-/** A thread of the host, started. */
+/** A running thread of the host. */
 export interface Thread {
   post(message: unknown, transfer?: readonly Transfer[]): void;
-  /** Replaces what is called with each message, and when the thread fails. */
+  /** Replaces the callbacks for messages and for the failure of the thread. */
   listen(receive: (message: unknown) => void, fail: (error: unknown) => void): void;
-  /** Keeps the process alive while the thread works; does nothing in pages. */
+  /** Keeps the process alive while the thread works. Does nothing in browsers. */
   hold(): void;
-  /** Lets the process end although the thread is there. */
+  /** Lets the process exit even though the thread is running. */
   release(): void;
   terminate(): void;
 }
 
-/** What the kernels need of a host: what the engine's thread brings, or the caller's where there is no other. */
+/**
+ * The functions of a host that the kernels need. The engine's thread provides them, or the caller's if it runs the
+ * kernels.
+ */
 export interface KernelHost {
-  /** Starts one more thread from the same file. */
+  /** Starts another thread from the same file. */
   startThread(): Thread;
-  /** Why threads cannot share memory here, or nothing where they can. */
+  /** Why threads cannot share memory here; undefined if they can. */
   whyNoThreads(): string | undefined;
-  /** The wasm from an address, or from where the package has it. */
+  /** Loads the wasm from a URL, by default from the package itself. */
   wasmSource(address: string | undefined): Promise<Response | Uint8Array<ArrayBuffer>>;
 }

@@ -16,7 +16,7 @@ import { comparedWith, type Snapshots } from '../pruning/snapshots.js';
 import { changedChunks, Parts, runsOf, storedBytes } from './chunks.js';
 import { search, type Member, type Ranked, type Room } from './search.js';
 
-/** Layers that are in memory anyway are changed together up to this many weights, which bounds their scratch memory. */
+/** Layers that are held in memory are pruned together, up to this many weights, which limits their scratch memory. */
 const togetherWeights = 1 << 22;
 
 /** A layer of the call. */
@@ -25,21 +25,22 @@ interface Layer {
   readonly units: Units;
   /** The most units that may be removed. */
   readonly limit: number;
-  /** How many units go; undefined as long as the common ranking has not said it, and where a pattern does. */
+  /** The number of units to remove; undefined until the common ranking is done, and for patterns. */
   remove: number | undefined;
   done: Counts | undefined;
 }
 
 /**
- * One call on a model whose files are streamed. To the pruning of a layer it is the model, of which one layer is in memory
- * at a time; to the writing of files it is what gives their bytes. A layer is pruned when its bytes are next.
+ * One call on a model whose files are streamed. Pruning sees it as the model, of which one layer is in memory at a
+ * time; writing sees it as the source of the bytes of each file. A layer is pruned when its bytes are about to be
+ * written.
  */
 export class StreamingCall implements Model, CurrentFiles {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
   readonly #engine: Engine;
   readonly #open: OpenModel;
-  /** What lies in files that are in memory as a whole. */
+  /** The part of the model whose files are entirely in memory. */
   readonly #held: StoredModel;
   readonly #planner: Planner;
   readonly #layers: readonly Layer[];
@@ -50,13 +51,13 @@ export class StreamingCall implements Model, CurrentFiles {
   readonly #options: CallOptions;
   readonly #least: number;
   readonly #total: number;
-  /** Where the weights of one layer are at a time: one block for all, so that memory has no holes. */
+  /** Holds the weights of one layer at a time. All layers use the same block, so that memory is not fragmented. */
   #window: Block | undefined;
-  /** Bytes as they are to be written of what is not in the window: biases, norms, and codes. */
+  /** The new bytes of values that are not in the window: biases, normalisations and codes. */
   readonly #changed = new Map<Values, Uint8Array>();
   readonly #meanings = new Map<Values, unknown>();
   readonly #files = new Map<string, Parts>();
-  /** Weights of the layers that are done. */
+  /** The number of weights in the layers that are done. */
   #done = 0;
 
   constructor(
@@ -95,7 +96,7 @@ export class StreamingCall implements Model, CurrentFiles {
     this.#total = this.#layers.reduce((sum, { units }) => sum + weightsOf(units.axes), 0);
   }
 
-  /** Finds out how many units each layer loses: by arithmetic, or where layers are ranked together by a look at each. */
+  /** Finds out how many units each layer loses: by arithmetic, or by reading the layers that are ranked together. */
   async rank(room: Room): Promise<void> {
     const streamed = this.#layers.map(({ tensor }) => tensor.values).filter((values) => !this.#isHeld(values));
     this.#window = await this.#engine.allocate(Math.max(0, ...streamed.map(numberBytes)));
@@ -117,7 +118,7 @@ export class StreamingCall implements Model, CurrentFiles {
       score: async ({ index }: Member, look: (record: number) => Promise<boolean>) => {
         const layer = this.#layers[index]!;
         await score(this.#engine, await this.#plan([layer], []), look);
-        // Further looks are rare, and show no progress.
+        // Further passes are rare and report no progress.
         scored = Math.min(this.#total, scored + weightsOf(layer.units.axes));
         this.#options.onProgress?.({ stage: 'score', done: scored, total: this.#total });
       },
@@ -130,13 +131,13 @@ export class StreamingCall implements Model, CurrentFiles {
     for (const [index, remove] of counts) this.#layers[index]!.remove = remove;
   }
 
-  /** Prunes the layers that are in memory anyway, some together, since each exchange with the engine takes time. */
+  /** Prunes the layers that are held in memory, several at a time, since each exchange with the engine takes time. */
   async pruneHeld(): Promise<void> {
     const held = this.#layers.filter(({ tensor }) => this.#isHeld(tensor.values));
     for (const { part } of parts(held, ({ units }) => weightsOf(units.axes), togetherWeights)) await this.#prune(part);
   }
 
-  /** Bytes of a file as they are to be written. Parts of a file that is streamed are asked for in their order. */
+  /** The new bytes of a file. The parts of a streamed file must be requested in order. */
   async *chunks(file: string, start = 0, end = Infinity): AsyncGenerator<Uint8Array> {
     for await (const chunk of this.#chunks(file, start, end)) {
       this.#options.signal?.throwIfAborted();
@@ -183,7 +184,7 @@ export class StreamingCall implements Model, CurrentFiles {
     return zeros;
   }
 
-  /** The numbers as the files have them. */
+  /** The numbers as they are in the files. */
   copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     return this.#open.copy(values);
   }
@@ -231,7 +232,7 @@ export class StreamingCall implements Model, CurrentFiles {
     return changedChunks(this.#open.files.sources.get(file)!, values, async (next) => {
       const layer = this.#layerOf.get(next)!;
       const isWeights = this.#weights.has(next);
-      // A layer whose partners came before its weights is ranked twice, which takes less memory than to keep either.
+      // A layer whose partners come before its weights is ranked twice, which takes less memory than keeping either.
       if (isWeights || layer.done === undefined) await this.#prune([layer]);
       if (isWeights && !next.coding) return slices(this.#window!, 0, next.bytes);
       const changed = this.#changed.get(next);
@@ -246,7 +247,7 @@ export class StreamingCall implements Model, CurrentFiles {
     for (const [index, { zeros, removedUnits, removedWeights }] of all.entries()) {
       const layer = layers[index]!;
       if (layer.done === undefined) this.#done += weightsOf(layer.units.axes);
-      // Not the masks, which would be kept of all layers.
+      // Without the masks, which would accumulate over all layers.
       layer.done = { zeros, removedUnits, removedWeights };
     }
     this.#options.onProgress?.({ stage: 'store', done: this.#done, total: this.#total });

@@ -4,7 +4,7 @@ import { sliceBytes } from '../formats/sources.js';
 import type { Source } from '../host/host.js';
 import { bytesOf } from '../model/model.js';
 
-/** The bytes of values as they are stored in a file that is streamed. */
+/** The bytes of values as they are stored in a streamed file. */
 export async function storedBytes(
   { sources }: ModelFiles,
   { file, start, bytes }: StoredValues,
@@ -14,29 +14,29 @@ export async function storedBytes(
   return target;
 }
 
-/** Runs of so many neighbouring numbers, one after the other; each begins at one of these numbers. */
+/** Concatenated runs of `length` consecutive numbers, one from each of `starts`, which count numbers. */
 export async function runsOf(
   { sources }: ModelFiles,
   { file, start, dtype, coding }: StoredValues,
   starts: readonly number[],
   length: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  // Codes of files that are streamed all have the same width.
+  // In streamed files all codes have the same width.
   const width = coding?.width ?? bytesOf[dtype];
   const stored = new Uint8Array(starts.length * length * width);
   const read = (run: number) =>
     sources
       .get(file)!
       .read(stored.subarray(run * length * width, (run + 1) * length * width), start + starts[run]! * width);
-  // A few at a time: each waits for the file.
+  // A few at a time, since each waits for the file.
   for (let run = 0; run < starts.length; run += 16)
     await Promise.all([...starts.keys()].slice(run, run + 16).map(read));
   return coding ? coding.decode(stored, undefined) : stored;
 }
 
 /**
- * The bytes of a file, of which some values are changed.
- * @param change is called when the bytes of values are next, and gives others for them, or undefined where they stay
+ * The bytes of a file in which some values are changed.
+ * @param change is called when the bytes of values come next; returns the new bytes, or undefined to keep them
  */
 export async function* changedChunks(
   source: Source,
@@ -44,7 +44,7 @@ export async function* changedChunks(
   change: (values: StoredValues) => Promise<AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined>,
 ): AsyncGenerator<Uint8Array> {
   let end = 0;
-  // No format gives two tensors the same bytes.
+  // In no format do two tensors share bytes.
   for (const next of [...values].sort((first, second) => first.start - second.start)) {
     yield* copied(source, end, next.start);
     end = next.start + next.bytes;
@@ -53,7 +53,7 @@ export async function* changedChunks(
   yield* copied(source, end, source.size);
 }
 
-/** Bytes of a file, through a window that the next slice overwrites. */
+/** Bytes of a file, in a buffer that the next slice overwrites. */
 async function* copied(source: Source, start: number, end: number): AsyncGenerator<Uint8Array> {
   const window = new Uint8Array(Math.min(sliceBytes, end - start));
   for (let at = start; at < end; at += sliceBytes) {
@@ -63,7 +63,7 @@ async function* copied(source: Source, start: number, end: number): AsyncGenerat
   }
 }
 
-/** Bytes that are taken part by part, as a file is that is written to several. */
+/** Bytes that are taken in several parts, as when one file is written to several. */
 export class Parts {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest = new Uint8Array(0);

@@ -6,29 +6,29 @@ import { run, select, writeTable } from '../engine/verbs.js';
 import type { Units } from '../options/units.js';
 import type { Values } from '../model/model.js';
 
-/** A layer of a ranking over layers that are in memory one at a time. */
+/** A layer that is ranked together with others, of which one at a time is in memory. */
 export interface Member {
-  /** Its place among the layers of the call. */
+  /** Its index among the layers of the call. */
   readonly index: number;
   readonly values: Values;
   readonly units: Units;
-  /** The most units that may go. */
+  /** The most units that may be removed. */
   readonly limit: number;
 }
 
-/** Layers that are ranked together, and how many of their units go. */
+/** Layers that are ranked together, and how many of their units are removed. */
 export interface Ranked {
   readonly members: readonly Member[];
   readonly remove: number;
 }
 
-/** How much is kept in memory at once, and how a sample is taken. Results do not depend on it. */
+/** How much is kept in memory at once, and the size of samples. Results do not depend on it. */
 export interface Room {
-  /** How many scores are gathered. */
+  /** The number of scores that can be gathered. */
   readonly scores: number;
-  /** How many runs of neighbouring weights a sample has. */
+  /** The number of runs of consecutive weights in a sample. */
   readonly runs: number;
-  /** How many weights a run has. */
+  /** The number of weights in a run. */
   readonly run: number;
 }
 
@@ -48,25 +48,24 @@ export function keyOf(bits: number): number {
   return (bits === 0x8000_0000 ? bits : bits >>> 31 ? ~bits : bits + 0x8000_0000) >>> 0;
 }
 
-/** How weights are read and looked at. */
+/** How the search reads layers. */
 export interface Looker {
   /**
-   * Brings a layer into memory, scores it and calls `look` with the address of its record; `look` says whether a score
-   * may be infinite or not a number.
+   * Loads a layer, scores it and calls `look` with the address of its record. `look` returns whether a score may be
+   * infinite or NaN.
    */
   score(member: Member, look: (record: number) => Promise<boolean>): Promise<void>;
-  /** Runs of so many neighbouring weights as they are stored, one after the other; each begins at one of these weights. */
+  /** Concatenated runs of `length` consecutive weights in stored order, one from each of `starts`. */
   runs(member: Member, starts: readonly number[], length: number): Promise<Uint8Array>;
 }
 
 /**
- * How many units each layer loses, by its place, where layers are ranked together and are in memory one at a time. Alone,
- * each then loses the same units as in the common ranking.
- *
- * Looks at all layers once, counting the scores below a bracket around the cut and gathering those inside, among which
- * the cut is found. A sample gives the bracket; where that missed, or holds more scores than there is room for, counts of
- * its parts say where to look again: at all keys on the other side, or at a 2048th of the bracket. So four looks are the
- * most.
+ * Finds how many units each layer loses, by its index, when layers are ranked together but only one at a time is in
+ * memory. Ranked separately, each layer then loses the same units as in the common ranking. Reads all layers once,
+ * counts the scores below a bracket around the cut and gathers those inside it, among which the cut is found. The
+ * bracket comes from a sample. If it does not contain the cut, or contains more scores than there is room for, counts
+ * of its parts decide what the next pass looks at: all keys on the other side, or a 2048th of the bracket. So there are
+ * at most four passes.
  */
 export async function search(
   engine: Engine,
@@ -90,7 +89,7 @@ export async function search(
     const { address, bytes } = scores;
     while (searches.some(({ isFound }) => !isFound)) {
       const open = searches.filter(({ isFound }) => !isFound);
-      // In the order of the model, which most often is that of the file.
+      // In model order, which is usually the order of the file.
       const looks = open.flatMap((search) => search.members.map((member, place) => ({ search, member, place })));
       looks.sort((first, second) => first.member.index - second.member.index);
       let taken = 0;
@@ -125,12 +124,12 @@ class Search {
   readonly members: readonly Member[];
   readonly #remove: number;
   bracket: Bracket;
-  /** Whether all scores between the ends of the bracket are gathered, as far as it was looked at. */
+  /** Whether all scores found so far between the ends of the bracket are gathered. */
   isWhole = true;
   isFound = false;
-  /** How many units of each member go. */
+  /** How many units of each member are removed. */
   removed: readonly number[] = [];
-  /** What was counted of each member, and where its gathered scores are. */
+  /** The counts of each member, and where its gathered scores are. */
   #counts: Uint32Array[] = [];
   #gathered: { readonly address: number; readonly length: number }[] = [];
 
@@ -144,7 +143,7 @@ class Search {
     this.isWhole = true;
   }
 
-  /** Takes what was counted of a member; gives how many of its scores are in the room. */
+  /** Takes the counts of a member; returns how many of its scores were gathered. */
   take(place: number, words: Uint32Array, address: number, room: number): number {
     const length = words.subarray(word.between, word.high).reduce((sum, count) => sum + count, 0);
     this.#counts[place] = words;
@@ -153,10 +152,10 @@ class Search {
     return this.isWhole ? length : 0;
   }
 
-  /** Finds the cut, or the part of the bracket that holds it. */
+  /** Finds the cut, or the part of the bracket that contains it. */
   async narrow(engine: Engine): Promise<void> {
     const { low, high } = this.bracket;
-    // How many keys of each member are smaller than those counted at the place that is looked at.
+    // How many keys of each member are smaller than those counted in the current word.
     let below = this.#counts.map((words) => words[word.below]!);
     if (this.#reached(below) >= this.#remove) {
       this.bracket = { low: 0, high: low - 1 };
@@ -177,12 +176,14 @@ class Search {
     this.bracket = { low: high + 1, high: largestKey };
   }
 
-  /** How many units go where so many of each member may, and no member passes its limit. */
+  /** How many units are removed if each member loses its count, but no more than its limit. */
   #reached(counts: readonly number[]): number {
     return counts.reduce((sum, count, member) => sum + Math.min(this.members[member]!.limit, count), 0);
   }
 
-  /** All units below the cut's key go, and of those that have it as many as are missing, member by member. */
+  /**
+   * All units below the cut's key are removed; of those with that key, as many as are still needed, member by member.
+   */
   #settle(below: readonly number[], upTo: readonly number[]): void {
     let rest = this.#remove - this.#reached(below);
     this.removed = this.members.map(({ limit }, member) => {
@@ -194,7 +195,7 @@ class Search {
     this.isFound = true;
   }
 
-  /** The cut lies among the gathered scores. */
+  /** Selects the cut among the gathered scores. */
   async #select(engine: Engine): Promise<void> {
     const below = this.#counts.map((words) => words[word.below]! + words[word.low]!);
     const certain = this.members.map(({ limit }, member) => Math.min(limit, below[member]!));
@@ -212,7 +213,7 @@ class Search {
   }
 }
 
-/** The keys that a count is of, by its word. */
+/** The keys that a word counts. */
 function partOf({ low, high }: Bracket, place: number): Bracket {
   if (place === word.low) return { low, high: low };
   if (place === word.high) return { low: high, high };
@@ -222,7 +223,7 @@ function partOf({ low, high }: Bracket, place: number): Bracket {
   return { low: first, high: Math.min(high - 1, first + width - 1) };
 }
 
-/** Where the cut most probably lies: all keys where they fit into the room, or cannot be sampled. */
+/** Where the cut most likely is. All keys if their scores fit in memory, or if they cannot be sampled. */
 async function bracketOf(
   engine: Engine,
   { members, remove }: Ranked,
@@ -240,7 +241,7 @@ async function bracketOf(
     const keys = sorted(runs.flatMap((run) => (run.member === member ? [...run.keys] : [])));
     return { keys, most: (keys.length * member.limit) / countOf(member) };
   });
-  /** The share of the sample that goes with all keys up to this one, where no layer passes its limit. */
+  /** The share of the sample that is removed with all keys up to this one, where no layer exceeds its limit. */
   const reached = (key: number) => {
     const counts = layers.map(({ keys }) => placeIn(keys, (own) => own <= key));
     return layers.reduce((sum, { most }, place) => sum + Math.min(most, counts[place]!), 0) / all.length;
@@ -249,7 +250,8 @@ async function bracketOf(
 
   const share = remove / units;
   const cut = keyAt(share);
-  // Neighbours are alike, and so are the runs of a layer: only what differs from one run to the next is chance.
+  // Neighbouring weights are alike, and so are the runs of a layer: only the difference from one run to the next is
+  // random.
   const shares = runs.map(({ keys }) => keys.filter((key) => key < cut).length / keys.length);
   const squares = shares.slice(1).map((each, index) => (each - shares[index]!) ** 2);
   const variance = squares.reduce((sum, square) => sum + square, 0) / (2 * Math.max(1, squares.length));
@@ -259,7 +261,7 @@ async function bracketOf(
 
 const sorted = (keys: readonly number[]): Uint32Array => Uint32Array.from(keys).sort();
 
-/** How many keys, sorted, come before the first for which this is false. */
+/** The number of sorted keys before the first one for which `isBefore` is false. */
 function placeIn(keys: Uint32Array, isBefore: (key: number) => boolean): number {
   let [low, high] = [0, keys.length];
   while (low < high) {
@@ -275,7 +277,7 @@ interface Run {
   readonly keys: Uint32Array;
 }
 
-/** The keys of runs of weights, one from each of equal stretches of all members, at places that are always the same. */
+/** The keys of runs of weights. The members are divided into equal stretches, with one run from each. Deterministic. */
 async function sampleOf(
   engine: Engine,
   members: readonly Member[],
@@ -304,7 +306,7 @@ async function sampleOf(
   return found;
 }
 
-/** The keys of weights' scores. */
+/** The keys of the scores of weights. */
 async function keysOf(
   engine: Engine,
   weights: Uint8Array,

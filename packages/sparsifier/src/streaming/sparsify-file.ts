@@ -15,36 +15,38 @@ import { checkNames } from '../options/spelling.js';
 import type { Report } from '../pruning/report.js';
 import { stream, type Output } from './stream.js';
 
-/** What a Sparsifier, a call of `sparsifyModel`, and the reading and writing of a model take. */
+/** The options of a Sparsifier, of `sparsifyModel`, and of reading and writing a model. */
 export interface SparsifyFileOptions
   extends Omit<SparsifierOptions, 'restorable' | 'initial' | 'previous'>, CallOptions, ReadModelOptions {
-  /** How much goes, as `sparsifyModel` takes it; a granularity that is a pattern takes none. */
+  /** How much to remove, as for `sparsifyModel`. Must be omitted if the granularity is a pattern. */
   readonly sparsity?: Sparsity | undefined;
-  /** For criteria that compare with initial weights. A model that is given by its path, URL or Blob is read layer by layer. */
+  /**
+   * Initial weights for criteria that compare with them. A model given by its path, URL or Blob is read layer by layer.
+   */
   readonly initial?: WeightsOf | string | URL | Blob | undefined;
-  /** For the updating criteria, likewise. */
+  /** Previous weights for the updating criteria, in the same forms as `initial`. */
   readonly previous?: WeightsOf | string | URL | Blob | undefined;
-  /** Replace files that exist. The files that this model, and those to compare with, are read from are never replaced. */
+  /**
+   * Overwrite existing files. The files that the model, `initial` and `previous` are read from are never overwritten.
+   */
   readonly force?: boolean | undefined;
 }
 
 /**
- * Makes a model sparse on its way from one file to another, with one layer in memory at a time: the same bits, and the
- * same report, as reading it, `sparsifyModel` and writing it. For models that are larger than memory.
- *
- * safetensors, the external data of ONNX and the weights of TensorFlow.js are streamed; an ONNX file itself, a model.json
- * and the weights of TensorFlow.js that lie beside strings are read as a whole. The context `global` reads a model most
- * often twice, `local` once. Memory holds the largest layer with its scratch, or of an ONNX file that of layers of four
- * million weights together, and in the context `global` up to 64 MiB of scores. A function as criterion is called once each
- * time that its layer is scored.
- *
- * Nothing is left behind by a call that fails or is aborted: files are written beside their targets and renamed when all
- * are whole, streams are aborted. Of streams that a function gives, those of files that are whole are closed already.
- * @param input a path or URL in Node; a URL, a Blob or bytes anywhere. What it holds decides of which format it is.
- * @param output a path, in Node: a file, or for several files a folder, as `write` takes it. A stream; or a function that
- *   gives one by the name of each file.
- * @throws SparsifyError `criteria` for one that compares weights with those of before, unless these are given; else what
- *   `readModel`, `sparsifyModel` and `write` throw
+ * Prunes a model while it is copied from one file to another, with one layer in memory at a time. For models that are
+ * larger than memory. The bits and the report are the same as when the model is read, pruned with `sparsifyModel` and
+ * written. safetensors files, external data of ONNX models and weights of TensorFlow.js models are streamed. The ONNX
+ * file itself, a model.json, and groups of TensorFlow.js weights that contain strings are held in memory. In the
+ * context `local` a model is read once, in `global` usually twice. Besides held files, memory holds the largest layer
+ * with its scratch memory (in an ONNX file, layers of four million weights are pruned together), and in the context
+ * `global` up to 64 MiB of scores. A criterion that is a function is called each time its layer is scored. A call that
+ * fails or is aborted leaves no files behind: files are written under temporary names and renamed when all are
+ * complete. Streams are aborted; those of files that are already complete have been closed by then.
+ * @param input a path or URL in Node; a URL, a Blob or bytes anywhere. The format is recognised by the content.
+ * @param output in Node, the path of a file, or of a folder for models of several files, as for `write`. Anywhere, a
+ *   stream, or a function that returns a stream for the name of each file.
+ * @throws SparsifyError `criteria` if the criterion needs initial or previous weights that are not given; otherwise as
+ *   `readModel`, `sparsifyModel` and `write` do
  */
 export async function sparsifyFile(
   input: ModelSource,
@@ -52,7 +54,7 @@ export async function sparsifyFile(
   options: SparsifyFileOptions = {},
 ): Promise<Report> {
   if (!isOutput(output)) {
-    throw new SparsifyError('usage', 'an output is a path, a WritableStream, or a function that gives one by name', {
+    throw new SparsifyError('usage', 'the output must be a path, a WritableStream, or a function that returns one', {
       given: typeof output,
     });
   }
@@ -68,7 +70,7 @@ export async function sparsifyFile(
     for (const name of ['initial', 'previous'] as const) {
       const source = options[name];
       if (!isFile(source)) continue;
-      // Files that a function gives are those of the model itself.
+      // Functions return the files of the model itself, not of the one to compare with.
       const own = picked(reading, (name) => typeof reading[name as keyof ReadModelOptions] !== 'function');
       const other = await openModel(source, (file) => formatOf(formats, file, {}), own);
       opened.push(other);
@@ -76,7 +78,7 @@ export async function sparsifyFile(
     }
     return await stream(model, output, { ...words, ...compared }, { sparsity, roundTo, signal, onProgress, force });
   } catch (error) {
-    // Also where the stream was not begun yet.
+    // Even if nothing was written to the stream yet.
     if (typeof output === 'object' && !output.locked) await output.abort(error).catch(() => {});
     throw error;
   } finally {

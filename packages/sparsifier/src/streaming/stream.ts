@@ -12,27 +12,25 @@ import { given, snapshotOf, sourceFilesOf, type Snapshots } from '../pruning/sna
 import { StreamingCall } from './call.js';
 import { usualRoom, type Room } from './search.js';
 
-/** Gives a stream for a file of the model, by its name. */
+/** Returns a stream for a file of the model, given its name. */
 export type GiveStream = (
   name: string,
 ) => WritableStream<Uint8Array<ArrayBuffer>> | Promise<WritableStream<Uint8Array<ArrayBuffer>>>;
 
-/** Where a sparse model goes: to a path, or to streams. */
+/** Where a sparse model is written: to a path, or to streams. */
 export type Output = string | WritableStream<Uint8Array<ArrayBuffer>> | GiveStream;
 
 export interface StreamOptions extends CallOptions {
   readonly sparsity?: Sparsity | undefined;
   readonly force?: boolean | undefined;
-  /** How much is in memory at once; results do not depend on it. */
+  /** How much is in memory at once. Results do not depend on it. */
   readonly room?: Room;
 }
 
 /**
- * Makes an open model sparse while its files are streamed, with one layer in memory at a time: the same bits and the same
- * report as `Sparsifier.sparsifyModel`.
- *
- * How many units each layer loses is known first. Then each layer is ranked by itself when its bytes are next, which comes
- * to the same.
+ * Prunes an open model while its files are streamed, with one layer in memory at a time. The bits and the report are
+ * the same as those of `Sparsifier.sparsifyModel`. First it finds out how many units each layer loses. Then each layer
+ * is ranked separately when its bytes come next, which selects the same units.
  */
 export async function stream(
   open: OpenModel,
@@ -72,8 +70,8 @@ export async function stream(
 }
 
 /**
- * Files in the order in which they can be written: those that are streamed, since a layer in one of them may have a bias in
- * a file that is in memory; then that file; and what is made anew from all of them.
+ * Files in the order in which they can be written: first streamed files, since a layer in one of them may have its bias
+ * in a file that is held in memory; then held files; last, files that are generated from the others.
  */
 function inOrder({ files }: OpenModel, outputs: readonly ModelOutput[]): ModelOutput[] {
   const place = ({ from }: ModelOutput) => (from === undefined ? 2 : files.held.has(from) ? 1 : 0);
@@ -84,13 +82,13 @@ function inOrder({ files }: OpenModel, outputs: readonly ModelOutput[]): ModelOu
 function checkOneStream(output: WritableStream<Uint8Array<ArrayBuffer>>, outputs: readonly ModelOutput[]): void {
   host.checkStream(output);
   if (outputs.length === 1) return;
-  throw new SparsifyError('usage', 'a model of several files needs a stream for each', {
+  throw new SparsifyError('usage', 'a model of several files needs one stream per file', {
     found: outputs.map(({ path }) => path).join(', '),
-    hint: 'Give a function that gives a stream by the name of a file, or a path',
+    hint: 'Pass a function that returns a stream for the name of each file, or a path',
   });
 }
 
-/** What the criterion compares weights with, by tensor. */
+/** The weights that the criterion compares with, by tensor. */
 function snapshotsFor(
   { recipe: { needs } }: Planner,
   options: SparsifierOptions,
@@ -102,11 +100,11 @@ function snapshotsFor(
   if (source === undefined && (needs === 'initial' || needs === 'previous')) {
     throw new SparsifyError(
       'criteria',
-      `the criterion compares weights with ${needs} ones, which would have to be kept of all layers at once`,
+      `the criterion needs the ${needs} weights, which cannot be recorded while a model is streamed`,
       {
         given: options.criteria,
         found: 'one layer in memory at a time',
-        hint: `Give them: { ${needs}: a path, arrays by layer name, or another model }`,
+        hint: `Pass them: { ${needs}: a path, arrays by layer name, or another model }`,
       },
     );
   }

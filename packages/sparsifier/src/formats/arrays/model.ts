@@ -13,7 +13,7 @@ import {
 } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
 
-/** Numbers of a plain array: 32-bit floats, or the bits of 16-bit ones. */
+/** A plain array: 32-bit floats, or the bits of 16-bit floats. */
 export type Numbers = Float32Array | Uint16Array;
 
 /** One layer as plain arrays. */
@@ -24,12 +24,12 @@ export interface ArrayLayer {
   readonly shape: readonly number[];
   /** Row-major. A Uint16Array holds the bits of `dtype`. */
   readonly data: Numbers;
-  /** What a Uint16Array holds; `float16` by default. */
+  /** The type of the numbers in a Uint16Array; `float16` by default. */
   readonly dtype?: 'float16' | 'bfloat16';
   readonly groups?: number;
   /** One number per output channel. */
   readonly bias?: Numbers;
-  /** One number per output channel each. */
+  /** Each has one number per output channel. */
   readonly batchNorm?: { readonly gamma?: Numbers; readonly beta?: Numbers };
 }
 
@@ -38,12 +38,9 @@ interface ArrayValues extends Values {
 }
 
 /**
- * The smallest model: named layers of plain arrays.
- *
- * The arrays are read when a method is called and written in place when it is done, so that a training loop can go on
- * with them. Two layers with one array are one tensor.
- *
- * @throws SparsifyError `kind`, `format` or `layer` where a layer's parts contradict each other
+ * Makes a model from plain arrays. The arrays are read when a method is called and written in place when it is done, so
+ * that a training loop can continue to use them. Two layers that share an array are one tensor.
+ * @throws SparsifyError `kind`, `format` or `layer` if the parts of a layer contradict each other
  */
 export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model {
   const tensors: WeightTensor[] = [];
@@ -59,14 +56,14 @@ export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model 
         partners: [...other.partners, ...tensor.partners],
       };
     else
-      throw new SparsifyError('layer', `shares its array with '${other.name}', but reads it in another way`, {
+      throw new SparsifyError('layer', `shares its array with '${other.name}' but describes it differently`, {
         subject: name,
       });
   }
   return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store, copy };
 }
 
-/** A partner that another tensor has too is left alone. */
+/** Leaves out partners that another tensor also has. */
 function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[]): WeightTensor {
   const arrayOf = ({ values }: Partner) => (values as ArrayValues).data;
   const other = (partner: Partner) =>
@@ -76,7 +73,7 @@ function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[])
     partners: tensor.partners.filter((partner) => !other(partner)),
     notes: tensor.partners.flatMap((partner) => {
       const found = other(partner);
-      return found ? [`its ${partner.part} is left alone, since '${found.name}' has the same array`] : [];
+      return found ? [`its ${partner.part} is left alone: it is also the array of '${found.name}'`] : [];
     }),
   };
 }
@@ -97,7 +94,7 @@ const copy = (values: Values): Uint8Array<ArrayBuffer> => bytes((values as Array
 function bytes({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {
   if (byteLength > 0) return new Uint8Array(buffer, byteOffset, byteLength);
   throw new SparsifyError('weights', 'an array of the model is empty', {
-    hint: 'Its buffer was transferred to another thread; make the model again from arrays that stay here',
+    hint: 'Its buffer was transferred to another thread. Make the model from arrays that stay in this thread',
   });
 }
 
@@ -118,12 +115,12 @@ function tensorOf(
 
   const valuesOf = (what: string, array: Numbers, count: number): ArrayValues => {
     if (!(array instanceof Float32Array) && !(array instanceof Uint16Array)) {
-      throw wrong(`${what} is a Float32Array, or a Uint16Array with the bits of a 16-bit type`, {
+      throw wrong(`${what} must be a Float32Array, or a Uint16Array with the bits of a 16-bit type`, {
         found: typeof array,
       });
     }
     if (array.length !== count)
-      throw wrong(`${what} has another length than its shape`, { given: count, found: array.length });
+      throw wrong(`the length of ${what} does not match the shape`, { given: count, found: array.length });
     const type: DataType = array instanceof Float32Array ? 'float32' : (dtype ?? 'float16');
     if (!Object.hasOwn(bytesOf, type)) throw wrong('unknown data type', { given: type, allowed: Object.keys(bytesOf) });
     return { dtype: type, length: count, data: array };

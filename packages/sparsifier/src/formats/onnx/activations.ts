@@ -3,28 +3,28 @@ import { readGraph } from './graph.js';
 import { findWeights, type Layer } from './layers.js';
 import { fields, text, type Field, type ModelFile } from './wire.js';
 
-/** Where the activations come in that a weight works on. */
+/** The activations that a weight is multiplied with. */
 export interface Incoming {
   /** The name of a value of the graph. */
   readonly value: string;
-  /** The axis of its channels, counted from the first, or from behind where it is negative. */
+  /** The axis of its channels; negative axes count from the end. */
   readonly axis: number;
 }
 
-/** For each weight by its first name what its nodes read beside it; nothing for weights that have no such input. */
+/** The activations of each weight, by its first name. Empty for weights that have none. */
 export function activationsIn(file: ModelFile): Map<string, Incoming[]> {
   const found = new Map<string, Incoming[]>();
   const { given, computed } = valuesIn(file);
   for (const { names, layers, reason } of findWeights(readGraph(file))) {
     const incoming = layers.flatMap(incomingOf);
-    // Those of a subgraph cannot be outputs of the model.
+    // Values of a subgraph cannot be outputs of the model.
     const isOutside = incoming.every(({ value }) => given.has(value) || computed.has(value));
     if (reason === undefined && isOutside) found.set(names[0]!, incoming);
   }
   return found;
 }
 
-/** The values that a model is given, gives and computes, without those of subgraphs. */
+/** The inputs and outputs of a model and the values that it computes, without those of subgraphs. */
 function valuesIn(file: ModelFile) {
   const [given, outputs, computed] = [new Set<string>(), new Set<string>(), new Set<string>()];
   const isMessage = ({ type }: Field) => type === WireType.LengthDelimited;
@@ -52,13 +52,13 @@ function incomingOf({ node, input, layout: { kind } }: Layer): Incoming[] {
   if (kind.startsWith('conv')) return at(0, 1);
   if (kind === 'dense' && input === 1) return at(0, isTransposed('transA') ? -2 : -1);
   if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
-  // The other weight of a recurrent layer works on its own hidden state.
+  // The other weight of a recurrent layer is multiplied with its own hidden state.
   return (kind === 'lstm' || kind === 'gru') && input === 1 ? at(0, -1) : [];
 }
 
 /**
- * A model whose outputs are these values, too. Messages of protobuf that stand twice are merged by their readers, so that
- * the new outputs are put behind the file as a second, small part of its graph.
+ * A copy of the model with these values as additional outputs. Protobuf readers merge a message that occurs twice, so
+ * the new outputs are appended to the file as a second, small graph message.
  */
 export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Array<ArrayBuffer> {
   const { given, outputs } = valuesIn(file);

@@ -13,18 +13,18 @@ import {
   type Range,
 } from './wire.js';
 
-/** `TensorProto.data_location` of a tensor whose data lie in a file of their own. */
+/** The `TensorProto.data_location` of a tensor with external data. */
 export const externalFlag = 1;
 
-/** Protobuf's own limit for messages within messages. */
+/** Protobuf's limit for the nesting of messages. */
 const deepest = 100;
 
-/** Bytes that take the place of a stretch of a file. */
+/** Bytes that replace a range of a file. */
 export interface Edit extends Range {
   readonly bytes: Uint8Array;
 }
 
-/** A key of `TensorProto.external_data`, and where its value is written. */
+/** A key of `TensorProto.external_data`, and where its value is. */
 export function readEntry(file: ModelFile, range: Range): { readonly key: string; readonly value: Field | undefined } {
   let key = '';
   let value: Field | undefined;
@@ -36,10 +36,12 @@ export function readEntry(file: ModelFile, range: Range): { readonly key: string
   return { key, value };
 }
 
-/** The location of external data, without empty parts; a `file` error if it leaves the folder of the model. */
+/**
+ * The location of external data, without empty parts. @throws SparsifyError `file` if it leaves the folder of the model
+ */
 export const plainLocation = (location: string): string => pathInFolder(location, 'the external data of the model');
 
-/** The external data files that any tensor of the model names. */
+/** The external data files of all tensors of the model. */
 export function locationsIn(file: ModelFile): Set<string> {
   const locations = new Set<string>();
   relocate(file, (location) => {
@@ -50,9 +52,9 @@ export function locationsIn(file: ModelFile): Set<string> {
 }
 
 /**
- * The edits of a model file that give its external data files new names: each location, and the lengths of all messages
- * around it.
- * @param rename gets the location of a tensor as {@link plainLocation} writes it
+ * The edits that rename the external data files in a model file: each location, and the lengths of all messages that
+ * contain it.
+ * @param rename returns the new location, given one as {@link plainLocation} returns it
  */
 export function relocate(file: ModelFile, rename: (location: string) => string): Edit[] {
   const edits: Edit[] = [];
@@ -60,7 +62,9 @@ export function relocate(file: ModelFile, rename: (location: string) => string):
   return edits;
 }
 
-/** Adds the edits of one message to `edits`, in the order of the file; returns by how much the message grows. */
+/**
+ * Appends the edits of one message to `edits`, in the order of the file. Returns by how many bytes the message grows.
+ */
 function relocateIn(
   file: ModelFile,
   range: Range,
@@ -70,7 +74,7 @@ function relocateIn(
   depth: number,
 ): number {
   if (depth > deepest) {
-    throw new SparsifyError('format', `more than ${deepest} messages lie within each other`, { subject: file.name });
+    throw new SparsifyError('format', `messages are nested more than ${deepest} levels deep`, { subject: file.name });
   }
   if (message === 'tensor' && !isExternal(file, range)) return 0;
   let growth = 0;
@@ -110,7 +114,7 @@ function renameEntry(file: ModelFile, entry: Field, rename: (location: string) =
   return growth + lengthGrowth;
 }
 
-/** Adds the edit of the length of a field whose value grows; returns by how much the length itself grows. */
+/** Appends the edit of the length of a field whose value grows. Returns by how many bytes the length itself grows. */
 function resize(field: Field, growth: number, edits: Edit[]): number {
   if (growth === 0) return 0;
   const bytes = new BinaryWriter().uint32(field.end - field.start + growth).finish();

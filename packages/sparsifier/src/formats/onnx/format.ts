@@ -13,13 +13,13 @@ import { bytesIn, outputsOf } from './outputs.js';
 import type { ModelFile } from './wire.js';
 
 export interface ReadOnnxOptions {
-  /** Gives an external data file by its location in the model, in place of a file beside the model. */
+  /** Returns an external data file, given its location in the model, in place of a file in the folder of the model. */
   readonly external?: GiveFile | undefined;
 }
 
 /**
- * ONNX: a protobuf message, and files with external data beside it. The message is read as a whole, since the graph and
- * small weights are in it; external data are read piece by piece.
+ * ONNX: a protobuf message, and files with external data. The message is held in memory, since it contains the graph
+ * and small weights. External data are read in parts.
  */
 export const onnx: Format<ReadOnnxOptions> = {
   name: 'ONNX',
@@ -31,17 +31,17 @@ export const onnx: Format<ReadOnnxOptions> = {
 
 /**
  * Reads an ONNX model with its external data.
- * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
- * @throws SparsifyError `file` if a file is missing or lies outside the model's folder, `format` if the file is not a
- *   whole ONNX model, `memory` if it does not fit
+ * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
+ * @throws SparsifyError `file` if a file is missing or is outside the folder of the model; `format` if the file is not
+ *   a complete ONNX model; `memory` if the model does not fit
  */
 export const readOnnx = (source: ModelSource, options: ReadOnnxOptions = {}): Promise<FileModel> =>
   readAs(onnx, source, options);
 
-/** The fields of a `ModelProto` by which a file may begin: their number and wire type, as protobuf writes them. */
+/** The fields of a `ModelProto` that a file may begin with: their numbers and wire types, as protobuf encodes them. */
 const firstBytes = new Set([
   ...[0x08, 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72],
-  // Numbers above 15 take a second byte: training_info, functions, configuration.
+  // Field numbers above 15 take a second byte: training_info, functions, configuration.
   ...[0xa2, 0xca, 0xd2],
 ]);
 
@@ -68,10 +68,10 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   };
 }
 
-/** The layers of a model file, and the locations of its external data. */
+/** The layers of a model file and the locations of its external data. */
 function parse(file: ModelFile, main: MainFile) {
   try {
-    // First, since it refuses files whose messages are nested too deeply.
+    // This comes first because it rejects files whose messages are nested too deeply.
     const locations = locationsIn(file);
     return { ...readLayers(readGraph(file)), locations };
   } catch (error) {
@@ -87,16 +87,16 @@ function parse(file: ModelFile, main: MainFile) {
   }
 }
 
-/** Fails if the data of a tensor lie beyond the end of their file. */
+/** Fails if the data of a tensor extend beyond the end of their file. */
 function checkExternal({ name, values, partners }: WeightTensor, { sources }: ModelFiles): void {
   for (const { file, start, bytes } of [values, ...partners.map((partner) => partner.values)].map(stored)) {
     const size = sources.get(file)?.size ?? Infinity;
     if (start + bytes <= size) continue;
-    throw new SparsifyError('format', `the external data ${file} end too early`, {
+    throw new SparsifyError('format', `the external data file ${file} is too short`, {
       subject: name,
       given: `bytes ${start} to ${start + bytes}`,
       found: `${size} bytes`,
-      hint: 'The file is cut off or belongs to another model: copy or download it again',
+      hint: 'The file is truncated or belongs to another model. Copy or download it again',
     });
   }
 }

@@ -15,16 +15,16 @@ import {
 
 /** A node of the graph or of a subgraph. */
 export interface Node {
-  /** With its domain in front where that is not ONNX's own. */
+  /** Prefixed with its domain unless that is ONNX's own. */
   readonly op: string;
-  /** Empty where the file gives none. */
+  /** Empty if the file does not name it. */
   readonly name: string;
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly Value[];
   readonly attributes: ReadonlyMap<string, Attribute>;
 }
 
-/** What an attribute holds, of the kinds that matter to weights. */
+/** The value of an attribute, of the types that matter here. */
 interface Attribute {
   integer: number | undefined;
   readonly integers: number[];
@@ -32,23 +32,23 @@ interface Attribute {
   readonly graphs: Range[];
 }
 
-/** A name in the graph: what a node computes, an input of the model, or a constant. */
+/** A named value of the graph: the output of a node, an input of the model, or a constant. */
 export interface Value {
   readonly name: string;
-  /** How many axes it has, if the file says or it follows from what computes it. */
+  /** The number of axes, if the file says so or it follows from the node that computes the value. */
   rank: number | undefined;
-  /** The node that computes it, if one does; not one that only passes on its input. */
+  /** The node that computes it, if any. Nodes that only pass on their input are skipped. */
   producer: Node | undefined;
-  /** Known before the model runs. */
+  /** Whether it is known before the model runs. */
   isConstant: boolean;
-  /** The stored constant that it is, perhaps with its axes in another order. */
+  /** The stored constant that it is equal to, possibly with permuted axes. */
   view: View | undefined;
   readonly readers: Reader[];
   /** An output of the model or of a subgraph. */
   isOutput: boolean;
 }
 
-/** A node, and which of its inputs is meant. */
+/** An input of a node. */
 export interface Reader {
   readonly node: Node;
   readonly input: number;
@@ -57,7 +57,7 @@ export interface Reader {
 /** A stored constant as seen through `Identity` and `Transpose` nodes. */
 export interface View {
   readonly constant: Constant;
-  /** The stored axis that each axis of the view is. */
+  /** For each axis of the view, the stored axis. */
   readonly axes: readonly number[];
 }
 
@@ -66,18 +66,18 @@ export function shapeOf({ constant, axes }: View): number[] {
   return axes.map((axis) => constant.tensor.shape[axis]!);
 }
 
-/** A constant stored in the model, and who uses it: which node, on which input, and which stored axis is which there. */
+/** A constant that is stored in the model, and the inputs of nodes that use it. */
 export interface Constant {
   readonly name: string;
   readonly tensor: Tensor;
   readonly uses: Use[];
   /** An output of the model or of a subgraph. */
   isOutput: boolean;
-  /** Another constant some of whose bytes in an external file are the same. */
+  /** Another constant that shares some of its bytes. */
   overlaps: Constant | undefined;
 }
 
-/** A reader of a constant, with the stored axis that each axis of its input is. */
+/** An input that reads a constant, with the stored axis of each of its axes. */
 export interface Use extends Reader {
   readonly axes: readonly number[];
 }
@@ -86,8 +86,9 @@ export interface Use extends Reader {
 const firstOpset = 7;
 
 /**
- * Reads all nodes of a model file, those of subgraphs behind the node that holds them, with their values and constants.
- * @throws `format` error if the file is not an ONNX model that is whole
+ * Reads all nodes of a model file, with their values and constants. The nodes of a subgraph follow the node that
+ * contains it.
+ * @throws SparsifyError `format` if the file is not a complete ONNX model
  */
 export function readGraph(file: ModelFile): Node[] {
   let graph: Range | undefined;
@@ -99,7 +100,7 @@ export function readGraph(file: ModelFile): Node[] {
   if (graph === undefined) {
     throw new SparsifyError('format', 'the file has no graph', {
       subject: file.name,
-      hint: 'It is not an ONNX model: export the model to ONNX first',
+      hint: 'It is not an ONNX model. Export the model to ONNX first',
     });
   }
   const reading: Reading = { file, nodes: [], constants: [] };
@@ -128,14 +129,14 @@ function isStandard(domain: string): boolean {
   return domain === '' || domain === 'ai.onnx';
 }
 
-/** What is gathered while the graph and its subgraphs are read. */
+/** The state of reading the graph and its subgraphs. */
 interface Reading {
   readonly file: ModelFile;
   readonly nodes: Node[];
   readonly constants: Constant[];
 }
 
-/** The names of a graph; a subgraph also sees those of the graph around it. */
+/** The values of a graph by name. A subgraph also sees those of the graphs that contain it. */
 class Scope {
   readonly #values = new Map<string, Value>();
 
@@ -169,7 +170,7 @@ class Scope {
   }
 }
 
-/** A node as the file has it, with names in place of values. */
+/** A node as stored in the file, with names instead of values. */
 interface NodeFields {
   op: string;
   name: string;
@@ -206,7 +207,7 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined): vo
   }
   for (const field of sparse) scope.declare(sparseName(file, field)).isConstant = true;
 
-  // A graph lists its nodes in the order they run, so constants are known before their readers.
+  // A graph lists its nodes in the order in which they run, so constants come before the nodes that read them.
   for (const node of nodes) linkNode(reading, scope, node);
   for (const name of outputs) {
     const value = scope.find(name);
@@ -271,7 +272,7 @@ function recordUses(node: Node): void {
   });
 }
 
-/** Constants that share bytes of a file: a change of one would change the other. */
+/** Marks constants that share bytes of a file, where a change of one would change the other. */
 function markOverlaps(constants: readonly Constant[]): void {
   const placed = constants.flatMap((constant) => {
     const { values } = constant.tensor;
@@ -319,7 +320,7 @@ function readAttribute(file: ModelFile, range: Range, attributes: Map<string, At
   attributes.set(name, attribute);
 }
 
-/** The name of a declared value; its rank goes to `ranks` if it has a shape. */
+/** Returns the name of a declared value. Stores its rank in `ranks` if it has a shape. */
 function readValueInfo(file: ModelFile, range: Range, ranks: Map<string, number>): string {
   let name = '';
   let rank: number | undefined;
@@ -347,7 +348,7 @@ function sparseName(file: ModelFile, range: Range): string {
   return name ? text(file, name) : '';
 }
 
-/** The last field of that number, which is the one that counts. */
+/** The last field with this number, which is the one that is valid in protobuf. */
 function last(file: ModelFile, range: Range, message: Message, number: number): Field | undefined {
   let found: Field | undefined;
   for (const field of fields(file, range, message)) {

@@ -16,29 +16,32 @@ interface Layout {
   /** One per axis, in stored order. */
   readonly shape: readonly number[];
   readonly groups: number;
-  /** Undefined where a row of the weight is not all of an output channel: in embeddings and recurrent layers. */
+  /** Undefined if an output channel is more than a row of the weight, as in recurrent layers, and for embeddings. */
   readonly channels: Channels | undefined;
 }
 
 /** The output channels of a layer. */
 export interface Channels {
-  /** How many there are, over all groups. */
+  /** The number of channels, over all groups. */
   readonly count: number;
-  /** The axis of the output that they lie on, counted from the last axis, which is 1, if that is known. */
+  /** The axis of the output that they are on, if known. The last axis is 1, the one before it 2. */
   readonly axis: number | undefined;
 }
 
-/** A weight under the names of the nodes that read it: `layers`, or the `reason` why one of them cannot be pruned. */
+/**
+ * A weight with the names of the nodes that read it. Has either `layers` or a `reason` why one of them cannot be
+ * pruned.
+ */
 interface Finding {
   readonly names: string[];
   readonly layers: Layer[];
   reason: string | undefined;
 }
 
-/** What a node has as a weight, stored or not. */
+/** The weight of a node, stored or not. */
 interface WeightReader extends Reader {
   readonly value: Value;
-  /** After the node; empty where that has no name. */
+  /** The name of the node; empty if it has none. */
   readonly name: string;
   /** How the node reads it, or why it cannot be pruned. */
   readonly layout: Layout | string;
@@ -52,7 +55,7 @@ interface Operator {
   layout(node: Node, view: View, input: number): Layout | string;
 }
 
-/** By name, with the domain in front where that is not ONNX's own. */
+/** By name, prefixed with the domain unless that is ONNX's own. */
 const operators: ReadonlyMap<string, Operator> = new Map([
   ['Conv', { weights: () => [1], layout: convolution }],
   ['ConvTranspose', { weights: () => [1], layout: convolution }],
@@ -75,8 +78,8 @@ const spatialRoles: Readonly<Record<number, readonly Role[]>> = {
 };
 
 /**
- * The weights of a graph, in model order: those that can be pruned, and those that cannot with the reason.
- * @param nodes as `readGraph` gives them
+ * Finds the weights of a graph, in model order: those that can be pruned, and those that cannot, with the reasons.
+ * @param nodes as `readGraph` returns them
  */
 export function readLayers(nodes: readonly Node[]): { tensors: WeightTensor[]; skipped: Skipped[] } {
   const tensors: WeightTensor[] = [];
@@ -90,7 +93,7 @@ export function readLayers(nodes: readonly Node[]): { tensors: WeightTensor[]; s
   return { tensors, skipped };
 }
 
-/** All weights of layers; a stored one once, however many nodes read it. */
+/** The weights of all layers. A stored weight is listed once, even if several nodes read it. */
 export function findWeights(nodes: readonly Node[]): Iterable<Finding> {
   const findings = new Map<Constant | Reader, Finding>();
   const names = new Names();
@@ -111,7 +114,7 @@ export function findWeights(nodes: readonly Node[]): Iterable<Finding> {
   return findings.values();
 }
 
-/** The weights of a node. Those of a recurrent layer are two, whose names one glob catches. */
+/** The weights of a node. A recurrent layer has two, whose names match one glob. */
 function weightReaders(node: Node): WeightReader[] {
   const operator = operators.get(node.op);
   if (operator === undefined) return [];
@@ -124,7 +127,7 @@ function weightReaders(node: Node): WeightReader[] {
   });
 }
 
-/** The names given so far: each only once. */
+/** The names that are taken. Each is used only once. */
 class Names {
   readonly #taken = new Set<string>();
 
@@ -132,7 +135,7 @@ class Names {
     return name !== '' && !this.#taken.has(name);
   }
 
-  /** The first of the names that is free, else the last one with a number. */
+  /** The first of the names that is free, or else the last one with a number. */
   take(...wanted: string[]): string {
     const last = wanted.at(-1)!;
     let name = wanted.find((candidate) => this.isFree(candidate));
@@ -144,18 +147,20 @@ class Names {
   }
 }
 
-/** The first of these inputs that is a constant: all factors of a product may be activations. */
+/**
+ * The first of these inputs that is a constant. There may be none, since both factors of a product may be activations.
+ */
 function constantAmong(...candidates: readonly number[]): Operator['weights'] {
   return ({ inputs }) => candidates.filter((input) => inputs[input]?.isConstant).slice(0, 1);
 }
 
-/** The stored numbers that a Gather looks up; lists and whole numbers, which shapes are computed with, do not count. */
+/** The table of a Gather. Vectors and integers do not count, since they are used to compute shapes. */
 function lookupTable({ inputs }: Node): readonly number[] {
   const tensor = inputs[0]?.view?.constant.tensor;
   return tensor !== undefined && tensor.shape.length > 1 && tensor.type.includes('float') ? [0] : [];
 }
 
-/** Why a weight is no stored tensor. */
+/** Why a weight is not a stored tensor. */
 function unstored({ producer, isConstant }: Value): string {
   if (producer === undefined) {
     return isConstant ? 'its weight is stored as a sparse tensor' : 'its weight is an input of the model';
@@ -175,7 +180,7 @@ function convolution({ op, attributes }: Node, view: View): Layout | string {
     return `${op} with a weight of ${rank} axes is not supported`;
   }
   const groups = attributes.get('group')?.integer ?? 1;
-  if (groups < 1 || first % groups !== 0) return `its ${first} channels do not divide into ${groups} groups`;
+  if (groups < 1 || first % groups !== 0) return `its ${first} channels cannot be divided into ${groups} groups`;
   const dimensions = spatial.length as 1 | 2 | 3;
   const isTransposed = op === 'ConvTranspose';
   return {
@@ -187,13 +192,14 @@ function convolution({ op, attributes }: Node, view: View): Layout | string {
 }
 
 function dense({ op, inputs, outputs, attributes }: Node, view: View, input: number): Layout | string {
-  if (inputs[1 - input]?.isConstant) return `both sides of ${op} are constants`;
+  if (inputs[1 - input]?.isConstant) return `both inputs of ${op} are constants`;
   const shape = shapeOf(view);
   if (shape.length !== 2) return `${op} with a constant of ${shape.length} axes is not supported`;
   const isLeft = input === 0;
   const isTransposed = op === 'Gemm' && (attributes.get(isLeft ? 'transA' : 'transB')?.integer ?? 0) !== 0;
   const roles: Role[] = isLeft === isTransposed ? ['in', 'out'] : ['out', 'in'];
-  // A constant on the left makes rows, or the only axis where the other factor is a list.
+  // With a constant on the left the channels are the rows of the output, or its only axis if the other factor is a
+  // vector.
   const rank = op === 'Gemm' ? 2 : (outputs[0]?.rank ?? inputs[1]?.rank);
   const axis = !isLeft || rank === 1 ? 1 : rank === undefined ? undefined : 2;
   return {
@@ -208,11 +214,14 @@ function embedding({ op, attributes }: Node, view: View): Layout | string {
   const rank = view.axes.length;
   if (rank !== 2) return `${op} with a constant of ${rank} axes is not supported`;
   const axis = attributes.get('axis')?.integer ?? 0;
-  if (axis !== 0 && axis !== -rank) return `it is gathered along axis ${axis}, not row by row`;
+  if (axis !== 0 && axis !== -rank) return `it is gathered along axis ${axis}, not along its rows`;
   return { kind: 'embedding', ...stored(view, ['out', 'in']), groups: 1, channels: undefined };
 }
 
-/** LSTM and GRU: both weights are stored as direction, gate x unit, input. The first two are one axis, `out`. */
+/**
+ * LSTM and GRU: both weights are stored as (direction, gate x unit, input). The first two axes are treated as one,
+ * `out`.
+ */
 function recurrent(kind: 'lstm' | 'gru', gates: number): Operator['layout'] {
   return ({ op }, view) => {
     const { axes } = view;
@@ -221,38 +230,38 @@ function recurrent(kind: 'lstm' | 'gru', gates: number): Operator['layout'] {
       return `${op} with a weight of ${axes.length} axes is not supported`;
     }
     if (axes.some((axis, place) => axis !== place)) return `${op} with a transposed weight is not supported`;
-    if (rows % gates !== 0) return `its ${rows} rows do not divide into ${gates} gates`;
+    if (rows % gates !== 0) return `its ${rows} rows cannot be divided into ${gates} gates`;
     return { kind, roles: ['out', 'in'], shape: [directions * rows, inputs], groups: 1, channels: undefined };
   };
 }
 
 function quantised({ op }: Node): string {
-  return `${op} works on quantised weights`;
+  return `${op} has quantised weights`;
 }
 
-/** The axes of a weight in stored order, from their roles in the order the node sees them. */
+/** The axes of a weight in stored order, given their roles in the order of the node's input. */
 function stored({ constant, axes }: View, roles: readonly Role[]): Pick<Layout, 'roles' | 'shape'> {
   return { roles: axes.map((_, axis) => roles[axes.indexOf(axis)]!), shape: constant.tensor.shape };
 }
 
-/** What all readers of a constant together have against pruning it. */
+/** Why a constant cannot be pruned, considering everything that uses it. */
 function obstacleOf(layers: readonly Layer[]): string | undefined {
   const { constant } = layers[0]!.view;
   const { tensor } = constant;
   if (tensor.values === undefined)
-    return `its numbers are ${tensor.type}; only float32, float16 and bfloat16 are pruned`;
+    return `its type is ${tensor.type}; only float32, float16 and bfloat16 can be pruned`;
   if (tensor.values.length === 0) return 'it is empty';
   if (constant.isOutput) return 'it is an output of the graph';
   const isLayer = (use: Use) => layers.some(({ node, input }) => node === use.node && input === use.input);
   const other = constant.uses.find((use) => !isLayer(use));
-  if (other !== undefined) return `${other.node.op} uses it too, at input ${other.input}`;
+  if (other !== undefined) return `${other.node.op} also uses it, as input ${other.input}`;
   const readings = new Set(layers.map(reading));
-  if (readings.size > 1) return `its layers read it differently: ${[...readings].join(' / ')}`;
-  if (constant.overlaps !== undefined) return `its bytes are also those of ${constant.overlaps.name}`;
+  if (readings.size > 1) return `its layers use it in different ways: ${[...readings].join(' / ')}`;
+  if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
   return undefined;
 }
 
-/** How a layer reads its weight, in words. */
+/** How a layer reads its weight, as text. */
 function reading({ layout: { kind, roles, groups } }: Layer): string {
   return `${kind} (${roles.join(', ')})${groups > 1 ? ` in ${groups} groups` : ''}`;
 }

@@ -5,14 +5,15 @@ import { isFolder } from '../sources.js';
 import { relocate } from './external.js';
 import type { ModelFile } from './wire.js';
 
-/** The bytes of a model file to look at: its block where the memory is shared with this thread, else a copy. */
+/** The bytes of a model file: a view if this thread shares the memory, or else a copy. */
 export async function bytesIn(block: Block, name: string): Promise<ModelFile> {
   return { name, bytes: block.view() ?? (await block.read(0, new Uint8Array(block.bytes))) };
 }
 
 /**
- * What a model is written to: the model file, then its external data. Those have their own names in a folder; beside a
- * file `out.onnx` they go to `out.onnx.data` (further files to `out.onnx.2.data` and so on), and the file names them so.
+ * The files that a model is written to: the model file, then its external data. In a folder these keep their names.
+ * With a file `out.onnx` they are named `out.onnx.data`, `out.onnx.2.data` and so on, and the model file is changed to
+ * refer to these names.
  */
 export async function outputsOf(
   path: string | undefined,

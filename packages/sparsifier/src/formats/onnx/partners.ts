@@ -2,19 +2,21 @@ import type { Partner } from '../../model/model.js';
 import { shapeOf, type Node, type Reader, type Value } from './graph.js';
 import type { Channels, Layer } from './layers.js';
 
-/** An input of a node that may hold one number per output channel of a layer. */
+/** An input of a node that may have one number per output channel of a layer. */
 interface Candidate extends Reader {
   readonly part: Partner['part'];
   readonly value: Value;
   readonly fits: boolean;
-  /** Whether its entries lie along the channels by what the graph says of axes; false where it does not say enough. */
+  /**
+   * Whether the graph proves that its entries correspond to the channels; false if it does not say enough about axes.
+   */
   readonly isProven: boolean;
 }
 
 /**
- * What goes with an output channel of a weight: biases of the layers that read it, and their batch normalisations.
+ * Finds what is removed with an output channel of a weight: biases and batch normalisations of the layers that read it.
  * @param layers all nodes that read the weight
- * @returns the partners, and a sentence about each that is left alone
+ * @returns the partners, and a note about each candidate that is left alone
  */
 export function findPartners(layers: readonly Layer[]): { partners: Partner[]; notes: string[] } {
   const candidates = layers.flatMap(({ node, layout: { channels } }) =>
@@ -37,14 +39,14 @@ function obstacleOf({ value, fits, isProven }: Candidate, candidates: readonly C
     return value.isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
   }
   const { constant } = value.view;
-  if (constant.tensor.values === undefined) return `its numbers are ${constant.tensor.type}`;
+  if (constant.tensor.values === undefined) return `its type is ${constant.tensor.type}`;
   if (!fits) return 'it does not have one entry per output channel';
-  if (!isProven) return 'the file does not say how many axes the output has, so the axis of the channels is not known';
+  if (!isProven) return 'the file does not say how many axes the output has, so the channel axis is unknown';
   const isOwn = (use: Reader) => candidates.some(({ node, input }) => node === use.node && input === use.input);
   const other = constant.uses.find((use) => !isOwn(use));
-  if (other !== undefined) return `${title(other.node)} uses it too`;
+  if (other !== undefined) return `${title(other.node)} also uses it`;
   if (constant.isOutput) return 'it is an output of the graph';
-  if (constant.overlaps !== undefined) return `its bytes are also those of ${constant.overlaps.name}`;
+  if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
   return undefined;
 }
 
@@ -52,14 +54,14 @@ function title({ op, name }: Node): string {
   return name === '' ? op : `${op} ${name}`;
 }
 
-/** Sentences about what a recurrent layer has beside its two weights, which stays as it is. */
+/** Notes about the inputs of a recurrent layer other than its two weights, which are left alone. */
 function besideGates({ node, layout: { kind } }: Layer): string[] {
   if (kind !== 'lstm' && kind !== 'gru') return [];
   const parts = { bias: node.inputs[3], peephole: node.inputs[7] };
   return Object.entries(parts).flatMap(([part, value]) =>
     value === undefined
       ? []
-      : [`${part} ${value.name} is left alone: a row of these weights is not all that its gate adds up`],
+      : [`${part} ${value.name} is left alone: a row of this weight is only one of the terms that its gate adds up`],
   );
 }
 
@@ -71,7 +73,7 @@ function ownBias(node: Node, channels: Channels): Candidate[] {
   return [{ part: 'bias', node, input: 2, value, fits, isProven: true }];
 }
 
-/** The Add and the batch normalisations that the output of a layer goes to, by itself or through Identity and Cast. */
+/** The Add and the batch normalisations that read the output of a layer, directly or through Identity and Cast. */
 function afterwards(layer: Node, channels: Channels): Candidate[] {
   const { axis } = channels;
   const candidates: Candidate[] = [];
@@ -114,15 +116,15 @@ function scaleAndShift(node: Node, rank: number | undefined, channels: Channels)
   });
 }
 
-/** Whether a constant is a list with an entry for each channel. */
+/** Whether a constant is a vector with one entry per channel. */
 function isList({ view }: Value, { count }: Channels): boolean {
   const shape = view === undefined ? [] : shapeOf(view);
   return shape.length === 1 && shape[0] === count;
 }
 
 /**
- * Whether a constant, its shape aligned from the right, has an entry for each channel and is broadcast otherwise. Where
- * their axis is not known it is one of the last two.
+ * Whether a constant, its shape aligned from the right, has one entry per channel and is broadcast along all other
+ * axes. If the channel axis is unknown, it is one of the last two.
  */
 function isPerChannel({ view }: Value, { count, axis }: Channels): boolean {
   const shape = view === undefined ? [] : shapeOf(view);

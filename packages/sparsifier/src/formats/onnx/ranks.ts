@@ -1,6 +1,6 @@
 import type { Node } from './graph.js';
 
-/** Operators whose output has as many axes as the longest of these inputs. */
+/** Operators whose output has the rank of these inputs, or the highest of their ranks. */
 const keeping: ReadonlyMap<string, readonly number[]> = new Map([
   ...[
     ...['Relu', 'LeakyRelu', 'PRelu', 'Elu', 'Selu', 'Celu', 'ThresholdedRelu', 'Clip', 'Sigmoid', 'HardSigmoid'],
@@ -14,12 +14,12 @@ const keeping: ReadonlyMap<string, readonly number[]> = new Map([
   ...['Add', 'Sub', 'Mul', 'Div', 'Pow'].map((op): [string, readonly number[]] => [op, [0, 1]]),
 ]);
 
-/** How many axes the first output of a node has, as far as that follows from its inputs. */
+/** The number of axes of the first output of a node, if it follows from the inputs. */
 export function rankAfter({ op, inputs }: Node): number | undefined {
   const rankOf = (input: number) => inputs[input]?.rank;
   const longest = keeping.get(op)?.map(rankOf);
   if (longest !== undefined) return longest.includes(undefined) ? undefined : Math.max(...(longest as number[]));
-  // The weight of a convolution has as many axes as what it works on.
+  // The weight of a convolution has as many axes as its input.
   if (op === 'Conv' || op === 'ConvTranspose') return rankOf(1) ?? rankOf(0);
   if (op === 'Gemm' || op === 'Flatten') return 2;
   if (op === 'MatMul') return rankOfProduct(rankOf(0), rankOf(1));
@@ -27,12 +27,12 @@ export function rankAfter({ op, inputs }: Node): number | undefined {
     const [data, indices] = [rankOf(0), rankOf(1)];
     return data === undefined || indices === undefined ? undefined : data + indices - 1;
   }
-  // The new shape is a list that is as long as there are axes.
+  // The new shape is a vector with one entry per axis.
   if (op === 'Reshape') return inputs[1]?.view?.constant.tensor.shape[0];
   return undefined;
 }
 
-/** A product with a list has one axis less than the other factor. */
+/** A product with a vector has one axis less than the other factor. */
 function rankOfProduct(left: number | undefined, right: number | undefined): number | undefined {
   if (left === undefined || right === undefined) return undefined;
   if (left === 1) return right - 1;

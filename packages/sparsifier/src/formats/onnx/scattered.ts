@@ -3,11 +3,11 @@ import { bytesOf, type DataType } from '../../model/model.js';
 import type { Coding, Encoded } from '../format.js';
 import { broken, fields, WireType, type ModelFile, type Range } from './wire.js';
 
-/** The fields of `TensorProto` whose elements may lie apart, and how one that is not packed is written. */
+/** The fields of `TensorProto` whose elements may not be contiguous, and the wire type of an unpacked element. */
 export const floatData = { number: 4, type: WireType.Bit32 } as const;
 const wholeNumberData = { number: 5, type: WireType.Varint } as const;
 
-/** Calls `visit` with the bytes of each number of a `TensorProto` that has no `raw_data`. */
+/** Calls `visit` with the byte range of each number of a `TensorProto` without `raw_data`. */
 export function eachNumber(
   file: ModelFile,
   tensor: Range,
@@ -27,7 +27,7 @@ export function eachNumber(
   }
 }
 
-/** Numbers that lie apart in the message of their tensor: each behind a tag of its own, or as a varint. */
+/** Numbers that are not contiguous in the message of their tensor: each has its own tag, or is a varint. */
 export class Scattered implements Coding {
   readonly width = undefined;
   readonly #dtype: DataType;
@@ -53,7 +53,7 @@ export class Scattered implements Coding {
     return numbers;
   }
 
-  /** Writes the numbers that changed to where they were; no other byte is touched, and no byte moves. */
+  /** Writes the changed numbers in place. No other byte changes, and no byte moves. */
   encode(numbers: Uint8Array, message: Uint8Array): Encoded {
     let at = 0;
     this.#eachIn(message, (start, end) => {
@@ -72,18 +72,20 @@ export class Scattered implements Coding {
   }
 }
 
-/** The lower 16 bits, which are those of the half-precision number. */
+/** The lower 16 bits, which are the bits of the 16-bit float. */
 function readVarint(bytes: Uint8Array, start: number, end: number): number {
   let number = 0;
   for (let at = start, shift = 0; at < end && shift < 16; at++, shift += 7) number |= (bytes[at]! & 0x7f) << shift;
   return number & 0xffff;
 }
 
-/** Writes a number in as many bytes as the one before it took: readers accept varints that are longer than needed. */
+/** Writes a number in as many bytes as the old one took. Readers accept varints that are longer than necessary. */
 function writeVarint(bytes: Uint8Array, start: number, end: number, number: number): void {
   const length = end - start;
   if (length < 3 && number >> (7 * length) !== 0) {
-    throw new SparsifyError('weights', 'the new number takes more bytes than the file has for it', { found: length });
+    throw new SparsifyError('weights', 'the new number needs more bytes than the old one took in the file', {
+      found: length,
+    });
   }
   for (let at = start, rest = number; at < end; at++, rest >>>= 7) {
     bytes[at] = (rest & 0x7f) | (at < end - 1 ? 0x80 : 0);

@@ -5,11 +5,11 @@ import { externalFlag, plainLocation, readEntry } from './external.js';
 import { eachNumber, floatData, Scattered } from './scattered.js';
 import { fields, integer, integers, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
-/** A constant of the model: its shape, and where its numbers lie if they are of a type that is worked on. */
+/** A constant of the model: its shape, and where its numbers are, if it has a type that can be pruned. */
 export interface Tensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** As onnx.proto calls it, in lower case and with its bits. */
+  /** The name in onnx.proto, in lower case and with its number of bits. */
   readonly type: string;
   readonly values: StoredValues | undefined;
 }
@@ -30,13 +30,13 @@ interface TensorFields {
   type: number;
   isExternal: boolean;
   raw: Field | undefined;
-  /** The first field of `float_data`, and how many there are: a single packed one holds all numbers. */
+  /** The first `float_data` field, and how many there are. A single packed field contains all numbers. */
   floats: Field | undefined;
   floatFields: number;
   readonly entries: Map<string, string>;
 }
 
-/** Reads the `TensorProto` in `range`; a `format` error if it has more or fewer numbers than its shape says. */
+/** Reads the `TensorProto` in `range`. @throws SparsifyError `format` if its data do not match its shape */
 export function readTensor(file: ModelFile, range: Range): Tensor {
   const found: TensorFields = {
     file,
@@ -117,6 +117,6 @@ function disagreement({ file, name, shape }: TensorFields, dtype: DataType, data
   return new SparsifyError('format', `the shape and the data of tensor '${name}' disagree`, {
     subject: file.name,
     found: `shape [${shape.slice(0, 8).join(', ')}] of ${dtype}${data === undefined ? '' : ` and ${data}`}`,
-    hint: 'The file is damaged, or its weights were taken out: export or download it again',
+    hint: 'The file is damaged, or its weights were removed. Export or download it again',
   });
 }

@@ -3,27 +3,29 @@ import { SparsifyError } from '../../errors.js';
 
 export { WireType };
 
-/** The bytes of a file, and the name that errors call it by. */
+/** The bytes of a file, and its name in errors. */
 export interface ModelFile {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
 
-/** A stretch of a file, in bytes from its beginning. */
+/** A range of a file, in bytes from its beginning. */
 export interface Range {
   readonly start: number;
   readonly end: number;
 }
 
-/** One field of a protobuf message; the range is its value, without tag and length. */
+/** A field of a protobuf message. The range is that of its value, without tag and length. */
 export interface Field extends Range {
   readonly number: number;
   readonly type: WireType;
-  /** Where the length of a length-delimited value begins; it ends at `start`. */
+  /** The offset of the length of a length-delimited value, which ends at `start`. */
   readonly lengthStart: number;
 }
 
-/** The messages of onnx.proto that are walked, and the fields of each that lead to tensors and their external data. */
+/**
+ * The messages of onnx.proto that are read, and the fields of each that contain messages with tensors or external data.
+ */
 const messages = {
   model: { 7: 'graph', 20: 'training', 25: 'function' },
   graph: { 1: 'node', 5: 'tensor', 15: 'sparseTensor' },
@@ -42,12 +44,14 @@ const messages = {
 } as const;
 export type Message = keyof typeof messages;
 
-/** The message that a field of `message` holds, if it leads to tensors. */
+/** The type of message in a field of `message`, if it can contain tensors. */
 export function childOf(message: Message, field: number): Message | undefined {
   return (messages[message] as Readonly<Record<number, Message>>)[field];
 }
 
-/** The fields of the message in `range`, in the order of the file; `format` errors where the bytes are no message. */
+/**
+ * The fields of the message in `range`, in file order. @throws SparsifyError `format` if the bytes are not a message
+ */
 export function* fields(file: ModelFile, range: Range, message: Message): Generator<Field> {
   const reader = new BinaryReader(file.bytes.subarray(range.start, range.end));
   while (reader.pos < reader.len) {
@@ -66,7 +70,7 @@ function nextField(reader: BinaryReader, file: ModelFile, range: Range, message:
     const start = reader.pos;
     if (length === undefined) reader.skip(type, number);
     else reader.pos += length;
-    if (reader.pos > reader.len) throw new RangeError('the value ends too late');
+    if (reader.pos > reader.len) throw new RangeError('the value extends beyond the message');
     return {
       number,
       type,
@@ -87,24 +91,24 @@ function cutOff(file: ModelFile, field: number | undefined, missing: number, cau
     `the file ends inside the ${part} at byte ${file.bytes.length}`,
     {
       subject: file.name,
-      found: `${missing} bytes too few`,
-      hint: 'The file is cut off, or is not an ONNX model: copy or download it again',
+      found: `${missing} bytes are missing`,
+      hint: 'The file is truncated or is not an ONNX model. Copy or download it again',
     },
     { cause },
   );
 }
 
-/** The error for bytes that are not what the message has there. */
+/** The error for bytes that are not valid in a message. */
 export function broken(file: ModelFile, message: Message, at: number, cause?: unknown): SparsifyError {
   return new SparsifyError(
     'format',
     `the file is damaged at byte ${at}, inside its ${message}`,
-    { subject: file.name, hint: 'Export or download it again; it may also be something else than an ONNX model' },
+    { subject: file.name, hint: 'Export or download it again. It may also not be an ONNX model' },
     { cause },
   );
 }
 
-/** The whole numbers in a varint or packed field; those beyond 2^53 are rounded. */
+/** The integers in a varint or packed field. Those above 2^53 are rounded. */
 export function integers(file: ModelFile, { start, end }: Range, message: Message): number[] {
   const reader = new BinaryReader(file.bytes.subarray(start, end));
   const found: number[] = [];
@@ -116,14 +120,14 @@ export function integers(file: ModelFile, { start, end }: Range, message: Messag
   return found;
 }
 
-/** The one whole number of a varint field. */
+/** The integer in a varint field. */
 export function integer(file: ModelFile, field: Field, message: Message): number {
   return integers(file, field, message)[0]!;
 }
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** The text of a string field. Browsers' decoders refuse shared memory, so the bytes are copied out first. */
+/** The text of a string field. TextDecoder refuses shared memory in browsers, so the bytes are copied first. */
 export function text(file: ModelFile, { start, end }: Range): string {
   return decoder.decode(file.bytes.slice(start, end));
 }

@@ -6,19 +6,19 @@ import { pathInFolder, type GiveFile } from '../sources.js';
 import { quoted, readHeader } from './header.js';
 import type { NamedHeader } from './layers.js';
 
-/** The files of a checkpoint and what their headers say. */
+/** The files of a checkpoint, with their headers. */
 export interface Checkpoint {
-  /** The name of the one file, or of the index. */
+  /** The name of the single file, or of the index. */
   readonly main: string;
-  /** The one file, or the shards in the order of their names. */
+  /** The single file, or the shards in the order of their names. */
   readonly parts: readonly NamedHeader[];
 }
 
 /**
  * Opens a safetensors file, or an index with the shards that it names, and reads the headers.
- * @param shards gives a shard by its name, in place of a file beside the index
- * @throws SparsifyError `file` if a shard is missing or lies outside the folder of the index, `format` for a file that
- *   is not a whole safetensors file, or an index that disagrees with its shards
+ * @param shards returns a shard, given its name, in place of a file in the folder of the index
+ * @throws SparsifyError `file` if a shard is missing or is outside the folder of the index; `format` if a file is not a
+ *   complete safetensors file, or if the index disagrees with its shards
  */
 export async function openCheckpoint(files: ModelFiles, shards?: GiveFile): Promise<Checkpoint> {
   const { main } = files;
@@ -69,7 +69,7 @@ function shardsOf({ json, jsonFailure }: MainFile, subject: string): Map<string,
   const map = content.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     const keys = Object.keys(content).slice(0, 8).join(', ');
-    throw failure('the JSON is no index of safetensors files', `the keys ${keys || 'none'}`);
+    throw failure('the JSON is not an index of safetensors files', `the keys ${keys || 'none'}`);
   }
   const shards = new Map<string, Set<string>>();
   for (const [tensor, file] of Object.entries(map as Readonly<Record<string, unknown>>)) {
@@ -81,7 +81,7 @@ function shardsOf({ json, jsonFailure }: MainFile, subject: string): Map<string,
   return new Map([...shards].sort(([first], [second]) => (first < second ? -1 : 1)));
 }
 
-/** Fails unless a shard holds the tensors that the index looks for in it, and no others. */
+/** Fails unless a shard contains exactly the tensors that the index lists for it. */
 function checkShard({ name, header }: NamedHeader, expected: ReadonlySet<string>, index: string): void {
   const held = new Set(header.tensors.map((tensor) => tensor.name));
   const missing = [...expected].find((tensor) => !held.has(tensor));
@@ -91,8 +91,8 @@ function checkShard({ name, header }: NamedHeader, expected: ReadonlySet<string>
     subject: name,
     found:
       missing === undefined
-        ? `tensor ${quoted(further!)}, which the index does not name there`
-        : `no tensor ${quoted(missing)}, which the index names there`,
-    hint: 'The files are of different checkpoints: download or save them together again',
+        ? `tensor ${quoted(further!)}, which the index does not list for it`
+        : `no tensor ${quoted(missing)}, which the index lists for it`,
+    hint: 'The files belong to different checkpoints. Download or save them together again',
   });
 }

@@ -8,15 +8,15 @@ import { outputsOf } from './outputs.js';
 
 export interface ReadSafetensorsOptions {
   /**
-   * What tensors are, by name or glob, where their names and shapes do not say so: transposed convolutions, dense
-   * layers stored as (in, out), groups. `false` leaves a tensor out.
+   * Describes tensors, by name or glob, whose names and shapes are not enough: transposed convolutions, dense layers
+   * stored as (in, out), grouped convolutions. `false` excludes a tensor.
    */
   readonly layers?: LayerDescriptions | undefined;
-  /** Gives a shard by its name in the index, in place of a file beside the index. */
+  /** Returns a shard, given its name in the index, in place of a file in the folder of the index. */
   readonly shards?: GiveFile | undefined;
 }
 
-/** safetensors: one file, or an index in JSON with its shards. Only headers are read to know what lies where. */
+/** safetensors: a single file, or a JSON index with its shards. Only the headers are read to find the tensors. */
 export const safetensors: Format<ReadSafetensorsOptions> = {
   name: 'safetensors',
   options: ['layers', 'shards'],
@@ -26,19 +26,18 @@ export const safetensors: Format<ReadSafetensorsOptions> = {
 };
 
 /**
- * Reads a safetensors file, or a `.safetensors.index.json` with its shards.
- *
- * Such files have no graph, so kinds of layers are told by the names and shapes that PyTorch and Hugging Face give them.
- * Layers are in the order of the files and of the bytes in each.
- * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
- * @throws SparsifyError `file` if a shard is missing or lies outside the index's folder, `format` if a file is not a
- *   whole safetensors file or disagrees with the index or the `layers`, `layer`, `kind`, `sparsity` or `usage` for
- *   `layers` that match no tensor or contradict each other, `memory` if it does not fit
+ * Reads a safetensors file, or a `.safetensors.index.json` with its shards. Such files contain no graph, so the kinds
+ * of layers are inferred from the names and shapes that PyTorch and Hugging Face give them. Layers are in the order of
+ * the files and of the bytes in each.
+ * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
+ * @throws SparsifyError `file` if a shard is missing or is outside the folder of the index; `format` if a file is not a
+ *   complete safetensors file, or disagrees with the index or the `layers`; `layer`, `kind`, `sparsity` or `usage` for
+ *   `layers` that match no tensor or contradict each other; `memory` if the model does not fit
  */
 export const readSafetensors = (source: ModelSource, options: ReadSafetensorsOptions = {}): Promise<FileModel> =>
   readAs(safetensors, source, options);
 
-/** The length of a header, far below 2^32, and its JSON; or the JSON of an index. */
+/** A file begins with the length of its header, far below 2^32, and JSON. An index is JSON. */
 function matches({ head, json }: MainFile): boolean {
   if (json !== undefined) return 'weight_map' in json;
   return /^.{4}\0{4}\{/s.test(String.fromCharCode(...head));

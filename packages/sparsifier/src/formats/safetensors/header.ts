@@ -1,15 +1,15 @@
 import { SparsifyError, type ErrorDetails } from '../../errors.js';
 import type { Source } from '../../host/host.js';
 
-/** What a safetensors file says of one tensor: row-major, little-endian. */
+/** A tensor in a safetensors file: row-major, little-endian. */
 export interface StoredTensor {
   readonly name: string;
-  /** As the format spells it, such as `F32`; may be one that is not known here. */
+  /** As the format spells it, such as `F32`. May be a type that is unknown here. */
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** The first byte in the file, at any alignment. */
+  /** The offset of the first byte in the file, with any alignment. */
   readonly start: number;
-  /** The byte after the last. */
+  /** The offset after the last byte. */
   readonly end: number;
 }
 
@@ -19,13 +19,13 @@ export interface Header {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** The length of a header is written in this many bytes before it. */
+/** The number of bytes before a header that hold its length. */
 export const lengthBytes = 8;
 
-/** The format's own limit, in bytes. */
+/** The limit of the format, in bytes. */
 export const longestHeader = 100_000_000;
 
-/** The one key of a header that is not a tensor's name. */
+/** The only key of a header that is not the name of a tensor. */
 export const metadataKey = '__metadata__';
 
 const bitsOf = new Map(
@@ -39,21 +39,21 @@ const bitsOf = new Map(
   }).flatMap(([bits, names]) => names.map((name) => [name, Number(bits)])),
 );
 
-/** Whether a tensor may have so many bytes; true for a dtype that is not known, whose size nobody can tell. */
+/** Whether a tensor can have this number of bytes. Always true for an unknown dtype, whose size is unknown. */
 export function agrees(dtype: string, shape: readonly number[], bytes: number): boolean {
   const bits = bitsOf.get(dtype);
   return bits === undefined || shape.reduce((product, size) => product * size, bits) === bytes * 8;
 }
 
 /**
- * Reads the header of a safetensors file. As strict as the format: every byte of the file belongs to one tensor.
- * @throws SparsifyError `format` if the file is anything else than a whole safetensors file
+ * Reads the header of a safetensors file. As strict as the format: each byte of data must belong to exactly one tensor.
+ * @throws SparsifyError `format` if the file is not a complete safetensors file
  */
 export async function readHeader(source: Source): Promise<Header> {
   const failure: Failure = (summary, details) =>
     new SparsifyError('format', summary, {
       subject: source.name ?? 'safetensors file',
-      hint: 'The file is damaged, or is not a safetensors file: write or download it again',
+      hint: 'The file is damaged or is not a safetensors file. Save or download it again',
       ...details,
     });
   const text = await readText(source, failure);
@@ -67,7 +67,7 @@ export async function readHeader(source: Source): Promise<Header> {
 
 type Failure = (summary: string, details: ErrorDetails) => SparsifyError;
 
-/** The header as it is written, and where in the file it ends. */
+/** The text of the header, and the offset of its end in the file. */
 async function readText(source: Source, failure: Failure): Promise<{ content: string; end: number }> {
   if (source.size < lengthBytes)
     throw failure('the file is too short for a safetensors file', { found: `${source.size} bytes` });
@@ -94,11 +94,11 @@ async function readText(source: Source, failure: Failure): Promise<{ content: st
   }
 }
 
-/** The tensors as the header lists them, placed from the end of the header on, and the metadata. */
+/** The tensors in the order of the header, with offsets from the end of the header, and the metadata. */
 function parse(content: string, failure: Failure): { tensors: StoredTensor[]; metadata: Map<string, string> } {
   let entries: [string, unknown][];
   try {
-    // A name that is there twice is one here, and the bytes of the other belong to no tensor.
+    // Of two entries with the same name only one remains, so the bytes of the other belong to no tensor.
     entries = Object.entries(JSON.parse(content) as object);
   } catch (cause) {
     throw failure('the header is not JSON', { found: (cause as Error).message.slice(0, 100) });
@@ -114,15 +114,16 @@ function parse(content: string, failure: Failure): { tensors: StoredTensor[]; me
 
 function parseMetadata(entry: unknown, failure: Failure): Map<string, string> {
   const isStrings = isObject(entry) && Object.values(entry).every((value) => typeof value === 'string');
-  if (!isStrings) throw failure('the metadata are no object of strings', { found: shortened(JSON.stringify(entry)) });
+  if (!isStrings)
+    throw failure('the metadata are not an object of strings', { found: shortened(JSON.stringify(entry)) });
   return new Map(Object.entries(entry as Record<string, string>));
 }
 
 function parseTensor(name: string, entry: unknown, failure: Failure): StoredTensor {
   const wrong = () =>
-    failure(`tensor ${quoted(name)} is not described as the format has it`, {
+    failure(`the description of tensor ${quoted(name)} is not valid`, {
       found: shortened(JSON.stringify(entry)),
-      allowed: ['{ dtype, shape, data_offsets } with a string, whole numbers, and the first and last byte'],
+      allowed: ['{ dtype, shape, data_offsets }: a string, whole numbers, and the first and last byte'],
     });
   if (!isObject(entry)) throw wrong();
   const { dtype, shape, data_offsets: offsets } = entry;
@@ -138,20 +139,20 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 const isCounts = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && (count as number) >= 0);
 
-/** Sorts the tensors by their bytes; an error unless each has its own, and together they have all. */
+/** Sorts the tensors by their bytes. Fails unless they cover the data without gaps or overlaps. */
 function checkLayout(tensors: StoredTensor[], dataBytes: number, failure: Failure): void {
-  // Tensors without bytes come before the one that begins at the same place.
+  // Empty tensors come before the one that begins at the same offset.
   tensors.sort((first, second) => first.start - second.start || first.end - second.end);
   let end = 0;
   for (const tensor of tensors) {
     if (tensor.start > end) throw hole(end, tensor.start, failure);
     if (tensor.start < end) {
-      throw failure(`tensor ${quoted(tensor.name)} overlaps the one before it`, {
+      throw failure(`tensor ${quoted(tensor.name)} overlaps the previous one`, {
         found: `bytes ${tensor.start} to ${tensor.end} of the data, after one that ends at ${end}`,
       });
     }
     if (tensor.end > dataBytes) {
-      throw failure(`the file ends before tensor ${quoted(tensor.name)} does`, {
+      throw failure(`the file ends inside tensor ${quoted(tensor.name)}`, {
         found: `${dataBytes} bytes of data`,
         allowed: [`${tensor.end} or more`],
       });
@@ -167,13 +168,13 @@ function checkLayout(tensors: StoredTensor[], dataBytes: number, failure: Failur
 }
 
 const hole = (start: number, end: number, failure: Failure): SparsifyError =>
-  failure('a part of the data belongs to no tensor', { found: `bytes ${start} to ${end}` });
+  failure('part of the data belongs to no tensor', { found: `bytes ${start} to ${end}` });
 
 const shortened = (text: string): string => (text.length > 100 ? `${text.slice(0, 100)}…` : text);
 
-/** A name in an error, where it may have any length. */
+/** A name of any length, shortened for an error. */
 export const quoted = (name: string): string => `'${shortened(name)}'`;
 
-/** The beginning of a list that may have any length. */
+/** A list of any length, shortened for an error. */
 export const briefly = (numbers: readonly number[]): string =>
   numbers.length > 8 ? `${numbers.slice(0, 8).join(', ')}, …` : numbers.join(', ');

@@ -4,9 +4,9 @@ import type { CurrentFiles, ModelOutput } from '../format.js';
 import { isFolder } from '../sources.js';
 
 /**
- * What a checkpoint is written to: the one file to a path or into a folder under its own name; the index, then its shards,
- * under their own names into a folder.
- * @throws SparsifyError `usage` for shards that are given no folder
+ * The files that a checkpoint is written to. A single file is written to a path, or into a folder under its own name.
+ * An index and its shards are written into a folder under their own names.
+ * @throws SparsifyError `usage` for shards if the path is not that of a folder or an index
  */
 export async function outputsOf(
   path: string | undefined,
@@ -22,9 +22,9 @@ export async function outputsOf(
   if (path === undefined) return [main, ...shards].map((file) => output(file, file));
   const intoFolder = await isFolder(path);
   if (shards.length > 0 && !intoFolder && !path.endsWith('.index.json')) {
-    throw new SparsifyError('usage', 'a model with shards is written into a folder', {
+    throw new SparsifyError('usage', 'a model with shards must be written to a folder', {
       given: path,
-      hint: 'Give a folder that exists, a path that ends with /, or one that ends with .index.json',
+      hint: 'Pass an existing folder, a path that ends with /, or one that ends with .index.json',
     });
   }
   const folder = intoFolder ? path : host.join(path, '..');

@@ -12,13 +12,12 @@ export interface TensorToWrite {
 }
 
 /**
- * A safetensors file: its header, then the bytes of each tensor, which are not copied.
- *
- * Header and data keep the order given, so that a file that is read and written keeps its own. The format's own library
- * sorts by dtype, widest first, which aligns all numbers, yet it reads any order; whoever wants aligned numbers gives
- * the tensors so. The data as a whole begin at a multiple of 8 bytes.
- * @throws SparsifyError `usage` for what the format cannot hold: a name twice or `__metadata__` as a name, bytes that
- * disagree with the shape, halves of surrogate pairs, a header above 100 MB
+ * The bytes of a safetensors file: its header, then the bytes of each tensor, which are not copied. Header and data
+ * keep the given order, so that a file that is read and written again keeps its order. The reference implementation
+ * sorts by dtype, widest first, which aligns all numbers, but reads any order. For aligned numbers, pass the tensors in
+ * that order. The data begin at a multiple of 8 bytes.
+ * @throws SparsifyError `usage` for what the format does not allow: a duplicate name, `__metadata__` as a name, bytes
+ *   that disagree with the shape, lone surrogates, a header above 100 MB
  */
 export function safetensorsChunks(
   tensors: readonly TensorToWrite[],
@@ -32,7 +31,7 @@ export function safetensorsChunks(
   const taken = new Set([metadataKey]);
   let end = 0;
   for (const { name, dtype, shape, bytes } of tensors) {
-    if (taken.has(name)) throw unwritable('the name is taken', { given: `a tensor called ${quoted(name)}` });
+    if (taken.has(name)) throw unwritable('the name is already taken', { given: `a tensor named ${quoted(name)}` });
     taken.add(name);
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !agrees(dtype, shape, bytes.length)) {
       throw unwritable(`the shape and the bytes of tensor ${quoted(name)} disagree`, {
@@ -46,7 +45,7 @@ export function safetensorsChunks(
   return [headerBytes(`{${entries.join()}}`), ...tensors.map(({ bytes }) => bytes)];
 }
 
-/** The header with its length before it, and spaces behind it up to a multiple of 8 bytes. */
+/** The header, preceded by its length and padded with spaces to a multiple of 8 bytes. */
 function headerBytes(content: string): Uint8Array {
   const encoded = new TextEncoder().encode(content);
   const length = Math.ceil(encoded.length / 8) * 8;
@@ -64,9 +63,9 @@ function headerBytes(content: string): Uint8Array {
 }
 
 function json(text: string): string {
-  // UTF-8 has no halves of surrogate pairs.
+  // UTF-8 cannot represent lone surrogates.
   if (!/\p{Surrogate}/u.test(text)) return JSON.stringify(text);
-  throw unwritable('text with half a surrogate pair cannot be written', { given: JSON.stringify(text) });
+  throw unwritable('text with a lone surrogate cannot be written', { given: JSON.stringify(text) });
 }
 
 const unwritable = (summary: string, details: ErrorDetails): SparsifyError =>

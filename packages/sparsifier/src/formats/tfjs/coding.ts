@@ -2,14 +2,14 @@ import { inSlices, stepsAtATime } from '../../host/slices.js';
 import type { Coding, Encoded } from '../format.js';
 import { decode, encode, withZero, type Affine, type Codes } from './quantization.js';
 
-/** 32-bit floats that are stored as whole numbers; the meaning of the codes is an {@link Affine}. */
+/** 32-bit floats that are stored as integers. The meaning of the codes is an {@link Affine}. */
 export class AffineCoding implements Coding {
   readonly width: number;
   /** What the codes mean in the file. */
   readonly affine: Affine;
   readonly #keepScale: boolean;
 
-  /** @param keepScale whether the meaning stays as it is, even where no code is exactly zero */
+  /** @param keepScale whether the meaning must not change, even if no code is exactly zero */
   constructor(affine: Affine, keepScale: boolean) {
     this.width = affine.dtype === 'uint8' ? 1 : 2;
     this.affine = affine;
@@ -51,7 +51,7 @@ export class AffineCoding implements Coding {
     return (meaning as Affine | undefined) ?? this.affine;
   }
 
-  /** The codes in place, or a copy of them where they are not aligned. */
+  /** The codes in place, or a copy of them if they are not aligned. */
   #codesIn(stored: Uint8Array): Codes {
     if (this.width === 1) return stored;
     const isAligned = stored.byteOffset % 2 === 0;

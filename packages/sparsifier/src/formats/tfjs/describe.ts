@@ -14,10 +14,10 @@ import { readKeras } from './keras.js';
 import { readNames } from './names.js';
 
 /**
- * The layers of a model, by the Keras config of a LayersModel or the nodes of a GraphModel.
- * @param topology `modelTopology` of a model.json; some old files have it as a string. Without one, layers are told by
- *   the names and shapes of their weights.
- * @throws SparsifyError `format` where the topology is neither, or disagrees with the weights
+ * Finds the layers of a model in the Keras config of a LayersModel or the nodes of a GraphModel.
+ * @param topology the `modelTopology` of a model.json, which is a string in some old files. Without a topology, layers
+ *   are inferred from the names and shapes of their weights.
+ * @throws SparsifyError `format` if the topology is neither, or disagrees with the weights
  */
 export function describe(topology: unknown, entries: readonly WeightEntry[]): Description {
   const parsed = typeof topology === 'string' ? parse(topology) : topology;
@@ -28,7 +28,7 @@ export function describe(topology: unknown, entries: readonly WeightEntry[]): De
   for (const tensor of tensors) {
     const { dtype } = weights.get(tensor.weight)!;
     if (dtype !== 'float32' && dtype !== 'float16') {
-      refused.push({ name: tensor.name, reason: `its numbers are ${dtype}; only float32 and float16 are pruned` });
+      refused.push({ name: tensor.name, reason: `its type is ${dtype}; only float32 and float16 can be pruned` });
     } else if (tensor.shape.includes(0)) {
       refused.push({ name: tensor.name, reason: 'it is empty' });
     } else {
@@ -45,7 +45,7 @@ function read(topology: unknown, weights: Weights): Description {
     const config = topology.model_config ?? topology;
     if (isObject(config) && typeof config.class_name === 'string') return readKeras(config, weights);
   }
-  throw new SparsifyError('format', 'the modelTopology is neither that of a LayersModel nor of a GraphModel', {
+  throw new SparsifyError('format', 'the modelTopology is neither that of a LayersModel nor that of a GraphModel', {
     found: isObject(topology) ? `the keys ${Object.keys(topology).slice(0, 8).join(', ') || 'none'}` : typeof topology,
     allowed: ['{ model_config: { class_name, config } }', '{ node: [...] }'],
     hint: 'Save the model with model.save, or convert it with tensorflowjs_converter',
@@ -60,7 +60,7 @@ function parse(topology: string): unknown {
   }
 }
 
-/** A partner has one entry per output channel. */
+/** Leaves out partners that do not have one number per output channel. */
 function withFittingPartners(tensor: Described, weights: Weights): Described {
   const channels = checkLayout(tensor.name, tensor);
   const fits = ({ weight }: PartnerWeight) => {

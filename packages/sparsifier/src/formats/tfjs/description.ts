@@ -1,34 +1,37 @@
 import type { Partner, Skipped, WeightTensor } from '../../model/model.js';
 
-/** What a manifest says of a weight. */
+/** A weight as described by a manifest. */
 export interface WeightEntry {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: string;
-  /** In a model in use: the layers that hold it. In a file they are found by names. */
+  /** For a live model, the layers that have this weight. In a file they are found by name. */
   readonly holders?: Holders;
 }
 
-/** The layers that hold a weight of a model in use, and what they call it. */
+/** The layers that have a weight of a live model, and its name in these layers. */
 export interface Holders {
   readonly name: string;
-  /** The names of the models and wrappers around a layer and its own; several where models share it. */
+  /**
+   * The path of each layer: the names of the models and wrappers that contain it, and its own. Several if models share
+   * a layer.
+   */
   readonly paths: readonly (readonly string[])[];
 }
 
-/** A bias or batch normalisation entry by the name of its weight. */
+/** A bias, or the gamma or beta of a batch normalisation, by the name of its weight. */
 export interface PartnerWeight {
   readonly part: Partner['part'];
   readonly weight: string;
 }
 
-/** A weight tensor by the name of its weight, apart from its numbers. */
+/** A weight tensor without its numbers, by the name of its weight. */
 export interface Described extends Omit<WeightTensor, 'values' | 'partners'> {
   readonly weight: string;
   readonly partners: readonly PartnerWeight[];
 }
 
-/** What a topology says of weights. */
+/** The layers of a model as described by its topology. */
 export interface Description {
   readonly tensors: readonly Described[];
   readonly skipped: readonly Skipped[];
@@ -37,7 +40,7 @@ export interface Description {
 /** Weights by their names. */
 export type Weights = ReadonlyMap<string, WeightEntry>;
 
-/** The name, or the name with a number if it is in use. */
+/** The name, with a number appended if it is already taken. */
 export function unusedName(wanted: string, names: ReadonlySet<string>): string {
   let name = wanted;
   for (let number = 2; names.has(name); number++) name = `${wanted}#${number}`;

@@ -12,18 +12,18 @@ import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
 
 export interface ReadTfjsOptions {
-  /** Gives a file with weights by its path in the manifest, in place of a file beside the model. */
+  /** Returns a file with weights, given its path in the manifest, in place of a file in the folder of the model. */
   readonly shards?: GiveFile | undefined;
   /**
-   * Leaves `scale` and `min` of quantised weights as they are: removed weights get the code whose value is nearest to 0. By
-   * default weights are coded so that 0 is exact.
+   * Keeps `scale` and `min` of quantised weights: removed weights get the code whose value is nearest to 0. By default,
+   * `scale` and `min` are adjusted if needed, so that 0 is exact.
    */
   readonly keepScale?: boolean | undefined;
 }
 
 /**
- * TensorFlow.js: a model.json, or the bare manifest of old converters, and files with weights beside it. The files of a
- * group of the manifest are read as one file, since weights may lie across their borders.
+ * TensorFlow.js: a model.json, or the bare manifest of old converters, and files with weights in the same folder. The
+ * files of a group in the manifest are read as one file, since a weight may be split between two of them.
  */
 export const tfjs: Format<ReadTfjsOptions> = {
   name: 'TensorFlow.js',
@@ -34,11 +34,12 @@ export const tfjs: Format<ReadTfjsOptions> = {
 };
 
 /**
- * Reads a TensorFlow.js model, a LayersModel or a GraphModel: its `model.json` and the files with weights beside it.
+ * Reads a TensorFlow.js model, a LayersModel or a GraphModel: its `model.json` and the files with its weights.
  * TensorFlow.js itself is not needed.
- * @param source of the `model.json`: a path or URL in Node; a URL, a Blob or bytes anywhere. A string in a page is a URL.
- * @throws SparsifyError `file` if a file is missing or lies outside the model's folder, `format` if a file is not a whole
- *   part of such a model, `memory` if it does not fit
+ * @param source the `model.json`: a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a
+ *   URL.
+ * @throws SparsifyError `file` if a file is missing or is outside the folder of the model; `format` if a file is
+ *   incomplete or not part of such a model; `memory` if the model does not fit
  */
 export const readTfjs = (source: ModelSource, options: ReadTfjsOptions = {}): Promise<FileModel> =>
   readAs(tfjs, source, options);
@@ -72,7 +73,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
   };
 }
 
-/** A group whose files are open as one, and where its floating point weights lie. */
+/** A group whose files are open as one, and where its floating-point weights are. */
 interface OpenGroup {
   readonly name: string;
   readonly bytes: number;
@@ -90,7 +91,7 @@ async function openGroup(
   const source = joined(parts);
   let content: Uint8Array | undefined;
   if (group.weights.some(({ dtype }) => dtype === 'string')) {
-    // Only strings themselves say how long they are, so that the group is read as a whole.
+    // The length of strings is stored in the data itself, so the group must be held in memory.
     const block = await files.hold(await loadEngine(), name, source);
     content = block.view() ?? (await block.read(0, new Uint8Array(block.bytes)));
   } else files.add(name, source);
@@ -102,7 +103,7 @@ async function openGroup(
   return { name, bytes: source.size, values };
 }
 
-/** Where a weight lies, if it is floating point numbers. */
+/** Where a weight is stored, if it is floating-point. */
 function valuesOf(weight: ManifestWeight, file: string, start: number, keepScale: boolean): StoredValues | undefined {
   const { dtype, quantization } = weight;
   if (dtype !== 'float32' && dtype !== 'float16') return undefined;
@@ -113,11 +114,11 @@ function valuesOf(weight: ManifestWeight, file: string, start: number, keepScale
   return new StoredValues(type, lengthOf(weight), file, start, bytesOfWeight(weight), coding);
 }
 
-/** What becomes of quantised weights that have no code for zero, in words. */
+/** A note about what happens to quantised weights that have no code for zero. */
 function storageOf(affine: Affine, keepScale: boolean): string | undefined {
   const { dtype, scale, min } = affine;
   if (hasZero(affine)) return undefined;
   return keepScale
     ? `its ${dtype} codes have no exact zero: removed weights become ${Math.fround(codeOfZero(affine) * scale + min)}`
-    : `its ${dtype} codes get an exact zero: the other weights move by half a step of ${scale} at most`;
+    : `its ${dtype} codes get an exact zero: the other weights change by at most half a step of ${scale}`;
 }

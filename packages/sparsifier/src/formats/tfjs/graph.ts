@@ -12,7 +12,7 @@ import {
 interface Node {
   readonly name: string;
   readonly op: string;
-  /** Names of nodes, without the numbers of their outputs. */
+  /** Names of nodes, without output indices. */
   readonly inputs: readonly string[];
   readonly attributes: Readonly<Record<string, unknown>>;
 }
@@ -28,15 +28,17 @@ interface Layout {
   readonly kind: Kind;
   /** One per axis, in stored order. */
   readonly roles: readonly Role[];
-  /** Whether the node's output has the output channels as its last axis, or as its second where they come first. */
+  /**
+   * Whether the output channels are an axis of the node's output: the last one, or the second if channels come first.
+   */
   readonly hasChannels: boolean;
 }
 
 /** An operator with a weight. */
 interface Operator {
-  /** The inputs that may be its weight: the first of these that is stored. */
+  /** The inputs that can be its weight. The first one that is stored is used. */
   readonly weights: readonly number[];
-  /** How it reads a weight of so many axes, or why it cannot be pruned. */
+  /** How it reads a weight with `rank` axes, or why that cannot be pruned. */
   readonly layout: (node: Node, rank: number, input: number) => Layout | string;
 }
 
@@ -78,7 +80,7 @@ const operators: ReadonlyMap<string, Operator> = new Map([
 const identities = ['Identity', 'ReadVariableOp', 'Snapshot', 'StopGradient', 'PreventGradient', 'CheckNumerics'];
 const normalisations = ['FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3'];
 
-/** The weights that nodes of a graph read, in the order of the nodes. */
+/** Finds the weights that the nodes of a graph read, in the order of the nodes. */
 export function readGraph(list: readonly unknown[], weights: Weights): Description {
   const graph = new Graph(list);
   const findings = new Map<
@@ -108,8 +110,8 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
     const readings = new Set(layouts.map(({ kind, roles }) => `${kind} (${roles.join(', ')})`));
     const obstacle =
       reason ??
-      (other && `${other.node.op} uses it too, at input ${other.input}`) ??
-      (readings.size > 1 ? `its layers read it differently: ${[...readings].join(' / ')}` : undefined);
+      (other && `${other.node.op} also uses it, as input ${other.input}`) ??
+      (readings.size > 1 ? `its layers use it in different ways: ${[...readings].join(' / ')}` : undefined);
     const layout = layouts[0];
     if (obstacle !== undefined || layout === undefined) {
       skipped.push({ name, reason: obstacle ?? 'no layer reads it' });
@@ -125,7 +127,7 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
   return { tensors, skipped };
 }
 
-/** By the name of a node with a weight: the node that its activations come from, and the axis of their channels. */
+/** For each node with a weight, by name: the node that computes its activations, and the axis of their channels. */
 export function incomingNodes(
   list: readonly unknown[],
 ): Map<string, { readonly input: string; readonly axis: number }> {
@@ -133,7 +135,7 @@ export function incomingNodes(
   for (const { name, op, inputs, attributes } of new Graph(list).nodes.values()) {
     const operator = operators.get(op);
     if (operator === undefined || operator === lookup) continue;
-    // Those that run a convolution backwards are given the shape of its input in front.
+    // The first input of a transposed convolution is the shape of its output.
     const input = inputs[op.includes('Backprop') ? 2 : 0];
     const isTransposed = ['transpose_a', 'adj_x'].some(
       (key) => isObject(attributes[key]) && attributes[key].b === true,
@@ -143,7 +145,7 @@ export function incomingNodes(
   return found;
 }
 
-/** Whether the channels are the second axis; operators without such an attribute have them last. */
+/** Whether the channels are the second axis. Operators without this attribute have them last. */
 const isChannelsFirst = ({ data_format: format }: Node['attributes']): boolean =>
   isObject(format) && textOf(String(format.s)).startsWith('NC');
 
@@ -154,7 +156,7 @@ function dense(node: Node, rank: number, input: number): Layout | string {
   if (rank !== 2) return `${op} with a constant of ${rank} axes is not supported`;
   const keys = input === 0 ? ['transpose_a', 'adj_x'] : ['transpose_b', 'adj_y'];
   const isTransposed = keys.some((key) => isObject(attributes[key]) && attributes[key].b === true);
-  // A weight on the left has its output channels in rows, unless it is transposed.
+  // The rows of a weight on the left are its output channels, unless it is transposed.
   const isOutFirst = (input === 0) !== isTransposed;
   return { kind: 'dense', roles: isOutFirst ? ['out', 'in'] : ['in', 'out'], hasChannels: input === 1 };
 }
@@ -179,7 +181,7 @@ class Graph {
     }
   }
 
-  /** The stored weight that a node is, by itself or through identities. */
+  /** The stored weight that a node is, directly or through identities. */
   weightOf(name: string | undefined, weights: Weights): WeightEntry | undefined {
     const seen = new Set<string>();
     while (name !== undefined && !seen.has(name)) {
@@ -192,7 +194,7 @@ class Graph {
     return undefined;
   }
 
-  /** Who reads a value, by itself or through identities. */
+  /** The inputs that read a value, directly or through identities. */
   usesOf(name: string, seen = new Set<string>()): Use[] {
     if (seen.has(name)) return [];
     seen.add(name);
@@ -201,8 +203,9 @@ class Graph {
   }
 
   /**
-   * Biases and batch normalisations of the nodes that read a weight; a partner that other nodes read too is left alone.
-   * @param rank how many axes the weight has, as the output of a convolution
+   * Finds the biases and batch normalisations of the nodes that read a weight. A partner that other nodes also read is
+   * left alone.
+   * @param rank the number of axes of the weight, which for convolutions is that of the output
    */
   partnersOf(layers: readonly Use[], rank: number, weights: Weights): { partners: PartnerWeight[]; notes: string[] } {
     const candidates = layers.flatMap(({ node }) => this.#candidates(node, rank, weights));
@@ -212,12 +215,12 @@ class Graph {
       const entry = this.weightOf(use.node.inputs[use.input], weights);
       if (entry === undefined) continue;
       if (!isAlong) {
-        notes.add(`${part} ${entry.name} is left alone: ${use.node.op} ${use.node.name} works on another axis`);
+        notes.add(`${part} ${entry.name} is left alone: ${use.node.op} ${use.node.name} uses another axis`);
         continue;
       }
       const other = this.usesOf(entry.name).find((each) => !candidates.some((own) => isSame(own.use, each)));
       if (other === undefined) partners.set(entry.name, { part, weight: entry.name });
-      else notes.add(`${part} ${entry.name} is left alone: ${other.node.op} ${other.node.name} uses it too`);
+      else notes.add(`${part} ${entry.name} is left alone: ${other.node.op} ${other.node.name} also uses it`);
     }
     return { partners: [...partners.values()], notes: [...notes] };
   }
@@ -226,7 +229,7 @@ class Graph {
     const found: Candidate[] = [];
     const fused = fusedOf(node);
     if (fused[0] === 'BiasAdd') found.push({ part: 'bias', use: { node, input: 2 }, isAlong: true });
-    // What comes after an activation is no output of the layer any more.
+    // Nodes after a fused activation do not read the output of the layer itself.
     if (fused.some((op) => op !== 'BiasAdd')) return found;
     const isFirst = isChannelsFirst(node.attributes);
     let hasBias = fused.length > 0;
@@ -259,29 +262,29 @@ class Graph {
 interface Candidate {
   readonly part: PartnerWeight['part'];
   readonly use: Use;
-  /** Whether the node works along the axis of the channels. */
+  /** Whether the node uses the channel axis. */
   readonly isAlong: boolean;
 }
 
 /**
  * Whether a constant that is added with broadcasting has one number per channel.
- * @param rank how many axes there are, where the channels are the second of them; undefined where they are the last
+ * @param rank the number of axes if the channels are the second one; undefined if they are the last
  */
 function isPerChannel({ shape }: WeightEntry, rank: number | undefined): boolean {
-  // Shapes are aligned from the right. A longer one gives the sum another axis in front.
+  // Shapes are aligned from the right. A longer one adds axes in front to the sum.
   if (rank !== undefined && shape.length > rank) return false;
   const channels = shape.length - (rank === undefined ? 1 : rank - 1);
   return shape.every((size, axis) => (axis === channels ? size > 1 : size === 1)) && shape[channels] !== undefined;
 }
 
-/** What is fused into a node, such as BiasAdd and Relu. */
+/** The operators that are fused into a node, such as BiasAdd and Relu. */
 function fusedOf({ attributes }: Node): string[] {
   const { fused_ops: fused } = attributes;
   const list = isObject(fused) && isObject(fused.list) && Array.isArray(fused.list.s) ? fused.list.s : [];
   return list.map((text) => (typeof text === 'string' ? textOf(text) : ''));
 }
 
-/** Strings of a GraphDef are base64 in JSON; some writers leave them as they are. */
+/** In JSON, strings of a GraphDef are base64, but some writers do not encode them. */
 function textOf(text: string): string {
   if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid|N[A-Z]+)$/.test(text)) return text;
   try {

@@ -4,17 +4,17 @@ export type Config = Readonly<Record<string, unknown>>;
 
 /** One weight of a layer. */
 export interface Parameter {
-  /** What Keras and TensorFlow.js call it. */
+  /** Its names in Keras and TensorFlow.js. */
   readonly names: readonly string[];
-  /** After the layer's own name, where it has several. */
+  /** Appended to the name of a layer with several weights. */
   readonly suffix?: string;
   readonly kind: Kind;
   /** One per axis, in stored order. */
   readonly roles: readonly Role[];
-  /** How many output channels the config asks for, and along which role they are counted. */
+  /** The number of output channels according to the config. */
   readonly channels?: number | undefined;
   readonly groups?: number;
-  /** Whether a row of it is all of an output channel, so that the layer's bias belongs to it. */
+  /** Whether the layer's bias has one number per output channel of this weight. */
   readonly hasBias: boolean;
 }
 
@@ -66,7 +66,7 @@ function separable(dimensions: 1 | 2): (config: Config) => Parameter[] {
   ];
 }
 
-/** Gates lie side by side along the last axis. */
+/** The gates are concatenated along the last axis. */
 function recurrent(kind: 'lstm' | 'gru', gates: number): (config: Config) => Parameter[] {
   return (config) => {
     const units = numberOf(config.units);
@@ -79,7 +79,7 @@ function recurrent(kind: 'lstm' | 'gru', gates: number): (config: Config) => Par
   };
 }
 
-/** Layers with weights that can be pruned, by the names of their classes. */
+/** Layers with weights that can be pruned, by class name. */
 export const layerTypes: ReadonlyMap<string, (config: Config) => Parameter[]> = new Map([
   ['Conv1D', convolution(1)],
   ['Conv2D', convolution(2)],
@@ -115,14 +115,14 @@ export const layerTypes: ReadonlyMap<string, (config: Config) => Parameter[]> = 
   ['GRUCell', recurrent('gru', 3)],
 ]);
 
-/** Layers that do nothing once a model is trained. */
+/** Layers that do nothing at inference. */
 export const identities = /^((Spatial|Alpha|Gaussian)?Dropout(\dD)?|GaussianNoise|ActivityRegularization|Identity)$/;
 
-/** Layers whose output has as many axes as the longest of their inputs. */
+/** Layers whose output has the rank of their input, or the highest rank of their inputs. */
 const keeping =
   /^(Dense|Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Masking|Rescaling|Add|Subtract|Multiply|Average|Maximum|Minimum|Concatenate|Permute)$/;
 
-/** How many axes the output of a layer has, by its type, its config and its inputs. */
+/** The number of axes of the output of a layer, given its type, its config and the ranks of its inputs. */
 export function rankAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
   const dimensions = /^(?!Global).*(\d)D(Transpose)?$/.exec(type)?.[1];
   if (dimensions !== undefined) return Number(dimensions) + 2;

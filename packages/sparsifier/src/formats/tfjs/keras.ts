@@ -12,19 +12,19 @@ import {
 import { identities, layerTypes, numberOf, rankAfter, type Config, type Parameter } from './keras-types.js';
 import { Scopes, type NamedLayer } from './scopes.js';
 
-/** A layer of a Keras config, inside models and wrappers. */
+/** A layer of a Keras config, which may be inside models and wrappers. */
 interface Layer extends NamedLayer {
   readonly type: string;
   readonly config: Config;
-  /** The layers whose outputs it reads, all its uses together. */
+  /** The names of the layers whose outputs it reads, over all its uses. */
   readonly inputs: readonly string[];
-  /** How many axes its output has, if that follows from the config. */
+  /** The number of axes of its output, if it follows from the config. */
   readonly rank: number | undefined;
-  /** The layers of the model that it lies in. */
+  /** The layers of the model that contains it. */
   readonly siblings: readonly Layer[];
 }
 
-/** The layers of a Keras config, in its order. */
+/** Finds the layers of a Keras config, in its order. */
 export function readKeras(model: Config, weights: Weights): Description {
   const layers = layersOf(model, []);
   const scopes = new Scopes(layers, weights);
@@ -44,7 +44,7 @@ export function readKeras(model: Config, weights: Weights): Description {
           subject: ownName,
           given: `${layer.path.join('/')}/${parameter.names[0]}`,
           found: `${weights.size} weights${weights.size > 0 ? `, the first ${[...weights.keys()][0]}` : ''}`,
-          hint: 'The topology and the weights are of different models: save or convert the model again',
+          hint: 'The topology and the weights belong to different models. Save or convert the model again',
         });
       }
       checkShape(ownName, entry, parameter);
@@ -72,12 +72,12 @@ export function readKeras(model: Config, weights: Weights): Description {
   for (const entry of weights.values()) {
     const { name, shape, dtype } = entry;
     if (taken.has(entry) || shape.length < 2 || !dtype.startsWith('float')) continue;
-    skipped.push({ name, reason: 'no layer that can be pruned has it as its weight' });
+    skipped.push({ name, reason: 'it is not the weight of a layer that can be pruned' });
   }
   return { tensors, skipped };
 }
 
-/** All layers, those of models and wrappers inside others included. */
+/** All layers, including those inside nested models and wrappers. */
 function layersOf(model: Config, path: readonly string[]): Layer[] {
   const list: Layer[] = [];
   const ranks = new Map<string, number | undefined>();
@@ -98,7 +98,7 @@ function layersOf(model: Config, path: readonly string[]): Layer[] {
   return list.flatMap((layer) => [layer, ...insideOf(layer)]);
 }
 
-/** The layers of a nested model, or those that a wrapper wraps. */
+/** The layers of a nested model, or those inside a wrapper. */
 function insideOf({ type, config, path }: Layer): Layer[] {
   if (Array.isArray(config.layers)) return layersOf({ class_name: type, config }, path);
   const wrapped = isObject(config.layer) ? config.layer : isObject(config.cell) ? config.cell : undefined;
@@ -113,7 +113,7 @@ function insideOf({ type, config, path }: Layer): Layer[] {
   };
   const name = typeof inner.config.name === 'string' ? inner.config.name : '';
   if (type === 'Bidirectional') {
-    // TensorFlow.js saves the layer that runs forward, whose name says so already.
+    // TensorFlow.js saves the forward layer, whose name already has the prefix.
     const plain = name.replace(/^forward_/, '');
     return ['forward', 'backward'].map((direction) => ({ ...inner, path: [...path, `${direction}_${plain}`] }));
   }
@@ -121,13 +121,13 @@ function insideOf({ type, config, path }: Layer): Layer[] {
   return [own, ...insideOf(own)];
 }
 
-/** The list of layers of a model: very old Sequential configs are the list itself. */
+/** The list of layers of a model. Very old Sequential configs are the list itself. */
 function listOf({ config }: Config): readonly unknown[] {
   if (Array.isArray(config)) return config;
   return isObject(config) && Array.isArray(config.layers) ? config.layers : [];
 }
 
-/** The names of layers whose outputs a layer reads, in the way of Keras 2 (`[name, node, tensor]`) and of Keras 3. */
+/** The names of the layers whose outputs a layer reads, as stored by Keras 2 (`[name, node, tensor]`) and Keras 3. */
 function inputsOf({ inbound_nodes: nodes }: Config): string[] {
   const names: string[] = [];
   const visit = (value: unknown): void => {
@@ -143,7 +143,7 @@ function inputsOf({ inbound_nodes: nodes }: Config): string[] {
   return names;
 }
 
-/** A layer is called by its own name, unless several have it. */
+/** The name of a layer, or its path if several layers have this name. */
 function nameOf({ path }: Layer, layers: readonly Layer[]): string {
   const own = path.at(-1)!;
   const namesakes = layers.filter((other) => other.path.at(-1) === own && layerTypes.has(other.type));
@@ -157,11 +157,11 @@ function checkShape(subject: string, { name, shape }: WeightEntry, { roles, chan
     subject,
     given: `${roles.length} axes (${roles.join(', ')})${channels === undefined ? '' : `, out = ${channels}`}`,
     found: `${name} of shape [${shape.join(', ')}]`,
-    hint: 'The files are of different models: save or convert the model again',
+    hint: 'The files belong to different models. Save or convert the model again',
   });
 }
 
-/** The layer's bias, and gamma and beta of the batch normalisations that read its output, as the configs have them. */
+/** The bias of a layer, and gamma and beta of the batch normalisations that read its output. */
 function partnersOf(
   layer: Layer,
   { hasBias, kind }: Parameter,
@@ -170,7 +170,7 @@ function partnersOf(
 ): { partners: PartnerWeight[]; notes: string[] } {
   const bias = layer.config.use_bias === false ? undefined : biasEntry;
   if (kind === 'lstm' || kind === 'gru') {
-    const note = `bias ${bias?.name} is left alone: a row of these weights is not all that its gate adds up`;
+    const note = `bias ${bias?.name} is left alone: a row of this weight is only one of the terms that its gate adds up`;
     return { partners: [], notes: bias ? [note] : [] };
   }
   if (!hasBias) return { partners: [], notes: [] };
@@ -184,16 +184,18 @@ function partnersOf(
     for (const part of parts) {
       const entry = own?.get(part);
       if (entry === undefined) continue;
-      if (norm.inputs.length > 1) notes.push(`${part} ${entry.name} is left alone: it normalises other outputs too`);
+      if (norm.inputs.length > 1) notes.push(`${part} ${entry.name} is left alone: it also normalises other outputs`);
       else if (isProven) partners.push({ part, weight: entry.name });
       else
-        notes.push(`${part} ${entry.name} is left alone: the topology does not say whether its axis is the channels'`);
+        notes.push(
+          `${part} ${entry.name} is left alone: the topology does not say whether its axis is the channel axis`,
+        );
     }
   }
   return { partners, notes };
 }
 
-/** The batch normalisations whose input is the output of a layer as it is, along its channels as far as that is known. */
+/** The batch normalisations that read the unchanged output of a layer, along its channels as far as is known. */
 function normalisationsOf(layer: Layer): { norm: Layer; isProven: boolean }[] {
   const { path, config, siblings } = layer;
   if (!isLinear(config)) return [];
@@ -215,7 +217,10 @@ function normalisationsOf(layer: Layer): { norm: Layer; isProven: boolean }[] {
 const isLinear = ({ activation }: Config): boolean =>
   activation === undefined || activation === null || activation === 'linear';
 
-/** Whether a normalisation is along the channels: the last axis, unless the layer has them first. Undefined if unknown. */
+/**
+ * Whether a normalisation uses the channel axis: the last one, unless the layer has channels first. Undefined if
+ * unknown.
+ */
 function isAlongChannels({ axis }: Config, { config, rank }: Layer): boolean | undefined {
   if (Array.isArray(axis) && axis.length !== 1) return false;
   const index = numberOf(Array.isArray(axis) ? axis[0] : axis) ?? -1;

@@ -4,7 +4,7 @@ import type { Kept, Model, Region, Values, WeightTensor } from '../../model/mode
 import { describe } from './describe.js';
 import { isObject, unusedName, type Holders, type WeightEntry } from './description.js';
 
-/** What is used of a `tf.Tensor`. */
+/** The members of a `tf.Tensor` that are used. */
 export interface TensorLike {
   readonly shape: number[];
   readonly dtype: string;
@@ -14,52 +14,52 @@ export interface TensorLike {
   dispose(): void;
 }
 
-/** What is used of a `tf.Variable`. */
+/** The members of a `tf.Variable` that are used. */
 export interface VariableLike extends TensorLike {
   assign(tensor: never): void;
 }
 
-/** What is used of TensorFlow.js. */
+/** The functions of TensorFlow.js that are used. */
 export interface TfLike {
   tensor(values: Float32Array, shape: number[], dtype: 'float32'): TensorLike;
   keep(tensor: never): unknown;
 }
 
-/** What is used of a `tf.LayerVariable`. */
+/** The members of a `tf.LayerVariable` that are used. */
 export interface WeightLike {
   readonly originalName: string;
   read(): TensorLike;
 }
 
-/** What is used of a `tf.layers.Layer`. */
+/** The members of a `tf.layers.Layer` that are used. */
 export interface LayerLike {
   readonly name: string;
   readonly weights: readonly WeightLike[];
-  /** Those of a model inside a model. */
+  /** The layers of a nested model. */
   readonly layers?: readonly LayerLike[];
-  /** That of a wrapper. */
+  /** The layer inside a wrapper. */
   readonly layer?: LayerLike;
 }
 
-/** What is used of a `tf.LayersModel`. */
+/** The members of a `tf.LayersModel` that are used. */
 export interface LayersModelLike {
   readonly weights: readonly WeightLike[];
   readonly layers: readonly LayerLike[];
   toJSON(unused: null, returnString: false): unknown;
 }
 
-/** What is used of a `tf.GraphModel`. */
+/** The members of a `tf.GraphModel` that are used. */
 export interface GraphModelLike {
   readonly weights: Readonly<Record<string, readonly TensorLike[]>>;
 }
 
-/** Where a live model holds a tensor, and can be given another. */
+/** Where a live model keeps a tensor, which can be replaced there. */
 interface Place {
-  /** Different from those of all others. */
+  /** Unique in the model. */
   readonly name: string;
   readonly holders?: Holders;
   tensor(): TensorLike;
-  /** Takes the tensor over. */
+  /** Takes ownership of the tensor. */
   replace(tensor: TensorLike): void;
 }
 
@@ -71,9 +71,9 @@ class LiveValues implements Values {
   ) {}
 }
 
-/** A model of TensorFlow.js that is in use, on any backend. {@link fromTfjs} makes it. */
+/** A live TensorFlow.js model, on any backend, as {@link fromTfjs} returns it. */
 export interface LiveModel extends Model {
-  /** The place that holds an array of numbers, for what works on the backend itself. */
+  /** The place of an array of numbers, for code that works on the backend directly. */
   placeOf(values: Values): Place;
 }
 
@@ -114,7 +114,7 @@ class BackendModel implements LiveModel {
     return { block, offset: 0, bytes: numbers.length, release: () => block.free() };
   }
 
-  /** Puts a scratch copy into the tensor's place. */
+  /** Replaces the tensor by a scratch copy. */
   async store(_engine: Engine, values: Values, { block, offset, bytes }: Region): Promise<void> {
     const { place } = live(values);
     const numbers = await block.read(offset, new Uint8Array(bytes));
@@ -122,7 +122,7 @@ class BackendModel implements LiveModel {
     place.replace(this.#tf.tensor(new Float32Array(numbers.buffer), shape, 'float32'));
   }
 
-  /** The numbers as they are when this is called. */
+  /** The current numbers. */
   async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     const kept = this.keep(values);
     try {
@@ -132,10 +132,10 @@ class BackendModel implements LiveModel {
     }
   }
 
-  /** A clone of the tensor, which shares the numbers: they stay as they are when the model gets others. */
+  /** A clone of the tensor, which keeps these numbers when the tensor in the model is replaced. */
   keep(values: Values): Kept {
     const clone = tensorIn(live(values).place).clone();
-    // Not even a `tf.tidy` around the call takes it away.
+    // Otherwise a `tf.tidy` around the call would dispose it.
     this.#tf.keep(clone as never);
     const bytes = async () => {
       const { buffer, byteOffset, byteLength } = (await clone.data()) as Float32Array;
@@ -150,29 +150,29 @@ class BackendModel implements LiveModel {
 }
 
 /**
- * A model of TensorFlow.js that is in use: what a Sparsifier changes is changed in the model itself, on any backend. Weights
- * are copied to the engine and back once each. The optimizer and what is compiled stay as they are.
- * @param tf TensorFlow.js, which the caller has
- * @param model a `tf.LayersModel`, or a `tf.GraphModel`, whose weights are replaced by others
- * @throws SparsifyError `usage` for another thing, or a GraphModel whose weights cannot be replaced; `format` where the
+ * Wraps a live TensorFlow.js model, on any backend. A Sparsifier changes the weights of the model itself. Each weight
+ * is copied to the engine and back once. The optimizer and the compiled state of the model are kept.
+ * @param tf the TensorFlow.js module
+ * @param model a `tf.LayersModel` or a `tf.GraphModel`
+ * @throws SparsifyError `usage` if it is neither, or a GraphModel whose weights cannot be replaced; `format` if the
  *   topology is not understood
  */
 export function fromTfjs(tf: TfLike, model: LayersModelLike | GraphModelLike): LiveModel {
   if (typeof tf?.tensor !== 'function') {
-    throw new SparsifyError('usage', 'the first argument is TensorFlow.js itself', { found: typeof tf });
+    throw new SparsifyError('usage', 'the first argument must be TensorFlow.js itself', { found: typeof tf });
   }
   const { weights } = model ?? {};
   if (Array.isArray(weights)) return fromLayersModel(tf, model as LayersModelLike);
   if (isObject(weights)) return fromGraphModel(tf, model as GraphModelLike);
-  throw new SparsifyError('usage', 'the second argument is a tf.LayersModel or a tf.GraphModel', {
+  throw new SparsifyError('usage', 'the second argument must be a tf.LayersModel or a tf.GraphModel', {
     found: typeof model,
-    hint: 'Give the model that tf.loadLayersModel, tf.loadGraphModel or tf.sequential returned',
+    hint: 'Pass the model that tf.loadLayersModel, tf.loadGraphModel or tf.sequential returned',
   });
 }
 
 /**
  * The `tf.Variable` of a weight.
- * @throws SparsifyError `usage` where the model is disposed
+ * @throws SparsifyError `usage` if the model is disposed
  */
 export function variableOf(weight: WeightLike): VariableLike {
   try {
@@ -182,7 +182,7 @@ export function variableOf(weight: WeightLike): VariableLike {
   }
 }
 
-/** The layers that hold each weight of a model; a weight that models share has several. */
+/** The layers that have each weight of a model. A weight that models share has several. */
 function holdersOf({ weights, layers }: LayersModelLike): ReadonlyMap<WeightLike, Holders> {
   const paths = new Map<WeightLike, string[][]>(weights.map((weight) => [weight, []]));
   const visit = (layers: readonly LayerLike[], around: readonly string[]): void => {
@@ -198,8 +198,8 @@ function holdersOf({ weights, layers }: LayersModelLike): ReadonlyMap<WeightLike
 }
 
 /**
- * The names of a model's weights, each once. TensorFlow.js gives the weights of layers of one name the same names, where they
- * lie in different models: those are put behind the names of these models.
+ * Unique names of the weights of a model. In TensorFlow.js, weights of layers with the same name in different nested
+ * models have the same names. Those are prefixed with the names of their models.
  */
 export function weightNames(model: LayersModelLike): ReadonlyMap<WeightLike, string> {
   return namesOf(holdersOf(model));
@@ -227,7 +227,7 @@ function fromLayersModel(tf: TfLike, model: LayersModelLike): LiveModel {
       holders: holders.get(weight)!,
       tensor: () => variable,
       replace(tensor) {
-        // Not `write`, which would apply constraints: weights that stay keep their bits.
+        // Not `write`, which applies constraints: kept weights must not change by a bit.
         variable.assign(tensor as never);
         tensor.dispose();
       },
@@ -236,7 +236,7 @@ function fromLayersModel(tf: TfLike, model: LayersModelLike): LiveModel {
   return new BackendModel(tf, model.toJSON(null, false), places);
 }
 
-/** What a `tf.GraphModel` of version 3 and 4 has beside its types. */
+/** Members of a `tf.GraphModel` in versions 3 and 4 that its types do not show. */
 interface Insides {
   readonly artifacts?: { readonly modelTopology?: unknown };
   readonly executor?: { weightMap?: Readonly<Record<string, readonly TensorLike[]>> };
@@ -246,9 +246,13 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
   const { artifacts, executor } = model as GraphModelLike & Insides;
   const topology = artifacts?.modelTopology;
   if (topology === undefined || executor?.weightMap === undefined) {
-    throw new SparsifyError('usage', 'this version of TensorFlow.js does not let weights of a GraphModel be replaced', {
-      hint: 'Read the files with readTfjs, make them sparse, and load the result with tf.loadGraphModel',
-    });
+    throw new SparsifyError(
+      'usage',
+      'the weights of a GraphModel cannot be replaced in this version of TensorFlow.js',
+      {
+        hint: 'Read the files with readTfjs, prune that model, and load the result with tf.loadGraphModel',
+      },
+    );
   }
   const tensorsOf = (name: string) => executor.weightMap![name]!;
   const places = Object.keys(executor.weightMap).map((name): Place => ({
@@ -256,7 +260,7 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
     tensor: () => tensorsOf(name)[0]!,
     replace(tensor) {
       const [before, ...rest] = tensorsOf(name);
-      // Set as a whole: the executor lists the tensors that a run must not dispose when it is.
+      // The whole map is set, because its setter lists the tensors that a run must not dispose.
       executor.weightMap = { ...executor.weightMap, [name]: [tensor, ...rest] };
       before!.dispose();
     },
@@ -267,7 +271,7 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
 
 function live(values: Values): LiveValues {
   if (values instanceof LiveValues) return values;
-  throw new SparsifyError('usage', 'the values are those of another model');
+  throw new SparsifyError('usage', 'the values belong to another model');
 }
 
 function tensorIn(place: Place): TensorLike {

@@ -7,27 +7,27 @@ import type { Affine } from './quantization.js';
 
 /** A weight of the manifest. */
 export interface ManifestWeight extends WeightEntry {
-  /** How its numbers are stored, where that is not its own type. */
+  /** How its numbers are stored, if not in their own type. */
   readonly quantization: Affine | { readonly dtype: 'float16' } | undefined;
 }
 
-/** Weights whose bytes follow each other, over the borders of the files that hold them. */
+/** Weights whose bytes are concatenated and then split into files. */
 export interface Group {
-  /** In the folder of the model. */
+  /** Relative to the folder of the model. */
   readonly paths: readonly string[];
   readonly weights: readonly ManifestWeight[];
 }
 
 /** A model.json, or the bare manifest of old converters. */
 export interface ModelJson {
-  /** The whole file, of which all is kept but the manifest's paths and quantisation. */
+  /** The whole content. All of it is kept, except the paths and the quantisation in the manifest. */
   readonly content: unknown;
   /** Undefined for a bare manifest. */
   readonly topology: unknown;
   readonly groups: readonly Group[];
 }
 
-/** Bytes of one number by its type; strings have their length in front. */
+/** The number of bytes of one number by type. Strings are preceded by their length. */
 const sizes: Readonly<Record<string, number>> = {
   float32: 4,
   float16: 2,
@@ -39,13 +39,14 @@ const sizes: Readonly<Record<string, number>> = {
 };
 
 /**
- * Reads what a model.json says.
- * @throws SparsifyError `format` where the file is none, `file` where a path of its manifest leaves the model's folder
+ * Parses a model.json.
+ * @throws SparsifyError `format` if the file is not a model.json, `file` if a path in its manifest leaves the folder of
+ *   the model
  */
 export function parseModel(file: MainFile, subject: string): ModelJson {
   const content = file.json;
   if (content === undefined) {
-    const { found, hint = 'Give the model.json that lies beside the weights' } = recognise(file);
+    const { found, hint = 'Pass the model.json in the folder of the weights' } = recognise(file);
     throw new SparsifyError('format', 'the file is not a model.json', { subject, found, hint });
   }
   const manifest = isObject(content) ? content.weightsManifest : content;
@@ -61,13 +62,13 @@ export function parseModel(file: MainFile, subject: string): ModelJson {
   const seen = new Set<string>();
   const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) {
-    throw new SparsifyError('format', 'two weights have one name', { subject, found: twice });
+    throw new SparsifyError('format', 'two weights have the same name', { subject, found: twice });
   }
   const topology = isObject(content) ? content.modelTopology : undefined;
   if (isObject(content) && (topology === undefined || topology === null)) {
     throw new SparsifyError('format', 'the model has no modelTopology', {
       subject,
-      hint: 'It holds weights alone: save the whole model, with model.save',
+      hint: 'The file contains only weights. Save the whole model with model.save',
     });
   }
   return { content, topology, groups };
@@ -75,14 +76,14 @@ export function parseModel(file: MainFile, subject: string): ModelJson {
 
 function groupOf(group: unknown, subject: string): Group {
   if (!isObject(group) || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
-    throw new SparsifyError('format', 'a group of the manifest has paths and weights', {
+    throw new SparsifyError('format', 'a group in the manifest must have paths and weights', {
       subject,
       found: JSON.stringify(group)?.slice(0, 100),
     });
   }
   const paths = group.paths.map((path: unknown) => {
     if (typeof path === 'string') return pathInFolder(path, 'a file with weights');
-    throw new SparsifyError('format', 'a path of the manifest is no text', { subject, found: path });
+    throw new SparsifyError('format', 'a path in the manifest is not a string', { subject, found: path });
   });
   return { paths, weights: group.weights.map((weight) => weightOf(weight, subject)) };
 }
@@ -94,10 +95,14 @@ function weightOf(weight: unknown, subject: string): ManifestWeight {
     shape.every((size) => Number.isSafeInteger(size) && size >= 0) &&
     Number.isSafeInteger(8 * shape.reduce((product: number, size: number) => product * size, 1));
   if (typeof name !== 'string' || typeof dtype !== 'string' || !isShape) {
-    throw new SparsifyError('format', 'a weight of the manifest has a name, a shape of whole numbers and a dtype', {
-      subject,
-      found: JSON.stringify(weight)?.slice(0, 200),
-    });
+    throw new SparsifyError(
+      'format',
+      'a weight in the manifest must have a name, a shape of whole numbers and a dtype',
+      {
+        subject,
+        found: JSON.stringify(weight)?.slice(0, 200),
+      },
+    );
   }
   if (dtype !== 'string' && !Object.hasOwn(sizes, dtype)) {
     throw new SparsifyError('format', 'unknown dtype', {
@@ -128,17 +133,17 @@ function quantizationOf(quantization: unknown, subject: string): ManifestWeight[
   });
 }
 
-/** How many numbers a weight has. */
+/** The number of numbers in a weight. */
 export const lengthOf = ({ shape }: WeightEntry): number => shape.reduce((product, size) => product * size, 1);
 
-/** How many bytes a weight takes; undefined for strings, which say so themselves. */
+/** The number of bytes of a weight; undefined for strings, whose lengths are stored in the data. */
 export const bytesOfWeight = (weight: ManifestWeight): number | undefined =>
   weight.dtype === 'string' ? undefined : lengthOf(weight) * sizes[weight.quantization?.dtype ?? weight.dtype]!;
 
 /**
- * Where each weight of a group begins.
- * @param bytes the bytes of the group, which are looked at only where strings have to be counted
- * @throws SparsifyError `format` where the group's files hold more or fewer bytes than its weights take
+ * The offset of each weight of a group.
+ * @param bytes the bytes of the group; needed only if it contains strings
+ * @throws SparsifyError `format` if the files of the group have more or fewer bytes than its weights
  */
 export function startsOf({ paths, weights }: Group, size: number, bytes: Uint8Array | undefined): number[] {
   const fail = (summary: string, asked: number) => {
@@ -146,7 +151,7 @@ export function startsOf({ paths, weights }: Group, size: number, bytes: Uint8Ar
       subject: paths.join(', '),
       given: `${asked} bytes`,
       found: `${size} bytes`,
-      hint: 'A file is cut off or belongs to another model: copy or download the model again',
+      hint: 'A file is truncated or belongs to another model. Copy or download the model again',
     });
   };
   let at = 0;

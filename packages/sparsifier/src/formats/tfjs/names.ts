@@ -8,8 +8,8 @@ const convolutions: Readonly<Record<number, readonly [Kind, readonly Role[]]>> =
 };
 
 /**
- * The layers of a manifest that has no topology, as old converters wrote it beside a file of another format: by the names
- * that Keras and TensorFlow give weights, and by their shapes.
+ * Finds the layers of a manifest without a topology, which old converters wrote with the topology in a separate file of
+ * another format. Layers are inferred from the shapes of weights and the names that Keras and TensorFlow give them.
  */
 export function readNames(weights: Weights): Description {
   const tensors: Described[] = [];
@@ -19,7 +19,7 @@ export function readNames(weights: Weights): Description {
     const layout = layoutOf(entry);
     const { name, shape } = entry;
     if (layout === undefined) {
-      skipped.push({ name, reason: 'no kind of layer has a weight of this name and shape' });
+      skipped.push({ name, reason: 'no known kind of layer has a weight of this name and shape' });
       continue;
     }
     const [kind, roles] = layout;
@@ -39,7 +39,7 @@ export function readNames(weights: Weights): Description {
   return { tensors, skipped };
 }
 
-/** The bias beside a weight; that of a separable layer belongs to its pointwise weight. */
+/** The bias that belongs to a weight. That of a separable layer belongs to its pointwise weight. */
 function biasOf(name: string, kind: Kind, weights: Weights): WeightEntry | undefined {
   const pointwise = name.replace(/depthwise(?=_[^/]+$)/, 'pointwise');
   if (kind === 'embedding' || (pointwise !== name && weights.has(pointwise))) return undefined;

@@ -6,10 +6,10 @@ import { isObject } from './description.js';
 import type { ModelJson } from './manifest.js';
 import type { Affine } from './quantization.js';
 
-/** Files with weights are cut into parts of this many bytes, as converters do, which browsers fetch side by side. */
+/** Weights are split into files of this many bytes, as converters do, so that browsers can fetch them in parallel. */
 const shardBytes = 4 * 2 ** 20;
 
-/** A file with weights that is written: a part of a group. */
+/** An output file with weights: a part of a group. */
 interface Shard {
   readonly name: string;
   readonly group: string;
@@ -17,9 +17,9 @@ interface Shard {
   readonly end: number;
 }
 
-/** What is known of a model that is written. */
+/** A model to write. */
 export interface Written {
-  /** Of the model.json. */
+  /** The name of the model.json. */
   readonly name: string;
   readonly model: ModelJson;
   /** In the order of the manifest. */
@@ -28,7 +28,8 @@ export interface Written {
 }
 
 /**
- * What a model is written to: the JSON to a path, or into a folder under its own name, and the weights beside it.
+ * The files that a model is written to. The JSON is written to a path that ends with `.json`, or into a folder under
+ * its own name, and the weights to the same folder.
  * @throws SparsifyError `usage` for a path that is neither
  */
 export async function outputsOf(
@@ -38,15 +39,15 @@ export async function outputsOf(
 ): Promise<readonly ModelOutput[]> {
   const intoFolder = path !== undefined && (await isFolder(path));
   if (path !== undefined && !intoFolder && !/\.json$/i.test(path)) {
-    throw new SparsifyError('usage', 'a TensorFlow.js model is written into a folder or to a .json file', {
+    throw new SparsifyError('usage', 'a TensorFlow.js model must be written to a folder or a .json file', {
       given: path,
-      hint: 'Give a folder that exists, a path that ends with /, or one that ends with .json',
+      hint: 'Pass an existing folder, a path that ends with /, or one that ends with .json',
     });
   }
   const folder = path === undefined ? undefined : intoFolder ? path : host.join(path, '..');
   const inFolder = (file: string) => (folder === undefined ? file : host.join(folder, file));
   const shards = groups.map(shardsOf);
-  // When it is asked for, since encoding the weights may change what it says of them.
+  // Generated only when requested, since encoding the weights may change their quantisation.
   const json = () => [modelJson(model, shards, (weight) => current.meaning(values.get(weight)!) as Affine | undefined)];
   return [
     { path: path === undefined || intoFolder ? inFolder(name) : path, from: undefined, chunks: json },
@@ -58,7 +59,7 @@ export async function outputsOf(
   ];
 }
 
-/** The files of a group, by the names that converters give. */
+/** The files of a group, named as converters name them. */
 function shardsOf({ name, bytes }: Written['groups'][number]): Shard[] {
   const count = Math.max(1, Math.ceil(bytes / shardBytes));
   return Array.from({ length: count }, (_, shard) => ({
@@ -70,8 +71,8 @@ function shardsOf({ name, bytes }: Written['groups'][number]): Shard[] {
 }
 
 /**
- * The text of a model.json with other files.
- * @param meaningOf what the codes of a quantised weight mean since they were encoded
+ * The text of the model.json with new paths and quantisation.
+ * @param meaningOf returns what the codes of a quantised weight mean since they were last encoded
  */
 function modelJson(
   { content }: ModelJson,

@@ -1,33 +1,34 @@
 import type { WeightEntry, Weights } from './description.js';
 
-/** What the names of a layer's weights may begin with. */
+/** A layer, with the names that its weights may begin with. */
 export interface NamedLayer {
-  /** The names of the models and wrappers that it lies in, the whole model's left out, and its own. */
+  /** The names of the nested models and wrappers that contain it, and its own. */
   readonly path: readonly string[];
-  /** Further names that its weights may be under: inside a wrapper both have one. */
+  /** Other names that its weights may begin with: a layer in a wrapper may use either name. */
   readonly others: readonly string[];
 }
 
-/** The weights of one layer by the last parts of their names. */
+/** The weights of a layer by the last parts of their names. */
 export type Scope = ReadonlyMap<string, WeightEntry>;
 
-/** A scope by the first parts of the names of its weights, with the names of layers among them. */
+/** A scope, and the names of layers in the common beginning of the names of its weights. */
 interface NamedScope {
   readonly weights: Map<string, WeightEntry>;
   readonly depth: number;
-  /** Where in the scope which layer or model is named. */
+  /** The names of layers and models, and where they are in that beginning. */
   readonly names: readonly { readonly name: string; readonly start: number; readonly end: number }[];
 }
 
 /**
- * Weights by what their names begin with. All weights of a layer have that in common: its own name, perhaps behind those of
- * the models that it lies in and names that the topology does not know, and before that of a recurrent cell.
+ * Weights, grouped by the beginning of their names. The names of all weights of a layer have the same beginning: the
+ * layer's name, possibly preceded by the names of the models that contain it and names that the topology does not
+ * contain, and possibly followed by the name of a recurrent cell.
  */
 export class Scopes {
-  /** Of models in use, by the layers that hold the weights. */
+  /** For live models, by the path of the layers that have the weights. */
   readonly #byPath = new Map<string, NamedScope[]>();
   readonly #byName = new Map<string, NamedScope[]>();
-  /** The names that may stand before that of a layer: a layer that several models share is built in one of them. */
+  /** The names that may precede that of a layer. A layer that several models share is built in one of them. */
   readonly #around = new Map<string, Set<string>>();
 
   constructor(layers: readonly NamedLayer[], weights: Weights) {
@@ -58,13 +59,15 @@ export class Scopes {
     }
   }
 
-  /** The weights of a layer: of those under its own name with a weight of such a name, those inside the same models. */
+  /**
+   * The weights of a layer: of the scopes with its name and a wanted weight, the one that has most of the same models.
+   */
   of({ path, others }: NamedLayer, wanted: readonly string[]): Scope | undefined {
     const own = [path.at(-1)!, ...others];
     const isWanted = ({ weights }: NamedScope) => wanted.some((name) => weights.has(name));
     const held = this.#byPath.get(JSON.stringify(path))?.find(isWanted);
     if (held !== undefined) return held.weights;
-    // A wrapper of two layers holds the weights of both.
+    // A wrapper of two layers has the weights of both.
     const beside = this.#byPath.get(JSON.stringify(path.slice(0, -1))) ?? [];
     const named = own.flatMap((name) => this.#byName.get(name) ?? []).filter(({ names }) => this.#isOwn(own, names));
     const candidates = [...beside.filter(({ names }) => names.some(({ name }) => own.includes(name))), ...named];
@@ -76,7 +79,7 @@ export class Scopes {
     return best?.weights;
   }
 
-  /** Whether no other layer is named before the layer's own name, or with more parts in the same place. */
+  /** Whether no other layer is named before the layer's own name, or by a longer name at the same place. */
   #isOwn(own: readonly string[], names: NamedScope['names']): boolean {
     const { start, end } = names.find(({ name }) => own.includes(name))!;
     const around = this.#around.get(own[0]!)!;
@@ -93,7 +96,7 @@ function addTo(lists: Map<string, NamedScope[]>, key: string, scope: NamedScope)
   else list.push(scope);
 }
 
-/** The names of layers among the parts of a weight's name; a layer's own name may have several parts. */
+/** The names of layers among the parts of a weight's name. The name of a layer may itself have several parts. */
 function namesIn(parts: readonly string[], known: ReadonlySet<string>, longest: number): NamedScope['names'] {
   return parts.flatMap((_, start) =>
     parts.slice(start, start + longest).flatMap((_, length) => {
