@@ -34,7 +34,7 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
 
 export async function checkTargets(_paths: readonly string[], _options: TargetOptions = {}): Promise<void> {
   throw new SparsifyError('usage', 'a web page cannot write to paths', {
-    hint: 'Offer the result of bytes() or toFiles() for download, or pass a stream to sparsifyFile',
+    hint: 'Offer the result of bytes() or toFiles() for download, or pass a stream to sparsifyFile and saveMasks',
   });
 }
 
