@@ -141,6 +141,25 @@ describe('layers of a LayersModel', () => {
       ).toEqual([1, 3, 5]);
     }
   });
+
+  // Time that grows with the square of the layers would be minutes here.
+  test('are found among tens of thousands, each with its bias and batch normalisation', async () => {
+    const count = 40_000;
+    const names = Array.from({ length: count }, (_, layer) => `d${layer}`);
+    const layers = names.flatMap((name) => [
+      dense(name),
+      { class_name: 'BatchNormalization', config: { name: `${name}_bn`, axis: -1, scale: true, center: false } },
+    ]);
+    const weights = names.flatMap((name) => [
+      { name: `${name}/kernel`, shape: [1, 2], dtype: 'float32' },
+      { name: `${name}/bias`, shape: [2], dtype: 'float32' },
+      { name: `${name}_bn/gamma`, shape: [2], dtype: 'float32' },
+    ]);
+    const json = { modelTopology: sequential(...layers), weightsManifest: [{ paths: ['w.bin'], weights }] };
+    using model = await read({ json, shards: new Map([['w.bin', new Uint8Array(24 * count)]]) });
+    expect(model.tensors.map(({ name }) => name)).toEqual(names);
+    expect(model.tensors.every(({ partners }) => String(partners.map(({ part }) => part)) === 'bias,gamma')).toBe(true);
+  });
 });
 
 const conv = (name: string, more: object = {}) => ({

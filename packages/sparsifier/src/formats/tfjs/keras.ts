@@ -20,8 +20,8 @@ interface Layer extends NamedLayer {
   readonly inputs: readonly string[];
   /** The number of axes of its output, if it follows from the config. */
   readonly rank: number | undefined;
-  /** The layers of the model that contains it. */
-  readonly siblings: readonly Layer[];
+  /** The layers of the model that contains it, by the layers whose outputs they read. */
+  readonly readers: ReadonlyMap<string, readonly Layer[]>;
 }
 
 /** Finds the layers of a Keras config, in its order. */
@@ -32,8 +32,9 @@ export function readKeras(model: Config, weights: Weights): Description {
   const skipped: Skipped[] = [];
   const taken = new Set<WeightEntry>();
   const names = new Set<string>();
+  const nameOf = namesOf(layers);
   for (const layer of layers) {
-    const ownName = nameOf(layer, layers);
+    const ownName = nameOf(layer);
     const parameters = layerTypes.get(layer.type)?.(layer.config) ?? [];
     const own = scopes.of(layer, parameters[0]?.names ?? []);
     for (const parameter of parameters) {
@@ -80,6 +81,7 @@ export function readKeras(model: Config, weights: Weights): Description {
 /** All layers, including those inside nested models and wrappers. */
 function layersOf(model: Config, path: readonly string[]): Layer[] {
   const list: Layer[] = [];
+  const readers = new Map<string, Layer[]>();
   const ranks = new Map<string, number | undefined>();
   for (const item of listOf(model)) {
     if (!isObject(item) || typeof item.class_name !== 'string' || !isObject(item.config)) continue;
@@ -93,7 +95,13 @@ function layersOf(model: Config, path: readonly string[]): Layer[] {
       inputs.map((input) => ranks.get(input)),
     );
     ranks.set(name, rank);
-    list.push({ type, path: [...path, name], others: [], config, inputs, rank, siblings: list });
+    const layer = { type, path: [...path, name], others: [], config, inputs, rank, readers };
+    list.push(layer);
+    for (const input of new Set(inputs)) {
+      const others = readers.get(input);
+      if (others === undefined) readers.set(input, [layer]);
+      else others.push(layer);
+    }
   }
   return list.flatMap((layer) => [layer, ...insideOf(layer)]);
 }
@@ -109,7 +117,7 @@ function insideOf({ type, config, path }: Layer): Layer[] {
     others: [],
     inputs: [],
     rank: undefined,
-    siblings: [],
+    readers: new Map(),
   };
   const name = typeof inner.config.name === 'string' ? inner.config.name : '';
   if (type === 'Bidirectional') {
@@ -143,11 +151,14 @@ function inputsOf({ inbound_nodes: nodes }: Config): string[] {
   return names;
 }
 
-/** The name of a layer, or its path if several layers have this name. */
-function nameOf({ path }: Layer, layers: readonly Layer[]): string {
-  const own = path.at(-1)!;
-  const namesakes = layers.filter((other) => other.path.at(-1) === own && layerTypes.has(other.type));
-  return namesakes.length > 1 ? path.join('/') : own;
+/** Gives the name of a layer, or its path if several layers have this name. */
+function namesOf(layers: readonly Layer[]): (layer: Layer) => string {
+  const counts = new Map<string, number>();
+  for (const { path, type } of layers) {
+    const own = path.at(-1)!;
+    if (layerTypes.has(type)) counts.set(own, (counts.get(own) ?? 0) + 1);
+  }
+  return ({ path }) => ((counts.get(path.at(-1)!) ?? 0) > 1 ? path.join('/') : path.at(-1)!);
 }
 
 function checkShape(subject: string, { name, shape }: WeightEntry, { roles, channels }: Parameter): void {
@@ -197,15 +208,15 @@ function partnersOf(
 
 /** The batch normalisations that read the unchanged output of a layer, along its channels as far as is known. */
 function normalisationsOf(layer: Layer): { norm: Layer; isProven: boolean }[] {
-  const { path, config, siblings } = layer;
+  const { path, config, readers } = layer;
   if (!isLinear(config)) return [];
   const found: { norm: Layer; isProven: boolean }[] = [];
-  const outputs = [path.at(-1)!];
+  // Grows while it is gone through.
+  const outputs = new Set([path.at(-1)!]);
   for (const output of outputs) {
-    for (const reader of siblings.filter(({ inputs }) => inputs.includes(output))) {
+    for (const reader of readers.get(output) ?? []) {
       const isIdentity = identities.test(reader.type) || (reader.type === 'Activation' && isLinear(reader.config));
-      const name = reader.path.at(-1)!;
-      if (isIdentity && reader.inputs.length === 1 && !outputs.includes(name)) outputs.push(name);
+      if (isIdentity && reader.inputs.length === 1) outputs.add(reader.path.at(-1)!);
       if (reader.type !== 'BatchNormalization') continue;
       const isAlong = isAlongChannels(reader.config, layer);
       if (isAlong !== false) found.push({ norm: reader, isProven: isAlong === true });
