@@ -32,7 +32,7 @@ test('HTML where the wasm should be, as development servers answer, is an error 
     // In the engine's own thread, and in the page's.
     for (const options of [{ wasm }, { wasm, thread: 'data:text/javascript,throw 1' }]) {
       const error = await errorOf(() => loadEngine(options));
-      expect(error).toMatchObject({ code: 'file', details: { subject: wasm, found: 'HTML where the wasm should be' } });
+      expect(error).toMatchObject({ code: 'file', details: { subject: wasm, found: 'an HTML page' } });
       expect(error.message).toContain(`optimizeDeps: { exclude: ['sparsifier'] }`);
     }
   }

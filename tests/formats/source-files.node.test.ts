@@ -97,7 +97,7 @@ const options: SparsifierOptions = {
   criteria: 'largeFinal',
   layerType: 'all',
 };
-const refused = { code: 'file', message: expect.stringMatching(/read from this file/) };
+const refused = { code: 'file', message: expect.stringMatching(/input file cannot be overwritten/) };
 
 describe('In the library, a file that a model was read from', () => {
   test.each(furtherFiles)('of %s is not replaced by masks: %s', async (name, file) => {
@@ -195,7 +195,7 @@ describe('On the command line, a file that is read', () => {
   test.each(furtherFiles)('of %s is not replaced by its masks: %s', async (name, file) => {
     const [, , missing, , , hard] = await waysTo(file);
     for (const way of [file, missing!, hard!]) {
-      await expectRefused([name, '-o', 'sparse/', '--save-masks', way], 1, /read from this file/);
+      await expectRefused([name, '-o', 'sparse/', '--save-masks', way], 1, /input file cannot be overwritten/);
     }
   });
 
@@ -206,11 +206,11 @@ describe('On the command line, a file that is read', () => {
       await writeFile(at('other', 'model.onnx'), stored['onnx/model.onnx']!);
       await writeFile(at('other', 'parts', 'w.bin'), stored['onnx/parts/w.bin']!);
       const words = ['other/model.onnx', '--initial', 'onnx/model.onnx', '--criteria', 'movement'];
-      await expectRefused([...words, '-o', file], 1, /read from this file/);
-      await expectRefused([...words, '-o', file, ...masks], 1, /read from this file/);
-      await expectRefused([...words, '-o', 'sparse.onnx', '--save-masks', file], 1, /read from this file/);
-      await expectRefused([...words, '-o', 'onnx/'], 1, /read from this file/);
-      await expectRefused([...words, '-o', 'onnx/', ...masks], 1, /read from this file/);
+      await expectRefused([...words, '-o', file], 1, /input file cannot be overwritten/);
+      await expectRefused([...words, '-o', file, ...masks], 1, /input file cannot be overwritten/);
+      await expectRefused([...words, '-o', 'sparse.onnx', '--save-masks', file], 1, /input file cannot be overwritten/);
+      await expectRefused([...words, '-o', 'onnx/'], 1, /input file cannot be overwritten/);
+      await expectRefused([...words, '-o', 'onnx/', ...masks], 1, /input file cannot be overwritten/);
     },
   );
 
@@ -221,11 +221,11 @@ describe('On the command line, a file that is read', () => {
     const words = ['onnx/model.onnx', '--load-masks', 'masks.safetensors'];
     for (const way of ['masks.safetensors', './first/../masks.safetensors', 'hard']) {
       // Its name says that it is no ONNX file.
-      if (way === 'hard') await expectRefused([...words, '-o', way], 1, /read from this file/);
-      await expectRefused([...words, '-o', 'second/', '--save-masks', way], 1, /read from this file/);
+      if (way === 'hard') await expectRefused([...words, '-o', way], 1, /input file cannot be overwritten/);
+      await expectRefused([...words, '-o', 'second/', '--save-masks', way], 1, /input file cannot be overwritten/);
     }
     const byAddress = ['onnx/model.onnx', '--load-masks', pathToFileURL(at('masks.safetensors')).href];
-    await expectRefused([...byAddress, '-o', 'hard'], 1, /read from this file/);
+    await expectRefused([...byAddress, '-o', 'hard'], 1, /input file cannot be overwritten/);
     expect(Buffer.compare(await readFile(at('masks.safetensors')), bytes)).toBe(0);
   });
 

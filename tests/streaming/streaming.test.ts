@@ -487,7 +487,7 @@ describe('a call', () => {
     const { kept, outcome } = run({ criteria });
     const error = await errorOf(() => outcome);
     expect(error.code).toBe('criteria');
-    expect(error.message).toMatch(new RegExp(`all layers at once.*one layer in memory.*${needed}`, 's'));
+    expect(error.message).toMatch(new RegExp(`while a model is streamed.*one layer in memory.*${needed}`, 's'));
     expect(kept.bytes()).toHaveLength(0);
   });
 

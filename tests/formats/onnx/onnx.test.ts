@@ -351,8 +351,8 @@ describe('layers', () => {
 
 describe('recurrent layers', () => {
   const bias = [
-    'bias b is left alone: a row of these weights is not all that its gate adds up',
-    'peephole p is left alone: a row of these weights is not all that its gate adds up',
+    'bias b is left alone: a row of this weight is only one of the terms that its gate adds up',
+    'peephole p is left alone: a row of this weight is only one of the terms that its gate adds up',
   ];
   const recurrent = (op: string, inputs: string, name = 'encoder') => node(op, inputs, `${name}y`, { name });
   const weights = [tensor('w', [2, 12, 5]), tensor('r', [2, 12, 4])];
@@ -558,7 +558,7 @@ describe('what is not pruned says why', () => {
     ['a sparse initializer', { nodes: [matMul('w')], sparse: [bytesField(1, tensor('w', [4]))] }, /sparse/],
     ['batched MatMul', { nodes: [matMul('w')], initializers: [tensor('w', [2, 4, 4])] }, /MatMul.* 3 axes/],
     ['a vector', { nodes: [matMul('w')], initializers: [tensor('w', [4])] }, /MatMul.* 1 axes/],
-    ['two constants', { nodes: [node('MatMul', 'w w', 'y')], initializers: weight }, /both sides/],
+    ['two constants', { nodes: [node('MatMul', 'w w', 'y')], initializers: weight }, /both inputs/],
     [
       'double precision',
       { nodes: [matMul('w')], initializers: [tensor('w', [4, 4], { dtype: 'float64' })] },
@@ -1033,7 +1033,7 @@ describe('partners', () => {
         initializers: [weight, vector('b'), tensor('v', [1, 4, 1])],
       },
       '',
-      /bias b.*LSTM lstm uses it too/,
+      /bias b.*LSTM lstm also uses it/,
     ],
     [
       'the biases of both nodes of a shared weight',
@@ -1362,7 +1362,7 @@ describe('files that are no whole ONNX model', () => {
       model({ initializers: [concat(tensor('w', [1], { storage: 'none' }), bytesField(4, new Uint8Array(6)))] }),
       /damaged at byte \d+, inside its tensor/,
     ],
-    ['nested without end', deep(), /100 messages/],
+    ['nested without end', deep(), /100 levels/],
   ])('%s', async (_title, bytes, message) => {
     const error = await errorOf(readOnnx(bytes));
     expect(error.code).toBe('format');

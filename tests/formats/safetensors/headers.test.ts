@@ -177,7 +177,7 @@ describe('files that are no whole safetensors file', () => {
       /ends inside its header.*found: 8 bytes.*100000008/,
     ],
     ['cut off inside the header', file(one, 8).subarray(0, 20), /ends inside its header.*found: 20 bytes/],
-    ['cut off inside the data', file(one, 7), /ends before tensor 'a' does.*found: 7 bytes of data.*8 or more/],
+    ['cut off inside the data', file(one, 7), /ends inside tensor 'a'.*found: 7 bytes of data.*8 or more/],
     ['with more data', file(one, 9), /belongs to no tensor.*bytes 8 to 9/],
     ['with data and no tensors', file('{}', 1), /belongs to no tensor.*bytes 0 to 1/],
     ['that is not UTF-8', file(Uint8Array.of(...utf8('{"'), 0xff, ...utf8('"}'))), /not UTF-8/],
@@ -198,48 +198,56 @@ describe('files that are no whole safetensors file', () => {
     ['with a comma too many', file(`{${entry('a', '[0]', '[0,0]')},}`), /not JSON/],
     ['with something after the header', file('{} {}'), /not JSON/],
     ['padded with zeros', file('{}\0\0'), /not JSON/],
-    ['with a tensor that is a number', file('{"a":1}'), /tensor 'a' is not described.*dtype, shape, data_offsets/],
-    ['with a tensor that is null', file('{"a":null}'), /tensor 'a' is not described.*dtype, shape, data_offsets/],
+    [
+      'with a tensor that is a number',
+      file('{"a":1}'),
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
+    ],
+    [
+      'with a tensor that is null',
+      file('{"a":null}'),
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
+    ],
     [
       'with a dtype that is a number',
       file(`{${entry('a', '[]', '[0,4]', '32')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with a shape that is a number',
       file(`{${entry('a', '1', '[0,4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with a fraction as size',
       file(`{${entry('a', '[1.5]', '[0,6]')}}`, 6),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     ['with a zero first', file(`{${entry('a', '[01]', '[0,4]')}}`, 4), /not JSON/],
     [
       'with a negative size',
       file(`{${entry('a', '[-1,-1]', '[0,4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with a size of 2^53',
       file(`{${entry('a', '[9007199254740992]', '[0,4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with a size of 100 digits',
       file(`{${entry('a', `[${'9'.repeat(100)}]`, '[0,4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with text as size',
       file(`{${entry('a', '["1"]', '[0,4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with a list as size',
       file(`{${entry('a', '[[1]]', '[0,4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with sizes whose product is beyond all numbers',
@@ -249,42 +257,42 @@ describe('files that are no whole safetensors file', () => {
     [
       'with negative offsets',
       file(`{${entry('a', '[1]', '[-4,0]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with one offset',
       file(`{${entry('a', '[1]', '[4]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with three offsets',
       file(`{${entry('a', '[1]', '[0,4,8]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with offsets the wrong way round',
       file(`{${entry('a', '[1]', '[4,0]')}}`, 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with offsets beyond the file',
       file(`{${entry('a', '[1]', '[0,9007199254740991]')}}`, 4),
-      /ends before tensor 'a'/,
+      /ends inside tensor 'a'/,
     ],
     [
       'without a dtype',
       file('{"a":{"shape":[],"data_offsets":[0,4]}}', 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'without a shape',
       file('{"a":{"dtype":"F32","data_offsets":[0,4]}}', 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'without offsets',
       file('{"a":{"dtype":"F32","shape":[]}}', 4),
-      /tensor 'a' is not described.*dtype, shape, data_offsets/,
+      /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
       'with a hole',
@@ -320,15 +328,15 @@ describe('files that are no whole safetensors file', () => {
       file(`{${entry('a', '[1]', '[0,4]')},${entry('a', '[1]', '[4,8]')}}`, 8),
       /belongs to no tensor.*bytes 0 to 4/,
     ],
-    ['with metadata of numbers', file('{"__metadata__":{"a":1}}'), /metadata are no object of strings/],
-    ['with metadata of objects', file('{"__metadata__":{"a":{}}}'), /metadata are no object of strings/],
-    ['with metadata that are a string', file('{"__metadata__":"a"}'), /metadata are no object of strings/],
+    ['with metadata of numbers', file('{"__metadata__":{"a":1}}'), /metadata are not an object of strings/],
+    ['with metadata of objects', file('{"__metadata__":{"a":{}}}'), /metadata are not an object of strings/],
+    ['with metadata that are a string', file('{"__metadata__":"a"}'), /metadata are not an object of strings/],
     [
       'with metadata that are a tensor',
       file(`{${entry('__metadata__', '[1]', '[0,4]')}}`, 4),
-      /metadata are no object of strings/,
+      /metadata are not an object of strings/,
     ],
-    ['with a very long name', file(`{"${'n'.repeat(1e6)}":{}}`), /tensor 'n{100}…' is not described/],
+    ['with a very long name', file(`{"${'n'.repeat(1e6)}":{}}`), /description of tensor 'n{100}…' is not valid/],
   ])('%s', async (_title, bytes, message) => {
     const { code, message: found, details } = await errorOf(read(bytes));
     expect(found).toMatch(message);
@@ -466,14 +474,14 @@ describe('writing', () => {
     ...change,
   });
   test.each<[title: string, tensors: TensorToWrite[], metadata: [string, string][], message: RegExp]>([
-    ['a name twice', [one({}), one({})], [], /name is taken.*'a'/],
-    ['a tensor called __metadata__', [one({ name: '__metadata__' })], [], /name is taken.*'__metadata__'/],
+    ['a name twice', [one({}), one({})], [], /name is already taken.*'a'/],
+    ['a tensor called __metadata__', [one({ name: '__metadata__' })], [], /name is already taken.*'__metadata__'/],
     ['more bytes than the shape', [one({ shape: [0] })], [], /'a' disagree.*\[0\] of U8 and 1 bytes/],
     ['a fraction of a byte', [one({ dtype: 'F4' })], [], /'a' disagree/],
     ['a negative shape', [one({ dtype: 'Q5', shape: [-1] })], [], /'a' disagree/],
     ['a fraction in a shape', [one({ dtype: 'Q5', shape: [0.5] })], [], /'a' disagree/],
-    ['half a surrogate pair in a name', [one({ name: '\ud800' })], [], /half a surrogate pair.*"\\ud800"/],
-    ['half a surrogate pair in metadata', [], [['k', 'x\udc00']], /half a surrogate pair/],
+    ['half a surrogate pair in a name', [one({ name: '\ud800' })], [], /lone surrogate.*"\\ud800"/],
+    ['half a surrogate pair in metadata', [], [['k', 'x\udc00']], /lone surrogate/],
   ])('%s is an error', async (_title, given, pairs, message) => {
     const { code, message: found } = await errorOf((async () => safetensorsChunks(given, new Map(pairs)))());
     expect({ code, found }).toEqual({ code: 'usage', found: expect.stringMatching(message) });

@@ -131,14 +131,18 @@ describe('kinds', () => {
 
 describe('what is not pruned', () => {
   const cases: [title: string, tensors: TensorsToStore, reason: RegExp][] = [
-    ['other types', { 'fc.weight': { dtype: 'F64', shape: [2, 3] } }, /numbers are F64; only F32, F16 and BF16/],
-    ['quantised weights', { 'fc.weight': { dtype: 'I8', shape: [2, 3] } }, /numbers are I8/],
-    ['packed weights', { 'fc.qweight': { dtype: 'I32', shape: [2, 3] } }, /numbers are I32/],
-    ['eight-bit floats', { 'fc.weight': { dtype: 'F8_E4M3', shape: [2, 3] } }, /numbers are F8_E4M3/],
-    ['types that nobody knows', { 'fc.weight': { dtype: 'Q5', shape: [2, 3] } }, /numbers are Q5/],
+    ['other types', { 'fc.weight': { dtype: 'F64', shape: [2, 3] } }, /type is F64; only F32, F16 and BF16/],
+    ['quantised weights', { 'fc.weight': { dtype: 'I8', shape: [2, 3] } }, /type is I8/],
+    ['packed weights', { 'fc.qweight': { dtype: 'I32', shape: [2, 3] } }, /type is I32/],
+    ['eight-bit floats', { 'fc.weight': { dtype: 'F8_E4M3', shape: [2, 3] } }, /type is F8_E4M3/],
+    ['types that nobody knows', { 'fc.weight': { dtype: 'Q5', shape: [2, 3] } }, /type is Q5/],
     ['an empty tensor', { 'fc.weight': [0, 3] }, /empty/],
-    ['too many axes', { 'conv.weight': [1, 2, 1, 2, 1, 2] }, /weight of 6 axes/],
-    ['another name', { 'mlp.experts.gate_up_proj': [2, 3, 4] }, /of this name; layers \(--layer\) can say/],
+    ['too many axes', { 'conv.weight': [1, 2, 1, 2, 1, 2] }, /weight with 6 axes/],
+    [
+      'another name',
+      { 'mlp.experts.gate_up_proj': [2, 3, 4] },
+      /of this name; describe it with the layers option \(--layer\)/,
+    ],
     ['weights to be scaled', { 'fc.weight_v': [2, 3] }, /of this name/],
     ['normalisations of several axes', { 'attn.q_norm.weight': [2, 3] }, /normalisation/],
     ['a plain recurrent layer', { 'rnn.weight_hh_l0': [5, 5] }, /5 x 5.*4 gates of an LSTM.*3 of a GRU/],
@@ -296,7 +300,7 @@ describe('the option layers', () => {
 
   test('lists what is left out as skipped', async () => {
     const { skipped } = await layersOf(tensors, { up: false, 'experts.gate': { kind: 'conv1d' } });
-    expect(skipped).toEqual([{ name: 'up', reason: 'it is left out, as asked' }]);
+    expect(skipped).toEqual([{ name: 'up', reason: 'it is excluded by the layers option' }]);
   });
 
   test('does not make numbers of other types prunable', async () => {
@@ -309,15 +313,20 @@ describe('the option layers', () => {
     ['a glob that matches nothing', { 'x.*': false }, 'layer', /x\.\*/],
     ['a tensor that is no weight', { norm: false }, 'layer', /norm/],
     ['another kind', { up: { kind: 'conv9d' } }, 'kind', /up.*conv9d.*conv2d/],
-    ['a kind of other axes', { up: { kind: 'dense' } }, 'format', /up.*one role.*\["out","in"\].*\[4, 3, 2, 2\]/],
-    ['roles of other axes', { up: { kind: 'conv2d', roles: ['out', 'in'] } }, 'format', /one role/],
-    ['a role twice', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'out'] } }, 'format', /one role/],
-    ['another role', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'up'] } }, 'format', /one role.*allowed: out/],
-    ['no output channels', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['width', 'in'] } }, 'format', /role out/],
+    ['a kind of other axes', { up: { kind: 'dense' } }, 'format', /up.*different role.*\["out","in"\].*\[4, 3, 2, 2\]/],
+    ['roles of other axes', { up: { kind: 'conv2d', roles: ['out', 'in'] } }, 'format', /different role/],
+    ['a role twice', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'out'] } }, 'format', /different role/],
+    [
+      'another role',
+      { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'up'] } },
+      'format',
+      /different role.*allowed: out/,
+    ],
+    ['no output channels', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['width', 'in'] } }, 'format', /role 'out'/],
     ['groups that do not fit', { up: { kind: 'conv2d', groups: 3 } }, 'format', /groups 3.*\[4, 3, 2, 2\]/],
     ['a fraction of a group', { up: { kind: 'conv2d', groups: 1.5 } }, 'format', /groups 1\.5/],
     ['an unknown word', { up: { kind: 'conv2d', role: [] } }, 'usage', /up.*\{ kind, roles, groups \}/],
-    ['true', { up: true }, 'usage', /left out by false/],
+    ['true', { up: true }, 'usage', /false to exclude it/],
     ['null', { up: null }, 'usage', /up/],
     ['a text', { up: 'conv2d' }, 'usage', /up/],
     ['roles as a text', { up: { kind: 'dense', roles: 'in,out' } }, 'usage', /up/],
@@ -339,7 +348,7 @@ describe('biases', () => {
     ['of another module', { 'c.weight': [4, 3], 'd.bias': [4] }, undefined],
     ['of another length', { 'c.weight': [4, 3], 'c.bias': [3] }, undefined, /c\.bias is left alone.*one entry per/],
     ['of more axes', { 'c.weight': [4, 3], 'c.bias': { dtype: 'F32', shape: [4, 1] } }, undefined, /one entry per/],
-    ['of whole numbers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, /numbers are I8/],
+    ['of whole numbers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, /type is I8/],
     ['of an LSTM', { weight_hh_l0: [4, 1], bias_hh_l0: [4] }, undefined, /bias_hh_l0 is left alone.*gate/],
   ];
   test.each(cases)('%s', async (_title, tensors, dtype, note) => {
@@ -594,13 +603,13 @@ describe('shards', () => {
     ]
   >([
     ['no function is given', whole.index, undefined, 'file', /readSafetensors\(bytes, \{ shards \}\)/],
-    ['one is missing', whole.index, { [first]: whole.shards[first]! }, 'file', /00002-of.*missing.*gave nothing/],
+    ['one is missing', whole.index, { [first]: whole.shards[first]! }, 'file', /00002-of.*missing.*returned undefined/],
     [
       'one is cut off',
       whole.index,
       { ...whole.shards, [first]: whole.shards[first]!.slice(0, -1) },
       'format',
-      /00001.*ends before tensor 'c\.weight'/,
+      /00001.*ends inside tensor 'c\.weight'/,
     ],
     ['one is empty', whole.index, { ...whole.shards, [first]: new Uint8Array() }, 'format', /00001.*too short/],
     [
@@ -615,14 +624,14 @@ describe('shards', () => {
       whole.index,
       { ...whole.shards, [first]: safetensorsFile({ 'a.weight': [3, 2] }) },
       'format',
-      /00001.*no tensor 'c\.weight', which the index names there/,
+      /00001.*no tensor 'c\.weight', which the index lists for it/,
     ],
     [
       'one has a tensor more',
       whole.index,
       { ...whole.shards, [first]: safetensorsFile({ ...parts[first], x: [1] }) },
       'format',
-      /00001.*tensor 'x', which the index does not name/,
+      /00001.*tensor 'x', which the index does not list for it/,
     ],
     [
       'a tensor lies elsewhere',
@@ -632,15 +641,15 @@ describe('shards', () => {
       /no tensor 'b\.weight'/,
     ],
     ['a file is a number', indexOf({ 'a.weight': 5 }), {}, 'format', /no file for tensor 'a\.weight'.*found: 5/],
-    ['the map is a list', text('{"weight_map": []}'), {}, 'format', /no index.*keys weight_map/],
+    ['the map is a list', text('{"weight_map": []}'), {}, 'format', /not an index.*keys weight_map/],
     [
       'there is no map',
       text('{"architectures": [], "hidden_size": 4}'),
       {},
       'format',
-      /no index.*architectures, hidden_size.*weight_map/,
+      /not an index.*architectures, hidden_size.*weight_map/,
     ],
-    ['there is nothing', text('{}'), {}, 'format', /no index.*keys none/],
+    ['there is nothing', text('{}'), {}, 'format', /not an index.*keys none/],
     ['the index is cut off', whole.index.slice(0, -10), whole.shards, 'format', /not JSON/],
     ['the index is not UTF-8', Uint8Array.of(...text('{"'), 255, ...text('": 1}     ')), {}, 'format', /not JSON/],
   ])('are an error where %s', async (_title, index, shards, code, message) => {
@@ -664,7 +673,7 @@ describe('files that are no whole safetensors file', () => {
   test.each<[title: string, bytes: Uint8Array<ArrayBuffer>, message: RegExp]>([
     ['empty', new Uint8Array(), /empty/],
     ['cut off in the header', small.slice(0, 20), /ends inside its header/],
-    ['cut off in the data', small.slice(0, -1), /ends before tensor 'w\.weight' does/],
+    ['cut off in the data', small.slice(0, -1), /ends inside tensor 'w\.weight'/],
     ['with more data', Uint8Array.of(...small, 0), /belongs to no tensor/],
     [
       'a PyTorch file',

@@ -385,7 +385,7 @@ describe('layers of a GraphModel', () => {
       ['lookup', 'embedding', 'out,in', []],
     ]);
     expect(model.skipped).toEqual([
-      { name: 'left', reason: 'its layers read it differently: dense (out, in) / embedding (out, in)' },
+      { name: 'left', reason: 'its layers use it in different ways: dense (out, in) / embedding (out, in)' },
     ]);
   });
 
@@ -397,7 +397,7 @@ describe('layers of a GraphModel', () => {
     using model = await read(filesOf(shared, weights));
     const sparsifier = new Sparsifier(model, { granularity: 'filter', context: 'local', criteria: 'magnitude' });
     const { notes } = await sparsifier.sparsifyModel(34);
-    expect(notes).toEqual(['conv: bias b is left alone: Sum z uses it too']);
+    expect(notes).toEqual(['conv: bias b is left alone: Sum z also uses it']);
     expect(await decoded(model, 'b')).toEqual([1, 2, 3]);
     expect(await decoded(model, 'gamma')).toEqual([0, 5, 6]);
   });
@@ -681,7 +681,7 @@ describe('what is wrong is said, and nothing is read on', () => {
       /d: .*disagree.*out = 2.*\[2, 3\]/,
     ],
     ['a weight of another layer', weight({ name: 'e/kernel' }), 'format', /d: .*no weight.*d\/kernel/],
-    ['two weights of one name', weight({ name: 'd/bias' }), 'format', /one name.*d\/bias/],
+    ['two weights of one name', weight({ name: 'd/bias' }), 'format', /same name.*d\/bias/],
     ['weights alone', { json: { weightsManifest: [] }, shards: new Map() }, 'format', /no modelTopology/],
     ['no weights', { json: { modelTopology: {} }, shards: new Map() }, 'format', /no weights.*modelTopology/],
     [

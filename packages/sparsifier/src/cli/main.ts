@@ -102,9 +102,7 @@ common(
     ),
   )
   .addOption(
-    choice('--criteria <name>', 'what makes a weight useful', Object.values(Criteria)).default(
-      defaults.criteria,
-    ),
+    choice('--criteria <name>', 'what makes a weight useful', Object.values(Criteria)).default(defaults.criteria),
   )
   .addOption(new Option('-o, --out <file>', 'where to write the sparse model').argParser(nameOf))
   .option('--explain', 'only show how much would be removed from each layer, and why the others are not pruned')

@@ -18,7 +18,7 @@ export function checkLayout(subject: string, { kind, roles, shape, groups }: Lay
     new Set(roles).size !== roles.length ||
     !roles.every((role) => allRoles.includes(role))
   ) {
-    throw wrong('each axis needs a role, and no two the same', {
+    throw wrong('each axis must have a different role', {
       given: roles,
       found: `shape [${shape.join(', ')}]`,
       allowed: [...allRoles],
