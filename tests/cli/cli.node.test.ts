@@ -81,7 +81,7 @@ async function fails(words: readonly string[], code: number, ...expected: RegExp
 
 describe.concurrent('help', () => {
   test.each([[['--help']], [['help']], [['inspect', '--help']], [['help', 'prune']], [['prune', '-h']]])(
-    '%j has an example',
+    'The help of %j has an example',
     inFolder(async (words) => {
       const { code, stdout, stderr } = await sparsifier(words);
       expect(stdout).toMatch(/^Usage: sparsifier/);
@@ -91,7 +91,7 @@ describe.concurrent('help', () => {
   );
 
   test(
-    'of prune names every option',
+    'The help of prune names every option',
     inFolder(async () => {
       const { stdout } = await sparsifier(['prune', '--help']);
       const short = ['-s, --sparsity', '-g, --granularity', '-c, --context', '-o, --out', '-h, --help'];
@@ -118,7 +118,7 @@ describe.concurrent('help', () => {
   );
 
   test(
-    'without a command is an error of usage',
+    'Calling without a command is a usage error',
     inFolder(async () => {
       const { code, stdout, stderr } = await sparsifier([]);
       expect(stderr).toContain('Usage: sparsifier');
@@ -127,7 +127,7 @@ describe.concurrent('help', () => {
   );
 
   test(
-    '--version is that of the package',
+    'The option --version prints the version of the package',
     inFolder(async () => {
       const file = fileURLToPath(new URL('../../packages/sparsifier/package.json', import.meta.url));
       const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
@@ -141,7 +141,7 @@ describe.concurrent('reports', () => {
   const engine = { threads: expect.any(Number), why: expect.any(String) };
 
   test(
-    'inspect --json is what the model holds, and nothing else',
+    'inspect --json prints the content of the model, and nothing else',
     inFolder(async () => {
       const { code, stdout, stderr } = await sparsifier(['inspect', 'model.onnx', '--json']);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -174,7 +174,7 @@ describe.concurrent('reports', () => {
   );
 
   test(
-    'prune --json is what was done, and nothing else',
+    'prune --json prints the report, and nothing else',
     inFolder(async () => {
       const { code, stdout, stderr } = await prune('-s', '50', '-g', 'filter', '--json');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -235,7 +235,7 @@ describe.concurrent('reports', () => {
   );
 
   test(
-    'inspect shows a table, and what is not pruned and why',
+    'inspect prints a table, and the reasons for tensors that are not pruned',
     inFolder(async () => {
       const { code, stdout, stderr } = await sparsifier(['inspect', 'model.onnx']);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -249,7 +249,7 @@ describe.concurrent('reports', () => {
   );
 
   test(
-    'prune shows weights, units and where the model went',
+    'prune prints weights, units and the path of the output',
     inFolder(async () => {
       const { code, stdout, stderr } = await prune('-s', '50', '-g', 'filter');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -261,7 +261,7 @@ describe.concurrent('reports', () => {
   );
 
   test(
-    'a note says that 0.5 is half a percent',
+    'A note warns that 0.5 means half a percent',
     inFolder(async () => {
       const note = '0.5 is 0.5 percent; write 50 for the share 0.5';
       expect((await prune('-s', '0.5')).stdout).toContain(`notes:\n  ${note}\n`);
@@ -271,7 +271,7 @@ describe.concurrent('reports', () => {
   );
 
   test(
-    'a real network',
+    'A real network is pruned and reported',
     inFolder(async () => {
       const name = 'ch_ppocr_mobile_v2.0_cls_infer.onnx';
       await cp(
@@ -339,7 +339,7 @@ describe.concurrent('options', () => {
   ];
 
   test.each(cases)(
-    '%s',
+    'prune with %s removes the same as the library and keeps the input',
     inFolder(async (words, zeros, units) => {
       const { code, stdout, stderr } = await prune(...words.split(' '), '--json');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -351,7 +351,7 @@ describe.concurrent('options', () => {
   );
 
   test(
-    '--explain tells of each layer what would go and why, and writes nothing',
+    'The option --explain shows what would be removed from each layer and why, and writes nothing',
     inFolder(async () => {
       const words = ['prune', 'model.onnx', '-s', '50', '--exclude', 'a=b', '--explain'];
       const { code, stdout } = await sparsifier(words);
@@ -377,7 +377,7 @@ describe.concurrent('options', () => {
   );
 
   test(
-    'masks are saved, applied to another file, and gone on from',
+    'Masks can be saved, applied to another file, and continued from',
     inFolder(async () => {
       await prune('-s', '50', '-g', 'filter', '--save-masks', 'masks.safetensors');
       const words = ['prune', 'model.onnx', '-g', 'filter', '--load-masks', 'masks.safetensors'];
@@ -395,7 +395,7 @@ describe.concurrent('options', () => {
   );
 
   test(
-    '-s 0 gives the same file',
+    'The option -s 0 gives the same file',
     inFolder(async () => {
       await prune('-s', '0', '-g', 'filter', '-c', 'global');
       expect(differsAt(await bytesIn('out.onnx'), small)).toBe(-1);
@@ -403,7 +403,7 @@ describe.concurrent('options', () => {
   );
 
   test(
-    'a layer may be called keep, which is no number of units then',
+    'The amount keep=50 is for a layer named keep',
     inFolder(async () => {
       await writeFile(
         at('model.onnx'),
@@ -423,7 +423,7 @@ describe.concurrent('options', () => {
     ['max', 1],
     ['l2', 1],
   ])(
-    "--reducer %s makes a unit's scores one",
+    'The option --reducer %s combines the scores of a unit as in the library',
     inFolder(async (reducer, gone) => {
       const weight = tensor('w', [3, 1, 1, 2], { data: numbers(5, 0.5, 3, 3, 9, 9) });
       await writeFile(at('model.onnx'), model({ nodes: [conv('c', 'x w')], initializers: [weight] }));
@@ -435,7 +435,7 @@ describe.concurrent('options', () => {
   );
 
   test(
-    '--initial gives the weights that a criterion compares with',
+    'The option --initial provides the weights that a criterion compares with',
     inFolder(async () => {
       const write = (name: string, ...weights: number[]) =>
         writeFile(
@@ -462,7 +462,7 @@ describe.concurrent('options', () => {
     ['l2', 'w'],
     ['minmax', 'w'],
   ])(
-    '--normalizer %s makes layers comparable',
+    'The option --normalizer %s has the same effect as in the library',
     inFolder(async (normalizer, layer) => {
       const initializers = [
         tensor('w', [3, 1, 1, 1], { data: numbers(10, 20, 40) }),
@@ -475,7 +475,7 @@ describe.concurrent('options', () => {
   );
 
   test(
-    '--criteria random draws by --seed',
+    'The criterion random depends on --seed',
     inFolder(async () => {
       const outs = ['a.onnx', 'b.onnx', 'c.onnx'];
       for (const [index, seed] of ['7', '7', '8'].entries()) {
@@ -499,7 +499,7 @@ describe.concurrent('options', () => {
   );
 
   test.each(['1', '3'])(
-    '--threads %s is how many share the work, with the same result',
+    'The option --threads %s sets the number of threads, and the result is the same',
     inFolder(async (threads) => {
       const { stdout } = await prune('-s', '50', '-c', 'global', '--threads', threads, '--json');
       expect(JSON.parse(stdout)).toMatchObject({ engine: { threads: Number(threads) } });
@@ -510,7 +510,7 @@ describe.concurrent('options', () => {
   );
 });
 
-describe.concurrent('what cannot be is an error in words', () => {
+describe.concurrent('errors', () => {
   const out = ['-o', 'out.onnx'];
   const cases: [words: string, code: number, ...expected: RegExp[]][] = [
     ['-s -1', 1, /percentage.+0 to 100/, /-1/],
@@ -575,7 +575,7 @@ describe.concurrent('what cannot be is an error in words', () => {
   ];
 
   test.each(cases)(
-    'prune %s',
+    'prune %s ends with an error message',
     inFolder(async (words, code, ...expected) => {
       await fails(['prune', 'model.onnx', ...out, ...words.split(' ').filter(Boolean)], code, ...expected);
     }),
@@ -595,14 +595,14 @@ describe.concurrent('what cannot be is an error in words', () => {
     [['melt', 'model.onnx'], 2, /unknown command 'melt'/, /--help/],
     [['--colour'], 2, /unknown option '--colour'/],
   ])(
-    '%j',
+    'The command %j ends with an error message',
     inFolder(async (words, code, ...expected) => {
       await fails(words, code, ...expected);
     }),
   );
 
   test(
-    'with --json, too, there is nothing on stdout',
+    'An error with --json prints nothing on stdout',
     inFolder(async () => {
       await fails(['prune', 'model.onnx', ...out, '-s', '101', '--json'], 1, /0 to 100/);
       await fails(['inspect', 'missing.onnx', '--json'], 1, /missing\.onnx/);
@@ -611,13 +611,13 @@ describe.concurrent('what cannot be is an error in words', () => {
 
   test.each<[title: string, content: Uint8Array | string | undefined, ...expected: RegExp[]]>([
     ['an empty file', '', /odd\.onnx/, /empty/],
-    ['a file that is cut off', small.slice(0, 300), /odd\.onnx/, /ends inside/, /bytes are missing/],
-    ['a text', 'These are words, and no network.', /odd\.onnx/, /ONNX/],
-    ['JSON', '{"format":"layers-model"}', /not a model/, /JSON with the keys format/, /weightsManifest/],
+    ['a truncated file', small.slice(0, 300), /odd\.onnx/, /ends inside/, /bytes are missing/],
+    ['a text file', 'These are words, and no network.', /odd\.onnx/, /ONNX/],
+    ['a JSON file', '{"format":"layers-model"}', /not a model/, /JSON with the keys format/, /weightsManifest/],
     ['a PyTorch file', 'PK\x03\x04archive/data.pkl', /not a model/, /zip/, /[Ee]xport/],
-    ['a file that is not there', undefined, /odd\.onnx/, /no such file/],
+    ['a missing file', undefined, /odd\.onnx/, /no such file/],
   ])(
-    '%s',
+    'Pruning %s ends with an error message',
     inFolder(async (_, content, ...expected) => {
       if (content !== undefined) await writeFile(at('odd.onnx'), content);
       await fails(['prune', 'odd.onnx', '-s', '50', ...out], 1, ...expected);
@@ -625,7 +625,7 @@ describe.concurrent('what cannot be is an error in words', () => {
   );
 
   test(
-    'a folder',
+    'Pruning a folder ends with an error message',
     inFolder(async () => {
       await mkdir(at('folder'));
       await fails(['prune', 'folder', '-s', '50', ...out], 1, /folder/, /not a file/);
@@ -636,7 +636,7 @@ describe.concurrent('what cannot be is an error in words', () => {
     ['not a number', NaN],
     ['infinite', -Infinity],
   ])(
-    'a weight that is %s',
+    'A weight that is %s ends with an error message',
     inFolder(async (_, value) => {
       const weights = rawNumbers('float32', 72);
       new DataView(weights.buffer).setFloat32(4 * 40, value, true);
@@ -653,7 +653,7 @@ describe.concurrent('what cannot be is an error in words', () => {
   );
 
   test(
-    'a weight that is not a number and has a sign, by squares',
+    'A NaN weight with a sign, ranked by squares, ends with an error message',
     inFolder(async () => {
       await cp(fileURLToPath(new URL('../cases/negative-nan.safetensors', import.meta.url)), at('odd.safetensors'));
       for (const criteria of ['squaredFinal', 'largeFinal', 'smallFinal']) {
@@ -668,7 +668,7 @@ describe.concurrent('the output', () => {
   const words = ['prune', 'model.onnx', '-s', '50', '-o'];
 
   test(
-    'is kept if it exists, and replaced with --force',
+    'An existing output is kept, and overwritten with --force',
     inFolder(async () => {
       await writeFile(at('out.onnx'), 'precious');
       await fails([...words, 'out.onnx'], 1, /out\.onnx/, /already exists/, /--force/);
@@ -680,7 +680,7 @@ describe.concurrent('the output', () => {
   );
 
   test.each(['model.onnx', 'folder/../model.onnx', 'link.onnx', '.'])(
-    '%s is never the input, even with --force',
+    'The output %s never overwrites the input, even with --force',
     inFolder(async (out) => {
       await mkdir(at('folder'));
       await symlink(at('model.onnx'), at('link.onnx'));
@@ -689,7 +689,7 @@ describe.concurrent('the output', () => {
   );
 
   test(
-    'is not another name of the input, which stays',
+    'An output that is another name of the input does not overwrite it',
     inFolder(async () => {
       await link(at('model.onnx'), at('hard.onnx'));
       await fails([...words, 'hard.onnx', '--force'], 1, /input file cannot be overwritten/);
@@ -698,7 +698,7 @@ describe.concurrent('the output', () => {
   );
 
   test(
-    'is written into folders that are made',
+    'Missing folders of the output are created',
     inFolder(async () => {
       expect((await sparsifier([...words, 'new/folder/out.onnx'])).code).toBe(0);
       expect((await sparsifier([...words, 'other/'])).code).toBe(0);
@@ -714,7 +714,7 @@ describe.concurrent('the output', () => {
   );
 
   test(
-    'below a file cannot be',
+    'An output in a path below a file is an error',
     inFolder(async () => {
       await fails([...words, 'model.onnx/out.onnx'], 1, /could not be written/, /not a folder/);
       await fails([...words, 'model.onnx/new/out.onnx'], 1, /could not be written/, /not a folder/);
@@ -722,14 +722,14 @@ describe.concurrent('the output', () => {
   );
 
   test(
-    'has a name that the disk takes',
+    'An output name that is too long is an error',
     inFolder(async () => {
       await fails([...words, `${'x'.repeat(300)}.onnx`], 1, /could not be written/, /too long/);
     }),
   );
 
   test.runIf(process.platform === 'linux')(
-    'in a place where nothing can be made is an error',
+    'An output in a folder that cannot be created is an error',
     inFolder(async () => {
       const { code, stderr } = await sparsifier([...words, '/proc/nothing/here.onnx'], { timeout: 10_000 });
       expect(code).toBe(1);
@@ -738,7 +738,7 @@ describe.concurrent('the output', () => {
   );
 
   test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)(
-    'in a folder without permission is an error',
+    'An output in a folder without write permission is an error',
     inFolder(async () => {
       await mkdir(at('locked'));
       await chmod(at('locked'), 0o555);
@@ -747,7 +747,7 @@ describe.concurrent('the output', () => {
   );
 
   test.skipIf(process.platform === 'win32')(
-    'is never put in the place of a device or a socket',
+    'An output never replaces a device or a socket',
     inFolder(async () => {
       const server = createServer();
       await new Promise<void>((done) => server.listen(at('socket'), done));
@@ -761,7 +761,7 @@ describe.concurrent('the output', () => {
   );
 
   test(
-    'of a model with external data is two files or none',
+    'Of a model with external data both files are written, or none',
     inFolder(async () => {
       const weight = tensor('w', [2, 1, 1, 2], { external: { location: 'w.bin' } });
       await writeFile(at('large.onnx'), model({ nodes: [conv('c', 'x w')], initializers: [weight] }));
@@ -791,7 +791,7 @@ describe.concurrent('the terminal', () => {
     [['inspect', 'model.onnx', '--json']],
     [['prune', 'model.onnx', '-s', '50', '-o', 'out.onnx']],
   ])(
-    '%j does not mind a reader that has gone, as head does',
+    'The command %j succeeds if its reader closes the pipe early',
     inFolder(async (words) => {
       expect(await sparsifier(words, { stdout: 'closed' })).toEqual({ code: 0, stdout: '', stderr: '' });
       if (words[0] === 'prune') expect(await zerosIn('out.onnx')).toEqual({ w0: 36, w1: 4, w2: 3 });
@@ -799,7 +799,7 @@ describe.concurrent('the terminal', () => {
   );
 
   test.runIf(existsSync('/dev/full'))(
-    'a disk that is full is an error in words',
+    'A full disk ends with an error message',
     inFolder(async () => {
       const full = openSync('/dev/full', 'w');
       const { code, stderr } = await sparsifier(['inspect', 'model.onnx'], { stdout: full });
@@ -824,7 +824,7 @@ describe.concurrent('safetensors', () => {
   const sparseAttention = attention(numbers(0, 0, 3, 4, 0, 0, 7, 8), numbers(0, 0, 3, 4));
 
   test(
-    'is inspected, and pruned into a file of its own format',
+    'A safetensors file is inspected, and pruned to a file of the same format',
     inFolder(async () => {
       await writeFile(at('model.safetensors'), whole);
       const { stdout } = await sparsifier(['inspect', 'model.safetensors']);
@@ -840,7 +840,7 @@ describe.concurrent('safetensors', () => {
   );
 
   test(
-    '--layer says what its tensors are',
+    'The option --layer describes tensors',
     inFolder(async () => {
       await writeFile(at('model.safetensors'), whole);
       const layer = ['--layer', inOut, '--layer', 'head=none'];
@@ -866,7 +866,7 @@ describe.concurrent('safetensors', () => {
   );
 
   test(
-    'with shards goes into a folder',
+    'A model with shards is written to a folder',
     inFolder(async () => {
       const index = 'model.safetensors.index.json';
       const { index: content, shards } = shardedFiles({
@@ -887,7 +887,7 @@ describe.concurrent('safetensors', () => {
   );
 
   test(
-    'gives initial weights, too, to a model of either format',
+    'A safetensors file provides initial weights for a model of either format',
     inFolder(async () => {
       const four = (...weights: number[]) => ({ shape: [4, 1, 1, 1], data: numbers(...weights) });
       await writeFile(at('dense.safetensors'), safetensorsFile({ 'c.weight': four(1, 2, 3, 4) }));
@@ -935,7 +935,7 @@ describe.concurrent('safetensors', () => {
     [['inspect', 'config.index.json'], 1, /not a model/, /weight_map/],
     [['inspect', 'cut.safetensors'], 1, /cut\.safetensors/, /ends inside/],
   ])(
-    '%j is an error in words',
+    'The command %j ends with an error message',
     inFolder(async (words, code, ...expected) => {
       await writeFile(at('model.safetensors'), whole);
       await writeFile(at('config.json'), '{"hidden_size": 4}');
@@ -947,7 +947,7 @@ describe.concurrent('safetensors', () => {
   );
 
   test(
-    'The content of a file decides of which format it is, whatever its name.',
+    'The format of a file is recognised by its content, whatever its name',
     inFolder(async () => {
       for (const [name, content] of [
         ['onnx.safetensors', small],

@@ -21,7 +21,7 @@ test('A missing wasm is an error, and a later attempt can succeed', async () => 
   }
 });
 
-test('HTML where the wasm should be, as development servers answer, is an error that names the cure', async () => {
+test('HTML in place of the wasm, as development servers send it, is an error with a hint', async () => {
   const page = '\n <!doctype html><title>page</title>';
   const addresses = [
     `data:text/html,${encodeURIComponent(page)}`,

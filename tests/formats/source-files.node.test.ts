@@ -99,8 +99,8 @@ const options: SparsifierOptions = {
 };
 const refused = { code: 'file', message: expect.stringMatching(/input file cannot be overwritten/) };
 
-describe('In the library, a file that a model was read from', () => {
-  test.each(furtherFiles)('of %s is not replaced by masks: %s', async (name, file) => {
+describe('input files, in the library', () => {
+  test.each(furtherFiles)('The masks of the model %s are not written over its file %s', async (name, file) => {
     using model = await read(name);
     const sparsifier = new Sparsifier(model, options);
     await sparsifier.sparsifyModel(50);
@@ -111,7 +111,7 @@ describe('In the library, a file that a model was read from', () => {
     await expectAllStored();
   });
 
-  test('is not replaced by masks where it was read by a file URL or beside the working folder', async () => {
+  test('Masks are not written over a file that was read by a file URL or from outside the working folder', async () => {
     const before = process.cwd();
     process.chdir(at('onnx'));
     try {
@@ -130,32 +130,38 @@ describe('In the library, a file that a model was read from', () => {
     await expectAllStored();
   });
 
-  test.each(furtherFiles)('of %s is not replaced by the masks of a model compared with it: %s', async (name, file) => {
-    using initial = await read(name);
-    using model = await readOnnx(onnx['onnx/model.onnx'], { external: () => onnx['onnx/parts/w.bin'] });
-    for (const compared of [{ initial }, { previous: initial }]) {
-      const sparsifier = new Sparsifier(model, { ...options, ...compared });
-      await sparsifier.sparsifyModel(50);
-      expect(await errorOf(() => sparsifier.saveMasks(at(file), { force: true }))).toMatchObject(refused);
-    }
-    await expectAllStored();
-  });
+  test.each(furtherFiles)(
+    'If a model is compared with %s, its masks are not written over the file %s',
+    async (name, file) => {
+      using initial = await read(name);
+      using model = await readOnnx(onnx['onnx/model.onnx'], { external: () => onnx['onnx/parts/w.bin'] });
+      for (const compared of [{ initial }, { previous: initial }]) {
+        const sparsifier = new Sparsifier(model, { ...options, ...compared });
+        await sparsifier.sparsifyModel(50);
+        expect(await errorOf(() => sparsifier.saveMasks(at(file), { force: true }))).toMatchObject(refused);
+      }
+      await expectAllStored();
+    },
+  );
 
-  test.each(furtherFiles)('of %s is not replaced by sparsifyFile where it is compared with: %s', async (name, file) => {
-    using initial = await read(name);
-    for (const [other, bytes] of Object.entries(onnx)) {
-      await mkdir(dirname(at('other', other)), { recursive: true });
-      await writeFile(at('other', other), bytes);
-    }
-    // Under a name that ends as those of ONNX models may.
-    await link(at(file), at('other', 'same'));
-    const call = { ...options, initial, sparsity: 50, force: true };
-    const target = at('other', 'same');
-    expect(await errorOf(() => sparsifyFile(at('other', 'onnx', 'model.onnx'), target, call))).toMatchObject(refused);
-    await expectAllStored();
-  });
+  test.each(furtherFiles)(
+    'If a model is compared with %s, sparsifyFile does not write over the file %s',
+    async (name, file) => {
+      using initial = await read(name);
+      for (const [other, bytes] of Object.entries(onnx)) {
+        await mkdir(dirname(at('other', other)), { recursive: true });
+        await writeFile(at('other', other), bytes);
+      }
+      // Under a name that ends as those of ONNX models may.
+      await link(at(file), at('other', 'same'));
+      const call = { ...options, initial, sparsity: 50, force: true };
+      const target = at('other', 'same');
+      expect(await errorOf(() => sparsifyFile(at('other', 'onnx', 'model.onnx'), target, call))).toMatchObject(refused);
+      await expectAllStored();
+    },
+  );
 
-  test('is not replaced by a TensorFlow.js model on its way that is compared with it', async () => {
+  test('A streamed TensorFlow.js model is not written over files that it is compared with', async () => {
     await mkdir(at('other'));
     for (const [other, bytes] of Object.entries(models['tfjs/model.json'])) {
       await writeFile(at('other', other.replace('tfjs/', '')), bytes);
@@ -169,7 +175,7 @@ describe('In the library, a file that a model was read from', () => {
     await expectAllStored();
   });
 
-  test('may have masks beside it, which replace earlier ones', async () => {
+  test('Masks can be written next to a model and over earlier masks', async () => {
     using model = await read('onnx/model.onnx');
     const sparsifier = new Sparsifier(model, options);
     await sparsifier.sparsifyModel(50);
@@ -180,7 +186,7 @@ describe('In the library, a file that a model was read from', () => {
   });
 });
 
-describe('On the command line, a file that is read', () => {
+describe('input files, on the command line', () => {
   const prune = (...words: string[]) =>
     run(process.execPath, [command, 'prune', ...words, '-s', '50', '--layer-type', 'all', '--force'], { cwd: folder });
   const masks = ['--save-masks', 'masks.safetensors'];
@@ -192,15 +198,18 @@ describe('On the command line, a file that is read', () => {
     await expectAllStored();
   }
 
-  test.each(furtherFiles)('of %s is not replaced by its masks: %s', async (name, file) => {
-    const [, , missing, , , hard] = await waysTo(file);
-    for (const way of [file, missing!, hard!]) {
-      await expectRefused([name, '-o', 'sparse/', '--save-masks', way], 1, /input file cannot be overwritten/);
-    }
-  });
+  test.each(furtherFiles)(
+    'With --save-masks, the masks of the model %s are not written over its file %s',
+    async (name, file) => {
+      const [, , missing, , , hard] = await waysTo(file);
+      for (const way of [file, missing!, hard!]) {
+        await expectRefused([name, '-o', 'sparse/', '--save-masks', way], 1, /input file cannot be overwritten/);
+      }
+    },
+  );
 
   test.each([['onnx/model.onnx'], ['onnx/parts/w.bin']])(
-    'as initial weights is not replaced by the model: %s',
+    'With --initial, a model is not written over the file %s',
     async (file) => {
       await mkdir(at('other', 'parts'), { recursive: true });
       await writeFile(at('other', 'model.onnx'), stored['onnx/model.onnx']!);
@@ -214,7 +223,7 @@ describe('On the command line, a file that is read', () => {
     },
   );
 
-  test('as masks is not replaced by the model or by masks', async () => {
+  test('With --load-masks, neither the model nor masks are written over the masks', async () => {
     expect((await prune('onnx/model.onnx', '-o', 'first/', ...masks)).code).toBe(0);
     const bytes = await readFile(at('masks.safetensors'));
     await link(at('masks.safetensors'), at('hard'));
@@ -236,7 +245,7 @@ describe('On the command line, a file that is read', () => {
     ['onnx/model.onnx', 'new.onnx', 'linked/new.onnx'],
     ['safetensors/model.safetensors.index.json', 'new/', 'new/parts/b.safetensors'],
     ['tfjs/model.json', 'new/', './new/group1-shard1of1.bin'],
-  ])('gives no two outputs one path: %s to %s with masks %s', async (name, out, saved) => {
+  ])('Two outputs cannot have the same path: the model %s to %s, the masks to %s', async (name, out, saved) => {
     await symlink(folder, at('linked'));
     await expectRefused([name, '-o', out, '--save-masks', saved], 2, /two outputs would be the same file/);
   });

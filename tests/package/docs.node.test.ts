@@ -30,7 +30,7 @@ const sectionsOf = (text: string): Map<string, string> =>
   );
 
 describe('pictures', () => {
-  test('are what the script makes', async () => {
+  test('The pictures are what the script draws', async () => {
     const found = readdirSync(folder).map((name): [string, string] => [name, textOf(`docs/pictures/${name}`)]);
     expect(new Map(found)).toEqual(await pictures());
   });
@@ -96,7 +96,7 @@ describe('pictures', () => {
   const convolution: Panel = { kind: 'conv2d', shape: [3, 2, 3, 3] };
   const matrix: Panel = { kind: 'dense', shape: [4, 6] };
 
-  test.each(names)('%s: blue is the first unit, orange and green are the next two', (name) => {
+  test.each(names)('In the picture of %s, blue is the first unit, and orange and green are the next two', (name) => {
     const panels = [convolution, matrix].filter(({ kind }) => spanned(kind, name));
     for (const [index, squares] of panelsOf(name, panels).entries()) {
       const units = unitsOf(layerOf(panels[index]!), name).map(({ positions }) => positions);
@@ -116,7 +116,7 @@ describe('pictures', () => {
     return [...fours.values()];
   };
 
-  test('block: blocks of four input channels, smaller at the edge', () => {
+  test('In the picture of block, blocks have four input channels, and fewer at the edge', () => {
     const panels: Panel[] = [
       { kind: 'conv2d', shape: [2, 6, 3, 3] },
       { kind: 'dense', shape: [4, 6] },
@@ -126,7 +126,7 @@ describe('pictures', () => {
     }
   });
 
-  test('nm: two of each four input channels are empty', () => {
+  test('In the picture of nm, two of each four input channels are empty', () => {
     const panels: Panel[] = [
       { kind: 'conv2d', shape: [2, 4, 3, 3] },
       { kind: 'dense', shape: [4, 8] },
@@ -143,23 +143,23 @@ describe('the page of granularities', () => {
   const page = textOf('docs/granularity.md');
   const sections = sectionsOf(page);
 
-  test.each(names)('has a section for %s, with its picture', (name) => {
+  test.each(names)('The page of granularities has a section with a picture for %s', (name) => {
     expect(sections.get(`\`${name}\``) ?? '').toContain(`](pictures/${name}.svg)`);
   });
 
-  test.each(makers)('has a section for Granularity.%s', (name) => {
+  test.each(makers)('The page of granularities has a section for Granularity.%s', (name) => {
     expect([...sections.keys()].filter((heading) => heading.includes(`\`Granularity.${name}\``))).toHaveLength(1);
   });
 
-  test('shows every picture', () => {
+  test('The page of granularities shows every picture', () => {
     const shown = [...page.matchAll(/\]\(pictures\/([^)]+)\)/g)].map(([, name]) => name!);
     const others = readdirSync(folder).filter((name) => name !== speed);
     expect(shown.sort()).toEqual(others.sort());
   });
 });
 
-describe('the speed that is told', () => {
-  test('is the chart and the tables of the newest record', () => {
+describe('speed', () => {
+  test('The chart and the tables show the newest record', () => {
     expect(textOf('README.md')).toContain(`](docs/pictures/${speed})`);
     expect(textOf('docs/speed.md')).toContain(`](pictures/${speed})`);
     for (const name of textsWithTables) {
@@ -169,7 +169,7 @@ describe('the speed that is told', () => {
     }
   });
 
-  test('is what the record says', () => {
+  test('The quoted figures are those of the newest record', () => {
     const [name] = readdirSync(join(root, 'bench', 'record'))
       .sort()
       .slice(-1);
@@ -206,18 +206,18 @@ describe('the page of criteria', () => {
     return [...(await errorOf(() => new Sparsifier(fromArrays({}), { [option]: 'none' }))).details.allowed!].sort();
   };
 
-  test('has a row for each of them', () => {
+  test('The page of criteria has a row for each criterion', () => {
     expect(namesIn('The score of a weight')).toEqual(Object.keys(Criteria).sort());
   });
 
-  test('has a row for each reducer and each normalizer', async () => {
+  test('The page of criteria has a row for each reducer and each normalizer', async () => {
     expect(namesIn('Reducers')).toEqual(await allowed('reducer'));
     expect(namesIn('Normalizers')).toEqual(await allowed('normalizer'));
   });
 });
 
-describe('the page for those who come from fasterai', () => {
-  test('has the callback, and a schedule in each place of its two lists, which are all there are', async () => {
+describe('the page about coming from fasterai', () => {
+  test('The page about fasterai names the callback, and lists all schedules under both names', async () => {
     const page = textOf('docs/coming-from-fasterai.md');
     expect(page).toMatch(/^\| `SparsifyCallback\(.*`sparsifyCallback\(.*\]\(training\.md\)/m);
     const [, theirs, ours] = page.match(/^\| (`one_shot`.*?) \| the same, or (.*?);/m)!;
@@ -239,7 +239,7 @@ const firstColumnOf = (text: string): string[] =>
   );
 
 describe('the pages that list names', () => {
-  test('have all options of a Sparsifier and of a call', async () => {
+  test('The documentation lists all options of a Sparsifier and of a call', async () => {
     const head: ArrayLayer = { kind: 'dense', roles: ['out', 'in'], shape: [1, 1], data: new Float32Array(1) };
     const sparsifier = new Sparsifier(fromArrays({ head }), { layerType: 'dense' });
     const ofSparsifier = await errorOf(() => new Sparsifier(fromArrays({}), { none: 1 } as object));
@@ -248,7 +248,7 @@ describe('the pages that list names', () => {
     expect(firstColumnOf(textOf('docs/options.md')).sort()).toEqual(all.sort());
   });
 
-  test('have all options of the command line', async () => {
+  test('The documentation lists all options of the command line', async () => {
     const helps = await Promise.all(
       ['inspect', 'prune'].map((name) => run(process.execPath, [command, name, '--help'])),
     );
@@ -259,7 +259,7 @@ describe('the pages that list names', () => {
     expect(listed.sort()).toEqual([...new Set(flags)].filter((name) => name !== '--help').sort());
   });
 
-  test('have all codes of errors', () => {
+  test('The documentation lists all error codes', () => {
     const types = readFileSync(join(packageFolder, 'dist', 'errors.d.ts'), 'utf8');
     const [, union] = types.match(/type ErrorCode = ([^;]+);/)!;
     const codes = [...union!.matchAll(/'(\w+)'/g)].map(([, code]) => code!);
@@ -271,7 +271,7 @@ describe('the pages that list names', () => {
     expect(firstColumnOf(facts)).toEqual(fields);
   });
 
-  test('have all entry points', async () => {
+  test('The documentation lists all entry points', async () => {
     const { exports } = await manifestIn(packageFolder);
     const entries = Object.keys(exports).map((path) => path.replace('.', 'sparsifier'));
     const listed = firstColumnOf(sectionsOf(textOf('docs/README.md')).get('Entry points')!);
@@ -308,12 +308,12 @@ describe('examples', () => {
     return own;
   }
 
-  test('are in every guide, but for lists of pages, of measurements and of commands', () => {
+  test('Every guide has an example, except the lists of pages, measurements and commands', () => {
     const without = guides.filter((name) => !blocks.some(({ guide }) => guide === name));
     expect(without.sort()).toEqual(['docs/README.md', 'docs/command-line.md', 'docs/speed.md']);
   });
 
-  test.each(blocks)('$title is JavaScript, and imports what there is', async ({ code }) => {
+  test.each(blocks)('The example $title is valid JavaScript with existing imports', async ({ code }) => {
     for (const node of parseAst(code).body) {
       if (node.type !== 'ImportDeclaration') continue;
       const there = Object.keys((await import(/* @vite-ignore */ node.source.value as string)) as object);
@@ -328,7 +328,7 @@ describe('examples', () => {
 
   const print = /^ *console\.log\(.*\); \/\/ (.*)$/gm;
 
-  test.each(blocks)('$title runs, and prints what it says', async ({ guide, code }) => {
+  test.each(blocks)('The example $title runs and prints what it shows', async ({ guide, code }) => {
     const expected = [...code.matchAll(print)].map(([, line]) => `${line}\n`).join('');
     const words = ['--input-type=module', '--eval', code];
     const ended = await run(process.execPath, words, { cwd: folderFor(guide) });
@@ -340,7 +340,7 @@ describe('examples', () => {
   /** Words of a command line, in which those with blanks or globs are quoted. */
   const wordsOf = (line: string) => [...line.matchAll(/'([^']*)'|[^\s']+/g)].map(([whole, quoted]) => quoted ?? whole);
 
-  test.each(sessions)('$title of commands prints what it says, but for lines left out', async ({ guide, code }) => {
+  test.each(sessions)('The commands in $title print what they show, except omitted lines', async ({ guide, code }) => {
     const cwd = folderFor(guide);
     const [empty, ...parts] = code.split(/^\$ npx sparsifier /m);
     expect({ empty, some: parts.length > 0 }).toEqual({ empty: '', some: true });
@@ -362,7 +362,7 @@ describe('examples', () => {
     ),
   );
 
-  test('of commands have options that there are', async () => {
+  test('The commands in examples use existing options', async () => {
     expect(commands.length).toBeGreaterThan(5);
     const help = (await run(process.execPath, [command, 'prune', '--help'])).stdout;
     for (const { line } of commands) {
@@ -373,11 +373,14 @@ describe('examples', () => {
 });
 
 describe('links', () => {
-  test.each([...guides, 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'])('of %s lead somewhere', (name) => {
-    expect(brokenLinks(root, name)).toEqual([]);
-  });
+  test.each([...guides, 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'])(
+    'The links of %s are not broken',
+    (name) => {
+      expect(brokenLinks(root, name)).toEqual([]);
+    },
+  );
 
-  test('lead from the index to every page, and from the README to the index', () => {
+  test('The index links to every page, and the README links to the index', () => {
     const pages = guides.filter((name) => !name.endsWith('README.md')).map((name) => name.slice('docs/'.length));
     const targets = linksIn(textOf('docs/README.md')).map((target) => target.split('#')[0]!);
     expect(targets).toEqual(expect.arrayContaining(pages));

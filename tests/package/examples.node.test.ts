@@ -5,7 +5,7 @@ import { run } from '../support/command.js';
 const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
 const numberIn = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1]);
 
-test('digits: training ends with the sparsity asked for, and the network still reads', async () => {
+test('In the example digits, training ends with the requested sparsity, and the network still recognises digits', async () => {
   const { code, stdout } = await run(process.execPath, [example('digits.mjs'), '--short'], { timeout: 300_000 });
   expect(code).toBe(0);
   expect(stdout).toContain('seed 1, 80 %: 16339 of 20424 weights removed, 16339 zeros in the model');
@@ -16,7 +16,7 @@ test('digits: training ends with the sparsity asked for, and the network still r
   expect(numberIn(stdout, /^ {2}80 %, ticket +([\d.]+) %$/m)).toBeGreaterThan(30);
 }, 300_000);
 
-test('real models: half of the weights of each go, and what is told before and after', async () => {
+test('The example real-models removes half of the weights of each network and prints results before and after', async () => {
   const { code, stdout } = await run(process.execPath, [example('real-models.mjs'), '--short'], { timeout: 300_000 });
   expect(code).toBe(0);
   for (const [weights, removed] of [

@@ -41,7 +41,7 @@ describe('the built package with one more row in a table', () => {
     arrays.fromArrays({ fc: { kind: 'dense', roles: ['in', 'out'], shape: [4, 5], data } });
   const options = { granularity: 'weight', context: 'local', layerType: 'dense' } as const;
 
-  test('A new criterion gets the state that it needs', async () => {
+  test('A new criterion receives the state that it needs', async () => {
     const [data, initial] = [values(20, 1), values(20, 2)];
     const model = dense(data);
     const given = { fc: initial };
@@ -55,7 +55,7 @@ describe('the built package with one more row in a table', () => {
     expect(sorted[4]).toBeLessThan(sorted[5]!);
   });
 
-  test('A new granularity is known to the command line, too', async () => {
+  test('A new granularity is also known to the command line', async () => {
     const data = values(20, 3);
     const granularity = 'pillar' as 'column';
     const model = dense(data);
@@ -101,7 +101,7 @@ describe('the sources with one more row in a table', () => {
   }
 
   test(
-    'A granularity compiles at once, a criterion when the catalogue describes it',
+    'A new granularity compiles immediately, and a new criterion once the catalogue describes it',
     { timeout: 120_000 },
     async () => {
       await addRow(source('options', 'granularity.ts'), granularity);
@@ -187,7 +187,7 @@ describe('the built package with one more format', () => {
     expect(new Uint8Array(await readFile(at('memory.toy')))).toEqual(after);
   });
 
-  test('A new format is streamed, and known to the command line', async () => {
+  test('A new format is streamed, and is also known to the command line', async () => {
     const words = ['prune', 'model.bin', '-s', '50', '--layer-type', 'dense'];
     expect(await command(...words, '-o', 'streamed.toy')).toMatchObject({ code: 0, stderr: '' });
     expect(new Uint8Array(await readFile(at('streamed.toy')))).toEqual(after);

@@ -33,13 +33,13 @@ afterAll(() => rm(folder, { recursive: true }));
 describe('the tarball', () => {
   const paths = () => packed.files.map(({ path }) => path);
 
-  test('holds one wasm, which is small', () => {
+  test('The tarball contains one wasm file, which is small', () => {
     const binaries = packed.files.filter(({ path }) => path.endsWith('.wasm'));
     expect(binaries.map(({ path }) => path)).toEqual(['dist/wasm/sparsifier_wasm_bg.wasm']);
     expect(binaries[0]!.size).toBeLessThan(250_000);
   });
 
-  test('holds the texts of the root and its docs with their pictures, which packing leaves where they were', async () => {
+  test('The tarball contains the texts of the root and the docs with their pictures, and packing leaves no copies behind', async () => {
     expect(docs).toContain('docs/pictures/weight.svg');
     expect(paths()).toEqual(expect.arrayContaining(texts));
     for (const name of texts) {
@@ -51,19 +51,19 @@ describe('the tarball', () => {
     expect(existsSync(join(packageFolder, 'docs'))).toBe(false);
   });
 
-  test('has no link in its texts that leads to a file that it does not hold', () => {
+  test('No link in the texts of the tarball leads to a missing file', () => {
     const installed = at('node_modules', 'sparsifier');
     expect(guidesIn(installed)).toEqual(guidesIn(root));
     for (const name of [...guidesIn(installed), 'CHANGELOG.md']) expect(brokenLinks(installed, name)).toEqual([]);
   });
 
-  test('holds nothing but these texts, modules, their types and the wasm', () => {
+  test('The tarball contains only these texts, modules, their types and the wasm', () => {
     const others = paths().filter((path) => !texts.includes(path) && path !== 'package.json');
     for (const path of others) expect(path).toMatch(/^dist\/[\w/-]+(\.js|\.d\.ts|_bg\.wasm)$/);
     expect(paths().filter((path) => /test|oracle|\.map$|(^|\/)src\//.test(path))).toEqual([]);
   });
 
-  test('has a file behind every export, and types for what is imported by name', () => {
+  test('Every export has a file, and every entry point has types', () => {
     const {
       '.': main,
       './file': file,
@@ -103,13 +103,13 @@ describe('the tarball', () => {
     expect(paths()).toEqual(expect.arrayContaining(modules.map((path) => path.replace(/\.js$/, '.d.ts'))));
   });
 
-  test('depends on nothing that is not a published version', () => {
+  test('The tarball depends only on published versions', () => {
     for (const version of Object.values(manifest.dependencies ?? {})) expect(version).toMatch(/^[\^~]?\d+\.\d+\.\d+$/);
   });
 });
 
 describe('installed in Node', () => {
-  test('has a command', async () => {
+  test('The installed package has a command', async () => {
     const bin =
       process.platform === 'win32'
         ? ['cmd.exe', '/d', '/c', at('node_modules', '.bin', 'sparsifier.cmd')]
@@ -126,7 +126,7 @@ describe('installed in Node', () => {
     expect((await stat(at('by-command.onnx'))).size).toBe((await stat(at('model.onnx'))).size);
   });
 
-  test('is imported by a program, which ends by itself', async () => {
+  test('A program that imports the installed package ends on its own', async () => {
     await writeFile(
       at('program.js'),
       `
@@ -155,7 +155,7 @@ describe('installed in Node', () => {
     expect(existsSync(at('by-program.onnx'))).toBe(true);
   });
 
-  test('takes its wasm and its thread from where they are said to be', async () => {
+  test('The wasm and the thread file are loaded from given URLs', async () => {
     await writeFile(
       at('addresses.js'),
       `
@@ -175,7 +175,7 @@ describe('installed in Node', () => {
     });
   });
 
-  test('keeps its inner modules to itself', async () => {
+  test('Internal modules cannot be imported', async () => {
     const { code, stderr } = await run(process.execPath, ['-e', `import('sparsifier/dist/internal.js')`], {
       cwd: folder,
     });
@@ -186,7 +186,7 @@ describe('installed in Node', () => {
   test.each([
     ['nodenext', 'nodenext'],
     ['bundler', 'esnext'],
-  ])('has types, by module resolution %s', async (moduleResolution, module) => {
+  ])('The installed package has types with module resolution %s', async (moduleResolution, module) => {
     const consumer = at(moduleResolution);
     await mkdir(consumer);
     await writeFile(
@@ -293,11 +293,11 @@ describe('bundled by Vite', () => {
     emitted = await namesIn(at('built'));
   }, 120_000);
 
-  test('has one wasm', () => {
+  test('A bundle contains one wasm file', () => {
     expect(emitted.filter((name) => name.endsWith('.wasm'))).toHaveLength(1);
   });
 
-  test('has nothing of Node in it', async () => {
+  test('A bundle contains no code for Node', async () => {
     for (const name of (await readdir(at('built', 'assets'))).filter((each) => each.endsWith('.js'))) {
       expect(await readFile(at('built', 'assets', name), 'utf8')).not.toMatch(/node:(fs|worker_threads|os|path)/);
     }
@@ -329,7 +329,7 @@ describe('bundled by Vite', () => {
   test.skipIf(!executablePath).each([
     ['isolated', true],
     ['bare', false],
-  ])('runs in a page that is %s', async (_, isIsolated) => {
+  ])('A bundle runs in a page that is %s', async (_, isIsolated) => {
     const result = await resultIn(at('built'), isIsolated);
     const { size } = await stat(at('model.onnx'));
     expect(result).toEqual({
@@ -342,18 +342,21 @@ describe('bundled by Vite', () => {
     });
   });
 
-  test.skipIf(!executablePath)('has threads where its worker is a classic script, as webpack makes it', async () => {
-    await cp(at('built'), at('classic'), { recursive: true });
-    const [thread] = (await readdir(at('classic', 'assets'))).filter((name) => name.startsWith('browser-thread'));
-    const content = await readFile(at('classic', 'assets', thread!), 'utf8');
-    // As chunks of vendors are loaded, which modules cannot.
-    await writeFile(at('classic', 'assets', thread!), `importScripts('/vendors.js');${content}`);
-    await writeFile(at('classic', 'vendors.js'), '');
-    const first = `
+  test.skipIf(!executablePath)(
+    'A bundle has threads if its worker is a classic script, as webpack makes it',
+    async () => {
+      await cp(at('built'), at('classic'), { recursive: true });
+      const [thread] = (await readdir(at('classic', 'assets'))).filter((name) => name.startsWith('browser-thread'));
+      const content = await readFile(at('classic', 'assets', thread!), 'utf8');
+      // As chunks of vendors are loaded, which modules cannot.
+      await writeFile(at('classic', 'assets', thread!), `importScripts('/vendors.js');${content}`);
+      await writeFile(at('classic', 'vendors.js'), '');
+      const first = `
       Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', { value: 2 });
       globalThis.Worker = class extends Worker { constructor(address) { super(address); } };
     `;
-    const result = await resultIn(at('classic'), true, first);
-    expect(result).toMatchObject({ zeros: 2, threads: 2, same: true, cores: 2, isolated: true });
-  });
+      const result = await resultIn(at('classic'), true, first);
+      expect(result).toMatchObject({ zeros: 2, threads: 2, same: true, cores: 2, isolated: true });
+    },
+  );
 });

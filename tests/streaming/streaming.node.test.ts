@@ -69,7 +69,7 @@ describe('a safetensors file', () => {
     (path: string) => path,
     (path: string) => pathToFileURL(path),
     (path: string) => pathToFileURL(path).href,
-  ])('goes from a path or a file URL to a path, with the report of a call in memory', async (source) => {
+  ])('A model is streamed from a path or a file URL to a path, with the same report as in memory', async (source) => {
     const expected = await inMemory(one, options, 50);
     const report = await sparsifyFile(source(at('model.safetensors')), at('new', 'sparse.safetensors'), asked);
     expect(report).toEqual(expected.report);
@@ -80,7 +80,7 @@ describe('a safetensors file', () => {
   });
 
   test.each(['', 'http://127.0.0.1/x/sparse.safetensors', 'https://127.0.0.1/x/', 'file:///tmp/sparse.safetensors'])(
-    'is not written to %j, which is no path, streamed or in memory',
+    'A model is not written to %j, which is not a path, streamed or in memory',
     async (target) => {
       const streamed = await errorOf(() => sparsifyFile(at('model.safetensors'), target, asked));
       using model = await readModel(at('model.safetensors'));
@@ -90,13 +90,13 @@ describe('a safetensors file', () => {
     },
   );
 
-  test('goes into a folder under its own name', async () => {
+  test('A model is streamed to a folder under its own name', async () => {
     await sparsifyFile(at('model.safetensors'), at('there') + '/', asked);
     const expected = await inMemory(one, options, 50);
     await expectFile(at('there', 'model.safetensors'), expected.files['model.safetensors']!);
   });
 
-  test('comes from an address, from a Blob of a file, and from bytes', async () => {
+  test('A model is streamed from a URL, from a Blob of a file, and from bytes', async () => {
     const expected = await inMemory(one, options, 50);
     const site = await serve(folder, false);
     try {
@@ -115,12 +115,12 @@ describe('a safetensors file', () => {
     }
   });
 
-  test('at 0 % is the same file', async () => {
+  test('Streaming at 0 % gives the same file', async () => {
     await sparsifyFile(at('model.safetensors'), at('same'), { ...asked, sparsity: 0 });
     await expectFile(at('same'), one.bytes);
   });
 
-  test('does not replace a file unless forced, and says so before it looks at a weight', async () => {
+  test('An existing file is overwritten only with force, and is an error before any weight is read', async () => {
     await writeFile(at('sparse.safetensors'), 'precious');
     const onProgress = () => {
       throw new Error('too late');
@@ -134,7 +134,7 @@ describe('a safetensors file', () => {
     await expectFile(at('sparse.safetensors'), expected.files['model.safetensors']!);
   });
 
-  test('is never replaced itself', async () => {
+  test('The input file is never overwritten', async () => {
     await symlink(at('model.safetensors'), at('link.safetensors'));
     for (const target of [at('model.safetensors'), at('link.safetensors'), folder]) {
       const error = await errorOf(() => sparsifyFile(at('model.safetensors'), target, { ...asked, force: true }));
@@ -144,7 +144,7 @@ describe('a safetensors file', () => {
     expect(await namesIn(folder)).toEqual(['link.safetensors', 'model.safetensors']);
   });
 
-  test.each(['local', 'global'] as const)('leaves nothing where it is aborted, in context %s', async (context) => {
+  test.each(['local', 'global'] as const)('An aborted call leaves no files behind, in context %s', async (context) => {
     for (const target of ['sparse.safetensors', join('new', 'folders', 'sparse.safetensors')]) {
       const controller = new AbortController();
       const reason = new Error('enough');
@@ -159,7 +159,7 @@ describe('a safetensors file', () => {
   });
 
   test.each(['local', 'global'] as const)(
-    'leaves nothing where its last layer is odd, in context %s',
+    'A call that fails in the last layer leaves no files behind, in context %s',
     async (context) => {
       const data = values(12, 3);
       data[7] = NaN;
@@ -174,7 +174,7 @@ describe('a safetensors file', () => {
     },
   );
 
-  test('that becomes shorter meanwhile is an error, and leaves nothing', async () => {
+  test('A file that is truncated during the call is an error, and no files are left behind', async () => {
     const onProgress = ({ stage }: Progress) => {
       if (stage === 'score') truncateSync(at('model.safetensors'), 200);
     };
@@ -187,7 +187,7 @@ describe('a safetensors file', () => {
 describe('shards', () => {
   beforeEach(() => store({ [index]: sharded.index, ...shards }));
 
-  test('go into a folder with the index, or beside an index of another name', async () => {
+  test('Shards are streamed to a folder with the index, or next to an index of another name', async () => {
     const expected = await inMemory({ bytes: sharded.index, further: shards }, options, 50);
     const report = await sparsifyFile(at(index), at('out') + '/', asked);
     expect(report).toEqual(expected.report);
@@ -198,7 +198,7 @@ describe('shards', () => {
     }
   });
 
-  test('need a folder, and do not replace those that were read', async () => {
+  test('Shards need a folder, and the input shards are never overwritten', async () => {
     expect(await errorOf(() => sparsifyFile(at(index), at('sparse.safetensors'), asked))).toMatchObject({
       code: 'usage',
     });
@@ -210,7 +210,7 @@ describe('shards', () => {
     expect(await namesIn(folder)).toEqual(['model-1.safetensors', index, 'parts', 'parts/model-2.safetensors'].sort());
   });
 
-  test('that are missing are an error', async () => {
+  test('A missing shard is an error', async () => {
     await rm(at('parts', 'model-2.safetensors'));
     expect(await errorOf(() => sparsifyFile(at(index), at('out') + '/', asked))).toMatchObject({ code: 'file' });
     await expectNoMemoryInUse();
@@ -259,7 +259,7 @@ describe('ONNX', () => {
   test.each([
     ['weight', 'global'],
     ['filter', 'local'],
-  ] as const)('external data get names beside the file, by %s', async (granularity, context) => {
+  ] as const)('External data are named after the output file, pruned by %s', async (granularity, context) => {
     const words = { ...options, granularity, context };
     const { report } = await inMemory({ bytes, further, give: 'external' }, words, 50);
     expect(await sparsifyFile(at('model.onnx'), at('out', 'sparse.onnx'), { ...words, sparsity: 50 })).toEqual(report);
@@ -272,16 +272,16 @@ describe('ONNX', () => {
     expect(await namesIn(at('out'))).toEqual(await namesIn(at('expected')));
   });
 
-  test('external data keep their names in a folder', async () => {
+  test('External data keep their names in a folder', async () => {
     const expected = await inMemory({ bytes, further, give: 'external' }, options, 50);
     await sparsifyFile(at('model.onnx'), at('out') + '/', asked);
     for (const [name, each] of Object.entries(expected.files)) await expectFile(at('out', name), each);
   });
 
   test.each([
-    ['cut off', mixedNumbers(51, 1)],
+    ['truncated', mixedNumbers(51, 1)],
     ['empty', new Uint8Array(0)],
-  ])('external data that are %s are an error before anything is written', async (_, data) => {
+  ])('External data that are %s are an error before anything is written', async (_, data) => {
     await store({ 'data/p.bin': data });
     const error = await errorOf(() => sparsifyFile(at('model.onnx'), at('out') + '/', asked));
     expect(error).toMatchObject({ code: 'format' });
@@ -290,7 +290,7 @@ describe('ONNX', () => {
   });
 });
 
-test('a model of many layers takes the memory of one', async () => {
+test('Streaming a model of many layers takes the memory of one layer', async () => {
   const shape = [512, 512];
   const names = Array.from({ length: 24 }, (_, layer) => `l${layer}.weight`);
   await store({

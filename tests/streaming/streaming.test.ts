@@ -112,22 +112,22 @@ describe('the same bits and the same report as in memory', () => {
     ['weights of the network', 50, global],
     ['little', 1, global],
     ['nothing', 0, global],
-    ['everything that floors let go', 100, global],
+    ['everything that limits allow', 100, global],
     ['everything', 100, { ...global, allowEmpty: true }],
     ['one amount per layer', [0, 50, 100, 33, 7], {}],
-    ['amounts by name; layers that none names are left alone', { 'conv*': 60, embed: { keep: 3 } }, {}],
+    ['amounts by name, which do not name all layers', { 'conv*': 60, embed: { keep: 3 } }, {}],
     ['numbers of units', { remove: 500 }, global],
     ['more units than there are', { keep: 100_000 }, global],
     ['a multiple of units', 50, { roundTo: 7 }],
     ['a multiple of units, in the network', 80, { ...global, roundTo: 50 }],
-    ['floors that bind', 70, { ...global, minKeep: { 'conv*': 200, embed: 96 }, maxSparsity: { 'fc*': 20 } }],
-    ['floors below which little is left', 95, { ...global, maxSparsity: 90, minKeep: 30 }],
+    ['limits that take effect', 70, { ...global, minKeep: { 'conv*': 200, embed: 96 }, maxSparsity: { 'fc*': 20 } }],
+    ['limits close to the amount', 95, { ...global, maxSparsity: 90, minKeep: 30 }],
     ['the largest weights', 30, { ...global, criteria: 'smallFinal' }],
-    ['squares', 30, { ...global, criteria: 'squaredFinal' }],
+    ['squared weights', 30, { ...global, criteria: 'squaredFinal' }],
     ['at random', 50, { ...global, criteria: 'random', seed: 7 }],
-    ['at random, each layer by itself', 50, { criteria: 'random' }],
-    ['scores on a scale of their own', 50, { ...global, normalizer: 'mean' }],
-    ['scores with a reducer that changes single ones', 50, { ...global, reducer: 'l2', criteria: 'smallFinal' }],
+    ['at random, each layer separately', 50, { criteria: 'random' }],
+    ['normalised scores', 50, { ...global, normalizer: 'mean' }],
+    ['scores with a reducer that changes single scores', 50, { ...global, reducer: 'l2', criteria: 'smallFinal' }],
     ['the budget uniform', 50, { ...global, budget: 'uniform' }],
     ['the budget erk', 80, { ...global, budget: 'erk' }],
     ['the budget lamp', 50, { ...global, budget: 'lamp' }],
@@ -136,25 +136,28 @@ describe('the same bits and the same report as in memory', () => {
     ['filters, with their biases', 50, filters],
     ['filters of the network, with their biases', 50, { ...filters, ...global, normalizer: 'sum' }],
     ['a multiple of filters', 60, { ...filters, roundTo: 4 }],
-    ['filters that may all go', 100, { ...filters, allowEmpty: true }],
+    ['filters that may all be removed', 100, { ...filters, allowEmpty: true }],
     ['kernels', 50, { ...global, granularity: 'kernel', layerType: 'conv2d' }],
     ['whole layers', 40, { ...global, granularity: 'layer' }],
     ['tiles', 50, { ...global, granularity: Granularity.block({ out: 2, in: 3 }), layerType: 'dense' }],
     ['a pattern', undefined, { granularity: Granularity.nm(2, 4) }],
-    ['a pattern that leaves a rest', undefined, { granularity: Granularity.nm(1, 5) }],
+    ['a pattern with a remainder', undefined, { granularity: Granularity.nm(1, 5) }],
     ['few layers', 50, { ...global, include: ['conv1', 'fc2'] }],
-    ['no layer before the last', 50, { include: 'embed' }],
+    ['only the last layer', 50, { include: 'embed' }],
   ];
-  test.each(cases)('%s', async (_, sparsity, setting) => {
+  test.each(cases)('Streaming gives the same bits and report as in memory: %s', async (_, sparsity, setting) => {
     await check(one, setting, sparsity);
   });
 
-  test.each([1, 10, 33, 50, 67, 90, 99])('%i percent where values repeat', async (sparsity) => {
-    await check(few, global, sparsity);
-    await check(few, { ...global, maxSparsity: { conv1: 10, fc2: 60 } }, sparsity);
-  });
+  test.each([1, 10, 33, 50, 67, 90, 99])(
+    'Streaming gives the same bits and report if values repeat, at %i percent',
+    async (sparsity) => {
+      await check(few, global, sparsity);
+      await check(few, { ...global, maxSparsity: { conv1: 10, fc2: 60 } }, sparsity);
+    },
+  );
 
-  test('of a model that was made sparse before, at more, as much and less', async () => {
+  test('Streaming an already sparse model gives the same bits and report at a higher, equal and lower sparsity', async () => {
     const { files } = await inMemory(one, { ...weightwise, ...global }, 60);
     const sparse: Source = { bytes: files['model.safetensors'] as Uint8Array<ArrayBuffer> };
     for (const sparsity of [30, 60, 80]) {
@@ -163,13 +166,13 @@ describe('the same bits and the same report as in memory', () => {
     }
   });
 
-  test('of a model with nothing but zeros', async () => {
+  test('Streaming a model of zeros gives the same bits and report', async () => {
     const zeros = (shape: number[]): TensorToStore => ({ shape, data: new Uint8Array(4 * product(shape)) });
     const source = { bytes: safetensorsFile({ 'a.weight': zeros([7, 9]), 'b.weight': zeros([11, 5]) }) };
     for (const setting of [{}, global, { ...global, maxSparsity: { a: 10 } }]) await check(source, setting, 50);
   });
 
-  test('of values that are neighbours', async () => {
+  test('Streaming gives the same bits and report for adjacent floating-point values', async () => {
     const neighbours = (shape: number[], seed: number): TensorToStore => {
       const keys = values(product(shape), seed, 30).map(Math.abs);
       const data = Uint32Array.from(keys, (key) => 0x3f80_0000 + key);
@@ -179,7 +182,7 @@ describe('the same bits and the same report as in memory', () => {
     for (let sparsity = 3; sparsity < 100; sparsity += 8) await check({ bytes }, global, sparsity);
   });
 
-  test('of layers that are described', async () => {
+  test('Streaming gives the same bits and report for described layers', async () => {
     const layers = {
       conv1: { kind: 'convTranspose2d' },
       fc1: { kind: 'dense', roles: ['in', 'out'] },
@@ -189,7 +192,7 @@ describe('the same bits and the same report as in memory', () => {
       await check({ ...one, layers }, setting, 50);
   });
 
-  test('of functions and arrays that are given', async () => {
+  test('Streaming gives the same bits and report for criteria that are functions or need arrays', async () => {
     const score = ({ weights }: { weights: Float32Array }) => weights.map((each) => Math.sin(each));
     await check(one, { ...global, criteria: score }, 50);
     await check(one, { criteria: score }, 50);
@@ -218,7 +221,7 @@ describe('the same bits and the same report as in memory', () => {
     await check(one, { criteria: 'wanda', activations, granularity: 'weight' }, 50);
   });
 
-  test('of shards, with biases in other shards than their weights', async () => {
+  test('Streaming shards gives the same bits and report if biases are in other shards than their weights', async () => {
     const all = Object.entries(tensors());
     const { index, shards } = shardedFiles({
       'c.safetensors': Object.fromEntries(all.slice(0, 3)),
@@ -229,7 +232,7 @@ describe('the same bits and the same report as in memory', () => {
     for (const setting of [{}, global, filters, { ...filters, ...global }]) await check(source, setting, 50);
   });
 
-  test('of random checkpoints', async () => {
+  test('Streaming gives the same bits and report for random checkpoints', async () => {
     const layer = fc.record({
       shape: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 2, maxLength: 4 }),
       dtype: fc.constantFrom('F32', 'F16', 'BF16'),
@@ -297,14 +300,14 @@ describe('ONNX', () => {
   test.each([
     ['weights', 50, {}],
     ['weights of the network', 50, { context: 'global' }],
-    ['filters with biases before and after, in the file and beside it', 50, { granularity: 'filter' }],
+    ['filters whose biases come before and after, in the same and in other files', 50, { granularity: 'filter' }],
     ['filters of the network', 50, { granularity: 'filter', context: 'global' }],
     ['one layer', 50, { granularity: 'filter', include: 'three' }],
-  ] as const)('with external data: %s', async (_, sparsity, setting) => {
+  ] as const)('Streaming external data gives the same bits and report: %s', async (_, sparsity, setting) => {
     await check(source, setting, sparsity);
   });
 
-  test('without external data', async () => {
+  test('An ONNX model without external data gets the same bits and report as in memory', async () => {
     const bytes = onnxModel({
       nodes: [convolution('one', 'w1', 'b1', 'x', 'y'), node('Conv', 'y w1', 'z', { name: 'tied' })],
       initializers: [onnxTensor('b1', [4]), onnxTensor('w1', [4, 4, 3, 3])],
@@ -313,7 +316,7 @@ describe('ONNX', () => {
       await check({ bytes, give: 'external' }, setting, 50);
   });
 
-  test('data that tensors share are left alone', async () => {
+  test('External data that tensors share are not changed', async () => {
     const bytes = onnxModel({
       nodes: ['w1', 'w2', 'w3'].map((weight) => node('Conv', `x ${weight}`, `y${weight}`, { name: weight })),
       initializers: [
@@ -333,7 +336,7 @@ describe('a call', () => {
     return { kept, outcome: sparsifyFile(input, kept.stream, { ...weightwise, sparsity: 50, ...options }) };
   };
 
-  test('writes one file to a stream, and closes it', async () => {
+  test('One file is written to a stream, which is then closed', async () => {
     const { kept, outcome } = run();
     await outcome;
     const expected = await inMemory(one, weightwise, 50);
@@ -341,7 +344,7 @@ describe('a call', () => {
     expect(differsAt(kept.bytes(), expected.files['model.safetensors']!)).toBe(-1);
   });
 
-  test.each(['local', 'global'] as const)('tells how far it has come, in context %s', async (context) => {
+  test.each(['local', 'global'] as const)('A call reports its progress, in context %s', async (context) => {
     const told: Progress[] = [];
     await run({ context, onProgress: (progress) => void told.push(progress) }).outcome;
     const stages = [...new Set(told.map(({ stage }) => stage))];
@@ -353,7 +356,7 @@ describe('a call', () => {
     }
   });
 
-  test.each(['local', 'global'] as const)('has one layer in memory at a time, in context %s', async (context) => {
+  test.each(['local', 'global'] as const)('One layer at a time is in memory, in context %s', async (context) => {
     const engine = await loadEngine();
     const shape = [64, 64];
     const names = Array.from({ length: 20 }, (_, index) => `l${index}.weight`);
@@ -377,9 +380,9 @@ describe('a call', () => {
   test.each([
     ['before it begins', 'local', 0],
     ['between layers', 'local', 2],
-    ['in the first look', 'global', 2],
+    ['in the first pass', 'global', 2],
     ['between layers', 'global', 7],
-  ] as const)('is aborted %s, in context %s', async (_, context, after) => {
+  ] as const)('A call can be aborted %s, in context %s', async (_, context, after) => {
     const controller = new AbortController();
     const reason = new Error('enough');
     let calls = 0;
@@ -397,7 +400,7 @@ describe('a call', () => {
     nodes: [node('Conv', 'x w', 'y', { name: 'conv' })],
     initializers: [onnxTensor('w', [4, 3, 2, 2])],
   });
-  test.each(['ONNX', 'safetensors'])('is aborted while files are written, of %s too', async (format) => {
+  test.each(['ONNX', 'safetensors'])('A call can be aborted while a file of %s is written', async (format) => {
     const source: Source = format === 'ONNX' ? { bytes: inline, give: 'external' } : one;
     const controller = new AbortController();
     const reason = new Error('enough');
@@ -412,18 +415,21 @@ describe('a call', () => {
     await expectNoMemoryInUse();
   });
 
-  test.each(['local', 'global'] as const)('ends with the error of a listener, in context %s', async (context) => {
-    const error = new Error('listener');
-    const { kept, outcome } = run({
-      context,
-      onProgress: () => {
-        throw error;
-      },
-    });
-    await expect(outcome).rejects.toBe(error);
-    expect(kept).toMatchObject({ isClosed: false, reason: error });
-    await expectNoMemoryInUse();
-  });
+  test.each(['local', 'global'] as const)(
+    'A call ends with the error of a progress listener, in context %s',
+    async (context) => {
+      const error = new Error('listener');
+      const { kept, outcome } = run({
+        context,
+        onProgress: () => {
+          throw error;
+        },
+      });
+      await expect(outcome).rejects.toBe(error);
+      expect(kept).toMatchObject({ isClosed: false, reason: error });
+      await expectNoMemoryInUse();
+    },
+  );
 
   test.each([
     ['local', 'weight', NaN],
@@ -432,7 +438,7 @@ describe('a call', () => {
     ['local', 'filter', Infinity],
     ['global', 'filter', NaN],
   ] as const)(
-    'fails at a weight that cannot be ranked: context %s, granularity %s, %d',
+    'A weight that cannot be ranked is an error: context %s, granularity %s, %d',
     async (context, granularity, odd) => {
       const data = values(84, 3);
       data[50] = odd;
@@ -450,7 +456,7 @@ describe('a call', () => {
     },
   );
 
-  test('fails where the stream does', async () => {
+  test('A stream that fails is an error', async () => {
     const error = new Error('disk full');
     const target = new WritableStream<Uint8Array>({
       write: () => {
@@ -462,7 +468,7 @@ describe('a call', () => {
     await expectNoMemoryInUse();
   });
 
-  test('refuses a stream that is locked', async () => {
+  test('A locked stream is refused', async () => {
     const { stream } = keeping();
     stream.getWriter();
     const error = await errorOf(() => sparsifyFile(new Blob([one.bytes]), stream, { ...weightwise, sparsity: 50 }));
@@ -470,7 +476,7 @@ describe('a call', () => {
     expect(error.message).toMatch(/locked/);
   });
 
-  test('refuses one stream for several files', async () => {
+  test('One stream for several files is refused', async () => {
     const { index, shards } = shardedFiles({ a: { 'a.weight': [2, 2] }, b: { 'b.weight': [2, 2] } });
     const give = (name: string) => shards[name]!;
     const { kept, outcome } = run({ shards: give }, { bytes: index });
@@ -483,7 +489,7 @@ describe('a call', () => {
   test.each([
     ['movement', 'initial'],
     ['updatingMovement', 'previous'],
-  ] as const)('refuses the criterion %s without %s weights, and says why', async (criteria, needed) => {
+  ] as const)('The criterion %s without %s weights is refused with a reason', async (criteria, needed) => {
     const { kept, outcome } = run({ criteria });
     const error = await errorOf(() => outcome);
     expect(error.code).toBe('criteria');
@@ -491,7 +497,7 @@ describe('a call', () => {
     expect(kept.bytes()).toHaveLength(0);
   });
 
-  test('refuses a criterion whose arrays are missing for a layer before anything is written', async () => {
+  test('A criterion whose arrays are missing for a layer is refused before anything is written', async () => {
     const { kept, outcome } = run({ criteria: 'taylor', gradient: { conv1: new Float32Array(288) } });
     const error = await errorOf(() => outcome);
     expect(error).toMatchObject({ code: 'criteria', details: { subject: 'conv2' } });
@@ -507,14 +513,14 @@ describe('a call', () => {
     [{ layerType: 'gru' }, 'kind'],
     [{ granularity: 'kernel' }, 'granularity'],
     [{ granularity: 'layer' }, 'granularity'],
-  ])('with %j is refused', async (options, code) => {
+  ])('A call with %j is refused', async (options, code) => {
     const { kept, outcome } = run(options as CallOptions);
     expect((await errorOf(() => outcome)).code).toBe(code);
     expect(kept.bytes()).toHaveLength(0);
     await expectNoMemoryInUse();
   });
 
-  test.each([undefined, null, 7, {}])('writes to no %j', async (output) => {
+  test.each([undefined, null, 7, {}])('%j is refused as an output', async (output) => {
     const target = output as unknown as WritableStream<Uint8Array>;
     for (const given of [target, () => target]) {
       const error = await errorOf(() => sparsifyFile(new Blob([one.bytes]), given, { ...weightwise, sparsity: 50 }));
@@ -523,7 +529,7 @@ describe('a call', () => {
     }
   });
 
-  test('knows formats by their first bytes, and says what else there is', async () => {
+  test('A file of an unsupported format is refused with the name of its format', async () => {
     const error = await errorOf(() =>
       sparsifyFile(new Blob(['PK\u0003\u0004']), keeping().stream, { ...weightwise, sparsity: 50 }),
     );

@@ -108,7 +108,7 @@ const settings: readonly (readonly [title: string, options: Partial<SparsifierOp
 
 for (const [title, source] of sources) {
   test.each(settings)(
-    `TensorFlow.js, ${title}: %s get the same bytes and report as in memory`,
+    `Streaming TensorFlow.js weights gives the same bytes and report as in memory: ${title}, %s`,
     async (_, rest, sparsity) => {
       const options: SparsifierOptions = { ...weightwise, layerType: 'all', ...rest };
       const expected = await inMemory(source, options, sparsity);

@@ -300,40 +300,43 @@ describe('layers', () => {
         [4, 3, 1],
       ],
     ];
-  test.each(cases)('%s', async (_title, options, kind, roles, shape, groups = 1) => {
-    const { tensors, skipped } = await layersOf(options);
-    expect(skipped).toEqual([]);
-    expect(tensors).toMatchObject([{ kind, roles: roles.split(' '), shape, groups, values: { dtype: 'float32' } }]);
-    expect(tensors[0]!.values.length).toBe(shape.reduce((product, size) => product * size, 1));
-  });
+  test.each(cases)(
+    'A weight is found with its kind, roles, shape and groups: %s',
+    async (_title, options, kind, roles, shape, groups = 1) => {
+      const { tensors, skipped } = await layersOf(options);
+      expect(skipped).toEqual([]);
+      expect(tensors).toMatchObject([{ kind, roles: roles.split(' '), shape, groups, values: { dtype: 'float32' } }]);
+      expect(tensors[0]!.values.length).toBe(shape.reduce((product, size) => product * size, 1));
+    },
+  );
 
-  test('a product of two activations is no layer', async () => {
+  test('A product of two activations is not a layer', async () => {
     const nodes = [node('MatMul', 'x x', 'y'), node('Gemm', 'x y', 'z')];
     expect(await layersOf({ nodes })).toEqual({ tensors: [], skipped: [] });
   });
 
   test.each<[title: string, options: GraphOptions]>([
     ['activations', { nodes: [gather('x')], inputs: { x: 2 } }],
-    ['a list', { nodes: [gather('w')], initializers: weight(4) }],
-    ['whole numbers', { nodes: [gather('w')], initializers: [tensor('w', [4, 2], { dtype: 'int8' })] }],
+    ['a vector', { nodes: [gather('w')], initializers: weight(4) }],
+    ['integers', { nodes: [gather('w')], initializers: [tensor('w', [4, 2], { dtype: 'int8' })] }],
     ['computed constants', { nodes: [node('Neg', 'v', 'w'), gather('w')], initializers: [tensor('v', [4, 2])] }],
-  ])('Gather of %s is no layer', async (_title, options) => {
+  ])('Gather of %s is not a layer', async (_title, options) => {
     expect(await layersOf(options)).toEqual({ tensors: [], skipped: [] });
   });
 
-  test('an operator may have any name', async () => {
+  test('An operator with the name of an object property is not a layer', async () => {
     const nodes = [node('constructor', 'x w', 'y')];
     expect(await layersOf({ nodes, initializers: weight(4, 3, 1) })).toEqual({ tensors: [], skipped: [] });
   });
 
-  test('what a subgraph gives is no constant', async () => {
+  test('The output of a subgraph is not a constant', async () => {
     const branch = graph({ nodes: [node('Relu', 'x', 'r')], outputs: { r: 2 } });
     const choice = node('If', 'c', 'w', { attributes: [graphAttribute('then_branch', branch)] });
     const nodes = [constant('c', [1]), choice, node('MatMul', 'x w', 'y')];
     expect(await layersOf({ nodes })).toEqual({ tensors: [], skipped: [] });
   });
 
-  test('an inner name hides an outer one', async () => {
+  test('A name in a subgraph hides the same name in the outer graph', async () => {
     const branch = graph({ nodes: [conv()], initializers: [tensor('w', [2, 3, 1])] });
     const nodes = [
       node('If', 'c', 'z', { attributes: [graphAttribute('then_branch', branch)] }),
@@ -343,7 +346,7 @@ describe('layers', () => {
     expect(tensors).toMatchObject([{ shape: [2, 3, 1] }]);
   });
 
-  test.each([9, 11, 13, 18, 22])('opset %i', async (opset) => {
+  test.each([9, 11, 13, 18, 22])('A model of opset %i can be read', async (opset) => {
     const bytes = model({ nodes: [conv()], initializers: weight(4, 3, 1) }, opset);
     expect(await withModel(bytes, ({ tensors }) => tensors.length)).toBe(1);
   });
@@ -368,7 +371,7 @@ describe('recurrent layers', () => {
     ['LSTM', 'x w r - - - - p', bias.slice(1)],
     ['GRU', 'x w r', []],
     ['GRU', 'x w r b lengths h', bias.slice(0, 1)],
-  ])('%s of %s', async (op, inputs, notes) => {
+  ])('Both weights of %s with the inputs %s are found, without partners', async (op, inputs, notes) => {
     const initializers = [...weights, tensor('b', [2, 24]), tensor('p', [2, 9])];
     const { tensors, skipped } = await layersOf({ nodes: [recurrent(op, inputs)], initializers });
     expect(tensors).toMatchObject(shapes(op.toLowerCase()).map((expected) => ({ ...expected, notes })));
@@ -378,11 +381,11 @@ describe('recurrent layers', () => {
 
   test.each<[title: string, options: GraphOptions]>([
     [
-      'from Constant nodes',
+      'its weights are in Constant nodes',
       { nodes: [constant('w', [2, 12, 5]), constant('r', [2, 12, 4]), recurrent('GRU', 'x w r')] },
     ],
     [
-      'through Identity and Transposes that cancel each other',
+      'it reads them through Identity and Transposes that cancel each other',
       {
         nodes: [
           node('Identity', 'w', 'i'),
@@ -394,7 +397,7 @@ describe('recurrent layers', () => {
       },
     ],
     [
-      'in a subgraph',
+      'it is in a subgraph',
       {
         nodes: [
           node('If', 'c', 'y', {
@@ -409,25 +412,25 @@ describe('recurrent layers', () => {
         initializers: weights.slice(0, 1),
       },
     ],
-  ])('%s', async (_title, options) => {
+  ])('Both weights of a recurrent layer are found if %s', async (_title, options) => {
     const { tensors, skipped } = await layersOf(options);
     expect(tensors).toMatchObject(shapes('gru'));
     expect(skipped).toEqual([]);
   });
 
-  test('without a name are called after their tensors', async () => {
+  test('The weights of a recurrent layer without a name have the names of their tensors', async () => {
     const { tensors } = await layersOf({ nodes: [recurrent('LSTM', 'x w r', '')], initializers: weights });
     expect(tensors.map(({ name }) => name)).toEqual(['w', 'r']);
   });
 
-  test('of one name are called after their tensors too', async () => {
+  test('If two recurrent layers have the same name, the weights of the second have the names of their tensors', async () => {
     const nodes = [recurrent('LSTM', 'x w r'), recurrent('LSTM', 'x v q')];
     const initializers = [...weights, tensor('v', [1, 8, 1]), tensor('q', [1, 8, 2])];
     const { tensors } = await layersOf({ nodes, initializers });
     expect(tensors.map(({ name }) => name)).toEqual(['encoder', 'encoder.recurrent', 'v', 'q']);
   });
 
-  test('share a weight: one tensor, with the biases of both', async () => {
+  test('A weight that two recurrent layers share is one tensor with notes about both biases', async () => {
     const nodes = [recurrent('LSTM', 'x w r b'), recurrent('LSTM', 'x w q c', 'decoder')];
     const others = [tensor('q', [2, 12, 4]), tensor('b', [2, 24]), tensor('c', [2, 24])];
     const { tensors, skipped } = await layersOf({ nodes, initializers: [...weights, ...others] });
@@ -439,7 +442,7 @@ describe('recurrent layers', () => {
     ]);
   });
 
-  test('read one constant as both of their weights', async () => {
+  test('A constant that is both weights of a recurrent layer is one tensor', async () => {
     const initializers = [tensor('w', [2, 12, 3]), tensor('b', [2, 24])];
     const { tensors, skipped } = await layersOf({ nodes: [recurrent('LSTM', 'x w w b')], initializers });
     expect(skipped).toEqual([]);
@@ -448,14 +451,14 @@ describe('recurrent layers', () => {
     ]);
   });
 
-  test('of which one weight is computed keep the other', async () => {
+  test('If one weight of a recurrent layer is computed, the other can still be pruned', async () => {
     const nodes = [node('Relu', 'r', 's'), recurrent('LSTM', 'x w s')];
     const { tensors, skipped } = await layersOf({ nodes, initializers: weights });
     expect(tensors).toMatchObject([{ name: 'encoder' }]);
     expect(skipped).toEqual([{ name: 'encoder.recurrent', reason: 'its weight is computed from constants by Relu' }]);
   });
 
-  test('of which both weights are computed are skipped twice', async () => {
+  test('If both weights of a recurrent layer are computed, both are listed as skipped', async () => {
     const { skipped } = await layersOf({ nodes: [node('Split', 'x', 'w r'), recurrent('GRU', 'x w r')] });
     expect(skipped.map(({ name }) => name)).toEqual(['encoder', 'encoder.recurrent']);
   });
@@ -474,7 +477,7 @@ describe('recurrent layers', () => {
     });
 
     test.each(['weight', 'row', 'column', 'filter'] as const)(
-      'pruned by %s: a glob catches both weights, and nothing else changes',
+      'With granularity %s, a glob selects both weights, and nothing else changes',
       async (granularity) => {
         const expected = dense.slice();
         for (const name of ['w', 'r']) {
@@ -499,20 +502,20 @@ describe('names', () => {
   const weights = ['a', 'b', 'c', 'd'].map((name) => tensor(name, [2, 2]));
   const matMul = (weight: string, name = '') => node('MatMul', `x ${weight}`, `${weight}y`, { name });
 
-  test('of the node, else of the tensor, else with a number', async () => {
+  test('A layer has the name of its node, or else of its tensor, or else a number is appended', async () => {
     const nodes = [matMul('a', 'first'), matMul('b', 'first'), matMul('c'), matMul('d', 'b')];
     const { tensors } = await layersOf({ nodes, initializers: weights });
     expect(tensors.map(({ name }) => name)).toEqual(['first', 'b', 'c', 'd']);
   });
 
-  test('numbers where both names are taken', async () => {
+  test('A number is appended to the name of a layer if both names are taken', async () => {
     const branch = () => graph({ nodes: [matMul('w', 'same')], initializers: [tensor('w', [2, 2])] });
     const branches = ['then_branch', 'else_branch', 'third', 'fourth'].map((name) => graphAttribute(name, branch()));
     const { tensors } = await layersOf({ nodes: [node('If', 'c', 'y', { attributes: branches })] });
     expect(tensors.map(({ name }) => name)).toEqual(['same', 'w', 'w#2', 'w#3']);
   });
 
-  test('a shared weight is one tensor with aliases', async () => {
+  test('A weight that several nodes share is one tensor with aliases', async () => {
     const nodes = [
       matMul('a', 'first'),
       matMul('b', 'other'),
@@ -529,7 +532,7 @@ describe('names', () => {
   });
 });
 
-describe('what is not pruned says why', () => {
+describe('what is not pruned', () => {
   const weight = [tensor('w', [4, 4])];
   const matMul = (right: string, name = 'fc') => node('MatMul', `x ${right}`, `y${name}`, { name });
   const cases: [title: string, options: GraphOptions, reason: RegExp][] = [
@@ -550,11 +553,11 @@ describe('what is not pruned says why', () => {
       /constants by Reshape/,
     ],
     [
-      'Cast behind Identity',
+      'Cast after Identity',
       { nodes: [node('Cast', 'w', 'd'), node('Identity', 'd', 'i'), matMul('i')], initializers: weight },
       /constants by Cast/,
     ],
-    ['a list in a Constant node', { nodes: [node('Constant', '', 'w'), matMul('w')] }, /Constant node/],
+    ['a Constant node with a list', { nodes: [node('Constant', '', 'w'), matMul('w')] }, /Constant node/],
     ['a sparse initializer', { nodes: [matMul('w')], sparse: [bytesField(1, tensor('w', [4]))] }, /sparse/],
     ['batched MatMul', { nodes: [matMul('w')], initializers: [tensor('w', [2, 4, 4])] }, /MatMul.* 3 axes/],
     ['a vector', { nodes: [matMul('w')], initializers: [tensor('w', [4])] }, /MatMul.* 1 axes/],
@@ -567,12 +570,12 @@ describe('what is not pruned says why', () => {
     ['8-bit numbers', { nodes: [matMul('w')], initializers: [tensor('w', [4, 4], { dtype: 'int8' })] }, /int8/],
     ['a Conv of rank 6', { nodes: [conv()], initializers: [tensor('w', [2, 2, 1, 1, 1, 1])] }, /6 axes/],
     [
-      'groups that do not divide',
+      'groups that do not divide the channels',
       { nodes: [conv('w', [group(3)])], initializers: [tensor('w', [4, 1, 1])] },
       /3 groups/,
     ],
     ['no groups', { nodes: [conv('w', [group(0)])], initializers: [tensor('w', [4, 1, 1])] }, /0 groups/],
-    ['no numbers', { nodes: [matMul('w')], initializers: [tensor('w', [0, 4])] }, /empty/],
+    ['an empty tensor', { nodes: [matMul('w')], initializers: [tensor('w', [0, 4])] }, /empty/],
     [
       'Gather and MatMul',
       { nodes: [gather('w'), matMul('w')], initializers: weight },
@@ -593,12 +596,12 @@ describe('what is not pruned says why', () => {
     ],
     ['LSTM with a matrix', { nodes: [node('LSTM', 'x w w', 'y')], initializers: weight }, /LSTM.* 2 axes/],
     [
-      'LSTM with gates that do not divide',
+      'LSTM with rows that cannot be divided into gates',
       { nodes: [node('LSTM', 'x w w', 'y')], initializers: [tensor('w', [1, 6, 2])] },
       /6 rows .*4 gates/,
     ],
     [
-      'GRU with gates that do not divide',
+      'GRU with rows that cannot be divided into gates',
       { nodes: [node('GRU', 'x w w', 'y')], initializers: [tensor('w', [1, 8, 2])] },
       /8 rows .*3 gates/,
     ],
@@ -613,7 +616,7 @@ describe('what is not pruned says why', () => {
       /lstm .*gru /,
     ],
     [
-      'LSTM in whole numbers',
+      'LSTM with integers',
       { nodes: [node('LSTM', 'x w w', 'y')], initializers: [tensor('w', [1, 4, 1], { dtype: 'int8' })] },
       /int8/,
     ],
@@ -647,7 +650,11 @@ describe('what is not pruned says why', () => {
       { nodes: [conv('w'), node('ConvTranspose', 'x w', 'z')], initializers: [tensor('w', [4, 4, 1])] },
       /conv1d.*convTranspose1d/,
     ],
-    ['weight and bias at once', { nodes: [node('Gemm', 'x w w', 'y')], initializers: weight }, /Gemm.*input 2/],
+    [
+      'a constant that is both weight and bias',
+      { nodes: [node('Gemm', 'x w w', 'y')], initializers: weight },
+      /Gemm.*input 2/,
+    ],
     ['an output of the graph', { nodes: [matMul('w')], initializers: weight, outputs: { w: 2 } }, /output/],
     [
       'an output through Transpose',
@@ -694,14 +701,14 @@ describe('what is not pruned says why', () => {
       /MatMulNBits/,
     ],
   ];
-  test.each(cases)('%s', async (_title, options, reason) => {
+  test.each(cases)('A weight is not pruned, and the reason is given: %s', async (_title, options, reason) => {
     const { tensors, skipped } = await layersOf(options);
     expect(tensors).toEqual([]);
     expect(skipped[0]!.name).not.toBe('');
     expect(skipped[0]!.reason).toMatch(reason);
   });
 
-  test('a perm that is no permutation is not followed', async () => {
+  test('A Transpose with an invalid perm is not followed', async () => {
     const transpose = node('Transpose', 'w', 't', { attributes: [integersAttribute('perm', [0, 0])] });
     const { tensors, skipped } = await layersOf({ nodes: [transpose, matMul('t')], initializers: weight });
     expect(tensors).toEqual([]);
@@ -752,7 +759,12 @@ describe('partners', () => {
       '',
       /bias b.*not stored/,
     ],
-    ['a bias at run time', { nodes: [convBias], initializers: [weight] }, '', /bias b.*while the model runs/],
+    [
+      'a bias that is given at run time',
+      { nodes: [convBias], initializers: [weight] },
+      '',
+      /bias b.*while the model runs/,
+    ],
     [
       'a bias that another node reads',
       { nodes: [convBias, node('Mul', 'z b', 'm', { name: 'scale' })], initializers: [weight, vector('b')] },
@@ -760,7 +772,7 @@ describe('partners', () => {
       /bias b.*Mul scale/,
     ],
     [
-      'a bias that is an output',
+      'a bias that is an output of the model',
       { nodes: [convBias], initializers: [weight, vector('b')], outputs: { b: 1 } },
       '',
       /bias b.*output/,
@@ -773,7 +785,7 @@ describe('partners', () => {
       },
       'bias',
     ],
-    ['Gemm C as a list', { nodes: [gemm('x w b')], initializers: [matrix, vector('b')] }, 'bias'],
+    ['Gemm C as a vector', { nodes: [gemm('x w b')], initializers: [matrix, vector('b')] }, 'bias'],
     ['Gemm C as a row', { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [1, 4])] }, 'bias'],
     [
       'Gemm C as a column',
@@ -799,7 +811,7 @@ describe('partners', () => {
       'bias',
     ],
     [
-      'Gemm C as a list for a constant A',
+      'Gemm C as a vector for a constant A',
       { nodes: [gemm('w x b')], initializers: [matrix, vector('b')] },
       '',
       /per output channel/,
@@ -828,24 +840,24 @@ describe('partners', () => {
       'bias',
     ],
     [
-      'an Add after such a MatMul of unknown rank',
+      'an Add after MatMul with the constant on the left and an unknown rank',
       { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
       '',
       /bias b.*how many axes/,
     ],
     [
-      'an Add along the last axis after such a MatMul of unknown rank',
+      'an Add along the last axis after MatMul with the constant on the left and an unknown rank',
       { nodes: [left, add('b')], initializers: [matrix, vector('b')] },
       '',
       /bias b.*how many axes/,
     ],
     [
-      'an Add after such a MatMul with a vector',
+      'an Add after MatMul of a constant on the left and a vector',
       { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 1 } },
       'bias',
     ],
     [
-      'an Add along the last axis after such a MatMul',
+      'an Add along the last axis after MatMul with the constant on the left',
       { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 2 } },
       '',
     ],
@@ -881,13 +893,13 @@ describe('partners', () => {
       '',
     ],
     [
-      'only the first of two Adds',
+      'two Adds, of which only the first is a bias',
       { nodes: [matMul, add('b'), add('c', 'a', 'd')], initializers: [matrix, vector('b'), vector('c')] },
       'bias',
     ],
     ['an Add of two activations', { nodes: [matMul, add('x')], initializers: [matrix] }, ''],
     [
-      'an Add that another layer reads too',
+      'an Add that another layer also reads',
       { nodes: [matMul, add('b'), node('Mul', 'x b', 'm')], initializers: [matrix, vector('b')] },
       '',
       /bias b.*Mul/,
@@ -922,7 +934,7 @@ describe('partners', () => {
       '',
     ],
     [
-      'the output as the scale of another batch normalisation',
+      'an output that is the scale of another batch normalisation',
       { nodes: [conv(), normal('x', 'y')], initializers: [weight, ...statistics] },
       '',
     ],
@@ -1027,7 +1039,7 @@ describe('partners', () => {
       '',
     ],
     [
-      'a bias that a recurrent layer reads too',
+      'a bias that a recurrent layer also reads',
       {
         nodes: [convBias, node('LSTM', 'x v v b', 'z', { name: 'lstm' })],
         initializers: [weight, vector('b'), tensor('v', [1, 4, 1])],
@@ -1052,7 +1064,7 @@ describe('partners', () => {
       /bias b.*Conv/,
     ],
   ];
-  test.each(cases)('%s', async (_title, options, parts, note) => {
+  test.each(cases)('Partners are found or left alone correctly: %s', async (_title, options, parts, note) => {
     const { tensors } = await layersOf(options);
     const { partners, notes } = tensors[0]!;
     expect(partners.map(({ part }) => part).join(' ')).toBe(parts);
@@ -1061,7 +1073,7 @@ describe('partners', () => {
   });
 
   test.each(['unknown', 'known'])(
-    'a batch normalisation along another axis than the channels keeps every bit where the file leaves the rank %s',
+    'A batch normalisation along another axis than the channels is not changed if the rank is %s',
     async (rank) => {
       const before = await readBytes(`cases/bn_axis_${rank}.onnx`);
       const { constants } = readGraphOf(before);
@@ -1077,7 +1089,7 @@ describe('partners', () => {
     },
   );
 
-  test('are the arrays of the file', async () => {
+  test('A partner has the numbers that are in the file', async () => {
     const bytes = model({ nodes: [convBias], initializers: [weight, vector('b')] });
     await withModel(bytes, async (read) => {
       expect(await numbersOf(read, read.tensors[0]!.partners[0]!.values)).toEqual(rawNumbers('float32', 4));
@@ -1113,7 +1125,7 @@ describe('numbers', () => {
   );
 
   test.each(cases)(
-    '$dtype $storage in an $place: read, zeroed in place, nothing else touched',
+    'Numbers of type $dtype, stored as $storage ($place), are read and zeroed without changing other bytes',
     async ({ build, ...options }) => {
       const before = model(build(options));
       await withModel(before, async (read) => {
@@ -1141,7 +1153,7 @@ describe('numbers', () => {
     },
   );
 
-  test('a varint is zeroed in as many bytes as it took', async () => {
+  test('A zeroed varint takes as many bytes as before', async () => {
     const data = Uint8Array.of(0x01, 0x00, 0xc0, 0x03, 0x00, 0xbc);
     const options: TensorOptions = { dtype: 'float16', storage: 'packed', data };
     const before = model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], options)] });
@@ -1153,7 +1165,7 @@ describe('numbers', () => {
     });
   });
 
-  test('a negative number in int32_data keeps its ten bytes', async () => {
+  test('A zeroed negative number in int32_data keeps its ten bytes', async () => {
     const weight = concat(
       integerField(1, 2),
       integerField(1, 1),
@@ -1172,21 +1184,21 @@ describe('numbers', () => {
     });
   });
 
-  test('raw_data counts where both are there', async () => {
+  test('raw_data takes precedence over float_data', async () => {
     const both = concat(tensor('w', [2, 1, 1]), bytesField(4, new Uint8Array(8)));
     await withModel(model({ nodes: [conv()], initializers: [both] }), async (read) => {
       expect(await numbersOf(read, read.tensors[0]!.values)).toEqual(rawNumbers('float32', 2));
     });
   });
 
-  test('an empty raw_data does not hide float_data', async () => {
+  test('An empty raw_data does not take precedence over float_data', async () => {
     const weight = concat(tensor('w', [2, 1, 1], { storage: 'packed' }), bytesField(9, new Uint8Array()));
     await withModel(model({ nodes: [conv()], initializers: [weight] }), async (read) => {
       expect(await numbersOf(read, read.tensors[0]!.values)).toEqual(rawNumbers('float32', 2));
     });
   });
 
-  test('unchanged models are written byte for byte', async () => {
+  test('An unchanged model is written with the same bytes', async () => {
     const option = fc.record({
       storage: fc.constantFrom(...storages),
       place: fc.constantFrom(...Object.values(places)),
@@ -1210,7 +1222,7 @@ describe('external data', () => {
   const whole = model({ nodes: [conv()], initializers: [external('w', 'weights.bin', 6)] });
   const given = (files: Readonly<Record<string, Uint8Array>>) => ({ external: (name: string) => files[name]! });
 
-  test('is read and changed in place', async () => {
+  test('External data are read and changed in place', async () => {
     using read = await readOnnx(whole, given({ 'weights.bin': data }));
     const { values } = read.tensors[0]!;
     expect(await numbersOf(read, values)).toEqual(rawNumbers('float32', 12));
@@ -1222,13 +1234,13 @@ describe('external data', () => {
     expect((await furtherFiles(read)).get('weights.bin')).toEqual(expected);
   });
 
-  test('keys in any order, offset and length left out', async () => {
+  test('The keys of external data can be in any order, and offset and length can be omitted', async () => {
     const weight = tensor('w', [3, 4, 1], { external: { checksum: 'abc', location: './a//b.bin' } });
     using read = await readOnnx(model({ nodes: [conv()], initializers: [weight] }), given({ 'a/b.bin': data }));
     expect((await numbersOf(read, read.tensors[0]!.values)).length).toBe(48);
   });
 
-  test('in Constant nodes, subgraphs and attributes that are no weights', async () => {
+  test('External data can be in Constant nodes, in subgraphs and in attributes that are not weights', async () => {
     const attribute = (name: string, location: string) => tensorAttribute(name, external('t', location, 0));
     const body = graph({
       nodes: [node('Constant', '', 'v', { attributes: [attribute('value', 'b.bin')] }), node('Conv', 'x v', 'z')],
@@ -1246,7 +1258,7 @@ describe('external data', () => {
     expect([...(await furtherFiles(read)).keys()]).toEqual(asked);
   });
 
-  test('entries without data_location are not external', async () => {
+  test('A tensor without data_location is not external', async () => {
     const weight = concat(
       tensor('w', [3, 4, 1]),
       bytesField(13, concat(textField(1, 'location'), textField(2, '../x'))),
@@ -1256,7 +1268,7 @@ describe('external data', () => {
     });
   });
 
-  test('weights that share bytes are left alone', async () => {
+  test('Weights that share bytes are not pruned', async () => {
     const nodes = ['w', 'v', 'u', 't'].map((name) => node('MatMul', `x ${name}`, `${name}y`));
     const initializers = [
       external('w', 'd', 6, [3, 4]),
@@ -1273,14 +1285,14 @@ describe('external data', () => {
     ]);
   });
 
-  test('a bias that shares bytes is left alone', async () => {
+  test('A bias that shares bytes with another constant is left alone', async () => {
     const initializers = [tensor('w', [3, 4, 1]), external('b', 'd', 6, [3]), external('c', 'd', 6, [3])];
     using read = await readOnnx(model({ nodes: [node('Conv', 'x w b', 'y')], initializers }), given({ d: data }));
     expect(read.tensors).toMatchObject([{ partners: [], notes: [expect.stringMatching(/bias b.* c$/)] }]);
   });
 
   test.each(['/etc/passwd', 'C:\\x', 'C:x', '..', '../x', 'a/../x', 'a\\b', 'https://x/y', 'a\0b', '', '.'])(
-    'a location outside of the folder is refused: %j',
+    'The location %j of external data is refused',
     async (location) => {
       const bytes = model({ nodes: [conv()], initializers: [external('w', location, 0)] });
       const error = await errorOf(readOnnx(bytes, given({ [location]: data })));
@@ -1290,34 +1302,34 @@ describe('external data', () => {
   );
 
   test.each<[string, Uint8Array, ReturnType<typeof given> | undefined, string]>([
-    ['is not given', whole, undefined, 'file'],
-    ['is not known', whole, given({}), 'file'],
-    ['is empty', whole, given({ 'weights.bin': new Uint8Array() }), 'format'],
-    ['is too short', whole, given({ 'weights.bin': data.slice(0, 53) }), 'format'],
+    ['are not given', whole, undefined, 'file'],
+    ['are not known to the function', whole, given({}), 'file'],
+    ['are empty', whole, given({ 'weights.bin': new Uint8Array() }), 'format'],
+    ['are too short', whole, given({ 'weights.bin': data.slice(0, 53) }), 'format'],
     [
-      'has another length than the shape',
+      'have another length than the shape',
       model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', length: 16 } })] }),
       given({ a: data }),
       'format',
     ],
     [
-      'has an offset that is no number',
+      'have an offset that is not a number',
       model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', offset: 'x' } })] }),
       given({ a: data }),
       'format',
     ],
     [
-      'has an offset below zero',
+      'have a negative offset',
       model({ nodes: [conv()], initializers: [tensor('w', [3, 1, 1], { external: { location: 'a', offset: -4 } })] }),
       given({ a: data }),
       'format',
     ],
-  ])('an error where it %s', async (_title, bytes, options, code) => {
+  ])('A model is refused if its external data %s', async (_title, bytes, options, code) => {
     expect((await errorOf(readOnnx(bytes, options))).code).toBe(code);
   });
 });
 
-describe('files that are no whole ONNX model', () => {
+describe('files that are not complete ONNX models', () => {
   const small = model({ nodes: [conv()], initializers: [tensor('w', [2, 1, 1])] });
   const text = (content: string) => new TextEncoder().encode(content);
   const deep = () => {
@@ -1327,15 +1339,19 @@ describe('files that are no whole ONNX model', () => {
     return bytesField(7, inner);
   };
   test.each<[title: string, bytes: Uint8Array, message: RegExp]>([
-    ['empty', new Uint8Array(), /the file is empty/],
-    ['cut off', small.slice(0, 60), /ends inside the graph at byte 60/],
+    ['that is empty', new Uint8Array(), /the file is empty/],
+    ['that is truncated', small.slice(0, 60), /ends inside the graph at byte 60/],
     ['without a graph', small.slice(0, 2), /no graph/],
-    ['JSON', text('{"modelTopology": {}}'), /JSON/],
-    ['HTML', text('<!DOCTYPE html><title>404</title>'), /HTML/],
-    ['a zip archive', text('PK\x03\x04 and more'), /zip/],
-    ['safetensors', concat(Uint8Array.of(80, 0, 0, 0, 0, 0, 0, 0), text('{"w":{"dtype":"F32"}}')), /safetensors/],
-    ['a Git LFS pointer', text('version https://git-lfs.github.com/spec/v1\noid sha256:0'), /Git LFS/],
-    ['of operators too old', model({}, 6), /opset 6/],
+    ['that is JSON', text('{"modelTopology": {}}'), /JSON/],
+    ['that is HTML', text('<!DOCTYPE html><title>404</title>'), /HTML/],
+    ['that is a zip archive', text('PK\x03\x04 and more'), /zip/],
+    [
+      'that is a safetensors file',
+      concat(Uint8Array.of(80, 0, 0, 0, 0, 0, 0, 0), text('{"w":{"dtype":"F32"}}')),
+      /safetensors/,
+    ],
+    ['that is a Git LFS pointer', text('version https://git-lfs.github.com/spec/v1\noid sha256:0'), /Git LFS/],
+    ['with operators that are too old', model({}, 6), /opset 6/],
     [
       'with fewer numbers than the shape',
       model({ initializers: [tensor('w', [5], { data: rawNumbers('float32', 4) })] }),
@@ -1346,14 +1362,14 @@ describe('files that are no whole ONNX model', () => {
       model({ initializers: [tensor('w', [3], { storage: 'unpacked', data: rawNumbers('float32', 4) })] }),
       /'w' disagree.*4 numbers/,
     ],
-    ['with its weights taken out', model({ initializers: [tensor('w', [3], { storage: 'none' })] }), /'w' disagree/],
+    ['whose weights were removed', model({ initializers: [tensor('w', [3], { storage: 'none' })] }), /'w' disagree/],
     [
       'with negative sizes',
       model({ initializers: [tensor('w', [-1, -4], { data: rawNumbers('float32', 4) })] }),
       /'w' disagree/,
     ],
     [
-      'with a size beyond all numbers',
+      'with a size that is too large for a number',
       model({ initializers: [tensor('w', Array(20).fill(2 ** 62), { data: new Uint8Array(4) })] }),
       /'w' disagree/,
     ],
@@ -1362,8 +1378,8 @@ describe('files that are no whole ONNX model', () => {
       model({ initializers: [concat(tensor('w', [1], { storage: 'none' }), bytesField(4, new Uint8Array(6)))] }),
       /damaged at byte \d+, inside its tensor/,
     ],
-    ['nested without end', deep(), /100 levels/],
-  ])('%s', async (_title, bytes, message) => {
+    ['with messages that are nested too deeply', deep(), /100 levels/],
+  ])('A file %s is refused', async (_title, bytes, message) => {
     const error = await errorOf(readOnnx(bytes));
     expect(error.code).toBe('format');
     expect(error.message).toMatch(message);
@@ -1407,14 +1423,14 @@ describe('files that are no whole ONNX model', () => {
     read.close();
   }
 
-  test('every truncation is a model or an error', async () => {
+  test('Each truncation of a model is a model or an error', async () => {
     await withModel(rich, ({ tensors }) =>
       expect(tensors.map(({ name }) => name)).toEqual(['fc', 'embed', 'lstm', 'conv']),
     );
     for (let length = 0; length < rich.length; length++) await survives(rich.slice(0, length));
   });
 
-  test('every changed byte gives a model or an error', async () => {
+  test('A model with changed bytes is a model or an error', async () => {
     const change = fc.record({ at: fc.nat(rich.length - 1), byte: fc.nat(255) });
     await fc.assert(
       fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
@@ -1426,7 +1442,7 @@ describe('files that are no whole ONNX model', () => {
     );
   });
 
-  test('any bytes give a model or an error', async () => {
+  test('Arbitrary bytes are a model or an error', async () => {
     await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), survives), { numRuns: 200 });
   });
 });
@@ -1434,7 +1450,7 @@ describe('files that are no whole ONNX model', () => {
 describe('memory', () => {
   const bytes = model({ nodes: [conv()], initializers: [tensor('w', [2, 1, 1], { storage: 'unpacked' })] });
 
-  test('is given back, once', async () => {
+  test('The memory of a model is freed once', async () => {
     const engine = await loadEngine();
     const { blocks } = engine.memory;
     const read = await readOnnx(bytes);
@@ -1450,7 +1466,7 @@ describe('memory', () => {
     }
   });
 
-  test('is given back after an error', async () => {
+  test('The memory of a model is freed after an error', async () => {
     const engine = await loadEngine();
     const { blocks } = engine.memory;
     const weight = tensor('w', [2, 1, 1], { external: { location: 'd' } });
@@ -1460,7 +1476,7 @@ describe('memory', () => {
     expect(engine.memory.blocks).toBe(blocks);
   });
 
-  test('that is handed out is not shared, and the source stays as it is', async () => {
+  test('The bytes of a model are not shared memory, and the source is not changed', async () => {
     const source = bytes.slice();
     await withModel(source, async (read) => {
       await zero(read, read.tensors[0]!.values, [0, 1]);
@@ -1471,8 +1487,11 @@ describe('memory', () => {
     });
   });
 
-  test.each([new Blob([bytes]), bytes.buffer, bytes])('is filled from a Blob, a buffer or an array', async (source) => {
-    using read = await readOnnx(source);
-    expect(await read.bytes()).toEqual(bytes);
-  });
+  test.each([new Blob([bytes]), bytes.buffer, bytes])(
+    'A model can be read from a Blob, a buffer or an array',
+    async (source) => {
+      using read = await readOnnx(source);
+      expect(await read.bytes()).toEqual(bytes);
+    },
+  );
 });

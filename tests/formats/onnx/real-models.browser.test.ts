@@ -40,14 +40,14 @@ async function run(bytes: Uint8Array): Promise<number[]> {
   return [...(outputs[session.outputNames[0]!]!.data as Float32Array)];
 }
 
-test('a network from a page is what independent code makes of it', async () => {
+test('A network that is pruned in a page equals the result of independent code', async () => {
   const { report, bytes } = await prune(dense);
   const zeros = convolutionsOf(readGraphOf(bytes)).map(({ name, weight }) => [name, zerosOf(numbersOf(bytes, weight))]);
   expect(report.layers.map((layer) => [layer.name, layer.zeros])).toEqual(zeros);
   expect(differsAt(bytes, prunedNaively(dense, 50, 'weight', 'global'))).toBe(-1);
 });
 
-test('an address, a Blob, an ArrayBuffer and bytes give the same file', async () => {
+test('A URL, a Blob, an ArrayBuffer and bytes give the same file', async () => {
   const { bytes } = await prune(dense);
   for (const source of [
     address,
@@ -60,13 +60,13 @@ test('an address, a Blob, an ArrayBuffer and bytes give the same file', async ()
   }
 });
 
-test('the bytes that were given stay as they were', async () => {
+test('Bytes that a model is read from are not changed', async () => {
   const given = dense.slice();
   await prune(given);
   expect(differsAt(given, dense)).toBe(-1);
 });
 
-test('a sparse network runs in the page', async () => {
+test('A sparse network runs in a page', async () => {
   const { bytes } = await prune(address);
   const [before, after] = [await run(dense), await run(bytes)];
   expect(after).toHaveLength(2);
@@ -74,6 +74,6 @@ test('a sparse network runs in the page', async () => {
   expect(after).not.toEqual(before);
 });
 
-test('an address that has no file is an error that says so', async () => {
+test('A URL that does not exist is an error with the URL and the status', async () => {
   await expect(readOnnx(new URL('no-such-file.onnx', address))).rejects.toThrow(/status 404/);
 });

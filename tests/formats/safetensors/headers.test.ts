@@ -80,7 +80,7 @@ const entry = (name: string, shape: string, offsets: string, dtype = '"F32"') =>
 
 describe('reading', () => {
   test.each(['inputs', 'masks'])(
-    "golden/%s, from the format's own library, and written again bit for bit",
+    'The file golden/%s, from the reference implementation, is read and written again with the same bytes',
     async (name) => {
       const bytes = await readBytes(`golden/${name}.safetensors`);
       const expected = safetensors(bytes);
@@ -100,7 +100,7 @@ describe('reading', () => {
     },
   );
 
-  test('tensors in the order of their bytes, whatever the order of the header', async () => {
+  test('Tensors are in the order of their bytes, whatever the order of the header', async () => {
     const header = `{${entry('c', '[2]', '[8,16]')},${entry('b', '[0]', '[8,8]')},${entry('a', '[2]', '[0,8]')}}`;
     const { tensors } = await read(file(header, 16));
     const start = 8 + header.length;
@@ -114,7 +114,7 @@ describe('reading', () => {
   test.each<[title: string, header: string, data: number, names: string[]]>([
     ['no tensors', '{}', 0, []],
     [
-      'spaces wherever JSON has them',
+      'spaces wherever JSON allows them',
       ` { "a" :\t{ "dtype" : "U8" ,\n"shape" : [ 1 , 2 ]\r,"data_offsets":[ 0,2 ] } } `.slice(1),
       2,
       ['a'],
@@ -126,7 +126,7 @@ describe('reading', () => {
       ['"\\A😀\\'],
     ],
     [
-      'names that objects have',
+      'names of object properties',
       ['__proto__', 'constructor', ''].map((name) => entry(name, '[0]', '[0,0]')).join(),
       0,
       ['__proto__', 'constructor', ''],
@@ -136,12 +136,12 @@ describe('reading', () => {
     ['numbers of six bits', entry('a', '[4]', '[0,3]', '"F6_E2M3"'), 3, ['a']],
     ['eight-bit floats', entry('a', '[3]', '[0,3]', '"F8_E4M3"'), 3, ['a']],
     ['complex numbers', entry('a', '[3]', '[0,24]', '"C64"'), 24, ['a']],
-  ])('%s', async (_title, header, data, names) => {
+  ])('A header can have %s', async (_title, header, data, names) => {
     const { tensors } = await read(file(header.startsWith('{') ? header : `{${header}}`, data));
     expect(tensors.map(({ name }) => name)).toEqual(names);
   });
 
-  test('nothing but the header, of files beyond 4 GiB', async () => {
+  test('Only the header is read, even of files above 4 GiB', async () => {
     const bytes = file(
       `{${entry('a', '[1099511627776]', '[0,4398046511104]')},${entry('b', '[]', '[4398046511104,4398046511108]')}}`,
     );
@@ -152,7 +152,7 @@ describe('reading', () => {
     ]);
   });
 
-  test('metadata', async () => {
+  test('Metadata are read', async () => {
     const { metadata } = await read(file('{"__metadata__":{"format":"pt","__proto__":"x","":"\\n"}}'));
     expect([...metadata]).toEqual([
       ['format', 'pt'],
@@ -162,42 +162,42 @@ describe('reading', () => {
   });
 });
 
-describe('files that are no whole safetensors file', () => {
+describe('files that are not complete safetensors files', () => {
   const one = `{${entry('a', '[2]', '[0,8]')}}`;
   test.each<[title: string, bytes: Uint8Array, message: RegExp]>([
-    ['empty', new Uint8Array(), /too short.*found: 0 bytes/],
+    ['that is empty', new Uint8Array(), /too short.*found: 0 bytes/],
     ['of 7 bytes', new Uint8Array(7), /too short.*found: 7 bytes/],
     ['without a header', lengthOf(0n), /does not begin with '\{'.*found: nothing/],
-    ['HTML', utf8('<!DOCTYPE html>'), /does not begin with the length.*found: \d+ bytes.*up to 100000000/],
+    ['that is HTML', utf8('<!DOCTYPE html>'), /does not begin with the length.*found: \d+ bytes.*up to 100000000/],
     ['with the longest length', lengthOf(2n ** 64n - 1n), /does not begin with the length.*18446744073709551615/],
     ['with a header above 100 MB', lengthOf(100_000_001n), /does not begin with the length/],
     [
-      'with a header of 100 MB that is not there',
+      'with a length of 100 MB but no header',
       lengthOf(100_000_000n),
       /ends inside its header.*found: 8 bytes.*100000008/,
     ],
-    ['cut off inside the header', file(one, 8).subarray(0, 20), /ends inside its header.*found: 20 bytes/],
-    ['cut off inside the data', file(one, 7), /ends inside tensor 'a'.*found: 7 bytes of data.*8 or more/],
-    ['with more data', file(one, 9), /belongs to no tensor.*bytes 8 to 9/],
+    ['that is truncated inside the header', file(one, 8).subarray(0, 20), /ends inside its header.*found: 20 bytes/],
+    ['that is truncated inside the data', file(one, 7), /ends inside tensor 'a'.*found: 7 bytes of data.*8 or more/],
+    ['with extra data', file(one, 9), /belongs to no tensor.*bytes 8 to 9/],
     ['with data and no tensors', file('{}', 1), /belongs to no tensor.*bytes 0 to 1/],
-    ['that is not UTF-8', file(Uint8Array.of(...utf8('{"'), 0xff, ...utf8('"}'))), /not UTF-8/],
+    ['whose header is not UTF-8', file(Uint8Array.of(...utf8('{"'), 0xff, ...utf8('"}'))), /not UTF-8/],
     [
-      'with UTF-8 of half a surrogate pair',
+      'with a lone surrogate encoded as UTF-8',
       file(Uint8Array.of(...utf8('{"'), 0xed, 0xa0, 0x80, ...utf8('"}'))),
       /not UTF-8/,
     ],
     ['with a byte order mark', file('\ufeff{}'), /does not begin with '\{'.*byte 239/],
-    ['with a space first', file(' {}'), /does not begin with '\{'.*byte 32/],
+    ['with a space before the header', file(' {}'), /does not begin with '\{'.*byte 32/],
     ['with an array', file('[]'), /does not begin with '\{'/],
-    ['not JSON', file('{a:1}'), /not JSON/],
-    ['not closed', file('{"a":{'), /not JSON/],
-    ['with a string not closed', file('{"a'), /not JSON/],
-    ['with a string of a backslash', file('{"a\\"}'), /not JSON/],
-    ['with an escape unknown to JSON', file('{"\\x":1}'), /not JSON/],
-    ['with a line end in a name', file('{"a\nb":1}'), /not JSON/],
-    ['with a comma too many', file(`{${entry('a', '[0]', '[0,0]')},}`), /not JSON/],
-    ['with something after the header', file('{} {}'), /not JSON/],
-    ['padded with zeros', file('{}\0\0'), /not JSON/],
+    ['whose header is not JSON', file('{a:1}'), /not JSON/],
+    ['whose header is not closed', file('{"a":{'), /not JSON/],
+    ['with an unterminated string', file('{"a'), /not JSON/],
+    ['with a string that ends with a backslash', file('{"a\\"}'), /not JSON/],
+    ['with an invalid escape sequence', file('{"\\x":1}'), /not JSON/],
+    ['with a line break in a name', file('{"a\nb":1}'), /not JSON/],
+    ['with a trailing comma', file(`{${entry('a', '[0]', '[0,0]')},}`), /not JSON/],
+    ['with text after the header', file('{} {}'), /not JSON/],
+    ['that is padded with zeros', file('{}\0\0'), /not JSON/],
     [
       'with a tensor that is a number',
       file('{"a":1}'),
@@ -219,11 +219,11 @@ describe('files that are no whole safetensors file', () => {
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
-      'with a fraction as size',
+      'with a fraction as a size',
       file(`{${entry('a', '[1.5]', '[0,6]')}}`, 6),
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
-    ['with a zero first', file(`{${entry('a', '[01]', '[0,4]')}}`, 4), /not JSON/],
+    ['with a zero byte before the header', file(`{${entry('a', '[01]', '[0,4]')}}`, 4), /not JSON/],
     [
       'with a negative size',
       file(`{${entry('a', '[-1,-1]', '[0,4]')}}`, 4),
@@ -240,17 +240,17 @@ describe('files that are no whole safetensors file', () => {
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
-      'with text as size',
+      'with a string as a size',
       file(`{${entry('a', '["1"]', '[0,4]')}}`, 4),
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
-      'with a list as size',
+      'with a list as a size',
       file(`{${entry('a', '[[1]]', '[0,4]')}}`, 4),
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
-      'with sizes whose product is beyond all numbers',
+      'with sizes whose product is too large for a number',
       file(`{${entry('a', `[${Array(40).fill(2 ** 52)}]`, '[0,4]')}}`, 4),
       /'a' disagree.*4 bytes/,
     ],
@@ -270,7 +270,7 @@ describe('files that are no whole safetensors file', () => {
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
     [
-      'with offsets the wrong way round',
+      'with offsets in the wrong order',
       file(`{${entry('a', '[1]', '[4,0]')}}`, 4),
       /description of tensor 'a' is not valid.*dtype, shape, data_offsets/,
     ],
@@ -306,7 +306,7 @@ describe('files that are no whole safetensors file', () => {
       /'b' overlaps.*bytes 4 to 12.*ends at 8/,
     ],
     [
-      'with bytes of two tensors',
+      'in which two tensors share their bytes',
       file(`{${entry('a', '[1]', '[0,4]')},${entry('b', '[1]', '[0,4]')}}`, 4),
       /'b' overlaps/,
     ],
@@ -322,9 +322,9 @@ describe('files that are no whole safetensors file', () => {
     ],
     ['with fewer bytes than the shape', file(`{${entry('a', '[2,3]', '[0,20]')}}`, 20), /'a' disagree.*20 bytes/],
     ['with bytes for an empty shape', file(`{${entry('a', '[0]', '[0,4]')}}`, 4), /'a' disagree/],
-    ['with half a byte left', file(`{${entry('a', '[3]', '[0,2]', '"F4"')}}`, 2), /'a' disagree.*\[3\] of F4/],
+    ['with half a byte left over', file(`{${entry('a', '[3]', '[0,2]', '"F4"')}}`, 2), /'a' disagree.*\[3\] of F4/],
     [
-      'with a name twice',
+      'with a duplicate name',
       file(`{${entry('a', '[1]', '[0,4]')},${entry('a', '[1]', '[4,8]')}}`, 8),
       /belongs to no tensor.*bytes 0 to 4/,
     ],
@@ -337,7 +337,7 @@ describe('files that are no whole safetensors file', () => {
       /metadata are not an object of strings/,
     ],
     ['with a very long name', file(`{"${'n'.repeat(1e6)}":{}}`), /description of tensor 'n{100}…' is not valid/],
-  ])('%s', async (_title, bytes, message) => {
+  ])('A safetensors file %s is refused', async (_title, bytes, message) => {
     const { code, message: found, details } = await errorOf(read(bytes));
     expect(found).toMatch(message);
     expect(found.length).toBeLessThan(500);
@@ -353,11 +353,11 @@ describe('files that are no whole safetensors file', () => {
     ['backslashes in a string', (length) => `{"a":{"dtype":"${'\\'.repeat(length)}`],
     ['digits', (length) => `{"a":{"shape":[${'1'.repeat(length)}`],
     ['spaces', (length) => `{${' '.repeat(length)}`],
-  ])('a million %s are an error', async (_title, header) => {
+  ])('A header with a million %s is an error', async (_title, header) => {
     expect((await errorOf(read(file(header(1e6))))).message).toMatch(/not JSON/);
   });
 
-  test('with any bytes changed: an error, or what JSON says', async () => {
+  test('A file with changed bytes is an error, or has the content that its JSON describes', async () => {
     const [head, ...rest] = safetensorsChunks(
       [
         { name: 'a', dtype: 'U8', shape: [2, 3], bytes: new Uint8Array(6) },
@@ -422,7 +422,7 @@ describe('writing', () => {
   const tensors = fc.uniqueArray(tensor, { selector: (each) => each.name, maxLength: 6 });
   const metadata = fc.array(fc.tuple(name, name)).map((pairs) => new Map(pairs));
 
-  test('then reading gives the same', async () => {
+  test('Reading a written file gives the same tensors', async () => {
     await fc.assert(
       fc.asyncProperty(tensors, metadata, async (written, given) => {
         const bytes = concat(...safetensorsChunks(written, given));
@@ -438,7 +438,7 @@ describe('writing', () => {
     );
   });
 
-  test('gives the header that the format asks for, and the bytes themselves', () => {
+  test('A written file has the header of the format and the bytes that were given', () => {
     const bytes = [Uint8Array.of(1), new Uint8Array(8)];
     const [header, ...data] = safetensorsChunks(
       [
@@ -456,7 +456,7 @@ describe('writing', () => {
     expect(data.every((chunk, index) => chunk === bytes[index])).toBe(true);
   });
 
-  test('the data begin at a multiple of 8 bytes', () => {
+  test('The data begin at a multiple of 8 bytes', () => {
     for (let length = 0; length < 16; length++) {
       const [header] = safetensorsChunks(
         [{ name: 'n'.repeat(length), dtype: 'U8', shape: [0], bytes: new Uint8Array() }],
@@ -474,20 +474,20 @@ describe('writing', () => {
     ...change,
   });
   test.each<[title: string, tensors: TensorToWrite[], metadata: [string, string][], message: RegExp]>([
-    ['a name twice', [one({}), one({})], [], /name is already taken.*'a'/],
-    ['a tensor called __metadata__', [one({ name: '__metadata__' })], [], /name is already taken.*'__metadata__'/],
+    ['a duplicate name', [one({}), one({})], [], /name is already taken.*'a'/],
+    ['a tensor named __metadata__', [one({ name: '__metadata__' })], [], /name is already taken.*'__metadata__'/],
     ['more bytes than the shape', [one({ shape: [0] })], [], /'a' disagree.*\[0\] of U8 and 1 bytes/],
-    ['a fraction of a byte', [one({ dtype: 'F4' })], [], /'a' disagree/],
-    ['a negative shape', [one({ dtype: 'Q5', shape: [-1] })], [], /'a' disagree/],
-    ['a fraction in a shape', [one({ dtype: 'Q5', shape: [0.5] })], [], /'a' disagree/],
-    ['half a surrogate pair in a name', [one({ name: '\ud800' })], [], /lone surrogate.*"\\ud800"/],
-    ['half a surrogate pair in metadata', [], [['k', 'x\udc00']], /lone surrogate/],
-  ])('%s is an error', async (_title, given, pairs, message) => {
+    ['a size that is a fraction of a byte', [one({ dtype: 'F4' })], [], /'a' disagree/],
+    ['a negative size', [one({ dtype: 'Q5', shape: [-1] })], [], /'a' disagree/],
+    ['a fraction as a size', [one({ dtype: 'Q5', shape: [0.5] })], [], /'a' disagree/],
+    ['a lone surrogate in a name', [one({ name: '\ud800' })], [], /lone surrogate.*"\\ud800"/],
+    ['a lone surrogate in metadata', [], [['k', 'x\udc00']], /lone surrogate/],
+  ])('Writing %s is an error', async (_title, given, pairs, message) => {
     const { code, message: found } = await errorOf((async () => safetensorsChunks(given, new Map(pairs)))());
     expect({ code, found }).toEqual({ code: 'usage', found: expect.stringMatching(message) });
   });
 
-  test('a header above 100 MB is an error', () => {
+  test('Writing a header above 100 MB is an error', () => {
     const write = () => safetensorsChunks([], new Map([['k', 'x'.repeat(1e8)]]));
     expect(write).toThrow(/header is too long.*given: 1000000\d\d bytes.*up to 100000000 bytes/);
   }, 30_000);
@@ -514,7 +514,7 @@ describe('streams', () => {
     return { stream, chunks, state };
   }
 
-  test('get a whole file, and are closed', async () => {
+  test('A stream receives the whole file and is closed', async () => {
     const tensors = [{ name: 'a', dtype: 'U8', shape: [3], bytes: Uint8Array.of(1, 2, 3) }];
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
     const [bytes] = await Promise.all([
@@ -526,7 +526,7 @@ describe('streams', () => {
     expect(writable.locked).toBe(false);
   });
 
-  test('get large chunks in slices, and empty ones not at all', async () => {
+  test('A stream receives large chunks in slices, and no empty chunks', async () => {
     const { stream, chunks, state } = collector();
     await writeStream(stream, [new Uint8Array(2 ** 24 + 5).fill(1), new Uint8Array(), Uint8Array.of(2)]);
     expect(chunks.map(({ length }) => length)).toEqual([2 ** 24, 5, 1]);
@@ -534,7 +534,7 @@ describe('streams', () => {
     expect(state).toEqual({ isClosed: true, reason: undefined });
   });
 
-  test('get copies, never a view of shared memory', async () => {
+  test('A stream receives copies, never views of shared memory', async () => {
     const shared = new Uint8Array(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer, 3, 4);
     const own = Uint8Array.of(1, 2, 3);
     const buffers: number[][] = [];
@@ -549,7 +549,7 @@ describe('streams', () => {
     expect([...own]).toEqual([1, 2, 3]);
   });
 
-  test('set the pace', async () => {
+  test('The next chunk is made only after the stream has accepted the previous one', async () => {
     let made = 0;
     async function* chunks() {
       for (; made < 5; made++) yield Uint8Array.of(made);
@@ -567,7 +567,7 @@ describe('streams', () => {
     expect(taken.length).toBe(5);
   });
 
-  test('are aborted with the error of a chunk that cannot be had', async () => {
+  test('A stream is aborted with the error of a chunk that fails', async () => {
     const { stream, chunks, state } = collector();
     const error = new SparsifyError('memory', 'there is no more');
     async function* failing() {
@@ -583,7 +583,7 @@ describe('streams', () => {
   test.each<[title: string, sink: UnderlyingSink<Uint8Array>]>([
     ['write', { write: () => Promise.reject(new Error('the disk is full')) }],
     ['close', { close: () => Promise.reject(new Error('the disk is full')) }],
-  ])('that fail to %s are errors, and nothing more is asked for', async (_title, sink) => {
+  ])('A stream that fails to %s is an error, and no more chunks are requested', async (_title, sink) => {
     const { stream, state } = collector(sink);
     let isOver = false;
     function* chunks() {
@@ -608,7 +608,7 @@ describe('streams', () => {
     });
   });
 
-  test('that are locked, or closed already, are errors', async () => {
+  test('A stream that is locked or already closed is an error', async () => {
     const { stream } = collector();
     const writer = stream.getWriter();
     const locked = await errorOf(writeStream(stream, []));

@@ -50,12 +50,12 @@ describe('a model in one file', () => {
     (path: string) => path,
     (path: string) => pathToFileURL(path),
     (path: string) => pathToFileURL(path).href,
-  ])('is read from a path or a file URL and written unchanged', async (source) => {
+  ])('A model is read from a path or a file URL and written unchanged', async (source) => {
     await using(source(at('model.safetensors')), (read) => read.write(at('out.safetensors')));
     expect(await contentOf('out.safetensors')).toEqual(bytes);
   });
 
-  test('is written into a folder under its own name', async () => {
+  test('A model is written to a folder under its own name', async () => {
     await mkdir(at('there'));
     await using(at('model.safetensors'), async (read) => {
       await read.write(at('there'));
@@ -65,7 +65,7 @@ describe('a model in one file', () => {
     expect(await contentOf('new', 'model.safetensors')).toEqual(bytes);
   });
 
-  test('is changed only where it is written', async () => {
+  test('Only the output file is changed, not the input', async () => {
     await using(at('model.safetensors'), async (read) => {
       await zero(read, 'a');
       await read.write(at('out.safetensors'));
@@ -74,7 +74,7 @@ describe('a model in one file', () => {
     expect(await contentOf('model.safetensors')).toEqual(bytes);
   });
 
-  test('does not replace a file unless forced', async () => {
+  test('An existing file is overwritten only with force', async () => {
     await writeFile(at('out.safetensors'), 'precious');
     await using(at('model.safetensors'), async (read) => {
       expect(await codeOf(() => read.write(at('out.safetensors')))).toBe('file');
@@ -84,7 +84,7 @@ describe('a model in one file', () => {
     expect(await contentOf('out.safetensors')).toEqual(bytes);
   });
 
-  test('never replaces the file it was read from', async () => {
+  test('The file that a model was read from is never overwritten', async () => {
     await symlink(at('model.safetensors'), at('link.safetensors'));
     const path = at('model.safetensors');
     for (const source of [path, pathToFileURL(path), pathToFileURL(path).href]) {
@@ -98,13 +98,13 @@ describe('a model in one file', () => {
     expect((await readdir(folder)).sort()).toEqual(['link.safetensors', 'model.safetensors']);
   });
 
-  test('may be of any name', async () => {
+  test('A safetensors file can have any name', async () => {
     await writeFile(at('pytorch_model.bin'), bytes);
     await using(at('pytorch_model.bin'), (read) => read.write(at('out')));
     expect(await contentOf('out')).toEqual(bytes);
   });
 
-  test.each([['missing.safetensors'], ['.']])('%s is no model to read', async (name) => {
+  test.each([['missing.safetensors'], ['.']])('Reading %s is an error', async (name) => {
     expect(await codeOf(() => readSafetensors(at(name)))).toBe('file');
   });
 });
@@ -129,7 +129,7 @@ describe('a model with shards', () => {
     (path: string) => path,
     (path: string) => pathToFileURL(path),
     (path: string) => pathToFileURL(path).href,
-  ])('is written into a folder, all files under their own names', async (source) => {
+  ])('A model with shards is written to a folder under its own names', async (source) => {
     await mkdir(at('there'));
     await using(source(at('in', index)), async (read) => {
       await read.write(at('there'));
@@ -142,7 +142,7 @@ describe('a model with shards', () => {
     }
   });
 
-  test('is written beside an index of another name', async () => {
+  test('Shards are written next to an index of another name', async () => {
     await using(at('in', index), (read) => read.write(at('out', 'sparse.safetensors.index.json')));
     expect((await readdir(at('out'))).sort()).toEqual([first, 'more', 'sparse.safetensors.index.json']);
     await using(at('out', 'sparse.safetensors.index.json'), async ({ tensors }) => {
@@ -150,7 +150,7 @@ describe('a model with shards', () => {
     });
   });
 
-  test('is not written to one file', async () => {
+  test('A model with shards cannot be written to one file', async () => {
     await using(at('in', index), async (read) => {
       const { code, message } = await errorOf(() => read.write(at('out.safetensors')));
       expect(code).toBe('usage');
@@ -159,7 +159,7 @@ describe('a model with shards', () => {
     expect(await readdir(folder)).toEqual(['in']);
   });
 
-  test('is changed in the shard that is written', async () => {
+  test('Changes are written to the shard', async () => {
     await using(at('in', index), async (read) => {
       await zero(read, 'c');
       await read.write(at('out') + '/');
@@ -170,7 +170,7 @@ describe('a model with shards', () => {
     expect(await contentOf('in', second)).toEqual(whole.shards[second]);
   });
 
-  test('never replaces the files it was read from', async () => {
+  test('The files that a model was read from are never overwritten', async () => {
     await symlink(at('in'), at('link'));
     for (const source of [at('in', index), pathToFileURL(at('in', index))]) {
       await using(source, async (read) => {
@@ -183,7 +183,7 @@ describe('a model with shards', () => {
     expect((await readdir(at('in'))).sort()).toEqual([first, index, 'more']);
   });
 
-  test('writes nothing if one of its files exists', async () => {
+  test('Nothing is written if one of the files exists', async () => {
     await mkdir(at('out', 'more'), { recursive: true });
     await writeFile(at('out', second), 'precious');
     await using(at('in', index), async (read) => {
@@ -194,7 +194,7 @@ describe('a model with shards', () => {
     expect(await contentOf('out', second)).toEqual(whole.shards[second]);
   });
 
-  test('is an error if a shard is missing or lies outside', async () => {
+  test('A shard that is missing or outside of the folder is an error', async () => {
     await rm(at('in', second));
     const error = await errorOf(() => readSafetensors(at('in', index)));
     expect(error).toMatchObject({ code: 'file', message: expect.stringMatching(/00002-of-00002.*no such file/) });
@@ -203,7 +203,7 @@ describe('a model with shards', () => {
     expect(await codeOf(() => readSafetensors(at('in', index)))).toBe('file');
   });
 
-  test('is fetched with its shards from an address', async () => {
+  test('An index and its shards are fetched from a URL', async () => {
     const site = await serve(at('in'), false);
     try {
       await using(new URL(index, site.address), async (read) => {
@@ -218,7 +218,7 @@ describe('a model with shards', () => {
 });
 
 describe('memory', () => {
-  test('of a model that nobody holds any more is given back', { timeout: 20_000 }, async () => {
+  test('The memory of a model that was garbage-collected is freed', { timeout: 20_000 }, async () => {
     const engine = await loadEngine();
     const { blocks } = engine.memory;
     await (async () => void (await readSafetensors(safetensorsFile({ 'a.weight': [2, 2] }))))();

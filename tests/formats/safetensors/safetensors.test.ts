@@ -100,7 +100,7 @@ describe('kinds', () => {
     ['cell.weight_hh', [20, 5], 'lstm'],
     ['weight_hh_l0', [15, 5], 'gru'],
   ];
-  test.each(cases)('%s of shape %j is %s', async (name, shape, kind, others = {}) => {
+  test.each(cases)('A tensor named %s with the shape %j has the kind %s', async (name, shape, kind, others = {}) => {
     const { tensors, skipped } = await layersOf({ [name]: shape, ...others });
     expect(skipped).toEqual([]);
     const roles = ['out', 'in', ...spatial.slice(5 - shape.length)];
@@ -108,7 +108,7 @@ describe('kinds', () => {
     expect(tensors[0]!.values.length).toBe(product(shape));
   });
 
-  test('both weights of a recurrent layer are told by that from its hidden units, whatever its inputs are', async () => {
+  test('The kind of both recurrent weights follows from the hidden-to-hidden weight', async () => {
     const { tensors, skipped } = await layersOf({
       'lstm.weight_ih_l0': [20, 3],
       'lstm.weight_hh_l0': [20, 5],
@@ -131,15 +131,15 @@ describe('kinds', () => {
 
 describe('what is not pruned', () => {
   const cases: [title: string, tensors: TensorsToStore, reason: RegExp][] = [
-    ['other types', { 'fc.weight': { dtype: 'F64', shape: [2, 3] } }, /type is F64; only F32, F16 and BF16/],
+    ['weights of other types', { 'fc.weight': { dtype: 'F64', shape: [2, 3] } }, /type is F64; only F32, F16 and BF16/],
     ['quantised weights', { 'fc.weight': { dtype: 'I8', shape: [2, 3] } }, /type is I8/],
     ['packed weights', { 'fc.qweight': { dtype: 'I32', shape: [2, 3] } }, /type is I32/],
     ['eight-bit floats', { 'fc.weight': { dtype: 'F8_E4M3', shape: [2, 3] } }, /type is F8_E4M3/],
-    ['types that nobody knows', { 'fc.weight': { dtype: 'Q5', shape: [2, 3] } }, /type is Q5/],
+    ['weights of an unknown type', { 'fc.weight': { dtype: 'Q5', shape: [2, 3] } }, /type is Q5/],
     ['an empty tensor', { 'fc.weight': [0, 3] }, /empty/],
-    ['too many axes', { 'conv.weight': [1, 2, 1, 2, 1, 2] }, /weight with 6 axes/],
+    ['a weight with too many axes', { 'conv.weight': [1, 2, 1, 2, 1, 2] }, /weight with 6 axes/],
     [
-      'another name',
+      'a weight with another name',
       { 'mlp.experts.gate_up_proj': [2, 3, 4] },
       /of this name; describe it with the layers option \(--layer\)/,
     ],
@@ -147,17 +147,17 @@ describe('what is not pruned', () => {
     ['normalisations of several axes', { 'attn.q_norm.weight': [2, 3] }, /normalisation/],
     ['a plain recurrent layer', { 'rnn.weight_hh_l0': [5, 5] }, /5 x 5.*4 gates of an LSTM.*3 of a GRU/],
     ['an LSTM with projections', { 'rnn.weight_hh_l0': [20, 3] }, /20 x 3.*3 hidden units/],
-    ['recurrent weights by themselves', { 'rnn.weight_ih_l0': [20, 3] }, /without rnn\.weight_hh_l0/],
+    ['a recurrent weight without the other one', { 'rnn.weight_ih_l0': [20, 3] }, /without rnn\.weight_hh_l0/],
     ['recurrent weights of three axes', { 'rnn.weight_hh_l0': [4, 1, 2] }, /4 x 1 x 2/],
   ];
-  test.each(cases)('%s says why', async (_title, given, reason) => {
+  test.each(cases)('The reason for not pruning %s is given', async (_title, given, reason) => {
     const { tensors, skipped } = await layersOf(given);
     const [name] = Object.keys(given);
     expect(tensors).toEqual([]);
     expect(skipped).toEqual([{ name: name!.replace(/\.weight$/, ''), reason: expect.stringMatching(reason) }]);
   });
 
-  test('norms, biases, scalars and whole numbers are no weights', async () => {
+  test('Normalisations, biases, scalars and integers are not weights', async () => {
     const others: TensorsToStore = {
       'norm.weight': [4],
       'norm.bias': [4],
@@ -170,13 +170,13 @@ describe('what is not pruned', () => {
     expect(await layersOf(others)).toEqual({ tensors: [], skipped: [] });
   });
 
-  test('a file may hold nothing at all', async () => {
+  test('A file can be without tensors', async () => {
     expect(await layersOf({})).toEqual({ tensors: [], skipped: [] });
   });
 });
 
 describe('names', () => {
-  test('are those of modules; the whole name is known too', async () => {
+  test('A layer has the name of its module, and its full name is an alias', async () => {
     const bytes = safetensorsFile({ 'conv1.weight': [4, 1, 1, 2], 'rnn.weight_hh_l0': [4, 1] });
     await withModel(bytes, async (read) => {
       expect(read.tensors.map(({ name, aliases }) => ({ name, aliases }))).toEqual([
@@ -190,7 +190,7 @@ describe('names', () => {
     });
   });
 
-  test('that clash stay whole', async () => {
+  test('A layer keeps its full name if a tensor has the name of the module', async () => {
     const { tensors, skipped } = await layersOf({
       'a.weight': [2, 3],
       a: [2, 3],
@@ -204,7 +204,7 @@ describe('names', () => {
     expect(skipped.map(({ name }) => name)).toEqual(['a']);
   });
 
-  test('are in the order of the bytes, not of the header', async () => {
+  test('Layers are in the order of the bytes, not of the header', async () => {
     const one = safetensorsFile({ 'a.weight': [1, 1], 'b.weight': [1, 1] });
     const header = text(
       '{"b.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]},' +
@@ -248,9 +248,9 @@ describe('the option layers', () => {
 
   const inOut: LayerDescription = { kind: 'dense', roles: ['in', 'out'] };
   test.each<[title: string, layers: LayerDescriptions, expected: object]>([
-    ['nothing', {}, {}],
+    ['no tensor', {}, {}],
     ['roles', { 'h.0.attn.c_attn': inOut }, { 'h.0.attn.c_attn': { ...dense, roles: 'in out', biases: 1 } }],
-    ['roles by the whole name', { 'h.0.mlp.c_fc.weight': inOut }, { 'h.0.mlp.c_fc': { ...dense, roles: 'in out' } }],
+    ['roles by the full name', { 'h.0.mlp.c_fc.weight': inOut }, { 'h.0.mlp.c_fc': { ...dense, roles: 'in out' } }],
     [
       'roles by a glob',
       { '*.c_*': inOut },
@@ -260,7 +260,7 @@ describe('the option layers', () => {
       },
     ],
     [
-      'a name, which beats a glob',
+      'a tensor by a name, which takes precedence over a glob',
       { '*.c_*': inOut, 'h.0.mlp.c_fc': { kind: 'embedding' } },
       {
         'h.0.attn.c_attn': { ...dense, roles: 'in out', biases: 1 },
@@ -278,60 +278,65 @@ describe('the option layers', () => {
       { depthwise: { kind: 'conv1d', roles: 'out in width', groups: 4, biases: 0 } },
     ],
     [
-      'a tensor that has no weight of that name',
+      'a tensor that is not named like a weight',
       { 'experts.*': { kind: 'conv1d' } },
       { 'experts.gate': { kind: 'conv1d', roles: 'out in width', groups: 1, biases: 0 } },
     ],
     [
-      'what is left out',
+      'tensors to exclude',
       { up: false, 'h.*': false },
       { up: undefined, 'h.0.attn.c_attn': undefined, 'h.0.mlp.c_fc': undefined },
     ],
     [
-      'one of those left out',
+      'one tensor among those that a glob excludes',
       { '*': false, up: { kind: 'conv2d' } },
       { 'h.0.attn.c_attn': undefined, 'h.0.mlp.c_fc': undefined, depthwise: undefined },
     ],
-  ])('says %s', async (_title, layers, expected) => {
+  ])('The option layers can describe %s', async (_title, layers, expected) => {
     const wanted: Record<string, unknown> = { ...usual, ...expected };
     for (const name of Object.keys(wanted)) if (wanted[name] === undefined) delete wanted[name];
     expect(await described(layers)).toEqual(wanted);
   });
 
-  test('lists what is left out as skipped', async () => {
+  test('An excluded tensor is listed as skipped', async () => {
     const { skipped } = await layersOf(tensors, { up: false, 'experts.gate': { kind: 'conv1d' } });
     expect(skipped).toEqual([{ name: 'up', reason: 'it is excluded by the layers option' }]);
   });
 
-  test('does not make numbers of other types prunable', async () => {
+  test('The option layers does not make tensors of other types prunable', async () => {
     const { skipped } = await layersOf({ 'fc.weight': { dtype: 'I8', shape: [2, 3] } }, { fc: { kind: 'dense' } });
     expect(skipped).toEqual([{ name: 'fc', reason: expect.stringMatching(/I8/) }]);
   });
 
   test.each<[title: string, layers: unknown, code: string, message: RegExp]>([
-    ['a name that nothing has', { down: false }, 'layer', /given: down.*allowed: h\.0\.attn\.c_attn/],
+    ['an unknown name', { down: false }, 'layer', /given: down.*allowed: h\.0\.attn\.c_attn/],
     ['a glob that matches nothing', { 'x.*': false }, 'layer', /x\.\*/],
-    ['a tensor that is no weight', { norm: false }, 'layer', /norm/],
-    ['another kind', { up: { kind: 'conv9d' } }, 'kind', /up.*conv9d.*conv2d/],
-    ['a kind of other axes', { up: { kind: 'dense' } }, 'format', /up.*different role.*\["out","in"\].*\[4, 3, 2, 2\]/],
-    ['roles of other axes', { up: { kind: 'conv2d', roles: ['out', 'in'] } }, 'format', /different role/],
-    ['a role twice', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'out'] } }, 'format', /different role/],
+    ['a tensor that is not a weight', { norm: false }, 'layer', /norm/],
+    ['an unknown kind', { up: { kind: 'conv9d' } }, 'kind', /up.*conv9d.*conv2d/],
     [
-      'another role',
+      'a kind that has other axes',
+      { up: { kind: 'dense' } },
+      'format',
+      /up.*different role.*\["out","in"\].*\[4, 3, 2, 2\]/,
+    ],
+    ['roles that do not fit the axes', { up: { kind: 'conv2d', roles: ['out', 'in'] } }, 'format', /different role/],
+    ['a duplicate role', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'out'] } }, 'format', /different role/],
+    [
+      'an unknown role',
       { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['out', 'up'] } },
       'format',
       /different role.*allowed: out/,
     ],
-    ['no output channels', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['width', 'in'] } }, 'format', /role 'out'/],
+    ['no output role', { 'h.0.mlp.c_fc': { kind: 'dense', roles: ['width', 'in'] } }, 'format', /role 'out'/],
     ['groups that do not fit', { up: { kind: 'conv2d', groups: 3 } }, 'format', /groups 3.*\[4, 3, 2, 2\]/],
     ['a fraction of a group', { up: { kind: 'conv2d', groups: 1.5 } }, 'format', /groups 1\.5/],
-    ['an unknown word', { up: { kind: 'conv2d', role: [] } }, 'usage', /up.*\{ kind, roles, groups \}/],
+    ['an unknown key', { up: { kind: 'conv2d', role: [] } }, 'usage', /up.*\{ kind, roles, groups \}/],
     ['true', { up: true }, 'usage', /false to exclude it/],
     ['null', { up: null }, 'usage', /up/],
-    ['a text', { up: 'conv2d' }, 'usage', /up/],
-    ['roles as a text', { up: { kind: 'dense', roles: 'in,out' } }, 'usage', /up/],
+    ['a string as a description', { up: 'conv2d' }, 'usage', /up/],
+    ['roles as a string', { up: { kind: 'dense', roles: 'in,out' } }, 'usage', /up/],
     ['two globs that disagree', { 'h*': false, '*c_fc': inOut }, 'sparsity', /h\.0\.mlp\.c_fc.*h\* and \*c_fc/],
-  ])('with %s is an error', async (_title, layers, code, message) => {
+  ])('The option layers with %s is an error', async (_title, layers, code, message) => {
     const error = await errorOf(() => layersOf(tensors, layers as LayerDescriptions));
     expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
@@ -340,29 +345,29 @@ describe('the option layers', () => {
 
 describe('biases', () => {
   const cases: [title: string, tensors: TensorsToStore, dtype: string | undefined, note?: RegExp][] = [
-    ['beside a convolution', { 'c.weight': [4, 3, 2, 2], 'c.bias': [4] }, 'float32'],
-    ['beside a dense layer, before it', { 'c.bias': [4], 'c.weight': [4, 3] }, 'float32'],
+    ['of a convolution', { 'c.weight': [4, 3, 2, 2], 'c.bias': [4] }, 'float32'],
+    ['of a dense layer, stored before its weight', { 'c.bias': [4], 'c.weight': [4, 3] }, 'float32'],
     ['of another type', { 'c.weight': [4, 3], 'c.bias': { dtype: 'BF16', shape: [4] } }, 'bfloat16'],
     ['without a module', { weight: [4, 3], bias: [4] }, 'float32'],
     ['of attention', { 'a.in_proj_weight': [12, 4], 'a.in_proj_bias': [12] }, 'float32'],
     ['of another module', { 'c.weight': [4, 3], 'd.bias': [4] }, undefined],
     ['of another length', { 'c.weight': [4, 3], 'c.bias': [3] }, undefined, /c\.bias is left alone.*one entry per/],
-    ['of more axes', { 'c.weight': [4, 3], 'c.bias': { dtype: 'F32', shape: [4, 1] } }, undefined, /one entry per/],
-    ['of whole numbers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, /type is I8/],
+    ['with more axes', { 'c.weight': [4, 3], 'c.bias': { dtype: 'F32', shape: [4, 1] } }, undefined, /one entry per/],
+    ['of integers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, /type is I8/],
     ['of an LSTM', { weight_hh_l0: [4, 1], bias_hh_l0: [4] }, undefined, /bias_hh_l0 is left alone.*gate/],
   ];
-  test.each(cases)('%s', async (_title, tensors, dtype, note) => {
+  test.each(cases)('A bias is found or left alone correctly: %s', async (_title, tensors, dtype, note) => {
     const { partners, notes } = (await layersOf(tensors)).tensors[0]!;
     expect(partners).toMatchObject(dtype ? [{ part: 'bias', values: { dtype } }] : []);
     expect(notes).toEqual(note ? [expect.stringMatching(note)] : []);
   });
 
-  test('are not those of embeddings', async () => {
+  test('An embedding does not have a bias', async () => {
     const { tensors } = await layersOf({ 'c.weight': [4, 3], 'c.bias': [4] }, { c: { kind: 'embedding' } });
     expect(tensors).toMatchObject([{ partners: [], notes: [] }]);
   });
 
-  test('go with their channels, and nothing else changes', async () => {
+  test('A bias is removed with its channel, and nothing else changes', async () => {
     const bias = new Uint8Array(Float32Array.of(-1, 2, 3, 4).buffer);
     const tensors = (weight: number[], entries: Uint8Array): TensorsToStore => ({
       'bn.weight': [4],
@@ -387,26 +392,29 @@ describe('numbers', () => {
   ] as const;
   const alignments = [0, 1, 2, 3].flatMap((shift) => dtypes.map((types) => [...types, shift] as const));
 
-  test.each(alignments)('%s: read as %s and zeroed where they lie, %i bytes on', async (dtype, name, padding) => {
-    const file = (data: Uint8Array) =>
-      safetensorsFile({ before: [1], 'w.weight': { dtype, shape: [3, 4, 1], data } }, { padding });
-    const numbers = rawNumbers(name, 12);
-    await withModel(file(numbers), async (read) => {
-      const { values } = read.tensors[0]!;
-      expect(values).toMatchObject({ dtype: name, length: 12 });
-      expect(await numbersOf(read, values)).toEqual(numbers);
-      expect(await read.copy(values)).toEqual(numbers);
-      const removed = [0, 4, 5, 11];
-      await zero(read, values, removed);
-      const size = numbers.length / 12;
-      const left = numbers.slice();
-      for (const index of removed) left.fill(0, index * size, (index + 1) * size);
-      expect(await read.bytes()).toEqual(file(left));
-      expect(await read.copy(values)).toEqual(left);
-    });
-  });
+  test.each(alignments)(
+    '%s is read as %s and zeroed in place, at an offset of %i bytes',
+    async (dtype, name, padding) => {
+      const file = (data: Uint8Array) =>
+        safetensorsFile({ before: [1], 'w.weight': { dtype, shape: [3, 4, 1], data } }, { padding });
+      const numbers = rawNumbers(name, 12);
+      await withModel(file(numbers), async (read) => {
+        const { values } = read.tensors[0]!;
+        expect(values).toMatchObject({ dtype: name, length: 12 });
+        expect(await numbersOf(read, values)).toEqual(numbers);
+        expect(await read.copy(values)).toEqual(numbers);
+        const removed = [0, 4, 5, 11];
+        await zero(read, values, removed);
+        const size = numbers.length / 12;
+        const left = numbers.slice();
+        for (const index of removed) left.fill(0, index * size, (index + 1) * size);
+        expect(await read.bytes()).toEqual(file(left));
+        expect(await read.copy(values)).toEqual(left);
+      });
+    },
+  );
 
-  test('a copy is not a view', async () => {
+  test('A copy of numbers is not a view', async () => {
     await withModel(safetensorsFile({ 'w.weight': [2, 2] }), async (read) => {
       const { values } = read.tensors[0]!;
       const copied = await read.copy(values);
@@ -416,7 +424,7 @@ describe('numbers', () => {
   });
 
   test.each([0, 1, 7])(
-    'at 0 %% the file is the same, whatever is in it: %i spaces behind the header',
+    'A file with %i spaces after its header is the same after pruning at zero percent',
     async (padding) => {
       const bytes = safetensorsFile(
         {
@@ -439,7 +447,7 @@ describe('numbers', () => {
     },
   );
 
-  test('values of another model are refused', async () => {
+  test('Values of another model are refused', async () => {
     await withModel(safetensorsFile({ 'w.weight': [2, 2] }), async (read) => {
       const dense = { kind: 'dense', roles: ['out'], shape: [1], data: Float32Array.of(1) } as const;
       const { values } = fromArrays({ dense }).tensors[0]!;
@@ -477,7 +485,7 @@ describe('the same weights as arrays', () => {
   ];
 
   test.each(calls.flatMap((call) => dtypes.map((dtype) => [...call, ...dtype] as const)))(
-    '%s: the same masks and numbers (%s, %s)',
+    'Pruning gives the same masks and numbers as plain arrays: %s (%s, %s)',
     async (_title, options, dtype, name) => {
       const tensors: Record<string, TensorToStore> = {};
       const layers: Record<string, LayerDescription> = {};
@@ -532,7 +540,7 @@ describe('shards', () => {
     ['bytes', whole.index],
     ['a buffer', whole.index.slice().buffer],
     ['a Blob', new Blob([whole.index])],
-  ])('are read with their index, from %s', async (_title, source) => {
+  ])('Shards are read with their index from %s', async (_title, source) => {
     await withModel(
       source,
       async (read) => {
@@ -544,7 +552,7 @@ describe('shards', () => {
     );
   });
 
-  test('a bias may lie in another shard', async () => {
+  test('A bias can be in another shard than its weight', async () => {
     await withModel(
       whole.index,
       async (read) => {
@@ -569,7 +577,7 @@ describe('shards', () => {
     );
   });
 
-  test('may lie in folders below, and be given later or as Blobs', async () => {
+  test('Shards can be in subfolders, and can be returned as promises or Blobs', async () => {
     const { index, shards } = shardedFiles({ './x//a.safetensors': { 'w.weight': [2, 2] } });
     const asked: string[] = [];
     await withModel(index, (read) => expect(read.tensors).toHaveLength(1), {
@@ -582,7 +590,7 @@ describe('shards', () => {
   });
 
   test.each(['/etc/passwd', 'C:\\x', 'C:x', '..', '../x', 'a/../x', 'a\\b', 'https://x/y', 'a\0b', '', '.'])(
-    'outside of the folder are refused: %j',
+    'A shard with the path %j is refused',
     async (file) => {
       const error = await errorOf(() =>
         readSafetensors(indexOf({ 'w.weight': file }), { shards: () => safetensorsFile({ 'w.weight': [2, 2] }) }),
@@ -602,32 +610,38 @@ describe('shards', () => {
       message: RegExp,
     ]
   >([
-    ['no function is given', whole.index, undefined, 'file', /readSafetensors\(bytes, \{ shards \}\)/],
-    ['one is missing', whole.index, { [first]: whole.shards[first]! }, 'file', /00002-of.*missing.*returned undefined/],
+    ['no function for the shards is given', whole.index, undefined, 'file', /readSafetensors\(bytes, \{ shards \}\)/],
     [
-      'one is cut off',
+      'a shard is missing',
+      whole.index,
+      { [first]: whole.shards[first]! },
+      'file',
+      /00002-of.*missing.*returned undefined/,
+    ],
+    [
+      'a shard is truncated',
       whole.index,
       { ...whole.shards, [first]: whole.shards[first]!.slice(0, -1) },
       'format',
       /00001.*ends inside tensor 'c\.weight'/,
     ],
-    ['one is empty', whole.index, { ...whole.shards, [first]: new Uint8Array() }, 'format', /00001.*too short/],
+    ['a shard is empty', whole.index, { ...whole.shards, [first]: new Uint8Array() }, 'format', /00001.*too short/],
     [
-      'one is a pickle',
+      'a shard is a pickle',
       whole.index,
       { ...whole.shards, [first]: text('\x80\x02}q\0and so on') },
       'format',
       /00001.*(pickle|length of a header)/,
     ],
     [
-      'one lacks a tensor',
+      'a shard lacks a tensor',
       whole.index,
       { ...whole.shards, [first]: safetensorsFile({ 'a.weight': [3, 2] }) },
       'format',
       /00001.*no tensor 'c\.weight', which the index lists for it/,
     ],
     [
-      'one has a tensor more',
+      'a shard has an extra tensor',
       whole.index,
       { ...whole.shards, [first]: safetensorsFile({ ...parts[first], x: [1] }) },
       'format',
@@ -641,24 +655,24 @@ describe('shards', () => {
       /no tensor 'b\.weight'/,
     ],
     ['a file is a number', indexOf({ 'a.weight': 5 }), {}, 'format', /no file for tensor 'a\.weight'.*found: 5/],
-    ['the map is a list', text('{"weight_map": []}'), {}, 'format', /not an index.*keys weight_map/],
+    ['the weight_map is a list', text('{"weight_map": []}'), {}, 'format', /not an index.*keys weight_map/],
     [
-      'there is no map',
+      'the index has no weight_map',
       text('{"architectures": [], "hidden_size": 4}'),
       {},
       'format',
       /not an index.*architectures, hidden_size.*weight_map/,
     ],
-    ['there is nothing', text('{}'), {}, 'format', /not an index.*keys none/],
-    ['the index is cut off', whole.index.slice(0, -10), whole.shards, 'format', /not JSON/],
+    ['the index is empty', text('{}'), {}, 'format', /not an index.*keys none/],
+    ['the index is truncated', whole.index.slice(0, -10), whole.shards, 'format', /not JSON/],
     ['the index is not UTF-8', Uint8Array.of(...text('{"'), 255, ...text('": 1}     ')), {}, 'format', /not JSON/],
-  ])('are an error where %s', async (_title, index, shards, code, message) => {
+  ])('An error is thrown if %s', async (_title, index, shards, code, message) => {
     const error = await errorOf(() => readSafetensors(index, shards && given(shards)));
     expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
   });
 
-  test('need no index where there is one file; its length may begin as JSON does', async () => {
+  test('A single file needs no index, even if its length begins like JSON', async () => {
     const tensors = { 'w.weight': [1, 1] };
     const padding = 0x7b - (safetensorsFile(tensors).length - 12);
     const bytes = safetensorsFile(tensors, { padding });
@@ -667,14 +681,14 @@ describe('shards', () => {
   });
 });
 
-describe('files that are no whole safetensors file', () => {
+describe('files that are not complete safetensors files', () => {
   const small = safetensorsFile({ 'w.weight': [2, 2] });
   const onnx = onnxModel({ nodes: [node('MatMul', 'x w', 'y')], initializers: [onnxTensor('w', [2, 2])] });
   test.each<[title: string, bytes: Uint8Array<ArrayBuffer>, message: RegExp]>([
-    ['empty', new Uint8Array(), /empty/],
-    ['cut off in the header', small.slice(0, 20), /ends inside its header/],
-    ['cut off in the data', small.slice(0, -1), /ends inside tensor 'w\.weight'/],
-    ['with more data', Uint8Array.of(...small, 0), /belongs to no tensor/],
+    ['an empty file', new Uint8Array(), /empty/],
+    ['a file that is truncated in the header', small.slice(0, 20), /ends inside its header/],
+    ['a file that is truncated in the data', small.slice(0, -1), /ends inside tensor 'w\.weight'/],
+    ['a file with extra data', Uint8Array.of(...small, 0), /belongs to no tensor/],
     [
       'a PyTorch file',
       text('PK\x03\x04archive/data.pkl'),
@@ -683,18 +697,18 @@ describe('files that are no whole safetensors file', () => {
     ['a pickle', Uint8Array.of(0x80, 2, ...text('}q\0X and more')), /not a safetensors file.*pickle/],
     ['a GGUF model', text('GGUF\x03\0\0\0 and more'), /not a safetensors file.*GGUF/],
     ['an ONNX model', onnx, /not a safetensors file.*an ONNX model.*readOnnx/],
-    ['an array', text('\u0093NUMPY').slice(1), /NumPy array/],
+    ['a NumPy array', text('\u0093NUMPY').slice(1), /NumPy array/],
     ['an HDF5 file', Uint8Array.of(0x89, ...text('HDF\r\n\x1a\n and more')), /HDF5/],
-    ['a page', text('<!DOCTYPE html><title>404</title>'), /HTML/],
+    ['a web page', text('<!DOCTYPE html><title>404</title>'), /HTML/],
     ['a Git LFS pointer', text('version https://git-lfs.github.com/spec/v1\noid sha256:0'), /Git LFS/],
-    ['something else', text('These are words, and no network.'), /length of a header/],
-  ])('%s', async (_title, bytes, message) => {
+    ['other text', text('These are words, and no network.'), /length of a header/],
+  ])('The error for %s says what was found', async (_title, bytes, message) => {
     const error = await errorOf(() => readSafetensors(bytes));
     expect(error.code).toBe('format');
     expect(error.message).toMatch(message);
   });
 
-  test('are told to those who read ONNX', async () => {
+  test('readOnnx recognises a safetensors file', async () => {
     const { readOnnx } = await import('sparsifier/formats/onnx');
     const error = await errorOf(() => readOnnx(small));
     expect(error.message).toMatch(/not an ONNX model.*safetensors file.*readSafetensors/);
@@ -725,7 +739,7 @@ describe('files that are no whole safetensors file', () => {
     read.close();
   }
 
-  test('every truncation is an error', async () => {
+  test('Each truncation of a file is an error', async () => {
     await withModel(rich, ({ tensors }) => expect(tensors).toHaveLength(3));
     for (let length = 0; length < rich.length; length++) {
       expect((await errorOf(() => readSafetensors(rich.slice(0, length)))).code).toBe('format');
@@ -734,9 +748,9 @@ describe('files that are no whole safetensors file', () => {
 
   const sharded = shardedFiles({ 's.safetensors': { 'c.weight': [2, 1, 1, 1] } }).index;
   test.each([
-    ['file', rich],
-    ['index', sharded],
-  ])('every changed byte of a %s gives a model or an error', async (_title, original) => {
+    ['a file', rich],
+    ['an index', sharded],
+  ])('With changed bytes, %s is a model or an error', async (_title, original) => {
     const change = fc.record({ at: fc.nat(original.length - 1), byte: fc.nat(255) });
     await fc.assert(
       fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
@@ -753,7 +767,7 @@ describe('memory', () => {
   const bytes = safetensorsFile({ 'w.weight': [2, 2], 'v.weight': [2, 2] });
   const sharded = shardedFiles({ a: { 'a.weight': [2, 2] }, b: { 'b.weight': [2, 2] } });
 
-  test('is given back, once', async () => {
+  test('The memory of a model is freed once', async () => {
     const engine = await loadEngine();
     const { blocks } = engine.memory;
     const read = await readSafetensors(bytes);
@@ -787,7 +801,7 @@ describe('memory', () => {
     }
   });
 
-  test('is given back after an error', async () => {
+  test('The memory of a model is freed after an error', async () => {
     const engine = await loadEngine();
     const { blocks } = engine.memory;
     await errorOf(() => readSafetensors(bytes.slice(0, -1)));
@@ -799,7 +813,7 @@ describe('memory', () => {
     expect(engine.memory.blocks).toBe(blocks);
   });
 
-  test('that is handed out is not shared, and the source stays as it is', async () => {
+  test('The bytes of a model are not shared memory, and the source is not changed', async () => {
     const source = bytes.slice();
     await withModel(source, async (read) => {
       await zero(read, read.tensors[0]!.values, [0, 1]);
@@ -810,7 +824,10 @@ describe('memory', () => {
     });
   });
 
-  test.each([new Blob([bytes]), bytes.buffer, bytes])('is filled from a Blob, a buffer or an array', async (source) => {
-    expect(await withModel(source, (read) => read.bytes())).toEqual(bytes);
-  });
+  test.each([new Blob([bytes]), bytes.buffer, bytes])(
+    'A model can be read from a Blob, a buffer or an array',
+    async (source) => {
+      expect(await withModel(source, (read) => read.bytes())).toEqual(bytes);
+    },
+  );
 });

@@ -29,7 +29,7 @@ const numbersOf = async (model: ReturnType<typeof network>, name: string) => [
 ];
 
 describe('a LayersModel in use', () => {
-  test('loses what the masks say, in its own variables, and nothing leaks', async () => {
+  test('The variables of a live LayersModel lose the masked weights, and no tensors leak', async () => {
     const model = network();
     model.compile({ optimizer: 'adam', loss: 'meanSquaredError' });
     const [x, y] = [tf.ones([4, 5, 5, 2]), tf.zeros([4, 3])];
@@ -60,7 +60,7 @@ describe('a LayersModel in use', () => {
     expect(model.optimizer.iterations).toBe(steps + 1);
   });
 
-  test('is compared with what it was before the last call', async () => {
+  test('An updating criterion compares a live model with its weights before the last call', async () => {
     const model = network();
     const { numTensors } = tf.memory();
     const sparsifier = new Sparsifier(fromTfjs(tf, model), { ...words, criteria: 'updatingMovement' });
@@ -87,7 +87,7 @@ describe('a LayersModel in use', () => {
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
-  test('a filter takes its batch normalisation along, a row of a dense layer its bias', async () => {
+  test('A filter is removed with its batch normalisation, and a row of a dense layer with its bias', async () => {
     const model = network();
     const sparsifier = new Sparsifier(fromTfjs(tf, model), { ...words, granularity: 'filter' });
     await sparsifier.sparsifyModel({ conv: 50, head: 34 });
@@ -98,7 +98,7 @@ describe('a LayersModel in use', () => {
     expect(await numbersOf(model, 'head/bias')).toEqual([...sparsifier.mask('head').data]);
   });
 
-  test('a bias and a gamma of another layer keep every bit', async () => {
+  test('The bias and the gamma of another layer are not changed', async () => {
     class Own extends tf.layers.Layer {
       static className = 'Own';
       override build() {
@@ -144,7 +144,7 @@ describe('a LayersModel in use', () => {
       ),
     );
 
-  test('has the layers and partners that its files have', async () => {
+  test('A live model has the same layers and partners as its files', async () => {
     const input = tf.input({ shape: [8, 8, 4] });
     const conv = tf.layers.conv2d({ filters: 6, kernelSize: 3, name: 'conv', useBias: false }).apply(input);
     const norm = tf.layers.batchNormalization({ name: 'norm' }).apply(conv);
@@ -188,7 +188,7 @@ describe('a LayersModel in use', () => {
     }
   });
 
-  test('layers of one name in different models are listed and changed under their own names', async () => {
+  test('Layers with the same name in different models are listed and changed under unique names', async () => {
     const [a, b] = [inner('a', conv()), inner('b', conv())];
     const live = fromTfjs(tf, outer(a, b));
     expect(live.tensors.map(({ name }) => name)).toEqual(['a/d', 'b/d']);
@@ -205,7 +205,7 @@ describe('a LayersModel in use', () => {
     expect(await numbersIn(b, 'n')).toMatchObject({ gamma: kept, beta: kept });
   });
 
-  test('a layer that two models share counts once, beside another of its name', async () => {
+  test('A layer that two models share is listed once, next to another with the same name', async () => {
     const shared = conv();
     const [a, b, c] = [inner('a', shared), inner('b', conv()), inner('c', shared)];
     const live = fromTfjs(tf, outer(b, a, c));
@@ -217,7 +217,7 @@ describe('a LayersModel in use', () => {
     expect(bias!.filter((value) => value === 0)).toHaveLength(2);
   });
 
-  test('a batch normalisation that two models share is that of both, not of another of its name', async () => {
+  test('A batch normalisation that two models share belongs to both, and not to another with the same name', async () => {
     const input = tf.input({ shape: [4, 4, 2] });
     const norm = tf.layers.batchNormalization({ name: 'n', betaInitializer: 'ones' });
     const own = (name: string, layer: string, after: tf.layers.Layer) =>
@@ -232,7 +232,7 @@ describe('a LayersModel in use', () => {
     expect((await numbersIn(models[1]!, 'n')).beta).toEqual([1, 1, 1, 1]);
   });
 
-  test('layers of one name in models inside wrappers, and below a layer of a path of that name, are told apart', async () => {
+  test('Layers with the same name inside wrappers, or inside a layer whose path has that name, are distinguished', async () => {
     const timed = (name: string) => {
       const layer = tf.sequential({ name: 'm', layers: [tf.layers.dense({ inputShape: [2], units: 2, name: 'd' })] });
       return tf.layers.timeDistributed({ layer: layer as never, name });
@@ -251,7 +251,7 @@ describe('a LayersModel in use', () => {
     }
   });
 
-  test('a call that fails changes nothing; a disposed model is told', async () => {
+  test('A call that fails changes nothing, and a disposed model is an error', async () => {
     const model = network();
     const kernel = model.getLayer('head').weights[0]!;
     kernel.write(tf.mul(kernel.read(), NaN));
@@ -269,12 +269,12 @@ describe('a LayersModel in use', () => {
     [{}, 'tf.LayersModel or a tf.GraphModel'],
     [undefined, 'tf.LayersModel or a tf.GraphModel'],
     [{ weights: { a: [] } }, 'readTfjs'],
-  ])('%j is no model', async (model, message) => {
+  ])('%j is refused as a model', async (model, message) => {
     expect((await errorOf(() => fromTfjs(tf, model as never))).message).toContain(message);
   });
 });
 
-test('a GraphModel in use computes with the weights that are left', async () => {
+test('A live GraphModel computes with the remaining weights', async () => {
   const weights = [{ name: 'w', shape: [2, 2], dtype: 'float32', bytes: floats(1, 2, 3, 4) }];
   const graph = graphOf(weights, [
     [

@@ -7,7 +7,7 @@ import { furtherFiles } from '../../support/model-files.js';
 const address = new URL('../../../node_modules/@upscalerjs/default-model/models/model.json', import.meta.url).href;
 const words = { granularity: 'weight', context: 'local', criteria: 'magnitude' } as const;
 
-test('a real model is fetched, made sparse and run in a page', async () => {
+test('A real model is fetched, pruned and run in a page', async () => {
   await tf.setBackend('cpu');
   using model = await readTfjs(address);
   const { total } = await new Sparsifier(model, words).sparsifyModel(50);
@@ -23,7 +23,7 @@ test('a real model is fetched, made sparse and run in a page', async () => {
   expect(output.dataSync().every(Number.isFinite)).toBe(true);
 });
 
-test('a model in use on WebGL is made sparse there', async (context) => {
+test('A live model on WebGL is pruned in place', async (context) => {
   const isThere = await tf.setBackend('webgl').catch(() => false);
   if (!isThere) return context.skip('WebGL does not start here');
   await tf.ready();

@@ -47,8 +47,8 @@ const numbersIn = async (...path: string[]) => {
 describe('the command line', () => {
   test.each([
     ['into a folder', 'sparse/', 'sparse/model.json'],
-    ['to a path, weights beside it', 'there/out.json', 'there/out.json'],
-  ])('makes a model sparse, %s', async (_, out, json) => {
+    ['to a path, with its weights in the same folder', 'there/out.json', 'there/out.json'],
+  ])('The command line prunes a TensorFlow.js model, written %s', async (_, out, json) => {
     const { code, stdout, stderr } = await sparsifier(...prune, '-o', out);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^d +dense +3 x 2 +6 +3 +50\.00 %/m);
@@ -62,7 +62,7 @@ describe('the command line', () => {
     expect(await numbersIn('model', 'group1-shard1of1.bin')).toEqual([1, -2, 3, -4, 5, -6, 7, 8]);
   });
 
-  test('inspects one, explains, and takes the dense one to compare with', async () => {
+  test('The command line inspects and explains a model, and compares it with initial weights', async () => {
     expect((await sparsifier('inspect', 'model/model.json')).stdout).toMatch(/^d +dense +3 x 2 +6 +0/m);
     expect((await sparsifier(...prune, '--explain')).stdout).toMatch(/^d +dense +yes +6 +3/m);
     await sparsifier(...prune, '-o', 'sparse/');
@@ -73,7 +73,7 @@ describe('the command line', () => {
     expect(await numbersIn('again', 'group1-shard1of1.bin')).toEqual([0, 0, 0, 0, 0, 0, 7, 8]);
   });
 
-  test('keeps scale and min where that is asked for, and tells zeros from what is removed', async () => {
+  test('The option --keep-scale keeps scale and min, and the report distinguishes zeros and removed weights', async () => {
     await put(quantised, 'model');
     const report = async (...more: string[]) => {
       const { stdout } = await sparsifier(...prune, '--json', '--force', '-o', 'out/', ...more);
@@ -88,13 +88,13 @@ describe('the command line', () => {
 });
 
 describe('a path', () => {
-  test('of another kind is refused, and nothing is written', async () => {
+  test('An output path of another format is refused, and nothing is written', async () => {
     using model = await readTfjs(at('model', 'model.json'));
     expect((await errorOf(() => model.write(at('out.bin')))).code).toBe('usage');
     expect(await readdir(folder)).toEqual(['model']);
   });
 
-  test.each(['gone.json', 'model/gone.bin'])('of %s is an error', async (missing) => {
+  test.each(['gone.json', 'model/gone.bin'])('A missing file is an error: %s', async (missing) => {
     await rm(at('model', 'group1-shard1of1.bin'));
     const error = await errorOf(() => readTfjs(at(missing.endsWith('.bin') ? 'model/model.json' : missing)));
     expect(error.code).toBe('file');
@@ -110,7 +110,7 @@ describe('sparsifyFile', () => {
     sparsity: 50,
   } as const;
 
-  test('takes a model to a folder, or to streams by their names', async () => {
+  test('sparsifyFile writes a model to a folder, or to streams by name', async () => {
     const { total } = await sparsifyFile(at('model', 'model.json'), at('sparse/'), options);
     expect(total.removedWeights).toBe(3);
     expect(await numbersIn('sparse', 'group1-shard1of1.bin')).toEqual([0, 0, 0, -4, 5, -6, 7, 8]);
@@ -125,7 +125,7 @@ describe('sparsifyFile', () => {
     expect(written.get('group1-shard1of1.bin')).toBe(32);
   });
 
-  test('says that one stream cannot hold several files', async () => {
+  test('sparsifyFile refuses one stream for several files', async () => {
     const error = await errorOf(() => sparsifyFile(at('model', 'model.json'), new WritableStream(), options));
     expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(/several files/)]);
   });

@@ -51,7 +51,7 @@ async function decoded(model: FileModel, name: string): Promise<number[]> {
 }
 
 describe('layers of a LayersModel', () => {
-  test('are those that TensorFlow.js saves, with kinds, roles, biases and batch normalisations', async () => {
+  test('The layers of a saved model have the right kinds, roles, biases and batch normalisations', async () => {
     const input = tf.input({ shape: [8, 8, 4] });
     const conv = tf.layers.conv2d({ filters: 6, kernelSize: 3, name: 'conv', useBias: false }).apply(input);
     const norm = tf.layers.batchNormalization({ name: 'norm' }).apply(conv);
@@ -89,7 +89,7 @@ describe('layers of a LayersModel', () => {
     ]);
   });
 
-  test('of a written model are those of the masks, and stock TensorFlow.js runs it', async () => {
+  test('A written model has the zeros of the masks, and TensorFlow.js runs it', async () => {
     const built = tf.sequential({
       layers: [
         tf.layers.conv1d({ inputShape: [6, 3], filters: 4, kernelSize: 2, name: 'c' }),
@@ -121,7 +121,7 @@ describe('layers of a LayersModel', () => {
     expect((loaded.predict(tf.ones([2, 6, 3])) as { shape: number[] }).shape).toEqual([2, 5]);
   });
 
-  test('are found in nested models, wrappers, old lists of layers and topologies that are text', async () => {
+  test('Layers are found in nested models, in wrappers, in old lists of layers, and in topologies that are strings', async () => {
     const weights = [
       entry('outer/inner/d/kernel', [1, 2], 1, 2),
       entry('outer/inner/d/bias', [2], 1, 2),
@@ -199,7 +199,7 @@ describe('the bias and batch normalisation of a layer', () => {
   test.each([
     ['tfjs_foreign_bias', { dense: ['dense/kernel'] }],
     ['tfjs_foreign_gamma', { fc: ['fc/kernel', 'fc/bias', 'bn/beta'], fc2: ['fc2/kernel', 'fc2/bias'] }],
-  ])('are its own, and those of another layer keep every bit: %s', async (name, expected) => {
+  ])('The bias and batch normalisation of another layer are not partners: %s', async (name, expected) => {
     const json = jsonOf(await readBytes(`cases/${name}/model.json`));
     const shards = new Map([['w.bin', await readBytes(`cases/${name}/w.bin`)]]);
     expect(await partnersIn({ json, shards })).toEqual(expected);
@@ -207,7 +207,7 @@ describe('the bias and batch normalisation of a layer', () => {
 
   test.each<[string, object, Entry[], Record<string, string[]>]>([
     [
-      'by the config, though the file has a bias that the layer does not use',
+      'by the config, even if the file has a bias that the layer does not use',
       sequential(dense('d', { use_bias: false })),
       [kernel('d/kernel'), pair('d/bias')],
       { d: ['d/kernel'] },
@@ -219,19 +219,19 @@ describe('the bias and batch normalisation of a layer', () => {
       { c: ['c/kernel', 'c/bias', 'n/gamma'] },
     ],
     [
-      'beside a layer of the same name in a layer of unknown type',
+      'next to a layer of the same name inside a layer of unknown type',
       sequential(own('blk'), dense('d')),
       [kernel('blk/d/kernel'), pair('blk/d/bias'), kernel('d/kernel'), pair('d/bias')],
       { d: ['d/kernel', 'd/bias'] },
     ],
     [
-      'behind a name that the topology does not have',
+      'after a prefix that the topology does not contain',
       sequential(dense('d')),
       [kernel('model/d/kernel'), pair('model/d/bias')],
       { d: ['model/d/kernel', 'model/d/bias'] },
     ],
     [
-      'in models of other names, each with a layer of one name',
+      'in several models, each of which has a layer of the same name',
       sequential(
         { class_name: 'Sequential', config: { name: 'a', layers: [conv('c', { use_bias: false }), norm('n')] } },
         { class_name: 'Sequential', config: { name: 'b', layers: [conv('c'), norm('n', { scale: false })] } },
@@ -243,7 +243,7 @@ describe('the bias and batch normalisation of a layer', () => {
       { 'a/c': ['a/c/kernel', 'a/n/gamma', 'a/n/beta'], 'b/c': ['b/c/kernel', 'b/c/bias', 'b/n/beta'] },
     ],
     [
-      'of a layer that two models share, once',
+      'once for a layer that two models share',
       sequential(
         { class_name: 'Sequential', config: { name: 'a', layers: [dense('d')] } },
         { class_name: 'Sequential', config: { name: 'b', layers: [dense('d')] } },
@@ -252,7 +252,7 @@ describe('the bias and batch normalisation of a layer', () => {
       { 'a/d': ['a/d/kernel', 'a/d/bias'] },
     ],
     [
-      'of layers whose own names have several parts',
+      'for layers whose names contain slashes',
       sequential(conv('a/conv', { use_bias: false }), norm('a/bn'), conv('conv'), norm('bn', { scale: false })),
       [
         ...[filter('a/conv/kernel'), pair('a/bn/gamma'), pair('a/bn/beta')],
@@ -272,9 +272,12 @@ describe('the bias and batch normalisation of a layer', () => {
       [kernel('td/m/d/kernel'), pair('td/m/d/bias')],
       { d: ['td/m/d/kernel', 'td/m/d/bias'] },
     ],
-  ])('are found %s', async (_title, topology, weights, expected) => {
-    expect(await partnersIn(filesOf(topology, weights))).toEqual(expected);
-  });
+  ])(
+    'The weights, the bias and the batch normalisation of a layer are found %s',
+    async (_title, topology, weights, expected) => {
+      expect(await partnersIn(filesOf(topology, weights))).toEqual(expected);
+    },
+  );
 
   const first = { data_format: 'channels_first' };
   const flatten = { class_name: 'Flatten', config: { name: 'f' } };
@@ -293,35 +296,38 @@ describe('the bias and batch normalisation of a layer', () => {
     ['the last axis of a dense layer', [dense('d'), norm('n')], normed],
     ['the second axis of two', [input(1), dense('d'), norm('n', { axis: [1] })], normed],
     [
-      'the second axis of two that the layer itself tells',
+      'the second axis of two, known from the layer itself',
       [dense('d', { batch_input_shape: [null, 1] }), norm('n', { axis: 1 })],
       normed,
     ],
     ['the second axis of three, the steps', [input(2, 1), dense('d'), norm('n', { axis: 1 })], plain],
     ['the third axis of three', [input(2, 1), dense('d'), norm('n', { axis: 2 })], normed],
-    ['the second axis of two behind Flatten', [flatten, dense('d'), norm('n', { axis: 1 })], normed],
-    ['the second axis of nobody knows how many', [dense('d'), norm('n', { axis: 1 })], unknown],
+    ['the second axis of two after Flatten', [flatten, dense('d'), norm('n', { axis: 1 })], normed],
+    ['the second axis of an unknown number', [dense('d'), norm('n', { axis: 1 })], unknown],
     [
-      'the second axis behind a layer of unknown type',
+      'the second axis after a layer of unknown type',
       [input(1), own('o'), dense('d'), norm('n', { axis: 1 })],
       unknown,
     ],
-  ])('is looked for along the channels: normalised is %s', async (_title, layers, expected) => {
-    const isDense = layers.some((layer) => (layer as { class_name: string }).class_name === 'Dense');
-    const weights = [
-      isDense ? kernel('d/kernel') : filter('d/kernel'),
-      pair('d/bias'),
-      pair('n/gamma'),
-      pair('n/beta'),
-    ];
-    const files = filesOf(sequential(...layers), weights);
-    expect(await partnersIn(files)).toEqual({ d: ['d/kernel', 'd/bias', ...(expected ?? [])] });
-    using model = await read(files);
-    const notes = ['gamma', 'beta'].map((part) => expect.stringMatching(`${part} n/${part} is left alone: .*axis`));
-    expect(model.tensors[0]!.notes).toEqual(expected === undefined ? notes : []);
-  });
+  ])(
+    'A batch normalisation is a partner only if it is along the channels: here it is along %s',
+    async (_title, layers, expected) => {
+      const isDense = layers.some((layer) => (layer as { class_name: string }).class_name === 'Dense');
+      const weights = [
+        isDense ? kernel('d/kernel') : filter('d/kernel'),
+        pair('d/bias'),
+        pair('n/gamma'),
+        pair('n/beta'),
+      ];
+      const files = filesOf(sequential(...layers), weights);
+      expect(await partnersIn(files)).toEqual({ d: ['d/kernel', 'd/bias', ...(expected ?? [])] });
+      using model = await read(files);
+      const notes = ['gamma', 'beta'].map((part) => expect.stringMatching(`${part} n/${part} is left alone: .*axis`));
+      expect(model.tensors[0]!.notes).toEqual(expected === undefined ? notes : []);
+    },
+  );
 
-  test('of a separable layer without a topology go with its pointwise weight', async () => {
+  test('Without a topology, the bias of a separable layer belongs to its pointwise weight', async () => {
     const weights = [
       entry('s/depthwise_kernel', [1, 1, 2, 1], 1, 2),
       entry('s/pointwise_kernel', [1, 1, 2, 2], 1, 2, 3, 4),
@@ -337,7 +343,7 @@ describe('the bias and batch normalisation of a layer', () => {
     ]);
   });
 
-  test('of another layer do not stand in for a layer that has no weights', async () => {
+  test('The weights of another layer are not used for a layer without weights', async () => {
     const foreign = filesOf(sequential(own('blk'), dense('d')), [kernel('blk/d/kernel'), pair('blk/d/bias')]);
     const error = await errorOf(() => read(foreign));
     expect([error.code, error.message]).toEqual(['format', expect.stringMatching(/d: .*no weight.*d\/kernel/)]);
@@ -369,7 +375,7 @@ describe('layers of a GraphModel', () => {
     ['right', 'GatherV2', ['tied', 'ids', 'axis']],
   ]);
 
-  test('are those of its nodes, through identities, with what goes with a channel', async () => {
+  test('The layers of a GraphModel are found through identities, with their partners', async () => {
     using model = await read(filesOf(graph, weights));
     const list: unknown[] = [];
     for (const { name, aliases, kind, roles, partners } of model.tensors) {
@@ -389,7 +395,7 @@ describe('layers of a GraphModel', () => {
     ]);
   });
 
-  test('a bias that another node reads is left alone, and the report says so', async () => {
+  test('A bias that another node reads is left alone, with a note in the report', async () => {
     const shared = {
       ...graph,
       node: [...(graph as { node: object[] }).node, { name: 'z', op: 'Sum', input: ['b'], attr: {} }],
@@ -458,18 +464,21 @@ describe('channels of a GraphModel', () => {
       [],
       [/gamma .*another axis/, /beta .*another axis/],
     ],
-  ])('are followed along their own axis: %s', async (_title, layer, op, constant, attributes, parts, notes) => {
-    const inputs = ['y', constant, ...(constant === 'gamma' ? ['beta', 'mean', 'variance'] : [])];
-    const graph = graphOf(weights, [
-      ['x', 'Placeholder', []],
-      layer === undefined ? ['y', 'MatMul', ['x', 'm']] : ['y', 'Conv2D', ['x', 'w'], layer],
-      ['z', op, inputs, attributes],
-    ]);
-    using model = await read(filesOf(graph, weights));
-    const [tensor] = model.tensors;
-    expect(tensor!.partners.map(({ part }) => part)).toEqual(parts);
-    expect(tensor!.notes).toEqual(notes.map((note) => expect.stringMatching(note)));
-  });
+  ])(
+    'The partners of a node are those along its channels: %s',
+    async (_title, layer, op, constant, attributes, parts, notes) => {
+      const inputs = ['y', constant, ...(constant === 'gamma' ? ['beta', 'mean', 'variance'] : [])];
+      const graph = graphOf(weights, [
+        ['x', 'Placeholder', []],
+        layer === undefined ? ['y', 'MatMul', ['x', 'm']] : ['y', 'Conv2D', ['x', 'w'], layer],
+        ['z', op, inputs, attributes],
+      ]);
+      using model = await read(filesOf(graph, weights));
+      const [tensor] = model.tensors;
+      expect(tensor!.partners.map(({ part }) => part)).toEqual(parts);
+      expect(tensor!.notes).toEqual(notes.map((note) => expect.stringMatching(note)));
+    },
+  );
 });
 
 describe('quantised weights', () => {
@@ -485,7 +494,7 @@ describe('quantised weights', () => {
     ]);
   const options = { granularity: 'weight', context: 'local', criteria: 'magnitude', layerType: 'all' } as const;
 
-  test('have an exact zero afterwards, move by half a step at most, and a second call changes nothing', async () => {
+  test('Quantised weights get an exact zero, change by at most half a step, and a second call changes nothing', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom('uint8' as const, 'uint16' as const),
@@ -520,7 +529,7 @@ describe('quantised weights', () => {
     );
   });
 
-  test('keep their scale where that is asked for: the nearest code, the lower of two', async () => {
+  test('With keepScale, removed weights get the code nearest to zero, or the lower of two', async () => {
     for (const [min, nearest] of [
       [-1.2, -0.2],
       [-1.5, -0.5],
@@ -541,7 +550,7 @@ describe('quantised weights', () => {
     }
   });
 
-  test('in half precision are worked on as they lie there', async () => {
+  test('Weights that are stored in half precision are pruned in place', async () => {
     // 1, -2, 0.5 and -0.25 in 16 bits
     const bits = Uint16Array.from([0x3c00, 0xc000, 0x3800, 0xb400]);
     const files = filesOf(sequential(dense('d', { use_bias: false })), [
@@ -558,7 +567,7 @@ describe('quantised weights', () => {
     expect(await decoded(model, 'd/kernel')).toEqual([1, -2, 0, 0]);
   });
 
-  test('come back where the sparsifier was told to keep them', async () => {
+  test('Quantised weights can be restored', async () => {
     const codes = [10, 200, 130, 90];
     using model = await read(quantised('uint8', 0.1, -12.83, codes));
     const sparsifier = new Sparsifier(model, { ...options, restorable: true });
@@ -569,7 +578,7 @@ describe('quantised weights', () => {
 });
 
 describe('files', () => {
-  test('whose weights cross their borders, with text among them, are read and written as 4 MB each', async () => {
+  test('Files that split weights, with strings among them, are read and written as files of 4 MB', async () => {
     const text = [...new TextEncoder().encode('héllo')];
     const strings = Uint8Array.from([text.length, 0, 0, 0, ...text, 0, 0, 0, 0]);
     const numbers = Float32Array.from({ length: 1_300_000 }, (_, at) => Math.sin(at));
@@ -602,7 +611,7 @@ describe('files', () => {
     expect(differsAt(files.get('group2-shard2of2.bin')!, bytes.subarray(2 ** 22))).toBe(-1);
   });
 
-  test('of a bare manifest are read by the names of weights', async () => {
+  test('A bare manifest is read by the names of its weights', async () => {
     const { json, shards } = filesOf(undefined, [
       entry('a/weights', [1, 1, 2, 1], 1, 2),
       entry('a/biases', [1], 3),
@@ -620,7 +629,7 @@ describe('files', () => {
     expect(Array.isArray(jsonOf(await model.bytes()))).toBe(true);
   });
 
-  test('that nothing was removed from keep their bytes', async () => {
+  test('Files have the same bytes if nothing was removed', async () => {
     using model = await read(small);
     await new Sparsifier(model, {
       granularity: 'weight',
@@ -633,7 +642,7 @@ describe('files', () => {
     expect((await inspect(model)).total).toMatchObject({ weights: 6, zeros: 0 });
   });
 
-  test('a channel that goes takes its bias along', async () => {
+  test('A channel is removed with its bias', async () => {
     using model = await read(small);
     const words = { context: 'local', criteria: 'magnitude', layerType: 'all' } as const;
     await new Sparsifier(model, { granularity: Granularity.spanning('in'), ...words }).sparsifyModel(50);
@@ -642,7 +651,7 @@ describe('files', () => {
   });
 });
 
-describe('what is wrong is said, and nothing is read on', () => {
+describe('models that are refused', () => {
   const manifest = (
     change: (json: { weightsManifest: { paths: string[]; weights: Record<string, unknown>[] }[] }) => void,
   ): Files => {
@@ -659,7 +668,7 @@ describe('what is wrong is said, and nothing is read on', () => {
   test.each<[string, Files, string, RegExp]>([
     ['a path to the folder above', path('../w.bin'), 'file', /\.\.\/w\.bin/],
     ['an absolute path', path('/etc/passwd'), 'file', /\/etc\/passwd/],
-    ['another address', path('https://host/w.bin'), 'file', /https/],
+    ['a path that is a URL', path('https://host/w.bin'), 'file', /https/],
     ['a backslash', path('a\\b.bin'), 'file', /backslash/],
     ['a shard that is missing', path('w.bin'), 'file', /w\.bin/],
     ['a shard that is too short', bytes((all) => all.slice(1)), 'format', /too short.*32 bytes.*31 bytes/],
@@ -673,7 +682,7 @@ describe('what is wrong is said, and nothing is read on', () => {
     ['an unknown quantisation', weight({ quantization: { dtype: 'int4' } }), 'format', /int4.*uint8/],
     ['a scale of 0', weight({ quantization: { dtype: 'uint8', scale: 0, min: 0 } }), 'format', /scale above 0/],
     ['a negative size', weight({ shape: [-3, 2] }), 'format', /shape of whole numbers/],
-    ['a shape beyond all memory', weight({ shape: [2 ** 40, 2 ** 40] }), 'format', /shape of whole numbers/],
+    ['a shape that does not fit in memory', weight({ shape: [2 ** 40, 2 ** 40] }), 'format', /shape of whole numbers/],
     [
       'a weight of another shape than its layer',
       weight({ shape: [2, 3] }),
@@ -681,8 +690,8 @@ describe('what is wrong is said, and nothing is read on', () => {
       /d: .*disagree.*out = 2.*\[2, 3\]/,
     ],
     ['a weight of another layer', weight({ name: 'e/kernel' }), 'format', /d: .*no weight.*d\/kernel/],
-    ['two weights of one name', weight({ name: 'd/bias' }), 'format', /same name.*d\/bias/],
-    ['weights alone', { json: { weightsManifest: [] }, shards: new Map() }, 'format', /no modelTopology/],
+    ['two weights of the same name', weight({ name: 'd/bias' }), 'format', /same name.*d\/bias/],
+    ['weights but no topology', { json: { weightsManifest: [] }, shards: new Map() }, 'format', /no modelTopology/],
     ['no weights', { json: { modelTopology: {} }, shards: new Map() }, 'format', /no weights.*modelTopology/],
     [
       'a topology of something else',
@@ -696,20 +705,20 @@ describe('what is wrong is said, and nothing is read on', () => {
       'format',
       /paths and weights/,
     ],
-  ])('%s', async (_, files, code, message) => {
+  ])('A model with %s is refused', async (_, files, code, message) => {
     const error = await errorOf(() => read(files));
     expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
   });
 
-  test('JSON that is cut off, and files of other formats', async () => {
+  test('Truncated JSON and files of other formats are refused', async () => {
     const cut = await errorOf(() => readTfjs(textOf(small.json).slice(0, -9) as Uint8Array<ArrayBuffer>));
     expect(cut.message).toMatch(/not a model\.json/);
     const zip = await errorOf(() => readTfjs(Uint8Array.from([80, 75, 3, 4, 0, 0])));
     expect(zip.message).toMatch(/zip archive/);
   });
 
-  test('a closed model', async () => {
+  test('A closed model cannot be used', async () => {
     const model = await read(small);
     model.close();
     model.close();
