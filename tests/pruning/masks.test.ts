@@ -125,6 +125,19 @@ describe('criteria that compare weights with other numbers', () => {
     );
   });
 
+  test.each(['initial.onnx', 7, Float32Array.of(1, 2, 3, 4), new ArrayBuffer(16)])(
+    'What is neither a model nor arrays by name is refused: %o',
+    (source) => {
+      const wrong = source as never;
+      expect(() => make([1, 2, 3, 4], { criteria: 'largeInit', initial: wrong })).toThrow(
+        expect.objectContaining({ code: 'usage', message: expect.stringMatching(/initial takes.*readModel/) }),
+      );
+      expect(() => make([1, 2, 3, 4], { criteria: 'taylor', gradient: wrong })).toThrow(
+        expect.objectContaining({ code: 'usage', message: expect.stringMatching(/gradient takes arrays/) }),
+      );
+    },
+  );
+
   test('Activations below 0 are refused', () => {
     const { model } = modelOf([1, 2, 3, 4]);
     const activations = { head: Float32Array.of(1, -0.5) };

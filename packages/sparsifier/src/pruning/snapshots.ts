@@ -44,7 +44,8 @@ export function snapshotIn(model: Model, { values }: WeightTensor): Snapshot {
 /**
  * The caller's arrays, by the tensors that they are for.
  * @param isLater whether the weights of another model are read when they are needed rather than all at once
- * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length
+ * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length, `usage` for what
+ *   is neither a model nor arrays by name
  */
 export function given(
   source: WeightsOf,
@@ -52,6 +53,17 @@ export function given(
   state: State,
   isLater = false,
 ): Map<WeightTensor, Snapshot> {
+  if (typeof source !== 'object' || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
+    const isComparison = state === 'initial' || state === 'previous';
+    throw new SparsifyError(
+      'usage',
+      `the option ${state} takes arrays by layer name${isComparison ? ' or a model' : ''}`,
+      {
+        given: typeof source === 'object' ? 'numbers without a name' : source,
+        ...(isComparison ? { hint: 'Read a model with readModel. Only sparsifyFile takes a path, URL or Blob' } : {}),
+      },
+    );
+  }
   const found = new Map<WeightTensor, Snapshot>();
   if (isModel(source)) {
     for (const tensor of tensors) {
