@@ -610,7 +610,13 @@ describe('shards', () => {
       message: RegExp,
     ]
   >([
-    ['no function for the shards is given', whole.index, undefined, 'file', /readSafetensors\(bytes, \{ shards \}\)/],
+    [
+      'no function for the shards is given',
+      whole.index,
+      undefined,
+      'file',
+      /option external for ONNX, shards for other/,
+    ],
     [
       'a shard is missing',
       whole.index,

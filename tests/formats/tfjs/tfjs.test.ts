@@ -678,6 +678,15 @@ describe('models that are refused', () => {
       'format',
       /too long.*32 bytes.*33 bytes/,
     ],
+    [
+      'a group without files whose weights take bytes',
+      {
+        json: { ...small.json, weightsManifest: [{ paths: [], weights: [entry('d/kernel', [3, 2])] }] },
+        shards: new Map(),
+      },
+      'format',
+      /a group without files: .*too short/,
+    ],
     ['an unknown dtype', weight({ dtype: 'float8' }), 'format', /d\/kernel.*float8.*float32/],
     ['an unknown quantisation', weight({ quantization: { dtype: 'int4' } }), 'format', /int4.*uint8/],
     ['a scale of 0', weight({ quantization: { dtype: 'uint8', scale: 0, min: 0 } }), 'format', /scale above 0/],

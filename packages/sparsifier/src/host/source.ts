@@ -31,7 +31,7 @@ export const siblingOf = (url: URL, name: string): URL =>
 export async function noSibling(name: string): Promise<never> {
   throw new SparsifyError('file', 'the file was not found: a Blob or bytes have no folder', {
     given: name,
-    hint: 'Pass a function that returns the other files by name: the option external for ONNX, shards for others',
+    hint: 'Pass a function that returns the other files by name: the option external for ONNX, shards for other formats',
   });
 }
 

@@ -148,7 +148,7 @@ export const bytesOfWeight = (weight: ManifestWeight): number | undefined =>
 export function startsOf({ paths, weights }: Group, size: number, bytes: Uint8Array | undefined): number[] {
   const fail = (summary: string, asked: number) => {
     throw new SparsifyError('format', `the files with weights are ${summary}`, {
-      subject: paths.join(', '),
+      subject: paths.join(', ') || 'a group without files',
       given: `${asked} bytes`,
       found: `${size} bytes`,
       hint: 'A file is truncated or belongs to another model. Copy or download the model again',
