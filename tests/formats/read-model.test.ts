@@ -1,11 +1,11 @@
 import { sparsifyFile } from 'sparsifier/file';
-import { readModel } from 'sparsifier/formats';
+import { readModel, type ReadModelOptions } from 'sparsifier/formats';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { readSafetensors } from 'sparsifier/formats/safetensors';
 import { readTfjs } from 'sparsifier/formats/tfjs';
 import { expect, test } from 'vitest';
 import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
-import { model, node, tensor } from '../support/onnx-builder.js';
+import { bytesField, concat, graph, integerField, model, node, tensor, textField } from '../support/onnx-builder.js';
 import { indexOf, safetensorsFile } from '../support/safetensors-builder.js';
 import { keeping } from '../support/streams.js';
 import { textOf } from '../support/tfjs.js';
@@ -14,12 +14,13 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 const dense = safetensorsFile({ 'd.weight': [3, 2] });
 const index = indexOf({ 'd.weight': 'shard.safetensors' });
+const manifest = [{ paths: ['w.bin'], weights: [{ name: 'd/kernel', shape: [3, 2], dtype: 'float32' }] }];
 const tfjs = textOf({
   modelTopology: {
     class_name: 'Sequential',
     config: [{ class_name: 'Dense', config: { name: 'd', units: 2, use_bias: false } }],
   },
-  weightsManifest: [{ paths: ['w.bin'], weights: [{ name: 'd/kernel', shape: [3, 2], dtype: 'float32' }] }],
+  weightsManifest: manifest,
 }) as Bytes;
 const onnx = model({
   nodes: [node('MatMul', 'x w', 'y', { name: 'd' })],
@@ -126,4 +127,51 @@ test('options of other formats may be there where they are undefined', async () 
   const { stream } = keeping();
   const report = await sparsifyFile(new Blob([dense]), stream, { ...none, layerType: 'all', sparsity: 50 });
   expect(report.layers.map(({ name }) => name)).toEqual(model.tensors.map(({ name }) => name));
+});
+
+/** A safetensors file whose first byte, the lowest of its header's length, is this one. */
+const beginningWith = (byte: number): Bytes => {
+  const files = Array.from({ length: 256 }, (_, padding) => safetensorsFile({ 'd.weight': [3, 2] }, { padding }));
+  return files.find(([first]) => first === byte)!;
+};
+const text = (content: string) => new TextEncoder().encode(content);
+const further = { shards: (name: string) => (name === 'w.bin' ? weights : dense) };
+const graphFirst = concat(
+  bytesField(7, graph({ nodes: [node('MatMul', 'x w', 'y')], initializers: [tensor('w', [3, 2])], inputs: { x: 2 } })),
+  integerField(1, 8),
+);
+
+const known: [title: string, bytes: Bytes, format: string, options?: ReadModelOptions][] = [
+  ...['{', '[', '\n', ' ', '"', '\b', '\u0012', ':', 'B'].map((first): (typeof known)[number] => [
+    `safetensors that begin with ${JSON.stringify(first)}`,
+    beginningWith(first.charCodeAt(0)),
+    'safetensors',
+  ]),
+  ['an index behind a byte order mark', concat(text('\ufeff'), index), 'safetensors', further],
+  ['an index behind white space', concat(text(' \r\n\t'), index), 'safetensors', further],
+  ['a model.json behind a byte order mark and white space', concat(text('\ufeff\n '), tfjs), 'TensorFlow.js', further],
+  ['a bare manifest', textOf(manifest) as Bytes, 'TensorFlow.js', further],
+  ['ONNX that begins with its graph', graphFirst, 'ONNX'],
+  ['ONNX that begins with a text that looks like JSON', concat(textField(6, '{}'), graphFirst), 'ONNX'],
+  ['ONNX that begins with a function', concat(bytesField(25, textField(1, 'f')), graphFirst), 'ONNX'],
+];
+test.each(known)('%s is known by its content, whatever its name is', async (_, bytes, format, options = {}) => {
+  for (const name of ['model.onnx', 'model.safetensors', 'model.json', 'model']) {
+    using model = await readModel(new File([bytes], name), options);
+    expect(model.format).toBe(format);
+    expect(model.tensors).toHaveLength(1);
+  }
+});
+
+test.each<[title: string, content: string | Bytes, message: RegExp]>([
+  ['JSON of something else', '{"a":1}', /JSON with the keys a.*weightsManifest.*weight_map/],
+  ['JSON that is cut off', '{"weight_map":{"d.weight"', /not JSON/],
+  ['JSON that is not UTF-8', Uint8Array.of(123, 34, 0xff, 34, 58, 49, 125), /not JSON/],
+  ['a list of something else', '[[1]]', /paths and weights/],
+  ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1', /git lfs pull/],
+  ['nothing', '', /empty/],
+])('%s is an error of the format', async (_, content, message) => {
+  const error = await errorOf(() => readModel(new Blob([content])));
+  expect(error).toMatchObject({ code: 'format', message: expect.stringMatching(message) });
+  await expectNoMemoryInUse();
 });
