@@ -905,8 +905,14 @@ describe.concurrent('safetensors', () => {
 
   const out = ['-o', 'out.safetensors', '-s', '50'];
   test.each<[words: string[], code: number, ...expected: RegExp[]]>([
-    [['prune', 'model.safetensors', '-s', '50', '-o', 'out.onnx'], 2, /same format/, /out\.onnx/, /safetensors model/],
-    [['prune', 'model.onnx', '-s', '50', '-o', 'out.safetensors'], 2, /same format/, /out\.safetensors/],
+    [
+      ['prune', 'model.safetensors', '-s', '50', '-o', 'out.onnx'],
+      2,
+      /format of the input/,
+      /out\.onnx/,
+      /safetensors model/,
+    ],
+    [['prune', 'model.onnx', '-s', '50', '-o', 'out.safetensors'], 2, /format of the input/, /out\.safetensors/],
     [
       ['prune', 'model.safetensors', '-s', '50', '-o', 'model.safetensors', '--force', '--layer-type', 'all'],
       1,
@@ -931,7 +937,7 @@ describe.concurrent('safetensors', () => {
     [['inspect', 'config.json'], 1, /not a model/, /hidden_size/, /weightsManifest/],
     [['inspect', 'model.onnx', '--keep-scale'], 2, /unknown option/],
     [['prune', 'model.onnx', '-s', '50', '-o', 'out.onnx', '--keep-scale'], 2, /keepScale is only for TensorFlow\.js/],
-    [['prune', 'model.onnx', '-s', '50', '-o', 'out.json'], 2, /same format/, /out\.json/],
+    [['prune', 'model.onnx', '-s', '50', '-o', 'out.json'], 2, /format of the input/, /out\.json/],
     [['inspect', 'config.index.json'], 1, /not a model/, /weight_map/],
     [['inspect', 'cut.safetensors'], 1, /cut\.safetensors/, /ends inside/],
   ])(

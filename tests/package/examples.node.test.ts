@@ -5,6 +5,7 @@ import { run } from '../support/command.js';
 const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
 const numberIn = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1]);
 
+// Takes more than 5 s: a network is trained.
 test('In the example digits, training ends with the requested sparsity, and the network still recognises digits', async () => {
   const { code, stdout } = await run(process.execPath, [example('digits.mjs'), '--short'], { timeout: 300_000 });
   expect(code).toBe(0);
@@ -16,6 +17,7 @@ test('In the example digits, training ends with the requested sparsity, and the 
   expect(numberIn(stdout, /^ {2}80 %, ticket +([\d.]+) %$/m)).toBeGreaterThan(30);
 }, 300_000);
 
+// Takes more than 5 s: three networks run on real samples.
 test('The example real-models removes half of the weights of each network and prints results before and after', async () => {
   const { code, stdout } = await run(process.execPath, [example('real-models.mjs'), '--short'], { timeout: 300_000 });
   expect(code).toBe(0);

@@ -120,6 +120,7 @@ describe.each<[string, RealModel, number, number]>([
   ['upscaler', upscaler, 12, 2],
   ['notes', pitch, 6, 1],
 ])('%s', (_, model, layers, count) => {
+  // Takes more than 5 s: the network runs on real samples eight times.
   test('A pruned model is as accurate as after independent code zeroed the same share, within half a point', async () => {
     const samples = model.samples(count);
     const files = filesIn(model.folder);

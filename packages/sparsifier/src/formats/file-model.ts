@@ -182,7 +182,7 @@ export class StoredModel implements FileModel, CurrentFiles {
 
   async write(path: string, options: WriteModelOptions = {}): Promise<void> {
     checkNames(options, ['force']);
-    if (typeof path !== 'string' || path === '') {
+    if (typeof path !== 'string') {
       throw new SparsifyError('usage', 'a model is written to a path', {
         given: path,
         hint: 'Give a file, or a folder that exists or whose path ends with /',

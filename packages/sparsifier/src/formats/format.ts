@@ -137,7 +137,7 @@ export function checkEnding({ name, endings }: Pick<Format, 'name' | 'endings'>,
   const lower = path.toLowerCase();
   const isOther = modelEndings.some((ending) => lower.endsWith(ending));
   if (!isOther || endings.some((ending) => lower.endsWith(ending))) return;
-  throw new SparsifyError('usage', 'the output has the same format as the input', {
+  throw new SparsifyError('usage', 'the output must have the format of the input', {
     given: path,
     found: `${name} model`,
     allowed: [...endings.map((ending) => `a name that ends with ${ending}`), 'a folder'],
