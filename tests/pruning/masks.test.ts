@@ -1,4 +1,4 @@
-import { Granularity, loadEngine, Sparsifier, type SparsifierOptions } from 'sparsifier';
+import { Granularity, inspect, loadEngine, Sparsifier, type Model, type SparsifierOptions } from 'sparsifier';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 
@@ -9,6 +9,21 @@ function modelOf(weights: number[], shape = [2, weights.length / 2]) {
   const bias = Float32Array.from({ length: shape[0]! }, (_, index) => index + 1);
   return { data, bias, model: fromArrays({ head: { kind: 'dense', roles: ['out', 'in'], shape, data, bias } }) };
 }
+
+test.each<[given: string, value: unknown, found: string]>([
+  ['a path', 'model.onnx', 'String'],
+  ['bytes', new Uint8Array(3), 'Uint8Array'],
+  ['a model that is still being read', Promise.resolve(), 'Promise'],
+  ['nothing', undefined, 'Undefined'],
+])('%s in place of a model is an error that says how to read one', async (_, value, found) => {
+  const wrong = {
+    code: 'usage',
+    details: expect.objectContaining({ found }),
+    message: expect.stringMatching(/await readModel/),
+  };
+  expect(() => new Sparsifier(value as Model)).toThrow(expect.objectContaining(wrong));
+  await expect(inspect(value as Model)).rejects.toMatchObject(wrong);
+});
 
 describe('masks', () => {
   test('A mask has the shape of the weights, with 1 for each axis that a unit spans', async () => {

@@ -1,5 +1,6 @@
 import type { Block, Engine } from '../engine/engine.js';
 import type { DataType } from '../engine/record.js';
+import { SparsifyError } from '../errors.js';
 
 export { bytesOf, type DataType } from '../engine/record.js';
 
@@ -114,4 +115,14 @@ export interface Model {
    * rounds.
    */
   hold?(values: Values): Promise<() => Promise<void>>;
+}
+
+/** @throws SparsifyError `usage` for anything but a model, such as the path of one */
+export function checkModel(model: unknown): void {
+  const { tensors, load } = (model ?? {}) as Partial<Model>;
+  if (Array.isArray(tensors) && typeof load === 'function') return;
+  throw new SparsifyError('usage', 'the first argument must be a model', {
+    found: Object.prototype.toString.call(model).slice('[object '.length, -1),
+    hint: "Read one with await readModel(path), of 'sparsifier/formats'",
+  });
 }

@@ -1,13 +1,14 @@
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { plainEntry } from '../engine/record.js';
 import { run, writeTable, type Table } from '../engine/verbs.js';
-import { addressOf, type Model } from '../model/model.js';
+import { addressOf, checkModel, type Model } from '../model/model.js';
 import { reportOf, type Report } from './report.js';
 
 /**
  * What a model holds: each layer that can be pruned with its zeros, where units are weights; and what cannot, and why.
  */
 export async function inspect(model: Model): Promise<Report> {
+  checkModel(model);
   const engine = await loadEngine();
   const zeros = await countZeros(engine, model);
   const layers = model.tensors.map(({ name, kind, shape, values }, index) => ({

@@ -22,7 +22,7 @@ import { eachAlone } from '../options/rankings.js';
 import type { Report } from './report.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
 import { comparedWith, given, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
-import type { Model, WeightTensor } from '../model/model.js';
+import { checkModel, type Model, type WeightTensor } from '../model/model.js';
 
 export interface WriteMasksOptions {
   /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
@@ -53,6 +53,7 @@ export class Sparsifier {
    *   options, `layer` for a name, glob or rule that matches nothing
    */
   constructor(model: Model, options: SparsifierOptions = {}) {
+    checkModel(model);
     checkNames(options, optionNames);
     this.model = model;
     this.#planner = new Planner(model, options);
