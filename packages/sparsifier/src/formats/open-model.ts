@@ -1,4 +1,4 @@
-import { bytesOf, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import type { Skipped, Values, WeightTensor } from '../model/model.js';
 import { ModelFiles, type MainFile } from './files.js';
 import { checkEnding, stored, type Contents, type CurrentFiles, type Format, type ModelOutput } from './format.js';
 import type { ModelSource } from './sources.js';
@@ -46,8 +46,8 @@ export class OpenModel {
 
   /** The numbers as they are in the files. */
   async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
-    const { file, start, bytes, coding, length, dtype } = stored(values);
-    const target = new Uint8Array(coding ? bytes : length * bytesOf[dtype]);
+    const { file, start, bytes, coding } = stored(values);
+    const target = new Uint8Array(bytes);
     const block = this.files.held.get(file);
     if (block) await block.read(start, target);
     else await this.files.sources.get(file)!.read(target, start);

@@ -1,7 +1,7 @@
 import { SparsifyError } from '../../errors.js';
 import { activationsIn, withOutputs } from '../../formats/onnx/activations.js';
 import type { FileModel } from '../../formats/file-model.js';
-import { isObject } from '../../formats/tfjs/description.js';
+import { isObject } from '../../model/json.js';
 import { float16 } from '../../model/numbers.js';
 import { Norms, type Batches, type Calibration } from './norms.js';
 

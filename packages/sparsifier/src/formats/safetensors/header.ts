@@ -1,5 +1,6 @@
 import { SparsifyError, type ErrorDetails } from '../../errors.js';
 import type { Source } from '../../host/host.js';
+import { isObject } from '../../model/json.js';
 
 /** A tensor in a safetensors file: row-major, little-endian. */
 export interface StoredTensor {
@@ -132,9 +133,6 @@ function parseTensor(name: string, entry: unknown, failure: Failure): StoredTens
   if (start > end) throw wrong();
   return { name, dtype, shape, start, end };
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isCounts = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && (count as number) >= 0);

@@ -1,14 +1,8 @@
+import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
-import {
-  isObject,
-  type Described,
-  type Description,
-  type PartnerWeight,
-  type WeightEntry,
-  type Weights,
-} from './description.js';
+import { type Described, type Description, type PartnerWeight, type WeightEntry, type Weights } from './description.js';
 import { readGraph } from './graph.js';
 import { readKeras } from './keras.js';
 import { readNames } from './names.js';

@@ -46,6 +46,3 @@ export function unusedName(wanted: string, names: ReadonlySet<string>): string {
   for (let number = 2; names.has(name); number++) name = `${wanted}#${number}`;
   return name;
 }
-
-export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,12 +1,6 @@
+import { isObject } from '../../model/json.js';
 import type { Kind, Role, Skipped } from '../../model/model.js';
-import {
-  isObject,
-  type Described,
-  type Description,
-  type PartnerWeight,
-  type WeightEntry,
-  type Weights,
-} from './description.js';
+import { type Described, type Description, type PartnerWeight, type WeightEntry, type Weights } from './description.js';
 
 /** A node of a GraphDef, as JSON. */
 interface Node {

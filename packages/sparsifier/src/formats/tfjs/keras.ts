@@ -1,7 +1,7 @@
+import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import {
-  isObject,
   unusedName,
   type Described,
   type Description,

@@ -1,8 +1,9 @@
+import { isObject } from '../../model/json.js';
 import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
-import { isObject, unusedName, type Holders, type WeightEntry } from './description.js';
+import { unusedName, type Holders, type WeightEntry } from './description.js';
 
 /** The members of a `tf.Tensor` that are used. */
 export interface TensorLike {

@@ -1,8 +1,9 @@
+import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { MainFile } from '../files.js';
 import { recognise } from '../recognise.js';
 import { pathInFolder } from '../sources.js';
-import { isObject, type WeightEntry } from './description.js';
+import type { WeightEntry } from './description.js';
 import type { Affine } from './quantization.js';
 
 /** A weight of the manifest. */

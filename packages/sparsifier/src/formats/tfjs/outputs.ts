@@ -1,8 +1,8 @@
 import * as host from '#host';
+import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { CurrentFiles, ModelOutput, StoredValues } from '../format.js';
 import { isFolder } from '../sources.js';
-import { isObject } from './description.js';
 import type { ModelJson } from './manifest.js';
 import type { Affine } from './quantization.js';
 
