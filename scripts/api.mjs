@@ -1,6 +1,5 @@
 // packages/sparsifier/api.md: the public API as text, with one namespace per entry point, so that a diff shows each
 // change of it. `npm run api` writes the file.
-import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from './build.mjs';
@@ -11,7 +10,9 @@ import { contentOf, Failure, main, packageFolder, root, step } from './steps.mjs
 const committed = join(packageFolder, 'api.md');
 
 /** The API report of the built package. */
-function report() {
+async function report() {
+  // Imported here, because the packages are installed only after `npm run check` has started.
+  const { Extractor, ExtractorConfig, ExtractorLogLevel } = await import('@microsoft/api-extractor');
   // In the package folder, because API Extractor treats files elsewhere as those of other packages.
   const folder = mkdtempSync(join(packageFolder, 'lib', 'api-'));
   try {
@@ -57,13 +58,13 @@ function report() {
 }
 
 /** Fails if the committed report differs from that of the built package. */
-export function checkApi() {
-  if (report() === contentOf(committed)) return;
+export async function checkApi() {
+  if ((await report()) === contentOf(committed)) return;
   throw new Failure(`The public API differs from packages/sparsifier/api.md.
 If the change is intended, run npm run api and commit the result.`);
 }
 
 await main(import.meta, async () => {
   await build(await setUp());
-  await step('packages/sparsifier/api.md: api-extractor', () => writeFileSync(committed, report()));
+  await step('packages/sparsifier/api.md: api-extractor', async () => writeFileSync(committed, await report()));
 });
