@@ -41,8 +41,8 @@ const byDefault = { granularity: 'weight', context: 'local', criteria: 'largeFin
 const modelOf = (layers: Layers): Model => ({
   ...fromArrays(layers),
   skipped: [
-    { name: 'block.3/conv', reason: 'its weight is computed by Relu' },
-    { name: 'odd', reason: 'its type is int8' },
+    { name: 'block.3/conv', reason: 'its weight is computed by Relu', shape: [], weights: 0 },
+    { name: 'odd', reason: 'its type is int8', shape: [], weights: 0 },
   ],
 });
 

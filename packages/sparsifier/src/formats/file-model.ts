@@ -90,6 +90,7 @@ export interface FileModel extends Model, Disposable {
 export class StoredModel implements FileModel, CurrentFiles {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  readonly weights: number;
   readonly sourceFiles: readonly string[];
   readonly format: string;
   readonly #open: OpenModel;
@@ -103,6 +104,7 @@ export class StoredModel implements FileModel, CurrentFiles {
   constructor(open: OpenModel, blocks: ReadonlyMap<string, Block>) {
     this.tensors = open.tensors;
     this.skipped = open.skipped;
+    this.weights = open.weights;
     this.sourceFiles = open.sourceFiles;
     this.format = open.format;
     this.#open = open;

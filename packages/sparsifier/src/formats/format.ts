@@ -26,6 +26,8 @@ export interface Contents {
   /** In model order. Their values, and those of their partners, are {@link StoredValues}. */
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  /** How many numbers the files contain in tensors of two or more axes that layers may have: see {@link Model}. */
+  readonly weights: number;
   /**
    * The files that the model is written to, the main file first.
    * @param path undefined if files are written to streams or memory, under their names in the model

@@ -28,6 +28,11 @@ export class OpenModel {
     return this.#contents.skipped;
   }
 
+  /** How many numbers of two or more axes the files contain: see {@link Model}. */
+  get weights(): number {
+    return this.#contents.weights;
+  }
+
   /** The paths of the files that the model is read from. */
   get sourceFiles(): readonly string[] {
     return this.files.paths;

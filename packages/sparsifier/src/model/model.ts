@@ -16,6 +16,7 @@ export const kinds = [
   'embedding',
   'lstm',
   'gru',
+  'rnn',
 ] as const;
 export type Kind = (typeof kinds)[number];
 
@@ -58,14 +59,32 @@ export interface WeightTensor {
   readonly partners: readonly Partner[];
   /** Sentences for the report, such as why a bias is not changed. */
   readonly notes: readonly string[];
+  /** What keeps a removed output channel from being zero, where that is not among the partners. */
+  readonly leaks?: readonly Leak[];
+  /** Why this is a table of fixed numbers instead of a learned weight. Rules leave such a tensor out. */
+  readonly fixed?: string;
   /** A sentence for each report: what storing does to quantised numbers. */
   readonly storage?: string;
+}
+
+/** A part of the network that adds a number to removed output channels. */
+export interface Leak {
+  /** The name of the constant, of the layer, or of the node that adds it. */
+  readonly name: string;
+  /** Why it is not removed with the channel. */
+  readonly reason: string;
 }
 
 /** A tensor that is not pruned, and why. */
 export interface Skipped {
   readonly name: string;
   readonly reason: string;
+  /** What reads it, if the format says so: `Conv`, `com.microsoft.Attention`. */
+  readonly operator?: string;
+  /** As stored; empty if the tensor is not stored in the file. */
+  readonly shape: readonly number[];
+  /** How many numbers it has in the file: 0 if it is computed while the model runs, or counted elsewhere. */
+  readonly weights: number;
 }
 
 /** Numbers in shared memory: `bytes` bytes of a block from `offset` on, at any alignment. */
@@ -99,6 +118,11 @@ export interface Model {
   /** In model order. */
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  /**
+   * How many numbers of two or more axes the model contains: those of all layers and of all skipped tensors. It is
+   * counted apart from them.
+   */
+  readonly weights: number;
   /** The paths of the files that the model was read from. No call on the model writes to these. */
   readonly sourceFiles?: readonly string[];
   load(engine: Engine, values: Values): Promise<Region>;

@@ -40,6 +40,7 @@ const families: Readonly<Record<Kind, Family>> = {
   embedding: 'matrix',
   lstm: 'matrix',
   gru: 'matrix',
+  rnn: 'matrix',
 };
 
 export const spatial = ['depth', 'height', 'width'] as const;

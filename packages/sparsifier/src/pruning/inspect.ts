@@ -23,7 +23,7 @@ export async function inspect(model: Model): Promise<Report> {
   }));
   return reportOf(
     layers,
-    model.skipped,
+    model,
     engine,
     model.tensors.flatMap(({ name, notes, storage }) =>
       [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),

@@ -23,7 +23,7 @@ import {
 import type { Model, WeightTensor } from '../model/model.js';
 
 /** What is used of a model that is planned for. */
-type PlannedModel = Pick<Model, 'tensors' | 'skipped'>;
+type PlannedModel = Pick<Model, 'tensors' | 'skipped' | 'weights'>;
 
 /** What a call prunes: which layers, which of them are ranked together, and how much is removed from each ranking. */
 export interface Request {
@@ -225,7 +225,7 @@ export class Planner {
       const { zeros, removedUnits, removedWeights } = counts[index]!;
       return { name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits };
     });
-    return reportOf(layers, this.#model.skipped, engine, notes);
+    return reportOf(layers, this.#model, engine, notes);
   }
 
   /** @throws SparsifyError `granularity` that names all layers which do not have it */

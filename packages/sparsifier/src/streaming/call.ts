@@ -38,6 +38,7 @@ interface Layer {
 export class StreamingCall implements Model, CurrentFiles {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
+  readonly weights: number;
   readonly #engine: Engine;
   readonly #open: OpenModel;
   /** The part of the model whose files are entirely in memory. */
@@ -72,6 +73,7 @@ export class StreamingCall implements Model, CurrentFiles {
     const shares = planner.shares(request, units);
     this.tensors = open.tensors;
     this.skipped = open.skipped;
+    this.weights = open.weights;
     this.#engine = engine;
     this.#open = open;
     this.#held = new StoredModel(open, open.files.held);

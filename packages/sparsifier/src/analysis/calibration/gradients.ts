@@ -14,7 +14,7 @@ export interface Gradients {
   /** The mean over batches, by layer: its option `gradient`. */
   readonly gradient: Readonly<Record<string, Float32Array>>;
   /** Layers that have none, and why. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
 }
 
 interface NamedVariable {
@@ -65,7 +65,7 @@ export async function gradientsOfTfjs<Batch>(
   }
   if (count === 0) throw noBatches();
   const gradient: Record<string, Float32Array> = {};
-  const skipped: Skipped[] = [];
+  const skipped: Pick<Skipped, 'name' | 'reason'>[] = [];
   for (const [index, { name }] of live.tensors.entries()) {
     const sum = sums[index];
     if (!sum) skipped.push({ name, reason: 'it is not trainable' });

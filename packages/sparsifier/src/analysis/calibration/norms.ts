@@ -7,7 +7,7 @@ export interface Calibration {
   /** The norm of the activations of each input channel, over all batches, by layer: its option `activations`. */
   readonly activations: Readonly<Record<string, Float32Array>>;
   /** Layers whose activations are not available, and why. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
 }
 
 /** Batches, one after the other. */
@@ -21,7 +21,7 @@ export class Norms {
   /** The layers whose activations are available. */
   readonly names: readonly string[];
   readonly #sums = new Map<string, Float64Array>();
-  readonly #skipped: Skipped[] = [];
+  readonly #skipped: Pick<Skipped, 'name' | 'reason'>[] = [];
   #batches = 0;
 
   constructor(model: Model, reason: (name: string) => string | undefined) {

@@ -60,7 +60,14 @@ export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model 
         subject: name,
       });
   }
-  return { tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)), skipped: [], load, store, copy };
+  return {
+    tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)),
+    skipped: [],
+    weights: tensors.reduce((total, { values }) => total + values.length, 0),
+    load,
+    store,
+    copy,
+  };
 }
 
 /** Leaves out partners that another tensor also has. */

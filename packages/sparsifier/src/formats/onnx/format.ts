@@ -54,7 +54,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   const name = main.name ?? 'model.onnx';
   const engine = await loadEngine();
   const block = await files.hold(engine, name, main.source);
-  const { tensors, skipped, locations } = parse(await bytesIn(block, name), main);
+  const { tensors, skipped, weights, locations } = parse(await bytesIn(block, name), main);
   for (const location of locations) {
     const source = await files.further(location, external, 'external');
     if (source.size === 0) throw emptyFile(location);
@@ -64,6 +64,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   return {
     tensors,
     skipped,
+    weights,
     outputs: (path, current) => outputsOf(path, { name, block, locations }, current),
   };
 }

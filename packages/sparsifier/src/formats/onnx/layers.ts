@@ -35,6 +35,9 @@ export interface Channels {
 interface Finding {
   readonly names: string[];
   readonly layers: Layer[];
+  /** As stored; empty if the weight is not stored. */
+  readonly shape: readonly number[];
+  readonly operator: string;
   reason: string | undefined;
 }
 
@@ -81,16 +84,23 @@ const spatialRoles: Readonly<Record<number, readonly Role[]>> = {
  * Finds the weights of a graph, in model order: those that can be pruned, and those that cannot, with the reasons.
  * @param nodes as `readGraph` returns them
  */
-export function readLayers(nodes: readonly Node[]): { tensors: WeightTensor[]; skipped: Skipped[] } {
+export function readLayers(nodes: readonly Node[]): {
+  tensors: WeightTensor[];
+  skipped: Skipped[];
+  weights: number;
+} {
   const tensors: WeightTensor[] = [];
   const skipped: Skipped[] = [];
-  for (const { names, layers, reason } of findWeights(nodes)) {
+  let weights = 0;
+  for (const { names, layers, reason, shape, operator } of findWeights(nodes)) {
+    const length = shape.length > 0 ? shape.reduce((product, size) => product * size, 1) : 0;
+    weights += length;
     const [name = '', ...aliases] = names;
     const obstacle = reason ?? obstacleOf(layers);
     if (obstacle === undefined) tensors.push(weightTensor(name, aliases, layers));
-    else skipped.push({ name, reason: obstacle });
+    else skipped.push({ name, reason: obstacle, operator, shape, weights: length });
   }
-  return { tensors, skipped };
+  return { tensors, skipped, weights };
 }
 
 /** The weights of all layers. A stored weight is listed once, even if several nodes read it. */
@@ -103,7 +113,13 @@ export function findWeights(nodes: readonly Node[]): Iterable<Finding> {
     const key = view?.constant ?? reader;
     let finding = findings.get(key);
     if (finding === undefined) {
-      finding = { names: [names.take(name, view?.constant.name ?? value.name)], layers: [], reason: undefined };
+      finding = {
+        names: [names.take(name, view?.constant.name ?? value.name)],
+        layers: [],
+        shape: view?.constant.tensor.shape ?? [],
+        operator: node.op,
+        reason: undefined,
+      };
       findings.set(key, finding);
     } else if (names.isFree(name)) {
       finding.names.push(names.take(name));

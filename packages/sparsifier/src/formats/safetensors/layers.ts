@@ -60,7 +60,7 @@ const convolutions: Readonly<Record<number, Kind>> = { 3: 'conv1d', 4: 'conv2d',
 export function readLayers(
   files: readonly NamedHeader[],
   descriptions: LayerDescriptions = {},
-): { tensors: WeightTensor[]; skipped: Skipped[] } {
+): { tensors: WeightTensor[]; skipped: Skipped[]; weights: number } {
   for (const [key, description] of Object.entries(descriptions)) checkDescription(key, description);
   const all: Tensors = new Map(
     files.flatMap(({ name: file, header }) => header.tensors.map((tensor) => [tensor.name, { ...tensor, file }])),
@@ -71,13 +71,14 @@ export function readLayers(
   const skipped: Skipped[] = [];
   for (const [index, { tensor, name, aliases }] of candidates.entries()) {
     const layout = layoutOf(tensor, described[index], all);
-    if (typeof layout === 'string') skipped.push({ name, reason: layout });
+    if (typeof layout === 'string')
+      skipped.push({ name, reason: layout, shape: tensor.shape, weights: lengthOf(tensor) });
     else {
       const partners = partnersOf(tensor, layout, checkLayout(name, layout), all);
       tensors.push({ name, aliases, ...layout, values: valuesOf(tensor)!, ...partners });
     }
   }
-  return { tensors, skipped };
+  return { tensors, skipped, weights: candidates.reduce((total, { tensor }) => total + lengthOf(tensor), 0) };
 }
 
 /** Whether a tensor is listed in reports: if a description could make it a layer, or if it is named like a weight. */
@@ -188,6 +189,7 @@ function partnersOf(
 /** Where the numbers of a tensor are, if it has a type that can be pruned. */
 function valuesOf({ dtype, shape, file, start }: Tensor): StoredValues | undefined {
   const type = dataTypes.get(dtype);
-  const length = shape.reduce((product, size) => product * size, 1);
-  return type && new StoredValues(type, length, file, start);
+  return type && new StoredValues(type, lengthOf({ shape }), file, start);
 }
+
+const lengthOf = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((product, size) => product * size, 1);

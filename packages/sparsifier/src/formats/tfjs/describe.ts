@@ -2,7 +2,14 @@ import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
-import { type Described, type Description, type PartnerWeight, type WeightEntry, type Weights } from './description.js';
+import {
+  skip,
+  type Described,
+  type Description,
+  type PartnerWeight,
+  type WeightEntry,
+  type Weights,
+} from './description.js';
 import { readGraph } from './graph.js';
 import { readKeras } from './keras.js';
 import { readNames } from './names.js';
@@ -16,20 +23,21 @@ import { readNames } from './names.js';
 export function describe(topology: unknown, entries: readonly WeightEntry[]): Description {
   const parsed = typeof topology === 'string' ? parse(topology) : topology;
   const weights: Weights = new Map(entries.map((entry) => [entry.name, entry]));
-  const { tensors, skipped } = read(parsed, weights);
+  const { tensors, skipped, weights: total } = read(parsed, weights);
   const usable: Described[] = [];
   const refused: Skipped[] = [];
   for (const tensor of tensors) {
-    const { dtype } = weights.get(tensor.weight)!;
+    const entry = weights.get(tensor.weight)!;
+    const { dtype } = entry;
     if (dtype !== 'float32' && dtype !== 'float16') {
-      refused.push({ name: tensor.name, reason: `its type is ${dtype}; only float32 and float16 can be pruned` });
+      refused.push(skip(entry, `its type is ${dtype}; only float32 and float16 can be pruned`, tensor.name));
     } else if (tensor.shape.includes(0)) {
-      refused.push({ name: tensor.name, reason: 'it is empty' });
+      refused.push(skip(entry, 'it is empty', tensor.name));
     } else {
       usable.push(withFittingPartners(tensor, weights));
     }
   }
-  return { tensors: usable, skipped: [...skipped, ...refused] };
+  return { tensors: usable, skipped: [...skipped, ...refused], weights: total };
 }
 
 function read(topology: unknown, weights: Weights): Description {

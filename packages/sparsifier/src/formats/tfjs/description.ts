@@ -35,10 +35,26 @@ export interface Described extends Omit<WeightTensor, 'values' | 'partners'> {
 export interface Description {
   readonly tensors: readonly Described[];
   readonly skipped: readonly Skipped[];
+  /** How many numbers weights of two or more axes have, which the layers and skipped tensors account for. */
+  readonly weights: number;
 }
 
 /** Weights by their names. */
 export type Weights = ReadonlyMap<string, WeightEntry>;
+
+/** How many numbers a weight has. */
+export const lengthOf = ({ shape }: Pick<WeightEntry, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
+
+/** Whether a weight counts among those that are layers or skipped. */
+export const isCounted = ({ shape, dtype }: WeightEntry): boolean => shape.length > 1 && dtype.startsWith('float');
+
+/** A weight that is not pruned, and why. @param name by default its own */
+export const skip = (entry: WeightEntry, reason: string, name: string = entry.name): Skipped => ({
+  name,
+  reason,
+  shape: entry.shape,
+  weights: lengthOf(entry),
+});
 
 /** The name, with a number appended if it is already taken. */
 export function unusedName(wanted: string, names: ReadonlySet<string>): string {

@@ -69,6 +69,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
   return {
     tensors,
     skipped: description.skipped,
+    weights: description.weights,
     outputs: (path, current) => outputsOf(path, { name, model, groups, values }, current),
   };
 }

@@ -1,6 +1,14 @@
 import { isObject } from '../../model/json.js';
 import type { Kind, Role, Skipped } from '../../model/model.js';
-import { type Described, type Description, type PartnerWeight, type WeightEntry, type Weights } from './description.js';
+import {
+  lengthOf,
+  skip,
+  type Described,
+  type Description,
+  type PartnerWeight,
+  type WeightEntry,
+  type Weights,
+} from './description.js';
 
 /** A node of a GraphDef, as JSON. */
 interface Node {
@@ -98,7 +106,9 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
   }
   const tensors: Described[] = [];
   const skipped: Skipped[] = [];
+  let total = 0;
   for (const [entry, { uses, layouts, reason }] of findings) {
+    total += lengthOf(entry);
     const [name = '', ...aliases] = uses.map(({ node }) => node.name);
     const other = graph.usesOf(entry.name).find((use) => !uses.some((own) => isSame(own, use)));
     const readings = new Set(layouts.map(({ kind, roles }) => `${kind} (${roles.join(', ')})`));
@@ -108,7 +118,7 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
       (readings.size > 1 ? `its layers use it in different ways: ${[...readings].join(' / ')}` : undefined);
     const layout = layouts[0];
     if (obstacle !== undefined || layout === undefined) {
-      skipped.push({ name, reason: obstacle ?? 'no layer reads it' });
+      skipped.push({ ...skip(entry, obstacle ?? 'no layer reads it', name), operator: uses[0]!.node.op });
       continue;
     }
     const { kind, roles } = layout;
@@ -118,7 +128,7 @@ export function readGraph(list: readonly unknown[], weights: Weights): Descripti
       : { partners: [], notes: [] };
     tensors.push({ name, aliases, kind, roles, shape: entry.shape, groups, weight: entry.name, ...further });
   }
-  return { tensors, skipped };
+  return { tensors, skipped, weights: total };
 }
 
 /** For each node with a weight, by name: the node that computes its activations, and the axis of their channels. */

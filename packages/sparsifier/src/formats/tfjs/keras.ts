@@ -2,6 +2,9 @@ import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import {
+  isCounted,
+  lengthOf,
+  skip,
   unusedName,
   type Described,
   type Description,
@@ -30,6 +33,7 @@ export function readKeras(model: Config, weights: Weights): Description {
   const scopes = new Scopes(layers, weights);
   const tensors: Described[] = [];
   const skipped: Skipped[] = [];
+  let total = 0;
   const taken = new Set<WeightEntry>();
   const names = new Set<string>();
   const nameOf = namesOf(layers);
@@ -71,11 +75,11 @@ export function readKeras(model: Config, weights: Weights): Description {
     }
   }
   for (const entry of weights.values()) {
-    const { name, shape, dtype } = entry;
-    if (taken.has(entry) || shape.length < 2 || !dtype.startsWith('float')) continue;
-    skipped.push({ name, reason: 'it is not the weight of a layer that can be pruned' });
+    if (!isCounted(entry)) continue;
+    total += lengthOf(entry);
+    if (!taken.has(entry)) skipped.push(skip(entry, 'it is not the weight of a layer that can be pruned'));
   }
-  return { tensors, skipped };
+  return { tensors, skipped, weights: total };
 }
 
 /** All layers, including those inside nested models and wrappers. */

@@ -81,6 +81,7 @@ export interface LiveModel extends Model {
 class BackendModel implements LiveModel {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: Model['skipped'];
+  readonly weights: number;
   readonly #tf: TfLike;
 
   constructor(tf: TfLike, topology: unknown, places: readonly Place[]) {
@@ -88,7 +89,7 @@ class BackendModel implements LiveModel {
       const { shape, dtype } = place.tensor();
       return { name: place.name, shape, dtype, ...(place.holders && { holders: place.holders }) };
     });
-    const { tensors, skipped } = describe(topology, entries);
+    const { tensors, skipped, weights } = describe(topology, entries);
     const values = new Map(
       places.map((place) => [
         place.name,
@@ -100,6 +101,7 @@ class BackendModel implements LiveModel {
     );
     this.#tf = tf;
     this.skipped = skipped;
+    this.weights = weights;
     this.tensors = tensors.map(({ weight, partners, ...tensor }) => ({
       ...tensor,
       values: values.get(weight)!,

@@ -1,5 +1,13 @@
 import type { Kind, Role, Skipped } from '../../model/model.js';
-import type { Described, Description, WeightEntry, Weights } from './description.js';
+import {
+  isCounted,
+  lengthOf,
+  skip,
+  type Described,
+  type Description,
+  type WeightEntry,
+  type Weights,
+} from './description.js';
 
 const convolutions: Readonly<Record<number, readonly [Kind, readonly Role[]]>> = {
   3: ['conv1d', ['width', 'in', 'out']],
@@ -14,12 +22,14 @@ const convolutions: Readonly<Record<number, readonly [Kind, readonly Role[]]>> =
 export function readNames(weights: Weights): Description {
   const tensors: Described[] = [];
   const skipped: Skipped[] = [];
+  let total = 0;
   for (const entry of weights.values()) {
-    if (entry.shape.length < 2 || !entry.dtype.startsWith('float')) continue;
+    if (!isCounted(entry)) continue;
+    total += lengthOf(entry);
     const layout = layoutOf(entry);
     const { name, shape } = entry;
     if (layout === undefined) {
-      skipped.push({ name, reason: 'no known kind of layer has a weight of this name and shape' });
+      skipped.push(skip(entry, 'no known kind of layer has a weight of this name and shape'));
       continue;
     }
     const [kind, roles] = layout;
@@ -36,7 +46,7 @@ export function readNames(weights: Weights): Description {
       notes: [],
     });
   }
-  return { tensors, skipped };
+  return { tensors, skipped, weights: total };
 }
 
 /** The bias that belongs to a weight. That of a separable layer belongs to its pointwise weight. */
