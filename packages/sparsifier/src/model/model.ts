@@ -61,6 +61,8 @@ export interface WeightTensor {
   readonly notes: readonly string[];
   /** What keeps a removed output channel from being zero, where that is not among the partners. */
   readonly leaks?: readonly Leak[];
+  /** For a depthwise convolution: the names of the layers whose output channels it filters, where they are known. */
+  readonly channelsFrom?: readonly string[];
   /** Why this is a table of fixed numbers instead of a learned weight. Rules leave such a tensor out. */
   readonly fixed?: string;
   /** A sentence for each report: what storing does to quantised numbers. */
