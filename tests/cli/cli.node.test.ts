@@ -137,7 +137,8 @@ describe.concurrent('help', () => {
 });
 
 describe.concurrent('reports', () => {
-  const skipped = [{ name: 'given', reason: 'its weight is an input of the model' }];
+  const skipped = [expect.objectContaining({ name: 'given', reason: 'its weight is an input of the model' })];
+  const weights = { layers: 98, skipped: 0, model: 98 };
   const engine = { threads: expect.any(Number), why: expect.any(String) };
 
   test(
@@ -166,8 +167,10 @@ describe.concurrent('reports', () => {
         ],
         skipped,
         total: { weights: 98, zeros: 0, removedWeights: 0, sparsity: 0, units: 98, removedUnits: 0, keptUnits: 98 },
+        weights,
         engine,
         notes: [],
+        warnings: [],
       });
       expect(await namesIn(at())).toEqual(['model.onnx']);
     }),
@@ -227,8 +230,10 @@ describe.concurrent('reports', () => {
           removedUnits: 5,
           keptUnits: 4,
         },
+        weights,
         engine,
         notes: [],
+        warnings: expect.any(Array),
         out: 'out.onnx',
       });
     }),
@@ -244,7 +249,7 @@ describe.concurrent('reports', () => {
       expect(stdout).toMatch(/^head +dense +3 x 4 +12 +0 +0\.00 %$/m);
       expect(stdout).toMatch(/^4 layers +98 +0 +0\.00 %$/m);
       expect(stdout).toContain('not pruned:\n  given: its weight is an input of the model\n');
-      expect(stdout).toMatch(/^engine: .+\n$/m);
+      expect(stdout).toMatch(/^engine: .+\nweights: 98 in layers, 0 skipped, 98 in the file\n$/m);
     }),
   );
 
@@ -256,6 +261,7 @@ describe.concurrent('reports', () => {
       expect(stdout).toMatch(/^layer .+ zeros +sparsity +units +removed +of units$/m);
       expect(stdout).toMatch(/^a=b +conv2d +3 x 2 x 1 x 1 +6 +4 +66\.67 % +3 +2 +66\.67 %$/m);
       expect(stdout).toMatch(/^3 layers +86 +44 +51\.16 % +9 +5 +55\.56 %$/m);
+      expect(stdout).toMatch(/^of the whole model +98 +44 +44\.90 %$/m);
       expect(stdout).toMatch(/\nwritten: out\.onnx\n$/);
     }),
   );

@@ -22,6 +22,7 @@ export type { CallOptions, LayerArrays, Progress, SparsifierOptions, WeightsOf }
 export type { Budget } from './options/budgets.js';
 export type { Context, RankTogether } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
+export type { Warning, WarningCode, WarningDetails } from './pruning/warnings.js';
 export type { DecidingRule, Rule, Rules } from './options/rules.js';
 export type { Explanation } from './pruning/explain.js';
 export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';

@@ -1,8 +1,9 @@
 import { readModel } from '../formats/read-model.js';
 import { inspect as look } from '../pruning/inspect.js';
+import { tableOf } from '../pruning/table.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
-import { table } from './table.js';
+import { commandWords } from './table.js';
 
 /** The options of the command, without `--threads`. */
 export interface InspectOptions extends Pick<ReadingOptions, 'layer'> {
@@ -14,5 +15,5 @@ export async function inspect(file: string, { layer, json }: InspectOptions, eng
   await engine;
   using model = await readModel(file, readingOptions({ layer }));
   const report = await look(model);
-  print(json ? JSON.stringify(report, null, 2) : table(report, { units: false }));
+  print(json ? JSON.stringify(report, null, 2) : tableOf(report, { isCall: false, words: commandWords }));
 }

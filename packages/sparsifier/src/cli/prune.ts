@@ -8,10 +8,11 @@ import { SparsifyError } from '../errors.js';
 import type { Progress, SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
+import { tableOf } from '../pruning/table.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
-import { explanations, table } from './table.js';
+import { commandWords, explanations } from './table.js';
 
 /** The options of the command, without `--threads`. */
 export interface PruneOptions
@@ -113,5 +114,5 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
 
 function tell(report: Report, out: string, json = false): void {
   if (json) print(JSON.stringify({ ...report, out }, null, 2));
-  else print(`${table(report, { units: true })}\nwritten: ${out}`);
+  else print(`${tableOf(report, { isCall: true, words: commandWords })}\nwritten: ${out}`);
 }

@@ -2,7 +2,8 @@ import { loadEngine, type Engine } from '../engine/engine.js';
 import { plainEntry } from '../engine/record.js';
 import { run, writeTable, type Table } from '../engine/verbs.js';
 import { addressOf, checkModel, type Model } from '../model/model.js';
-import { reportOf, type Report } from './report.js';
+import { reportOf } from './made-report.js';
+import type { Report } from './report.js';
 
 /**
  * What a model holds: each layer that can be pruned with its zeros, where units are weights; and what cannot, and why.
@@ -11,24 +12,21 @@ export async function inspect(model: Model): Promise<Report> {
   checkModel(model);
   const engine = await loadEngine();
   const zeros = await countZeros(engine, model);
-  const layers = model.tensors.map(({ name, kind, shape, values }, index) => ({
+  const layers = model.tensors.map(({ name, kind, shape, values, fixed }, index) => ({
     name,
     kind,
     shape,
+    ...(fixed === undefined ? {} : { fixed }),
     weights: values.length,
     zeros: zeros[index]!,
     removedWeights: 0,
     units: values.length,
     removedUnits: 0,
   }));
-  return reportOf(
-    layers,
-    model,
-    engine,
-    model.tensors.flatMap(({ name, notes, storage }) =>
-      [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
-    ),
+  const notes = model.tensors.flatMap(({ name, notes, storage }) =>
+    [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
   );
+  return reportOf({ layers, model, engine, notes, warnings: [], isCall: false });
 }
 
 /** Counts the zeros of each tensor. */

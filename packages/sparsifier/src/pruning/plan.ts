@@ -7,7 +7,8 @@ import { resolveOptions, type CallOptions, type ResolvedOptions, type Sparsifier
 import type { Counts, Job } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
-import { reportOf, type Report } from './report.js';
+import { reportOf } from './made-report.js';
+import type { Report } from './report.js';
 import { decisionsOf, typesOf, type Decision } from '../options/rules.js';
 import {
   amountsOf,
@@ -225,7 +226,7 @@ export class Planner {
       const { zeros, removedUnits, removedWeights } = counts[index]!;
       return { name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits };
     });
-    return reportOf(layers, this.#model, engine, notes);
+    return reportOf({ layers, model: this.#model, engine, notes, warnings: [], isCall: true });
   }
 
   /** @throws SparsifyError `granularity` that names all layers which do not have it */

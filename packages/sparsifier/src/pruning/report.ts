@@ -1,4 +1,5 @@
-import type { Kind, Model, Skipped } from '../model/model.js';
+import type { Kind, Skipped } from '../model/model.js';
+import type { Warning } from './warnings.js';
 
 /** What one layer holds, and what masks remove of it. */
 export interface LayerReport {
@@ -23,6 +24,8 @@ export interface LayerReport {
   readonly removedUnits: number;
   /** How many of them are kept: units - removedUnits. */
   readonly keptUnits: number;
+  /** Why this is a table of fixed numbers, which rules leave out. Undefined for learned weights. */
+  readonly fixed?: string;
 }
 
 /** What a call did, or what a model holds. */
@@ -33,72 +36,14 @@ export interface Report {
   /** How many numbers of two or more axes are in layers, in skipped tensors, and in the whole model. */
   readonly weights: { readonly layers: number; readonly skipped: number; readonly model: number };
   /** All layers together. */
-  readonly total: Omit<LayerReport, 'name' | 'kind' | 'shape'>;
+  readonly total: Omit<LayerReport, 'name' | 'kind' | 'shape' | 'fixed'>;
   readonly engine: { readonly threads: number; readonly why: string };
   /** Sentences about what was left unchanged. */
   readonly notes: readonly string[];
-  /** What is likely to surprise, or to break the model. */
+  /** What is likely to surprise, or to break the model. At most one for each code. */
   readonly warnings: readonly Warning[];
+  /** The report as text, as the command line prints it: a line for each layer, what was not pruned, the warnings. */
+  table(): string;
+  /** The same as {@link table}. */
+  toString(): string;
 }
-
-/** Something that a call did beyond the request, did not do, or that is likely to break the model. */
-export interface Warning {
-  readonly code: WarningCode;
-  /** The layer it is about; undefined for the whole model. */
-  readonly layer?: string;
-  /** The facts, for programs. */
-  readonly details: Readonly<Record<string, unknown>>;
-  /** The facts as a sentence, with the options of the library. */
-  readonly message: string;
-}
-
-export type WarningCode =
-  | 'layers-left-alone'
-  | 'high-error'
-  | 'channels-not-silent'
-  | 'channels-uncoupled'
-  | 'amount-changed'
-  | 'already-zero'
-  | 'nothing-removed';
-
-type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units' | 'removedUnits'>;
-
-/** A report of these layers. */
-export function reportOf(
-  layers: readonly (Counts & Pick<LayerReport, 'name' | 'kind' | 'shape'>)[],
-  { tensors, skipped, weights }: Pick<Model, 'tensors' | 'skipped' | 'weights'>,
-  { threads, why }: Report['engine'],
-  notes: readonly string[],
-  warnings: readonly Warning[] = [],
-): Report {
-  const sum = (key: keyof Counts) => layers.reduce((total, layer) => total + layer[key], 0);
-  return {
-    layers: layers.map(({ name, kind, shape, ...counts }) => ({ name, kind, shape, ...completed(counts) })),
-    skipped,
-    weights: {
-      layers: tensors.reduce((total, { values }) => total + values.length, 0),
-      skipped: skipped.reduce((total, { weights }) => total + weights, 0),
-      model: weights,
-    },
-    total: completed({
-      weights: sum('weights'),
-      zeros: sum('zeros'),
-      removedWeights: sum('removedWeights'),
-      units: sum('units'),
-      removedUnits: sum('removedUnits'),
-    }),
-    engine: { threads, why },
-    notes,
-    warnings,
-  };
-}
-
-const completed = ({ weights, zeros, removedWeights, units, removedUnits }: Counts): Report['total'] => ({
-  weights,
-  zeros,
-  removedWeights,
-  sparsity: weights === 0 ? 0 : (100 * zeros) / weights,
-  units,
-  removedUnits,
-  keptUnits: units - removedUnits,
-});

@@ -1,0 +1,89 @@
+import type { Model } from '../model/model.js';
+import type { LayerReport, Report } from './report.js';
+import { tableOf } from './table.js';
+import { counted, formatted, percent, percentOf } from './text.js';
+import { libraryWords, type Warning } from './warnings.js';
+
+type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units' | 'removedUnits'>;
+
+/** What a report is made from. */
+interface Contents {
+  readonly layers: readonly (Counts & Pick<LayerReport, 'name' | 'kind' | 'shape' | 'fixed'>)[];
+  readonly model: Pick<Model, 'tensors' | 'skipped' | 'weights'>;
+  readonly engine: Report['engine'];
+  readonly notes: readonly string[];
+  readonly warnings: readonly Warning[];
+  /** Whether it tells of a call, which has units and removes some of them, or only of what the model holds. */
+  readonly isCall: boolean;
+}
+
+/** A report whose own properties are plain data; its methods are those of the class. */
+class MadeReport implements Report {
+  readonly layers: readonly LayerReport[];
+  readonly skipped: Report['skipped'];
+  readonly weights: Report['weights'];
+  readonly total: Report['total'];
+  readonly engine: Report['engine'];
+  readonly notes: readonly string[];
+  readonly warnings: readonly Warning[];
+  readonly #isCall: boolean;
+
+  constructor({ layers, model, engine, notes, warnings, isCall }: Contents) {
+    const sum = (key: keyof Counts) => layers.reduce((total, layer) => total + layer[key], 0);
+    this.layers = layers.map(({ name, kind, shape, fixed, ...counts }) => ({
+      name,
+      kind,
+      shape,
+      ...completed(counts),
+      ...(fixed === undefined ? {} : { fixed }),
+    }));
+    this.skipped = model.skipped;
+    this.weights = {
+      layers: model.tensors.reduce((total, { values }) => total + values.length, 0),
+      skipped: model.skipped.reduce((total, { weights }) => total + weights, 0),
+      model: model.weights,
+    };
+    this.total = completed({
+      weights: sum('weights'),
+      zeros: sum('zeros'),
+      removedWeights: sum('removedWeights'),
+      units: sum('units'),
+      removedUnits: sum('removedUnits'),
+    });
+    this.engine = { threads: engine.threads, why: engine.why };
+    this.notes = notes;
+    this.warnings = warnings;
+    this.#isCall = isCall;
+  }
+
+  table(): string {
+    return tableOf(this, { isCall: this.#isCall, words: libraryWords });
+  }
+
+  toString(): string {
+    return this.table();
+  }
+
+  /** What `console.log` prints in Node: the sum and the warnings. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const { layers, total, notes, warnings } = this;
+    const zeros = `${formatted(total.zeros)} of ${counted(total.weights, 'weight')} are zero (${percent(total.sparsity)})`;
+    const rest = notes.length > 0 ? `, ${counted(notes.length, 'note')}` : '';
+    return [
+      `Report: ${counted(layers.length, 'layer')}, ${zeros}${rest}; table() shows each layer`,
+      ...warnings.map(({ message }) => `warning: ${message}`),
+    ].join('\n');
+  }
+}
+
+export const reportOf = (contents: Contents): Report => new MadeReport(contents);
+
+const completed = ({ weights, zeros, removedWeights, units, removedUnits }: Counts): Report['total'] => ({
+  weights,
+  zeros,
+  removedWeights,
+  sparsity: percentOf(zeros, weights),
+  units,
+  removedUnits,
+  keptUnits: units - removedUnits,
+});

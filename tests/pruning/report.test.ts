@@ -1,0 +1,127 @@
+import { inspect, Sparsifier, type Model } from 'sparsifier';
+import { fromArrays } from 'sparsifier/formats/arrays';
+import { expect, test } from 'vitest';
+
+const conv = (out: number) => ({
+  kind: 'conv2d' as const,
+  roles: ['out', 'in', 'height', 'width'] as const,
+  shape: [out, 1, 1, 1],
+  data: Float32Array.from({ length: out }, (_, index) => index + 1),
+});
+const dense = (data: number[]) => ({
+  kind: 'dense' as const,
+  roles: ['out', 'in'] as const,
+  shape: [1, data.length],
+  data: Float32Array.from(data),
+});
+const linesOf = (text: string) => text.split('\n');
+
+/** The same model, with other tensors and descriptions. */
+function changed(model: Model, changes: Partial<Model>): Model {
+  const { tensors, skipped, weights } = model;
+  const methods: Pick<Model, 'load' | 'store' | 'copy'> = {
+    load: (...words) => model.load(...words),
+    store: (...words) => model.store(...words),
+    copy: (...words) => model.copy(...words),
+  };
+  return { tensors, skipped, weights, ...methods, ...changes };
+}
+
+test('A report is plain data, and its methods are not among its properties', async () => {
+  const report = await inspect(fromArrays({ a: conv(4), b: dense([0, 1]) }));
+  expect(JSON.parse(JSON.stringify(report))).toEqual({ ...report });
+  expect(Object.keys(report)).toEqual(['layers', 'skipped', 'weights', 'total', 'engine', 'notes', 'warnings']);
+  expect(`${report as unknown as string}`).toBe(report.table());
+  expect(structuredClone({ ...report })).toEqual(report);
+});
+
+test('The table of inspect ends with how many weights are in layers, skipped, and in the file', async () => {
+  const model = fromArrays({ a: conv(4), b: dense([0, 1]) });
+  const skipped = [{ name: 'c', reason: 'a reason', shape: [1000, 2], weights: 2000 }];
+  const report = await inspect(changed(model, { skipped, weights: 2006 }));
+  expect(report.weights).toEqual({ layers: 6, skipped: 2000, model: 2006 });
+  expect(linesOf(report.table())).toEqual([
+    'layer     kind    shape          weights  zeros  sparsity',
+    '---------------------------------------------------------',
+    'a         conv2d  4 x 1 x 1 x 1        4      0    0.00 %',
+    'b         dense   1 x 2                2      1   50.00 %',
+    '---------------------------------------------------------',
+    '2 layers                               6      1   16.67 %',
+    '',
+    'not pruned:',
+    '  c: a reason',
+    '',
+    `engine: ${report.engine.why}`,
+    'weights: 6 in layers, 2,000 skipped, 2,006 in the file',
+  ]);
+});
+
+test('The table of a call sums up what was asked, and gives its share in the whole model', async () => {
+  const model = fromArrays({ a: conv(4), b: dense([0, 1, 2, 3]) });
+  const report = await new Sparsifier(model, { layerType: 'conv2d' }).sparsifyModel(50);
+  expect(linesOf(report.table()).slice(0, 6)).toEqual([
+    'layer               kind    shape          weights  zeros  sparsity  units  removed  of units',
+    '---------------------------------------------------------------------------------------------',
+    'a                   conv2d  4 x 1 x 1 x 1        4      2   50.00 %      4        2   50.00 %',
+    '---------------------------------------------------------------------------------------------',
+    '1 layer                                          4      2   50.00 %      4        2   50.00 %',
+    'of the whole model                               8      2   25.00 %',
+  ]);
+  const all = await new Sparsifier(model, { layerType: 'all' }).sparsifyModel(50);
+  expect(all.table()).not.toContain('whole model');
+});
+
+test('Skipped tensors with the same reason have one line', async () => {
+  const skipped = Array.from({ length: 12 }, (_, index) => ({
+    name: `t${index}`,
+    reason: index === 5 ? 'another reason' : 'its type is int8',
+    shape: [2, 3],
+    weights: index < 2 ? 600 : 0,
+  }));
+  const text = (await inspect(changed(fromArrays({ a: conv(4) }), { skipped }))).table();
+  expect(text).toContain(
+    '\nnot pruned:\n  11 tensors of 1,200 weights: its type is int8: t0, t1, t2 and 8 more\n  t5: another reason\n\n',
+  );
+  const four = (await inspect(changed(fromArrays({ a: conv(4) }), { skipped: skipped.slice(0, 4) }))).table();
+  expect(four).toContain('\n  4 tensors of 1,200 weights: its type is int8: t0, t1, t2, t3\n');
+});
+
+test('Long names have a line of their own, whole', async () => {
+  const name = `encoder/${'block/'.repeat(20)}kernel`;
+  const report = await inspect(fromArrays({ [name]: conv(4), b: conv(2) }));
+  expect(linesOf(report.table()).slice(0, 6)).toEqual([
+    'layer     kind    shape          weights  zeros  sparsity',
+    '---------------------------------------------------------',
+    name,
+    '          conv2d  4 x 1 x 1 x 1        4      0    0.00 %',
+    'b         conv2d  2 x 1 x 1 x 1        2      0    0.00 %',
+    '---------------------------------------------------------',
+  ]);
+});
+
+test('A model without layers has no second rule', async () => {
+  const report = await inspect(changed(fromArrays({ a: conv(4) }), { tensors: [], weights: 0 }));
+  expect(linesOf(report.table()).slice(0, 4)).toEqual([
+    'layer     kind  shape  weights  zeros  sparsity',
+    '-----------------------------------------------',
+    '0 layers                     0      0    0.00 %',
+    '',
+  ]);
+});
+
+test('Fixed tables are listed with their reason', async () => {
+  const model = fromArrays({ a: conv(4), b: dense([0, 1]) });
+  const tensors = model.tensors.map((tensor) =>
+    tensor.name === 'b' ? { ...tensor, fixed: 'it only counts up' } : tensor,
+  );
+  const report = await inspect(changed(model, { tensors }));
+  expect(report.layers.map(({ fixed }) => fixed)).toEqual([undefined, 'it only counts up']);
+  expect(report.table()).toContain('\nfixed tables, which rules leave out:\n  b: it only counts up\n');
+});
+
+test('What Node prints for a report is short', async () => {
+  const inNode = Symbol.for('nodejs.util.inspect.custom');
+  const report = await new Sparsifier(fromArrays({ a: conv(4), b: conv(3) })).sparsifyModel(50);
+  const text = (report as unknown as Record<symbol, () => string>)[inNode]!();
+  expect(text).toBe('Report: 2 layers, 4 of 7 weights are zero (57.14 %); table() shows each layer');
+});
