@@ -1,0 +1,130 @@
+// A text recogniser (PP-OCRv4, ONNX) from an npm package, with rendered lines of text as its data: the same for everyone.
+import { createCanvas, GlobalFonts } from '@napi-rs/canvas';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Tensor } from 'onnxruntime-node';
+
+const packages = fileURLToPath(new URL('../../node_modules', import.meta.url));
+const assets = join(packages, '@gutenye', 'ocr-models', 'assets');
+export const file = join(assets, 'ch_PP-OCRv4_rec_infer.onnx');
+
+// The first class is the blank of CTC, the last one a space.
+const characters = ['', ...readFileSync(join(assets, 'ppocr_keys_v1.txt'), 'utf8').trimEnd().split('\n'), ' '];
+
+const height = 48;
+for (const weight of [400, 700]) {
+  const path = join(packages, '@fontsource', 'roboto', 'files', `roboto-latin-${weight}-normal.woff2`);
+  GlobalFonts.registerFromPath(path, `lines-${weight}`);
+}
+
+const words = (
+  'invoice total amount due date street number city postal code country order item price quantity tax sum paid ' +
+  'account bank name first last phone mail contract page chapter figure table section north south east west open close ' +
+  'morning evening winter summer river mountain bridge station platform ticket window garden kitchen paper letter'
+).split(' ');
+
+/** Numbers from 0 to 1 (mulberry32). */
+function randomOf(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** A line of two words or a number and a word, in one of several sizes, weights and shades. */
+function lineOf(random) {
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const word = () => {
+    const plain = pick(words);
+    return random() < 0.5 ? plain[0].toUpperCase() + plain.slice(1) : plain;
+  };
+  const number = () => String(Math.floor(random() * 100000));
+  return { text: pick([() => `${word()} ${word()}`, () => `${word()} ${number()}`, () => `${number()} ${word()}`])() };
+}
+
+/** `count` lines of text, each with the input that the recogniser takes. */
+export function lines(count, seed = 1) {
+  const random = randomOf(seed);
+  return Array.from({ length: count }, () => {
+    const { text } = lineOf(random);
+    const size = 26 + Math.floor(random() * 10);
+    const weight = random() < 0.5 ? 400 : 700;
+    const [ink, paper] = [Math.floor(random() * 80), 200 + Math.floor(random() * 55)];
+    const font = `${size}px lines-${weight}`;
+    const measuring = createCanvas(1, 1).getContext('2d');
+    measuring.font = font;
+    const width = Math.max(320, Math.ceil((measuring.measureText(text).width + 16) / 32) * 32);
+    const context = createCanvas(width, height).getContext('2d');
+    context.fillStyle = `rgb(${paper},${paper},${paper})`;
+    context.fillRect(0, 0, width, height);
+    context.fillStyle = `rgb(${ink},${ink},${ink})`;
+    context.font = font;
+    context.textBaseline = 'middle';
+    context.fillText(text, 8, height / 2);
+    const { data } = context.getImageData(0, 0, width, height);
+    const pixels = new Float32Array(3 * height * width);
+    for (let place = 0; place < height * width; place++) {
+      for (let channel = 0; channel < 3; channel++) {
+        pixels[channel * height * width + place] = data[4 * place + channel] / 127.5 - 1;
+      }
+    }
+    return { text, feeds: { x: new Tensor('float32', pixels, [1, 3, height, width]) } };
+  });
+}
+
+/**
+ * The text that a session reads, without spaces, which the model often misses before digits: the best class of each step,
+ * without repetitions and blanks.
+ */
+export async function read(session, { feeds }) {
+  const outputs = await session.run(feeds);
+  const { data, dims } = outputs[session.outputNames[0]];
+  const [, steps, classes] = dims;
+  let text = '';
+  let before = 0;
+  for (let step = 0; step < steps; step++) {
+    let best = 0;
+    for (let index = 1; index < classes; index++) {
+      if (data[step * classes + index] > data[step * classes + best]) best = index;
+    }
+    if (best !== before) text += characters[best];
+    before = best;
+  }
+  return withoutSpaces(text);
+}
+
+const withoutSpaces = (text) => text.replace(/\s/g, '');
+
+/** How many letters must be added, removed or replaced to turn one text into the other (Levenshtein 1966). */
+export function distance(from, to) {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let line = 1; line <= from.length; line++) {
+    const next = [line];
+    for (let column = 1; column <= to.length; column++) {
+      const replaced = row[column - 1] + (from[line - 1] === to[column - 1] ? 0 : 1);
+      next.push(Math.min(replaced, row[column] + 1, next[column - 1] + 1));
+    }
+    row = next;
+  }
+  return row[to.length];
+}
+
+/**
+ * What a session still reads of these lines, in percent: lines without an error, and characters that a session of the
+ * dense model reads, too.
+ */
+export async function measure(session, samples, dense) {
+  let right = 0;
+  let [kept, all] = [0, 0];
+  for (const [index, sample] of samples.entries()) {
+    const text = await read(session, sample);
+    if (text === withoutSpaces(sample.text)) right++;
+    kept += Math.max(0, dense[index].length - distance(dense[index], text));
+    all += dense[index].length;
+  }
+  return { lines: (100 * right) / samples.length, characters: (100 * kept) / all };
+}
