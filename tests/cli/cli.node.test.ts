@@ -630,11 +630,96 @@ describe.concurrent('errors', () => {
     }),
   );
 
-  test(
-    'Pruning a folder ends with an error message',
-    inFolder(async () => {
+  const page = '<!DOCTYPE html><title>Sign in to continue</title>';
+  const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n';
+  test.each([
+    ['A web page', page, /HTML or XML, such as a web page/],
+    ['A web page behind a byte order mark', `\ufeff\n${page}`, /HTML or XML/],
+    [
+      'The error of a server',
+      '<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+      /error message of a server/,
+    ],
+    ['A Git LFS pointer', pointer, /a Git LFS pointer.*git lfs pull/],
+  ])(
+    '%s with the name of a model ends with the advice to download the file itself',
+    inFolder(async (_, content, found) => {
+      for (const name of ['page.onnx', 'page.safetensors', 'model.json']) {
+        await writeFile(at(name), content);
+        for (const words of [
+          ['inspect', name],
+          ['prune', name, '-s', '50', ...out],
+        ])
+          await fails(words, 1, new RegExp(`^sparsifier: ${name}: `), found, /Download the file itself/);
+      }
+    }),
+  );
+
+  test.each<[title: string, files: Readonly<Record<string, string>>, ...expected: RegExp[]]>([
+    ['an empty folder', {}, /folder\/?: a folder is read only if it contains a model\.json/, /it is empty/],
+    ['a folder of something else', { 'notes.txt': '' }, /no file of a model among notes\.txt/],
+    [
+      'a folder of ONNX models',
+      { 'b.onnx': '', 'a.onnx': '', 'config.json': '{}' },
+      /found: the files a\.onnx, b\.onnx\. Pass one of its files, such as a\.onnx/,
+    ],
+    [
+      'a folder of shards',
+      { 'model-1-of-2.safetensors': '', 'model-2-of-2.safetensors': '', 'model.safetensors.index.json': '{}' },
+      /Pass one of its files, such as model\.safetensors\.index\.json/,
+    ],
+    [
+      'a SavedModel',
+      { 'saved_model.pb': '', 'fingerprint.pb': '' },
+      /is a SavedModel of TensorFlow/,
+      /tensorflowjs_converter --input_format=tf_saved_model/,
+      /tf2onnx/,
+    ],
+  ])(
+    'Reading %s ends with an error message that says what it is',
+    inFolder(async (_, files, ...expected) => {
       await mkdir(at('folder'));
-      await fails(['prune', 'folder', '-s', '50', ...out], 1, /folder/, /not a file/);
+      for (const [name, content] of Object.entries(files)) await writeFile(at('folder', name), content);
+      for (const folder of ['folder', 'folder/'])
+        for (const words of [
+          ['inspect', folder],
+          ['prune', folder, '-s', '50', ...out],
+        ])
+          await fails(words, 1, ...expected);
+    }),
+  );
+
+  test(
+    'The saved_model.pb of a SavedModel ends with the advice to convert its folder',
+    inFolder(async () => {
+      await writeFile(at('saved_model.pb'), Uint8Array.of(8, 1, 0x12, 0x80, 2, 10, 16, 0x22, 5));
+      await fails(['inspect', 'saved_model.pb'], 1, /SavedModel/, /tensorflowjs_converter/);
+    }),
+  );
+
+  test(
+    'A folder that contains a model.json is read and pruned as its model.json is',
+    inFolder(async () => {
+      const weights = { name: 'd/kernel', shape: [3, 2], dtype: 'float32' };
+      const config = { name: 'd', units: 2, use_bias: false };
+      await mkdir(at('folder'));
+      await writeFile(
+        at('folder', 'model.json'),
+        JSON.stringify({
+          modelTopology: { class_name: 'Sequential', config: [{ class_name: 'Dense', config }] },
+          weightsManifest: [{ paths: ['w.bin'], weights: [weights] }],
+        }),
+      );
+      await writeFile(at('folder', 'w.bin'), numbers(1, 2, 3, 4, 5, 6));
+      const file = await sparsifier(['inspect', 'folder/model.json']);
+      expect(file).toMatchObject({ code: 0, stdout: expect.stringMatching(/^d +dense +3 x 2 +6/m) });
+      for (const folder of ['folder', 'folder/', '.'])
+        expect(await sparsifier(['inspect', folder], folder === '.' ? { cwd: at('folder') } : {})).toEqual(file);
+      const words = ['-s', '50', '--layer-type', 'dense', '-g', 'weight'];
+      expect(await sparsifier(['prune', 'folder', ...words, '-o', 'sparse/'])).toMatchObject({ code: 0 });
+      const [bin] = (await namesIn(at('sparse'))).filter((name) => name.endsWith('.bin'));
+      expect(differsAt(await bytesIn('sparse', bin!), numbers(0, 0, 0, 4, 5, 6))).toBe(-1);
+      await fails(['prune', 'folder', ...words, '-o', 'folder/', '--force'], 1, /input file cannot be overwritten/);
     }),
   );
 

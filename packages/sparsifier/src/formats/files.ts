@@ -2,6 +2,8 @@ import * as host from '#host';
 import type { Block, Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { Source } from '../host/host.js';
+import { parseJson } from '../model/json.js';
+import { modelIn } from './folder.js';
 import { emptyFile, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
 
 /** The main file of a model, with the parts of it that identify the format. */
@@ -13,7 +15,7 @@ export interface MainFile {
   readonly head: Uint8Array;
   /** The parsed content, if the file begins with `{` or `[`. */
   readonly json: Json | undefined;
-  /** Why the content is not valid JSON, if it begins like JSON. */
+  /** What the content is, if it begins like JSON and cannot be read as JSON. */
   readonly jsonFailure: string | undefined;
 }
 
@@ -31,13 +33,13 @@ export async function begin(source: Source): Promise<MainFile> {
   // JSON contains no zero bytes, while the length before a safetensors header ends with zeros.
   if (!/^(\xef\xbb\xbf)?\s*[{[]/.test(text) || text.slice(0, 8).includes('\0')) return file;
   if (source.size > longestJson)
-    return { ...file, jsonFailure: `it has ${source.size} bytes, and at most ${longestJson} are parsed` };
+    return { ...file, jsonFailure: `JSON of ${source.size} bytes, of which at most ${longestJson} are read` };
   const bytes = new Uint8Array(source.size);
   await source.read(bytes, 0);
   try {
-    return { ...file, json: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Json };
+    return { ...file, json: parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Json };
   } catch (cause) {
-    return { ...file, jsonFailure: (cause as Error).message.slice(0, 100) };
+    return { ...file, jsonFailure: `text that is not JSON: ${(cause as Error).message.slice(0, 100)}` };
   }
 }
 
@@ -55,7 +57,7 @@ export class ModelFiles {
 
   /** Opens the main file and reads its beginning. */
   static async open(from: ModelSource): Promise<ModelFiles> {
-    const source = await host.open(from);
+    const source = await host.open(await modelIn(from));
     try {
       if (source.size === 0) throw emptyFile(source.name ?? 'the bytes');
       return new ModelFiles(await begin(source));

@@ -68,6 +68,8 @@ export interface Host extends KernelHost {
   ): Promise<void>;
   /** False if the path does not exist. */
   isFolder(path: string): Promise<boolean>;
+  /** The names in a folder, sorted; undefined for what is not the path or `file:` URL of a folder, always in browsers. */
+  namesIn(folder: string | URL): Promise<readonly string[] | undefined>;
   baseName(path: string): string;
   /** Joins and normalises a path: `join(path, '..')` is the folder of `path`. */
   join(folder: string, name: string): string;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open as openFile, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { link, mkdir, open as openFile, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -265,6 +265,15 @@ const reason = (error: unknown): string => {
 
 export const isFolder = async (name: string): Promise<boolean> =>
   (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
+
+export async function namesIn(folder: string | URL): Promise<readonly string[] | undefined> {
+  if (/^https?:/.test(folder.toString())) return undefined;
+  try {
+    return (await readdir(asPath(folder))).sort();
+  } catch {
+    return undefined;
+  }
+}
 
 export const baseName = (name: string): string => path.basename(name);
 export const join = (folder: string, name: string): string => path.join(folder, name);

@@ -4,6 +4,7 @@ import { SparsifyError } from '../errors.js';
 import { readHeader, type Header, type StoredTensor } from '../formats/safetensors/header.js';
 import { safetensorsChunks, type TensorToWrite } from '../formats/safetensors/write.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
+import { parseJson } from '../model/json.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import { inWords, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor } from '../options/units.js';
@@ -73,7 +74,7 @@ function checkMetadata({ metadata }: Header, subject: string, granularity: Granu
   }
   const parsed = (key: string): unknown => {
     try {
-      return JSON.parse(metadata.get(key) ?? '');
+      return parseJson(metadata.get(key) ?? '');
     } catch (cause) {
       throw new SparsifyError('format', `the file does not give the ${key} of its masks`, { subject }, { cause });
     }

@@ -1,4 +1,4 @@
-import { isObject } from '../../model/json.js';
+import { isObject, parseJson } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
@@ -40,10 +40,14 @@ export function describe(topology: unknown, entries: readonly WeightEntry[]): De
   return { tensors: usable, skipped: [...skipped, ...refused], weights: total };
 }
 
+/** Whether a topology is that of a GraphModel. */
+export const isGraph = (topology: unknown): topology is { readonly node: readonly unknown[] } =>
+  isObject(topology) && Array.isArray(topology.node);
+
 function read(topology: unknown, weights: Weights): Description {
   if (topology === undefined) return readNames(weights);
+  if (isGraph(topology)) return readGraph(topology.node, weights);
   if (isObject(topology)) {
-    if (Array.isArray(topology.node)) return readGraph(topology.node, weights);
     const config = topology.model_config ?? topology;
     if (isObject(config) && typeof config.class_name === 'string') return readKeras(config, weights);
   }
@@ -56,9 +60,10 @@ function read(topology: unknown, weights: Weights): Description {
 
 function parse(topology: string): unknown {
   try {
-    return JSON.parse(topology);
+    return parseJson(topology);
   } catch (cause) {
-    throw new SparsifyError('format', 'the modelTopology is a string that is not JSON', {}, { cause });
+    const found = (cause as Error).message.slice(0, 100);
+    throw new SparsifyError('format', 'the modelTopology is a string that is not JSON', { found }, { cause });
   }
 }
 
