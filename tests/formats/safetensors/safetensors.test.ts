@@ -99,6 +99,7 @@ describe('kinds', () => {
     ['rnn.weight_hh_l1_reverse', [15, 5], 'gru'],
     ['cell.weight_hh', [20, 5], 'lstm'],
     ['weight_hh_l0', [15, 5], 'gru'],
+    ['rnn.weight_hh_l0', [5, 5], 'rnn'],
   ];
   test.each(cases)('A tensor named %s with the shape %j has the kind %s', async (name, shape, kind, others = {}) => {
     const { tensors, skipped } = await layersOf({ [name]: shape, ...others });
@@ -141,20 +142,25 @@ describe('what is not pruned', () => {
     [
       'a weight with another name',
       { 'mlp.experts.gate_up_proj': [2, 3, 4] },
-      /of this name; describe it with the layers option \(--layer\)/,
+      /name is that of experts, and nothing tells.*layers option \(--layer\): as dense, .*dense:out,in,multiplier/,
     ],
     ['weights to be scaled', { 'fc.weight_v': [2, 3] }, /of this name/],
     ['normalisations of several axes', { 'attn.q_norm.weight': [2, 3] }, /normalisation/],
-    ['a plain recurrent layer', { 'rnn.weight_hh_l0': [5, 5] }, /5 x 5.*4 gates of an LSTM.*3 of a GRU/],
+    ['a tensor with another name', { 'attn.table': [2, 3] }, /of this name; describe it with the layers option/],
+    ['a bias with two axes', { 'fc.bias': [2, 3] }, /named like a bias/],
+    ['a cell with two gates', { 'rnn.weight_hh_l0': [10, 5] }, /10 x 5.*4 gates of an LSTM, 3 of a GRU or an RNN/],
     ['an LSTM with projections', { 'rnn.weight_hh_l0': [20, 3] }, /20 x 3.*3 hidden units/],
-    ['a recurrent weight without the other one', { 'rnn.weight_ih_l0': [20, 3] }, /without rnn\.weight_hh_l0/],
+    ['a recurrent weight without the other one', { 'rnn.weight_ih_l0': [20, 3] }, /without 'rnn\.weight_hh_l0'/],
     ['recurrent weights of three axes', { 'rnn.weight_hh_l0': [4, 1, 2] }, /4 x 1 x 2/],
   ];
   test.each(cases)('The reason for not pruning %s is given', async (_title, given, reason) => {
     const { tensors, skipped } = await layersOf(given);
-    const [name] = Object.keys(given);
+    const [[name, tensor]] = Object.entries(given) as [[string, TensorToStore | number[]]];
+    const { shape } = 'shape' in tensor ? tensor : { shape: tensor };
     expect(tensors).toEqual([]);
-    expect(skipped).toEqual([{ name: name!.replace(/\.weight$/, ''), reason: expect.stringMatching(reason) }]);
+    expect(skipped).toEqual([
+      { name: name.replace(/\.weight$/, ''), reason: expect.stringMatching(reason), shape, weights: product(shape) },
+    ]);
   });
 
   test('Normalisations, biases, scalars and integers are not weights', async () => {
@@ -240,37 +246,32 @@ describe('the option layers', () => {
   };
   const dense = { kind: 'dense', roles: 'out in', groups: 1, biases: 0 };
   const usual = {
-    'h.0.attn.c_attn': dense,
-    'h.0.mlp.c_fc': dense,
+    'h.0.attn.c_attn': { ...dense, roles: 'in out', biases: 1 },
+    'h.0.mlp.c_fc': { ...dense, roles: 'in out' },
     up: { kind: 'conv2d', roles: 'out in height width', groups: 1, biases: 0 },
     depthwise: { kind: 'conv1d', roles: 'out in width', groups: 1, biases: 0 },
   };
 
-  const inOut: LayerDescription = { kind: 'dense', roles: ['in', 'out'] };
+  const outIn: LayerDescription = { kind: 'dense', roles: ['out', 'in'] };
   test.each<[title: string, layers: LayerDescriptions, expected: object]>([
     ['no tensor', {}, {}],
-    ['roles', { 'h.0.attn.c_attn': inOut }, { 'h.0.attn.c_attn': { ...dense, roles: 'in out', biases: 1 } }],
-    ['roles by the full name', { 'h.0.mlp.c_fc.weight': inOut }, { 'h.0.mlp.c_fc': { ...dense, roles: 'in out' } }],
-    [
-      'roles by a glob',
-      { '*.c_*': inOut },
-      {
-        'h.0.attn.c_attn': { ...dense, roles: 'in out', biases: 1 },
-        'h.0.mlp.c_fc': { ...dense, roles: 'in out' },
-      },
-    ],
+    ['roles', { 'h.0.attn.c_attn': outIn }, { 'h.0.attn.c_attn': dense }],
+    ['roles by the full name', { 'h.0.mlp.c_fc.weight': outIn }, { 'h.0.mlp.c_fc': dense }],
+    ['roles by a glob', { '*.c_*': outIn }, { 'h.0.attn.c_attn': dense, 'h.0.mlp.c_fc': dense }],
     [
       'a tensor by a name, which takes precedence over a glob',
-      { '*.c_*': inOut, 'h.0.mlp.c_fc': { kind: 'embedding' } },
-      {
-        'h.0.attn.c_attn': { ...dense, roles: 'in out', biases: 1 },
-        'h.0.mlp.c_fc': { ...dense, kind: 'embedding' },
-      },
+      { '*.c_*': outIn, 'h.0.mlp.c_fc': { kind: 'embedding' } },
+      { 'h.0.attn.c_attn': dense, 'h.0.mlp.c_fc': { ...dense, kind: 'embedding' } },
     ],
     [
       'transposed convolutions, whose groups divide their inputs',
       { up: { kind: 'convTranspose2d', groups: 2 } },
       { up: { kind: 'convTranspose2d', roles: 'in out height width', groups: 2, biases: 1 } },
+    ],
+    [
+      'experts, which come first',
+      { 'experts.*': { kind: 'dense' } },
+      { 'experts.gate': { kind: 'dense', roles: 'out multiplier in', groups: 1, biases: 0 } },
     ],
     [
       'groups',
@@ -300,12 +301,12 @@ describe('the option layers', () => {
 
   test('An excluded tensor is listed as skipped', async () => {
     const { skipped } = await layersOf(tensors, { up: false, 'experts.gate': { kind: 'conv1d' } });
-    expect(skipped).toEqual([{ name: 'up', reason: 'it is excluded by the layers option' }]);
+    expect(skipped).toMatchObject([{ name: 'up', reason: 'it is excluded by the layers option', weights: 48 }]);
   });
 
   test('The option layers does not make tensors of other types prunable', async () => {
     const { skipped } = await layersOf({ 'fc.weight': { dtype: 'I8', shape: [2, 3] } }, { fc: { kind: 'dense' } });
-    expect(skipped).toEqual([{ name: 'fc', reason: expect.stringMatching(/I8/) }]);
+    expect(skipped).toMatchObject([{ name: 'fc', reason: expect.stringMatching(/I8/) }]);
   });
 
   test.each<[title: string, layers: unknown, code: string, message: RegExp]>([
@@ -335,7 +336,7 @@ describe('the option layers', () => {
     ['null', { up: null }, 'usage', /up/],
     ['a string as a description', { up: 'conv2d' }, 'usage', /up/],
     ['roles as a string', { up: { kind: 'dense', roles: 'in,out' } }, 'usage', /up/],
-    ['two globs that disagree', { 'h*': false, '*c_fc': inOut }, 'sparsity', /h\.0\.mlp\.c_fc.*h\* and \*c_fc/],
+    ['two globs that disagree', { 'h*': false, '*c_fc': outIn }, 'sparsity', /h\.0\.mlp\.c_fc.*h\* and \*c_fc/],
   ])('The option layers with %s is an error', async (_title, layers, code, message) => {
     const error = await errorOf(() => layersOf(tensors, layers as LayerDescriptions));
     expect(error.code).toBe(code);
@@ -351,7 +352,8 @@ describe('biases', () => {
     ['without a module', { weight: [4, 3], bias: [4] }, 'float32'],
     ['of attention', { 'a.in_proj_weight': [12, 4], 'a.in_proj_bias': [12] }, 'float32'],
     ['of another module', { 'c.weight': [4, 3], 'd.bias': [4] }, undefined],
-    ['of another length', { 'c.weight': [4, 3], 'c.bias': [3] }, undefined, /c\.bias is left alone.*one entry per/],
+    ['of another length', { 'c.weight': [4, 3], 'c.bias': [2] }, undefined, /c\.bias is left alone.*one entry per/],
+    ['of a dense layer that is stored as (in, out)', { 'c.weight': [4, 3], 'c.bias': [3] }, 'float32'],
     ['with more axes', { 'c.weight': [4, 3], 'c.bias': { dtype: 'F32', shape: [4, 1] } }, undefined, /one entry per/],
     ['of integers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, /type is I8/],
     ['of an LSTM', { weight_hh_l0: [4, 1], bias_hh_l0: [4] }, undefined, /bias_hh_l0 is left alone.*gate/],

@@ -28,6 +28,8 @@ export interface Contents {
   readonly skipped: readonly Skipped[];
   /** How many numbers the files contain in tensors of two or more axes that layers may have: see {@link Model}. */
   readonly weights: number;
+  /** Those of the tensors that are known to be learned weights. The others may be tables of fixed numbers. */
+  readonly learned?: ReadonlySet<WeightTensor>;
   /**
    * The files that the model is written to, the main file first.
    * @param path undefined if files are written to streams or memory, under their names in the model

@@ -73,6 +73,16 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
   // depthwise kernel.
   const [outer, inner] = isTransposed ? [groups, sizeOf('out')] : [sizeOf('out'), sizeOf('multiplier')];
   const [outerBlock, innerBlock] = inTwo(blocks.out ?? 1, outer, inner, name);
+  // A dense layer of several matrices has outputs of its own for each, and inputs of the same number.
+  const spansMatrices = (blocks.out ?? 1) > inner && (blocks.in ?? 1) < sizeOf('in');
+  if (rolesOf(kind).length === 2 && roles.includes('multiplier') && outer > 1 && spansMatrices) {
+    throw new SparsifyError('granularity', 'a unit would extend over the matrices of several experts or batches', {
+      subject: name,
+      given: inWords(granularity),
+      found: `${outer} matrices of ${inner} outputs and ${sizeOf('in')} inputs`,
+      allowed: granularitiesOf(kind).filter((each) => each !== 'column'),
+    });
+  }
   const axisOf = (size: number, block: number, order: number): Axis => ({ size, block: Math.min(block, size), order });
 
   const parts = roles.map((role, index): Axis[] => {

@@ -1,6 +1,6 @@
 import { SparsifyError, type ErrorDetails } from '../../errors.js';
 import type { Source } from '../../host/host.js';
-import { isObject } from '../../model/json.js';
+import { isObject, parseJson } from '../../model/json.js';
 
 /** A tensor in a safetensors file: row-major, little-endian. */
 export interface StoredTensor {
@@ -100,7 +100,7 @@ function parse(content: string, failure: Failure): { tensors: StoredTensor[]; me
   let entries: [string, unknown][];
   try {
     // Of two entries with the same name only one remains, so the bytes of the other belong to no tensor.
-    entries = Object.entries(JSON.parse(content) as object);
+    entries = Object.entries(parseJson(content) as object);
   } catch (cause) {
     throw failure('the header is not JSON', { found: (cause as Error).message.slice(0, 100) });
   }
@@ -113,7 +113,9 @@ function parse(content: string, failure: Failure): { tensors: StoredTensor[]; me
   return { tensors, metadata };
 }
 
+/** As in the reference implementation, they may be null. */
 function parseMetadata(entry: unknown, failure: Failure): Map<string, string> {
+  if (entry === null) return new Map();
   const isStrings = isObject(entry) && Object.values(entry).every((value) => typeof value === 'string');
   if (!isStrings)
     throw failure('the metadata are not an object of strings', { found: shortened(JSON.stringify(entry)) });

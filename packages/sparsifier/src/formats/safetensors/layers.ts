@@ -3,14 +3,15 @@ import { byName } from '../../options/names.js';
 import type { DataType, Kind, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import { checkLayout, type Layout } from '../layout.js';
-import type { Header, StoredTensor } from './header.js';
+import { biasOf, expertRoles, orderByBias, Orders, rolesOf, type Tensors as TensorsOf } from './axes.js';
+import { quoted, type Header, type StoredTensor } from './header.js';
 
 /** Describes a tensor whose name and shape are not enough. */
 export interface LayerDescription {
   readonly kind: Kind;
   /**
    * One per axis, in stored order. By default those of PyTorch: out, in (for transposed convolutions in, out), then
-   * spatial.
+   * spatial. A dense weight of three axes has experts first: out = expert, multiplier = output, in.
    */
   readonly roles?: readonly Role[];
   /** The number of groups of a convolution; 1 by default. */
@@ -31,8 +32,7 @@ interface Tensor extends StoredTensor {
   readonly file: string;
 }
 
-/** All tensors by their full names. */
-type Tensors = ReadonlyMap<string, Tensor>;
+type Tensors = TensorsOf<Tensor>;
 
 /** The types of tensors that can be pruned. */
 const dataTypes: ReadonlyMap<string, DataType> = new Map([
@@ -40,6 +40,9 @@ const dataTypes: ReadonlyMap<string, DataType> = new Map([
   ['F16', 'float16'],
   ['BF16', 'bfloat16'],
 ]);
+
+/** The types of numbers that are no weights, unless they are codes of them. */
+const isInteger = (dtype: string): boolean => /^(BOOL|[IU]\d+)$/.test(dtype);
 
 /** The names of weights in PyTorch modules: `weight`, except in attention and recurrent layers. */
 const weightName = /(^|\.)((in|[qkv])_proj_)?weight$/;
@@ -49,7 +52,24 @@ const recurrentName = /(^|\.)weight_[ih]h(_l\d+(_reverse)?)?$/;
 const embeddingName =
   /(^|_)(emb|embd|embeds?|embeddings?)(_(tokens|positions|in))?$|^(wte|wpe|shared|relative_attention_bias)$/i;
 
-const convolutions: Readonly<Record<number, Kind>> = { 3: 'conv1d', 4: 'conv2d', 5: 'conv3d' };
+/** The kinds of convolutions by their axes. Transposed ones are known by their bias, which fits their second axis. */
+const convolutions: Readonly<Record<number, { readonly usual: Kind; readonly transposed: Kind }>> = {
+  3: { usual: 'conv1d', transposed: 'convTranspose1d' },
+  4: { usual: 'conv2d', transposed: 'convTranspose2d' },
+  5: { usual: 'conv3d', transposed: 'convTranspose3d' },
+};
+
+/** The names of modules whose last word is a normalisation: `LayerNorm`, `q_norm`, `norm1`, `norm_out`, not `denorm`. */
+const normName = /(?<!de|un|ab)norm(alization)?s?\d*(d|_(\d+|[a-z]|in|out|final))?$/i;
+
+/** The weights of a checkpoint. */
+export interface Layers {
+  readonly tensors: readonly WeightTensor[];
+  readonly skipped: readonly Skipped[];
+  readonly weights: number;
+  /** The tensors that the caller described. */
+  readonly learned: ReadonlySet<WeightTensor>;
+}
 
 /**
  * Finds the weights of a checkpoint, in the order of its files and of the bytes in each: those that can be pruned, and
@@ -57,33 +77,47 @@ const convolutions: Readonly<Record<number, Kind>> = { 3: 'conv1d', 4: 'conv2d',
  * @throws SparsifyError `layer` for a description that matches no tensor; `kind`, `format` or `usage` for one that does
  *   not fit its tensor; `sparsity` if two of them disagree
  */
-export function readLayers(
-  files: readonly NamedHeader[],
-  descriptions: LayerDescriptions = {},
-): { tensors: WeightTensor[]; skipped: Skipped[]; weights: number } {
+export function readLayers(files: readonly NamedHeader[], descriptions: LayerDescriptions = {}): Layers {
   for (const [key, description] of Object.entries(descriptions)) checkDescription(key, description);
   const all: Tensors = new Map(
     files.flatMap(({ name: file, header }) => header.tensors.map((tensor) => [tensor.name, { ...tensor, file }])),
   );
-  const candidates = [...all.values()].filter(mayBeWeight).map((tensor) => ({ tensor, ...namesOf(tensor.name, all) }));
+  const orders = new Orders(all);
+  const candidates = [...all.values()].filter(isWeight).map((tensor) => ({ tensor, ...namesOf(tensor.name, all) }));
   const described = byName(Object.entries(descriptions), candidates);
   const tensors: WeightTensor[] = [];
   const skipped: Skipped[] = [];
+  const learned = new Set<WeightTensor>();
   for (const [index, { tensor, name, aliases }] of candidates.entries()) {
-    const layout = layoutOf(tensor, described[index], all);
-    if (typeof layout === 'string')
-      skipped.push({ name, reason: layout, shape: tensor.shape, weights: lengthOf(tensor) });
-    else {
-      const partners = partnersOf(tensor, layout, checkLayout(name, layout), all);
-      tensors.push({ name, aliases, ...layout, values: valuesOf(tensor)!, ...partners });
+    const found = whyNot(tensor) ?? described[index] ?? inferred(tensor, all, orders);
+    if (typeof found === 'string' || found === false) {
+      const reason = found === false ? 'it is excluded by the layers option' : found;
+      skipped.push({ name, reason, shape: tensor.shape, weights: lengthOf(tensor) });
+      continue;
     }
+    const { kind, roles = rolesOf(kind, tensor.shape.length), groups = 1, notes: own = [] } = found as Inferred;
+    const layout = { kind, roles, shape: tensor.shape, groups };
+    const { partners, notes } = partnersOf(tensor, layout, checkLayout(name, layout), all);
+    const layer = { name, aliases, ...layout, values: valuesOf(tensor)!, partners, notes: [...own, ...notes] };
+    tensors.push(layer);
+    if (found === described[index]) learned.add(layer);
   }
-  return { tensors, skipped, weights: candidates.reduce((total, { tensor }) => total + lengthOf(tensor), 0) };
+  return { tensors, skipped, weights: weightsIn(files), learned };
 }
 
-/** Whether a tensor is listed in reports: if a description could make it a layer, or if it is named like a weight. */
-const mayBeWeight = ({ name, dtype, shape }: Tensor): boolean =>
-  shape.length > 1 && (dataTypes.has(dtype) || name.endsWith('weight'));
+/**
+ * How many numbers of two or more axes there are: floating-point ones, and those that are named like a weight whatever
+ * their type.
+ */
+const weightsIn = (files: readonly NamedHeader[]): number =>
+  files
+    .flatMap(({ header }) => header.tensors)
+    .filter(isWeight)
+    .reduce((total, tensor) => total + lengthOf(tensor), 0);
+
+/** Whether a tensor is a layer or is listed as skipped. */
+const isWeight = ({ name, dtype, shape }: StoredTensor): boolean =>
+  shape.length > 1 && (!isInteger(dtype) || name.endsWith('weight'));
 
 /** A layer has the name of its module, unless a tensor has that name. */
 function namesOf(whole: string, all: Tensors): { readonly name: string; readonly aliases: readonly string[] } {
@@ -103,38 +137,35 @@ function checkDescription(key: string, description: LayerDescription | false): v
   });
 }
 
-/** The layout of a tensor, or why it cannot be pruned. */
-function layoutOf(tensor: Tensor, description: LayerDescription | false | undefined, all: Tensors): Layout | string {
-  if (description === false) return 'it is excluded by the layers option';
-  if (!dataTypes.has(tensor.dtype)) return `its type is ${tensor.dtype}; only F32, F16 and BF16 can be pruned`;
-  if (tensor.shape.includes(0)) return 'it is empty';
-  const found = description ?? descriptionOf(tensor, all);
-  if (typeof found === 'string') return found;
-  const { kind, roles = rolesOf(kind), groups = 1 } = found;
-  return { kind, roles, shape: tensor.shape, groups };
+/** Why a tensor cannot be pruned, however it is described. */
+function whyNot({ dtype, shape }: Tensor): string | undefined {
+  if (!dataTypes.has(dtype)) return `its type is ${dtype}; only F32, F16 and BF16 can be pruned`;
+  return shape.includes(0) ? 'it is empty' : undefined;
 }
 
-/** The roles of the axes in the order in which PyTorch stores them. */
-function rolesOf(kind: Kind): readonly Role[] {
-  const spatial = Number(/(\d)d$/.exec(kind)?.[1] ?? 0);
-  const channels: readonly Role[] = kind.startsWith('convTranspose') ? ['in', 'out'] : ['out', 'in'];
-  return [...channels, ...(['depth', 'height', 'width'] as const).slice(3 - spatial)];
+interface Inferred extends LayerDescription {
+  readonly notes?: readonly string[];
 }
 
-/** What a tensor is, judging by its name and shape, or why that is unknown. */
-function descriptionOf(tensor: Tensor, all: Tensors): LayerDescription | string {
+/** What a tensor is, judging by its name, its shape and the tensors beside it, or why that is unknown. */
+function inferred(tensor: Tensor, all: Tensors, orders: Orders): Inferred | string {
   const { name, shape } = tensor;
   if (recurrentName.test(name)) return recurrent(tensor, all);
+  const experts = expertRoles(tensor, all);
+  if (experts !== undefined) return typeof experts === 'string' ? experts : { kind: 'dense', roles: experts };
+  if (/(^|[._])bias$/.test(name)) return 'it is named like a bias';
   if (!weightName.test(name))
     return 'no known kind of layer has a weight of this name; describe it with the layers option (--layer)';
   const module = moduleOf(name);
-  if (/norm/i.test(module)) return 'its name is that of a normalisation layer';
+  if (normName.test(module)) return 'its name is that of a normalisation layer';
   if (shape.length === 2) {
     // A lookup table has no bias.
-    return { kind: embeddingName.test(module) && !all.has(biasOf(name)) ? 'embedding' : 'dense' };
+    if (embeddingName.test(module) && !all.has(biasOf(name))) return { kind: 'embedding' };
+    return { kind: 'dense', ...orders.rolesOf(tensor) };
   }
-  const kind = convolutions[shape.length];
-  return kind === undefined ? `no kind of layer has a weight with ${shape.length} axes` : { kind };
+  const kinds = convolutions[shape.length];
+  if (kinds === undefined) return `no kind of layer has a weight with ${shape.length} axes`;
+  return { kind: orderByBias(tensor, all)?.[0] === 'in' ? kinds.transposed : kinds.usual };
 }
 
 /**
@@ -152,34 +183,35 @@ const moduleOf = (name: string): string =>
  * hidden unit.
  */
 function recurrent({ name, shape }: Tensor, all: Tensors): LayerDescription | string {
-  const fromHidden = name.replace(/weight_ih(?=\w*$)/, 'weight_hh');
+  const at = name.lastIndexOf('weight_');
+  const fromHidden = `${name.slice(0, at)}weight_hh${name.slice(at + 'weight_ih'.length)}`;
   const hidden = all.get(fromHidden)?.shape[1];
-  if (hidden === undefined) return `its number of gates is unknown without ${fromHidden}`;
+  if (hidden === undefined) return `its number of gates is unknown without ${quoted(fromHidden)}`;
   const [rows] = shape;
   if (shape.length === 2 && rows === 4 * hidden) return { kind: 'lstm' };
   if (shape.length === 2 && rows === 3 * hidden) return { kind: 'gru' };
-  return `its shape ${shape.join(' x ')} fits neither the 4 gates of an LSTM nor the 3 of a GRU with ${hidden} hidden units`;
+  if (shape.length === 2 && rows === hidden) return { kind: 'rnn' };
+  return `its shape ${shape.join(' x ')} does not fit 4 gates of an LSTM, 3 of a GRU or an RNN with ${hidden} hidden units`;
 }
-
-/** The name of the bias that belongs to a weight; the name itself if it is not that of a weight. */
-const biasOf = (name: string): string => name.replace(/weight(_[ih]h(_l\d+(_reverse)?)?)?$/, 'bias$1');
 
 /** The bias that belongs to a weight, or a note that says why it is left alone. */
 function partnersOf(
   { name }: Tensor,
-  { kind }: Layout,
+  { kind, roles, shape }: Layout,
   channels: number,
   all: Tensors,
 ): { partners: Partner[]; notes: string[] } {
   const bias = all.get(biasOf(name));
-  if (bias === undefined || bias.name === name || kind === 'embedding') return { partners: [], notes: [] };
+  if (bias === undefined || kind === 'embedding') return { partners: [], notes: [] };
   const values = valuesOf(bias);
+  // The bias of experts has two axes, as their outputs have.
+  const outputs = shape.filter((_, axis) => roles[axis] === 'out' || roles[axis] === 'multiplier');
   const obstacle =
-    kind === 'lstm' || kind === 'gru'
+    kind === 'lstm' || kind === 'gru' || kind === 'rnn'
       ? 'a row of this weight is only one of the terms that its gate adds up'
       : values === undefined
         ? `its type is ${bias.dtype}`
-        : bias.shape.length === 1 && bias.shape[0] === channels
+        : String(bias.shape) === String(channels) || String(bias.shape) === String(outputs)
           ? undefined
           : 'it does not have one entry per output channel';
   if (values !== undefined && obstacle === undefined) return { partners: [{ part: 'bias', values }], notes: [] };
