@@ -27,9 +27,15 @@ export const bytesField = (number: number, value: Uint8Array): Bytes =>
 export const textField = (number: number, value: string): Bytes => bytesField(number, new TextEncoder().encode(value));
 export const integerField = (number: number, value: number): Bytes => concat(varint(number << 3), varint(value));
 
-export type DataType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'int8';
-const types: Record<DataType, number> = { float32: 1, float16: 10, bfloat16: 16, float64: 11, int8: 3 };
-const sizes: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2, float64: 8, int8: 1 };
+const types = {
+  ...{ float32: 1, float16: 10, bfloat16: 16, float64: 11, float8e4m3fn: 17 },
+  ...{ int8: 3, uint8: 2, int16: 5, uint16: 4, int32: 6, int64: 7 },
+} as const;
+export type DataType = keyof typeof types;
+const sizes: Record<DataType, number> = {
+  ...{ float32: 4, float16: 2, bfloat16: 2, float64: 8, float8e4m3fn: 1 },
+  ...{ int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4, int64: 8 },
+};
 
 /** The numbers 1, 2, 3, ... as they are stored in `raw_data`; half-precision ones as bits. */
 export function rawNumbers(dtype: DataType, count: number): Bytes {
@@ -38,7 +44,9 @@ export function rawNumbers(dtype: DataType, count: number): Bytes {
   for (let index = 0; index < count; index++) {
     if (dtype === 'float32') view.setFloat32(index * 4, index + 1, true);
     else if (dtype === 'float64') view.setFloat64(index * 8, index + 1, true);
-    else if (dtype === 'int8') view.setInt8(index, index + 1);
+    else if (dtype === 'int64') view.setBigInt64(index * 8, BigInt(index + 1), true);
+    else if (dtype === 'int32') view.setInt32(index * 4, index + 1, true);
+    else if (sizes[dtype] === 1) view.setUint8(index, index + 1);
     else view.setUint16(index * 2, halfBits(index), true);
   }
   return bytes;
@@ -63,6 +71,35 @@ export interface TensorOptions {
   /** By default the numbers 1, 2, 3, ... */
   readonly data?: Uint8Array;
 }
+
+/** The bytes of these numbers, as they are stored in `raw_data`. */
+export function numbers(
+  dtype: 'float32' | 'int8' | 'uint8' | 'int16' | 'uint16' | 'int32' | 'int64',
+  list: readonly number[],
+): Bytes {
+  if (dtype === 'int64') return new Uint8Array(BigInt64Array.from(list, BigInt).buffer);
+  const arrays = {
+    float32: Float32Array,
+    int8: Int8Array,
+    uint8: Uint8Array,
+    int16: Int16Array,
+    uint16: Uint16Array,
+    int32: Int32Array,
+  };
+  return new Uint8Array(arrays[dtype].from(list).buffer);
+}
+
+/** A list of integers, such as a shape. */
+export const list = (name: string, ...values: readonly number[]): Bytes =>
+  tensor(name, [values.length], { dtype: 'int64', data: numbers('int64', values) });
+
+/** A `SparseTensorProto` in which the first `count` numbers are stored. */
+export const sparseTensor = (name: string, shape: readonly number[], count: number): Bytes =>
+  concat(
+    bytesField(1, tensor(name, [count])),
+    bytesField(2, tensor('', [count], { dtype: 'int64' })),
+    ...shape.map((size) => integerField(3, size)),
+  );
 
 /** A `TensorProto`. */
 export function tensor(name: string, shape: readonly number[], options: TensorOptions = {}): Bytes {
@@ -90,13 +127,21 @@ function dataFields(dtype: DataType, storage: TensorOptions['storage'], data: Ui
   const number = isFloat ? 4 : 5;
   const elements: Bytes[] = [];
   for (let at = 0; at < data.length; at += sizes[dtype]) {
-    elements.push(isFloat ? concat(data.subarray(at, at + 4)) : varint(data[at]! | (data[at + 1]! << 8)));
+    elements.push(isFloat ? concat(data.subarray(at, at + 4)) : varint(integerAt(data, at, dtype)));
   }
   if (storage === 'packed') return [bytesField(number, concat(...elements))];
   if (storage === 'two pieces') {
     return [bytesField(number, concat(...elements.slice(0, 1))), bytesField(number, concat(...elements.slice(1)))];
   }
   return elements.map((element) => concat(varint((number << 3) | (isFloat ? 5 : 0)), element));
+}
+
+/** 16-bit floats are stored as their bits. */
+function integerAt(data: Uint8Array, at: number, dtype: DataType): number {
+  const view = new DataView(data.buffer, data.byteOffset + at);
+  if (sizes[dtype] === 1) return dtype === 'int8' ? view.getInt8(0) : view.getUint8(0);
+  if (sizes[dtype] === 4) return view.getInt32(0, true);
+  return dtype === 'int16' ? view.getInt16(0, true) : view.getUint16(0, true);
 }
 
 export const integerAttribute = (name: string, value: number): Bytes =>
@@ -137,6 +182,27 @@ export function node(op: string, inputs: string, outputs: string, options: NodeO
 export const constant = (name: string, shape: readonly number[], options?: TensorOptions): Bytes =>
   node('Constant', '', name, { attributes: [tensorAttribute('value', tensor('', shape, options))] });
 
+/** A `NodeProto.attribute` of a local function that takes its value from the call. */
+export const referenceAttribute = (name: string, from: string): Bytes =>
+  concat(textField(1, name), textField(21, from));
+
+/** A `FunctionProto`; inputs and outputs are lists of names with spaces between them. */
+export const localFunction = (
+  domain: string,
+  name: string,
+  inputs: string,
+  outputs: string,
+  ...nodes: Uint8Array[]
+): Bytes =>
+  concat(
+    textField(1, name),
+    ...inputs.split(' ').map((input) => textField(4, input)),
+    ...outputs.split(' ').map((output) => textField(5, output)),
+    ...nodes.map((bytes) => bytesField(7, bytes)),
+    bytesField(9, integerField(2, 17)),
+    textField(10, domain),
+  );
+
 export interface GraphOptions {
   readonly nodes?: readonly Uint8Array[];
   readonly initializers?: readonly Uint8Array[];
@@ -165,12 +231,13 @@ function valueInfo(name: string, rank: number | undefined): Bytes {
 }
 
 /** A `ModelProto`, with a field that no version of onnx.proto knows. */
-export function model(options: GraphOptions, opset = 17): Bytes {
+export function model(options: GraphOptions, opset = 17, functions: readonly Uint8Array[] = []): Bytes {
   return concat(
     integerField(1, 8),
     textField(2, 'test'),
     bytesField(8, integerField(2, opset)),
     bytesField(7, graph(options)),
+    ...functions.map((bytes) => bytesField(25, bytes)),
     textField(1000, 'a field of the future'),
   );
 }

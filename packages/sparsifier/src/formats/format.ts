@@ -80,8 +80,13 @@ export interface Coding {
   /**
    * The numbers, little-endian.
    * @param meaning the `meaning` that the last {@link encode} returned
+   * @param first the index of the first number, if `stored` is a part; 0 by default
    */
-  decode(stored: Uint8Array, meaning: unknown): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+  decode(
+    stored: Uint8Array,
+    meaning: unknown,
+    first?: number,
+  ): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /** Changes the stored bytes so that they hold these numbers. */
   encode(numbers: Uint8Array, stored: Uint8Array, meaning: unknown): Encoded | Promise<Encoded>;
 }

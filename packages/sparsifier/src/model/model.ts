@@ -22,7 +22,8 @@ export type Kind = (typeof kinds)[number];
 
 /**
  * What an axis of a weight tensor stands for, in canonical order. `in` counts the input channels of one group;
- * `multiplier` is the second part of the output channel in depthwise kernels (out = channel x multiplier + m). In an
+ * `multiplier` is the second part of the output channel in depthwise kernels (out = channel x multiplier + m), and the
+ * output in stacks of matrices, such as those of experts (out = matrix x multiplier + output). In an
  * embedding `out` counts the rows of the vocabulary and `in` the features, in recurrent layers out = direction x gate x
  * unit.
  */
@@ -65,6 +66,8 @@ export interface WeightTensor {
   readonly channelsFrom?: readonly string[];
   /** Why this is a table of fixed numbers instead of a learned weight. Rules leave such a tensor out. */
   readonly fixed?: string;
+  /** Why only single weights can be removed: the nodes that share the tensor read its axes in different roles. */
+  readonly onlyWeight?: string;
   /** A sentence for each report: what storing does to quantised numbers. */
   readonly storage?: string;
 }

@@ -57,7 +57,8 @@ export interface Units {
 }
 
 /** @throws SparsifyError `granularity` for a kind that does not have it, or blocks that do not fit how channels are stored */
-export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor, granularity: Granularity): Units {
+export function unitsOfTensor(tensor: WeightTensor, granularity: Granularity): Units {
+  const { name, kind, roles, shape, groups, onlyWeight } = tensor;
   const blocks = blocksOf(granularity, kind);
   if (blocks === undefined) {
     throw new SparsifyError('granularity', `a layer of kind ${kind} has no granularity '${inWords(granularity)}'`, {
@@ -67,7 +68,24 @@ export function unitsOfTensor({ name, kind, roles, shape, groups }: WeightTensor
         : { found: `the roles ${rolesOf(kind).join(', ')}` }),
     });
   }
+  if (onlyWeight !== undefined && granularity !== 'weight') {
+    throw new SparsifyError('granularity', 'only single weights of this layer can be removed', {
+      subject: name,
+      given: inWords(granularity),
+      found: onlyWeight,
+      allowed: ['weight'],
+    });
+  }
   const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
+  const isStack = kind === 'dense' && roles.includes('multiplier');
+  const isWhole = blocks.out === Infinity && blocks.in === Infinity;
+  if (isStack && (blocks.out ?? 1) > sizeOf('multiplier') && !isWhole) {
+    throw new SparsifyError('granularity', 'a unit would extend over several matrices', {
+      subject: name,
+      given: inWords(granularity),
+      found: `${sizeOf('out')} matrices of ${sizeOf('multiplier')} outputs each`,
+    });
+  }
   const isTransposed = kind.startsWith('convTranspose');
   // Output channels stored on two axes: group and channel of a transposed convolution, channel and multiplier of a
   // depthwise kernel.

@@ -31,7 +31,13 @@ export async function runsOf(
   // A few at a time, since each waits for the file.
   for (let run = 0; run < starts.length; run += 16)
     await Promise.all([...starts.keys()].slice(run, run + 16).map(read));
-  return coding ? coding.decode(stored, undefined) : stored;
+  if (!coding) return stored;
+  const numbers = new Uint8Array(starts.length * length * bytesOf[dtype]);
+  for (const [run, first] of starts.entries()) {
+    const codes = stored.subarray(run * length * width, (run + 1) * length * width);
+    numbers.set(await coding.decode(codes, undefined, first), run * length * bytesOf[dtype]);
+  }
+  return numbers;
 }
 
 /**

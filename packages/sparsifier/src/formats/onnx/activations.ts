@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { readGraph } from './graph.js';
-import { findWeights, type Layer } from './layers.js';
+import { findWeights, tieOf, type Layer } from './layers.js';
 import { fields, text, type Field, type ModelFile } from './wire.js';
 
 /** The activations that a weight is multiplied with. */
@@ -19,7 +19,7 @@ export function activationsIn(file: ModelFile): Map<string, Incoming[]> {
     const incoming = layers.flatMap(incomingOf);
     // Values of a subgraph cannot be outputs of the model.
     const isOutside = incoming.every(({ value }) => given.has(value) || computed.has(value));
-    if (reason === undefined && isOutside) found.set(names[0]!, incoming);
+    if (reason === undefined && isOutside && tieOf(layers) === undefined) found.set(names[0]!, incoming);
   }
   return found;
 }
@@ -43,17 +43,18 @@ function valuesIn(file: ModelFile) {
   return { given, outputs, computed };
 }
 
-function incomingOf({ node, input, layout: { kind } }: Layer): Incoming[] {
+function incomingOf({ node, input, layout: { kind, incoming } }: Layer): Incoming[] {
   const at = (place: number, axis: number) => {
     const value = node.inputs[place];
     return value === undefined || value.isConstant ? [] : [{ value: value.name, axis }];
   };
+  if (incoming !== undefined) return incoming.flatMap(({ input, axis }) => at(input, axis));
   const isTransposed = (key: string) => (node.attributes.get(key)?.integer ?? 0) !== 0;
   if (kind.startsWith('conv')) return at(0, 1);
   if (kind === 'dense' && input === 1) return at(0, isTransposed('transA') ? -2 : -1);
   if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
   // The other weight of a recurrent layer is multiplied with its own hidden state.
-  return (kind === 'lstm' || kind === 'gru') && input === 1 ? at(0, -1) : [];
+  return (kind === 'lstm' || kind === 'gru' || kind === 'rnn') && input === 1 ? at(0, -1) : [];
 }
 
 /**

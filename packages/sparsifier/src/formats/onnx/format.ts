@@ -1,6 +1,5 @@
 import { loadEngine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
-import type { WeightTensor } from '../../model/model.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import { stored, type Contents, type Format } from '../format.js';
@@ -10,6 +9,7 @@ import { locationsIn } from './external.js';
 import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
 import { bytesIn, outputsOf } from './outputs.js';
+import { decodeConstants } from './quantised.js';
 import type { ModelFile } from './wire.js';
 
 export interface ReadOnnxOptions {
@@ -54,13 +54,25 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   const name = main.name ?? 'model.onnx';
   const engine = await loadEngine();
   const block = await files.hold(engine, name, main.source);
-  const { tensors, skipped, weights, locations } = parse(await bytesIn(block, name), main);
+  const file = await bytesIn(block, name);
+  const { graph, locations } = parse(file, main);
   for (const location of locations) {
     const source = await files.further(location, external, 'external');
     if (source.size === 0) throw emptyFile(location);
     files.add(location, source);
   }
-  for (const tensor of tensors) checkExternal(tensor, files);
+  await decodeConstants(graph.nodes, async (place, subject) => {
+    if (place.file === name) return file.bytes.slice(place.start, place.start + place.bytes);
+    checkExternal(subject, place, files);
+    const bytes = new Uint8Array(place.bytes);
+    await files.sources.get(place.file)!.read(bytes, place.start);
+    return bytes;
+  });
+  const { tensors, skipped, weights } = readLayers(graph);
+  for (const { name: subject, values, partners } of tensors) {
+    for (const each of [values, ...partners.map((partner) => partner.values)])
+      checkExternal(subject, stored(each), files);
+  }
   return {
     tensors,
     skipped,
@@ -69,12 +81,12 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   };
 }
 
-/** The layers of a model file and the locations of its external data. */
+/** The graph of a model file and the locations of its external data. */
 function parse(file: ModelFile, main: MainFile) {
   try {
     // This comes first because it rejects files whose messages are nested too deeply.
     const locations = locationsIn(file);
-    return { ...readLayers(readGraph(file)), locations };
+    return { graph: readGraph(file), locations };
   } catch (error) {
     const known = recognise(main);
     const isOther = known.found !== undefined && known.found !== 'an ONNX model';
@@ -89,15 +101,17 @@ function parse(file: ModelFile, main: MainFile) {
 }
 
 /** Fails if the data of a tensor extend beyond the end of their file. */
-function checkExternal({ name, values, partners }: WeightTensor, { sources }: ModelFiles): void {
-  for (const { file, start, bytes } of [values, ...partners.map((partner) => partner.values)].map(stored)) {
-    const size = sources.get(file)?.size ?? Infinity;
-    if (start + bytes <= size) continue;
-    throw new SparsifyError('format', `the external data file ${file} is too short`, {
-      subject: name,
-      given: `bytes ${start} to ${start + bytes}`,
-      found: `${size} bytes`,
-      hint: 'The file is truncated or belongs to another model. Copy or download it again',
-    });
-  }
+function checkExternal(
+  subject: string,
+  { file, start, bytes }: { readonly file: string; readonly start: number; readonly bytes: number },
+  { sources }: ModelFiles,
+): void {
+  const size = sources.get(file)?.size ?? Infinity;
+  if (start + bytes <= size) return;
+  throw new SparsifyError('format', `the external data file ${file} is too short`, {
+    subject,
+    given: `bytes ${start} to ${start + bytes}`,
+    found: `${size} bytes`,
+    hint: 'The file is truncated or belongs to another model. Copy or download it again',
+  });
 }

@@ -1,19 +1,32 @@
 import { SparsifyError } from '../../errors.js';
-import { rankAfter } from './ranks.js';
-import { readTensor, type Tensor } from './tensor.js';
+import type { StoredValues } from '../format.js';
 import {
-  fields,
-  integer,
-  integers,
-  text,
-  WireType,
-  type Field,
-  type Message,
-  type ModelFile,
-  type Range,
-} from './wire.js';
+  functionKey,
+  isStandard,
+  readFunction,
+  readNode,
+  readValueInfo,
+  type Attribute,
+  type FunctionFields,
+  type NodeFields,
+} from './nodes.js';
+import { placeOf } from './quantised.js';
+import { rankAfter } from './ranks.js';
+import { listOf, readSparseTensor, readTensor, type Tensor } from './tensor.js';
+import { passedOn, wholeView, type View } from './views.js';
+import { fields, integer, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
-/** A node of the graph or of a subgraph. */
+export { shapeOf, type View } from './views.js';
+
+/** The nodes of a model in the order in which they run, and its constants. */
+export interface Graph {
+  /** Nodes of a subgraph follow the node that contains it. The body of a local function stands in place of each call. */
+  readonly nodes: readonly Node[];
+  /** In the order of the file's graphs, initializers before constants of nodes. */
+  readonly constants: readonly Constant[];
+}
+
+/** A node of the graph, of a subgraph or of a local function. */
 export interface Node {
   /** Prefixed with its domain unless that is ONNX's own. */
   readonly op: string;
@@ -24,17 +37,11 @@ export interface Node {
   readonly attributes: ReadonlyMap<string, Attribute>;
 }
 
-/** The value of an attribute, of the types that matter here. */
-interface Attribute {
-  integer: number | undefined;
-  readonly integers: number[];
-  tensor: Range | undefined;
-  readonly graphs: Range[];
-}
-
 /** A named value of the graph: the output of a node, an input of the model, or a constant. */
 export interface Value {
   readonly name: string;
+  /** Whether it belongs to a subgraph or a local function, so that it cannot be an output of the model. */
+  readonly isInner: boolean;
   /** The number of axes, if the file says so or it follows from the node that computes the value. */
   rank: number | undefined;
   /** The node that computes it, if any. Nodes that only pass on their input are skipped. */
@@ -43,33 +50,30 @@ export interface Value {
   isConstant: boolean;
   /** The stored constant that it is equal to, possibly with permuted axes. */
   view: View | undefined;
+  /** The stored constants that it is put together from by `Slice`, `Split` and `Concat`. */
+  parts: readonly View[];
   readonly readers: Reader[];
   /** An output of the model or of a subgraph. */
   isOutput: boolean;
 }
 
-/** An input of a node. */
+/** An input of a node; -1 for a tensor in one of its attributes. */
 export interface Reader {
   readonly node: Node;
   readonly input: number;
 }
 
-/** A stored constant as seen through `Identity` and `Transpose` nodes. */
-export interface View {
-  readonly constant: Constant;
-  /** For each axis of the view, the stored axis. */
-  readonly axes: readonly number[];
-}
-
-/** The shape of a view. */
-export function shapeOf({ constant, axes }: View): number[] {
-  return axes.map((axis) => constant.tensor.shape[axis]!);
-}
-
 /** A constant that is stored in the model, and the inputs of nodes that use it. */
 export interface Constant {
   readonly name: string;
+  /** Where it is in the file, which no other constant shares. */
+  readonly place: number;
   readonly tensor: Tensor;
+  /** The numbers that its codes stand for, or why they cannot be pruned: see `decodeConstants`. */
+  decoded: StoredValues | string | undefined;
+  /** The inputs that read it, in whatever arrangement. */
+  readonly readers: Reader[];
+  /** Those of them that compute with it instead of passing it on. */
   readonly uses: Use[];
   /** An output of the model or of a subgraph. */
   isOutput: boolean;
@@ -85,17 +89,24 @@ export interface Use extends Reader {
 /** The first version of the operators in which `Add` aligns shapes from the right. */
 const firstOpset = 7;
 
+/** The most nodes that the bodies of local functions amount to, each counted once per call. */
+const mostInlined = 100_000;
+
+/** The most local functions that call each other in turn. */
+const deepestCall = 50;
+
 /**
- * Reads all nodes of a model file, with their values and constants. The nodes of a subgraph follow the node that
- * contains it.
+ * Reads all nodes of a model file, with their values and constants.
  * @throws SparsifyError `format` if the file is not a complete ONNX model
  */
-export function readGraph(file: ModelFile): Node[] {
+export function readGraph(file: ModelFile): Graph {
   let graph: Range | undefined;
+  const functions = new Map<string, FunctionFields>();
   for (const field of fields(file, { start: 0, end: file.bytes.length }, 'model')) {
     if (field.type !== WireType.LengthDelimited) continue;
     if (field.number === 7) graph = field;
     else if (field.number === 8) checkOpset(file, field);
+    else if (field.number === 25) functions.set(...readFunction(file, field));
   }
   if (graph === undefined) {
     throw new SparsifyError('format', 'the file has no graph', {
@@ -103,10 +114,11 @@ export function readGraph(file: ModelFile): Node[] {
       hint: 'It is not an ONNX model. Export the model to ONNX first',
     });
   }
-  const reading: Reading = { file, nodes: [], constants: [] };
-  linkGraph(reading, graph, undefined);
-  markOverlaps(reading.constants);
-  return reading.nodes;
+  const reading: Reading = { file, functions, nodes: [], constants: new Map(), inlined: 0 };
+  linkGraph(reading, graph, undefined, 0);
+  const constants = [...reading.constants.values()];
+  markOverlaps(constants);
+  return { nodes: reading.nodes, constants };
 }
 
 function checkOpset(file: ModelFile, range: Range): void {
@@ -125,24 +137,30 @@ function checkOpset(file: ModelFile, range: Range): void {
   }
 }
 
-function isStandard(domain: string): boolean {
-  return domain === '' || domain === 'ai.onnx';
-}
-
-/** The state of reading the graph and its subgraphs. */
+/** The state of reading the graph, its subgraphs and local functions. */
 interface Reading {
   readonly file: ModelFile;
+  readonly functions: ReadonlyMap<string, FunctionFields>;
   readonly nodes: Node[];
-  readonly constants: Constant[];
+  /** By their place in the file: the body of a local function is read for each of its calls. */
+  readonly constants: Map<number, Constant>;
+  /** How many nodes of local functions have been read. */
+  inlined: number;
 }
 
 /** The values of a graph by name. A subgraph also sees those of the graphs that contain it. */
 class Scope {
-  readonly #values = new Map<string, Value>();
+  readonly #values = new Map<string, Value | undefined>();
 
+  /**
+   * @param attributes those of the call, in the body of a local function
+   * @param depth how many calls of local functions contain it
+   */
   constructor(
     readonly outer: Scope | undefined,
     readonly ranks: ReadonlyMap<string, number>,
+    readonly attributes: ReadonlyMap<string, Attribute> | undefined,
+    readonly depth: number,
   ) {}
 
   declare(name: string): Value {
@@ -150,10 +168,12 @@ class Scope {
     if (known !== undefined) return known;
     const value: Value = {
       name,
+      isInner: this.outer !== undefined || this.depth > 0,
       rank: this.ranks.get(name),
       producer: undefined,
       isConstant: false,
       view: undefined,
+      parts: [],
       readers: [],
       isOutput: false,
     };
@@ -161,26 +181,21 @@ class Scope {
     return value;
   }
 
-  find(name: string): Value {
+  /** Gives a value of another scope a name in this one; undefined for an input that a call leaves out. */
+  bind(name: string, value: Value | undefined): void {
+    this.#values.set(name, value);
+  }
+
+  find(name: string): Value | undefined {
+    if (name === '') return undefined;
     for (let scope: Scope | undefined = this; scope !== undefined; scope = scope.outer) {
-      const value = scope.#values.get(name);
-      if (value !== undefined) return value;
+      if (scope.#values.has(name)) return scope.#values.get(name);
     }
     return this.declare(name);
   }
 }
 
-/** A node as stored in the file, with names instead of values. */
-interface NodeFields {
-  op: string;
-  name: string;
-  domain: string;
-  readonly inputs: string[];
-  readonly outputs: string[];
-  readonly attributes: Map<string, Attribute>;
-}
-
-function linkGraph(reading: Reading, range: Range, outer: Scope | undefined): void {
+function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, depth: number): void {
   const { file } = reading;
   const nodes: NodeFields[] = [];
   const initializers: Field[] = [];
@@ -198,85 +213,173 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined): vo
     else if (field.number === 13) readValueInfo(file, field, ranks);
   }
 
-  const scope = new Scope(outer, ranks);
+  const scope = new Scope(outer, ranks, outer?.attributes, depth);
   for (const name of inputs) scope.declare(name);
   for (const node of nodes) for (const name of node.outputs) scope.declare(name);
-  for (const field of initializers) {
-    const tensor = readTensor(file, field);
-    store(reading, scope.declare(tensor.name), tensor);
-  }
-  for (const field of sparse) scope.declare(sparseName(file, field)).isConstant = true;
+  for (const field of initializers) storeInitializer(reading, scope, field, readTensor(file, field));
+  for (const field of sparse) storeInitializer(reading, scope, field, readSparseTensor(file, field));
 
-  // A graph lists its nodes in the order in which they run, so constants come before the nodes that read them.
-  for (const node of nodes) linkNode(reading, scope, node);
+  linkNodes(reading, scope, nodes);
   for (const name of outputs) {
     const value = scope.find(name);
+    if (value === undefined) continue;
     value.isOutput = true;
     if (value.view !== undefined) value.view.constant.isOutput = true;
+    for (const { constant } of value.parts) constant.isOutput = true;
   }
 }
 
-function store(reading: Reading, value: Value, tensor: Tensor): void {
-  const constant: Constant = { name: value.name, tensor, uses: [], isOutput: false, overlaps: undefined };
-  reading.constants.push(constant);
-  value.isConstant = true;
-  value.rank ??= tensor.shape.length;
-  value.view = { constant, axes: tensor.shape.map((_, axis) => axis) };
+function storeInitializer(reading: Reading, scope: Scope, { start }: Range, tensor: Tensor): void {
+  store(scope.declare(tensor.name), constantAt(reading, start, tensor.name, tensor));
 }
 
-function linkNode(reading: Reading, scope: Scope, { op, name, domain, inputs, outputs, attributes }: NodeFields): void {
+function constantAt({ constants }: Reading, place: number, name: string, tensor: Tensor): Constant {
+  let constant = constants.get(place);
+  if (constant === undefined) {
+    constant = newConstant(name, place, tensor);
+    constants.set(place, constant);
+  }
+  return constant;
+}
+
+function newConstant(name: string, place: number, tensor: Tensor): Constant {
+  const nothing = { decoded: undefined, overlaps: undefined };
+  return { name, place, tensor, readers: [], uses: [], isOutput: false, ...nothing };
+}
+
+function store(value: Value, constant: Constant): void {
+  value.isConstant = true;
+  value.rank ??= constant.tensor.shape.length;
+  value.view = wholeView(constant);
+}
+
+/** A graph lists its nodes in the order in which they run, so constants come before the nodes that read them. */
+function linkNodes(reading: Reading, scope: Scope, nodes: readonly NodeFields[]): void {
+  for (const node of nodes) {
+    const called = reading.functions.get(functionKey(node));
+    if (called === undefined) linkNode(reading, scope, node);
+    else linkCall(reading, scope, node, called);
+  }
+}
+
+/** The attributes of a node, where some of a local function are those of its call. */
+function attributesOf({ attributes }: NodeFields, scope: Scope): Map<string, Attribute> {
+  if (scope.attributes === undefined) return attributes;
+  const resolved = new Map<string, Attribute>();
+  for (const [name, attribute] of attributes) {
+    const { reference } = attribute;
+    const value = reference === undefined ? attribute : scope.attributes.get(reference);
+    if (value !== undefined) resolved.set(name, value);
+  }
+  return resolved;
+}
+
+/** Links the body of a local function in place of a node that calls it. */
+function linkCall(reading: Reading, scope: Scope, call: NodeFields, called: FunctionFields): void {
+  const depth = scope.depth + 1;
+  reading.inlined += called.nodes.length;
+  if (depth > deepestCall || reading.inlined > mostInlined) {
+    throw new SparsifyError('format', 'the local functions of the model call each other too often', {
+      subject: reading.file.name,
+      found: depth > deepestCall ? `${depth} calls inside each other` : `${reading.inlined} nodes`,
+      allowed: [`${deepestCall} calls inside each other`, `${mostInlined} nodes`],
+    });
+  }
+  const attributes = new Map([...called.defaults, ...attributesOf(call, scope)]);
+  const body = new Scope(undefined, new Map(), attributes, depth);
+  const given = new Map(called.inputs.map((name, place) => [name, scope.find(call.inputs[place] ?? '')]));
+  for (const [name, value] of given) body.bind(name, value);
+  const outputs = called.outputs.flatMap((name, place) => {
+    const outside = call.outputs[place] ?? '';
+    return outside === '' ? [] : [{ name, value: scope.declare(outside) }];
+  });
+  for (const { name, value } of outputs) if (!given.has(name)) body.bind(name, value);
+  for (const node of called.nodes) for (const name of node.outputs) if (!given.has(name)) body.declare(name);
+  linkNodes(reading, body, called.nodes);
+  for (const { name, value } of outputs) {
+    const input = given.get(name);
+    if (input === undefined) continue;
+    const node: Node = { op: 'Identity', name: call.name, inputs: [input], outputs: [value], attributes: new Map() };
+    linkValues(reading, node, false);
+  }
+}
+
+function linkNode(reading: Reading, scope: Scope, fields: NodeFields): void {
+  const { op, name, domain, inputs, outputs } = fields;
   const node: Node = {
     op: isStandard(domain) ? op : `${domain}.${op}`,
     name,
-    inputs: inputs.map((input) => (input === '' ? undefined : scope.find(input))),
+    inputs: inputs.map((input) => scope.find(input)),
     outputs: outputs.map((output) => scope.declare(output)),
-    attributes,
+    attributes: attributesOf(fields, scope),
   };
-  reading.nodes.push(node);
+  const subgraphs = [...node.attributes.values()].flatMap(({ graphs }) => graphs);
+  linkValues(reading, node, subgraphs.length > 0);
+  for (const subgraph of subgraphs) linkGraph(reading, subgraph, scope, scope.depth);
+  linkAttributes(reading, node);
+}
+
+function linkValues({ nodes }: Reading, node: Node, hasSubgraphs: boolean): void {
+  nodes.push(node);
   const passesOn = node.op === 'Identity' || node.op === 'Transpose';
   for (const output of node.outputs) output.producer = passesOn ? node.inputs[0]?.producer : node;
   node.inputs.forEach((value, input) => value?.readers.push({ node, input }));
-
-  const subgraphs = [...attributes.values()].flatMap(({ graphs }) => graphs);
-  for (const subgraph of subgraphs) linkGraph(reading, subgraph, scope);
-
   const [output] = node.outputs;
   if (output !== undefined) output.rank ??= rankAfter(node);
-  if (node.op === 'Constant' && output !== undefined) {
-    output.isConstant = true;
-    const stored = attributes.get('value')?.tensor;
-    if (stored !== undefined) store(reading, output, readTensor(reading.file, stored));
-    return;
+
+  const passed = passedOn(node);
+  if (passed !== undefined) {
+    for (const value of node.outputs) [value.view, value.parts] = [passed.view, passed.parts];
   }
-  const view = viewThrough(node);
-  if (view !== undefined && output !== undefined) output.view = view;
-  else recordUses(node);
-  const isConstant =
-    subgraphs.length === 0 && node.inputs.length > 0 && node.inputs.every((value) => value?.isConstant ?? true);
+  recordUses(node, passed !== undefined);
+  const isConstant = !hasSubgraphs && node.inputs.length > 0 && node.inputs.every((value) => value?.isConstant ?? true);
   if (isConstant) for (const value of node.outputs) value.isConstant = true;
 }
 
-/** The stored constant that an `Identity` or `Transpose` node passes on. */
-function viewThrough({ op, inputs, attributes }: Node): View | undefined {
-  const view = inputs[0]?.view;
-  if (op === 'Identity') return view;
-  if (op !== 'Transpose' || view === undefined) return undefined;
-  const order = attributes.get('perm')?.integers ?? view.axes.map((_, axis) => view.axes.length - 1 - axis);
-  const isPermutation = order.length === view.axes.length && view.axes.every((_, axis) => order.includes(axis));
-  return isPermutation ? { constant: view.constant, axes: order.map((axis) => view.axes[axis]!) } : undefined;
+/** Notes who reads the constants. A node that passes on its first input still uses the others. */
+function recordUses(node: Node, passesOn: boolean): void {
+  node.inputs.forEach((value, input) => {
+    for (const { constant, axes } of value?.view ? [value.view] : (value?.parts ?? [])) {
+      constant.readers.push({ node, input });
+      if (!passesOn || (input > 0 && node.op !== 'Concat')) constant.uses.push({ node, input, axes });
+    }
+  });
 }
 
-function recordUses(node: Node): void {
-  node.inputs.forEach((value, input) => {
-    value?.view?.constant.uses.push({ node, input, axes: value.view.axes });
-  });
+/** The tensors in the attributes of a node: the output of a `Constant`, or tables of other operators. */
+function linkAttributes(reading: Reading, node: Node): void {
+  const { file } = reading;
+  const [output] = node.outputs;
+  const isConstant = node.op === 'Constant' && output !== undefined;
+  if (isConstant) output.isConstant = true;
+  for (const [key, { tensors, sparse, integers, integer }] of node.attributes) {
+    const ranges = [
+      ...tensors.map((range) => ({ range, read: readTensor })),
+      ...sparse.map((range) => ({ range, read: readSparseTensor })),
+    ];
+    for (const { range, read } of ranges) {
+      const name = isConstant ? output.name : `${node.name || node.op}.${key}`;
+      const constant = constantAt(reading, range.start, name, read(file, range));
+      if (isConstant) store(output, constant);
+      else {
+        constant.readers.push({ node, input: -1 });
+        constant.uses.push({ node, input: -1, axes: [] });
+      }
+    }
+    const list = key === 'value_ints' ? integers : key === 'value_int' && integer !== undefined ? [integer] : undefined;
+    if (isConstant && list !== undefined) {
+      const tensor = listOf(list, key === 'value_int');
+      // Such a list is nowhere by itself, and needs no place.
+      store(output, newConstant(output.name, -1, tensor));
+    }
+  }
 }
 
 /** Marks constants that share bytes of a file, where a change of one would change the other. */
 function markOverlaps(constants: readonly Constant[]): void {
   const placed = constants.flatMap((constant) => {
-    const { values } = constant.tensor;
-    return values ? [{ constant, file: values.file, start: values.start, end: values.start + values.bytes }] : [];
+    const place = placeOf(constant.tensor);
+    return place ? [{ constant, file: place.file, start: place.start, end: place.start + place.bytes }] : [];
   });
   placed.sort((a, b) => (a.file === b.file ? a.start - b.start : a.file < b.file ? -1 : 1));
   let last = placed[0];
@@ -287,72 +390,4 @@ function markOverlaps(constants: readonly Constant[]): void {
     }
     if (next.file !== last!.file || next.end > last!.end) last = next;
   }
-}
-
-function readNode(file: ModelFile, range: Range): NodeFields {
-  const node: NodeFields = { op: '', name: '', domain: '', inputs: [], outputs: [], attributes: new Map() };
-  for (const field of fields(file, range, 'node')) {
-    if (field.type !== WireType.LengthDelimited) continue;
-    if (field.number === 1) node.inputs.push(text(file, field));
-    else if (field.number === 2) node.outputs.push(text(file, field));
-    else if (field.number === 3) node.name = text(file, field);
-    else if (field.number === 4) node.op = text(file, field);
-    else if (field.number === 5) readAttribute(file, field, node.attributes);
-    else if (field.number === 7) node.domain = text(file, field);
-  }
-  return node;
-}
-
-function readAttribute(file: ModelFile, range: Range, attributes: Map<string, Attribute>): void {
-  let name = '';
-  const attribute: Attribute = { integer: undefined, integers: [], tensor: undefined, graphs: [] };
-  for (const field of fields(file, range, 'attribute')) {
-    const isBytes = field.type === WireType.LengthDelimited;
-    const isInteger = field.type === WireType.Varint;
-    if (field.number === 1 && isBytes) name = text(file, field);
-    else if (field.number === 3 && isInteger) attribute.integer = integer(file, field, 'attribute');
-    else if (field.number === 5 && isBytes) attribute.tensor = field;
-    else if ((field.number === 6 || field.number === 11) && isBytes) attribute.graphs.push(field);
-    else if (field.number === 8 && (isBytes || isInteger)) {
-      for (const number of integers(file, field, 'attribute')) attribute.integers.push(number);
-    }
-  }
-  attributes.set(name, attribute);
-}
-
-/** Returns the name of a declared value. Stores its rank in `ranks` if it has a shape. */
-function readValueInfo(file: ModelFile, range: Range, ranks: Map<string, number>): string {
-  let name = '';
-  let rank: number | undefined;
-  for (const field of fields(file, range, 'valueInfo')) {
-    if (field.type !== WireType.LengthDelimited) continue;
-    if (field.number === 1) name = text(file, field);
-    else if (field.number === 2) rank = rankOf(file, field);
-  }
-  if (rank !== undefined) ranks.set(name, rank);
-  return name;
-}
-
-function rankOf(file: ModelFile, type: Range): number | undefined {
-  const tensorType = last(file, type, 'type', 1);
-  const shape = tensorType && last(file, tensorType, 'tensorType', 2);
-  if (shape === undefined) return undefined;
-  let rank = 0;
-  for (const field of fields(file, shape, 'shape')) if (field.number === 1) rank++;
-  return rank;
-}
-
-function sparseName(file: ModelFile, range: Range): string {
-  const values = last(file, range, 'sparseTensor', 1);
-  const name = values && last(file, values, 'tensor', 8);
-  return name ? text(file, name) : '';
-}
-
-/** The last field with this number, which is the one that is valid in protobuf. */
-function last(file: ModelFile, range: Range, message: Message, number: number): Field | undefined {
-  let found: Field | undefined;
-  for (const field of fields(file, range, message)) {
-    if (field.number === number && field.type === WireType.LengthDelimited) found = field;
-  }
-  return found;
 }

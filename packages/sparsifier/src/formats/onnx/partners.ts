@@ -1,6 +1,7 @@
 import type { Partner } from '../../model/model.js';
 import { shapeOf, type Node, type Reader, type Value } from './graph.js';
 import type { Channels, Layer } from './layers.js';
+import { valuesOf } from './quantised.js';
 
 /** An input of a node that may have one number per output channel of a layer. */
 interface Candidate extends Reader {
@@ -26,9 +27,10 @@ export function findPartners(layers: readonly Layer[]): { partners: Partner[]; n
   const notes = new Set(layers.flatMap(besideGates));
   for (const candidate of candidates) {
     const { part, value } = candidate;
-    const values = value.view?.constant.tensor.values;
+    const values = value.view && valuesOf(value.view.constant);
     const obstacle = obstacleOf(candidate, candidates);
-    if (values === undefined || obstacle !== undefined) notes.add(`${part} ${value.name} is left alone: ${obstacle}`);
+    if (typeof values !== 'object' || obstacle !== undefined)
+      notes.add(`${part} ${value.name} is left alone: ${obstacle}`);
     else if (!partners.some((partner) => partner.values === values)) partners.push({ part, values });
   }
   return { partners, notes: [...notes] };
@@ -39,7 +41,8 @@ function obstacleOf({ value, fits, isProven }: Candidate, candidates: readonly C
     return value.isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
   }
   const { constant } = value.view;
-  if (constant.tensor.values === undefined) return `its type is ${constant.tensor.type}`;
+  const values = valuesOf(constant);
+  if (typeof values === 'string') return values;
   if (!fits) return 'it does not have one entry per output channel';
   if (!isProven) return 'the file does not say how many axes the output has, so the channel axis is unknown';
   const isOwn = (use: Reader) => candidates.some(({ node, input }) => node === use.node && input === use.input);
@@ -56,7 +59,7 @@ function title({ op, name }: Node): string {
 
 /** Notes about the inputs of a recurrent layer other than its two weights, which are left alone. */
 function besideGates({ node, layout: { kind } }: Layer): string[] {
-  if (kind !== 'lstm' && kind !== 'gru') return [];
+  if (kind !== 'lstm' && kind !== 'gru' && kind !== 'rnn') return [];
   const parts = { bias: node.inputs[3], peephole: node.inputs[7] };
   return Object.entries(parts).flatMap(([part, value]) =>
     value === undefined

@@ -1,8 +1,7 @@
 import { SparsifyError } from '../../errors.js';
-import { bytesOf, type DataType } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
-import { eachNumber, floatData, Scattered } from './scattered.js';
+import { eachNumber, floatData, Scattered, widths, type NumberType } from './scattered.js';
 import { fields, integer, integers, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
 /** A constant of the model: its shape, and where its numbers are, if it has a type that can be pruned. */
@@ -11,7 +10,26 @@ export interface Tensor {
   readonly shape: readonly number[];
   /** The name in onnx.proto, in lower case and with its number of bits. */
   readonly type: string;
+  /** How many numbers are stored: for a sparse tensor those that are listed. */
+  readonly length: number;
+  readonly isSparse: boolean;
+  /** The numbers, if they are floats of 32 or 16 bits. */
   readonly values: StoredValues | undefined;
+  /** The numbers, if they are integers of 8 to 32 bits. */
+  readonly codes: StoredCodes | undefined;
+  /** A short list of integers, such as a shape. */
+  readonly integers: readonly number[] | undefined;
+}
+
+/** Integers of a model, and where they are in its files. */
+export interface StoredCodes {
+  readonly type: NumberType;
+  readonly length: number;
+  readonly file: string;
+  readonly start: number;
+  readonly bytes: number;
+  /** How they are stored if they are not a plain array. */
+  readonly scattered: Scattered | undefined;
 }
 
 /** `TensorProto.DataType`, by number. */
@@ -20,6 +38,14 @@ const typeNames = [
   ...['float64', 'uint32', 'uint64', 'complex64', 'complex128', 'bfloat16', 'float8e4m3fn', 'float8e4m3fnuz'],
   ...['float8e5m2', 'float8e5m2fnuz', 'uint4', 'int4', 'float4e2m1', 'float8e8m0', 'uint2', 'int2'],
 ];
+
+export const isFloat = (type: string): boolean => type.startsWith('float') || type === 'bfloat16';
+
+/** The name of a type, given its number in onnx.proto. */
+export const typeName = (type: number): string => typeNames[type] ?? `type ${type}`;
+
+/** The most integers that a list such as a shape has. */
+const longestList = 64;
 
 /** The fields of a `TensorProto`. */
 interface TensorFields {
@@ -51,8 +77,40 @@ export function readTensor(file: ModelFile, range: Range): Tensor {
     entries: new Map(),
   };
   for (const field of fields(file, range, 'tensor')) readField(found, field);
-  const { name, shape, type } = found;
-  return { name, shape, type: typeNames[type] ?? `type ${type}`, values: valuesOf(found) };
+  const { name, shape } = found;
+  const type = typeName(found.type);
+  const length = lengthOf(found);
+  const tensor = { name, shape, type, length, isSparse: false, values: undefined, codes: undefined };
+  if (!Object.hasOwn(widths, type)) return { ...tensor, integers: longIntegers(found) };
+  const place = placeOf(found, type as NumberType, length);
+  if (type === 'float32' || type === 'float16' || type === 'bfloat16') {
+    const values = new StoredValues(type, length, place.file, place.start, place.bytes, place.scattered);
+    return { ...tensor, values, integers: undefined };
+  }
+  const codes = { type: type as NumberType, length, ...place };
+  return { ...tensor, codes, integers: undefined };
+}
+
+/** Reads a `SparseTensorProto`, whose name is that of its values. */
+export function readSparseTensor(file: ModelFile, range: Range): Tensor {
+  let values: Tensor | undefined;
+  const shape: number[] = [];
+  for (const field of fields(file, range, 'sparseTensor')) {
+    const isBytes = field.type === WireType.LengthDelimited;
+    if (field.number === 1 && isBytes) values = readTensor(file, field);
+    else if (field.number === 3 && (isBytes || field.type === WireType.Varint)) {
+      for (const size of integers(file, field, 'sparseTensor')) shape.push(size);
+    }
+  }
+  const { name = '', type = typeName(0), length = 0 } = values ?? {};
+  return { name, shape, type, length, isSparse: true, values: undefined, codes: undefined, integers: undefined };
+}
+
+/** A list of integers that is stored in an attribute. */
+export function listOf(integers: readonly number[], isScalar: boolean): Tensor {
+  const { length } = integers;
+  const shape = isScalar ? [] : [length];
+  return { name: '', shape, type: 'int64', length, isSparse: false, values: undefined, codes: undefined, integers };
 }
 
 function readField(found: TensorFields, field: Field): void {
@@ -78,45 +136,65 @@ function readField(found: TensorFields, field: Field): void {
   }
 }
 
-function valuesOf(found: TensorFields): StoredValues | undefined {
-  const dtype = typeNames[found.type];
-  if (dtype !== 'float32' && dtype !== 'float16' && dtype !== 'bfloat16') return undefined;
+function lengthOf(found: TensorFields): number {
   const length = found.shape.reduce((product, size) => product * size, 1);
-  if (!Number.isSafeInteger(length) || found.shape.some((size) => size < 0)) throw disagreement(found, dtype);
-
-  const bytes = length * bytesOf[dtype];
-  if (found.isExternal) return externalValues(found, dtype, length);
-  if (found.raw !== undefined && found.raw.end > found.raw.start) {
-    if (found.raw.end - found.raw.start !== bytes) {
-      throw disagreement(found, dtype, `${found.raw.end - found.raw.start} bytes`);
-    }
-    return new StoredValues(dtype, length, found.file.name, found.raw.start);
-  }
-  let count = 0;
-  eachNumber(found.file, found.range, dtype, () => count++);
-  if (count !== length) throw disagreement(found, dtype, `${count} numbers`);
-  const { floats, floatFields } = found;
-  const isOneArray = dtype === 'float32' && floatFields === 1 && floats?.type === WireType.LengthDelimited;
-  if (isOneArray) return new StoredValues(dtype, length, found.file.name, floats.start);
-  const { start, end } = found.range;
-  return new StoredValues(dtype, length, found.file.name, start, end - start, new Scattered(dtype, length));
+  if (!Number.isSafeInteger(length) || found.shape.some((size) => size < 0)) throw disagreement(found);
+  return length;
 }
 
-function externalValues(found: TensorFields, dtype: DataType, length: number): StoredValues {
-  const bytes = length * bytesOf[dtype];
+type Place = Pick<StoredCodes, 'file' | 'start' | 'bytes' | 'scattered'>;
+
+function placeOf(found: TensorFields, type: NumberType, length: number): Place {
+  const bytes = length * widths[type];
+  const scattered = undefined;
+  if (found.isExternal) return { ...externalPlace(found, bytes), bytes, scattered };
+  const file = found.file.name;
+  if (found.raw !== undefined && found.raw.end > found.raw.start) {
+    if (found.raw.end - found.raw.start !== bytes) {
+      throw disagreement(found, `${found.raw.end - found.raw.start} bytes`);
+    }
+    return { file, start: found.raw.start, bytes, scattered };
+  }
+  let count = 0;
+  eachNumber(found.file, found.range, type, () => count++);
+  if (count !== length) throw disagreement(found, `${count} numbers`);
+  const { floats, floatFields } = found;
+  const isOneArray = type === 'float32' && floatFields === 1 && floats?.type === WireType.LengthDelimited;
+  if (isOneArray) return { file, start: floats.start, bytes, scattered };
+  const { start, end } = found.range;
+  return { file, start, bytes: end - start, scattered: new Scattered(type, length) };
+}
+
+function externalPlace(found: TensorFields, bytes: number): Pick<Place, 'file' | 'start'> {
   const start = Number(found.entries.get('offset') ?? 0);
   const stated = Number(found.entries.get('length') ?? bytes);
   if (!Number.isSafeInteger(start) || start < 0 || stated !== bytes) {
-    throw disagreement(found, dtype, `${found.entries.get('length')} bytes at ${found.entries.get('offset')}`);
+    throw disagreement(found, `${found.entries.get('length')} bytes at ${found.entries.get('offset')}`);
   }
-  const location = plainLocation(found.entries.get('location') ?? '');
-  return new StoredValues(dtype, length, location, start);
+  return { file: plainLocation(found.entries.get('location') ?? ''), start };
 }
 
-function disagreement({ file, name, shape }: TensorFields, dtype: DataType, data?: string): SparsifyError {
+/** The numbers of a short list of 64-bit integers that is in the file itself. */
+function longIntegers({ file, range, type, shape, raw, isExternal }: TensorFields): number[] | undefined {
+  const length = shape[0] ?? 1;
+  if (typeName(type) !== 'int64' || isExternal || shape.length > 1 || length > longestList) return undefined;
+  const list: number[] = [];
+  if (raw !== undefined && raw.end > raw.start) {
+    const view = new DataView(file.bytes.buffer, file.bytes.byteOffset + raw.start, raw.end - raw.start);
+    for (let at = 0; at + 8 <= view.byteLength; at += 8) list.push(Number(view.getBigInt64(at, true)));
+  } else {
+    for (const field of fields(file, range, 'tensor')) {
+      const isList = field.type === WireType.LengthDelimited || field.type === WireType.Varint;
+      if (field.number === 7 && isList) for (const number of integers(file, field, 'tensor')) list.push(number);
+    }
+  }
+  return list.length === length ? list : undefined;
+}
+
+function disagreement({ file, name, shape, type }: TensorFields, data?: string): SparsifyError {
   return new SparsifyError('format', `the shape and the data of tensor '${name}' disagree`, {
     subject: file.name,
-    found: `shape [${shape.slice(0, 8).join(', ')}] of ${dtype}${data === undefined ? '' : ` and ${data}`}`,
+    found: `shape [${shape.slice(0, 8).join(', ')}] of ${typeName(type)}${data === undefined ? '' : ` and ${data}`}`,
     hint: 'The file is damaged, or its weights were removed. Export or download it again',
   });
 }

@@ -1,0 +1,161 @@
+import {
+  fields,
+  integer,
+  integers,
+  text,
+  WireType,
+  type Field,
+  type Message,
+  type ModelFile,
+  type Range,
+} from './wire.js';
+
+/** A node as stored in the file, with names instead of values. */
+export interface NodeFields {
+  op: string;
+  name: string;
+  domain: string;
+  overload: string;
+  readonly inputs: string[];
+  readonly outputs: string[];
+  readonly attributes: Map<string, Attribute>;
+}
+
+/** The value of an attribute: those of its fields that are set. */
+export interface Attribute {
+  integer: number | undefined;
+  float: number | undefined;
+  text: string | undefined;
+  readonly integers: number[];
+  readonly tensors: Range[];
+  readonly sparse: Range[];
+  readonly graphs: Range[];
+  /** The attribute of the local function around it that gives the value. */
+  reference: string | undefined;
+}
+
+/** A local function: nodes that stand for a node with its domain and name. */
+export interface FunctionFields {
+  readonly inputs: string[];
+  readonly outputs: string[];
+  readonly nodes: NodeFields[];
+  /** Attributes of calls that do not give them. */
+  readonly defaults: Map<string, Attribute>;
+}
+
+/** A domain in the one of its two spellings that nodes use. */
+const plainDomain = (domain: string): string => (isStandard(domain) ? '' : domain);
+
+export function isStandard(domain: string): boolean {
+  return domain === '' || domain === 'ai.onnx';
+}
+
+/** What a node and the local function that it calls have in common. */
+export const functionKey = ({ domain, op, overload }: Pick<NodeFields, 'domain' | 'op' | 'overload'>): string =>
+  [plainDomain(domain), op, overload].join(':');
+
+export function readNode(file: ModelFile, range: Range): NodeFields {
+  const node: NodeFields = {
+    op: '',
+    name: '',
+    domain: '',
+    overload: '',
+    inputs: [],
+    outputs: [],
+    attributes: new Map(),
+  };
+  for (const field of fields(file, range, 'node')) {
+    if (field.type !== WireType.LengthDelimited) continue;
+    if (field.number === 1) node.inputs.push(text(file, field));
+    else if (field.number === 2) node.outputs.push(text(file, field));
+    else if (field.number === 3) node.name = text(file, field);
+    else if (field.number === 4) node.op = text(file, field);
+    else if (field.number === 5) readAttribute(file, field, node.attributes);
+    else if (field.number === 7) node.domain = text(file, field);
+    else if (field.number === 8) node.overload = text(file, field);
+  }
+  return node;
+}
+
+/** Reads a `FunctionProto`. Returns it with its {@link functionKey}. */
+export function readFunction(file: ModelFile, range: Range): [key: string, FunctionFields] {
+  const name = { op: '', domain: '', overload: '' };
+  const found: FunctionFields = { inputs: [], outputs: [], nodes: [], defaults: new Map() };
+  for (const field of fields(file, range, 'function')) {
+    if (field.type !== WireType.LengthDelimited) continue;
+    if (field.number === 1) name.op = text(file, field);
+    else if (field.number === 4) found.inputs.push(text(file, field));
+    else if (field.number === 5) found.outputs.push(text(file, field));
+    else if (field.number === 7) found.nodes.push(readNode(file, field));
+    else if (field.number === 10) name.domain = text(file, field);
+    else if (field.number === 11) readAttribute(file, field, found.defaults);
+    else if (field.number === 13) name.overload = text(file, field);
+  }
+  return [functionKey(name), found];
+}
+
+function readAttribute(file: ModelFile, range: Range, attributes: Map<string, Attribute>): void {
+  let name = '';
+  const attribute: Attribute = {
+    integer: undefined,
+    float: undefined,
+    text: undefined,
+    integers: [],
+    tensors: [],
+    sparse: [],
+    graphs: [],
+    reference: undefined,
+  };
+  for (const field of fields(file, range, 'attribute')) {
+    const isBytes = field.type === WireType.LengthDelimited;
+    const isInteger = field.type === WireType.Varint;
+    if (field.number === 1 && isBytes) name = text(file, field);
+    else if (field.number === 2 && field.type === WireType.Bit32) attribute.float = float(file, field);
+    else if (field.number === 3 && isInteger) attribute.integer = integer(file, field, 'attribute');
+    else if (field.number === 4 && isBytes) attribute.text = text(file, field);
+    else if (field.number === 5 && isBytes) attribute.tensors[0] = field;
+    else if (field.number === 10 && isBytes) attribute.tensors.push(field);
+    else if ((field.number === 6 || field.number === 11) && isBytes) attribute.graphs.push(field);
+    else if (field.number === 21 && isBytes) attribute.reference = text(file, field);
+    else if ((field.number === 22 || field.number === 23) && isBytes) attribute.sparse.push(field);
+    else if (field.number === 8 && (isBytes || isInteger)) {
+      for (const number of integers(file, field, 'attribute')) attribute.integers.push(number);
+    }
+  }
+  attributes.set(name, attribute);
+}
+
+function float({ bytes }: ModelFile, { start }: Field): number {
+  return new DataView(bytes.buffer, bytes.byteOffset + start, 4).getFloat32(0, true);
+}
+
+/** Returns the name of a declared value. Stores its rank in `ranks` if it has a shape. */
+export function readValueInfo(file: ModelFile, range: Range, ranks: Map<string, number>): string {
+  let name = '';
+  let rank: number | undefined;
+  for (const field of fields(file, range, 'valueInfo')) {
+    if (field.type !== WireType.LengthDelimited) continue;
+    if (field.number === 1) name = text(file, field);
+    else if (field.number === 2) rank = rankOf(file, field);
+  }
+  if (rank !== undefined) ranks.set(name, rank);
+  return name;
+}
+
+function rankOf(file: ModelFile, type: Range): number | undefined {
+  const tensorType = last(file, type, 'type', 1);
+  const shape = tensorType && last(file, tensorType, 'tensorType', 2);
+  if (shape === undefined) return undefined;
+  let rank = 0;
+  for (const field of fields(file, shape, 'shape')) if (field.number === 1) rank++;
+  return rank;
+}
+
+/** The last field with this number, which is the one that is valid in protobuf. */
+function last(file: ModelFile, range: Range, message: Message, number: number): Field | undefined {
+  let found: Field | undefined;
+  for (const field of fields(file, range, message)) {
+    if (field.number === number && field.type === WireType.LengthDelimited) found = field;
+  }
+  return found;
+}

@@ -1,0 +1,170 @@
+import type { Constant, Node, Value } from './graph.js';
+import { quantisationOf, sameQuantisation, type Quantisation } from './quantised.js';
+import { isFloat, typeName } from './tensor.js';
+
+/** A stored constant as seen through nodes that only arrange or convert its numbers. */
+export interface View {
+  readonly constant: Constant;
+  /** For each axis of the view, the stored axis; -1 for an axis of size 1 that is not stored. */
+  readonly axes: readonly number[];
+  /** What the stored integers mean, once a `DequantizeLinear` has decoded them. */
+  readonly quantisation?: Quantisation | undefined;
+  /** How a `QuantizeLinear` rounded the numbers, until a `DequantizeLinear` follows. */
+  readonly rounding?: Quantisation | undefined;
+}
+
+/** The shape of a view. */
+export function shapeOf({ constant, axes }: View): number[] {
+  return axes.map((axis) => constant.tensor.shape[axis] ?? 1);
+}
+
+/** Constants with more axes are not followed. Runtimes do not compute with them. */
+export const mostAxes = 64;
+
+/** The most constants that one value is put together from: four gates of two directions, each stored by itself. */
+const mostParts = 16;
+
+export function wholeView(constant: Constant): View {
+  return { constant, axes: constant.tensor.shape.map((_, axis) => axis) };
+}
+
+/** How a node passes a constant on; undefined if it does not. */
+type Step = (view: View, node: Node) => View | undefined;
+
+/** The operators whose output contains all numbers of their first input. */
+const steps: ReadonlyMap<string, Step> = new Map<string, Step>([
+  ['Identity', (view) => view],
+  [
+    'Cast',
+    (view, { attributes }) =>
+      isReal(view) && isFloat(typeName(attributes.get('to')?.integer ?? 0)) ? view : undefined,
+  ],
+  ['Transpose', transposed],
+  ['Unsqueeze', unsqueezed],
+  ['Squeeze', squeezed],
+  ['QuantizeLinear', rounded],
+  ['com.microsoft.QuantizeLinear', rounded],
+  ['DequantizeLinear', dequantised],
+  ['com.microsoft.DequantizeLinear', dequantised],
+]);
+
+/** Those for which the whole constant must be known. */
+const wholeSteps: ReadonlyMap<string, Step> = new Map<string, Step>([
+  [
+    'Reshape',
+    (view, { inputs, attributes }) => reshaped(view, integersOf(inputs[1]), attributes.get('allowzero')?.integer === 1),
+  ],
+  ['Flatten', flattened],
+]);
+
+/** Stored constants that the output of a node contains. */
+export interface Passed {
+  /** The constant that the output is equal to, apart from the arrangement of its axes. */
+  readonly view: View | undefined;
+  /** The constants that it is put together from, entirely or in parts. */
+  readonly parts: readonly View[];
+}
+
+/** What a node passes on of stored constants; undefined if it does something else with them. */
+export function passedOn(node: Node): Passed | undefined {
+  const [first] = node.inputs;
+  const step = steps.get(node.op) ?? wholeSteps.get(node.op);
+  if (step !== undefined && first !== undefined) {
+    if (first.view !== undefined) {
+      const view = first.view.axes.length > mostAxes ? undefined : step(first.view, node);
+      return view && { view, parts: [] };
+    }
+    if (!steps.has(node.op)) return undefined;
+    const parts = first.parts.map((part) => step(part, node));
+    return parts.length > 0 && parts.every((part) => part !== undefined) ? { view: undefined, parts } : undefined;
+  }
+  if (!node.inputs.every((value) => value?.isConstant ?? true)) return undefined;
+  if (node.op === 'Slice' || node.op === 'Split') return together(node.inputs.slice(0, 1));
+  return node.op === 'Concat' ? together(node.inputs) : undefined;
+}
+
+/** All parts of these values, each constant once; undefined if one of the values has other numbers too. */
+function together(values: readonly (Value | undefined)[]): Passed | undefined {
+  const parts = new Map<string, View>();
+  for (const value of values) {
+    const views = value?.view ? [value.view] : (value?.parts ?? []);
+    if (views.length === 0 || views.some(({ axes }) => axes.length > mostAxes)) return undefined;
+    for (const view of views) parts.set(`${view.constant.place} ${view.axes.join()}`, view);
+    if (parts.size > mostParts) return undefined;
+  }
+  return { view: undefined, parts: [...parts.values()] };
+}
+
+/** Whether a view consists of floats, stored as such or as codes. */
+const isReal = ({ constant, quantisation, rounding }: View): boolean =>
+  rounding === undefined && (quantisation !== undefined || isFloat(constant.tensor.type));
+
+function transposed(view: View, { attributes }: Node): View | undefined {
+  const { axes } = view;
+  const order = attributes.get('perm')?.integers ?? axes.map((_, axis) => axes.length - 1 - axis);
+  const isPermutation = order.length === axes.length && new Set(order).size === axes.length;
+  if (!isPermutation || !order.every((axis) => axis in axes)) return undefined;
+  return { ...view, axes: order.map((axis) => axes[axis]!) };
+}
+
+function unsqueezed(view: View, node: Node): View | undefined {
+  const added = axesOf(node);
+  const rank = view.axes.length + (added?.length ?? 0);
+  const places = new Set(added?.map((axis) => (axis < 0 ? axis + rank : axis)));
+  if (added === undefined || places.size !== added.length || rank > mostAxes) return undefined;
+  if (![...places].every((place) => place >= 0 && place < rank)) return undefined;
+  const rest = view.axes.values();
+  return { ...view, axes: Array.from({ length: rank }, (_, place) => (places.has(place) ? -1 : rest.next().value!)) };
+}
+
+function squeezed(view: View, node: Node): View | undefined {
+  const shape = shapeOf(view);
+  const isGiven = node.inputs[1] !== undefined || node.attributes.has('axes');
+  const removed = isGiven ? axesOf(node) : shape.flatMap((size, place) => (size === 1 ? [place] : []));
+  const places = new Set(removed?.map((axis) => (axis < 0 ? axis + shape.length : axis)));
+  if (removed === undefined || ![...places].every((place) => shape[place] === 1)) return undefined;
+  return { ...view, axes: view.axes.filter((_, place) => !places.has(place)) };
+}
+
+/** A list of integers that is known before the model runs. */
+const integersOf = (value: Value | undefined): readonly number[] | undefined => value?.view?.constant.tensor.integers;
+
+/** The axes that `Unsqueeze` or `Squeeze` is about: an attribute before opset 13, an input since. */
+const axesOf = ({ inputs, attributes }: Node): readonly number[] | undefined =>
+  inputs[1] === undefined ? attributes.get('axes')?.integers : integersOf(inputs[1]);
+
+/** Only axes of size 1 may come and go. */
+function reshaped(view: View, target: readonly number[] | undefined, keepsZero: boolean): View | undefined {
+  if (target === undefined || target.length > mostAxes) return undefined;
+  const shape = shapeOf(view);
+  const sizes = target.map((size, place) => (size === 0 && !keepsZero ? (shape[place] ?? 1) : size));
+  const product = (numbers: readonly number[]) => numbers.reduce((all, size) => all * size, 1);
+  const known = product(sizes.filter((size) => size !== -1));
+  const resolved = sizes.map((size) => (size === -1 ? product(shape) / known : size));
+  const long = view.axes.filter((_, place) => shape[place] !== 1);
+  const rest = long.values();
+  const axes = resolved.map((size) => (size === 1 ? -1 : (rest.next().value ?? -1)));
+  const result = { ...view, axes };
+  const isSame = shapeOf(result).every((size, place) => size === resolved[place]) && rest.next().done;
+  return isSame ? result : undefined;
+}
+
+function flattened(view: View, { attributes }: Node): View | undefined {
+  const shape = shapeOf(view);
+  const axis = attributes.get('axis')?.integer ?? 1;
+  const from = axis < 0 ? axis + shape.length : axis;
+  const product = (numbers: readonly number[]) => numbers.reduce((all, size) => all * size, 1);
+  return reshaped(view, [product(shape.slice(0, from)), product(shape.slice(from))], true);
+}
+
+function rounded(view: View, node: Node): View | undefined {
+  return isReal(view) ? { ...view, rounding: quantisationOf(view, node) } : undefined;
+}
+
+function dequantised(view: View, node: Node): View | undefined {
+  const { rounding, ...rest } = view;
+  const quantisation = quantisationOf(view, node);
+  // Rounded numbers are as near to the stored ones as codes allow, and zero stays zero.
+  if (rounding !== undefined) return sameQuantisation(rounding, quantisation) ? rest : undefined;
+  return isReal(view) ? undefined : { ...view, quantisation };
+}
