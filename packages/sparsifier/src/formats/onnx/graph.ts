@@ -1,5 +1,6 @@
 import { SparsifyError } from '../../errors.js';
 import type { StoredValues } from '../format.js';
+import { markCodes } from './counting.js';
 import {
   functionKey,
   isStandard,
@@ -69,6 +70,8 @@ export interface Constant {
   /** Where it is in the file, which no other constant shares. */
   readonly place: number;
   readonly tensor: Tensor;
+  /** Whether an operator decodes it or computes with its integers. */
+  isCode: boolean;
   /** The numbers that its codes stand for, or why they cannot be pruned: see `decodeConstants`. */
   decoded: StoredValues | string | undefined;
   /** The inputs that read it, in whatever arrangement. */
@@ -118,6 +121,7 @@ export function readGraph(file: ModelFile): Graph {
   linkGraph(reading, graph, undefined, 0);
   const constants = [...reading.constants.values()];
   markOverlaps(constants);
+  markCodes(reading.nodes);
   return { nodes: reading.nodes, constants };
 }
 
@@ -243,8 +247,8 @@ function constantAt({ constants }: Reading, place: number, name: string, tensor:
 }
 
 function newConstant(name: string, place: number, tensor: Tensor): Constant {
-  const nothing = { decoded: undefined, overlaps: undefined };
-  return { name, place, tensor, readers: [], uses: [], isOutput: false, ...nothing };
+  const nothing = { isCode: false, isOutput: false, decoded: undefined, overlaps: undefined };
+  return { name, place, tensor, readers: [], uses: [], ...nothing };
 }
 
 function store(value: Value, constant: Constant): void {

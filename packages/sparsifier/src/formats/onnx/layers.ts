@@ -1,4 +1,5 @@
 import type { Skipped, Values, WeightTensor } from '../../model/model.js';
+import { countWeights, isCounted } from './counting.js';
 import type { Constant, Graph, Node, Reader, Use, Value } from './graph.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners } from './partners.js';
@@ -41,7 +42,7 @@ interface WeightReader extends Reader {
 export interface Layers {
   readonly tensors: WeightTensor[];
   readonly skipped: Skipped[];
-  /** How many numbers the constants have that a layer may have: see {@link isCounted}. */
+  /** How many numbers all constants have that count as weights, whatever becomes of them. */
   readonly weights: number;
 }
 
@@ -69,31 +70,15 @@ export function readLayers(graph: Graph): Layers {
   const partners = new Map<Values, string>(
     tensors.flatMap(({ name, partners }) => partners.map(({ values }) => [values, name] as const)),
   );
-  const counted = graph.constants.filter(isCounted);
-  for (const constant of counted) {
-    if (listed.has(constant)) continue;
+  for (const constant of graph.constants) {
+    if (listed.has(constant) || !isCounted(constant)) continue;
     const values = valuesOf(constant);
     const layer = typeof values === 'object' ? partners.get(values) : undefined;
     const reason =
       layer === undefined ? otherUse(constant) : `its numbers are removed with the output channels of ${layer}`;
     skipped.push(skippedTensor(names.take(constant.name), reason, constant.readers[0]!.node.op, constant));
   }
-  return { tensors, skipped, weights: counted.reduce((sum, { tensor }) => sum + tensor.length, 0) };
-}
-
-/**
- * Whether a constant counts as weights: it has two or more axes, a node reads it, and it consists of floats, or of codes
- * of an operator that decodes them or computes with them.
- */
-export function isCounted({ tensor, readers }: Constant): boolean {
-  if (tensor.shape.length < 2 || readers.length === 0) return false;
-  return isFloat(tensor.type) || readers.some(readsCodes);
-}
-
-function readsCodes({ node, input }: Reader): boolean {
-  if (input === 0 && node.op.endsWith('DequantizeLinear')) return true;
-  const operator = operators.get(node.op);
-  return (operator?.isQuantised ?? false) && operator!.weights(node).includes(input);
+  return { tensors, skipped, weights: countWeights(graph) };
 }
 
 function skippedTensor(name: string, reason: string, operator: string, constant: Constant | undefined): Skipped {
@@ -142,9 +127,9 @@ function weightReaders(node: Node): WeightReader[] {
 }
 
 /** Whether an operator reads a constant as numbers of the type that it computes with. */
-function isWeight({ constant, quantisation, rounding }: View, { isQuantised = false }: Operator): boolean {
+function isWeight({ constant, quantisation, rounding }: View, { codes }: Operator): boolean {
   const isReal = (isFloat(constant.tensor.type) && rounding === undefined) || quantisation !== undefined;
-  return isCounted(constant) && (isReal || isQuantised);
+  return isCounted(constant) && (isReal || codes !== undefined);
 }
 
 function layoutOf(operator: Operator, node: Node, view: View, input: number): Layout | string {

@@ -36,16 +36,16 @@ export interface Operator {
   readonly others?: Readonly<Record<number, string>>;
   /** Whether it takes weights that are put together from several constants, or are parts of them. */
   readonly takesParts?: boolean;
-  /** Whether its weights are integers. */
-  readonly isQuantised?: boolean;
+  /** The inputs that are codes, of an operator that decodes them or computes with them. */
+  readonly codes?: readonly number[];
 }
 
 const convolutions: Operator = { weights: () => [1], layout: convolution };
 const products: Operator = { weights: constantAmong(1, 0), layout: dense };
-const quantised = (...candidates: readonly number[]): Operator => ({
-  weights: constantAmong(...candidates),
+const quantised = (...codes: readonly number[]): Operator => ({
+  weights: constantAmong(...codes),
+  codes,
   layout: ({ op }) => `${op} computes with integers; only codes that DequantizeLinear decodes can be pruned`,
-  isQuantised: true,
 });
 const cells = (kind: 'lstm' | 'gru' | 'rnn', gates: number): Operator => ({
   weights: () => [1, 2],
@@ -55,6 +55,7 @@ const cells = (kind: 'lstm' | 'gru' | 'rnn', gates: number): Operator => ({
   takesParts: true,
 });
 const scaled: Operator = { weights: () => [], layout: quantised().layout, others: { 1: 'the scale' } };
+const decoding: Operator = { ...scaled, codes: [0] };
 const tables = { weights: () => [2, 3, 4], furtherNames: ['position', 'segment'] };
 
 /** By name, prefixed with the domain unless that is ONNX's own. A new operator is a new row. */
@@ -76,9 +77,9 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['GRU', cells('gru', 3)],
   ['RNN', cells('rnn', 1)],
   ['QuantizeLinear', scaled],
-  ['DequantizeLinear', scaled],
+  ['DequantizeLinear', decoding],
   ['com.microsoft.QuantizeLinear', scaled],
-  ['com.microsoft.DequantizeLinear', scaled],
+  ['com.microsoft.DequantizeLinear', decoding],
   ['QLinearConv', quantised(3)],
   ['com.microsoft.QLinearConv', quantised(3)],
   ['ConvInteger', quantised(1)],
@@ -86,15 +87,15 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['MatMulInteger', quantised(1, 0)],
   ['com.microsoft.QGemm', quantised(3)],
   ['com.microsoft.QAttention', quantised(1)],
-  ['com.microsoft.QEmbedLayerNormalization', { ...quantised(), ...tables }],
+  ['com.microsoft.QEmbedLayerNormalization', { ...quantised(2, 3, 4), ...tables }],
   ['com.microsoft.MatMulIntegerToFloat', quantised(1, 0)],
   ['com.microsoft.DynamicQuantizeMatMul', quantised(1)],
-  ['com.microsoft.DynamicQuantizeLSTM', { ...quantised(), weights: () => [1, 2], furtherNames: ['recurrent'] }],
+  ['com.microsoft.DynamicQuantizeLSTM', { ...quantised(1, 2), weights: () => [1, 2], furtherNames: ['recurrent'] }],
   ['com.microsoft.MatMulNBits', { ...quantised(1), others: { 2: 'the scale' } }],
   ['com.microsoft.MatMulBnb4', quantised(1)],
   ['com.microsoft.MatMulFpQ4', quantised(1)],
   ['com.microsoft.GatherBlockQuantized', quantised(0)],
-  ['com.microsoft.QMoE', { ...quantised(), weights: () => [2, 5, 8] }],
+  ['com.microsoft.QMoE', { ...quantised(2, 5, 8), weights: () => [2, 5, 8] }],
 ]);
 
 const spatialRoles: Readonly<Record<number, readonly Role[]>> = {

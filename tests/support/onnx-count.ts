@@ -1,0 +1,161 @@
+// Counts the weights of an ONNX file for tests, independently of the library under test: the numbers of all stored
+// tensors of two or more axes that a node reads, in the graph, its subgraphs and its local functions, if they are floats
+// or codes that a node decodes or computes with.
+
+/** The fields of a message by number: integers, or the bytes of anything else. */
+type Message = Map<number, (bigint | Uint8Array)[]>;
+
+function parse(bytes: Uint8Array): Message {
+  const message: Message = new Map();
+  let at = 0;
+  const varint = () => {
+    let value = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = bytes[at++]!;
+      value += BigInt(byte % 128) << shift;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const tag = Number(varint());
+    const wire = tag % 8;
+    let value: bigint | Uint8Array;
+    if (wire === 0) value = varint();
+    else {
+      const length = wire === 1 ? 8 : wire === 5 ? 4 : Number(varint());
+      value = bytes.subarray(at, at + length);
+      at += length;
+    }
+    message.set(Math.floor(tag / 8), [...(message.get(Math.floor(tag / 8)) ?? []), value]);
+  }
+  return message;
+}
+
+const parts = (message: Message, number: number) =>
+  (message.get(number) ?? []).filter((value) => typeof value !== 'bigint');
+const texts = (message: Message, number: number) =>
+  parts(message, number).map((bytes) => new TextDecoder().decode(bytes.slice()));
+const numbersOf = (message: Message, number: number): bigint[] =>
+  (message.get(number) ?? []).flatMap((value) => (typeof value === 'bigint' ? [value] : packed(value)));
+/** Each of the packed numbers as a field 1 of its own. */
+const packed = (bytes: Uint8Array): bigint[] =>
+  numbersOf(
+    parse(Uint8Array.from([...bytes].flatMap((byte, at) => (at === 0 || bytes[at - 1]! < 128 ? [8, byte] : [byte])))),
+    1,
+  );
+
+interface Stored {
+  readonly axes: number;
+  readonly length: number;
+  readonly type: number;
+  isRead: boolean;
+  isCode: boolean;
+}
+
+const floats = [1, 10, 11, 16, 17, 18, 19, 20, 23, 24];
+/** Inputs that are codes. */
+const codes: Readonly<Record<string, readonly number[]>> = {
+  DequantizeLinear: [0],
+  QLinearConv: [3],
+  ConvInteger: [1],
+  QLinearMatMul: [0, 3],
+  MatMulInteger: [0, 1],
+  MatMulNBits: [1],
+};
+/** Operators that only arrange the numbers of their first input, or of all inputs. */
+const arranging = [
+  ...['Identity', 'Transpose', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Slice', 'Split', 'Concat', 'Gather'],
+  ...['Expand', 'Tile', 'Cast'],
+];
+
+type Values = Map<string, readonly Stored[]>;
+type Attributes = Map<string, Message>;
+
+/** How many numbers of two or more axes a model contains. */
+export function countWeights(file: Uint8Array): number {
+  const model = parse(file);
+  const functions = new Map(
+    parts(model, 25).map((bytes) => {
+      const found = parse(bytes);
+      return [`${texts(found, 10)[0]}.${texts(found, 1)[0]}`, found];
+    }),
+  );
+  /** By the address of its bytes, since the body of a function is read for each call. */
+  const all = new Map<number, Stored>();
+
+  const read = (bytes: Uint8Array, isSparse: boolean): Stored => {
+    const known = all.get(bytes.byteOffset);
+    if (known) return known;
+    const tensor = parse(bytes);
+    const values = isSparse ? parse(parts(tensor, 1)[0]!) : tensor;
+    const shape = numbersOf(tensor, isSparse ? 3 : 1);
+    const length = numbersOf(values, 1).reduce((product, size) => product * size, 1n);
+    const type = Number(numbersOf(values, 2)[0]);
+    const stored = { axes: shape.length, length: Number(length), type, isRead: false, isCode: false };
+    all.set(bytes.byteOffset, stored);
+    return stored;
+  };
+
+  const runNodes = (nodes: readonly Uint8Array[], values: Values, given: Attributes) => {
+    for (const bytes of nodes) {
+      const node = parse(bytes);
+      const [op, domain] = [texts(node, 4)[0] ?? '', texts(node, 7)[0] ?? ''];
+      const inputs = texts(node, 1).map((name) => (name === '' ? [] : (values.get(name) ?? [])));
+      const outputs = texts(node, 2);
+      const attributes: Attributes = new Map();
+      for (const attribute of parts(node, 5).map(parse)) {
+        const [reference] = texts(attribute, 21);
+        const value = reference === undefined ? attribute : given.get(reference);
+        if (value) attributes.set(texts(attribute, 1)[0]!, value);
+      }
+      for (const name of outputs) values.set(name, []);
+
+      const called = functions.get(`${domain}.${op}`);
+      if (called !== undefined) {
+        const defaults = parts(called, 11).map(parse);
+        const all: Attributes = new Map([
+          ...defaults.map((attribute) => [texts(attribute, 1)[0]!, attribute] as const),
+          ...attributes,
+        ]);
+        const inner: Values = new Map(texts(called, 4).map((name, place) => [name, inputs[place] ?? []]));
+        runNodes(parts(called, 7), inner, all);
+        for (const [place, name] of texts(called, 5).entries()) {
+          if (outputs[place]) values.set(outputs[place], inner.get(name) ?? []);
+        }
+        continue;
+      }
+      for (const [place, tensors] of inputs.entries()) {
+        for (const tensor of tensors) {
+          tensor.isRead = true;
+          if (codes[op]?.includes(place)) tensor.isCode = true;
+        }
+      }
+      if (arranging.includes(op)) {
+        const passed = op === 'Concat' ? inputs.flat() : (inputs[0] ?? []);
+        for (const name of outputs) values.set(name, passed);
+      }
+      for (const attribute of attributes.values()) {
+        const tensors = [...parts(attribute, 5), ...parts(attribute, 10)].map((bytes) => read(bytes, false));
+        const sparse = [...parts(attribute, 22), ...parts(attribute, 23)].map((bytes) => read(bytes, true));
+        if (op === 'Constant') values.set(outputs[0]!, [...tensors, ...sparse]);
+        else for (const tensor of [...tensors, ...sparse]) tensor.isRead = true;
+        for (const bytes of [...parts(attribute, 6), ...parts(attribute, 11)]) runGraph(parse(bytes), values, given);
+      }
+    }
+  };
+
+  const runGraph = (graph: Message, outer: Values, given: Attributes) => {
+    const values: Values = new Map(outer);
+    for (const bytes of parts(graph, 11)) values.set(texts(parse(bytes), 1)[0]!, []);
+    for (const bytes of parts(graph, 5)) values.set(texts(parse(bytes), 8)[0] ?? '', [read(bytes, false)]);
+    for (const bytes of parts(graph, 15)) {
+      values.set(texts(parse(parts(parse(bytes), 1)[0]!), 8)[0] ?? '', [read(bytes, true)]);
+    }
+    runNodes(parts(graph, 1), values, given);
+  };
+
+  runGraph(parse(parts(model, 7).at(-1)!), new Map(), new Map());
+  return [...all.values()]
+    .filter(({ axes, type, isRead, isCode }) => axes >= 2 && isRead && (floats.includes(type) || isCode))
+    .reduce((sum, { length }) => sum + length, 0);
+}
