@@ -2,7 +2,7 @@
 //! `cargo bench -p sparsifier-kernels --features yardstick`.
 
 use std::hint::black_box;
-use std::sync::atomic::AtomicUsize;
+use std::sync::Mutex;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sparsifier_kernels::{
@@ -85,8 +85,8 @@ fn kernels(criterion: &mut Criterion) {
     group.bench_function("remove, weight", |bencher| {
         bencher.iter(|| {
             let numbers = NumbersMut::Float32(&mut weights);
-            let (element, zeros) = (Element::Magnitude, AtomicUsize::new(0));
-            remove(&mut [Removal { numbers, element, axes: each, earlier: None, cut, bits: &mut bits, zeros }])
+            let (element, zeroed) = (Element::Magnitude, Mutex::default());
+            remove(&mut [Removal { numbers, element, axes: each, earlier: None, cut, bits: &mut bits, zeroed }])
                 .unwrap();
         })
     });

@@ -54,7 +54,7 @@ mod survey;
 #[cfg(feature = "yardstick")]
 mod yardstick;
 
-pub use apply::apply;
+pub use apply::{Zeroed, apply};
 pub use axes::{Axes, Axis, MAX_AXES};
 pub use bits::words_for;
 pub use elements::{ChannelStep, Element, Elements, Other};

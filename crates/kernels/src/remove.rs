@@ -1,9 +1,11 @@
 //! Mask and zeros in one pass, for units that are weights and are scored by nothing else.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
-use crate::apply::{InWords, beyond, zero_and_count, zero_halves_and_count};
+use crate::apply::{
+    AddSquares, InWords, TASK, Tally, Zeroed, add_bfloat16, add_float16, add_floats, beyond, zero_and_count,
+    zero_halves_and_count,
+};
 use crate::axes::Axes;
 use crate::bits::words_for;
 use crate::elements::{Element, Elements};
@@ -16,9 +18,6 @@ use crate::segment::Cut;
 use crate::simd::{HALVES, Halves, LANES, Lanes, Narrow, Register, Wide};
 use crate::tasks::for_each;
 
-/// A multiple of [`PIECE`].
-const TASK: usize = 1 << 16;
-
 /// What is removed from one tensor.
 #[derive(Debug)]
 pub struct Removal<'a> {
@@ -30,11 +29,16 @@ pub struct Removal<'a> {
     pub cut: Cut,
     /// Where the mask goes.
     pub bits: &'a mut [u32],
-    /// Is told how many of the numbers are zero then.
-    pub zeros: AtomicUsize,
+    /// Is told what became of the numbers.
+    pub zeroed: Mutex<Zeroed>,
 }
 
 impl Removal<'_> {
+    /// What became of the numbers.
+    pub fn zeroed(&self) -> Zeroed {
+        *self.zeroed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let units = self.axes.units();
         let fits = units == self.axes.weights()
@@ -49,18 +53,27 @@ impl Removal<'_> {
     }
 }
 
-/// Does what `mask` and `apply` do, and counts zeros, in all tensors.
+/// Does what `mask` and `apply` do, in all tensors.
 pub fn remove(removals: &mut [Removal]) -> Result<(), Error> {
     removals.iter().try_for_each(Removal::check)?;
     let count = removals.iter().map(|removal| removal.bits.len().div_ceil(TASK / 32)).sum();
-    let parts = removals.iter_mut().flat_map(|Removal { numbers, element, axes, earlier, cut, bits, zeros }| {
-        let what = What { element: *element, axes, earlier: *earlier, cut: *cut, zeros };
+    let parts = removals.iter_mut().flat_map(|Removal { numbers, element, axes, earlier, cut, bits, zeroed }| {
+        let what = What { element: *element, axes, earlier: *earlier, cut: *cut, zeroed };
         let parts = numbers.chunks_mut(TASK).zip(bits.chunks_mut(TASK / 32));
-        parts.enumerate().map(move |(task, (numbers, bits))| Part { what, start: task * TASK, numbers, bits })
+        parts.enumerate().map(move |(task, (numbers, bits))| Part {
+            what,
+            start: task * TASK,
+            numbers,
+            bits,
+            zeroed: Zeroed::default(),
+        })
     });
     // A change that began in an earlier call must not stop for want of memory.
     let Ok(mut list) = reserve(count) else {
-        parts.for_each(|mut part| part.carry_out());
+        parts.for_each(|mut part| {
+            part.carry_out();
+            part.tell();
+        });
         return Ok(());
     };
     list.extend(parts.map(Mutex::new));
@@ -70,6 +83,8 @@ pub fn remove(removals: &mut [Removal]) -> Result<(), Error> {
             part.carry_out();
         }
     });
+    // In order, so that sums do not depend on which part was ready first.
+    list.into_iter().for_each(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner).tell());
     Ok(())
 }
 
@@ -79,7 +94,7 @@ struct What<'a> {
     axes: &'a Axes,
     earlier: Option<&'a [u32]>,
     cut: Cut,
-    zeros: &'a AtomicUsize,
+    zeroed: &'a Mutex<Zeroed>,
 }
 
 /// Some of a tensor's units, from `start` on.
@@ -88,47 +103,62 @@ struct Part<'a> {
     start: usize,
     numbers: NumbersMut<'a>,
     bits: &'a mut [u32],
+    zeroed: Zeroed,
 }
 
 impl Part<'_> {
     fn carry_out(&mut self) {
         let pieces = self.numbers.chunks_mut(PIECE).zip(self.bits.chunks_mut(PIECE / 32)).enumerate();
-        let zeros: u32 = pieces
-            .map(|(place, (numbers, words))| self.what.zeros_of_piece(self.start + place * PIECE, numbers, words))
-            .sum();
-        self.what.zeros.fetch_add(zeros as usize, Relaxed);
+        let mut tally = Tally::default();
+        for (place, (numbers, words)) in pieces {
+            self.what.remove_from_piece(self.start + place * PIECE, numbers, words, &mut tally);
+        }
+        self.zeroed = tally.finish();
+    }
+
+    /// Adds what became of its numbers to that of the tensor.
+    fn tell(self) {
+        let mut all = self.what.zeroed.lock().unwrap_or_else(PoisonError::into_inner);
+        *all = [*all, self.zeroed].into_iter().sum();
     }
 }
 
 impl What<'_> {
-    /// Removes from the numbers of a piece, which begins with unit `start`, and gives the number of zeros.
-    fn zeros_of_piece(&self, start: usize, numbers: NumbersMut, words: &mut [u32]) -> u32 {
+    /// Removes from the numbers of a piece, which begins with unit `start`.
+    fn remove_from_piece(&self, start: usize, numbers: NumbersMut, words: &mut [u32], tally: &mut Tally) {
         match numbers {
-            NumbersMut::Float32(numbers) => match self.least_kept_of(start, Numbers::Float32(numbers)) {
-                Some(least) => zero_below(numbers, words, |numbers, word| zero_below_in_word(numbers, least, word)),
-                None => self.by_keys(start, numbers, |numbers| Numbers::Float32(numbers), words, zero_and_count),
-            },
+            NumbersMut::Float32(numbers) => {
+                let words = Words { words, tally, add: add_floats };
+                match self.least_kept_of(start, Numbers::Float32(numbers)) {
+                    Some(least) => {
+                        words.zero_below(numbers, |numbers, word| zero_below_in_word(numbers, least, word));
+                    }
+                    None => self.by_keys(start, numbers, |numbers| Numbers::Float32(numbers), words, zero_and_count),
+                }
+            }
             NumbersMut::Float16(numbers) => {
-                self.zeros_of_halves(start, numbers, |numbers| Numbers::Float16(numbers), words)
+                let words = Words { words, tally, add: add_float16 };
+                self.remove_halves(start, numbers, |numbers| Numbers::Float16(numbers), words);
             }
             NumbersMut::Bfloat16(numbers) => {
-                self.zeros_of_halves(start, numbers, |numbers| Numbers::Bfloat16(numbers), words)
+                let words = Words { words, tally, add: add_bfloat16 };
+                self.remove_halves(start, numbers, |numbers| Numbers::Bfloat16(numbers), words);
             }
         }
     }
 
-    fn zeros_of_halves(
+    fn remove_halves(
         &self,
         start: usize,
         numbers: &mut [[u8; 2]],
         typed: impl Fn(&[[u8; 2]]) -> Numbers<'_>,
-        words: &mut [u32],
-    ) -> u32 {
+        words: Words<2>,
+    ) {
         let Some(least) = self.least_kept_of(start, typed(numbers)) else {
             return self.by_keys(start, numbers, typed, words, zero_halves_and_count);
         };
         let least = least_half(least, |half| typed(&[half.to_le_bytes()]).at(0));
-        zero_below(numbers, words, |numbers, word| zero_halves_below_in_word(numbers, least, word))
+        words.zero_below(numbers, |numbers, word| zero_halves_below_in_word(numbers, least, word));
     }
 
     /// `act` zeroes numbers by the bits of a word, and counts zeros.
@@ -137,21 +167,21 @@ impl What<'_> {
         start: usize,
         numbers: &mut [[u8; BYTES]],
         typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_>,
-        words: &mut [u32],
+        Words { words, tally, add }: Words<BYTES>,
         act: impl Fn(&mut [[u8; BYTES]; 32], u32) -> u32,
-    ) -> u32 {
-        let Ok(scores) = Elements::new(typed(numbers), self.element, None) else { return 0 };
+    ) {
+        let Ok(scores) = Elements::new(typed(numbers), self.element, None) else { return };
         // Beyond the last unit nothing goes.
         let mut keys = [i32::MAX; PIECE];
         let earlier = self.earlier.map(|mask| &mask[start / 32..][..words.len()]);
         fill_keys(scores, 0, earlier, &mut keys[..numbers.len()]);
         settle_ties(self.axes, self.cut, start, &mut keys);
         write_words(&keys, self.cut, words);
-        let mut numbers = InWords::new(numbers);
-        let staying = |place: usize| words[place] & earlier.map_or(u32::MAX, |earlier| earlier[place]);
-        (0..words.len())
-            .map(|place| numbers.next(|numbers, length| act(numbers, staying(place) | beyond(length))))
-            .sum()
+        let mut numbers = InWords::new(numbers, add);
+        for (place, word) in words.iter().enumerate() {
+            let staying = word & earlier.map_or(u32::MAX, |earlier| earlier[place]);
+            numbers.next(tally, |numbers, length| act(numbers, staying | beyond(length)));
+        }
     }
 
     /// The key of the smallest magnitude that stays, where magnitudes are the scores and no unit of the piece is looked
@@ -188,14 +218,21 @@ fn least_half(least: i32, widened: impl Fn(u16) -> f32) -> i16 {
     low
 }
 
-/// `act` zeroes numbers and writes the bits of the rest, word by word, and counts zeros.
-fn zero_below<const BYTES: usize>(
-    numbers: &mut [[u8; BYTES]],
-    words: &mut [u32],
-    act: impl Fn(&mut [[u8; BYTES]; 32], &mut u32) -> u32,
-) -> u32 {
-    let mut numbers = InWords::new(numbers);
-    words.iter_mut().map(|word| numbers.next(|numbers, _| act(numbers, word))).sum()
+/// Where the bits of a piece go, and what is found out.
+struct Words<'a, const BYTES: usize> {
+    words: &'a mut [u32],
+    tally: &'a mut Tally,
+    add: AddSquares<BYTES>,
+}
+
+impl<const BYTES: usize> Words<'_, BYTES> {
+    /// `act` zeroes numbers and writes the bits of the rest, word by word, and counts zeros.
+    fn zero_below(self, numbers: &mut [[u8; BYTES]], act: impl Fn(&mut [[u8; BYTES]; 32], &mut u32) -> u32) {
+        let mut numbers = InWords::new(numbers, self.add);
+        for word in self.words {
+            numbers.next(self.tally, |numbers, _| act(numbers, word));
+        }
+    }
 }
 
 fn zero_halves_below_in_word(numbers: &mut [[u8; 2]; 32], least: i16, word: &mut u32) -> u32 {
@@ -250,7 +287,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn removal<'a>(numbers: NumbersMut<'a>, axes: Axes, cut: Cut, bits: &'a mut [u32]) -> Removal<'a> {
-        Removal { numbers, element: Element::Magnitude, axes, earlier: None, cut, bits, zeros: AtomicUsize::new(0) }
+        Removal { numbers, element: Element::Magnitude, axes, earlier: None, cut, bits, zeroed: Mutex::default() }
     }
 
     /// Compares with the steps one by one, for numbers of each type.
@@ -276,17 +313,21 @@ mod tests {
         let mut expected = vec![0; words_for(axes.units())];
         mask(&segment, cut, &mut expected).unwrap();
         let mut zeroed = numbers.to_vec();
-        for mask in earlier.into_iter().chain([&*expected]) {
-            apply(typed_mut(&mut zeroed), &axes, mask).unwrap();
-        }
+        let both: Vec<u32> = expected
+            .iter()
+            .enumerate()
+            .map(|(place, word)| word & earlier.map_or(u32::MAX, |earlier| earlier[place]))
+            .collect();
+        let outcome = apply(typed_mut(&mut zeroed), &axes, &both).unwrap();
 
         let (mut result, mut bits) = (numbers.to_vec(), vec![0; expected.len()]);
         let removal = removal(typed_mut(&mut result), axes, cut, &mut bits);
         let mut removals = [Removal { earlier, ..removal }];
         remove(&mut removals).unwrap();
-        let zeros = removals[0].zeros.load(Relaxed);
+        let found = removals[0].zeroed();
         assert!(result == zeroed && bits == expected, "{remove_count} of {list:?}");
-        assert_eq!(zeros, inspect(typed(&zeroed)).zeros);
+        assert_eq!(found, outcome);
+        assert_eq!(found.zeros, inspect(typed(&zeroed)).zeros);
     }
 
     proptest! {
@@ -329,7 +370,7 @@ mod tests {
         let mut bits = [0];
         let mut removals = [removal(NumbersMut::Float16(&mut numbers), axes, cut, &mut bits)];
         assert_eq!(remove(&mut removals), Ok(()));
-        assert_eq!(removals[0].zeros.load(Relaxed), 3);
+        assert_eq!(removals[0].zeroed().zeros, 3);
         assert_eq!(numbers.map(u16::from_le_bytes), [0, 0x3c00, 0xbc01, 0, 0]);
     }
 

@@ -134,22 +134,36 @@ pub fn remove(table: usize, count: usize) -> Status {
         let mut records = records(table, count)?;
         let mut removals = list(count)?;
         let mut places = list(count)?;
+        let mut masked = list(count)?;
         for (place, record) in records.iter_mut().enumerate() {
             if let Some(removal) = record.removal()? {
                 removals.push(removal);
                 places.push(place);
                 continue;
             }
-            let (axes, earlier, bits) = (record.axes()?, record.earlier()?, record.mask_mut()?);
+            let (axes, bits) = (record.axes()?, record.mask_mut()?);
             sparsifier_kernels::mask(&record.segment(&axes)?, record.cut(), bits)?;
-            for mask in earlier.into_iter().chain([&*bits]) {
-                let zeros = sparsifier_kernels::apply(record.numbers_mut()?, &axes, mask)?;
-                record.set_zeros(zeros);
+            let mut both = None;
+            if let Some(earlier) = record.earlier()? {
+                let mut words = list(bits.len())?;
+                words.extend(bits.iter().zip(earlier).map(|(word, earlier)| word & earlier));
+                both = Some(words);
             }
+            masked.push((place, axes, both));
+        }
+        // Nothing was changed so far.
+        for (place, axes, both) in masked {
+            let record = &mut records[place];
+            let zeroed = match both {
+                Some(words) => sparsifier_kernels::apply(record.numbers_mut()?, &axes, &words)?,
+                None => sparsifier_kernels::apply(record.numbers_mut()?, &axes, record.mask()?)?,
+            };
+            record.set_zeroed(zeroed);
         }
         sparsifier_kernels::remove(&mut removals)?;
         for (place, removal) in places.into_iter().zip(removals) {
-            records[place].set_zeros(removal.zeros.into_inner());
+            let zeroed = removal.zeroed();
+            records[place].set_zeroed(zeroed);
         }
         Ok(())
     })
@@ -191,8 +205,8 @@ pub fn restore(table: usize, count: usize) -> Status {
 pub fn apply(table: usize, count: usize) -> Status {
     run(table, count, &mut |record| {
         let axes = record.axes()?;
-        let zeros = sparsifier_kernels::apply(record.numbers_mut()?, &axes, record.mask()?)?;
-        record.set_zeros(zeros);
+        let zeroed = sparsifier_kernels::apply(record.numbers_mut()?, &axes, record.mask()?)?;
+        record.set_zeroed(zeroed);
         Ok(())
     })
 }

@@ -45,9 +45,12 @@ words! {
     bound: u32,
     settled: u32,
     highest: u32,
-    /// What `inspect` found.
+    /// What `inspect`, `apply` and `remove` found.
     zeros: u32,
     first_not_finite: u32,
+    /// Sums of squares of the numbers that stayed, and of those that became zero: `f64`, the lower word first.
+    kept_squares: [u32; 2],
+    removed_squares: [u32; 2],
     /// What weights are compared with.
     other: u32,
     other_type: u32,

@@ -1,10 +1,10 @@
 //! Records of a table, read and checked.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::Mutex;
 
 use sparsifier_kernels::{
     Axes, Axis, ChannelStep, Cut, Element, Elements, Error, Findings, MAX_AXES, Normalizer, Numbers, NumbersMut, Other,
-    Pattern, Reducer, Removal, Segment, Survey, words_for,
+    Pattern, Reducer, Removal, Segment, Survey, Zeroed, words_for,
 };
 
 use crate::record::{DataType, NONE, RANDOM, Words, crossed, crossing};
@@ -204,7 +204,7 @@ impl<'a> Record<'a> {
             earlier: self.earlier()?,
             cut: self.cut(),
             bits: self.mask_mut()?,
-            zeros: AtomicUsize::new(0),
+            zeroed: Mutex::default(),
         }))
     }
 
@@ -318,8 +318,11 @@ impl<'a> Record<'a> {
         self.words.highest = crossing(key);
     }
 
-    pub fn set_zeros(&mut self, zeros: usize) {
+    pub fn set_zeroed(&mut self, Zeroed { zeros, kept_squares, removed_squares }: Zeroed) {
+        let words = |sum: f64| [sum.to_bits() as u32, (sum.to_bits() >> 32) as u32];
         self.words.zeros = zeros as u32;
+        self.words.kept_squares = words(kept_squares);
+        self.words.removed_squares = words(removed_squares);
     }
 
     pub fn set_findings(&mut self, findings: Findings) {

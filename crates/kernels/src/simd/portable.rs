@@ -212,6 +212,8 @@ pub(crate) fn bits_of(bytes: &[u8; 32]) -> u32 {
 pub(super) struct Doubles([f64; 2]);
 
 impl Pair for Doubles {
+    type Lanes = Lanes;
+
     #[inline(always)]
     fn splat(number: f64) -> Self {
         Doubles([number; 2])
@@ -235,6 +237,12 @@ impl Pair for Doubles {
     #[inline(always)]
     fn divide(self, divisor: Self) -> Self {
         Doubles(from_fn(|lane| self.0[lane] / divisor.0[lane]))
+    }
+
+    #[inline(always)]
+    fn squares(numbers: Lanes) -> [Self; 2] {
+        let [a, b, c, d] = numbers.0.map(|bits| f64::from(f32::from_bits(bits.cast_unsigned())));
+        [Doubles([a * a, b * b]), Doubles([c * c, d * d])]
     }
 
     #[inline(always)]

@@ -112,6 +112,9 @@ pub(crate) trait Narrow: Register<Number = i16, Numbers = [i16; HALVES], Stored 
 
 /// Two numbers of 64 bits, in which sums are taken.
 pub(super) trait Pair: Copy {
+    /// A register of numbers of 32 bits.
+    type Lanes;
+
     fn splat(number: f64) -> Self;
 
     fn read(numbers: &[f64; 2]) -> Self;
@@ -121,6 +124,9 @@ pub(super) trait Pair: Copy {
     fn add(self, other: Self) -> Self;
 
     fn divide(self, divisor: Self) -> Self;
+
+    /// The squares of numbers of 32 bits, which are widened first, so that they are exact.
+    fn squares(numbers: Self::Lanes) -> [Self; 2];
 
     /// The magnitudes of numbers of 32 bits, widened.
     fn magnitudes(numbers: &[[u8; 4]; LANES]) -> [Self; 2];

@@ -1,10 +1,10 @@
-//! Sums of magnitudes in `f64`. Their order is that of the lanes of a fold (`score/fold.rs`).
+//! Sums of magnitudes and of squares in `f64`. Their order is that of the lanes of a fold (`score/fold.rs`).
 
 #[cfg(not(target_feature = "simd128"))]
-use super::portable::Doubles;
-use super::register::{LANES, Pair};
+use super::portable::{Doubles, Lanes};
+use super::register::{LANES, Pair, Register};
 #[cfg(target_feature = "simd128")]
-use super::wasm::Doubles;
+use super::wasm::{Doubles, Lanes};
 
 /// So many sums run beside each other, enough to hide the latency of an addition: the n-th number of a unit is added to
 /// sum n mod 8.
@@ -46,6 +46,15 @@ impl Sums {
         self.0[0] = self.0[0].add(Doubles::read(&[magnitude.into(), 0.0]));
     }
 
+    /// Adds the square of each of four numbers to its sum; `quad` counts fours.
+    #[inline(always)]
+    fn add_squares(&mut self, quad: usize, numbers: Lanes) {
+        let place = quad % 2 * 2;
+        for (sum, squares) in self.0[place..place + 2].iter_mut().zip(Doubles::squares(numbers)) {
+            *sum = sum.add(squares);
+        }
+    }
+
     /// All of them, added as a balanced tree.
     #[inline(always)]
     pub(crate) fn sum(self) -> f64 {
@@ -53,6 +62,39 @@ impl Sums {
         let mut pair = [0.0; 2];
         ab.add(ef).add(cd.add(gh)).write(&mut pair);
         pair[0] + pair[1]
+    }
+}
+
+/// The squares of numbers of which a change makes some zero: of those that stay, and of those that go.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Squares {
+    staying: Sums,
+    going: Sums,
+}
+
+impl Squares {
+    /// Adds 32 numbers as they were and as they are; `read` widens a quarter of a register's worth.
+    #[inline(always)]
+    pub(crate) fn add<const BYTES: usize>(
+        &mut self,
+        before: &[[u8; BYTES]; 32],
+        after: &[[u8; BYTES]; 32],
+        read: impl Fn(&[[u8; BYTES]; LANES]) -> Lanes,
+    ) {
+        let Squares { mut staying, mut going } = *self;
+        let quads = before.as_chunks::<LANES>().0.iter().zip(after.as_chunks::<LANES>().0);
+        for (quad, (before, after)) in quads.enumerate() {
+            let after = read(after);
+            staying.add_squares(quad, after);
+            // A number that stays has the same bits, and one that goes has none.
+            going.add_squares(quad, read(before).without(after));
+        }
+        *self = Squares { staying, going };
+    }
+
+    /// The sum of those that stay, and of those that go.
+    pub(crate) fn sums(self) -> [f64; 2] {
+        [self.staying.sum(), self.going.sum()]
     }
 }
 

@@ -250,6 +250,8 @@ pub(crate) fn bits_of(bytes: &[u8; 32]) -> u32 {
 pub(super) struct Doubles(v128);
 
 impl Pair for Doubles {
+    type Lanes = Lanes;
+
     #[inline(always)]
     fn splat(number: f64) -> Self {
         Doubles(f64x2_splat(number))
@@ -275,6 +277,15 @@ impl Pair for Doubles {
     #[inline(always)]
     fn divide(self, divisor: Self) -> Self {
         Doubles(f64x2_div(self.0, divisor.0))
+    }
+
+    #[inline(always)]
+    fn squares(numbers: Lanes) -> [Self; 2] {
+        let upper = i32x4_shuffle::<2, 3, 2, 3>(numbers.0, numbers.0);
+        [numbers.0, upper].map(|numbers| {
+            let wide = f64x2_promote_low_f32x4(numbers);
+            Doubles(f64x2_mul(wide, wide))
+        })
     }
 
     #[inline(always)]

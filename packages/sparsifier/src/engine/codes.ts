@@ -76,19 +76,21 @@ export const word = {
   highest: 41,
   zeros: 42,
   firstNotFinite: 43,
-  other: 44,
-  otherType: 45,
-  otherLength: 46,
-  channelSteps: 47,
-  keep: 53,
-  of: 54,
-  along: 55,
-  saved: 56,
-  savedLength: 57,
+  keptSquares: 44,
+  removedSquares: 46,
+  other: 48,
+  otherType: 49,
+  otherLength: 50,
+  channelSteps: 51,
+  keep: 57,
+  of: 58,
+  along: 59,
+  saved: 60,
+  savedLength: 61,
 } as const;
 
 /** How many words a record has. */
-export const recordWords = 58;
+export const recordWords = 62;
 
 /** How many axes a record has room for. */
 export const maximumAxes = 8;

@@ -77,6 +77,14 @@ export interface Outcome {
   readonly mayBeInfinite: boolean;
   readonly zeros: number;
   readonly firstNotFinite: number | undefined;
+  /** The sum of the squares of the numbers that `apply` or `remove` kept, and of those that it zeroed. */
+  readonly squares: Squares;
+}
+
+/** Sums of squares of the numbers of a tensor, as they were before some of them became zero. */
+export interface Squares {
+  readonly kept: number;
+  readonly removed: number;
 }
 
 /** Bytes of one record. */
@@ -173,8 +181,10 @@ export function encode(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
 /** Reads what the kernels wrote into records. */
 export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
   const table = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: table.length / recordWords }, (_, index) => {
     const at = (place: number) => table[index * recordWords + place]!;
+    const doubleAt = (place: number) => view.getFloat64((index * recordWords + place) * 4, true);
     return {
       removed: at(word.removed),
       saved: at(word.savedLength),
@@ -183,6 +193,7 @@ export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
       mayBeInfinite: at(word.highest) >= infinityKey,
       zeros: at(word.zeros),
       firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),
+      squares: { kept: doubleAt(word.keptSquares), removed: doubleAt(word.removedSquares) },
     };
   });
 }
