@@ -194,6 +194,7 @@ describe.concurrent('reports', () => {
             units: 4,
             removedUnits: 2,
             keptUnits: 2,
+            error: expect.any(Number),
           },
           {
             name: 'encoder.1',
@@ -206,6 +207,7 @@ describe.concurrent('reports', () => {
             units: 2,
             removedUnits: 1,
             keptUnits: 1,
+            error: expect.any(Number),
           },
           {
             name: 'a=b',
@@ -218,6 +220,7 @@ describe.concurrent('reports', () => {
             units: 3,
             removedUnits: 2,
             keptUnits: 1,
+            error: expect.any(Number),
           },
         ],
         skipped,
@@ -229,6 +232,7 @@ describe.concurrent('reports', () => {
           units: 9,
           removedUnits: 5,
           keptUnits: 4,
+          error: expect.any(Number),
         },
         weights,
         engine,

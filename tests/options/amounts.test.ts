@@ -7,6 +7,7 @@ import {
   expectNoMemoryInUse,
   expectSame,
   line,
+  rankingsChanged,
   refusal,
   sparsified,
   values,
@@ -157,15 +158,28 @@ describe('amounts in units', () => {
     expect((await sparsified(four, { remove: 37 }, { context: 'global' })).report.total.keptUnits).toBe(63);
   });
 
-  test.each<{ sparsity: Sparsity; zeros: number[]; noted: RegExp }>([
-    { sparsity: { keep: 15 }, zeros: [0, 5, 15, 25], noted: /stem\/conv.*15.*10/ },
-    { sparsity: { remove: 15 }, zeros: [9, 15, 15, 15], noted: /stem\/conv.*15.*10/ },
-    { sparsity: { keep: 0 }, zeros: [9, 19, 29, 39], noted: /stem\/conv.*10 of 10.*9/ },
-    { sparsity: 100, zeros: [9, 19, 29, 39], noted: /head.*40 of 40.*39/ },
-  ])('$sparsity is more than a layer has, so it is limited, with a note', async ({ sparsity, zeros, noted }) => {
+  test.each<{ sparsity: Sparsity; zeros: number[]; told: RegExp }>([
+    {
+      sparsity: { keep: 15 },
+      zeros: [0, 5, 15, 25],
+      told: /^nothing was removed from stem\/conv \(10 units\), since there are not 15 units$/,
+    },
+    {
+      sparsity: { remove: 15 },
+      zeros: [9, 15, 15, 15],
+      told: /stem\/conv lost 9 \(90.00 %\) of 10 units instead of 15 \(150.00 %\), since there are not 15 units$/,
+    },
+    {
+      sparsity: { keep: 0 },
+      zeros: [9, 19, 29, 39],
+      told: /stem\/conv lost 9 \(90.00 %\) of 10 units instead of 10 .*, since each layer keeps a unit without allowEmpty: true$/,
+    },
+    { sparsity: 100, zeros: [9, 19, 29, 39], told: /head lost 39 \(97.50 %\) of 40 units instead of 40 / },
+  ])('$sparsity is more than a layer has, so it is limited, with a warning', async ({ sparsity, zeros, told }) => {
     const { layers, report } = await sparsified(four, sparsity);
     expect(Object.values(zerosOf(layers))).toEqual(zeros);
-    expect(report.notes.join('\n')).toMatch(noted);
+    expect(report.warnings.map(({ message }) => message)).toContainEqual(expect.stringMatching(told));
+    expect(report.notes).toEqual([]);
   });
 });
 
@@ -435,7 +449,7 @@ describe('limits', () => {
     const { layers, report } = await sparsified(four, sparsity, asked);
     expect(Object.values(zerosOf(layers))).toEqual(zeros);
     expectSame(layers, without(four, removal(four, sparsity, { ...weightwise, ...asked }), 'weight'));
-    return report.notes;
+    return rankingsChanged(report);
   };
 
   test('minKeep and maxSparsity for all layers hold in each of them', async () => {
@@ -498,9 +512,10 @@ describe('limits', () => {
     },
   );
 
-  test('A note tells what the limits of a whole network keep', async () => {
+  test('A warning tells what the limits of a whole network keep', async () => {
     const { report } = await sparsified(uneven, 100, { context: 'global', minKeep: 20 });
-    expect(report.notes.join()).toMatch(/102 of 102.*60.*keep 42/);
+    const because = { name: 'limits', options: ['minKeep'] };
+    expect(rankingsChanged(report)).toEqual([{ name: 'the network', units: 102, asked: 102, removed: 60, because }]);
   });
 
   test('The total of a network is exact for any limits', { timeout: 120_000 }, async () => {

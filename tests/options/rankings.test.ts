@@ -20,6 +20,7 @@ import {
   layouts,
   line,
   permuted,
+  rankingsChanged,
   refusal,
   sparsified,
   values,
@@ -133,14 +134,16 @@ describe('rankTogether', () => {
     expect(await zeros({})).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  test('The total of a ranking is exact as far as limits allow, and a note tells where they do not', async () => {
+  test('The total of a ranking is exact as far as limits allow, and a warning tells where they do not', async () => {
     const keep = { minKeep: { 'block.1/conv': 3, head: 4 } };
     const { layers: after, report } = await sparsified(layers, 50, { ...globally, rankTogether, ...keep });
     expect(Object.values(zerosOf(after))).toEqual([3, 1, 4, 0]);
-    expect(report.notes).toHaveLength(1);
-    expect(report.notes[0]).toMatch(/^ends: 4 of 8 units were requested, but limits allow 3/);
+    const because = { name: 'limits', options: ['minKeep'] };
+    expect(rankingsChanged(report)).toEqual([{ name: 'ends', units: 8, asked: 4, removed: 3, because }]);
     const beyond = await sparsified(layers, { body: { keep: 11 } }, { ...globally, rankTogether });
-    expect(beyond.report.notes).toEqual([expect.stringMatching(/^body: .*11.*exceeds its 10 units/)]);
+    expect(beyond.report.warnings.map(({ message }) => message)).toContain(
+      'nothing was removed from body (10 units), since there are not 11 units',
+    );
   });
 
   test('A ranking names layers by alias, by name before glob, and may have the name of a member', async () => {
@@ -302,12 +305,15 @@ describe('the budget uniform', () => {
     }
   });
 
-  test('Notes tell what limits keep of each layer, as in the local context', async () => {
+  test('Warnings tell what limits keep of each layer, as in the local context', async () => {
     const layers = { a: line([1, 2]), b: line(values(100)) };
     for (const sparsity of [80, 100]) {
       const [shared, local] = [await sparsified(layers, sparsity, uniform), await sparsified(layers, sparsity)];
-      expect(shared.report.notes).toEqual(local.report.notes);
-      expect(shared.report.notes[0]).toMatch(/^a: 2 of 2 units were requested, but limits allow 1/);
+      expect(shared.report.warnings).toEqual(local.report.warnings);
+      expect(rankingsChanged(shared.report)).toContainEqual({
+        ...{ name: 'a', units: 2, asked: 2, removed: 1 },
+        because: { name: 'allowEmpty' },
+      });
     }
   });
 

@@ -255,3 +255,7 @@ export async function refusal(
 }
 
 export const layoutOf = (title: string): Layout => layouts.find((layout) => layout.title === title)!;
+
+/** The layers of a call, or its rankings, that lost another number of units than asked. */
+export const rankingsChanged = ({ warnings }: Report) =>
+  warnings.flatMap((warning) => (warning.code === 'amount-changed' ? warning.details.rankings : []));

@@ -9,6 +9,7 @@ import type { Progress, SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
+import { sentenceOf } from '../pruning/warnings.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
@@ -113,6 +114,7 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
 }
 
 function tell(report: Report, out: string, json = false): void {
-  if (json) print(JSON.stringify({ ...report, out }, null, 2));
-  else print(`${tableOf(report, { isCall: true, words: commandWords })}\nwritten: ${out}`);
+  if (!json) return print(`${tableOf(report, { isCall: true, words: commandWords })}\n\nwritten: ${out}`);
+  const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));
+  print(JSON.stringify({ ...report, warnings, out }, null, 2));
 }

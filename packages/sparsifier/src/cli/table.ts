@@ -4,9 +4,12 @@ import { formatted } from '../pruning/text.js';
 import type { Words } from '../pruning/warnings.js';
 
 /** Options as the command line takes them: `--layer-type all`. */
-export const commandWords: Words = (name, value) => {
-  const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  return value === undefined || value === true ? option : `${option} ${value}`;
+export const commandWords: Words = {
+  option: (name, value) => {
+    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    return value === undefined || value === true ? option : `${option} ${value}`;
+  },
+  withoutDepthwise: '--exclude is:depthwise',
 };
 
 /** The result of `explain` as a table. */

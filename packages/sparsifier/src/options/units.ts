@@ -52,6 +52,8 @@ export interface Units {
   readonly shape: readonly number[];
   /** Whether a unit is all weights of one output channel, so that its bias is removed with it. */
   readonly isChannel: boolean;
+  /** Whether a unit is all weights of one or more output channels. */
+  readonly isChannels: boolean;
   /** Only for N:M patterns. */
   readonly pattern?: UnitPattern;
 }
@@ -114,12 +116,14 @@ export function unitsOfTensor(tensor: WeightTensor, granularity: Granularity): U
     return [axisOf(groups, outerBlock, 0), axisOf(size / groups, block, orderOf(role))];
   });
   const axes = parts.flat();
+  // A pattern never removes a whole channel, since n of every m weights stay.
+  const isChannels =
+    !isPattern(granularity) && axes.every(({ size, block, order }) => order <= lastOutputOrder || block === size);
   return {
     axes,
     shape: parts.map(unitsOf),
-    // A pattern never removes a whole channel, since n of every m weights stay.
-    isChannel:
-      !isPattern(granularity) && axes.every(({ size, block, order }) => block === (order > lastOutputOrder ? size : 1)),
+    isChannel: isChannels && axes.every(({ block, order }) => order > lastOutputOrder || block === 1),
+    isChannels,
     ...(isPattern(granularity) ? patternAlong(axes, granularity) : {}),
   };
 }

@@ -1,5 +1,5 @@
 import type { Engine } from '../engine/engine.js';
-import { encode, recordBytes, unitsOf, weightsOf, type Entry } from '../engine/record.js';
+import { encode, recordBytes, unitsOf, weightsOf, type Entry, type Squares } from '../engine/record.js';
 import { select, wordBytes, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
 import { rounded } from '../options/amounts.js';
@@ -94,6 +94,8 @@ interface Changed {
 /** A change that removed units. */
 interface Removed extends Changed, Pick<Ranked, 'removedUnits'> {
   readonly masks: readonly Uint8Array[];
+  /** For each job, of the numbers as they were before the call. */
+  readonly squares: readonly Squares[];
   /** For each job, where removed numbers are kept. */
   readonly saved: readonly (readonly Uint8Array[])[] | undefined;
 }
@@ -221,7 +223,7 @@ async function applyMasks(state: Ranked): Promise<Removed> {
   const saving = restorable ? await prepareSaving(loaded, masks) : undefined;
 
   const committed = call.committed();
-  const saved = await saving?.(committed);
+  const { saved, returned } = (await saving?.(committed)) ?? {};
   await committed.inBatches(table, 'apply');
   await committed.run([['apply', partners.block.address, partners.entries.length]]);
   const outcomes = await table.read();
@@ -229,6 +231,10 @@ async function applyMasks(state: Ranked): Promise<Removed> {
     changed: loaded,
     call: committed,
     zeros: outcomes.map(({ zeros }) => zeros),
+    squares: outcomes.map(({ squares: { kept, removed } }, index) => ({
+      kept,
+      removed: removed + (returned?.[index] ?? 0),
+    })),
     removedUnits,
     masks,
     saved,
@@ -246,6 +252,7 @@ async function removeAtOnce({ ranked: loaded, removedUnits }: Ranked): Promise<R
     changed: loaded,
     call: committed,
     zeros: outcomes.map(({ zeros }) => zeros),
+    squares: outcomes.map(({ squares }) => squares),
     removedUnits,
     masks,
     saved: undefined,
@@ -290,7 +297,7 @@ async function store(
 
 /** Stores what was changed, and tells what came of each job. */
 async function finish(removed: Removed): Promise<Done[]> {
-  const { call, removedUnits, masks, saved } = removed;
+  const { call, removedUnits, masks, squares, saved } = removed;
   const zeros = await store(removed, ({ earlier }, index) => earlier !== undefined || removedUnits[index]! > 0);
   const done: Done[] = [];
   for (const [index, { units }] of call.plan.jobs.entries()) {
@@ -299,6 +306,8 @@ async function finish(removed: Removed): Promise<Done[]> {
       zeros: zeros[index]!,
       removedUnits: count,
       removedWeights: await weightsRemoved(units.axes, mask, count),
+      squares: squares[index]!,
+      channels: units.isChannel ? mask : undefined,
       mask,
       saved: saved?.[index],
     });

@@ -1,4 +1,4 @@
-import type { ChannelStep } from '../engine/record.js';
+import type { ChannelStep, Squares } from '../engine/record.js';
 import type { DataType, Model, WeightTensor } from '../model/model.js';
 import type { Recipe } from '../options/criteria.js';
 import type { Progress } from '../options/options.js';
@@ -43,8 +43,15 @@ export interface Counts {
   readonly removedWeights: number;
 }
 
+/** What a job that removes units left in the tensor. */
+export interface Removed extends Counts {
+  readonly squares: Squares;
+  /** Where units are whole output channels: which are kept. */
+  readonly channels: Uint8Array | undefined;
+}
+
 /** The result of a job that removes units. */
-export interface Done extends Counts {
+export interface Done extends Removed {
   readonly mask: Uint8Array;
   /** What has been removed so far, of the weights and of each partner, where it is kept. */
   readonly saved: readonly Uint8Array[] | undefined;

@@ -1,10 +1,15 @@
+import type { Squares } from '../engine/record.js';
 import type { Model } from '../model/model.js';
 import type { LayerReport, Report } from './report.js';
 import { tableOf } from './table.js';
 import { counted, formatted, percent, percentOf } from './text.js';
+import { errorOf } from './findings.js';
 import { libraryWords, type Warning } from './warnings.js';
 
-type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units' | 'removedUnits'>;
+type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units' | 'removedUnits'> & {
+  /** Of a call that removed units. */
+  readonly squares?: Squares;
+};
 
 /** What a report is made from. */
 interface Contents {
@@ -29,7 +34,9 @@ class MadeReport implements Report {
   readonly #isCall: boolean;
 
   constructor({ layers, model, engine, notes, warnings, isCall }: Contents) {
-    const sum = (key: keyof Counts) => layers.reduce((total, layer) => total + layer[key], 0);
+    const sum = (key: Exclude<keyof Counts, 'squares'>) => layers.reduce((total, layer) => total + layer[key], 0);
+    const squares = (key: keyof Squares) => layers.reduce((total, layer) => total + layer.squares![key], 0);
+    const hasSquares = layers.length > 0 && layers.every((layer) => layer.squares);
     this.layers = layers.map(({ name, kind, shape, fixed, ...counts }) => ({
       name,
       kind,
@@ -49,6 +56,7 @@ class MadeReport implements Report {
       removedWeights: sum('removedWeights'),
       units: sum('units'),
       removedUnits: sum('removedUnits'),
+      ...(hasSquares ? { squares: { kept: squares('kept'), removed: squares('removed') } } : {}),
     });
     this.engine = { threads: engine.threads, why: engine.why };
     this.notes = notes;
@@ -78,7 +86,7 @@ class MadeReport implements Report {
 
 export const reportOf = (contents: Contents): Report => new MadeReport(contents);
 
-const completed = ({ weights, zeros, removedWeights, units, removedUnits }: Counts): Report['total'] => ({
+const completed = ({ weights, zeros, removedWeights, units, removedUnits, squares }: Counts): Report['total'] => ({
   weights,
   zeros,
   removedWeights,
@@ -86,4 +94,5 @@ const completed = ({ weights, zeros, removedWeights, units, removedUnits }: Coun
   units,
   removedUnits,
   keptUnits: units - removedUnits,
+  ...(squares ? { error: errorOf(squares) } : {}),
 });

@@ -4,15 +4,16 @@ import { SparsifyError } from '../errors.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor, type Units } from '../options/units.js';
 import { resolveOptions, type CallOptions, type ResolvedOptions, type SparsifierOptions } from '../options/options.js';
-import type { Counts, Job } from './job.js';
+import { findingsOf, type Requested } from './findings.js';
+import type { Counts, Job, Removed } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
+import { warningOf, type Warning } from './warnings.js';
 import { decisionsOf, typesOf, type Decision } from '../options/rules.js';
 import {
   amountsOf,
-  fits,
   isAmount,
   limitOf,
   limitsOf,
@@ -34,6 +35,8 @@ export interface Request {
   /** One for each ranking; none where the granularity is a pattern. */
   readonly amounts: readonly Amount[];
   readonly budget?: Budget | undefined;
+  /** Layers of other kinds, which a call on the whole model leaves alone. */
+  readonly leftAlone?: readonly WeightTensor[];
 }
 
 /** The least score that a budget can use. */
@@ -45,8 +48,17 @@ export interface Shares {
   readonly limits: readonly number[];
   /** Layers that are ranked together, by their places in the request, and how many units they lose. */
   readonly selections: readonly { readonly members: readonly number[]; readonly remove: number }[];
+  /** The same in numbers, as it was asked. */
+  readonly requested: readonly Requested[];
   /** Sentences for the report. */
   readonly notes: readonly string[];
+}
+
+/** What was asked of a call. */
+export interface Asked {
+  readonly request: Request;
+  readonly shares: Shares;
+  readonly roundTo: number | undefined;
 }
 
 /** What the options of a Sparsifier mean for the layers of a model, before any weight is read. */
@@ -59,6 +71,7 @@ export class Planner {
   readonly #limits: readonly Limits[];
   readonly #model: PlannedModel;
   readonly #options: ResolvedOptions;
+  readonly #given: SparsifierOptions;
 
   /**
    * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for unknown or contradicting
@@ -72,6 +85,7 @@ export class Planner {
     this.context = context;
     this.recipe = recipeOf(criteria, reducer, normalizer, budget === 'lamp');
     this.#options = options;
+    this.#given = given;
     this.decisions = decisionsOf(options, model);
     this.#limits = limitsOf(options, model.tensors);
     if (rankTogether) this.rankings(this.chosen());
@@ -113,9 +127,15 @@ export class Planner {
           : {}),
       });
     }
+    const leftAlone = this.#model.tensors.filter(
+      ({ fixed }, position) =>
+        fixed === undefined &&
+        this.decisions[position]!.rule.name === 'layerType' &&
+        !tensors.includes(this.#model.tensors[position]!),
+    );
     if (isPattern(this.granularity)) {
       this.checkPattern(sparsity, options);
-      return { context: 'local', tensors, rankings: eachAlone(tensors), amounts: [] };
+      return { context: 'local', tensors, rankings: eachAlone(tensors), amounts: [], leftAlone };
     }
     const { rankTogether, budget } = this.#options;
     if (this.context === 'global' && (rankTogether ? Array.isArray(sparsity) : !isAmount(sparsity as Sparsity))) {
@@ -140,6 +160,7 @@ export class Planner {
         .map((ranking) => ({ ...ranking, members: ranking.members.map((place) => places.indexOf(place)) })),
       amounts: amounts.filter((amount) => amount !== undefined),
       budget,
+      leftAlone,
     };
   }
 
@@ -166,6 +187,11 @@ export class Planner {
         : [],
     );
     const selections: Shares['selections'][number][] = [];
+    const requested: Requested[] = [];
+    if (isPattern(this.granularity)) {
+      for (const { name, members } of rankings)
+        requested.push({ name, members, units: sum(members.map((member) => counts[member]!)) });
+    }
     const parts = rankings.flatMap(({ name, members }, index) => {
       const amount = amounts[index];
       if (amount === undefined) return [];
@@ -178,11 +204,7 @@ export class Planner {
       const all = sum(members.map((member) => counts[member]!));
       const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = unitsToRemove(amount, all);
-      if (!fits(amount, all)) notes.push(`${name}: ${JSON.stringify(amount)} exceeds its ${all} units`);
-      if (asked > limit)
-        notes.push(
-          `${name}: ${asked} of ${all} units were requested, but limits allow ${limit} and keep ${all - limit}`,
-        );
+      requested.push({ name, members, units: all, amount, asked, limit });
       if (budget === 'uniform' || budget === 'erk') {
         const layers = members.map((member) => ({
           tensor: tensors[member]!,
@@ -207,7 +229,7 @@ export class Planner {
       if (storage) notes.push(`${name}: ${storage}`);
       if (units[index]!.isChannel) notes.push(...own.map((note) => `${name}: ${note}`));
     }
-    return { limits, selections, notes };
+    return { limits, selections, requested, notes };
   }
 
   /** @param rest what the options do not say: what earlier calls left, and how this one ranks the layer */
@@ -216,17 +238,51 @@ export class Planner {
     return { tensor, position, units, recipe: this.recipe, seed: this.#options.seed, ...rest };
   }
 
+  /**
+   * The report of a call that removed units.
+   * @param asked what was asked of it; nothing where masks were known already
+   */
   report(
+    jobs: readonly Pick<Job, 'tensor' | 'units'>[],
+    outcomes: readonly Removed[],
+    engine: Report['engine'],
+    asked?: Asked,
+  ): Report {
+    const findings = findingsOf({
+      layers: jobs.map((job, index) => ({ ...job, outcome: outcomes[index]! })),
+      model: this.#model,
+      requested: asked?.shares.requested ?? [],
+      leftAlone: asked?.request.leftAlone ?? [],
+      roundTo: asked?.roundTo,
+      limits: (['minKeep', 'maxSparsity'] as const).filter((name) => this.#given[name] !== undefined),
+    });
+    return this.#report(jobs, outcomes, engine, asked?.shares.notes ?? [], findings.map(warningOf));
+  }
+
+  /** The report of a call that restored units. */
+  restoredReport(
     jobs: readonly Pick<Job, 'tensor' | 'units'>[],
     counts: readonly Counts[],
     engine: Report['engine'],
+  ): Report {
+    return this.#report(jobs, counts, engine, [], []);
+  }
+
+  #report(
+    jobs: readonly Pick<Job, 'tensor' | 'units'>[],
+    counts: readonly (Counts & Partial<Removed>)[],
+    engine: Report['engine'],
     notes: readonly string[],
+    warnings: readonly Warning[],
   ): Report {
     const layers = jobs.map(({ tensor: { name, kind, shape }, units: { axes } }, index) => {
-      const { zeros, removedUnits, removedWeights } = counts[index]!;
-      return { name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits };
+      const { zeros, removedUnits, removedWeights, squares } = counts[index]!;
+      return {
+        ...{ name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits },
+        ...(squares ? { squares } : {}),
+      };
     });
-    return reportOf({ layers, model: this.#model, engine, notes, warnings: [], isCall: true });
+    return reportOf({ layers, model: this.#model, engine, notes, warnings, isCall: true });
   }
 
   /** @throws SparsifyError `granularity` that names all layers which do not have it */

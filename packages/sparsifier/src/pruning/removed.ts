@@ -22,31 +22,51 @@ interface RemovedTable extends Table {
   readonly jobs: readonly number[];
 }
 
+/** What was saved. */
+interface Saved {
+  /** For each job, the removed numbers of the weights and of each partner. */
+  readonly saved: readonly (readonly Uint8Array[])[];
+  /** For each job, the sum of the squares of removed weights that were no longer zero when the call began. */
+  readonly returned: readonly number[];
+}
+
 /**
  * Prepares saving what the masks remove; the function that comes back does it. What earlier masks removed is put back
- * first, so that each number is kept as it was when it was removed. Jobs whose mask does not change keep what they
- * have.
+ * first, so that each number is kept as it was when it was removed, and zeroed again at the end. Jobs whose mask does
+ * not change keep what they have.
  */
 export async function prepareSaving(
   loaded: Loaded,
   masks: readonly Uint8Array[],
-): Promise<(call: PruningCall<Changing>) => Promise<(readonly Uint8Array[])[]>> {
+): Promise<(call: PruningCall<Changing>) => Promise<Saved>> {
   const { jobs } = loaded.call.plan;
   const isSame: boolean[] = [];
   for (const [index, { earlier, saved }] of jobs.entries())
     isSame.push(saved !== undefined && (await areSame(masks[index]!, earlier!)));
+  const comesBack = jobs.map(({ saved }, index) => saved !== undefined && !isSame[index]);
   const before = await removedTable(
     loaded,
-    jobs.map(({ earlier, saved }, index) => (saved && !isSame[index] ? { mask: earlier!, saved } : undefined)),
+    jobs.map(({ earlier, saved }, index) => (comesBack[index] ? { mask: earlier!, saved } : undefined)),
   );
   const after = await removedTable(
     loaded,
     masks.map((mask, index) => (isSame[index] ? undefined : { mask, saved: undefined })),
   );
+  const earlier = [...jobs.keys()].filter((index) => comesBack[index]);
+  const entries = earlier.map((index): Entry => {
+    const entry = loaded.table.entries[index]!;
+    return { ...entry, mask: entry.earlier };
+  });
+  const again = loaded.call.hold(await writeTable(loaded.call.engine, entries));
+  const applyEarlier = ['apply', again.block.address, earlier.length] as const;
   return async (call) => {
+    await call.run([applyEarlier]);
+    const returned = jobs.map(() => 0);
+    for (const [place, { squares }] of (await again.read()).entries()) returned[earlier[place]!] = squares.removed;
     await call.run([
       ['restore', before.block.address, before.entries.length],
       ['save', after.block.address, after.entries.length],
+      applyEarlier,
     ]);
     const outcomes = await after.read();
     const taken = new Map<number, Uint8Array[]>();
@@ -56,7 +76,7 @@ export async function prepareSaving(
       const job = after.jobs[place]!;
       taken.set(job, [...(taken.get(job) ?? []), bytes]);
     }
-    return jobs.map(({ saved }, index) => taken.get(index) ?? saved!);
+    return { saved: jobs.map(({ saved }, index) => taken.get(index) ?? saved!), returned };
   };
 }
 

@@ -24,6 +24,13 @@ export interface LayerReport {
   readonly removedUnits: number;
   /** How many of them are kept: units - removedUnits. */
   readonly keptUnits: number;
+  /**
+   * How much the call changed the weights, from 0 to 1: the norm of the weights that it made zero, divided by the norm
+   * of all weights as they were before the call, ||W - W'|| / ||W||. Of quantised weights, as they are before storing
+   * rounds them. It is 0 if all removed weights were zero already, and undefined if the call removed nothing by
+   * design, as `inspect` and `restore`. The sums are in 64 bits; not a number if a weight is not finite.
+   */
+  readonly error?: number;
   /** Why this is a table of fixed numbers, which rules leave out. Undefined for learned weights. */
   readonly fixed?: string;
 }

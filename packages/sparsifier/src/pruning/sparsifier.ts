@@ -17,7 +17,7 @@ import {
   type SparsifierOptions,
 } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
-import { leastScore, Planner, type Request } from './plan.js';
+import { leastScore, Planner, type Request, type Shares } from './plan.js';
 import { eachAlone } from '../options/rankings.js';
 import type { Report } from './report.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
@@ -89,7 +89,7 @@ export class Sparsifier {
       const engine = await loadEngine();
       const done = await reapply(engine, this.#plan(jobs, [], options));
       this.#keep(tensors, done);
-      return this.#planner.report(jobs, done, engine, []);
+      return this.#planner.report(jobs, done, engine);
     });
   }
 
@@ -117,7 +117,7 @@ export class Sparsifier {
       const counts = await restore(engine, this.#plan(jobs, [], options));
       this.#masks.clear();
       this.#saved.clear();
-      return this.#planner.report(jobs, counts, engine, []);
+      return this.#planner.restoredReport(jobs, counts, engine);
     });
   }
 
@@ -267,7 +267,7 @@ export class Sparsifier {
   async #sparsify(request: Request, options: CallOptions): Promise<Report> {
     const units = this.#checked(request, options);
     return this.#inTurn(async () => {
-      const { plan, notes } = await this.#planned(request, units, options);
+      const { plan, shares } = await this.#planned(request, units, options);
       const engine = await loadEngine();
       const done = await remove(engine, plan);
       this.#keep(request.tensors, done);
@@ -277,7 +277,7 @@ export class Sparsifier {
           this.#state?.set(tensor, snapshotIn(this.model, tensor));
         }
       }
-      return this.#planner.report(plan.jobs, done, engine, notes);
+      return this.#planner.report(plan.jobs, done, engine, { request, shares, roundTo: options.roundTo });
     });
   }
 
@@ -308,13 +308,14 @@ export class Sparsifier {
     return turn;
   }
 
-  /** The plan of a call, and notes for its report. */
+  /** The plan of a call, and what it was made from. */
   async #planned(
     request: Request,
     units: readonly Units[],
     options: CallOptions,
-  ): Promise<{ readonly plan: Plan; readonly notes: readonly string[] }> {
-    const { selections, limits, notes } = this.#planner.shares(request, units);
+  ): Promise<{ readonly plan: Plan; readonly shares: Shares }> {
+    const shares = this.#planner.shares(request, units);
+    const { selections, limits } = shares;
     const { needs } = this.#planner.recipe;
     const jobs: Job[] = [];
     for (const [index, tensor] of request.tensors.entries()) {
@@ -332,7 +333,7 @@ export class Sparsifier {
         selections.map(({ remove }) => remove),
         options,
       ),
-      notes,
+      shares,
     };
   }
 

@@ -7,7 +7,7 @@ import { readInto, slices } from '../formats/sources.js';
 import { parts } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
 import { remove, score } from '../pruning/call.js';
-import type { Counts, Plan } from '../pruning/job.js';
+import type { Plan, Removed } from '../pruning/job.js';
 import type { CallOptions } from '../options/options.js';
 import type { Units } from '../options/units.js';
 import { leastScore, type Planner, type Request, type Shares } from '../pruning/plan.js';
@@ -27,7 +27,7 @@ interface Layer {
   readonly limit: number;
   /** The number of units to remove; undefined until the common ranking is done, and for patterns. */
   remove: number | undefined;
-  done: Counts | undefined;
+  done: Removed | undefined;
 }
 
 /**
@@ -47,6 +47,7 @@ export class StreamingCall implements Model, CurrentFiles {
   readonly #layers: readonly Layer[];
   readonly #layerOf = new Map<Values, Layer>();
   readonly #weights: ReadonlySet<Values>;
+  readonly #request: Request;
   readonly #shares: Shares;
   readonly #snapshots: Snapshots | undefined;
   readonly #options: CallOptions;
@@ -78,6 +79,7 @@ export class StreamingCall implements Model, CurrentFiles {
     this.#open = open;
     this.#held = new StoredModel(open, open.files.held);
     this.#planner = planner;
+    this.#request = request;
     this.#shares = shares;
     this.#snapshots = snapshots;
     this.#options = options;
@@ -196,7 +198,7 @@ export class StreamingCall implements Model, CurrentFiles {
       this.#layers,
       this.#layers.map(({ done }) => done!),
       this.#engine,
-      this.#shares.notes,
+      { request: this.#request, shares: this.#shares, roundTo: this.#options.roundTo },
     );
   }
 
@@ -246,11 +248,11 @@ export class StreamingCall implements Model, CurrentFiles {
   async #prune(layers: readonly Layer[]): Promise<void> {
     const removes = layers.flatMap(({ remove }) => remove ?? []);
     const all = await remove(this.#engine, await this.#plan(layers, removes));
-    for (const [index, { zeros, removedUnits, removedWeights }] of all.entries()) {
+    for (const [index, { zeros, removedUnits, removedWeights, squares, channels }] of all.entries()) {
       const layer = layers[index]!;
       if (layer.done === undefined) this.#done += weightsOf(layer.units.axes);
-      // Without the masks, which would accumulate over all layers.
-      layer.done = { zeros, removedUnits, removedWeights };
+      // Without the masks, which would accumulate over all layers; those of whole channels are small.
+      layer.done = { zeros, removedUnits, removedWeights, squares, channels };
     }
     this.#options.onProgress?.({ stage: 'store', done: this.#done, total: this.#total });
   }

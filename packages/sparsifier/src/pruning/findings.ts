@@ -1,0 +1,209 @@
+import { storedUnits, type Squares } from '../engine/record.js';
+import type { Kind, Leak, Model, WeightTensor } from '../model/model.js';
+import { fits, type Amount } from '../options/amounts.js';
+import type { Units } from '../options/units.js';
+import { isKept } from './bits.js';
+import type { Removed } from './job.js';
+import { percentOf } from './text.js';
+import { errorLimits, type Finding, type Reason } from './warnings.js';
+
+/** What was asked of the layers of a ranking, which are given by their places in the call. */
+export interface Requested {
+  readonly name: string;
+  readonly members: readonly number[];
+  readonly units: number;
+  /** Undefined where a pattern fixes how much is removed. */
+  readonly amount?: Amount;
+  /** The amount in units, and how many the limits allow. */
+  readonly asked?: number;
+  readonly limit?: number;
+}
+
+/** A layer of a call. */
+interface Layer {
+  readonly tensor: WeightTensor;
+  readonly units: Units;
+  readonly outcome: Removed;
+}
+
+/** What warnings are found from: what was asked, and what was done. */
+interface Facts {
+  readonly layers: readonly Layer[];
+  readonly model: Pick<Model, 'weights'>;
+  readonly requested: readonly Requested[];
+  readonly leftAlone: readonly WeightTensor[];
+  readonly roundTo: number | undefined;
+  /** The options that limit what is removed, as far as they were given. */
+  readonly limits: readonly ('minKeep' | 'maxSparsity')[];
+}
+
+/** The relative error of a layer: see {@link LayerReport.error}. */
+export const errorOf = ({ kept, removed }: Squares): number =>
+  removed === 0 ? 0 : Math.sqrt(removed / (kept + removed));
+
+/** What a user should know about a call, the worst first. */
+export function findingsOf(facts: Facts): Finding[] {
+  return [
+    highError(facts),
+    channelsNotSilent(facts),
+    channelsUncoupled(facts),
+    nothingRemoved(facts),
+    alreadyZero(facts),
+    amountChanged(facts),
+    layersLeftAlone(facts),
+  ].filter((finding) => finding !== undefined);
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** The name of the only layer, for a finding about one. */
+const only = (names: readonly string[]): { readonly layer?: string } =>
+  names.length === 1 ? { layer: names[0]! } : {};
+
+function highError({ layers }: Facts): Finding | undefined {
+  const errors = layers
+    .map(({ tensor: { name, kind }, outcome }) => ({ name, kind, error: errorOf(outcome.squares) }))
+    .filter(({ error }) => error > 0)
+    .sort((first, second) => second.error - first.error);
+  const isConvolution = ({ kind }: { readonly kind: Kind }) => kind.startsWith('conv');
+  const combined = (some: typeof errors) => Math.sqrt(sum(some.map(({ error }) => error ** 2)));
+  const convolutions = combined(errors.filter(isConvolution));
+  const others = combined(errors.filter((each) => !isConvolution(each)));
+  const isHigh =
+    convolutions > errorLimits.convolutions ||
+    others > errorLimits.others ||
+    (errors[0]?.error ?? 0) > errorLimits.layer;
+  if (!isHigh) return undefined;
+  return {
+    code: 'high-error',
+    ...only(errors.map(({ name }) => name)),
+    details: { layers: errors, convolutions, others },
+  };
+}
+
+function channelsNotSilent({ layers }: Facts): Finding | undefined {
+  const found = layers.flatMap(({ tensor, units, outcome }) => {
+    if (!units.isChannels || outcome.removedUnits === 0) return [];
+    const partners = units.isChannel
+      ? []
+      : tensor.partners.map(({ part }): Leak => ({ name: part, reason: withSingleChannels }));
+    const leaks = [...(tensor.leaks ?? []), ...partners];
+    return leaks.length > 0 ? [{ name: tensor.name, leaks }] : [];
+  });
+  if (found.length === 0) return undefined;
+  return { code: 'channels-not-silent', ...only(found.map(({ name }) => name)), details: { layers: found } };
+}
+
+const withSingleChannels = 'it is only removed if each unit is one output channel';
+
+function channelsUncoupled({ layers }: Facts): Finding | undefined {
+  const removedOf = new Map<string, readonly boolean[]>();
+  for (const { tensor, units, outcome } of layers) {
+    const { channels } = outcome;
+    if (channels)
+      removedOf.set(
+        tensor.name,
+        storedUnits(units.axes).map((unit) => !isKept(channels, unit)),
+      );
+  }
+  const found = layers.flatMap(({ tensor: { name, channelsFrom = [] } }) =>
+    channelsFrom.flatMap((from) => {
+      const [own, given] = [removedOf.get(name), removedOf.get(from)];
+      // Each channel may have several filters, which follow each other.
+      if (!own?.some(Boolean) || !given?.some(Boolean) || own.length % given.length > 0) return [];
+      const filters = own.length / given.length;
+      const either = own.map((isRemoved, filter) => isRemoved || given[Math.floor(filter / filters)]!);
+      const count = (flags: readonly boolean[]) => flags.filter(Boolean).length;
+      const both = count(own) + count(given) * filters - count(either);
+      return both === count(either)
+        ? []
+        : [{ name, from, channels: own.length, removed: count(own), lost: count(either) }];
+    }),
+  );
+  if (found.length === 0) return undefined;
+  return { code: 'channels-uncoupled', ...only(found.map(({ name }) => name)), details: { layers: found } };
+}
+
+/** What was asked of a ranking, and what it lost. */
+interface Outcome {
+  readonly request: Requested;
+  readonly removed: number;
+  readonly weights: number;
+  readonly zeros: number;
+  readonly removedSquares: number;
+}
+
+function outcomesOf({ requested, layers }: Facts): Outcome[] {
+  return requested.map((request) => {
+    const own = request.members.map((member) => layers[member]!);
+    const total = (numberOf: (layer: Layer) => number) => sum(own.map(numberOf));
+    return {
+      request,
+      removed: total(({ outcome }) => outcome.removedUnits),
+      weights: total(({ tensor }) => tensor.values.length),
+      zeros: total(({ outcome }) => outcome.zeros),
+      removedSquares: total(({ outcome }) => outcome.squares.removed),
+    };
+  });
+}
+
+/** Whether something was to be removed, however little. */
+const isAsked = ({ amount, asked, units }: Requested): boolean =>
+  typeof amount === 'number' ? amount > 0 : amount === undefined || asked! > 0 || !fits(amount, units);
+
+/** Why a ranking loses another number of units than the amount gives. */
+function reasonOf({ amount, asked, limit, units }: Requested, { roundTo, limits }: Facts): Reason {
+  if (amount === undefined) return { name: 'pattern' };
+  if (!fits(amount, units)) return { name: 'units', named: Object.values(amount)[0]! };
+  if (asked! > limit!) return limits.length > 0 ? { name: 'limits', options: limits } : { name: 'allowEmpty' };
+  return asked === 0 || roundTo === undefined ? { name: 'small' } : { name: 'roundTo', roundTo };
+}
+
+function nothingRemoved(facts: Facts): Finding | undefined {
+  const found = outcomesOf(facts).filter(({ request, removed }) => isAsked(request) && removed === 0);
+  if (found.length === 0) return undefined;
+  const rankings = found.map(({ request }) => ({
+    name: request.name,
+    units: request.units,
+    because: reasonOf(request, facts),
+  }));
+  const isEverything = found.length === facts.requested.length;
+  return { code: 'nothing-removed', ...only(rankings.map(({ name }) => name)), details: { rankings, isEverything } };
+}
+
+function alreadyZero(facts: Facts): Finding | undefined {
+  const found = outcomesOf(facts).filter(({ removed, removedSquares }) => removed > 0 && removedSquares === 0);
+  if (found.length === 0) return undefined;
+  const rankings = found.map(({ request: { name, units }, removed, weights, zeros }) => ({
+    ...{ name, units, removed, weights, zeros },
+  }));
+  return { code: 'already-zero', ...only(rankings.map(({ name }) => name)), details: { rankings } };
+}
+
+function amountChanged(facts: Facts): Finding | undefined {
+  const found = outcomesOf(facts).flatMap(({ request, removed }) => {
+    const { name, units, amount, asked } = request;
+    const isOther = amount !== undefined && removed > 0 && removed !== wanted(amount, asked!);
+    return isOther ? [{ name, units, asked: wanted(amount, asked!), removed, because: reasonOf(request, facts) }] : [];
+  });
+  if (found.length === 0) return undefined;
+  const off = ({ units, asked, removed }: (typeof found)[number]) => Math.abs(percentOf(asked - removed, units));
+  const rankings = found.sort((first, second) => off(second) - off(first));
+  return { code: 'amount-changed', ...only(rankings.map(({ name }) => name)), details: { rankings } };
+}
+
+/** How many units an amount names, even if there are fewer. */
+const wanted = (amount: Amount, asked: number): number =>
+  typeof amount === 'object' && 'remove' in amount ? amount.remove : asked;
+
+function layersLeftAlone({ leftAlone, model }: Facts): Finding | undefined {
+  if (leftAlone.length === 0) return undefined;
+  const layers = leftAlone.map(({ name }) => name);
+  const kinds = [...new Set(leftAlone.map(({ kind }) => kind))];
+  const weights = sum(leftAlone.map(({ values }) => values.length));
+  return {
+    code: 'layers-left-alone',
+    ...only(layers),
+    details: { layers, kinds, weights, percent: percentOf(weights, model.weights) },
+  };
+}
