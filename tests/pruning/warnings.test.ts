@@ -68,7 +68,7 @@ describe('the error of a layer', () => {
           const expected = naive(before[name]!, own[name as 'a']);
           expect(error).toBeGreaterThanOrEqual(0);
           expect(error).toBeLessThanOrEqual(1);
-          expect(error! === 0).toBe(expected === 0);
+          expect(error === 0).toBe(expected === 0);
           expect(error).toBeCloseTo(expected, 12);
         }
       };
