@@ -11,6 +11,7 @@ import { furtherFiles } from '../support/model-files.js';
 const options: SensitivityOptions = { granularity: 'weight', criteria: 'magnitude', levels: [25, 50, 75] };
 const layer = (...numbers: number[]) =>
   ({ kind: 'dense', roles: ['out', 'in'], shape: [1, numbers.length], data: Float32Array.from(numbers) }) as const;
+const words = { granularity: 'weight', context: 'local', criteria: 'magnitude' } as const;
 let layers: { a: ReturnType<typeof layer>; b: ReturnType<typeof layer> };
 beforeEach(() => void (layers = { a: layer(1, -2, 3, 4), b: layer(10, 20, -30, 40) }));
 /** What is left of all weights, in percent. */
@@ -77,6 +78,92 @@ describe('the sensitivity of layers', () => {
     expect(found.layers[0]!.points.map(({ drop }) => drop)).toEqual([0.5, 2, 1]);
     expect(found.toTargets(1.25)).toEqual({ a: 37.5 });
     expect(found.toTargets(2)).toEqual({ a: 75 });
+  });
+
+  test('Targets for the whole model are scaled back until it is within the drop, and the model stays as it was', async () => {
+    const model = fromArrays(layers);
+    const found = await sensitivity(model, left, options);
+    const before = [...layers.a.data, ...layers.b.data];
+    // Alone, each layer may lose half at this drop. Together they lose 33.
+    expect(found.toTargets(30)).toEqual({ a: 75, b: 50 });
+    const seen: number[] = [];
+    const evaluate = () => (seen.push(110 - left()), left());
+    const targets = await found.toTargets(30, { evaluate });
+    expect([...layers.a.data, ...layers.b.data]).toEqual(before);
+    expect(seen[0]).toBe(36);
+    expect(seen.length).toBeLessThanOrEqual(8);
+    // Both lose the same share of their estimates.
+    expect(targets.a! / 75).toBeCloseTo(targets.b! / 50, 3);
+    await new Sparsifier(model, { ...words, layerType: 'all' }).sparsifyModel(targets);
+    expect(110 - left()).toBeLessThanOrEqual(30);
+    expect(110 - left()).toBe(Math.max(...seen.filter((drop) => drop <= 30)));
+  });
+
+  test('Targets whose whole model is within the drop stay as they are, after one evaluation', async () => {
+    const found = await sensitivity(fromArrays(layers), left, options);
+    let count = 0;
+    const evaluate = async () => (count++, left());
+    expect(await found.toTargets(1000, { evaluate })).toEqual({ a: 75, b: 75 });
+    expect(count).toBe(1);
+    expect(await found.toTargets(0, { evaluate }), 'where nothing is removed').toEqual({ a: 0, b: 0 });
+    expect(count).toBe(1);
+  });
+
+  test.each<[string, (kept: number) => number]>([
+    ['rises and falls', (kept) => [0, 5, 0, 5, 0, 5, 0, 5, 0][Math.round(8 * (1 - kept))]!],
+    ['is the same everywhere', () => 5],
+  ])('Where the drop %s, the result is one that was measured to be within it', async (_, dropOf) => {
+    const many = { a: layer(...Array.from({ length: 1000 }, (_, index) => index + 1)) };
+    const kept = () => many.a.data.filter((value) => value !== 0).length / 1000;
+    const model = fromArrays(many);
+    // The analysis itself sees no drop.
+    const found = await sensitivity(model, () => 1, options);
+    const within: number[] = [0];
+    const evaluate = () => {
+      const drop = dropOf(kept());
+      if (drop <= 1) within.push(1 - kept());
+      return 1 - drop;
+    };
+    const targets = await found.toTargets(1, { evaluate });
+    await new Sparsifier(model, { ...words, layerType: 'all' }).sparsifyModel(targets);
+    expect(1 - kept()).toBe(within.at(-1));
+  });
+
+  test('For a loss, targets for the whole model limit its rise', async () => {
+    const loss = () => 110 - left();
+    const model = fromArrays(layers);
+    const found = await sensitivity(model, loss, { ...options, higherIsBetter: false });
+    const targets = await found.toTargets(30, { evaluate: loss });
+    await new Sparsifier(model, { ...words, layerType: 'all' }).sparsifyModel(targets);
+    expect(loss()).toBeLessThanOrEqual(30);
+    expect(loss()).toBeGreaterThan(0);
+  });
+
+  test('The model is as it was before if the search for targets ends early', async () => {
+    const found = await sensitivity(fromArrays(layers), left, options);
+    const before = [...layers.a.data, ...layers.b.data];
+    const failing = () => {
+      throw new Error('out of patience');
+    };
+    await expect(found.toTargets(30, { evaluate: failing })).rejects.toThrow('out of patience');
+    expect([...layers.a.data, ...layers.b.data]).toEqual(before);
+    const controller = new AbortController();
+    const aborting = () => (controller.abort(new Error('enough')), 0);
+    await expect(found.toTargets(30, { evaluate: aborting, signal: controller.signal })).rejects.toThrow('enough');
+    expect([...layers.a.data, ...layers.b.data]).toEqual(before);
+    const refused = async (whole: object) => (await errorOf(() => found.toTargets(30, whole as never))).code;
+    expect(await refused({})).toBe('usage');
+    expect(await refused({ evaluate: left, level: 1 })).toBe('usage');
+    expect(await refused({ evaluate: () => NaN })).toBe('criteria');
+    expect([...layers.a.data, ...layers.b.data]).toEqual(before);
+  });
+
+  test('A layer named keep has a target, too', async () => {
+    const found = await sensitivity(fromArrays({ keep: layers.a }), left, options);
+    const before = left();
+    const targets = await found.toTargets(3, { evaluate: left });
+    expect(Object.keys(targets)).toEqual(['keep']);
+    expect(left()).toBe(before);
   });
 
   test('Only the requested layers are measured, with the partners of their channels', async () => {

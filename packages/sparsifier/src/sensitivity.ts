@@ -5,4 +5,5 @@ export {
   type SensitivityOptions,
   type SensitivityPoint,
   type SensitivityProgress,
+  type WholeModelOptions,
 } from './analysis/sensitivity.js';

@@ -1,12 +1,12 @@
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { optionNames, type SparsifierOptions } from '../options/options.js';
+import { checkListeners, optionNames, type SparsifierOptions } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
 import { Planner } from '../pruning/plan.js';
 import { linePlot } from '../training/plot.js';
 import type { Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
-import type { Model, Values, WeightTensor } from '../model/model.js';
+import { checkModel, typeOf, type Model, type Values, type WeightTensor } from '../model/model.js';
 
 /** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
 export interface SensitivityOptions extends Omit<
@@ -62,10 +62,28 @@ export interface Sensitivity {
   /**
    * For each layer, the highest sparsity at which pruning it alone is estimated to cost no more than `drop`:
    * interpolated linearly between levels, and never more than the highest level. For `sparsifyModel` of a local
-   * Sparsifier.
+   * Sparsifier. The drops of several layers add up, so the whole model loses more than `drop`.
    */
   toTargets(drop: number): Record<string, number>;
+  /**
+   * The same percentages, scaled by one factor from 0 to 1 so that the whole model, with all of these layers sparse,
+   * loses no more than `drop`. The factor is found by bisection: the model is made sparse, evaluated, and restored
+   * exactly, at most eight times. The largest factor that was measured to be within the drop is taken, 0 if there is
+   * none.
+   */
+  toTargets(drop: number, options: WholeModelOptions): Promise<Record<string, number>>;
 }
+
+/** Options of {@link Sensitivity.toTargets} that measure the whole model. */
+export interface WholeModelOptions {
+  /** Returns the same measure of the model as it is then as `evaluate` of {@link sensitivity}. */
+  readonly evaluate: () => number | Promise<number>;
+  /** Ends the search with the signal's reason; the model is then as it was before. */
+  readonly signal?: AbortSignal;
+}
+
+/** How often the search for the targets of the whole model evaluates it at most. */
+const evaluationsAtMost = 8;
 
 const ownNames: readonly string[] = [
   ...['levels', 'layers', 'higherIsBetter', 'signal', 'onProgress'],
@@ -86,7 +104,10 @@ export async function sensitivity(
   evaluate: () => number | Promise<number>,
   options: SensitivityOptions = {},
 ): Promise<Sensitivity> {
+  checkModel(model);
   checkNames(options, ownNames);
+  checkListeners(options);
+  checkEvaluate(evaluate);
   const { levels: given = [10, 20, 30, 40, 50, 60, 70, 80, 90], layers: rules, signal, onProgress, ...rest } = options;
   const { higherIsBetter = true, ...words } = rest;
   const isLevel = (level: number) => typeof level === 'number' && level >= 0 && level <= 100;
@@ -105,37 +126,26 @@ export async function sensitivity(
   for (const state of ['initial', 'previous'] as const) {
     if (recipe.needs !== state || words[state]) continue;
     throw new SparsifyError('criteria', `the criterion compares weights with ${state} ones, which must be given`, {
-      hint: `Set ${state}: arrays by layer name, or another model`,
+      hint: `Set \`${state}\`: arrays by layer name, or another model`,
     });
   }
   const chosen = (await fresh().explain()).filter(({ selected }) => selected).map(({ name }) => name);
   const total = 1 + chosen.length * levels.length;
-  const measured = async (layer: string) => {
-    signal?.throwIfAborted();
-    const value = await evaluate();
-    if (typeof value === 'number' && Number.isFinite(value)) return value;
-    throw new SparsifyError('criteria', 'evaluate must return one finite number', {
-      subject: layer,
-      found: String(value),
-    });
-  };
+  const dropOf = (value: number) => (higherIsBetter ? baseline - value : value - baseline);
 
   const engine = await loadEngine();
-  const baseline = await measured('the unchanged model');
+  const baseline = await measured('the unchanged model', evaluate, signal);
   let done = 1;
   const layers: LayerSensitivity[] = [];
   for (const name of chosen) {
     const tensor = model.tensors.find((each) => each.name === name)!;
     const points: SensitivityPoint[] = [];
     for (const level of levels) {
-      const putBack = await held(engine, model, tensor);
-      try {
-        await fresh().sparsifyLayer(name, level, { ...(signal && { signal }) });
-        const value = await measured(name);
-        points.push({ level, value, drop: higherIsBetter ? baseline - value : value - baseline });
-      } finally {
-        await putBack();
-      }
+      const value = await restoring(engine, model, [tensor], async () => {
+        await fresh().sparsifyLayer(name, level, { signal });
+        return measured(name, evaluate, signal);
+      });
+      points.push({ level, value, drop: dropOf(value) });
       onProgress?.({ layer: name, level, done: ++done, total });
     }
     layers.push({ name, points });
@@ -154,13 +164,77 @@ export async function sensitivity(
           points: [[0, 0], ...points.map(({ level, drop }) => [level, drop] as const)],
         })),
       }),
-    toTargets: (drop) => {
-      if (typeof drop === 'number' && drop >= 0) {
-        return Object.fromEntries(layers.map(({ name, points }) => [name, targetOf(points, drop)]));
-      }
-      throw new SparsifyError('sparsity', 'a drop must be a number that is not negative', { given: drop });
-    },
+    toTargets,
   };
+
+  function toTargets(drop: number): Record<string, number>;
+  function toTargets(drop: number, whole: WholeModelOptions): Promise<Record<string, number>>;
+  function toTargets(drop: number, whole?: WholeModelOptions) {
+    if (!(typeof drop === 'number' && drop >= 0)) {
+      throw new SparsifyError('sparsity', 'a drop must be a number that is not negative', { given: drop });
+    }
+    const estimate = layers.map(({ name, points }) => [name, targetOf(points, drop)] as const);
+    return whole === undefined ? Object.fromEntries(estimate) : scaledBack(estimate, drop, whole);
+  }
+
+  async function scaledBack(
+    estimate: readonly (readonly [string, number])[],
+    drop: number,
+    whole: WholeModelOptions,
+  ): Promise<Record<string, number>> {
+    checkNames(whole, ['evaluate', 'signal']);
+    checkListeners(whole);
+    checkEvaluate(whole.evaluate);
+    const scaled = (factor: number) => new Map(estimate.map(([name, target]) => [name, down(factor * target)]));
+    const tensors = model.tensors.filter(({ name }) => chosen.includes(name));
+    const isAnyPruned = estimate.some(([, target]) => target > 0);
+    let [within, beyond] = isAnyPruned ? [0, 1] : [1, 1];
+    for (let count = 0, factor = 1; count < evaluationsAtMost && within < 1; count++) {
+      const value = await restoring(engine, model, tensors, async () => {
+        await fresh().sparsifyModel(scaled(factor), { signal: whole.signal });
+        return measured('the whole model', whole.evaluate, whole.signal);
+      });
+      if (dropOf(value) <= drop) within = factor;
+      else beyond = factor;
+      factor = (within + beyond) / 2;
+    }
+    return Object.fromEntries(scaled(within));
+  }
+}
+
+function checkEvaluate(evaluate: unknown): void {
+  if (typeof evaluate === 'function') return;
+  throw new SparsifyError('usage', '`evaluate` is a function that returns a measure of the model', {
+    found: typeOf(evaluate),
+  });
+}
+
+/** @param subject what is measured, for the error */
+async function measured(
+  subject: string,
+  evaluate: () => number | Promise<number>,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  signal?.throwIfAborted();
+  const value = await evaluate();
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw new SparsifyError('criteria', 'evaluate must return one finite number', { subject, found: String(value) });
+}
+
+/** Restores these layers, and their partners, after a function has changed them. */
+async function restoring<Result>(
+  engine: Engine,
+  model: Model,
+  tensors: readonly WeightTensor[],
+  change: () => Promise<Result>,
+): Promise<Result> {
+  const backs: (() => Promise<void>)[] = [];
+  try {
+    for (const tensor of tensors) backs.push(await held(engine, model, tensor));
+    return await change();
+  } finally {
+    for (const putBack of backs) await putBack();
+  }
 }
 
 /** Keeps the numbers of a layer and of its partners; the function that comes back restores them. */
@@ -185,6 +259,9 @@ async function copied(engine: Engine, model: Model, values: Values): Promise<() 
   };
 }
 
+/** Down to hundredths, so that a target stays below the limit. */
+const down = (percent: number): number => Math.floor(100 * percent) / 100;
+
 /** The level at which a line through the points, made monotonic, exceeds the drop. */
 function targetOf(points: readonly SensitivityPoint[], limit: number): number {
   let [from, before] = [0, 0];
@@ -192,8 +269,7 @@ function targetOf(points: readonly SensitivityPoint[], limit: number): number {
     const now = Math.max(before, drop);
     if (now > limit) {
       const exact = from + ((level - from) * (limit - before)) / (now - before);
-      // Down to hundredths, so that the estimate stays below the limit.
-      return Math.floor(100 * exact) / 100;
+      return down(exact);
     }
     [from, before] = [level, now];
   }

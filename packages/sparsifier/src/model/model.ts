@@ -146,12 +146,24 @@ export interface Model {
   hold?(values: Values): Promise<() => Promise<void>>;
 }
 
+/** The type of a value in a word: `Promise`, `String`, `Undefined`. */
+export const typeOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1);
+
 /** @throws SparsifyError `usage` for anything but a model, such as the path of one */
 export function checkModel(model: unknown): void {
   const { tensors, load } = (model ?? {}) as Partial<Model>;
   if (Array.isArray(tensors) && typeof load === 'function') return;
   throw new SparsifyError('usage', 'the first argument must be a model', {
-    found: Object.prototype.toString.call(model).slice('[object '.length, -1),
-    hint: "Read one with await readModel(path), of 'sparsifier/formats'",
+    ...(typeof model === 'string' || model instanceof URL ? { given: String(model) } : {}),
+    found: typeOf(model),
+    hint: howToGetOne(model),
   });
+}
+
+function howToGetOne(given: unknown): string {
+  const { then, predict, execute } = (given ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof then === 'function') return 'Await it: `await readModel(path)` is the model';
+  if (typeof predict === 'function' || typeof execute === 'function')
+    return "Pass a TensorFlow.js model through `fromTfjs(tf, model)`, of 'sparsifier/formats/tfjs'";
+  return "Read one with `await readModel(path)`, of 'sparsifier/formats'";
 }

@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import type { Model } from '../model/model.js';
+import { typeOf, type Model } from '../model/model.js';
 import type { LimitOptions } from './amounts.js';
 import { budgets, type Budget } from './budgets.js';
 import type { CriteriaName, CustomCriterion, Normalizer, Reducer } from './criteria.js';
@@ -102,9 +102,29 @@ export function checkCallOptions(options: CallOptions): void {
   checkNames(options, callOptionNames);
   const { roundTo, signal } = options;
   if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
-    throw new SparsifyError('sparsity', 'roundTo is a whole number above 0', { given: roundTo });
+    throw new SparsifyError('sparsity', '`roundTo` is a whole number above 0', { given: roundTo });
   }
+  checkListeners(options);
   signal?.throwIfAborted();
+}
+
+/** @throws SparsifyError `usage` for a signal or a listener of another type */
+export function checkListeners({
+  signal,
+  onProgress,
+}: {
+  readonly signal?: unknown;
+  readonly onProgress?: unknown;
+}): void {
+  const isSignal = typeof (signal as Partial<AbortSignal> | null)?.throwIfAborted === 'function';
+  if (signal !== undefined && !isSignal) {
+    throw new SparsifyError('usage', '`signal` is an AbortSignal', {
+      found: typeOf(signal),
+      hint: signal instanceof AbortController ? 'Pass the `signal` of the controller' : undefined,
+    });
+  }
+  if (onProgress === undefined || typeof onProgress === 'function') return;
+  throw new SparsifyError('usage', '`onProgress` is a function', { given: onProgress, found: typeOf(onProgress) });
 }
 
 /** The options of a Sparsifier with their defaults; that of `layerType` depends on `include`. */
@@ -136,15 +156,15 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
 function checkWithPattern(options: SparsifierOptions, pattern: Pattern): void {
   if (options.context === 'global') {
     throw new SparsifyError('usage', `a ${inWords(pattern)} pattern only compares neighbouring weights`, {
-      given: `context 'global'`,
-      hint: `Use the context 'local'`,
+      given: "`context: 'global'`",
+      hint: "Use `context: 'local'`",
     });
   }
   const limit = (['minKeep', 'maxSparsity'] as const).find((name) => options[name] !== undefined);
   if (limit) {
     throw new SparsifyError('usage', `a ${inWords(pattern)} pattern already fixes how much is removed`, {
-      given: limit,
-      hint: 'Leave layers out with include or exclude',
+      given: `\`${limit}\``,
+      hint: 'Leave layers out with `include` or `exclude`',
     });
   }
 }
@@ -153,22 +173,22 @@ function checkWithPattern(options: SparsifierOptions, pattern: Pattern): void {
 function checkRankings({ granularity, context, rankTogether, budget }: ResolvedOptions): void {
   if (context === 'local' && (rankTogether || budget)) {
     const option = rankTogether ? 'rankTogether' : 'budget';
-    throw new SparsifyError('usage', `the option ${option} is for layers that are ranked together`, {
-      given: `${option} with the context 'local'`,
-      hint: `Use the context 'global'`,
+    throw new SparsifyError('usage', `the option \`${option}\` is for layers that are ranked together`, {
+      given: `\`${option}\` with \`context: 'local'\``,
+      hint: "Use `context: 'global'`",
     });
   }
   if (budget && granularity === 'layer') {
     throw new SparsifyError('usage', 'a budget says how much each layer loses, but here whole layers are removed', {
-      given: `budget ${budget} with granularity 'layer'`,
-      hint: 'Leave the budget out, or choose another granularity',
+      given: `\`budget: '${budget}'\` with \`granularity: 'layer'\``,
+      hint: 'Leave out `budget`, or choose another `granularity`',
     });
   }
   const lists: unknown[] = Object.values(rankTogether ?? {});
   if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
-    throw new SparsifyError('usage', 'rankTogether lists names or globs of layers for each ranking', {
+    throw new SparsifyError('usage', '`rankTogether` lists names or globs of layers for each ranking', {
       given: rankTogether,
-      hint: "Such as { encoder: ['enc*', 'stem'] }",
+      hint: "Such as `rankTogether: { encoder: ['enc*', 'stem'] }`",
     });
   }
 }
