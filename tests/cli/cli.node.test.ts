@@ -72,6 +72,9 @@ async function fails(words: readonly string[], code: number, ...expected: RegExp
   const before = await namesIn(at());
   const ended = await sparsifier(words);
   expect(ended.stderr).not.toMatch(/^\s+at |node:|Error:/m);
+  expect(ended.stderr, 'options of the command, no JavaScript').not.toMatch(
+    /`|\{ \w+:|\w\(\)|\b(layerType|minKeep|maxSparsity|rankTogether|allowEmpty|roundTo|keepScale|readModel)\b/,
+  );
   for (const each of expected) expect(ended.stderr).toMatch(each);
   expect(ended.stderr.trimEnd().split('\n').length, 'at most a sentence and two hints').toBeLessThanOrEqual(3);
   expect({ code: ended.code, stdout: ended.stdout }).toEqual({ code, stdout: '' });
@@ -114,6 +117,16 @@ describe.concurrent('help', () => {
       ]) {
         expect(stdout).toContain(choice);
       }
+    }),
+  );
+
+  test(
+    'The help of prune lists the criteria that the command can feed, and says where the others are',
+    inFolder(async () => {
+      const { stdout } = await sparsifier(['prune', '--help']);
+      const text = stdout.replace(/\s+/g, ' ');
+      expect(text).toMatch(/--criteria <name> .*largeFinal, .*movement, movmag, random\. .*in the library/);
+      expect(text).not.toMatch(/\bwanda\b|\btaylor\b|updatingMov/);
     }),
   );
 
@@ -342,6 +355,9 @@ describe.concurrent('options', () => {
     ['-s 50 --include head --include re:^a', { w2: 3, w3: 6 }, 18],
     ['-s 50 --exclude encoder.1 --exclude a=b', { w0: 36 }, 72],
     ['-s 50 --exclude kind:conv2d --layer-type all', { w3: 6 }, 12],
+    ['-s 50 --exclude smaller:8 --exclude is:depthwise', { w0: 36, w1: 4 }, 80],
+    ['-s 50 --include smaller:13', { w1: 4, w2: 3, w3: 6 }, 26],
+    ['-s 50 --criteria large_final -g weight', { w0: 36, w1: 4, w2: 3 }, 86],
     // Of 1 to 72 and 1 to 8 together 40 go, but one of the eight stays.
     ['-s 50 -c global --rank-together e=encoder.*', { w0: 33, w1: 7, w2: 3 }, 86],
     ['-s e=50 -c global --rank-together e=encoder.*', { w0: 33, w1: 7 }, 80],
@@ -366,9 +382,9 @@ describe.concurrent('options', () => {
       const words = ['prune', 'model.onnx', '-s', '50', '--exclude', 'a=b', '--explain'];
       const { code, stdout } = await sparsifier(words);
       expect(code).toBe(0);
-      expect(stdout).toMatch(/^encoder\.0 +conv2d +yes +72 +36 +layerType conv2d; ranked by itself$/m);
+      expect(stdout).toMatch(/^encoder\.0 +conv2d +yes +72 +36 +of kind conv2d; ranked by itself$/m);
       expect(stdout).toMatch(/^a=b +conv2d +no +6 +0 +excluded by 'a=b'$/m);
-      expect(stdout).toMatch(/^head +dense +no +12 +0 +layerType conv2d excludes dense$/m);
+      expect(stdout).toMatch(/^head +dense +no +12 +0 +only conv2d layers are pruned$/m);
       expect(stdout).toMatch(/^given +no +.*input of the model$/m);
       const layers = JSON.parse((await sparsifier([...words, '--json'])).stdout) as {
         name: string;
@@ -382,6 +398,8 @@ describe.concurrent('options', () => {
         ['given', undefined],
       ]);
       expect((await sparsifier(['prune', 'model.onnx', '--explain'])).code).toBe(0);
+      const dry = await sparsifier([...words.slice(0, -1), '--dry-run']);
+      expect(dry).toEqual({ code: 0, stdout, stderr: '' });
       expect(await namesIn(at())).toEqual(['model.onnx']);
     }),
   );
@@ -538,7 +556,7 @@ describe.concurrent('errors', () => {
     ['-s encoder.0=50 -s encoder.0=60', 2, /encoder\.0/, /50 and 60/],
     ['-s encoder.?=50 -s *.0=60', 1, /encoder\.0/, /different/],
     ['-s decoder.0=50', 1, /no layer/, /decoder\.0/, /allowed: encoder\.0, encoder\.1, a=b/],
-    ['-s head=50', 1, /head/, /layerType|--layer-type/],
+    ['-s head=50', 1, /head/, /only conv2d layers are pruned/, /--layer-type/],
     ['-s encoder.0=50 -c global', 1, /one amount for the whole network/, /encoder\.0/],
     ['-s 50,50,50 -c global', 1, /one amount for the whole network/, /local/],
     ['-s 50 -g columns', 2, /columns/, /weight, .*kernel, filter/],
@@ -553,13 +571,13 @@ describe.concurrent('errors', () => {
     ['-s 50 --round-to 1.5', 2, /whole number/, /1\.5/],
     ['-s 50 --seed -1', 2, /seed/, /4294967295/],
     ['-s 50 --seed x', 2, /--seed/, /whole number/],
-    ['-s 50 --min-keep -1', 1, /minKeep|--min-keep/, /whole number/],
+    ['-s 50 --min-keep -1', 1, /--min-keep/, /whole number/],
     ['-s 50 --min-keep decoder=1', 1, /no layer/, /decoder/],
     ['-s 50 --min-keep many', 2, /not a number/, /many/],
-    ['-s 50 --max-sparsity 101', 1, /maxSparsity|--max-sparsity/, /0 to 100/],
+    ['-s 50 --max-sparsity 101', 1, /--max-sparsity/, /0 to 100/],
     ['-s 50 --threads 0', 2, /threads/, /1 to 256/],
     ['-s 50 --threads two', 2, /--threads/, /whole number/],
-    ['-g 2:4 -s 50', 1, /2:4/, /without an amount/],
+    ['-g 2:4 -s 50', 1, /2:4/, /Leave out the amount/],
     ['-g 4:2', 2, /2:4/],
     ['-g block:out=1,in', 2, /block:out=1,in=4/],
     ['-g block:sideways=2 -s 50', 2, /granularity/],
@@ -567,7 +585,7 @@ describe.concurrent('errors', () => {
     ['-s 50 --include decoder*', 1, /matches no layer/, /encoder\.0/],
     ['-s 50 --exclude re:(', 2, /regular expression/],
     ['-s 50 --exclude kind:conv9d', 1, /conv9d/, /conv2d/],
-    ['-s 50 --budget erk', 2, /context 'local'/, /global/],
+    ['-s 50 --budget erk', 2, /--budget with --context local/, /Use --context global/],
     ['-s 50 -c global --budget even', 2, /uniform, erk, lamp|"uniform", "erk", "lamp"/],
     ['-s 50 -c global --rank-together encoder', 2, /name=glob,glob/],
     ['-s 50 -c global --rank-together a=decoder.*', 1, /no layer/, /decoder/],
@@ -577,9 +595,41 @@ describe.concurrent('errors', () => {
     ['-s 50 --rank-togeter a=encoder.*', 2, /Did you mean --rank-together\?/],
     ['-s 50 --criteria largFinal', 2, /largeFinal, magnitude/, /Did you mean largeFinal\?/],
     ['-s 50 -g filtr', 2, /n:m \(2:4\)/, /Did you mean filter\?/],
-    ['-s 50 --layer-type dens', 2, /embedding, lstm, gru, all/, /Did you mean dense\?/],
+    ['-s 50 --layer-type dens', 2, /lstm, gru, rnn, all/, /Did you mean dense\?/],
     ['-s 50 --reducer mena', 2, /mean, sum, l2, max/, /Did you mean mean\?/],
     ['-s 50 --colour', 2, /unknown option '--colour'/, /--help/],
+    // The words of other libraries.
+    ['-s 50 --layer-type nn.Linear', 2, /Did you mean dense\?/],
+    ['-s 50 --layer-type Conv2DTranspose,LSTM', 2, /Did you mean convTranspose2d\?/],
+    ['-s 50 --include nn.Linear', 1, /Did you mean kind:dense\?/],
+    ['-s 50 --exclude kind:Dense', 1, /Did you mean dense\?/],
+    ['-s Linear=50', 1, /Kinds of layers are given with --layer-type dense/],
+    ['-s 50 --criteria l1', 2, /Did you mean largeFinal\?/],
+    ['-s 50 --criteria ln_structured', 2, /Did you mean largeFinal with --granularity filter and --reducer l2\?/],
+    ['-s 50 -g unstructured', 2, /Did you mean weight\?/],
+    ['-g semi-structured', 2, /Did you mean --granularity 2:4\?/],
+    ['-g blocks -s 50', 2, /Did you mean --granularity block:out=1,in=4\?/],
+    // Names that are typed wrongly.
+    ['-s 50 --include encoder.O', 1, /Did you mean encoder\.0\?/],
+    ['-s encodre.1=50', 1, /Did you mean encoder\.1\?/],
+    ['-s ENCODER.*=50', 1, /Did you mean encoder\.0 or encoder\.1\?/],
+    ['-s 50 --min-keep a-b=1', 1, /Did you mean a=b\?/],
+    // Hints are options of the command.
+    ['-s 150', 1, /given: 150\. Write 50 for half of the units\.$/m],
+    ['-s 50 --criteria movement', 2, /movement/, /with --initial <model>/],
+    ['-s 50 --criteria wanda', 2, /activations/, /only the library/],
+    ['-s 50 --criteria updatingMovement', 2, /previous/, /only the library/],
+    ['-s 50 -c global --budget lamp --criteria smallFinal', 1, /such as --criteria largeFinal/],
+    ['-s 50 -g layer', 1, /--granularity layer/, /--context global/],
+    ['-s 50 --layer-type dense --exclude head', 1, /--explain says which rule/],
+    ['-s 50 --include head --layer-type conv2d', 1, /It matches layers that --layer-type excludes/],
+    // Rules.
+    ['-s 50 --include is:deptwise', 2, /allowed: is:depthwise/, /Did you mean is:depthwise\?/],
+    ['-s 50 --include is:depthwise', 1, /matches no layer/, /given: depthwise/],
+    ['-s 50 --exclude is:foo', 2, /unknown form of rule/, /is:depthwise/],
+    ['-s 50 --exclude smaller:x', 2, /unknown form of rule/, /smaller:1000/],
+    ['-s 50 --exclude smaller:', 2, /unknown form of rule/, /smaller:1000/],
+    ['-s 50 --include smaller:6', 1, /matches no layer/, /fewer than 6 weights/],
     ['-s 50 other.onnx', 2, /too many arguments/],
     ['', 2, /-s, --sparsity <amount>/],
   ];
@@ -592,7 +642,7 @@ describe.concurrent('errors', () => {
   );
 
   test.each<[words: string[], code: number, ...expected: RegExp[]]>([
-    [['prune'], 2, /missing|required/],
+    [['prune'], 2, /missing required argument 'model'/, /sparsifier prune model\.onnx -s 50 -o sparse\.onnx/],
     [['prune', 'model.onnx', '-s', '50'], 2, /-o, --out <file>/],
     [['prune', 'model.onnx', '-s', '50', '-o', ''], 2, /--out/, /file/],
     [['prune', '', '-s', '50', '-o', 'out.onnx'], 2, /file/],
@@ -1028,10 +1078,14 @@ describe.concurrent('safetensors', () => {
     [['prune', 'model.safetensors', ...out, '--layer', 'head=dense:'], 2, /name=kind/],
     [['prune', 'model.safetensors', ...out, '--layer', 'head=none/2'], 2, /name=none/],
     [['inspect', 'model.safetensors', '--layer', 'head=none', '--layer', 'head=dense'], 2, /head/, /twice/],
-    [['inspect', 'model.onnx', '--layer', 'head=none'], 2, /layers is only for safetensors/, /ONNX model/],
+    [['inspect', 'model.onnx', '--layer', 'head=none'], 2, /option --layer is only for safetensors/, /ONNX model/],
     [['inspect', 'config.json'], 1, /not a model/, /hidden_size/, /weightsManifest/],
     [['inspect', 'model.onnx', '--keep-scale'], 2, /unknown option/],
-    [['prune', 'model.onnx', '-s', '50', '-o', 'out.onnx', '--keep-scale'], 2, /keepScale is only for TensorFlow\.js/],
+    [
+      ['prune', 'model.onnx', '-s', '50', '-o', 'out.onnx', '--keep-scale'],
+      2,
+      /option --keep-scale is only for TensorFlow\.js/,
+    ],
     [['prune', 'model.onnx', '-s', '50', '-o', 'out.json'], 2, /format of the input/, /out\.json/],
     [['inspect', 'config.index.json'], 1, /not a model/, /weight_map/],
     [['inspect', 'cut.safetensors'], 1, /cut\.safetensors/, /ends inside/],

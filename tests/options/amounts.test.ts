@@ -394,7 +394,7 @@ describe('invalid amounts', () => {
     };
     const error = await refusal(layers, { head: 50 }, { layerType: 'conv2d' });
     expect(error.code).toBe('layer');
-    expect(error.message).toContain('layerType');
+    expect(error.message).toContain('it is left out: only conv2d layers are pruned. `layerType` names the kinds.');
     expect(error.details.allowed).toEqual(['conv']);
   });
 

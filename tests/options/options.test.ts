@@ -1,4 +1,5 @@
-import { Sparsifier, type CallOptions, type SparsifierOptions } from 'sparsifier';
+import { inspect, loadEngine, Sparsifier, type CallOptions, type SparsifierOptions } from 'sparsifier';
+import { activationsOfOnnx } from 'sparsifier/calibration';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 import { sensitivity, type SensitivityOptions } from 'sparsifier/sensitivity';
@@ -128,6 +129,181 @@ describe('misspelt options', () => {
     expect(none.message).not.toContain('Did you mean');
     const two = await errorOf(() => new Sparsifier(model(), { contxt: 'local', reduser: 'mean' } as object));
     expect(two.message).toMatch(/contxt, reduser.*Did you mean context or reducer\?$/);
+  });
+});
+
+describe('what is given in place of a model', () => {
+  const model = fromArrays({ a: line([1, 2, 3, 4]) });
+  const calls: [string, (model: never) => unknown][] = [
+    ['new Sparsifier', (given) => new Sparsifier(given)],
+    ['inspect', (given) => inspect(given)],
+    ['sensitivity', (given) => sensitivity(given, () => 1)],
+    ['activationsOfOnnx', (given) => activationsOfOnnx(given, [], () => Promise.reject(new Error('not reached')))],
+  ];
+  const givens: [string, unknown, RegExp][] = [
+    [
+      'a promise of a model',
+      Promise.resolve(model),
+      /found: Promise\. Await it: `await readModel\(path\)` is the model/,
+    ],
+    ['a path', 'model.onnx', /given: model\.onnx\. found: String\. Read one with `await readModel\(path\)`/],
+    ['a URL', new URL('https://example.org/a.onnx'), /given: https:\/\/example\.org\/a\.onnx\. found: URL\. Read one/],
+    ['bytes', new Uint8Array(3), /found: Uint8Array\. Read one with/],
+    ['nothing', undefined, /found: Undefined\. Read one with/],
+    ['null', null, /found: Null\. Read one with/],
+    ['a model of TensorFlow.js', { predict: () => 0, weights: [] }, /through `fromTfjs\(tf, model\)`/],
+  ];
+
+  test.each(calls.flatMap(([name, call]) => givens.map((given) => [name, ...given, call] as const)))(
+    'To %s, %s is an error that says how to get a model',
+    async (_name, _what, given, message, call) => {
+      const error = await errorOf(() => call(given as never));
+      expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(message)]);
+    },
+  );
+});
+
+describe('values of the wrong type', () => {
+  const sparsifier = () => new Sparsifier(fromArrays({ a: line([1, 2, 3, 4]) }), { layerType: 'all' });
+  const calls: [string, (options: never) => unknown][] = [
+    ['sparsifyModel', (options) => sparsifier().sparsifyModel(50, options)],
+    ['sparsifyLayer', (options) => sparsifier().sparsifyLayer('a', 50, options)],
+    ['explain', (options) => sparsifier().explain(50, options)],
+    ['sensitivity', (options) => sensitivity(fromArrays({ a: line([1, 2]) }), () => 1, options)],
+    [
+      'sparsifyFile',
+      (options) => sparsifyFile(safetensorsFile({ 'fc.weight': [2, 2] }), new WritableStream(), options),
+    ],
+  ];
+  const values: [string, object, RegExp][] = [
+    ['an AbortController as signal', { signal: new AbortController() }, /Pass the `signal` of the controller/],
+    ['true as signal', { signal: true }, /`signal` is an AbortSignal\. found: Boolean/],
+    ['null as signal', { signal: null }, /`signal` is an AbortSignal\. found: Null/],
+    ['a number as onProgress', { onProgress: 5 }, /`onProgress` is a function\. given: 5\. found: Number/],
+  ];
+
+  test.each(calls.flatMap(([name, call]) => values.map((value) => [name, ...value, call] as const)))(
+    'To %s, %s is an error',
+    async (_name, _what, options, message, call) => {
+      const error = await errorOf(() => call(options as never));
+      expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(message)]);
+    },
+  );
+
+  test.each([['filter'], [null], [50]])('Options that are no object, such as %j, are an error', async (options) => {
+    const error = await errorOf(() => new Sparsifier(fromArrays({}), options as unknown as SparsifierOptions));
+    expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(/^options are given as an object/)]);
+  });
+
+  test('loadEngine refuses an option that does not exist, also when the engine is loaded', async () => {
+    for (let time = 0; time < 2; time++) {
+      const error = await errorOf(() => loadEngine({ threadz: 1 } as object));
+      expect([error.code, error.details.given, error.details.allowed]).toEqual([
+        'usage',
+        'threadz',
+        ['threads', 'wasm', 'thread'],
+      ]);
+      await loadEngine();
+    }
+  });
+
+  test('Without a function, sensitivity is an error', async () => {
+    const error = await errorOf(() => sensitivity(fromArrays({ a: line([1, 2]) }), 0.5 as never));
+    expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(/`evaluate` is a function/)]);
+  });
+});
+
+describe('the words of other libraries', () => {
+  const made = (options: object) => errorOf(() => new Sparsifier(fromArrays({ 'p2o.Conv.0': line([1, 2]) }), options));
+
+  test.each<[option: string, word: string, meant: string]>([
+    ...['Linear', 'nn.Linear', 'torch.nn.Linear', 'Dense', 'tf.keras.layers.Dense', 'fc', 'Gemm', 'MatMul'].map(
+      (word): [string, string, string] => ['layerType', word, 'dense'],
+    ),
+    ['layerType', 'MultiheadAttention', 'dense'],
+    ['layerType', 'nn.MultiheadAttention', 'dense'],
+    ['layerType', 'Conv2d', 'conv2d'],
+    ['layerType', 'nn.Conv2d', 'conv2d'],
+    ['layerType', 'Conv2D', 'conv2d'],
+    ['layerType', 'DepthwiseConv2D', 'conv2d'],
+    ['layerType', 'SeparableConv2D', 'conv2d'],
+    ['layerType', 'Conv1D', 'conv1d'],
+    ['layerType', 'nn.ConvTranspose2d', 'convTranspose2d'],
+    ['layerType', 'Conv2DTranspose', 'convTranspose2d'],
+    ['layerType', 'Conv', 'conv1d, conv2d, or conv3d'],
+    ['layerType', 'Embedding', 'embedding'],
+    ['layerType', 'nn.EmbeddingBag', 'embedding'],
+    ['layerType', 'LSTM', 'lstm'],
+    ['layerType', 'nn.GRUCell', 'gru'],
+    ['layerType', 'SimpleRNN', 'rnn'],
+    ['granularity', 'unstructured', 'weight'],
+    ['granularity', 'structured', 'filter'],
+    ['granularity', 'filters', 'filter'],
+    ['granularity', 'channels', 'channel'],
+    ['granularity', 'out_channels', 'filter'],
+    ['granularity', 'n:m', '`granularity: { nm: [2, 4] }`'],
+    ['granularity', '2:4', '`granularity: { nm: [2, 4] }`'],
+    ['granularity', 'semi_structured', '`granularity: { nm: [2, 4] }`'],
+    ['criteria', 'l1', 'largeFinal'],
+    ['criteria', 'L1', 'largeFinal'],
+    ['criteria', 'l1_norm', 'largeFinal'],
+    ['criteria', 'l1_unstructured', "largeFinal with `granularity: 'weight'`"],
+    ['criteria', 'l2', "largeFinal with `reducer: 'l2'`"],
+    ['criteria', 'prune.ln_structured', "largeFinal with `granularity: 'filter'` and `reducer: 'l2'`"],
+    ['criteria', 'random_unstructured', "random with `granularity: 'weight'`"],
+    ['criteria', 'Magnitude', 'magnitude'],
+    ['criteria', 'gradient', 'taylor'],
+  ])('The %s %s is an error that asks for the word here', async (option, word, meant) => {
+    const error = await made({ [option]: word });
+    expect(error.message).toMatch(/^unknown /);
+    expect(error.details.hint).toBe(`Did you mean ${meant}?`);
+  });
+
+  test('What the suggestions name exists', async () => {
+    expect((await made({ criteria: 'random_structured' })).details.hint).toContain(
+      `random with \`granularity: 'filter'\``,
+    );
+    for (const options of [
+      { criteria: 'largeFinal', granularity: 'filter', reducer: 'l2' },
+      { criteria: 'random', granularity: 'weight' },
+      { granularity: { nm: [2, 4] } },
+      { granularity: { block: { out: 1, in: 4 } } },
+      { granularity: { spanning: ['in', 'height'] } },
+      { criteria: 'largeFinal', context: 'global', budget: 'lamp' },
+    ]) {
+      expect(new Sparsifier(fromArrays({}), options as SparsifierOptions)).toBeInstanceOf(Sparsifier);
+    }
+  });
+
+  test.each<[word: string, hint: string | undefined]>([
+    ['nn.Linear', "Did you mean `{ kind: 'dense' }`?"],
+    ['conv2d', "Did you mean `{ kind: 'conv2d' }`?"],
+    ['Conv.O', 'Did you mean p2o.Conv.0?'],
+    ['p2o.conv.0', 'Did you mean p2o.Conv.0?'],
+    ['P2O.CONV.*', 'Did you mean p2o.Conv.0?'],
+    ['decoder', undefined],
+  ])('The rule %s has the hint %s', async (rule, hint) => {
+    for (const options of [{ include: rule }, { exclude: rule }]) expect((await made(options)).details.hint).toBe(hint);
+  });
+
+  test('A name that is typed wrongly has the nearest names as a hint, wherever it is given', async () => {
+    const names = Array.from({ length: 12 }, (_, index) => `model.Conv.${index}`);
+    const sparsifier = () =>
+      new Sparsifier(fromArrays(Object.fromEntries(names.map((name) => [name, line([1, 2])]))), { layerType: 'all' });
+    const hintOf = async (call: () => unknown) => (await errorOf(call)).details.hint;
+    expect(await hintOf(() => sparsifier().sparsifyLayer('Conv.O', 50))).toBe('Did you mean model.Conv.0?');
+    expect(await hintOf(() => sparsifier().sparsifyModel({ 'model.Conv.l': 50 }))).toBe('Did you mean model.Conv.1?');
+    expect(await hintOf(() => sparsifier().mask('model/Conv/11'))).toBe('Did you mean model.Conv.11?');
+    expect(await hintOf(() => sparsifier().sparsifyModel({ 'model.Conv.x': 50 }))).toBe(
+      'Did you mean model.Conv.0, model.Conv.1, or model.Conv.2?',
+    );
+    expect(await hintOf(() => sparsifier().sparsifyModel({ Linear: 50 }))).toBe(
+      "Kinds of layers are given with `layerType: 'dense'`",
+    );
+    const limited = () => new Sparsifier(fromArrays({ first: line([1, 2]) }), { minKeep: { frist: 1 } });
+    expect(await hintOf(limited)).toBe('Did you mean first?');
+    const long = 'x'.repeat(100_000);
+    expect(await hintOf(() => sparsifier().sparsifyLayer(long, 50)), 'in no time').toBeUndefined();
   });
 });
 

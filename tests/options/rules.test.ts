@@ -4,7 +4,9 @@ import {
   Sparsifier,
   type CallOptions,
   type Explanation,
+  type Kind,
   type Model,
+  type Role,
   type Rule,
   type SparsifierOptions,
   type Sparsity,
@@ -157,8 +159,156 @@ describe('include and exclude', () => {
     for (const rules of [{ include: 'block*' }, { exclude: 'head', layerType: 'all' }] as const) {
       const error = await refusal(layers, { head: 50 }, { ...byDefault, layerType: 'all', ...rules });
       expect([error.code, error.details.given]).toEqual(['layer', 'head']);
-      expect(error.message).toMatch(/include or exclude leaves it out/);
+      expect(error.message).toMatch(/it is left out: (no include rule matches it|excluded by 'head')\.$/);
     }
+  });
+});
+
+describe('rules about what a layer is', () => {
+  const of = (roles: Role[], shape: number[], groups: number, kind: Kind = 'conv2d') =>
+    weightsOnly({ kind, roles, shape, groups }, 7);
+  const mobile: Layers = {
+    stem: of(['out', 'in', 'height', 'width'], [8, 3, 3, 3], 1),
+    depthwise: of(['out', 'in', 'height', 'width'], [8, 1, 3, 3], 8),
+    // Two outputs for each of four channels, in the layout of TensorFlow.js.
+    multiplied: of(['height', 'width', 'out', 'multiplier'], [3, 3, 4, 2], 4),
+    grouped: of(['out', 'in', 'height', 'width'], [8, 2, 3, 3], 4),
+    'one channel': of(['out', 'in', 'height', 'width'], [8, 1, 3, 3], 1),
+    transposed: of(['in', 'out', 'height', 'width'], [4, 2, 2, 2], 4, 'convTranspose2d'),
+    'transposed, grouped': of(['in', 'out', 'height', 'width'], [8, 2, 2, 2], 4, 'convTranspose2d'),
+    signal: of(['out', 'in', 'width'], [6, 1, 5], 6, 'conv1d'),
+    head: of(['out', 'in'], [2, 8], 1, 'dense'),
+  };
+  const takenOf = async (rules: Partial<SparsifierOptions>) =>
+    (await new Sparsifier(fromArrays(copyOf(mobile)), { layerType: 'all', ...rules }).explain())
+      .filter(({ selected }) => selected)
+      .map(({ name }) => name);
+  const depthwise = ['depthwise', 'multiplied', 'transposed', 'signal'];
+  const sizes = Object.entries(mobile).map(([name, { data }]) => [name, data.length] as const);
+
+  test('A convolution is depthwise if it has groups of one input channel each, in every layout', async () => {
+    expect(await takenOf({ include: { depthwise: true } })).toEqual(depthwise);
+    expect(await takenOf({ exclude: { depthwise: true } })).toEqual(
+      Object.keys(mobile).filter((name) => !depthwise.includes(name)),
+    );
+  });
+
+  test.each([16, 17, 72, 73, 1000])('The rule smallerThan %i selects layers of fewer weights', async (smallerThan) => {
+    const smaller = sizes.filter(([, size]) => size < smallerThan).map(([name]) => name);
+    if (smaller.length > 0) expect(await takenOf({ include: { smallerThan } })).toEqual(smaller);
+    expect(await takenOf({ exclude: { smallerThan } })).toEqual(
+      Object.keys(mobile).filter((name) => !smaller.includes(name)),
+    );
+  });
+
+  test('These rules may exclude nothing, since they have no name that could be misspelt, but must include something', async () => {
+    const model = () => fromArrays({ conv: of(['out', 'in', 'height', 'width'], [8, 3, 3, 3], 1) });
+    for (const [rule, shown] of [
+      [{ depthwise: true }, 'depthwise'],
+      [{ smallerThan: 216 }, 'fewer than 216 weights'],
+    ] as const) {
+      expect((await new Sparsifier(model(), { exclude: rule }).explain())[0]!.selected).toBe(true);
+      const error = await errorOf(() => new Sparsifier(model(), { include: rule }));
+      expect([error.code, error.details.given]).toEqual(['layer', shown]);
+    }
+  });
+
+  test('explain gives these rules as data and in words', async () => {
+    const sparsifier = new Sparsifier(fromArrays(copyOf(mobile)), {
+      exclude: [{ depthwise: true }, { smallerThan: 100 }],
+      layerType: 'all',
+    });
+    const explained = new Map((await sparsifier.explain()).map((each) => [each.name, each]));
+    expect(explained.get('signal')).toMatchObject({
+      rule: { name: 'exclude', value: { depthwise: true } },
+      reason: 'excluded by depthwise',
+    });
+    expect(explained.get('head')).toMatchObject({
+      rule: { name: 'exclude', value: { smallerThan: 100 } },
+      reason: 'excluded by fewer than 100 weights',
+    });
+  });
+
+  test.each<[unknown, RegExp]>([
+    [{ depthwise: false }, /\{ depthwise: true \}/],
+    [{ depthwise: 'yes' }, /\{ depthwise: true \}/],
+    [{ smallerThan: 0 }, /above 0/],
+    [{ smallerThan: -1 }, /above 0/],
+    [{ smallerThan: NaN }, /above 0/],
+    [{ smallerThan: '1000' }, /above 0/],
+    [{ smallerThen: 1000 }, /Did you mean smallerThan\?/],
+    [{ depthWise: true }, /Did you mean depthwise\?/],
+    [{ depthwise: true, smallerThan: 3 }, /unknown form of rule/],
+  ])('The rule %j is refused', async (rule, message) => {
+    for (const options of [{ include: [rule] }, { exclude: [rule] }]) {
+      const error = await errorOf(() => new Sparsifier(fromArrays({}), options as Partial<SparsifierOptions>));
+      expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(message)]);
+    }
+  });
+});
+
+describe('tables of fixed numbers', () => {
+  const reason = 'it holds the numbers 0 to 3';
+  /** The weights of two layers, of which the second is a fixed table. */
+  const copies = () => ({ conv: line([4, 3, 2, 1]), 'dfl.conv': line([0, 1, 2, 3]) });
+  const modelOf = (arrays: Layers): Model => {
+    const model = fromArrays(arrays);
+    const [conv, dfl] = model.tensors;
+    return { ...model, tensors: [conv!, { ...dfl!, aliases: ['table'], fixed: reason }] };
+  };
+  const removedFrom = async (rules: Partial<SparsifierOptions>, sparsity: Sparsity = 50) => {
+    const arrays = copies();
+    const report = await new Sparsifier(modelOf(arrays), { layerType: 'all', ...rules }).sparsifyModel(sparsity);
+    expect(report.layers.map(({ name }) => name)).toEqual(
+      Object.entries(arrays).flatMap(([name, { data }], index) =>
+        [...data].filter((each) => each === 0).length > index ? [name] : [],
+      ),
+    );
+    return report.layers.map(({ name }) => name);
+  };
+
+  test('Rules leave a table of fixed numbers out, except for an include rule with its exact name', async () => {
+    for (const rules of [{}, { layerType: 'dense' }, { include: '*' }, { include: /conv/ }])
+      expect(await removedFrom(rules as Partial<SparsifierOptions>)).toEqual(['conv']);
+    expect(await removedFrom({ include: [{ kind: 'dense' }, { smallerThan: 100 }] })).toEqual(['conv']);
+    expect(await removedFrom({ include: 'dfl.conv' })).toEqual(['dfl.conv']);
+    expect(await removedFrom({ include: 'table' })).toEqual(['dfl.conv']);
+    expect(await removedFrom({ include: ['*', 'dfl.conv'] })).toEqual(['conv', 'dfl.conv']);
+    expect(await removedFrom({ include: ['*', 'dfl.conv'], exclude: 'dfl*' })).toEqual(['conv']);
+    expect(await removedFrom({}, [50])).toEqual(['conv']);
+    expect(await removedFrom({}, { '*': 50 })).toEqual(['conv']);
+  });
+
+  test('explain gives the reason', async () => {
+    const [, dfl] = await new Sparsifier(modelOf(copies()), { layerType: 'all' }).explain(50);
+    expect(dfl).toMatchObject({ selected: false, rule: { name: 'fixed', value: undefined }, reason, removedUnits: 0 });
+  });
+
+  test('The method sparsifyLayer takes it', async () => {
+    const arrays = copies();
+    await new Sparsifier(modelOf(arrays)).sparsifyLayer('dfl.conv', 50);
+    expect([...arrays['dfl.conv'].data]).toEqual([0, 0, 2, 3]);
+  });
+
+  test('An include rule that matches nothing else, and an amount by its name, are errors that give the reason', async () => {
+    for (const include of ['dfl*', /^dfl/]) {
+      const error = await errorOf(() => new Sparsifier(modelOf(copies()), { include }));
+      expect(error.code).toBe('layer');
+      expect(error.message).toContain(`'dfl.conv' is left alone: ${reason}. Its exact name includes it nevertheless.`);
+    }
+    const error = await errorOf(() =>
+      new Sparsifier(modelOf(copies()), { layerType: 'all' }).sparsifyModel({ 'dfl.conv': 50 }),
+    );
+    expect(error.code).toBe('layer');
+    expect(error.message).toContain(`it is left out: ${reason}. \`include\` takes it by its exact name.`);
+  });
+
+  test('A model of nothing else is an error of the call that points to explain', async () => {
+    const arrays = { 'a table': line([0, 1, 2, 3]) };
+    const all = fromArrays(arrays);
+    const model: Model = { ...all, tensors: [{ ...all.tensors[0]!, fixed: reason }] };
+    const error = await errorOf(() => new Sparsifier(model, { layerType: 'all' }).sparsifyModel(50));
+    expect([error.code, error.message]).toEqual(['kind', expect.stringContaining('explain()')]);
   });
 });
 
@@ -190,7 +340,7 @@ describe('rules that match nothing', () => {
     const error = await refused({ include: 'head', layerType: 'conv2d' });
     expect([error.code, error.details.given]).toEqual(['layer', `'head'`]);
     expect(error.details.allowed).toEqual(convolutions);
-    expect(error.message).toContain('layerType excludes');
+    expect(error.message).toContain('`layerType` excludes');
   });
 
   test('The error for a rule that includes a tensor which cannot be pruned gives the reason', async () => {
@@ -205,7 +355,9 @@ describe('rules that match nothing', () => {
       for (const options of [{ include: [rule] }, { exclude: [rule] }]) {
         const error = await refused(options as Partial<SparsifierOptions>);
         expect(error.code).toBe('usage');
-        expect(error.message).toMatch(/name, a glob, a regular expression or \{ kind \}/);
+        expect(error.message).toMatch(
+          /a name, a glob, a regular expression, \{ kind \}, \{ depthwise \}, \{ smallerThan \}/,
+        );
       }
     },
   );
@@ -239,7 +391,7 @@ describe('what explain says', () => {
     ).toEqual({
       'stem/conv': 'included by /st/; ranked by itself',
       'block.1/conv': `included by 'block*'; ranked by itself`,
-      'block.1/lstm': 'layerType conv2d, dense excludes lstm',
+      'block.1/lstm': 'only conv2d and dense layers are pruned',
       'block.2/conv': `excluded by '*.2/*'`,
       head: 'no include rule matches it',
       'block.3/conv': 'its weight is computed by Relu',
@@ -247,7 +399,7 @@ describe('what explain says', () => {
     });
     expect(reasonsOf(await explained({ exclude: { kind: 'conv2d' } }))).toMatchObject({
       'stem/conv': 'excluded by kind conv2d',
-      head: 'layerType conv2d excludes dense',
+      head: 'only conv2d layers are pruned',
     });
   });
 
@@ -314,7 +466,7 @@ describe('what explain says', () => {
       shape: [4, 3, 3, 2],
       selected: true,
       rule: { name: 'layerType', value: ['all'] },
-      reason: 'layerType all; ranked by itself',
+      reason: 'of any kind; ranked by itself',
       units: 12,
       removedUnits: undefined,
     });

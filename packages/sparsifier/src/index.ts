@@ -23,7 +23,7 @@ export type { Budget } from './options/budgets.js';
 export type { Context, RankTogether } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
 export type { Warning, WarningCode, WarningDetails } from './pruning/warnings.js';
-export type { DecidingRule, Rule, Rules } from './options/rules.js';
+export type { DecidingRule, PropertyRule, Rule, Rules } from './options/rules.js';
 export type { Explanation } from './pruning/explain.js';
 export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';
 export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';

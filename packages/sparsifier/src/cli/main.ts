@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import { Command, CommanderError, Option } from 'commander';
-import { Criteria, normalizerNames, reducerNames } from '../options/criteria.js';
+import { normalizerNames, reducerNames } from '../options/criteria.js';
 import { defaults } from '../options/defaults.js';
 import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
@@ -10,7 +10,8 @@ import { budgets } from '../options/budgets.js';
 import { contexts } from '../options/rankings.js';
 import { kinds } from '../model/model.js';
 import type { InspectOptions } from './inspect.js';
-import { collect, granularityOf, kindsOf, nameOf, oneOf, whole } from './parse.js';
+import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, oneOf, whole } from './parse.js';
+import { inFlags } from './phrasing.js';
 import type { PruneOptions } from './prune.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -33,9 +34,12 @@ const program = new Command('sparsifier')
   .showHelpAfterError('(--help lists the options)')
   .exitOverride()
   .configureOutput({
-    // `--groups` is too different from `--rank-together` for commander to suggest it.
-    outputError: (text, write) =>
-      write(text.replace(/unknown option '--groups?'/, '$&\n(Did you mean --rank-together?)')),
+    outputError: (text, write) => {
+      // `--groups` is too different from `--rank-together` for commander to suggest it.
+      const hinted = text.replace(/unknown option '--groups?'/, '$&\n(Did you mean --rank-together?)');
+      const example = 'sparsifier inspect model.onnx, or sparsifier prune model.onnx -s 50 -o sparse.onnx';
+      write(phrased(hinted.replace(/missing required argument 'model'/, `$&\n(Write ${example})`)));
+    },
   })
   .addHelpText(
     'after',
@@ -102,10 +106,16 @@ common(
     ),
   )
   .addOption(
-    choice('--criteria <name>', 'what makes a weight useful', Object.values(Criteria)).default(defaults.criteria),
+    new Option(
+      '--criteria <name>',
+      `what makes a weight useful: ${criteriaOfCommand.join(', ')}. Those that need activations, gradients or earlier calls are in the library`,
+    )
+      .argParser(criterionOf)
+      .default(defaults.criteria),
   )
   .addOption(new Option('-o, --out <file>', 'where to write the sparse model').argParser(nameOf))
   .option('--explain', 'only show how much would be removed from each layer, and why the others are not pruned')
+  .option('--dry-run', 'the same as --explain')
   .addOption(
     new Option(
       '--layer-type <kinds>',
@@ -114,7 +124,7 @@ common(
   )
   .option(
     '--include <rule>',
-    'prune only these layers: a name, a glob, kind:dense or re:expression; repeatable',
+    'prune only these layers: a name, a glob, kind:dense, is:depthwise, smaller:1000 (weights) or re:expression; repeatable',
     collect,
   )
   .option('--exclude <rule>', 'do not prune these layers; repeatable', collect)
@@ -169,6 +179,19 @@ Examples:
     await prune(file, options, engine);
   });
 
+/** The flags of all commands by the names of the library's options, of which `layers` is `--layer` here. */
+const flags = new Map([
+  ...program.commands.flatMap(({ options }) =>
+    options.map((option) => [option.attributeName(), option.long!] as const),
+  ),
+  ['layers', '--layer'],
+]);
+
+/** A message of the library, with options as they are written here. */
+function phrased(message: string): string {
+  return inFlags(message, flags);
+}
+
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader may close the pipe early, as `head` does.
   if (error.code === 'EPIPE') return;
@@ -182,7 +205,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else if (error instanceof SparsifyError) {
-    process.stderr.write(`sparsifier: ${error.message}\n`);
+    process.stderr.write(`sparsifier: ${phrased(error.message)}\n`);
     process.exitCode = error.code === 'usage' ? 2 : 1;
   } else throw error;
 }

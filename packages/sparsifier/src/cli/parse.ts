@@ -1,8 +1,10 @@
 import { InvalidArgumentError } from 'commander';
 import type { LayerDescription, LayerDescriptions } from '../formats/safetensors/layers.js';
 import { SparsifyError } from '../errors.js';
+import { Criteria, needsOf, type CriteriaName } from '../options/criteria.js';
 import { checkGranularity, granularityNames, type Granularity } from '../options/granularity.js';
-import { didYouMean } from '../options/spelling.js';
+import { didYouMean, withoutUnderscores } from '../options/spelling.js';
+import type { Topic } from '../options/words.js';
 import type { PerLayer, Sparsity } from '../options/amounts.js';
 import type { RankTogether } from '../options/rankings.js';
 import type { Rule } from '../options/rules.js';
@@ -23,7 +25,7 @@ export const kindsOf = (text: string): Kind[] | 'all' => {
   if (words.includes('all')) return 'all';
   const unknown = words.find((word) => !kinds.some((kind) => kind === word));
   if (unknown === undefined) return words as Kind[];
-  throw notAllowed(unknown, [...kinds, 'all']);
+  throw notAllowed(unknown, [...kinds, 'all'], 'kind');
 };
 
 /** A parser that accepts one of several names. */
@@ -34,8 +36,28 @@ export const oneOf =
     throw notAllowed(text, names);
   };
 
-function notAllowed(text: string, names: readonly string[], choices = names.join(', ')): InvalidArgumentError {
-  const similar = didYouMean([text], names);
+/** The criteria for which an option of the command provides all that they need. */
+export const criteriaOfCommand: readonly CriteriaName[] = Object.values(Criteria).filter((name) =>
+  [undefined, 'seed', 'initial'].includes(needsOf(name)),
+);
+
+/** The name of a criterion that the command can use, or fasterai's name of it. */
+export function criterionOf(text: string): CriteriaName {
+  const name = withoutUnderscores(text) as CriteriaName;
+  if (criteriaOfCommand.includes(name)) return name;
+  if (!Object.hasOwn(Criteria, name)) throw notAllowed(text, criteriaOfCommand, 'criteria');
+  throw new InvalidArgumentError(
+    `It needs ${needsOf(name)!}, which only the library can be given: see docs/criteria.md. Allowed choices are ${criteriaOfCommand.join(', ')}.`,
+  );
+}
+
+function notAllowed(
+  text: string,
+  names: readonly string[],
+  topic: Topic = 'option',
+  choices = names.join(', '),
+): InvalidArgumentError {
+  const similar = didYouMean([text], names, topic);
   return new InvalidArgumentError(`Allowed choices are ${choices}.${similar ? ` ${similar}` : ''}`);
 }
 
@@ -53,20 +75,37 @@ export function granularityOf(text: string): Granularity {
   } catch (error) {
     if (!(error instanceof SparsifyError)) throw error;
     const forms = 'n:m (2:4), block:out=1,in=4 and spanning:in,height';
-    throw notAllowed(text, granularityNames, `${granularityNames.join(', ')}, ${forms}`);
+    throw notAllowed(text, granularityNames, 'granularity', `${granularityNames.join(', ')}, ${forms}`);
   }
 }
 
-/** A name or glob, `kind:dense`, or an expression after `re:`. */
+/** A name or glob, `kind:dense`, `is:depthwise`, `smaller:1000`, or an expression after `re:`. */
 export function ruleOf(text: string): Rule {
-  if (text.startsWith('kind:')) return { kind: text.slice('kind:'.length) as Kind };
-  if (!text.startsWith('re:')) return text;
+  const [, form, value = ''] = /^(kind|is|smaller|re):(.*)$/s.exec(text) ?? [];
+  if (form === undefined) return text;
+  if (form === 'kind') return { kind: value as Kind };
+  if (form === 'is') {
+    if (value === 'depthwise') return { depthwise: true };
+    throw wrongRule(text, 'is:depthwise', didYouMean([text], ['is:depthwise']));
+  }
+  if (form === 'smaller') {
+    const weights = Number(value || NaN);
+    if (weights > 0) return { smallerThan: weights };
+    throw wrongRule(text, 'smaller: and a number of weights, such as smaller:1000');
+  }
   try {
-    return new RegExp(text.slice('re:'.length), 'u');
+    return new RegExp(value, 'u');
   } catch (cause) {
     throw new SparsifyError('usage', 'not a regular expression', { given: text }, { cause });
   }
 }
+
+const wrongRule = (given: string, allowed: string, similar?: string): SparsifyError =>
+  new SparsifyError('usage', 'unknown form of rule', {
+    given,
+    allowed: [allowed],
+    ...(similar ? { hint: similar } : {}),
+  });
 
 /** `encoder=block1*,block2*`, any number of times, split at the first `=`. */
 export function parseRankings(texts: readonly string[]): RankTogether {

@@ -1,6 +1,7 @@
 import { checkTargets } from '#host';
 import yoctoSpinner from 'yocto-spinner';
 import { readModel } from '../formats/read-model.js';
+import { needsOf, type CriteriaName } from '../options/criteria.js';
 import { sourceFilesOf } from '../pruning/snapshots.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
@@ -21,14 +22,17 @@ export interface PruneOptions
     ReadingOptions,
     Omit<
       SparsifierOptions,
-      'granularity' | 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'rankTogether'
+      'granularity' | 'criteria' | 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'rankTogether'
     > {
+  readonly criteria: CriteriaName;
   readonly granularity: Granularity;
   readonly json?: boolean;
   readonly sparsity?: string[];
   readonly roundTo?: number;
   readonly out?: string;
   readonly explain?: boolean;
+  /** Another name of `explain`. */
+  readonly dryRun?: boolean;
   readonly include?: string[];
   readonly exclude?: string[];
   readonly rankTogether?: string[];
@@ -42,7 +46,7 @@ export interface PruneOptions
 
 /** The command `prune`. @param engine is still loading */
 export async function prune(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<void> {
-  const { layer, json, sparsity, roundTo, out, explain, force, initial, ...rest } = options;
+  const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
   const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...words } = rest;
   const asked = sparsity && parseSparsity(sparsity);
   const missing = [
@@ -52,6 +56,11 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
   if (missing.length > 0 && !explain) {
     throw new SparsifyError('usage', `${missing.join(' and ')} must be given`, {
       hint: '--explain needs neither: it only shows what would be pruned',
+    });
+  }
+  if (needsOf(words.criteria) === 'initial' && initial === undefined) {
+    throw new SparsifyError('usage', `the criterion ${words.criteria} compares the weights with initial ones`, {
+      hint: 'Give the model before its training with --initial <model>',
     });
   }
   // Whether the file exists can be checked at once. All input files are known only after the model is open.

@@ -132,7 +132,14 @@ export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engin
   return loading.engine;
 }
 
-function askedFor({ threads = host.cores(), wasm, thread }: LoadEngineOptions): Asked {
+function askedFor({ threads = host.cores(), wasm, thread, ...others }: LoadEngineOptions): Asked {
+  const unknown = Object.keys(others);
+  if (unknown.length > 0) {
+    throw new SparsifyError('usage', 'unknown option', {
+      given: unknown.join(', '),
+      allowed: ['threads', 'wasm', 'thread'],
+    });
+  }
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { given: threads });
   }

@@ -130,11 +130,10 @@ export function formatOf<Options>(
     const takers = formats.filter(({ options }) => (options as readonly string[]).includes(other[0]));
     throw new SparsifyError(
       'usage',
-      `the option ${other[0]} is only for ${takers.map(({ name }) => name).join(' and ')} models`,
+      `the option \`${other[0]}\` is only for ${takers.map(({ name }) => name).join(' and ')} models`,
       {
         subject,
         found: `${format.name} model`,
-        allowed: format.options.length > 0 ? format.options : ['no option'],
       },
     );
   }

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import { didYouMean } from '../options/spelling.js';
 import { kinds, roles as allRoles, type Role, type WeightTensor } from '../model/model.js';
 
 /** How the axes of a weight are to be read. */
@@ -12,7 +13,12 @@ export type Layout = Pick<WeightTensor, 'kind' | 'roles' | 'shape' | 'groups'>;
 export function checkLayout(subject: string, { kind, roles, shape, groups }: Layout): number {
   const wrong = (summary: string, details: object) => new SparsifyError('format', summary, { subject, ...details });
   if (!kinds.includes(kind))
-    throw new SparsifyError('kind', 'unknown kind of layer', { subject, given: kind, allowed: [...kinds] });
+    throw new SparsifyError('kind', 'unknown kind of layer', {
+      subject,
+      given: kind,
+      allowed: [...kinds],
+      hint: didYouMean([kind], kinds, 'kind'),
+    });
   if (
     roles.length !== shape.length ||
     new Set(roles).size !== roles.length ||

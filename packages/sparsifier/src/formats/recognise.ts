@@ -61,7 +61,7 @@ export function recognise({ head, json, jsonFailure }: MainFile): Pick<ErrorDeta
     const keys = Array.isArray(json) ? 'a list' : `the keys ${Object.keys(json).slice(0, 8).join(', ') || 'none'}`;
     return {
       found: `JSON with ${keys}`,
-      hint: 'A TensorFlow.js model.json has a weightsManifest, and a safetensors index has a weight_map. readModel reads both',
+      hint: 'A TensorFlow.js model.json has a weightsManifest, and a safetensors index has a weight_map. `readModel` reads both',
     };
   }
   const text = String.fromCharCode(...head);

@@ -248,7 +248,7 @@ async function replace(temporary: string, target: string, undo: Undo[]): Promise
 const exists = (target: string): SparsifyError =>
   new SparsifyError('file', 'already exists', {
     subject: target,
-    hint: 'Choose another name, or overwrite it with force (--force)',
+    hint: 'Choose another name, or overwrite it with `force: true`',
   });
 
 const reason = (error: unknown): string => {

@@ -10,6 +10,10 @@ const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convT
 export const inputChannels = (tensor: WeightTensor): number =>
   sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
 
+/** Whether each output channel of a convolution sees one input channel only, as in MobileNet. */
+export const isDepthwise = (tensor: WeightTensor): boolean =>
+  tensor.groups > 1 && inputChannels(tensor) === tensor.groups;
+
 /** How a weight's stored position gives its input channel. */
 export function channelSteps(tensor: WeightTensor): ChannelStep[] {
   const { roles, shape, groups } = tensor;

@@ -1,7 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
 import { defaults } from './defaults.js';
-import { byName, type Named } from './names.js';
+import { byName, type LeftOut, type Named } from './names.js';
 
 /** How much to remove: a percentage of units from 0 to 100, or how many units to keep or to remove. */
 export type Amount = number | { readonly keep: number } | { readonly remove: number };
@@ -28,7 +28,7 @@ export function checkAmount(amount: Amount, subject?: string): void {
     throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
       ...about,
       given: amount,
-      hint: 'Write 50 for half of the units, or { keep: 8 } or { remove: 8 } for a number of units',
+      hint: 'Write 50 for half of the units. For a number of units, give `{ keep: 8 }` or `{ remove: 8 }`',
     });
   }
   const count = amount && typeof amount === 'object' ? Object.values(amount)[0] : undefined;
@@ -70,14 +70,14 @@ export function rounded(removed: number, units: number, multiple: number | undef
 
 /**
  * The amount of each of `layers`; undefined for those that no key matches.
- * @param others names of layers that exist but are not among `layers`, for the error's hint
+ * @param others layers that exist but are not among `layers`, and why, for the error's hint
  * @throws SparsifyError `sparsity` for a list of another length, or two amounts for one layer; `layer` for a key that
  *   matches nothing
  */
 export function amountsOf(
   sparsity: Sparsity,
   layers: readonly Named[],
-  others: readonly string[] = [],
+  others: readonly LeftOut[] = [],
 ): (Amount | undefined)[] {
   const names = layers.map(({ name }) => name);
   if (isAmount(sparsity)) {
@@ -98,7 +98,7 @@ export function amountsOf(
   if (sparsity === null || typeof sparsity !== 'object') {
     throw new SparsifyError('sparsity', 'unknown form of sparsity', {
       given: sparsity,
-      hint: 'Give a percentage, { keep: n } or { remove: n }, a list of these, or an object of layer names and amounts',
+      hint: 'Give a percentage, `{ keep: n }` or `{ remove: n }`, a list of these, or an object of layer names and amounts',
     });
   }
   const entries: [string, Amount][] =
@@ -154,18 +154,12 @@ function perLayer(
 
 function checkCount(count: number): void {
   if (Number.isInteger(count) && count >= 0) return;
-  throw new SparsifyError('sparsity', 'a number of units to keep is a whole number from 0', {
-    subject: 'minKeep',
-    given: count,
-  });
+  throw new SparsifyError('sparsity', '`minKeep` is a whole number of units from 0', { given: count });
 }
 
 function checkShare(share: number): void {
   if (typeof share === 'number' && share >= 0 && share <= 100) return;
-  throw new SparsifyError('sparsity', 'a percentage is a number from 0 to 100', {
-    subject: 'maxSparsity',
-    given: share,
-  });
+  throw new SparsifyError('sparsity', '`maxSparsity` is a percentage from 0 to 100', { given: share });
 }
 
 /** The most of `units` that may be removed. */

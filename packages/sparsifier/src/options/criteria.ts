@@ -130,13 +130,13 @@ export function recipeOf(
   if (isLamp && withoutLamp.includes(row.element)) {
     throw new SparsifyError('criteria', 'the budget lamp squares scores, so they must not be negative', {
       given: criteria,
-      hint: 'Use a criterion such as largeFinal',
+      hint: "Use a criterion such as `criteria: 'largeFinal'`",
     });
   }
   if (isLamp && normalizer !== undefined) {
     throw new SparsifyError('usage', 'the budget lamp already scales scores', {
       given: `normalizer ${normalizer}`,
-      hint: 'Leave the normalizer out',
+      hint: 'Leave out `normalizer`',
     });
   }
   const own = normalizer === undefined ? 0 : look(normalizers, normalizer, 'usage', 'normalizer');
@@ -171,5 +171,5 @@ function look<Value>(
   what: string,
 ): Value {
   if (typeof name === 'string' && Object.hasOwn(list, name)) return list[name]!;
-  throw unknownValue(code, what, name, Object.keys(list));
+  throw unknownValue(code, what, name, Object.keys(list), { topic: code === 'criteria' ? 'criteria' : 'option' });
 }

@@ -118,8 +118,8 @@ export function checkGranularity(granularity: string | Exclude<Granularity, stri
     if (wrong === undefined) return granularity;
     if (wrong !== '') throw new SparsifyError('granularity', wrong, { given: granularity });
   }
-  const others = 'Others are made by Granularity.spanning(...roles), block({ role: size }) and nm(n, m)';
-  throw unknownValue('granularity', 'granularity', granularity, names, others);
+  const hint = 'Others are made by `Granularity.spanning(...roles)`, `block({ role: size })` and `nm(n, m)`';
+  throw unknownValue('granularity', 'granularity', granularity, names, { topic: 'granularity', hint });
 }
 
 /** What is wrong with a granularity that has no name; empty where it has none of the three forms. */

@@ -1,4 +1,7 @@
 import { SparsifyError } from '../errors.js';
+import { kinds } from '../model/model.js';
+import { asked, similarNames } from './spelling.js';
+import { meaningOf, plainWord } from './words.js';
 
 /** What options can name: a layer, or layers that are ranked together. */
 export interface Named {
@@ -6,17 +9,23 @@ export interface Named {
   readonly aliases: readonly string[];
 }
 
+/** A layer that the rules leave out. */
+export interface LeftOut extends Named {
+  /** Why, as a sentence. */
+  readonly reason: string;
+}
+
 /**
  * The value that names and globs give each of `layers`; undefined for those that no key matches. A key that equals a
  * name stands for that name alone, any other is a glob. A name takes precedence over a glob.
- * @param others names of layers that exist but are not among `layers`, for the error's hint
+ * @param others layers that exist but are not among `layers`, and why, for the error's hint
  * @param clash the error where two names, or two globs, give one layer different values
  * @throws SparsifyError `layer` for a key that matches nothing, or that error
  */
 export function byName<Value>(
   entries: readonly (readonly [string, Value])[],
   layers: readonly Named[],
-  others: readonly string[] = [],
+  others: readonly LeftOut[] = [],
   clash: (layer: string, entries: readonly (readonly [string, Value])[]) => SparsifyError = twoValues,
 ): (Value | undefined)[] {
   const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
@@ -43,12 +52,13 @@ export function byName<Value>(
       }
     });
     if (count === 0) {
+      const other = others.find(({ name, aliases }) => [name, ...aliases].includes(key));
       throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
         given: key,
         allowed: layers.map(({ name }) => name),
-        ...(others.includes(key) && {
-          hint: 'A layer of this name exists, but layerType, include or exclude leaves it out',
-        }),
+        hint: other
+          ? `A layer of this name exists, but it is left out: ${other.reason}`
+          : (nearestNames(key, layers) ?? whereKindsAre(key)),
       });
     }
   }
@@ -63,6 +73,38 @@ const twoValues = (subject: string, entries: readonly (readonly [string, unknown
   });
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** Where to give a kind of layer that was given as the name of one. */
+function whereKindsAre(word: string): string | undefined {
+  const [kind, ...others] = kindsMeantBy(word);
+  return kind && `Kinds of layers are given with \`layerType${others.length > 0 ? '' : `: '${kind}'`}\``;
+}
+
+/** The kinds that a word stands for: their own names, or those of other libraries. */
+export function kindsMeantBy(word: string): readonly string[] {
+  return meaningOf(word, 'kind') ?? kinds.filter((kind) => kind.toLowerCase() === plainWord(word));
+}
+
+/** How many names are suggested at most. */
+const suggestedAtMost = 3;
+
+/**
+ * Asks for the layers whose names are most like a word, or like a glob in letters of the other case. A word is compared
+ * with whole names and with their last parts: `Conv.O` is like `p2o.Conv.0`.
+ */
+export function nearestNames(word: string, layers: readonly Named[]): string | undefined {
+  const names = layers.flatMap(({ name, aliases }) => [name, ...aliases]);
+  const matches = matcherOf(word.toLowerCase());
+  const inOtherCase = names.filter((name) => matches(name.toLowerCase()));
+  const parts = word.split(/[./]/).length;
+  const lastParts = (name: string) =>
+    name
+      .split(/(?<=[./])/)
+      .slice(-parts)
+      .join('');
+  const nearest = inOtherCase.length > 0 ? inOtherCase : similarNames(word, names, (name) => [name, lastParts(name)]);
+  return asked(nearest.slice(0, suggestedAtMost));
+}
 
 /**
  * A test of names against a glob: `*` is any run of characters, `?` is one.

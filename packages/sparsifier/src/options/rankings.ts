@@ -1,6 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
-import { byName, type Named } from './names.js';
+import { byName, type LeftOut, type Named } from './names.js';
 
 export const contexts = ['local', 'global'] as const;
 /** Where units are compared: within each layer, or over the whole network. */
@@ -31,7 +31,7 @@ export function rankingsOf(
   tensors: readonly WeightTensor[],
   context: Context,
   rankTogether: RankTogether | undefined,
-  others: readonly string[],
+  others: readonly LeftOut[],
 ): Ranking[] {
   if (context === 'local') return eachAlone(tensors);
   if (rankTogether === undefined) return [{ name: network, aliases: [], members: tensors.map((_, index) => index) }];

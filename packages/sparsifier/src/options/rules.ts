@@ -1,17 +1,21 @@
 import { SparsifyError } from '../errors.js';
+import { isDepthwise } from '../model/channels.js';
 import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
 import { defaults } from './defaults.js';
-import { matcherOf, type Named } from './names.js';
-import { unknownValue } from './spelling.js';
+import { kindsMeantBy, matcherOf, nearestNames, type Named } from './names.js';
+import { asked, didYouMean, unknownValue } from './spelling.js';
 
-/** Selects layers: by name or glob (`*`, `?`), by a regular expression that matches part of the name, or by kind. */
-export type Rule = string | RegExp | { readonly kind: Kind };
+/** Selects layers by what they are: of a kind, depthwise convolutions, or those of fewer weights than a number. */
+export type PropertyRule = { readonly kind: Kind } | { readonly depthwise: true } | { readonly smallerThan: number };
+
+/** Selects layers: by name or glob (`*`, `?`), by a regular expression that matches part of the name, or by what they are. */
+export type Rule = string | RegExp | PropertyRule;
 
 /** Which layers are pruned by a call on the whole model. */
 export interface Rules {
   /** The kinds of layers; `conv2d` by default, all where `include` is given. */
   readonly layerType?: Kind | readonly Kind[] | 'all';
-  /** Of these, only the layers that match one of the rules. */
+  /** Of these, only the layers that match one of the rules. The exact name of a table of fixed numbers includes it, too. */
   readonly include?: Rule | readonly Rule[];
   /** Of these, not the layers that match one of the rules. */
   readonly exclude?: Rule | readonly Rule[];
@@ -24,9 +28,12 @@ export interface Rules {
 export type DecidingRule =
   | { readonly name: 'layerType'; readonly value: readonly (Kind | 'all')[] }
   /** For `include`, undefined where none of the rules matches. */
-  | { readonly name: 'include' | 'exclude'; readonly value: string | { readonly kind: Kind } | undefined }
-  /** `sparsity` has amounts for other layers only; `skipped` is a tensor that cannot be pruned. */
-  | { readonly name: 'sparsity' | 'skipped'; readonly value: undefined };
+  | { readonly name: 'include' | 'exclude'; readonly value: string | PropertyRule | undefined }
+  /**
+   * `sparsity` has amounts for other layers only; `fixed` is a table of fixed numbers, which no rule includes by its
+   * exact name; `skipped` is a tensor that cannot be pruned.
+   */
+  | { readonly name: 'sparsity' | 'fixed' | 'skipped'; readonly value: undefined };
 
 /** Whether a layer is pruned, and which rule says so, as data and as a sentence. */
 export interface Decision {
@@ -53,33 +60,46 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   const exclude = listOf(rules.exclude);
   const types = typesOf(rules);
   for (const type of types) if (type !== 'all') checkKind(type);
+  for (const rule of [...include, ...exclude]) checkRule(rule);
   const isOfType = ({ kind }: WeightTensor) => types.includes('all') || types.includes(kind);
 
-  const everything = [...tensors, ...skipped.map(({ name }) => ({ name, aliases: [], kind: undefined }))];
+  const everything: readonly Candidate[] = [...tensors, ...skipped.map(({ name }) => ({ name, aliases: [] }))];
   const names = new Set(everything.flatMap(({ name, aliases }) => [name, ...aliases]));
   const matches = (rule: Rule, layer: Candidate) => isMatch(rule, layer, names);
+  /** Only its own name includes a table of fixed numbers. */
+  const includes = (rule: Rule, tensor: WeightTensor) =>
+    matches(rule, tensor) && (tensor.fixed === undefined || (typeof rule === 'string' && names.has(rule)));
   const typed = tensors.filter(isOfType);
   const whyNot = (rule: Rule): string | undefined => {
-    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that layerType excludes';
-    const found = skipped.find(({ name }) => matches(rule, { name, aliases: [], kind: undefined }));
-    return found && `'${found.name}' cannot be pruned: ${found.reason}`;
+    const fixed = typed.find((tensor) => matches(rule, tensor));
+    if (fixed) return `'${fixed.name}' is left alone: ${fixed.fixed}. Its exact name includes it nevertheless`;
+    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that `layerType` excludes';
+    const found = skipped.find(({ name }) => matches(rule, { name, aliases: [] }));
+    return found ? `'${found.name}' cannot be pruned: ${found.reason}` : meant(rule, tensors);
   };
   for (const rule of include) {
-    if (!typed.some((tensor) => matches(rule, tensor))) throw unmatched(rule, typed, whyNot(rule));
+    if (!typed.some((tensor) => includes(rule, tensor))) throw unmatched(rule, typed, whyNot(rule));
   }
-  for (const rule of exclude) if (!everything.some((layer) => matches(rule, layer))) throw unmatched(rule, tensors);
+  for (const rule of exclude) {
+    if (!isCondition(rule) && !everything.some((layer) => matches(rule, layer)))
+      throw unmatched(rule, tensors, meant(rule, tensors));
+  }
 
   return tensors.map((tensor): Decision => {
     const layerType = { name: 'layerType', value: types } as const;
-    const inType = `layerType ${types.join(', ')}`;
-    if (!isOfType(tensor)) return { selected: false, rule: layerType, reason: `${inType} excludes ${tensor.kind}` };
+    const inWordsOfType = types.includes('all') ? 'of any kind' : `of kind ${types.join(', ')}`;
+    const including = include.find((rule) => includes(rule, tensor));
+    if (tensor.fixed !== undefined && including === undefined)
+      return { selected: false, rule: { name: 'fixed', value: undefined }, reason: tensor.fixed };
+    if (!isOfType(tensor)) {
+      return { selected: false, rule: layerType, reason: `only ${types.join(' and ')} layers are pruned` };
+    }
     const excluding = exclude.find((rule) => matches(rule, tensor));
     if (excluding !== undefined) {
       const rule = { name: 'exclude', value: asData(excluding) } as const;
       return { selected: false, rule, reason: `excluded by ${inWords(excluding)}` };
     }
-    if (include.length === 0) return { selected: true, rule: layerType, reason: inType };
-    const including = include.find((rule) => matches(rule, tensor));
+    if (include.length === 0) return { selected: true, rule: layerType, reason: inWordsOfType };
     const rule = { name: 'include', value: including && asData(including) } as const;
     return including === undefined
       ? { selected: false, rule, reason: 'no include rule matches it' }
@@ -87,36 +107,74 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   });
 }
 
-interface Candidate extends Named {
-  readonly kind: Kind | undefined;
-}
+/** A layer, or a tensor that cannot be pruned, of which only the name is known. */
+type Candidate = WeightTensor | Named;
 
 /** @param names those of all layers: a rule that equals one of them is that name, not a glob */
-function isMatch(rule: Rule, { name, aliases, kind }: Candidate, names: ReadonlySet<string>): boolean {
-  const own = [name, ...aliases];
+function isMatch(rule: Rule, layer: Candidate, names: ReadonlySet<string>): boolean {
+  const own = [layer.name, ...layer.aliases];
   if (typeof rule === 'string') return names.has(rule) ? own.includes(rule) : own.some(matcherOf(rule));
   // A copy without the flags that make an expression keep its position between tests.
   if (rule instanceof RegExp) {
     const expression = new RegExp(rule.source, rule.flags.replace(/[gy]/g, ''));
     return own.some((each) => expression.test(each));
   }
-  if (rule && typeof rule === 'object' && Object.keys(rule).join() === 'kind') {
-    checkKind(rule.kind);
-    return rule.kind === kind;
-  }
-  throw new SparsifyError('usage', 'a rule is a name, a glob, a regular expression or { kind }', { given: rule });
+  if (!('kind' in layer)) return false;
+  if ('kind' in rule) return layer.kind === rule.kind;
+  return 'depthwise' in rule ? isDepthwise(layer) : layer.values.length < rule.smallerThan;
 }
 
-const asData = (rule: Rule): string | { readonly kind: Kind } => (rule instanceof RegExp ? String(rule) : rule);
+/** Whether a rule may match nothing in some models: it has no name that could be misspelt. */
+const isCondition = (rule: Rule): boolean => typeof rule === 'object' && ('depthwise' in rule || 'smallerThan' in rule);
+
+const properties: readonly string[] = ['kind', 'depthwise', 'smallerThan'];
+
+/** @throws SparsifyError `usage` for a value that is not a rule, `kind` for an unknown kind */
+function checkRule(rule: Rule): void {
+  if (typeof rule === 'string' || rule instanceof RegExp) return;
+  const [key, ...others] = Object.keys(rule ?? {});
+  if (
+    rule === null ||
+    typeof rule !== 'object' ||
+    key === undefined ||
+    others.length > 0 ||
+    !properties.includes(key)
+  ) {
+    throw new SparsifyError('usage', 'unknown form of rule', {
+      given: rule,
+      allowed: ['a name', 'a glob', 'a regular expression', ...properties.map((each) => `{ ${each} }`)],
+      hint: key === undefined || Array.isArray(rule) ? undefined : didYouMean([key], properties),
+    });
+  }
+  if ('kind' in rule) checkKind(rule.kind);
+  else if ('depthwise' in rule && (rule.depthwise as unknown) !== true) {
+    throw new SparsifyError('usage', 'a rule about depthwise convolutions is { depthwise: true }', {
+      given: rule,
+      hint: 'To leave them alone, `exclude` them',
+    });
+  } else if ('smallerThan' in rule && !(typeof rule.smallerThan === 'number' && rule.smallerThan > 0)) {
+    throw new SparsifyError('usage', 'a rule about small layers has a number of weights above 0', { given: rule });
+  }
+}
+
+const asData = (rule: Rule): string | PropertyRule => (rule instanceof RegExp ? String(rule) : rule);
 
 function inWords(rule: Rule): string {
   if (typeof rule === 'string') return `'${rule}'`;
-  return rule instanceof RegExp ? String(rule) : `kind ${rule.kind}`;
+  if (rule instanceof RegExp) return String(rule);
+  if ('kind' in rule) return `kind ${rule.kind}`;
+  return 'depthwise' in rule ? 'depthwise' : `fewer than ${rule.smallerThan} weights`;
 }
 
 function checkKind(kind: Kind): void {
   if (kinds.includes(kind)) return;
-  throw unknownValue('kind', 'kind of layer', kind, [...kinds, 'all']);
+  throw unknownValue('kind', 'kind of layer', kind, [...kinds, 'all'], { topic: 'kind' });
+}
+
+/** Asks for the kind, where the rule is what someone calls one, or for layers of similar names. */
+function meant(rule: Rule, tensors: readonly WeightTensor[]): string | undefined {
+  if (typeof rule !== 'string') return undefined;
+  return asked(kindsMeantBy(rule).map((kind) => `\`{ kind: '${kind}' }\``)) ?? nearestNames(rule, tensors);
 }
 
 function unmatched(rule: Rule, candidates: readonly WeightTensor[], hint?: string): SparsifyError {

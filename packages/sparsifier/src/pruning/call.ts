@@ -132,7 +132,7 @@ function notFinite({ tensor }: Job, index: number): SparsifyError {
   return new SparsifyError('weights', 'a weight is infinite or not a number, so weights cannot be compared', {
     subject: tensor.name,
     found: `at index ${index}, [${place.join(', ')}] of shape [${tensor.shape.join(', ')}]`,
-    hint: 'Correct the weights, or exclude this layer',
+    hint: 'Correct the weights, or `exclude` this layer',
   });
 }
 

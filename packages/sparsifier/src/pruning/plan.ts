@@ -8,10 +8,11 @@ import { findingsOf, type Requested } from './findings.js';
 import type { Counts, Job, Removed } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
+import type { LeftOut } from '../options/names.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
 import { warningOf, type Warning } from './warnings.js';
-import { decisionsOf, typesOf, type Decision } from '../options/rules.js';
+import { decisionsOf, typesOf, type DecidingRule, type Decision } from '../options/rules.js';
 import {
   amountsOf,
   isAmount,
@@ -41,6 +42,12 @@ export interface Request {
 
 /** The least score that a budget can use. */
 export const leastScore = ({ budget }: Request): number => (budget === 'lamp' ? 0 : -Infinity);
+
+/** What prunes a layer that a rule leaves out, where the reason does not say it. */
+const remedies: Readonly<Partial<Record<DecidingRule['name'], string>>> = {
+  layerType: '. `layerType` names the kinds',
+  fixed: '. `include` takes it by its exact name',
+};
 
 /** How many units are removed from which layers, as far as that is known without their scores. */
 export interface Shares {
@@ -96,17 +103,29 @@ export class Planner {
     return this.#model.tensors.filter((_, position) => this.decisions[position]!.selected);
   }
 
+  /** The layers that the rules leave out. */
+  #leftOut(): LeftOut[] {
+    return this.#model.tensors.flatMap(({ name, aliases }, position) => {
+      const { selected, rule, reason } = this.decisions[position]!;
+      return selected ? [] : [{ name, aliases, reason: reason + (remedies[rule.name] ?? '') }];
+    });
+  }
+
+  /** Whether the model has layers of the requested kinds, of which other rules leave none. */
+  #isLeftOutByOtherRules(): boolean {
+    return this.decisions.some(({ rule }) => rule.name !== 'layerType');
+  }
+
   rankings(tensors: readonly WeightTensor[]): Ranking[] {
-    const others = this.#model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
-    return rankingsOf(tensors, this.context, this.#options.rankTogether, others);
+    return rankingsOf(tensors, this.context, this.#options.rankTogether, this.#leftOut());
   }
 
   /** @throws SparsifyError `sparsity` if a pattern is given an amount or a rounding */
   checkPattern(amount: Sparsity | undefined, { roundTo }: CallOptions): void {
     if (amount === undefined && roundTo === undefined) return;
     throw new SparsifyError('sparsity', `a ${inWords(this.granularity)} pattern already fixes how much is removed`, {
-      given: amount === undefined ? `roundTo ${roundTo}` : amount,
-      hint: 'Call sparsifyModel() without an amount and without roundTo',
+      given: amount === undefined ? `\`roundTo: ${roundTo}\`` : amount,
+      hint: 'Leave out the amount and `roundTo`',
     });
   }
 
@@ -120,9 +139,9 @@ export class Planner {
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0
           ? {
-              hint: exclude
-                ? 'explain() says which rule excludes which layer'
-                : `Set layerType to one of these, or to 'all'`,
+              hint: this.#isLeftOutByOtherRules()
+                ? '`explain()` says which rule leaves out which layer'
+                : "Set `layerType` to one of these, or use `layerType: 'all'`",
             }
           : {}),
       });
@@ -142,13 +161,12 @@ export class Planner {
       throw new SparsifyError('sparsity', 'the global context takes one amount for the whole network', {
         given: sparsity,
         hint: rankTogether
-          ? 'With rankTogether, amounts can also be given by the name of the ranking'
-          : `Limit single layers with minKeep and maxSparsity, rank some apart with rankTogether, or use the context 'local'`,
+          ? 'With `rankTogether`, amounts can also be given by the name of the ranking'
+          : "Limit single layers with `minKeep` and `maxSparsity`, rank some apart with `rankTogether`, or use `context: 'local'`",
       });
     }
     const rankings = this.rankings(tensors);
-    const others = this.#model.tensors.filter((tensor) => !tensors.includes(tensor)).map(({ name }) => name);
-    const amounts = amountsOf(sparsity as Sparsity, rankings, others);
+    const amounts = amountsOf(sparsity as Sparsity, rankings, this.#leftOut());
     const isChosen = (_: unknown, index: number) => amounts[index] !== undefined;
     const members = rankings.filter(isChosen).flatMap((ranking) => ranking.members);
     const places = [...members].sort((a, b) => a - b);
@@ -171,9 +189,13 @@ export class Planner {
     // Whole layers are units of the network, which keeps one of them; a layer may lose its only unit.
     const wholeLayers = this.granularity === 'layer';
     if (wholeLayers && context === 'local') {
-      throw new SparsifyError('granularity', `granularity 'layer' compares layers, which needs the context 'global'`, {
-        given: tensors.map(({ name }) => name).join(', '),
-      });
+      throw new SparsifyError(
+        'granularity',
+        "`granularity: 'layer'` compares layers, which needs `context: 'global'`",
+        {
+          given: tensors.map(({ name }) => name).join(', '),
+        },
+      );
     }
     const own = tensors.map((tensor) => this.#limits[this.#model.tensors.indexOf(tensor)]!);
     const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, own[index]!)));
@@ -304,7 +326,7 @@ export class Planner {
       given: inWords(this.granularity),
       found: failures.map(({ details }) => details.subject).join(', '),
       ...(first.details.allowed ? { allowed: first.details.allowed } : {}),
-      hint: 'Choose another granularity, or set layerType to the kinds that have it',
+      hint: 'Choose another `granularity`, or set `layerType` to the kinds that have it',
     });
   }
 }

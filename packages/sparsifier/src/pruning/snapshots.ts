@@ -60,7 +60,9 @@ export function given(
       `the option ${state} takes arrays by layer name${isComparison ? ' or a model' : ''}`,
       {
         given: typeof source === 'object' ? 'numbers without a name' : source,
-        ...(isComparison ? { hint: 'Read a model with readModel. Only sparsifyFile takes a path, URL or Blob' } : {}),
+        ...(isComparison
+          ? { hint: 'Read a model with `readModel`. Only `sparsifyFile` takes a path, URL or Blob' }
+          : {}),
       },
     );
   }
@@ -139,7 +141,7 @@ export function snapshotOf(tensor: WeightTensor, state: State, snapshots: Snapsh
       `the criterion compares weights with ${state}, and there are none for this layer`,
       {
         subject: tensor.name,
-        hint: `Give new Sparsifier(model, { ${state}: { '${tensor.name}': array } })`,
+        hint: `Give \`new Sparsifier(model, { ${state}: { '${tensor.name}': array } })\``,
       },
     );
   }

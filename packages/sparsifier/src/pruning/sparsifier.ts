@@ -16,6 +16,7 @@ import {
   type CallOptions,
   type SparsifierOptions,
 } from '../options/options.js';
+import { nearestNames } from '../options/names.js';
 import { checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request, type Shares } from './plan.js';
 import { eachAlone } from '../options/rankings.js';
@@ -105,7 +106,7 @@ export class Sparsifier {
     );
     if (!this.#options.restorable) {
       throw new SparsifyError('usage', 'removed values are not kept', {
-        hint: 'Make the Sparsifier with { restorable: true }',
+        hint: 'Make the Sparsifier with `{ restorable: true }`',
       });
     }
     return this.#inTurn(async () => {
@@ -193,7 +194,9 @@ export class Sparsifier {
 
   #checkTouched(): void {
     if (this.#masks.size > 0) return;
-    throw new SparsifyError('layer', 'no layer has a mask yet', { hint: 'Call sparsifyModel or sparsifyLayer first' });
+    throw new SparsifyError('layer', 'no layer has a mask yet', {
+      hint: 'Call `sparsifyModel` or `sparsifyLayer` first',
+    });
   }
 
   #needs(): State | undefined {
@@ -258,6 +261,7 @@ export class Sparsifier {
         {
           given: layer,
           allowed: this.model.tensors.map(({ name }) => name),
+          hint: skipped || typeof layer !== 'string' ? undefined : nearestNames(layer, this.model.tensors),
         },
       );
     }

@@ -104,7 +104,7 @@ function snapshotsFor(
       {
         given: options.criteria,
         found: 'one layer in memory at a time',
-        hint: `Pass them: { ${needs}: a path, arrays by layer name, or another model }`,
+        hint: `Give them with \`${needs}\`. In \`sparsifyFile\` that is a path, arrays by layer name, or another model`,
       },
     );
   }

@@ -2,6 +2,7 @@ import { SparsifyError } from '../../errors.js';
 import { activationsIn, withOutputs } from '../../formats/onnx/activations.js';
 import type { FileModel } from '../../formats/file-model.js';
 import { isObject } from '../../model/json.js';
+import { checkModel } from '../../model/model.js';
 import { float16 } from '../../model/numbers.js';
 import { Norms, type Batches, type Calibration } from './norms.js';
 
@@ -31,6 +32,7 @@ export async function activationsOfOnnx<Feeds>(
   batches: Batches<Feeds>,
   createSession: (bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>,
 ): Promise<Calibration> {
+  checkModel(model);
   if (model.format !== 'ONNX') {
     throw new SparsifyError('usage', 'activationsOfOnnx takes an ONNX model', { found: `${model.format} model` });
   }

@@ -1,0 +1,55 @@
+/**
+ * Messages of the library say code in backticks: `layerType: 'all'`. On the command line options are written as flags,
+ * and sentences with other code, such as a method to call, are left out.
+ * @param flags the flags of the command by the names of the options: `--layer-type` by `layerType`
+ */
+export function inFlags(message: string, flags: ReadonlyMap<string, string>): string {
+  return message
+    .split(/(?<=[.?]\s+)(?=[A-Z`])/)
+    .flatMap((sentence) => {
+      let isSayable = true;
+      const said = sentence.replace(/`([^`]*)`/g, (_, code: string) => {
+        const words = wordsOf(code, flags);
+        isSayable &&= words !== undefined;
+        return words ?? '';
+      });
+      return isSayable ? [said] : [];
+    })
+    .join('')
+    .replace(/\s+$/, (end) => (end.includes('\n') ? '\n' : ''));
+}
+
+/** What the command line writes for an option of the library, with its value if there is one, or for a rule. */
+function wordsOf(code: string, flags: ReadonlyMap<string, string>): string | undefined {
+  const inside = /^\{ (.*) \}$/.exec(code)?.[1] ?? code;
+  const [, name = '', text] = /^(\w+)(?:\(\)|: (.*))?$/.exec(inside) ?? [];
+  const value = text === undefined ? undefined : valueOf(text);
+  if (name === 'kind') return `kind:${String(value)}`;
+  if (name === 'depthwise') return 'is:depthwise';
+  if (name === 'smallerThan') return `smaller:${String(value)}`;
+  const flag = flags.get(name);
+  if (flag === undefined || value === undefined || value === true) return flag;
+  return `${flag} ${typeof value === 'object' ? structured(value) : String(value)}`;
+}
+
+type Value = string | number | boolean | Readonly<Record<string, unknown>>;
+
+/** The value of a literal without backslashes, or the text itself. */
+function valueOf(text: string): Value {
+  try {
+    return JSON.parse(text.replaceAll("'", '"').replace(/(\w+):/g, '"$1":')) as Value;
+  } catch {
+    return text;
+  }
+}
+
+/** `2:4`, `block:out=1,in=4`, `spanning:in,height`, or a ranking: `encoder=enc*,stem`. */
+function structured(value: Readonly<Record<string, unknown>>): string {
+  const [key, inside] = Object.entries(value)[0]!;
+  if (key === 'nm') return (inside as number[]).join(':');
+  if (key === 'spanning') return `spanning:${String(inside)}`;
+  if (key !== 'block') return `${key}=${String(inside)}`;
+  return `block:${Object.entries(inside as object)
+    .map(([role, size]) => `${role}=${size}`)
+    .join(',')}`;
+}
