@@ -1,6 +1,6 @@
 import type { Kind, Role } from '../../model/model.js';
 import { einsum } from './einsum.js';
-import { shapeOf, type Node, type View } from './graph.js';
+import { shapeOf, type Node, type Value, type View } from './graph.js';
 
 /** How a node reads its weight. */
 export interface Layout {
@@ -106,9 +106,11 @@ const spatialRoles: Readonly<Record<number, readonly Role[]>> = {
 
 /**
  * The first of these inputs that is a constant. There may be none, since both factors of a product may be activations.
+ * Codes with a scale that is computed while the model runs are stored all the same.
  */
 function constantAmong(...candidates: readonly number[]): Operator['weights'] {
-  return ({ inputs }) => candidates.filter((input) => inputs[input]?.isConstant).slice(0, 1);
+  const isStored = (value: Value | undefined) => value?.isConstant || value?.view !== undefined;
+  return ({ inputs }) => candidates.filter((input) => isStored(inputs[input])).slice(0, 1);
 }
 
 /** The table of a Gather. Computed constants do not count, since they are used to compute shapes. */

@@ -1,0 +1,181 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as node from 'onnxruntime-node';
+import * as web from 'onnxruntime-web';
+import { Sparsifier } from 'sparsifier';
+import { sparsifyFile } from 'sparsifier/file';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  integerAttribute,
+  integersAttribute,
+  model,
+  node as operator,
+  numbers,
+  tensor,
+} from '../../support/onnx-builder.js';
+import { codesOf, keptBytes, naiveCodes, type CodeType } from '../../support/onnx-codes.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sparsifier-codes-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A network whose output contains its weights: an input of ones and zeros picks each of them. */
+interface Network {
+  readonly op: 'Conv' | 'MatMul' | 'Gemm';
+  readonly type: CodeType;
+  readonly zero: number;
+  readonly isPerChannel: boolean;
+}
+
+const rows = 6;
+const columns = 8;
+const networks = (['Conv', 'MatMul', 'Gemm'] as const).flatMap((op) =>
+  ([true, false] as const).flatMap((isPerChannel): Network[] => [
+    { op, type: 'int8', zero: 0, isPerChannel },
+    { op, type: 'uint8', zero: 128, isPerChannel },
+  ]),
+);
+
+/** (out, in) in Conv and Gemm, (in, out) in MatMul. */
+function describeNetwork({ op, type, zero, isPerChannel }: Network) {
+  const outputs = op === 'MatMul' ? columns : rows;
+  const inputs = op === 'MatMul' ? rows : columns;
+  const channels = isPerChannel ? outputs : 1;
+  const scales = Array.from({ length: channels }, (_, index) => 0.05 / Math.sqrt(index + 2));
+  const matrix = [rows, columns];
+  const affine = {
+    type,
+    shape: matrix,
+    scales,
+    zeros: scales.map(() => zero),
+    scaleOf: ([row, column]: readonly number[]) => (isPerChannel ? (op === 'MatMul' ? column! : row!) : 0),
+  };
+  const shape = op === 'Conv' ? [...matrix, 1, 1] : matrix;
+  const scaleShape = isPerChannel ? [channels] : [];
+  const data = codesOf(type, matrix);
+  const file = (external: boolean) =>
+    model(
+      {
+        nodes: [
+          operator('DequantizeLinear', 'w s z', 'd', {
+            attributes: [integerAttribute('axis', op === 'MatMul' ? 1 : 0)],
+          }),
+          operator(op, 'x d', 'y', {
+            name: 'layer',
+            attributes: op === 'Gemm' ? [integerAttribute('transB', 1)] : [],
+          }),
+        ],
+        initializers: [
+          external
+            ? tensor('w', shape, { dtype: type, external: { location: 'codes.bin', offset: 0, length: data.length } })
+            : tensor('w', shape, { dtype: type, data }),
+          tensor('s', scaleShape, { data: numbers('float32', scales) }),
+          tensor('z', scaleShape, { dtype: type, data: numbers(type, affine.zeros) }),
+        ],
+        inputs: { x: op === 'Conv' ? 4 : 2 },
+        outputs: { y: op === 'Conv' ? 4 : 2 },
+      },
+      17,
+    );
+  return { affine, data, file, inputs, inputShape: op === 'Conv' ? [inputs, inputs, 1, 1] : [inputs, inputs] };
+}
+
+/** The weights as a runtime sees them, one row for each input. */
+async function seenBy(runtime: typeof node | typeof web, bytes: Uint8Array, size: number, shape: readonly number[]) {
+  const identity = Float32Array.from({ length: size * size }, (_, index) => (index % (size + 1) === 0 ? 1 : 0));
+  const session = await runtime.InferenceSession.create(bytes);
+  const { y } = await session.run({ x: new runtime.Tensor('float32', identity, shape) as node.Tensor & web.Tensor });
+  await session.release();
+  return [...(y!.data as Float32Array)];
+}
+
+const transposed = (values: readonly number[]) =>
+  Array.from({ length: rows * columns }, (_, index) => values[(index % rows) * columns + Math.floor(index / rows)]!);
+
+const options = { context: 'local', criteria: 'largeFinal', layerType: 'all', granularity: 'weight' } as const;
+
+describe.each(networks)('$op with $type codes around $zero (one scale per channel: $isPerChannel)', (network) => {
+  const { affine, data, file, inputs, inputShape } = describeNetwork(network);
+  const { pruned, zeros } = naiveCodes(affine, data, 50);
+  const { values } = naiveCodes(affine, pruned);
+
+  test('The runtimes see the zeros, and every kept weight as it was', async () => {
+    web.env.wasm.numThreads = 1;
+    using read = await readOnnx(file(false));
+    const report = await new Sparsifier(read, options).sparsifyModel(50);
+    expect(report.total.zeros).toBe(zeros);
+    const bytes = await read.bytes();
+    expect(bytes).toEqual(keptBytes(file(false), data, pruned));
+    const expected = network.op === 'MatMul' ? values : transposed(values);
+    expect(expected.filter((value) => value === 0)).toHaveLength(zeros);
+    for (const runtime of [node, web]) {
+      const seen = await seenBy(runtime, bytes, inputs, inputShape);
+      expect(seen.map((value) => value + 0)).toEqual(expected.map((value) => value + 0));
+    }
+  });
+
+  test.each([50, 0, 90])('A file that is streamed has the same bytes as in memory at %i %%', async (sparsity) => {
+    const [input, output] = [join(folder, 'model.onnx'), join(folder, 'sparse.onnx')];
+    for (const external of [false, true]) {
+      await writeFile(input, file(external));
+      if (external) await writeFile(join(folder, 'codes.bin'), data);
+      using read = await readOnnx(input);
+      const report = await new Sparsifier(read, options).sparsifyModel(sparsity);
+      const streamed = await sparsifyFile(input, output, { ...options, sparsity, force: true });
+      expect(streamed.total).toEqual(report.total);
+      const files = [...(await read.toFiles()).values()];
+      const found = external ? await readFile(`${output}.data`) : await readFile(output);
+      expect(new Uint8Array(found)).toEqual(files.at(-1));
+    }
+  });
+});
+
+test('A network whose activations are quantised too runs, and its removed filters are silent', async () => {
+  const activation = (name: string, at: string) => [
+    operator('QuantizeLinear', `${name} as az`, `${name}q`),
+    operator('DequantizeLinear', `${name}q as az`, at),
+  ];
+  const data = codesOf('int8', [4, 3, 2, 2]);
+  const bias = codesOf('int32', [4]);
+  const bytes = model({
+    nodes: [
+      ...activation('x', 'xd'),
+      operator('DequantizeLinear', 'w s z', 'd', { attributes: [integerAttribute('axis', 0)] }),
+      operator('DequantizeLinear', 'b bs', 'c', { attributes: [integerAttribute('axis', 0)] }),
+      operator('Conv', 'xd d c', 'v', { name: 'conv', attributes: [integersAttribute('kernel_shape', [2, 2])] }),
+      ...activation('v', 'y'),
+    ],
+    initializers: [
+      tensor('as', [], { data: numbers('float32', [0.0625]) }),
+      tensor('az', [], { dtype: 'uint8', data: numbers('uint8', [100]) }),
+      tensor('w', [4, 3, 2, 2], { dtype: 'int8', data }),
+      tensor('s', [4], { data: numbers('float32', [0.01, 0.02, 0.01, 0.005]) }),
+      tensor('z', [4], { dtype: 'int8', data: numbers('int8', [0, 0, 0, 0]) }),
+      tensor('b', [4], { dtype: 'int32', data: bias }),
+      tensor('bs', [4], { data: numbers('float32', [0.000625, 0.00125, 0.000625, 0.0003125]) }),
+    ],
+    inputs: { x: 4 },
+    outputs: { y: 4 },
+  });
+  using read = await readOnnx(bytes);
+  const { layers } = await new Sparsifier(read, { ...options, granularity: 'filter' }).sparsifyModel(50);
+  expect(layers).toMatchObject([{ keptUnits: 2, zeros: 24 }]);
+  const session = await node.InferenceSession.create(await read.bytes());
+  const input = Float32Array.from({ length: 27 }, (_, index) => Math.sin(index));
+  const { y } = await session.run({ x: new node.Tensor('float32', input, [1, 3, 3, 3]) });
+  await session.release();
+  const output = [...(y!.data as Float32Array)];
+  const isSilent = [0, 1, 2, 3].map((channel) =>
+    output.slice(4 * channel, 4 * channel + 4).every((each) => each === 0),
+  );
+  const values = new Float32Array((await read.copy(read.tensors[0]!.values)).buffer);
+  const isRemoved = [0, 1, 2, 3].map((channel) =>
+    values.slice(12 * channel, 12 * channel + 12).every((each) => each === 0),
+  );
+  expect(isSilent).toEqual(isRemoved);
+  expect(isRemoved.filter(Boolean)).toHaveLength(2);
+});
