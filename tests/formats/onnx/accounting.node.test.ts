@@ -95,8 +95,8 @@ const kinds: Readonly<Record<string, (inputs: readonly string[], output: string)
   DequantizeLinear: ([a, b, c], y) => node('DequantizeLinear', `${a} ${b} ${c}`, y),
   QLinearConv: ([a, b], y) => node('QLinearConv', `x s z ${a} ${b}`, y),
   MatMulInteger: ([a, b], y) => node('MatMulInteger', `${a} ${b}`, y),
-  Constant: ([], y) => constant(y, [3, 3]),
-  Sparse: ([], y) =>
+  Constant: (_, y) => constant(y, [3, 3]),
+  Sparse: (_, y) =>
     node('Constant', '', y, {
       attributes: [concat(textField(1, 'sparse_value'), bytesField(22, sparseTensor('', [4, 4], 3)))],
     }),

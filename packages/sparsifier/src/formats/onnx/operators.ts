@@ -1,6 +1,7 @@
 import type { Kind, Role } from '../../model/model.js';
 import { einsum } from './einsum.js';
-import { shapeOf, type Node, type Value, type View } from './graph.js';
+import type { Node, Value } from './graph.js';
+import { shapeOf, type View } from './views.js';
 
 /** How a node reads its weight. */
 export interface Layout {
