@@ -207,9 +207,9 @@ export interface GraphOptions {
   readonly nodes?: readonly Uint8Array[];
   readonly initializers?: readonly Uint8Array[];
   readonly sparse?: readonly Uint8Array[];
-  /** Names, with the number of axes where that is given. */
-  readonly inputs?: Readonly<Record<string, number | undefined>>;
-  readonly outputs?: Readonly<Record<string, number | undefined>>;
+  /** Names, with the number of axes or their sizes where that is given. */
+  readonly inputs?: Readonly<Record<string, number | readonly number[] | undefined>>;
+  readonly outputs?: Readonly<Record<string, number | readonly number[] | undefined>>;
 }
 
 /** A `GraphProto`. */
@@ -219,14 +219,15 @@ export function graph({ nodes = [], initializers = [], sparse = [], inputs = {},
     textField(2, 'graph'),
     ...initializers.map((bytes) => bytesField(5, bytes)),
     ...sparse.map((bytes) => bytesField(15, bytes)),
-    ...Object.entries(inputs).map(([name, rank]) => bytesField(11, valueInfo(name, rank))),
-    ...Object.entries(outputs).map(([name, rank]) => bytesField(12, valueInfo(name, rank))),
+    ...Object.entries(inputs).map(([name, stated]) => bytesField(11, valueInfo(name, stated))),
+    ...Object.entries(outputs).map(([name, stated]) => bytesField(12, valueInfo(name, stated))),
   );
 }
 
-function valueInfo(name: string, rank: number | undefined): Bytes {
-  const axis = bytesField(1, textField(2, 'n'));
-  const shape = rank === undefined ? [] : [bytesField(2, concat(...Array<Bytes>(rank).fill(axis)))];
+function valueInfo(name: string, stated: number | readonly number[] | undefined): Bytes {
+  const sizes = typeof stated === 'number' ? Array<undefined>(stated).fill(undefined) : stated;
+  const axes = sizes?.map((size) => bytesField(1, size === undefined ? textField(2, 'n') : integerField(1, size)));
+  const shape = axes === undefined ? [] : [bytesField(2, concat(...axes))];
   return concat(textField(1, name), bytesField(2, bytesField(1, concat(integerField(1, 1), ...shape))));
 }
 

@@ -12,7 +12,7 @@ import {
   type NodeFields,
 } from './nodes.js';
 import { placeOf } from './quantised.js';
-import { rankAfter } from './ranks.js';
+import { knownShape, merged, shapesAfter, type Shape } from './shapes.js';
 import { listOf, readSparseTensor, readTensor, type Tensor } from './tensor.js';
 import { passedOn, wholeView, type View } from './views.js';
 import { fields, integer, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
@@ -43,8 +43,10 @@ export interface Value {
   readonly name: string;
   /** Whether it belongs to a subgraph or a local function, so that it cannot be an output of the model. */
   readonly isInner: boolean;
-  /** The number of axes, if the file says so or it follows from the node that computes the value. */
-  rank: number | undefined;
+  /** The sizes of the axes, if the file states them or they follow from the node that computes the value. */
+  shape: Shape | undefined;
+  /** The number of axes, if known. */
+  readonly rank: number | undefined;
   /** The node that computes it, if any. Nodes that only pass on their input are skipped. */
   producer: Node | undefined;
   /** Whether it is known before the model runs. */
@@ -162,7 +164,7 @@ class Scope {
    */
   constructor(
     readonly outer: Scope | undefined,
-    readonly ranks: ReadonlyMap<string, number>,
+    readonly shapes: ReadonlyMap<string, Shape>,
     readonly attributes: ReadonlyMap<string, Attribute> | undefined,
     readonly depth: number,
   ) {}
@@ -173,7 +175,10 @@ class Scope {
     const value: Value = {
       name,
       isInner: this.outer !== undefined || this.depth > 0,
-      rank: this.ranks.get(name),
+      shape: this.shapes.get(name),
+      get rank() {
+        return this.shape?.length;
+      },
       producer: undefined,
       isConstant: false,
       view: undefined,
@@ -206,18 +211,18 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
   const sparse: Field[] = [];
   const inputs: string[] = [];
   const outputs: string[] = [];
-  const ranks = new Map<string, number>();
+  const shapes = new Map<string, Shape>();
   for (const field of fields(file, range, 'graph')) {
     if (field.type !== WireType.LengthDelimited) continue;
     if (field.number === 1) nodes.push(readNode(file, field));
     else if (field.number === 5) initializers.push(field);
     else if (field.number === 15) sparse.push(field);
-    else if (field.number === 11) inputs.push(readValueInfo(file, field, ranks));
-    else if (field.number === 12) outputs.push(readValueInfo(file, field, ranks));
-    else if (field.number === 13) readValueInfo(file, field, ranks);
+    else if (field.number === 11) inputs.push(readValueInfo(file, field, shapes));
+    else if (field.number === 12) outputs.push(readValueInfo(file, field, shapes));
+    else if (field.number === 13) readValueInfo(file, field, shapes);
   }
 
-  const scope = new Scope(outer, ranks, outer?.attributes, depth);
+  const scope = new Scope(outer, shapes, outer?.attributes, depth);
   for (const name of inputs) scope.declare(name);
   for (const node of nodes) for (const name of node.outputs) scope.declare(name);
   for (const field of initializers) storeInitializer(reading, scope, field, readTensor(file, field));
@@ -253,7 +258,7 @@ function newConstant(name: string, place: number, tensor: Tensor): Constant {
 
 function store(value: Value, constant: Constant): void {
   value.isConstant = true;
-  value.rank ??= constant.tensor.shape.length;
+  value.shape ??= knownShape(constant.tensor.shape);
   value.view = wholeView(constant);
 }
 
@@ -328,8 +333,10 @@ function linkValues({ nodes }: Reading, node: Node, hasSubgraphs: boolean): void
   const passesOn = node.op === 'Identity' || node.op === 'Transpose';
   for (const output of node.outputs) output.producer = passesOn ? node.inputs[0]?.producer : node;
   node.inputs.forEach((value, input) => value?.readers.push({ node, input }));
-  const [output] = node.outputs;
-  if (output !== undefined) output.rank ??= rankAfter(node);
+  for (const [index, shape] of shapesAfter(node).entries()) {
+    const value = node.outputs[index];
+    if (value !== undefined) value.shape = merged(value.shape, shape);
+  }
 
   const passed = passedOn(node);
   if (passed !== undefined) {

@@ -2,12 +2,10 @@ import type { Skipped, Values, WeightTensor } from '../../model/model.js';
 import { countWeights, isCounted } from './counting.js';
 import type { Constant, Graph, Node, Reader, Use, Value } from './graph.js';
 import { operators, type Layout, type Operator } from './operators.js';
-import { findPartners } from './partners.js';
+import { findPartners, type Partners } from './partners.js';
 import { valuesOf } from './quantised.js';
 import { isFloat } from './tensor.js';
 import { mostAxes, type View } from './views.js';
-
-export type { Channels } from './operators.js';
 
 /** A node that reads a stored weight. */
 export interface Layer extends Reader {
@@ -55,17 +53,14 @@ export function readLayers(graph: Graph): Layers {
   const skipped: Skipped[] = [];
   const names = new Names();
   const listed = new Set<Constant>();
-  for (const {
-    names: [name = '', ...aliases],
-    layers,
-    reason,
-    constant,
-    operator,
-  } of findWeights(graph, names)) {
+  const findings = [...findWeights(graph, names)];
+  const partnersOf = findPartners(graph.nodes, findings.filter(hasChannels));
+  for (const finding of findings) {
+    const { constant, reason, operator } = finding;
     if (constant !== undefined) listed.add(constant);
-    const tensor = reason ?? weightTensor(name, aliases, layers);
+    const tensor = reason ?? weightTensor(finding, partnersOf.get(finding));
     if (typeof tensor === 'object') tensors.push(tensor);
-    else skipped.push(skippedTensor(name, tensor, operator, constant));
+    else skipped.push(skippedTensor(finding.names[0]!, tensor, operator, constant));
   }
   const partners = new Map<Values, string>(
     tensors.flatMap(({ name, partners }) => partners.map(({ values }) => [values, name] as const)),
@@ -211,17 +206,21 @@ function reading({ layout: { kind, roles, groups } }: Layer): string {
   return `${kind} (${roles.join(', ')})${groups > 1 ? ` in ${groups} groups` : ''}`;
 }
 
+/** Whether output channels of a weight can be removed. */
+const hasChannels = ({ reason, layers, constant }: Finding): boolean =>
+  reason === undefined && tieOf(layers) === undefined && typeof valuesOf(constant!) === 'object';
+
 /** A weight with its numbers, or why they cannot be pruned. */
-function weightTensor(name: string, aliases: readonly string[], layers: readonly Layer[]): WeightTensor | string {
+function weightTensor({ names, layers }: Finding, partners: Partners | undefined): WeightTensor | string {
   const { view, layout } = layers[0]!;
   const { kind, roles, shape, groups } = layout;
+  const [name = '', ...aliases] = names;
   const values = valuesOf(view.constant);
   if (typeof values === 'string') return values;
   const tensor = { name, aliases, kind, roles, shape, groups, values };
   const storage = view.quantisation && {
     storage: `${name}: removed codes become the zero point; the scale and all other codes stay as they are`,
   };
-  const onlyWeight = tieOf(layers);
-  if (onlyWeight !== undefined) return { ...tensor, partners: [], notes: [], onlyWeight, ...storage };
-  return { ...tensor, ...findPartners(layers), ...storage };
+  if (partners !== undefined) return { ...tensor, ...partners, ...storage };
+  return { ...tensor, partners: [], notes: [], onlyWeight: tieOf(layers)!, ...storage };
 }

@@ -1,3 +1,4 @@
+import { knownShape, unknownSize, type Shape, type Size } from './shapes.js';
 import {
   fields,
   integer,
@@ -129,26 +130,35 @@ function float({ bytes }: ModelFile, { start }: Field): number {
   return new DataView(bytes.buffer, bytes.byteOffset + start, 4).getFloat32(0, true);
 }
 
-/** Returns the name of a declared value. Stores its rank in `ranks` if it has a shape. */
-export function readValueInfo(file: ModelFile, range: Range, ranks: Map<string, number>): string {
+/** Returns the name of a declared value. Stores its shape in `shapes` if it has one. */
+export function readValueInfo(file: ModelFile, range: Range, shapes: Map<string, Shape>): string {
   let name = '';
-  let rank: number | undefined;
+  let shape: Shape | undefined;
   for (const field of fields(file, range, 'valueInfo')) {
     if (field.type !== WireType.LengthDelimited) continue;
     if (field.number === 1) name = text(file, field);
-    else if (field.number === 2) rank = rankOf(file, field);
+    else if (field.number === 2) shape = statedShape(file, field);
   }
-  if (rank !== undefined) ranks.set(name, rank);
+  if (shape !== undefined) shapes.set(name, shape);
   return name;
 }
 
-function rankOf(file: ModelFile, type: Range): number | undefined {
+function statedShape(file: ModelFile, type: Range): Shape | undefined {
   const tensorType = last(file, type, 'type', 1);
   const shape = tensorType && last(file, tensorType, 'tensorType', 2);
   if (shape === undefined) return undefined;
-  let rank = 0;
-  for (const field of fields(file, shape, 'shape')) if (field.number === 1) rank++;
-  return rank;
+  const sizes: Size[] = [];
+  for (const axis of fields(file, shape, 'shape')) if (axis.number === 1) sizes.push(statedSize(file, axis));
+  return knownShape(sizes);
+}
+
+/** Axes with a name are of unknown size, since runtimes do not check that the same name means the same size. */
+function statedSize(file: ModelFile, axis: Range): Size {
+  let size: number | undefined;
+  for (const field of fields(file, axis, 'axis')) {
+    if (field.number === 1 && field.type === WireType.Varint) size = integer(file, field, 'axis');
+  }
+  return size !== undefined && size >= 0 ? size : unknownSize();
 }
 
 /** The last field with this number, which is the one that is valid in protobuf. */

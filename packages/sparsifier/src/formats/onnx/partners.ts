@@ -1,60 +1,85 @@
-import type { Partner } from '../../model/model.js';
-import { shapeOf, type Node, type Reader, type Value } from './graph.js';
-import type { Channels, Layer } from './layers.js';
-import { valuesOf } from './quantised.js';
+import type { WeightTensor } from '../../model/model.js';
+import { rankUnknown, unknown, type Location } from './channels.js';
+import { Claims, title } from './claims.js';
+import { followChannels, type Source } from './flow.js';
+import type { Node } from './graph.js';
+import type { Layer } from './layers.js';
 
-/** An input of a node that may have one number per output channel of a layer. */
-interface Candidate extends Reader {
-  readonly part: Partner['part'];
-  readonly value: Value;
-  readonly fits: boolean;
-  /**
-   * Whether the graph proves that its entries correspond to the channels; false if it does not say enough about axes.
-   */
-  readonly isProven: boolean;
+/** A weight that can be pruned, and all nodes that read it. */
+interface Weight {
+  readonly names: readonly string[];
+  readonly layers: readonly Layer[];
 }
+
+/** What is known of the output channels of a weight. */
+export type Partners = Pick<WeightTensor, 'partners' | 'notes' | 'leaks' | 'channelsFrom'>;
 
 /**
- * Finds what is removed with an output channel of a weight: biases and batch normalisations of the layers that read it.
- * @param layers all nodes that read the weight
- * @returns the partners, and a note about each candidate that is left alone
+ * Finds what is removed with an output channel of each weight: biases and normalisations that the channels come to on
+ * their way through the graph. What is left alone there and keeps a removed channel from being 0 is a leak.
  */
-export function findPartners(layers: readonly Layer[]): { partners: Partner[]; notes: string[] } {
-  const candidates = layers.flatMap(({ node, layout: { channels } }) =>
-    channels === undefined ? [] : [...ownBias(node, channels), ...afterwards(node, channels)],
-  );
-  const partners: Partner[] = [];
-  const notes = new Set(layers.flatMap(besideGates));
-  for (const candidate of candidates) {
-    const { part, value } = candidate;
-    const values = value.view && valuesOf(value.view.constant);
-    const obstacle = obstacleOf(candidate, candidates);
-    if (typeof values !== 'object' || obstacle !== undefined)
-      notes.add(`${part} ${value.name} is left alone: ${obstacle}`);
-    else if (!partners.some((partner) => partner.values === values)) partners.push({ part, values });
+export function findPartners<Each extends Weight>(
+  nodes: readonly Node[],
+  weights: readonly Each[],
+): Map<Each, Partners> {
+  const layersOf = new Map<Node, { readonly layer: Layer; readonly owner: number }[]>();
+  for (const [owner, { layers }] of weights.entries()) {
+    for (const layer of layers) {
+      if (!layersOf.has(layer.node)) layersOf.set(layer.node, []);
+      layersOf.get(layer.node)!.push({ layer, owner });
+    }
   }
-  return { partners, notes: [...notes] };
+  const owners = weights.map(({ names, layers }) => ({
+    name: names[0]!,
+    channels: layers[0]!.layout.channels?.count ?? 0,
+  }));
+  const claims = new Claims(nodes, owners);
+  const sources = (node: Node) =>
+    (layersOf.get(node) ?? []).flatMap(({ layer, owner }) => sourcesOf(layer, owner, claims));
+  followChannels(nodes, sources, claims);
+  claims.settle();
+  const { leaks, filtered, unfinished } = followChannels(nodes, sources, claims);
+  const results = new Map<Each, Partners>();
+  for (const [owner, weight] of weights.entries()) {
+    const { layers } = weight;
+    const notes = new Set(layers.flatMap(besideGates));
+    if (unfinished.has(owner)) {
+      notes.add('its channels are followed through a part of the graph only, which is very large');
+    }
+    const found = [...(leaks.get(owner)?.values() ?? [])];
+    const from = new Set(layers.flatMap(({ node }) => [...(filtered.get(node) ?? [])]));
+    results.set(weight, {
+      partners: claims.partnersOf(owner),
+      notes: [...notes],
+      ...(found.length > 0 ? { leaks: found } : {}),
+      ...(from.size > 0 ? { channelsFrom: [...from].map((each) => owners[each]!.name) } : {}),
+    });
+  }
+  return results;
 }
 
-function obstacleOf({ value, fits, isProven }: Candidate, candidates: readonly Candidate[]): string | undefined {
-  if (value.view === undefined) {
-    return value.isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
-  }
-  const { constant } = value.view;
-  const values = valuesOf(constant);
-  if (typeof values === 'string') return values;
-  if (!fits) return 'it does not have one entry per output channel';
-  if (!isProven) return 'the file does not say how many axes the output has, so the channel axis is unknown';
-  const isOwn = (use: Reader) => candidates.some(({ node, input }) => node === use.node && input === use.input);
-  const other = constant.uses.find((use) => !isOwn(use));
-  if (other !== undefined) return `${title(other.node)} also uses it`;
-  if (constant.isOutput) return 'it is an output of the graph';
-  if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
-  return undefined;
-}
+const withBias: ReadonlySet<string> = new Set([
+  ...['Conv', 'ConvTranspose', 'Gemm', 'com.microsoft.FusedConv', 'com.microsoft.FusedGemm'],
+  'com.microsoft.Attention',
+]);
 
-function title({ op, name }: Node): string {
-  return name === '' ? op : `${op} ${name}`;
+/** The output channels of a layer, which begin with its own bias and activation. */
+function sourcesOf({ node, layout: { channels } }: Layer, owner: number, claims: Claims): Source[] {
+  if (channels === undefined) return [];
+  const { count, axis } = channels;
+  const at = (axis: number): Location => ({ place: { axis, size: count, offset: 0, first: 0, count } });
+  const here = axis === undefined ? unknown(rankUnknown) : at(axis);
+  const track = { owner, at: here, leaks: [] };
+  if (!withBias.has(node.op)) return [{ track, isAlone: true }];
+  // That of a product aligns with the output. Others are lists, whatever axis the channels are on.
+  const aligned = node.op.endsWith('Gemm') ? here : at(1);
+  const bias = claims.take({ ...track, at: aligned }, { part: 'bias', node, input: 2, isNeeded: true });
+  const isSounding = /^(Hard)?Sigmoid$/.test(node.attributes.get('activation')?.text ?? '');
+  const activation = { name: title(node), reason: 'the output of its activation for 0 is not 0' };
+  const leaks = [...(bias === undefined ? [] : [bias]), ...(isSounding ? [activation] : [])];
+  // A FusedConv may add another value to its output, and that of Attention has other channels.
+  const isAlone = node.op !== 'com.microsoft.Attention' && node.inputs[3] === undefined;
+  return [{ track: { ...track, leaks }, isAlone }];
 }
 
 /** Notes about the inputs of a recurrent layer other than its two weights, which are left alone. */
@@ -66,73 +91,4 @@ function besideGates({ node, layout: { kind } }: Layer): string[] {
       ? []
       : [`${part} ${value.name} is left alone: a row of this weight is only one of the terms that its gate adds up`],
   );
-}
-
-/** The third input of a convolution or Gemm. */
-function ownBias(node: Node, channels: Channels): Candidate[] {
-  const value = node.op === 'MatMul' ? undefined : node.inputs[2];
-  if (value === undefined) return [];
-  const fits = node.op === 'Gemm' ? isPerChannel(value, channels) : isList(value, channels);
-  return [{ part: 'bias', node, input: 2, value, fits, isProven: true }];
-}
-
-/** The Add and the batch normalisations that read the output of a layer, directly or through Identity and Cast. */
-function afterwards(layer: Node, channels: Channels): Candidate[] {
-  const { axis } = channels;
-  const candidates: Candidate[] = [];
-  const followed = new Set(layer.outputs.slice(0, 1));
-  let hasAdd = false;
-  for (const value of followed) {
-    for (const { node, input } of value.readers) {
-      const [output] = node.outputs;
-      if (node.op === 'Identity' || node.op === 'Cast') {
-        if (output !== undefined) followed.add(output);
-      } else if (node.op === 'BatchNormalization' && input === 0) {
-        candidates.push(...scaleAndShift(node, value.rank, channels));
-      } else if (node.op === 'Add' && !hasAdd && value.readers.length === 1 && !value.isOutput) {
-        const addend = node.inputs[1 - input];
-        if (addend?.view === undefined || !isPerChannel(addend, channels)) continue;
-        hasAdd = true;
-        candidates.push({
-          part: 'bias',
-          node,
-          input: 1 - input,
-          value: addend,
-          fits: true,
-          isProven: axis !== undefined,
-        });
-        if (output !== undefined) followed.add(output);
-      }
-    }
-  }
-  return candidates;
-}
-
-/** Batch normalisation works on the second axis from the front. */
-function scaleAndShift(node: Node, rank: number | undefined, channels: Channels): Candidate[] {
-  const isProven = rank !== undefined && channels.axis !== undefined;
-  if (isProven && rank - channels.axis !== 1) return [];
-  return (['gamma', 'beta'] as const).flatMap((part, index) => {
-    const input = index + 1;
-    const value = node.inputs[input];
-    return value === undefined ? [] : [{ part, node, input, value, fits: isList(value, channels), isProven }];
-  });
-}
-
-/** Whether a constant is a vector with one entry per channel. */
-function isList({ view }: Value, { count }: Channels): boolean {
-  const shape = view === undefined ? [] : shapeOf(view);
-  return shape.length === 1 && shape[0] === count;
-}
-
-/**
- * Whether a constant, its shape aligned from the right, has one entry per channel and is broadcast along all other
- * axes. If the channel axis is unknown, it is one of the last two.
- */
-function isPerChannel({ view }: Value, { count, axis }: Channels): boolean {
-  const shape = view === undefined ? [] : shapeOf(view);
-  return (axis === undefined ? [1, 2] : [axis]).some((axis) => {
-    const channelIndex = shape.length - axis;
-    return (shape[channelIndex] ?? 1) === count && shape.every((size, index) => index === channelIndex || size === 1);
-  });
 }

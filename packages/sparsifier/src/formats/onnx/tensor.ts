@@ -1,4 +1,5 @@
 import { SparsifyError } from '../../errors.js';
+import { widened } from '../../model/numbers.js';
 import { StoredValues } from '../format.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
 import { eachNumber, floatData, Scattered, widths, type NumberType } from './scattered.js';
@@ -19,6 +20,8 @@ export interface Tensor {
   readonly codes: StoredCodes | undefined;
   /** A short list of integers, such as a shape. */
   readonly integers: readonly number[] | undefined;
+  /** The floats, unless they are in another file or so many that they are no parameters. */
+  readonly floats?: () => readonly number[] | undefined;
 }
 
 /** Integers of a model, and where they are in its files. */
@@ -46,6 +49,9 @@ export const typeName = (type: number): string => typeNames[type] ?? `type ${typ
 
 /** The most integers that a list such as a shape has. */
 const longestList = 64;
+
+/** The most floats that a parameter of an operator has: one for each channel. */
+const mostParameters = 1 << 16;
 
 /** The fields of a `TensorProto`. */
 interface TensorFields {
@@ -85,7 +91,7 @@ export function readTensor(file: ModelFile, range: Range): Tensor {
   const place = placeOf(found, type as NumberType, length);
   if (type === 'float32' || type === 'float16' || type === 'bfloat16') {
     const values = new StoredValues(type, length, place.file, place.start, place.bytes, place.scattered);
-    return { ...tensor, values, integers: undefined };
+    return { ...tensor, values, integers: undefined, floats: floatsOf(found.file, values) };
   }
   const codes = { type: type as NumberType, length, ...place };
   return { ...tensor, codes, integers: undefined };
@@ -189,6 +195,18 @@ function longIntegers({ file, range, type, shape, raw, isExternal }: TensorField
     }
   }
   return list.length === length ? list : undefined;
+}
+
+/** Reads the floats once, when they are first asked for. */
+function floatsOf({ name, bytes }: ModelFile, values: StoredValues): () => readonly number[] | undefined {
+  let floats: readonly number[] | undefined;
+  return () => {
+    if (values.file !== name || values.length > mostParameters) return undefined;
+    const stored = bytes.slice(values.start, values.start + values.bytes);
+    // A scattered tensor decodes without waiting.
+    const plain = values.coding ? (values.coding.decode(stored, undefined) as Uint8Array) : stored;
+    return (floats ??= [...widened(plain, values.dtype)]);
+  };
 }
 
 function disagreement({ file, name, shape, type }: TensorFields, data?: string): SparsifyError {

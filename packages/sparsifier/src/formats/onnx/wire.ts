@@ -41,6 +41,7 @@ const messages = {
   type: {},
   tensorType: {},
   shape: {},
+  axis: {},
 } as const;
 export type Message = keyof typeof messages;
 

@@ -1,0 +1,164 @@
+import { bytesOf, type Leak, type Partner } from '../../model/model.js';
+import { StoredValues } from '../format.js';
+import type { Place, Track } from './channels.js';
+import { valuesOf } from './quantised.js';
+import { shapeOf, type Constant, type Node, type Reader, type Value } from './graph.js';
+
+/** An input of a node that may have one number per channel. */
+interface Candidate extends Reader {
+  readonly part: Partner['part'];
+  /** Whether a removed channel is 0 only without these numbers. */
+  readonly isNeeded: boolean;
+}
+
+/** Entries of a constant that are numbers of the channels of one weight. */
+interface Claim {
+  readonly owner: number;
+  readonly start: number;
+  readonly count: number;
+  /** The inputs that read them as numbers of these channels. */
+  readonly uses: Set<string>;
+  /** Another weight whose channels have some of the same entries. */
+  rival: number | undefined;
+  /** Why they are left alone, once that is known. */
+  obstacle?: { readonly reason: string | undefined };
+}
+
+/**
+ * The constants that are removed with output channels. Which entries are those of one weight alone is known after all
+ * channels have been followed; so that is done twice, and {@link settle} is called in between.
+ */
+export class Claims {
+  readonly #owners: readonly { readonly name: string; readonly channels: number }[];
+  readonly #numbers: ReadonlyMap<Node, number>;
+  readonly #claims = new Map<Constant, Map<string, Claim>>();
+  readonly #partners = new Map<number, Map<StoredValues, Partner>>();
+  readonly #slices = new Map<StoredValues, Map<string, StoredValues>>();
+  #isSettled = false;
+
+  constructor(nodes: readonly Node[], owners: readonly { readonly name: string; readonly channels: number }[]) {
+    this.#owners = owners;
+    this.#numbers = new Map(nodes.map((node, number) => [node, number]));
+  }
+
+  /**
+   * Takes the numbers of these channels from an input of a node.
+   * @returns why they are not removed with the channels
+   */
+  take({ owner, at, shared }: Track, { part, node, input, isNeeded }: Candidate): Leak | undefined {
+    const value = node.inputs[input];
+    if (value === undefined) return undefined;
+    const { view } = value;
+    const reason =
+      reasonWithout(value) ??
+      (at.place === undefined
+        ? (at.reason ?? 'the axis of the channels is unknown')
+        : fits(shapeOf(view!), at.place)
+          ? shared
+          : 'it does not have one entry per output channel') ??
+      this.#takeEntries(view!.constant, owner, at.place!, { part, node, input, isNeeded });
+    const isZero = view?.constant.tensor.floats?.()?.every((number) => number === 0);
+    return reason === undefined || isZero ? undefined : { name: value.name, reason };
+  }
+
+  /** Compares what all layers claim. From then on {@link take} says which numbers are those of one weight alone. */
+  settle(): void {
+    this.#isSettled = true;
+    for (const claims of this.#claims.values()) {
+      const [first, ...others] = [...claims.values()].sort((one, other) => one.start - other.start);
+      let last = first!;
+      for (const next of others) {
+        if (next.start < last.start + last.count) [next.rival, last.rival] = [last.owner, next.owner];
+        if (next.start + next.count > last.start + last.count) last = next;
+      }
+    }
+  }
+
+  /** What was taken for a weight. */
+  partnersOf(owner: number): Partner[] {
+    return [...(this.#partners.get(owner)?.values() ?? [])];
+  }
+
+  /** @returns why the entries are left alone */
+  #takeEntries(
+    constant: Constant,
+    owner: number,
+    { offset, first, count }: Place,
+    { part, node, input, isNeeded }: Candidate,
+  ): string | undefined {
+    let claims = this.#claims.get(constant);
+    if (claims === undefined) this.#claims.set(constant, (claims = new Map<string, Claim>()));
+    const key = [owner, offset, count].join();
+    let claim = claims.get(key);
+    if (claim === undefined) {
+      claims.set(key, (claim = { owner, start: offset, count, uses: new Set(), rival: undefined }));
+    }
+    claim.uses.add(this.#keyOf({ node, input }));
+    if (first !== 0 || count !== this.#owners[owner]!.channels) return 'it belongs to a part of the channels';
+    if (!this.#isSettled) return undefined;
+    claim.obstacle ??= { reason: this.#obstacleTo(constant, claim) };
+    const { reason } = claim.obstacle;
+    // That it has values is known from reasonWithout.
+    if (reason === undefined && isNeeded)
+      this.#add(owner, part, this.#sliceOf(valuesOf(constant) as StoredValues, claim));
+    return reason;
+  }
+
+  #obstacleTo(constant: Constant, { uses, rival, count }: Claim): string | undefined {
+    const other = constant.uses.find((use) => !uses.has(this.#keyOf(use)));
+    if (other !== undefined) return `${title(other.node)} also uses it`;
+    if (rival !== undefined) return `${this.#owners[rival]!.name} also has it`;
+    if (constant.isOutput) return 'it is an output of the graph';
+    const values = valuesOf(constant);
+    const isPart = typeof values === 'object' && count < values.length;
+    if (isPart && values.coding !== undefined)
+      return 'its numbers are not stored as an array, of which a part could be removed';
+    if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
+    return undefined;
+  }
+
+  #add(owner: number, part: Partner['part'], values: StoredValues): void {
+    let partners = this.#partners.get(owner);
+    if (partners === undefined) this.#partners.set(owner, (partners = new Map<StoredValues, Partner>()));
+    if (!partners.has(values)) partners.set(values, { part, values });
+  }
+
+  /** The entries of a claim as values of their own. */
+  #sliceOf(values: StoredValues, { start, count }: Claim): StoredValues {
+    if (start === 0 && count === values.length) return values;
+    let slices = this.#slices.get(values);
+    if (slices === undefined) this.#slices.set(values, (slices = new Map<string, StoredValues>()));
+    const key = `${start},${count}`;
+    let slice = slices.get(key);
+    const { dtype, file } = values;
+    if (slice === undefined) {
+      slices.set(key, (slice = new StoredValues(dtype, count, file, values.start + start * bytesOf[dtype])));
+    }
+    return slice;
+  }
+
+  #keyOf({ node, input }: Reader): string {
+    return `${this.#numbers.get(node)},${input}`;
+  }
+}
+
+/** The name of a node, and its operator. */
+export function title({ op, name }: Node): string {
+  return name === '' ? op : `${op} ${name}`;
+}
+
+/** Why a value cannot be removed entry by entry, wherever the channels are. */
+function reasonWithout({ isConstant, view }: Value): string | undefined {
+  if (view === undefined) return isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
+  const values = valuesOf(view.constant);
+  return typeof values === 'string' ? values : undefined;
+}
+
+/** Whether a constant, its shape aligned from the right, has one entry per channel and is broadcast along other axes. */
+function fits(shape: readonly number[], { axis, size, offset, count }: Place): boolean {
+  const at = shape.length - axis;
+  const entries = shape[at] ?? 1;
+  // The size of the axis is that of the constant if it is above 1, even where the file does not give it.
+  const isAll = typeof size === 'number' ? entries === size : entries > 1 && entries >= offset + count;
+  return isAll && shape.every((length, index) => index === at || length === 1);
+}

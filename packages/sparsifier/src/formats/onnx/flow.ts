@@ -1,0 +1,115 @@
+import type { Leak } from '../../model/model.js';
+import type { Node, Value } from './graph.js';
+import type { Claims } from './claims.js';
+import type { Arrival, Track } from './channels.js';
+import { passing } from './passing.js';
+
+/** The output channels of a layer where they begin. */
+export interface Source {
+  readonly track: Track;
+  /** Whether nothing else is in the output of the node. */
+  readonly isAlone: boolean;
+}
+
+/** The most steps that channels are followed. Only graphs in which nearly all layers meet in nearly all nodes have more. */
+const mostSteps = 1 << 18;
+
+/** What comes of following the channels of all layers. */
+export interface Flow {
+  /** For each owner, what keeps its removed channels from being 0 where another layer reads them. */
+  readonly leaks: ReadonlyMap<number, ReadonlyMap<string, Leak>>;
+  /** For each node that is a depthwise convolution, the owners of its input channels. */
+  readonly filtered: ReadonlyMap<Node, ReadonlySet<number>>;
+  /** The owners that were not followed to the end. */
+  readonly unfinished: ReadonlySet<number>;
+}
+
+/**
+ * Follows the output channels of layers through the graph, from each node to those that read its outputs.
+ * @param sources the channels that a node gives, by node
+ * @param claims the constants that are removed with channels
+ */
+export function followChannels(
+  nodes: readonly Node[],
+  sources: (node: Node) => readonly Source[],
+  claims: Claims,
+): Flow {
+  const tracks = new Map<Value, Map<string, Track>>();
+  const leaks = new Map<number, Map<string, Leak>>();
+  const filtered = new Map<Node, Set<number>>();
+  const unfinished = new Set<number>();
+  let steps = 0;
+
+  const report = ({ owner, leaks: found }: Track) => {
+    let known = leaks.get(owner);
+    if (known === undefined) leaks.set(owner, (known = new Map<string, Leak>()));
+    for (const leak of found) known.set(`${leak.name}: ${leak.reason}`, leak);
+  };
+  const put = (value: Value | undefined, track: Track) => {
+    if (value === undefined) return;
+    let known = tracks.get(value);
+    if (known === undefined) tracks.set(value, (known = new Map<string, Track>()));
+    const key = keyOf(track);
+    const other = known.get(key);
+    known.set(key, other === undefined ? track : both(other, track));
+    if (value.isOutput || value.readers.length === 0) report(track);
+  };
+
+  for (const node of nodes) {
+    const arriving = node.inputs.map((value) => (value === undefined ? undefined : tracks.get(value)));
+    if (arriving.some((each) => each !== undefined)) {
+      const isDepthwise = filtersEach(node);
+      const pass = passing.get(node.op)?.(node);
+      for (const [input, each] of arriving.entries()) {
+        for (const track of each?.values() ?? []) {
+          if (++steps > mostSteps) {
+            unfinished.add(track.owner);
+            continue;
+          }
+          if (isDepthwise && input === 0) {
+            if (!filtered.has(node)) filtered.set(node, new Set());
+            filtered.get(node)!.add(track.owner);
+          }
+          const twin = (place: number) => sameChannels(track, arriving[place]?.get(keyOf(track)));
+          const arrival: Arrival = { input, track, claims, twin };
+          const passed = pass?.(arrival);
+          if (passed === undefined) report(track);
+          else
+            for (const [output, onward] of passed.entries())
+              if (onward !== undefined) put(node.outputs[output], onward);
+        }
+      }
+    }
+    for (const { track, isAlone } of sources(node)) {
+      if (isAlone) put(node.outputs[0], track);
+      else report(track);
+    }
+  }
+  return { leaks, filtered, unfinished };
+}
+
+/** Whether a node convolves each channel by itself. */
+function filtersEach({ op, inputs, attributes }: Node): boolean {
+  if (op !== 'Conv' && op !== 'com.microsoft.FusedConv') return false;
+  return (attributes.get('group')?.integer ?? 1) > 1 && inputs[1]?.shape?.[1] === 1;
+}
+
+function keyOf({ owner, at: { place } }: Track): string {
+  return place === undefined ? `${owner}` : [owner, place.axis, place.offset, place.first, place.count].join();
+}
+
+/** The same channels in the same place of another value, if they are there. */
+function sameChannels({ at }: Track, other: Track | undefined): Track | undefined {
+  return at.place !== undefined || at === other?.at ? other : undefined;
+}
+
+/** Channels that reach a value in two ways. */
+function both(one: Track, other: Track): Track {
+  const isSame = one.at.place !== undefined || one.at === other.at;
+  return {
+    ...one,
+    at: isSame ? one.at : { reason: one.at.reason ?? 'its channels come in several ways' },
+    ...(other.shared === undefined ? {} : { shared: other.shared }),
+    leaks: one.leaks.length > 0 ? one.leaks : other.leaks,
+  };
+}

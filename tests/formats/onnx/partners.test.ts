@@ -1,0 +1,449 @@
+import { loadEngine, Sparsifier, type Values } from 'sparsifier';
+import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
+import { describe, expect, test } from 'vitest';
+import { readBytes } from '../../support/files.js';
+import {
+  constant,
+  integerAttribute,
+  model,
+  node,
+  rawNumbers,
+  tensor,
+  type GraphOptions,
+} from '../../support/onnx-builder.js';
+import { readGraphOf } from '../../support/onnx-reader.js';
+
+/** Reads a model, uses it, and closes it. */
+async function withModel<Result>(
+  bytes: Uint8Array,
+  use: (read: FileModel) => Result | Promise<Result>,
+): Promise<Result> {
+  const read = await readOnnx(bytes);
+  try {
+    return await use(read);
+  } finally {
+    read.close();
+  }
+}
+
+const layersOf = (options: GraphOptions) => withModel(model(options), ({ tensors, skipped }) => ({ tensors, skipped }));
+
+/** The bytes of an array of a model. */
+async function numbersOf(read: FileModel, values: Values): Promise<Uint8Array> {
+  const region = await read.load(await loadEngine(), values);
+  const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
+  region.release();
+  return bytes;
+}
+
+const conv = (weight = 'w', attributes: Uint8Array[] = []) =>
+  node('Conv', `x ${weight}`, 'y', { name: 'conv', attributes });
+const group = (count: number) => integerAttribute('group', count);
+
+describe('partners', () => {
+  const vector = (name: string, size = 4) => tensor(name, [size]);
+  const weight = tensor('w', [4, 4, 1, 1]);
+  const matrix = tensor('w', [4, 4]);
+  const normal = (data: string, scale = 'gamma', shift = 'beta') =>
+    node('BatchNormalization', `${data} ${scale} ${shift} mean var`, 'n');
+  const statistics = ['gamma', 'beta', 'mean', 'var'].map((name) => vector(name));
+  const add = (constantName: string, data = 'y', output = 'a') => node('Add', `${data} ${constantName}`, output);
+  const convBias = node('Conv', 'x w b', 'y');
+  const matMul = node('MatMul', 'x w', 'y');
+  const left = node('MatMul', 'w x', 'y');
+  const gemm = (inputs: string) => node('Gemm', inputs, 'y');
+
+  const cases: [title: string, options: GraphOptions, parts: string, leak?: RegExp][] = [
+    ['the bias of a Conv', { nodes: [convBias], initializers: [weight, vector('b')] }, 'bias'],
+    [
+      'a bias in a Constant node, through Identity',
+      { nodes: [constant('c', [4]), node('Identity', 'c', 'b'), convBias], initializers: [weight] },
+      'bias',
+    ],
+    [
+      'a bias in half precision',
+      { nodes: [convBias], initializers: [weight, tensor('b', [4], { dtype: 'float16' })] },
+      'bias',
+    ],
+    [
+      'a bias in double precision',
+      { nodes: [convBias], initializers: [weight, tensor('b', [4], { dtype: 'float64' })] },
+      '',
+      /^b: .*float64/,
+    ],
+    [
+      'a bias of another length',
+      { nodes: [convBias], initializers: [weight, vector('b', 3)] },
+      '',
+      /^b: .*one entry per output channel/,
+    ],
+    [
+      'a computed bias',
+      { nodes: [node('Neg', 'c', 'b'), convBias], initializers: [weight, vector('c')] },
+      '',
+      /^b: .*not stored/,
+    ],
+    [
+      'a bias that is given at run time',
+      { nodes: [convBias], initializers: [weight] },
+      '',
+      /^b: .*while the model runs/,
+    ],
+    [
+      'a bias that another node reads',
+      { nodes: [convBias, node('Mul', 'z b', 'm', { name: 'scale' })], initializers: [weight, vector('b')] },
+      '',
+      /^b: .*Mul scale/,
+    ],
+    [
+      'a bias that is an output of the model',
+      { nodes: [convBias], initializers: [weight, vector('b')], outputs: { b: 1 } },
+      '',
+      /^b: .*output/,
+    ],
+    [
+      'a bias of ConvTranspose with groups',
+      {
+        nodes: [node('ConvTranspose', 'x w b', 'y', { attributes: [group(2)] })],
+        initializers: [tensor('w', [4, 3, 1]), vector('b', 6)],
+      },
+      'bias',
+    ],
+    ['Gemm C as a vector', { nodes: [gemm('x w b')], initializers: [matrix, vector('b')] }, 'bias'],
+    ['Gemm C as a row', { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [1, 4])] }, 'bias'],
+    [
+      'Gemm C as a column',
+      { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [4, 1])] },
+      '',
+      /per output channel/,
+    ],
+    [
+      'Gemm C as a scalar',
+      { nodes: [gemm('x w b')], initializers: [matrix, vector('b', 1)] },
+      '',
+      /per output channel/,
+    ],
+    [
+      'Gemm C as a matrix',
+      { nodes: [gemm('x w b')], initializers: [matrix, tensor('b', [4, 4])] },
+      '',
+      /per output channel/,
+    ],
+    [
+      'Gemm C as a column for a constant A',
+      { nodes: [gemm('w x b')], initializers: [matrix, tensor('b', [4, 1])] },
+      'bias',
+    ],
+    [
+      'Gemm C as a vector for a constant A',
+      { nodes: [gemm('w x b')], initializers: [matrix, vector('b')] },
+      '',
+      /per output channel/,
+    ],
+    ['an Add after MatMul', { nodes: [matMul, add('b')], initializers: [matrix, vector('b')] }, 'bias'],
+    [
+      'an Add with the constant first',
+      { nodes: [matMul, node('Add', 'b y', 'a')], initializers: [matrix, vector('b')] },
+      'bias',
+    ],
+    [
+      'an Add of [1, 1, 4] after MatMul',
+      { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [1, 1, 4])] },
+      'bias',
+    ],
+    [
+      'an Add along another axis of MatMul',
+      { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
+    [
+      'an Add of a scalar',
+      { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [])] },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
+    [
+      'an Add of a matrix',
+      { nodes: [matMul, add('b')], initializers: [matrix, tensor('b', [4, 4])] },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
+    [
+      'an Add after MatMul with the constant on the left',
+      { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])], inputs: { x: 2 } },
+      'bias',
+    ],
+    [
+      'an Add after MatMul with the constant on the left and an unknown rank',
+      { nodes: [left, add('b')], initializers: [matrix, tensor('b', [4, 1])] },
+      '',
+      /^b: .*how many axes/,
+    ],
+    [
+      'an Add along the last axis after MatMul with the constant on the left and an unknown rank',
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')] },
+      '',
+      /^b: .*how many axes/,
+    ],
+    [
+      'an Add after MatMul of a constant on the left and a vector',
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 1 } },
+      'bias',
+    ],
+    [
+      'an Add along the last axis after MatMul with the constant on the left',
+      { nodes: [left, add('b')], initializers: [matrix, vector('b')], inputs: { x: 2 } },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
+    [
+      'an Add after ConvTranspose',
+      { nodes: [node('ConvTranspose', 'x w', 'y'), add('b')], initializers: [weight, tensor('b', [1, 4, 1, 1])] },
+      'bias',
+    ],
+    [
+      'an Add of [4, 1, 1] after Conv',
+      { nodes: [conv(), add('b')], initializers: [weight, tensor('b', [4, 1, 1])] },
+      'bias',
+    ],
+    [
+      'an Add along the width after Conv',
+      { nodes: [conv(), add('b')], initializers: [weight, vector('b')] },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
+    [
+      'an Add along the batch after Conv',
+      { nodes: [conv(), add('b')], initializers: [weight, tensor('b', [4, 1, 1, 1])] },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
+    [
+      'an Add to a Conv with a bias',
+      { nodes: [convBias, add('c')], initializers: [weight, vector('b'), tensor('c', [4, 1, 1])] },
+      'bias bias',
+    ],
+    [
+      'an Add that is not the only reader',
+      { nodes: [matMul, add('b'), node('Relu', 'y', 'r')], initializers: [matrix, vector('b')] },
+      'bias',
+    ],
+    [
+      'an Add beside an output of the graph',
+      { nodes: [matMul, add('b')], initializers: [matrix, vector('b')], outputs: { y: 2 } },
+      'bias',
+    ],
+    [
+      'two Adds',
+      { nodes: [matMul, add('b'), add('c', 'a', 'd')], initializers: [matrix, vector('b'), vector('c')] },
+      'bias bias',
+    ],
+    ['an Add of two activations', { nodes: [matMul, add('x')], initializers: [matrix] }, ''],
+    [
+      'an Add that another layer also reads',
+      { nodes: [matMul, add('b'), node('Mul', 'x b', 'm')], initializers: [matrix, vector('b')] },
+      '',
+      /^b: .*Mul/,
+    ],
+    ['batch normalisation', { nodes: [conv(), normal('y')], initializers: [weight, ...statistics] }, 'gamma beta'],
+    [
+      'batch normalisation beside another reader',
+      { nodes: [conv(), normal('y'), node('Relu', 'y', 'r')], initializers: [weight, ...statistics] },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after Add',
+      { nodes: [conv(), add('b'), normal('a')], initializers: [weight, tensor('b', [1, 4, 1, 1]), ...statistics] },
+      'bias gamma beta',
+    ],
+    [
+      'batch normalisation after Identity and Cast',
+      {
+        nodes: [conv(), node('Identity', 'y', 'i'), node('Cast', 'i', 'c'), normal('c')],
+        initializers: [weight, ...statistics],
+      },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after Relu',
+      { nodes: [conv(), node('Relu', 'y', 'r'), normal('r')], initializers: [weight, ...statistics] },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation of the sum with an activation',
+      { nodes: [conv(), add('x'), normal('a')], initializers: [weight, ...statistics] },
+      '',
+    ],
+    [
+      'an output that is the scale of another batch normalisation',
+      { nodes: [conv(), normal('x', 'y')], initializers: [weight, ...statistics] },
+      '',
+    ],
+    [
+      'batch normalisation with a gamma that others read',
+      { nodes: [conv(), normal('y'), node('Mul', 'x gamma', 'm')], initializers: [weight, ...statistics] },
+      'beta',
+      /^gamma: .*Mul/,
+    ],
+    [
+      'batch normalisation with a gamma that is its mean',
+      {
+        nodes: [conv(), node('BatchNormalization', 'y gamma beta gamma var', 'n')],
+        initializers: [weight, ...statistics],
+      },
+      'beta',
+      /^gamma: .*BatchNormalization/,
+    ],
+    [
+      'batch normalisation of other channels',
+      { nodes: [conv(), normal('y', 'other', 'other')], initializers: [weight, vector('other', 2), ...statistics] },
+      '',
+      /^other: .*per output channel/,
+    ],
+    [
+      'batch normalisation after a MatMul of unknown rank',
+      { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics] },
+      '',
+      /^gamma: .*how many axes/,
+    ],
+    [
+      'batch normalisation after an Add to a MatMul of unknown rank',
+      { nodes: [matMul, add('b'), normal('a')], initializers: [matrix, vector('b'), ...statistics] },
+      'bias',
+      /^gamma: .*how many axes/,
+    ],
+    [
+      'batch normalisation after an Add that gives a MatMul of rank 2 a third axis',
+      {
+        nodes: [matMul, add('b'), normal('a')],
+        initializers: [matrix, tensor('b', [1, 1, 4]), ...statistics],
+        inputs: { x: 2 },
+      },
+      'bias',
+      /^gamma: .*channels are on axis 2/,
+    ],
+    [
+      'batch normalisation after a MatMul whose rank follows from Flatten',
+      {
+        nodes: [node('Flatten', 'x', 'f'), node('Relu', 'f', 'r'), node('MatMul', 'r w', 'y'), normal('y')],
+        initializers: [matrix, ...statistics],
+      },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after a MatMul whose rank follows from Reshape',
+      {
+        nodes: [node('Reshape', 'x s', 'f'), node('MatMul', 'f w', 'y'), normal('y')],
+        initializers: [matrix, tensor('s', [3]), ...statistics],
+      },
+      '',
+      /^gamma: .*channels are on axis 2/,
+    ],
+    [
+      'batch normalisation after a MatMul whose rank follows from a sum',
+      {
+        nodes: [node('Add', 'x z', 's'), node('MatMul', 's w', 'y'), normal('y')],
+        initializers: [matrix, ...statistics],
+        inputs: { x: 1, z: 2 },
+      },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation after a MatMul of rank 2',
+      { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics], inputs: { x: 2 } },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation of another axis after MatMul',
+      { nodes: [matMul, normal('y')], initializers: [matrix, ...statistics], inputs: { x: 3 } },
+      '',
+      /^gamma: .*channels are on axis 2/,
+    ],
+    [
+      'batch normalisation after Gemm',
+      { nodes: [gemm('x w'), normal('y')], initializers: [matrix, ...statistics] },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation of another axis after Gemm with constant A',
+      { nodes: [gemm('w x'), normal('y')], initializers: [matrix, ...statistics] },
+      '',
+      /^gamma: .*channels are on axis 0/,
+    ],
+    [
+      'an Add and batch normalisation after an embedding',
+      {
+        nodes: [node('Gather', 'w i', 'y'), add('b'), normal('a')],
+        initializers: [matrix, vector('b'), ...statistics],
+      },
+      '',
+    ],
+    [
+      'batch normalisation after a recurrent layer',
+      { nodes: [node('LSTM', 'x w w', 'y'), normal('y')], initializers: [tensor('w', [1, 4, 1]), ...statistics] },
+      '',
+    ],
+    [
+      'a bias that a recurrent layer also reads',
+      {
+        nodes: [convBias, node('LSTM', 'x v v b', 'z', { name: 'lstm' })],
+        initializers: [weight, vector('b'), tensor('v', [1, 4, 1])],
+      },
+      '',
+      /^b: .*LSTM lstm also uses it/,
+    ],
+    [
+      'the biases of both nodes of a shared weight',
+      { nodes: [convBias, node('Conv', 'x w c', 'z')], initializers: [weight, vector('b'), vector('c')] },
+      'bias bias',
+    ],
+    [
+      'one bias for both nodes of a shared weight',
+      { nodes: [convBias, node('Conv', 'x w b', 'z')], initializers: [weight, vector('b')] },
+      'bias',
+    ],
+    [
+      'a bias that the layer of another weight reads',
+      { nodes: [convBias, node('Conv', 'x v b', 'z')], initializers: [weight, vector('b'), tensor('v', [4, 1, 1])] },
+      '',
+      /^b: .*Conv/,
+    ],
+  ];
+  test.each(cases)(
+    'Partners are found, and what else keeps a channel from being 0: %s',
+    async (_title, options, parts, leak) => {
+      const { tensors } = await layersOf(options);
+      const { partners, leaks = [], notes } = tensors[0]!;
+      expect(partners.map(({ part }) => part).join(' ')).toBe(parts);
+      const named = leaks.map(({ name, reason }) => `${name}: ${reason}`);
+      if (leak) expect(named).toContainEqual(expect.stringMatching(leak));
+      else expect(named).toEqual([]);
+      expect(notes).toEqual([]);
+    },
+  );
+
+  test.each(['unknown', 'known'])(
+    'A batch normalisation along another axis than the channels is not changed if the rank is %s',
+    async (rank) => {
+      const before = await readBytes(`cases/bn_axis_${rank}.onnx`);
+      const { constants } = readGraphOf(before);
+      await withModel(before.slice(), async (read) => {
+        const options = { granularity: 'filter', context: 'local', criteria: 'largeFinal', layerType: 'all' } as const;
+        const { total } = await new Sparsifier(read, options).sparsifyModel(50);
+        expect(total.zeros).toBe(24);
+        const after = await read.bytes();
+        const { start, length } = [...constants.values()].find(({ shape }) => shape.length === 2)!;
+        after.set(before.subarray(start, start + 4 * length), start);
+        expect(after).toEqual(before);
+      });
+    },
+  );
+
+  test('A partner has the numbers that are in the file', async () => {
+    const bytes = model({ nodes: [convBias], initializers: [weight, vector('b')] });
+    await withModel(bytes, async (read) => {
+      expect(await numbersOf(read, read.tensors[0]!.partners[0]!.values)).toEqual(rawNumbers('float32', 4));
+    });
+  });
+});
