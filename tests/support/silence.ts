@@ -6,11 +6,11 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 
 export type Arrays = Readonly<Record<string, { readonly data: Float32Array; readonly shape: readonly number[] }>>;
 
-/** Numbers of both signs between -2 and 2, none of which is near 0. */
+/** Numbers of both signs with magnitudes between 1/2 and 2. */
 export function numbers(count: number, seed: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: count }, (_, index) => {
-    const number = 2 * Math.sin(1000 * Math.sin(index + 1 + 1000 * seed));
-    return number + (number < 0 ? -0.01 : 0.01);
+    const number = 1.5 * Math.sin(1000 * Math.sin(index + 1 + 1000 * seed));
+    return number + (number < 0 ? -0.5 : 0.5);
   });
 }
 

@@ -188,7 +188,7 @@ export function pooling(node: Node): Pass {
     const { place, reason } = track.at;
     if (input !== 0) return undefined;
     if (place === undefined || rank === undefined) return [{ ...track, at: unknown(reason ?? rankUnknown) }];
-    return rank - place.axis === 1 ? [track] : undefined;
+    return rank - place.axis < 2 ? [track] : undefined;
   };
 }
 
@@ -211,7 +211,6 @@ export function reducing(node: Node): Pass {
 
 export function padding(node: Node): Pass {
   const { inputs, attributes } = node;
-  const rank = inputs[0]?.rank;
   const pads = attributes.get('pads')?.integers ?? integersOf(inputs[1]);
   const isConstant = (attributes.get('mode')?.text ?? 'constant') === 'constant';
   const number = !isConstant
@@ -219,21 +218,31 @@ export function padding(node: Node): Pass {
     : inputs[2] === undefined
       ? (attributes.get('value')?.float ?? 0)
       : numbersOf(inputs[2])?.[0];
-  const named = axesOf(node, 3);
-  const isEmpty = pads?.every((pad) => pad === 0) ?? false;
-  if (number === undefined && !isEmpty) return () => undefined;
+  const borders = bordersOf(node, pads);
   return ({ input, track }) => {
-    if (input !== 0) return undefined;
     const { place, reason } = track.at;
-    const onward = number === 0 || isEmpty ? track : soundingAs(node, track);
-    const isOther = place !== undefined && rank !== undefined && isUntouched(place, rank);
-    return [isOther ? onward : { ...onward, at: unknown(reason ?? `${title(node)} may pad the axis of the channels`) }];
+    if (input !== 0) return undefined;
+    const [before, after] = (place && borders?.get(place.axis)) ?? [0, 0];
+    // Other modes than a constant, and cuts, mix channels where they are along their axis.
+    const isMoved = before !== 0 || after !== 0;
+    if (place === undefined || borders === undefined || (isMoved && !(isConstant && before >= 0 && after >= 0))) {
+      return number === 0
+        ? [{ ...track, at: unknown(reason ?? `${title(node)} may pad the axis of the channels`) }]
+        : undefined;
+    }
+    const size = typeof place.size === 'number' ? place.size + before + after : Symbol('size');
+    const onward = isMoved ? { ...track, at: { place: { ...place, size, offset: place.offset + before } } } : track;
+    const isBeside = [...borders].some(([axis, [begin, end]]) => axis !== place.axis && (begin > 0 || end > 0));
+    if (number === 0 || !isBeside) return [onward];
+    return number === undefined ? undefined : [soundingAs(node, onward)];
   };
+}
 
-  function isUntouched({ axis }: Place, rank: number): boolean {
-    if (pads === undefined || named === 'unknown') return false;
-    const axes = named?.map((each) => fromFront(each, rank)) ?? Array.from({ length: rank }, (_, each) => each);
-    const at = axes.indexOf(rank - axis);
-    return at < 0 || (pads[at] === 0 && pads[at + axes.length] === 0);
-  }
+/** What a Pad adds before and after each axis, counted from the end, if the file says so. */
+function bordersOf(node: Node, pads: readonly number[] | undefined): Map<number, [number, number]> | undefined {
+  const rank = node.inputs[0]?.rank;
+  const named = axesOf(node, 3);
+  if (rank === undefined || pads === undefined || named === 'unknown') return undefined;
+  const axes = named ?? Array.from({ length: rank }, (_, axis) => axis);
+  return new Map(axes.map((axis, at) => [rank - fromFront(axis, rank), [pads[at] ?? 0, pads[at + axes.length] ?? 0]]));
 }
