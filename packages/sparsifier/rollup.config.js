@@ -16,6 +16,7 @@ const entries = [
   'training',
   'calibration',
   'sensitivity',
+  'compare',
   'catalogue',
   'formats',
   'onnx',

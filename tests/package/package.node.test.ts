@@ -74,6 +74,7 @@ describe('the tarball', () => {
       './training': training,
       './calibration': calibration,
       './sensitivity': sensitivity,
+      './compare': compare,
       './catalogue': catalogue,
       './formats/arrays': arrays,
       './package.json': own,
@@ -90,6 +91,7 @@ describe('the tarball', () => {
       training,
       calibration,
       sensitivity,
+      compare,
       catalogue,
       arrays,
     ])

@@ -207,9 +207,15 @@ export interface GraphOptions {
   readonly nodes?: readonly Uint8Array[];
   readonly initializers?: readonly Uint8Array[];
   readonly sparse?: readonly Uint8Array[];
-  /** Names, with the number of axes or their sizes where that is given. */
-  readonly inputs?: Readonly<Record<string, number | readonly number[] | undefined>>;
-  readonly outputs?: Readonly<Record<string, number | readonly number[] | undefined>>;
+  /** Names, with the number of axes or their sizes where these are given, or with sizes and a type. */
+  readonly inputs?: Readonly<Record<string, number | readonly number[] | ValueInfo | undefined>>;
+  readonly outputs?: Readonly<Record<string, number | readonly number[] | ValueInfo | undefined>>;
+}
+
+/** The sizes of a value, or the names of those that are not fixed, and the number of its type: 1 (float32) by default. */
+interface ValueInfo {
+  readonly shape: readonly (number | string)[];
+  readonly type?: number;
 }
 
 /** A `GraphProto`. */
@@ -224,11 +230,18 @@ export function graph({ nodes = [], initializers = [], sparse = [], inputs = {},
   );
 }
 
-function valueInfo(name: string, stated: number | readonly number[] | undefined): Bytes {
-  const sizes = typeof stated === 'number' ? Array<undefined>(stated).fill(undefined) : stated;
-  const axes = sizes?.map((size) => bytesField(1, size === undefined ? textField(2, 'n') : integerField(1, size)));
-  const shape = axes === undefined ? [] : [bytesField(2, concat(...axes))];
-  return concat(textField(1, name), bytesField(2, bytesField(1, concat(integerField(1, 1), ...shape))));
+function valueInfo(name: string, stated: number | readonly number[] | ValueInfo | undefined): Bytes {
+  const { shape, type = 1 } = infoOf(stated);
+  const axes = shape?.map((size) =>
+    bytesField(1, typeof size === 'number' ? integerField(1, size) : textField(2, size)),
+  );
+  const fields = axes === undefined ? [] : [bytesField(2, concat(...axes))];
+  return concat(textField(1, name), bytesField(2, bytesField(1, concat(integerField(1, type), ...fields))));
+}
+
+function infoOf(stated: number | readonly number[] | ValueInfo | undefined): Partial<ValueInfo> {
+  if (typeof stated === 'number') return { shape: Array<string>(stated).fill('n') };
+  return Array.isArray(stated) ? { shape: stated as readonly number[] } : ((stated ?? {}) as Partial<ValueInfo>);
 }
 
 /** A `ModelProto`, with a field that no version of onnx.proto knows. */

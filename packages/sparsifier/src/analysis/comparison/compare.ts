@@ -1,0 +1,96 @@
+import { SparsifyError } from '../../errors.js';
+import type { FileModel } from '../../formats/file-model.js';
+import { checkModel, type Skipped } from '../../model/model.js';
+import { checkNames } from '../../options/spelling.js';
+import { checkInputs, seededInputs, type Inputs } from './inputs.js';
+import {
+  compareOutputs,
+  runModel,
+  type ChooseInputs,
+  type CreateSession,
+  type OutputDifference,
+  type Runs,
+} from './outputs.js';
+import { compareWeights, type LayerDifference, type Weights } from './weights.js';
+
+export interface CompareOptions {
+  /**
+   * Makes a session of a model's bytes, if outputs are to be compared. For `onnxruntime`:
+   * `(bytes, files) => ort.InferenceSession.create(bytes, files)`. For TensorFlow.js: `sessionsOfTfjs(tf)`. Each model
+   * gets a session, one after the other, which is released afterwards.
+   */
+  readonly createSession?: CreateSession;
+  /**
+   * The inputs of one run or of several, by name. By default one run on seeded values: floats from the standard normal
+   * distribution, integers and booleans 0 or 1.
+   */
+  readonly inputs?: Inputs | readonly Inputs[];
+  /** The shapes of seeded inputs, by name: needed for those with axes of any size. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+}
+
+/** How far model `b` is from model `a`. */
+export interface Comparison {
+  /** The layers that both models have, in the order of `a`. */
+  readonly layers: readonly LayerDifference[];
+  /** The outputs that both models have. Empty without `createSession`. */
+  readonly outputs: readonly OutputDifference[];
+  /** Layers and outputs that were not compared, and why. */
+  readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
+  /** Sentences about what else was not compared. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Compares two models: which weights differ, and with a runtime how far each output moves. Layers and outputs are
+ * matched by name.
+ * @throws SparsifyError `usage` if an input has an axis of any size and no shape, if inputs do not fit model `a`, for
+ *   unknown options, and for anything but models; what the session throws
+ */
+export async function compare(a: FileModel, b: FileModel, options: CompareOptions = {}): Promise<Comparison> {
+  checkNames(options, ['createSession', 'inputs', 'shapes']);
+  checkModel(a);
+  checkModel(b);
+  const { createSession, inputs, shapes } = options;
+  if (createSession === undefined) return comparison(a, b);
+  if (inputs !== undefined && shapes !== undefined) {
+    throw new SparsifyError('usage', 'shapes are for seeded inputs', { hint: 'Give either inputs or shapes' });
+  }
+  const runs = await runModel(await a.toFiles(), createSession, (metadata) => {
+    if (inputs === undefined) return [seededInputs(metadata, shapes)];
+    const given = Array.isArray(inputs) ? (inputs as readonly Inputs[]) : [inputs as Inputs];
+    if (given.length === 0) throw new SparsifyError('usage', 'there are no inputs to run the models with');
+    for (const each of given) checkInputs(metadata, each);
+    return given;
+  });
+  return comparison(a, b, runs, async (choose) => runModel(await b.toFiles(), createSession, choose));
+}
+
+/**
+ * Compares weights, and the outputs of `a` with those of `b`.
+ * @param runs those of `a`
+ * @param run runs `b`
+ */
+export async function comparison(
+  a: Weights,
+  b: Weights,
+  runs?: Runs,
+  run?: (choose: ChooseInputs) => Promise<Runs>,
+): Promise<Comparison> {
+  const weights = await compareWeights(a, b);
+  if (runs === undefined || run === undefined) return { ...weights, outputs: [] };
+  const misfits: string[] = [];
+  const other = await run((metadata) => {
+    try {
+      for (const each of runs.inputs) checkInputs(metadata, each);
+      return runs.inputs;
+    } catch (error) {
+      if (!(error instanceof SparsifyError)) throw error;
+      misfits.push(`The outputs were not compared, since b takes other inputs: ${error.message}`);
+      return [];
+    }
+  });
+  if (misfits.length > 0) return { ...weights, outputs: [], notes: [...weights.notes, ...misfits] };
+  const { outputs, skipped } = await compareOutputs(runs.outputs, other.outputs);
+  return { ...weights, outputs, skipped: [...weights.skipped, ...skipped] };
+}

@@ -1,0 +1,130 @@
+import { widened } from '../../model/numbers.js';
+import type { DataType, Kind, Model, Partner, Skipped, Values, WeightTensor } from '../../model/model.js';
+import { positionsOf } from './axes.js';
+import { DifferenceSum, type Difference } from './difference.js';
+
+/** What differs in one layer. */
+export interface LayerDifference extends Difference {
+  readonly name: string;
+  readonly kind: Kind;
+  /** As stored in `a`. */
+  readonly shape: readonly number[];
+  /** The biases and norms of the output channels. */
+  readonly partners: readonly (Difference & { readonly part: Partner['part'] })[];
+}
+
+export interface WeightComparison {
+  /** The layers that both models have, in the order of `a`. */
+  readonly layers: readonly LayerDifference[];
+  /** What was not compared, and why. */
+  readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
+  readonly notes: readonly string[];
+}
+
+/** A model whose numbers can be copied, one tensor at a time. */
+export interface Weights extends Pick<Model, 'tensors' | 'skipped'> {
+  copy(values: Values): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Compares the weights of layers with the same name. Two tensors are in memory at a time. */
+export async function compareWeights(a: Weights, b: Weights): Promise<WeightComparison> {
+  const layers: LayerDifference[] = [];
+  const skipped: Pick<Skipped, 'name' | 'reason'>[] = [];
+  const others = new Map(b.tensors.flatMap((tensor) => namesOf(tensor).map((name) => [name, tensor] as const)));
+  const matched = new Set<WeightTensor>();
+  for (const tensor of a.tensors) {
+    const { name, kind, shape } = tensor;
+    const other = namesOf(tensor)
+      .map((each) => others.get(each))
+      .find((each) => each !== undefined);
+    if (other === undefined) {
+      skipped.push({ name, reason: 'this layer is only in a' });
+      continue;
+    }
+    matched.add(other);
+    const order = orderOf(tensor, other);
+    if (order === undefined) {
+      skipped.push({ name, reason: `its shape is ${inWords(tensor)} in a and ${inWords(other)} in b` });
+      continue;
+    }
+    layers.push({
+      name,
+      kind,
+      shape,
+      ...(await differenceOf(a, tensor.values, b, other.values, (numbers) =>
+        isSorted(order) ? numbers : Float32Array.from(positionsOf(other.shape, order), (from) => numbers[from]!),
+      )),
+      partners: await comparePartners(a, tensor, b, other, skipped),
+    });
+  }
+  for (const tensor of b.tensors) {
+    if (!matched.has(tensor)) skipped.push({ name: tensor.name, reason: 'this layer is only in b' });
+  }
+  return { layers, skipped, notes: notesOn(a) };
+}
+
+const namesOf = ({ name, aliases }: WeightTensor): readonly string[] => [name, ...aliases];
+
+const inWords = ({ shape, roles }: WeightTensor): string => `[${shape.join(', ')}] (${roles.join(', ')})`;
+
+/** For each axis of `a`, the axis of `b` with the same role and size; undefined if there is none. */
+function orderOf(a: WeightTensor, b: WeightTensor): number[] | undefined {
+  if (String(a.shape) === String(b.shape) && String(a.roles) === String(b.roles)) return a.shape.map((_, axis) => axis);
+  const order = a.roles.map((role) => b.roles.indexOf(role));
+  const fits = order.every((axis, index) => b.shape[axis] === a.shape[index]);
+  return fits && new Set(order).size === b.shape.length ? order : undefined;
+}
+
+const isSorted = (order: readonly number[]): boolean => order.every((axis, index) => axis === index);
+
+async function differenceOf(
+  a: Weights,
+  first: Values,
+  b: Weights,
+  second: Values,
+  arranged = (numbers: Float32Array) => numbers,
+): Promise<Difference> {
+  const sum = new DifferenceSum();
+  const ours = numbersIn(await a.copy(first), first.dtype);
+  await sum.add(ours, arranged(numbersIn(await b.copy(second), second.dtype)));
+  return sum.result();
+}
+
+const numbersIn = (bytes: Uint8Array<ArrayBuffer>, dtype: DataType): Float32Array =>
+  dtype === 'float32' && bytes.byteOffset % 4 === 0
+    ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+    : widened(bytes, dtype);
+
+/** Pairs the partners of two layers by their part and length, and adds those without a counterpart to `skipped`. */
+async function comparePartners(
+  a: Weights,
+  { name, partners }: WeightTensor,
+  b: Weights,
+  other: WeightTensor,
+  skipped: Pick<Skipped, 'name' | 'reason'>[],
+): Promise<LayerDifference['partners']> {
+  const differences: (Difference & { part: Partner['part'] })[] = [];
+  const rest = [...other.partners];
+  const only = (part: string, where: 'a' | 'b') => skipped.push({ name, reason: `its ${part} is only in ${where}` });
+  for (const { part, values } of partners) {
+    const at = rest.findIndex((each) => each.part === part && each.values.length === values.length);
+    if (at < 0) {
+      only(part, 'a');
+      continue;
+    }
+    const [partner] = rest.splice(at, 1);
+    differences.push({ part, ...(await differenceOf(a, values, b, partner!.values)) });
+  }
+  for (const { part } of rest) only(part, 'b');
+  return differences;
+}
+
+/** What is in the file and in no layer. */
+function notesOn({ skipped }: Weights): string[] {
+  const weights = skipped.reduce((sum, each) => sum + each.weights, 0);
+  if (weights === 0) return [];
+  const tensors = skipped.filter((each) => each.weights > 0).length;
+  return [
+    `${weights.toLocaleString('en')} numbers in ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} of a were not compared, since they are in no layer.`,
+  ];
+}
