@@ -250,7 +250,7 @@ describe('the pages that list names', () => {
 
   test('The documentation lists all options of the command line', async () => {
     const helps = await Promise.all(
-      ['inspect', 'prune'].map((name) => run(process.execPath, [command, name, '--help'])),
+      ['inspect', 'prune', 'compare'].map((name) => run(process.execPath, [command, name, '--help'])),
     );
     const flags = helps.flatMap(({ stdout }) =>
       [...stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)].map(([, name]) => `--${name!}`),

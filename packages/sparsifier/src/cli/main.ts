@@ -9,6 +9,7 @@ import { granularityNames } from '../options/granularity.js';
 import { budgets } from '../options/budgets.js';
 import { contexts } from '../options/rankings.js';
 import { kinds } from '../model/model.js';
+import type { CompareOptions } from './compare.js';
 import type { InspectOptions } from './inspect.js';
 import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, oneOf, whole } from './parse.js';
 import { inFlags } from './phrasing.js';
@@ -80,6 +81,42 @@ Examples:
     const engine = begin(threads);
     const { inspect } = await import('./inspect.js');
     await inspect(file, options, engine);
+  });
+
+/** The inputs of models that are run. */
+const [inputShape, inputValues] = [
+  new Option(
+    '--input <name:sizes>',
+    'the shape of an input for seeded random values, needed if an axis has any size: x:1,3,48,320; repeatable',
+  ).argParser(collect),
+  new Option('--inputs <file>', 'the values of the inputs, by their names: an .npz or .safetensors file').argParser(
+    nameOf,
+  ),
+] as const;
+
+common(
+  program
+    .command('compare')
+    .argument('<a>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf)
+    .argument('<b>', 'the model to compare with it', nameOf),
+)
+  .description('show which weights differ and how far each output moves')
+  .addOption(inputShape)
+  .addOption(inputValues)
+  .addHelpText(
+    'after',
+    `
+Outputs are compared if onnxruntime-node or @tensorflow/tfjs is installed in the working folder.
+
+Examples:
+  $ sparsifier compare model.onnx sparse.onnx
+  $ sparsifier compare model.onnx sparse.onnx --input x:1,3,48,320
+  $ sparsifier compare model.onnx sparse.onnx --inputs samples.npz --json`,
+  )
+  .action(async (a: string, b: string, { threads, ...options }: CompareOptions & Threads) => {
+    const engine = begin(threads);
+    const { compare } = await import('./compare.js');
+    await compare(a, b, options, engine);
   });
 
 common(
@@ -161,6 +198,9 @@ common(
     collect,
   )
   .option('--force', 'overwrite existing output files')
+  .option('--verify', 'compare the sparse model with the input, as compare does')
+  .addOption(inputShape)
+  .addOption(inputValues)
   .addHelpText(
     'after',
     `

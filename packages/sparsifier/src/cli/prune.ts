@@ -11,6 +11,7 @@ import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
 import { sentenceOf } from '../pruning/warnings.js';
+import type { InputOptions } from './inputs.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
@@ -20,6 +21,7 @@ import { commandWords, explanations } from './table.js';
 export interface PruneOptions
   extends
     ReadingOptions,
+    InputOptions,
     Omit<
       SparsifierOptions,
       'granularity' | 'criteria' | 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'rankTogether'
@@ -42,15 +44,50 @@ export interface PruneOptions
   readonly initial?: string;
   readonly loadMasks?: string;
   readonly saveMasks?: string;
+  readonly verify?: boolean;
 }
 
 /** The command `prune`. @param engine is still loading */
-export async function prune(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<void> {
-  const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
-  const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...words } = rest;
-  const asked = sparsity && parseSparsity(sparsity);
+export async function prune(
+  file: string,
+  { verify = false, input, inputs, ...options }: PruneOptions,
+  engine: Promise<unknown>,
+): Promise<void> {
+  const { json, out = '', dryRun, explain = dryRun } = options;
+  const verifying = [...(verify ? ['--verify'] : []), ...(input ? ['--input'] : []), ...(inputs ? ['--inputs'] : [])];
+  if (verifying.length > 0 && (explain || !verify)) {
+    throw new SparsifyError('usage', `${verifying[0]} is for comparing the sparse model with the input`, {
+      hint: explain ? '--explain writes no model' : 'Add --verify',
+    });
+  }
+  checkGiven(options);
+  if (!verify) {
+    const report = await pruned(file, options, engine);
+    return report && tell(report, out, json);
+  }
+  const { compareFiles, inWords, unchanged } = await import('./compare.js');
+  await engine;
+  let report: Report | undefined;
+  const comparison = await compareFiles(
+    file,
+    async (model) => {
+      report = await pruned(file, options, engine);
+      const [main] = await model.outputs(out, unchanged(model));
+      return main!.path;
+    },
+    readingOptions(options),
+    { input, inputs },
+  );
+  if (json) return tell(report!, out, json, { verify: comparison });
+  tell(report!, out);
+  print(`\ncompared: a is ${file}, b is ${out}\n${inWords(comparison).join('\n')}`);
+}
+
+/** @throws SparsifyError `usage` if an option is missing */
+function checkGiven(options: PruneOptions): void {
+  const { sparsity, granularity, criteria, loadMasks, out, dryRun, explain = dryRun, initial } = options;
   const missing = [
-    ...(asked === undefined && !isPattern(words.granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
+    ...(sparsity === undefined && !isPattern(granularity) && !loadMasks ? ['-s, --sparsity <amount>'] : []),
     ...(out === undefined ? ['-o, --out <file>'] : []),
   ];
   if (missing.length > 0 && !explain) {
@@ -58,11 +95,18 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
       hint: '--explain needs neither: it only shows what would be pruned',
     });
   }
-  if (needsOf(words.criteria) === 'initial' && initial === undefined) {
-    throw new SparsifyError('usage', `the criterion ${words.criteria} compares the weights with initial ones`, {
+  if (needsOf(criteria) === 'initial' && initial === undefined) {
+    throw new SparsifyError('usage', `the criterion ${criteria} compares the weights with initial ones`, {
       hint: 'Give the model before its training with --initial <model>',
     });
   }
+}
+
+/** Writes the sparse model and returns what was done; or only explains it. */
+async function pruned(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<Report | undefined> {
+  const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
+  const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...words } = rest;
+  const asked = sparsity && parseSparsity(sparsity);
   // Whether the file exists can be checked at once. All input files are known only after the model is open.
   if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
   const reading = readingOptions({ layer, keepScale });
@@ -81,7 +125,7 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
   };
   try {
     if (!explain && out !== undefined && !loadMasks && !saveMasks) {
-      const report = await sparsifyFile(file, out, {
+      return await sparsifyFile(file, out, {
         ...rules,
         ...reading,
         initial,
@@ -90,8 +134,6 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
         onProgress,
         force,
       });
-      spinner?.stop();
-      return tell(report, out, json);
     }
     // Masks and --explain need the whole model in memory.
     using model = await readModel(file, reading);
@@ -102,7 +144,8 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
     if (explain || out === undefined) {
       const explained = await sparsifier.explain(asked, { roundTo, onProgress });
       spinner?.stop();
-      return print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
+      print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
+      return undefined;
     }
     await checkTargets([...(await model.outputs(out)).map(({ path }) => path), ...(saveMasks ? [saveMasks] : [])], {
       force,
@@ -115,15 +158,15 @@ export async function prune(file: string, options: PruneOptions, engine: Promise
     if (spinner) spinner.text = 'writing';
     await model.write(out, force ? { force } : {});
     if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
-    spinner?.stop();
-    tell(report, out, json);
+    return report;
   } finally {
     spinner?.stop();
   }
 }
 
-function tell(report: Report, out: string, json = false): void {
+/** @param more what JSON has besides the report */
+function tell(report: Report, out: string, json = false, more: object = {}): void {
   if (!json) return print(`${tableOf(report, { isCall: true, words: commandWords })}\n\nwritten: ${out}`);
   const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));
-  print(JSON.stringify({ ...report, warnings, out }, null, 2));
+  print(JSON.stringify({ ...report, warnings, out, ...more }, null, 2));
 }

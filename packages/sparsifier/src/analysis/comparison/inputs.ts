@@ -1,5 +1,4 @@
 import { SparsifyError } from '../../errors.js';
-import { briefly } from '../../formats/safetensors/header.js';
 
 /** A tensor as sessions of `onnxruntime` take and return it. An `ort.Tensor` is one. */
 export interface SessionTensor {
@@ -176,7 +175,7 @@ function checkInput(input: InputMetadata, { type, dims }: SessionTensor): void {
   if (type === input.type && fits) return;
   throw new SparsifyError('usage', type === input.type ? 'the shape does not fit' : 'the type does not fit', {
     subject: name,
-    given: `${type} [${briefly(dims)}]`,
+    given: `${type} [${dims.join(', ')}]`,
     allowed: [inWords(input)],
   });
 }

@@ -1,0 +1,162 @@
+import { comparison, type Comparison } from '../analysis/comparison/compare.js';
+import type { Difference } from '../analysis/comparison/difference.js';
+import { runModel, type OutputDifference } from '../analysis/comparison/outputs.js';
+import { formats, type ReadModelOptions } from '../formats/all.js';
+import { formatOf, type CurrentFiles } from '../formats/format.js';
+import { openModel, type OpenModel } from '../formats/open-model.js';
+import { sliceBytes } from '../formats/sources.js';
+import { chooseInputs, type InputOptions } from './inputs.js';
+import { ruled } from '../pruning/table.js';
+import { counted, formatted } from '../pruning/text.js';
+import { print } from './print.js';
+import { readingOptions, type ReadingOptions } from './reading.js';
+import { runtimeOf } from './runtime.js';
+
+/** The options of the command, without `--threads`. */
+export interface CompareOptions extends Pick<ReadingOptions, 'layer'>, InputOptions {
+  readonly json?: boolean;
+}
+
+/** The command `compare`. @param engine is still loading */
+export async function compare(
+  a: string,
+  b: string,
+  { layer, json, ...given }: CompareOptions,
+  engine: Promise<unknown>,
+): Promise<void> {
+  await engine;
+  const found = await compareFiles(a, async () => b, readingOptions({ layer }), given);
+  if (json) print(JSON.stringify({ a, b, ...found }, null, 2));
+  else print([`a: ${a}`, `b: ${b}`, '', ...layerTable(found), ...inWords(found)].join('\n'));
+}
+
+/**
+ * Compares two files, of which only parts are in memory. The first one is run before the second one is needed, so that
+ * whatever is wrong with the inputs is known before `other` writes a file.
+ * @param other returns the path of the second file, given the first model
+ */
+export async function compareFiles(
+  file: string,
+  other: (model: OpenModel) => Promise<string>,
+  reading: ReadModelOptions,
+  given: InputOptions,
+): Promise<Comparison> {
+  const open = (path: string) => openModel(path, (main) => formatOf(formats, main, reading), reading);
+  const choose = await chooseInputs(given);
+  const a = await open(file);
+  try {
+    const first = await runtimeOf(a);
+    const runs = first.createSession && (await runModel(await filesOf(a), first.createSession, choose));
+    const b = await open(await other(a));
+    try {
+      const second = await runtimeOf(b);
+      if (runs !== undefined && second.createSession !== undefined) {
+        return await comparison(a, b, runs, async (same) => runModel(await filesOf(b), second.createSession, same));
+      }
+      const { notes, ...rest } = await comparison(a, b);
+      return { ...rest, notes: [...notes, (first.reason ?? second.reason)!] };
+    } finally {
+      await b.close();
+    }
+  } finally {
+    await a.close();
+  }
+}
+
+/** The files of a model as they are, by name, the main one first. */
+async function filesOf(model: OpenModel): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const { path, chunks } of await model.outputs(undefined, unchanged(model))) {
+    const parts: Uint8Array[] = [];
+    for await (const chunk of chunks()) parts.push(chunk);
+    files.set(path, new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()));
+  }
+  return files;
+}
+
+/** Gives the files of a model as they are. */
+export const unchanged = ({ files: { held, sources } }: OpenModel): CurrentFiles => ({
+  async *chunks(file, start = 0, end = held.get(file)?.bytes ?? sources.get(file)!.size) {
+    for (let from = start; from < end; from += sliceBytes) {
+      const slice = new Uint8Array(Math.min(sliceBytes, end - from));
+      await (held.get(file)?.read(from, slice) ?? sources.get(file)!.read(slice, from));
+      yield slice;
+    }
+  },
+  meaning: () => undefined,
+});
+
+/** A comparison in words, without the single layers. */
+export function inWords({ layers, outputs, skipped, notes }: Comparison): string[] {
+  return [
+    ...weightsInWords(layers),
+    ...(outputs.length > 0 ? ['', ...outputs.map(outputInWords)] : []),
+    ...(skipped.length > 0 ? ['', 'not compared:', ...skipped.map(({ name, reason }) => `  ${name}: ${reason}`)] : []),
+    ...(notes.length > 0 ? ['', ...notes] : []),
+  ];
+}
+
+type Layer = Comparison['layers'][number];
+
+const isChanged = ({ changed, partners }: Layer): boolean =>
+  changed > 0 || partners.some((partner) => partner.changed > 0);
+
+function weightsInWords(layers: readonly Layer[]): string[] {
+  if (layers.length === 0) return ['weights: no layer is in both models'];
+  const partners = layers.flatMap((layer) => layer.partners);
+  const changed = layers.filter(isChanged).length;
+  const where = changed === 0 ? counted(layers.length, 'layer') : `${changed} of ${counted(layers.length, 'layer')}`;
+  return [
+    `weights: ${sumInWords(layers)}, in ${where}`,
+    ...(partners.length === 0 ? [] : [`biases and norms: ${sumInWords(partners)}`]),
+  ];
+}
+
+function sumInWords(differences: readonly Difference[]): string {
+  const [changed, numbers] = (['changed', 'numbers'] as const).map((key) =>
+    differences.reduce((sum, each) => sum + each[key], 0),
+  );
+  if (changed === 0) return `all ${formatted(numbers!)} are equal`;
+  return `${formatted(changed!)} of ${formatted(numbers!)} differ`;
+}
+
+/** The layers that differ. */
+function layerTable({ layers }: Comparison): string[] {
+  const rows = layers
+    .filter(isChanged)
+    .map((layer) => [
+      layer.name,
+      layer.kind,
+      layer.shape.join(' x '),
+      formatted(layer.numbers),
+      formatted(layer.changed),
+      relative(layer),
+      size(layer.maxDifference),
+      formatted(layer.zeros.a),
+      formatted(layer.zeros.b),
+      formatted(layer.partners.reduce((all, partner) => all + partner.changed, 0)),
+    ]);
+  if (rows.length === 0) return [];
+  const values = ['weights', 'changed', 'relative RMS', 'at most', 'zeros in a', 'in b', 'biases, norms'];
+  return [...ruled([['layer', 'kind', 'shape', ...values], ...rows], { head: 1, body: rows.length, from: 3 }), ''];
+}
+
+function outputInWords(output: OutputDifference): string {
+  const { name, type, numbers, changed, maxDifference, cosine, argmax, notFinite } = output;
+  const moved = type.startsWith('float')
+    ? `moved by ${relative(output)} (relative RMS)`
+    : `${formatted(changed)} of ${formatted(numbers)} values changed`;
+  const rows = argmax && `${formatted(argmax.changed)} of ${counted(argmax.rows, 'row')}`;
+  const facts = [
+    changed === 0 ? 'equal' : moved,
+    changed > 0 && cosine !== undefined && `cosine ${Number(cosine.toFixed(6))}`,
+    changed > 0 && maxDifference !== undefined && `by at most ${size(maxDifference)}`,
+    changed > 0 && rows !== undefined && `argmax (last axis) changed in ${rows}`,
+    notFinite.a + notFinite.b > 0 && `NaN or infinite: ${notFinite.a} numbers in a, ${notFinite.b} in b`,
+  ];
+  return `output ${name}: ${facts.filter((fact) => fact !== false).join(', ')}`;
+}
+
+const size = (value: number | undefined): string => (value === undefined ? '' : String(Number(value.toPrecision(3))));
+const relative = ({ relativeRms }: Difference): string =>
+  relativeRms === undefined ? 'all, from zero' : `${size(100 * relativeRms)} %`;

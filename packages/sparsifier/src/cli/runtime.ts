@@ -1,0 +1,91 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { hasNetwork, sessionsOfTfjs, type CompareTf } from '../analysis/comparison/tfjs.js';
+import type { CompareSession, CreateSession, SessionFiles } from '../analysis/comparison/outputs.js';
+import { SparsifyError } from '../errors.js';
+import type { OpenModel } from '../formats/open-model.js';
+
+/** The members of `onnxruntime-node` that are used. */
+interface Ort {
+  readonly InferenceSession: {
+    create(bytes: Uint8Array, options: SessionFiles & { logSeverityLevel: 3 }): Promise<CompareSession>;
+  };
+}
+
+/** The members of `@tensorflow/tfjs` that are used. */
+interface Tf extends CompareTf {
+  enableProdMode(): void;
+  ready(): Promise<void>;
+}
+
+/** How to run a model, or a sentence that says why it is not run. */
+export type Runtime =
+  | { readonly createSession: CreateSession; readonly reason?: undefined }
+  | { readonly createSession?: undefined; readonly reason: string };
+
+/** The runtime of a model's format, which is an optional package that is looked for in the working folder. */
+export async function runtimeOf({ format, files }: OpenModel): Promise<Runtime> {
+  const file = files.main.name ?? 'model';
+  if (format === 'ONNX') {
+    const ort = installed<Ort>('onnxruntime-node');
+    if (ort === undefined) return missing('onnxruntime-node');
+    const create: CreateSession = (bytes, further) =>
+      // Only errors: ONNX Runtime warns of what a model contains that it does not need.
+      ort.InferenceSession.create(bytes, { ...further, logSeverityLevel: 3 });
+    return { createSession: explained(file, 'onnxruntime-node', create) };
+  }
+  if (format !== 'TensorFlow.js') return { reason: `The outputs were not compared: a ${format} file has no network.` };
+  if (!hasNetwork(files.main.json)) return { reason: 'The outputs were not compared: the model.json has no network.' };
+  const tf = installed<Tf>('@tensorflow/tfjs');
+  if (tf === undefined) return missing('@tensorflow/tfjs');
+  // Otherwise it recommends other packages.
+  tf.enableProdMode();
+  await tf.ready();
+  return { createSession: explained(file, 'TensorFlow.js', sessionsOfTfjs(tf)) };
+}
+
+/** A package that the working folder has. */
+function installed<Module>(name: string): Module | undefined {
+  const require = createRequire(join(process.cwd(), 'package.json'));
+  try {
+    require.resolve(name);
+  } catch {
+    return undefined;
+  }
+  try {
+    return require(name) as Module;
+  } catch (cause) {
+    throw failure(name, 'could not be loaded', cause);
+  }
+}
+
+const missing = (name: string): Runtime => ({
+  reason: `The outputs were not compared: for that, run npm install ${name} in this folder.`,
+});
+
+/** Turns what a runtime throws into errors that say what it was asked to do. */
+function explained(file: string, name: string, create: CreateSession): CreateSession {
+  const tell = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
+    try {
+      return await work();
+    } catch (cause) {
+      throw failure(file, `${name} cannot ${what} the model`, cause);
+    }
+  };
+  return async (bytes, files) => {
+    const session = await tell('load', () => create(bytes, files));
+    return {
+      inputMetadata: session.inputMetadata,
+      run: (inputs) => tell('run', () => session.run(inputs)),
+      release: async () => session.release?.(),
+    };
+  };
+}
+
+const failure = (subject: string, summary: string, cause: unknown): SparsifyError =>
+  new SparsifyError(
+    'format',
+    summary,
+    { subject, found: (cause instanceof Error ? cause.message : String(cause)).split('\n', 1)[0]! },
+    { cause },
+  );

@@ -1,0 +1,379 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { copyFile, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Comparison } from 'sparsifier/compare';
+import { describe, expect, test } from 'vitest';
+import { upscaler } from '../../examples/support/models.mjs';
+import { command, namesIn, run } from '../support/command.js';
+import { npy, npz, zip, type ArrayToStore } from '../support/npz-builder.js';
+import { model, node, tensor } from '../support/onnx-builder.js';
+import { safetensorsFile } from '../support/safetensors-builder.js';
+import { floats } from '../support/tfjs.js';
+
+const packages = fileURLToPath(new URL('../../node_modules', import.meta.url));
+const cases = fileURLToPath(new URL('../cases', import.meta.url));
+
+/** `y = x w`, for any number of rows. */
+const product = (weights: number[]) =>
+  model({
+    nodes: [node('MatMul', 'x w', 'y', { name: 'head' })],
+    initializers: [tensor('w', [2, 2], { data: floats(...weights) })],
+    inputs: { x: { shape: ['batch', 2] } },
+    outputs: { y: { shape: ['batch', 2] } },
+  });
+
+const folder = new AsyncLocalStorage<string>();
+const at = (...names: string[]) => join(folder.getStore()!, ...names);
+/** Runs a test in a folder of its own with two models. @param installed packages that the folder has */
+const inFolder =
+  <Words extends readonly unknown[]>(body: (...words: Words) => Promise<void>, installed = ['onnxruntime-node']) =>
+  async (...words: Words): Promise<void> => {
+    const own = await mkdtemp(join(tmpdir(), 'sparsifier-compare-'));
+    try {
+      await writeFile(join(own, 'a.onnx'), product([1, 2, 3, 4]));
+      await writeFile(join(own, 'b.onnx'), product([1, 2, 3, 0]));
+      for (const name of installed) {
+        await mkdir(join(own, 'node_modules', name, '..'), { recursive: true });
+        await symlink(join(packages, name), join(own, 'node_modules', name), 'junction');
+      }
+      await folder.run(own, () => body(...words));
+    } finally {
+      await rm(own, { recursive: true });
+    }
+  };
+
+const sparsifier = (...words: string[]) => run(process.execPath, [command, ...words], { cwd: at() });
+/** What a command prints, which must succeed. */
+async function printed(...words: string[]): Promise<string> {
+  const { code, stdout, stderr } = await sparsifier(...words);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+const comparisonOf = async (...words: string[]) => JSON.parse(await printed(...words, '--json')) as Comparison;
+const x = (...rows: number[]): ArrayToStore => ({ shape: [rows.length / 2, 2], data: Float32Array.from(rows) });
+/** How a command fails: with a sentence, and without a trace of the stack. */
+async function failure(...words: string[]): Promise<[code: unknown, message: string]> {
+  const { code, stdout, stderr } = await sparsifier(...words);
+  expect(stdout).toBe('');
+  expect(stderr).not.toMatch(/^\s+at |^node:|Error:/m);
+  return [code, stderr];
+}
+
+describe.concurrent('compare', () => {
+  test(
+    'Weights and outputs are printed as a table and in sentences',
+    inFolder(async () => {
+      await writeFile(at('x.npz'), npz({ x: x(1, 1, 0, 2, 5, 0) }));
+      // y is [4, 6], [6, 8], [5, 10], and [4, 2], [6, 0], [5, 10].
+      expect(await printed('compare', 'a.onnx', 'b.onnx', '--inputs', 'x.npz')).toBe(
+        `a: a.onnx
+b: b.onnx
+
+layer  kind   shape  weights  changed  relative RMS  at most  zeros in a  in b  biases, norms
+---------------------------------------------------------------------------------------------
+head   dense  2 x 2        4        1          73 %        4           0     1              0
+
+weights: 1 of 4 differ, in 1 of 1 layer
+
+output y: moved by 53.7 % (relative RMS), cosine 0.844078, by at most 8, argmax (last axis) changed in 2 of 3 rows
+`,
+      );
+    }),
+  );
+
+  test(
+    'Equal models are said to be equal',
+    inFolder(async () => {
+      expect(await printed('compare', 'a.onnx', 'a.onnx', '--input', 'x:3,2')).toBe(
+        'a: a.onnx\nb: a.onnx\n\nweights: all 4 are equal, in 1 layer\n\noutput y: equal\n',
+      );
+    }),
+  );
+
+  test(
+    'Seeded values are the same in each process',
+    inFolder(async () => {
+      const words = ['compare', 'a.onnx', 'b.onnx', '--input', 'x:50,2'];
+      const [first, second] = [await printed(...words), await printed(...words)];
+      expect(first).toBe(second);
+      expect(first).toMatch(/output y: moved by \d.* in \d+ of 50 rows/);
+    }),
+  );
+
+  test(
+    'Outputs that are not finite are mentioned',
+    inFolder(async () => {
+      await writeFile(at('x.npz'), npz({ x: x(1, NaN) }));
+      const text = await printed('compare', 'a.onnx', 'a.onnx', '--inputs', 'x.npz');
+      expect(text).toContain('output y: equal, NaN or infinite: 2 numbers in a, 2 in b\n');
+    }),
+  );
+
+  test(
+    'Without a runtime, weights are compared, and a sentence says how to get one',
+    inFolder(async () => {
+      const text = await printed('compare', 'a.onnx', 'b.onnx');
+      expect(text).toMatch(/^weights: 1 of 4 differ, in 1 of 1 layer$/m);
+      expect(text).toMatch(
+        /\n\nThe outputs were not compared: for that, run npm install onnxruntime-node in this folder\.\n$/,
+      );
+      expect(await comparisonOf('compare', 'a.onnx', 'b.onnx')).toMatchObject({
+        a: 'a.onnx',
+        layers: [{ name: 'head', changed: 1 }],
+        outputs: [],
+        notes: [expect.stringContaining('npm install onnxruntime-node')],
+      });
+    }, []),
+  );
+
+  test(
+    'Weights of safetensors files are compared',
+    inFolder(async () => {
+      await writeFile(at('a.safetensors'), safetensorsFile({ 'fc.weight': { shape: [1, 2], data: floats(1, 2) } }));
+      await writeFile(at('b.safetensors'), safetensorsFile({ 'fc.weight': { shape: [1, 2], data: floats(1, 0) } }));
+      const text = await printed('compare', 'a.safetensors', 'b.safetensors');
+      expect(text).toMatch(/^weights: 1 of 2 differ, in 1 of 1 layer$/m);
+      expect(text).toMatch(/\n\nThe outputs were not compared: a safetensors file has no network\.\n$/);
+      const mixed = await comparisonOf('compare', 'a.onnx', 'a.safetensors', '--input', 'x:1,2');
+      expect(mixed.skipped).toEqual([
+        { name: 'head', reason: 'this layer is only in a' },
+        { name: 'fc', reason: 'this layer is only in b' },
+      ]);
+      expect(mixed.notes).toEqual([expect.stringContaining('has no network')]);
+    }),
+  );
+
+  test(
+    'TensorFlow.js models are run where it is installed',
+    inFolder(async () => {
+      await cp(upscaler.folder, at('model'), { recursive: true });
+      await printed('prune', 'model/model.json', '-s', '20', '-o', 'sparse/');
+      const words = ['compare', 'model/model.json', 'sparse/model.json'];
+      const text = await printed(...words, '--input', 'LR:1,6,6,3');
+      expect(text).toMatch(/^output SR: moved by .* in \d+ of 144 rows$/m);
+      const [code, message] = await failure(...words);
+      expect([code, message]).toEqual([2, expect.stringContaining('found: LR float32 [?, ?, ?, 3]')]);
+      await rm(at('node_modules'), { recursive: true });
+      expect(await printed(...words)).toContain('run npm install @tensorflow/tfjs in this folder');
+    }, ['@tensorflow/tfjs']),
+  );
+
+  test(
+    'External data are found beside their model',
+    inFolder(async () => {
+      const weight = tensor('w', [2, 2], { external: { location: 'w.bin' } });
+      const bytes = model({
+        nodes: [node('MatMul', 'x w', 'y', { name: 'head' })],
+        initializers: [weight],
+        inputs: { x: { shape: [1, 2] } },
+        outputs: { y: { shape: [1, 2] } },
+      });
+      for (const [name, last] of Object.entries({ one: 4, two: 5 })) {
+        await mkdir(at(name));
+        await writeFile(at(name, 'model.onnx'), bytes);
+        await writeFile(at(name, 'w.bin'), floats(1, 2, 3, last));
+      }
+      const { outputs, layers } = await comparisonOf('compare', 'one/model.onnx', 'two/model.onnx');
+      expect(layers).toMatchObject([{ changed: 1, maxDifference: 1 }]);
+      expect(outputs).toMatchObject([{ name: 'y', changed: 1 }]);
+    }),
+  );
+});
+
+describe.concurrent('inputs', () => {
+  const moved = async (file: string) =>
+    (await comparisonOf('compare', 'a.onnx', 'b.onnx', '--inputs', file)).outputs[0];
+
+  test(
+    'A safetensors file has the inputs by name',
+    inFolder(async () => {
+      await writeFile(
+        at('x.safetensors'),
+        safetensorsFile({ x: { shape: [1, 2], data: floats(1, 10) } }, { padding: 3 }),
+      );
+      expect(await moved('x.safetensors')).toMatchObject({ shape: [1, 2], maxDifference: 40 });
+    }),
+  );
+
+  test(
+    'Numbers before the names make several runs, and other arrays are ignored',
+    inFolder(async () => {
+      await writeFile(at('x.npz'), npz({ '0.x': x(1, 1), '1.x': x(0, 3, 0, 2), labels: x(0, 0) }));
+      expect(await moved('x.npz')).toMatchObject({ numbers: 6, maxDifference: 12, argmax: { rows: 3, changed: 3 } });
+    }),
+  );
+
+  test(
+    'Arrays whose first axis is contiguous are the same arrays',
+    inFolder(async () => {
+      const columns = { shape: [3, 2], data: Float32Array.of(1, 2, 3, 10, 20, 30), fortran: true };
+      await writeFile(at('x.npz'), npz({ x: columns }));
+      await writeFile(at('y.npz'), npz({ x: x(1, 10, 2, 20, 3, 30) }));
+      expect(await moved('x.npz')).toEqual(await moved('y.npz'));
+      expect(await moved('x.npz')).toMatchObject({ maxDifference: 120 });
+    }),
+  );
+
+  test(
+    'Files that NumPy wrote are read',
+    inFolder(async () => {
+      await copyFile(join(cases, 'numpy.npz'), at('numpy.npz'));
+      // x is [[0, 0.25, 0.5], [0.75, 1, 1.25]], which `columns` has by columns.
+      for (const name of ['x', 'columns']) {
+        const bytes = model({
+          nodes: [node('MatMul', `${name} w`, 'y', { name: 'head' })],
+          initializers: [tensor('w', [3, 1], { data: floats(1, 10, 100) })],
+          inputs: {
+            [name]: { shape: [2, 3] },
+            half: { shape: [2, 3], type: 10 },
+            wide: { shape: [3], type: 7 },
+            one: { shape: [], type: 11 },
+            bits: { shape: [2], type: 9 },
+          },
+          outputs: { y: { shape: [2, 1] } },
+        });
+        await writeFile(at('read.onnx'), bytes);
+        await printed('prune', 'read.onnx', '-s', '34', '--layer-type', 'all', '-o', 'cut.onnx', '--force');
+        const [output] = (await comparisonOf('compare', 'read.onnx', 'cut.onnx', '--inputs', 'numpy.npz')).outputs;
+        // The weight 1 is removed: y was [52.5, 135.75].
+        expect(output).toMatchObject({ changed: 1, maxDifference: 0.75 });
+      }
+    }),
+  );
+
+  test.each<[string, () => Uint8Array, number, RegExp]>([
+    [
+      'x.npz',
+      () => npz({ x: { ...x(), descr: '<f8', shape: [1, 2], data: Float64Array.of(1, 2) } }),
+      2,
+      /^sparsifier: x: the type does not fit\. given: float64 \[1, 2\]\. allowed: x float32 \[batch, 2\]/,
+    ],
+    ['x.npz', () => npz({ x: x(1, 2, 3, 4, 5, 6) }).slice(0, -30), 1, /x\.npz: the file could not be read as \.npz/],
+    ['x.npz', () => npz({ x: { ...x(1, 2), shape: [2, 1] } }), 2, /the shape does not fit\. given: float32 \[2, 1\]/],
+    ['x.npz', () => npz({ y: x(1, 2) }), 2, /^sparsifier: x: an input of the model is missing\. found: y/],
+    ['x.npz', () => npz({ x: { ...x(1, 2), descr: '>f4' } }), 1, /the numbers of x\.npy have a type .* found: >f4/],
+    ['x.npz', () => npz({ x: { ...x(1, 2), shape: [1, 3] } }), 1, /x\.npy with 8 of 12 bytes/],
+    ['x.npz', () => zip({ 'x.npy': Uint8Array.of(1, 2, 3) }), 1, /x\.npy, which is no array/],
+    ['x.npz', () => zip({ 'x.npy': npy(x(1, 2)).fill(32, 10, 60) }), 1, /x\.npy, whose header is/],
+    ['x.npy', () => npy(x(1, 2)), 1, /an \.npy file does not name its array.*numpy\.savez/],
+    ['x.bin', () => floats(1, 2, 3, 4), 1, /x\.bin: the file does not begin with the length of a header/],
+    [
+      'x.safetensors',
+      () => safetensorsFile({ x: { dtype: 'BF16', shape: [1, 2] } }),
+      1,
+      /the numbers of x have a type .* found: BF16/,
+    ],
+  ])('A file %s with mistakes is refused (%#)', async (name, bytes, code, message) => {
+    await inFolder(async () => {
+      await writeFile(at(name), bytes());
+      expect(await failure('compare', 'a.onnx', 'b.onnx', '--inputs', name)).toEqual([
+        code,
+        expect.stringMatching(message),
+      ]);
+    })();
+  });
+
+  test.each<[string[], RegExp]>([
+    [
+      [],
+      /^sparsifier: x: the inputs of the model have axes of any size\. found: x float32 \[batch, 2\]\. Give its shape: --input x:N,2, with numbers for N\.$/m,
+    ],
+    [['--input', 'x:3,5'], /the shape does not fit\. given: float32 \[3, 5\]\. allowed: x float32 \[batch, 2\]/],
+    [['--input', 'z:3,2'], /the model has no such input\. given: z/],
+    [['--input', 'x'], /the shape of an input is written name:1,3,48,320\. given: x/],
+    [['--input', 'x:a'], /is written name:1,3,48,320/],
+    [['--input', 'x:1,2', '--inputs', 'x.npz'], /--input is for random values/],
+  ])('The options %j are refused', async (words, message) => {
+    await inFolder(async () => {
+      expect(await failure('compare', 'a.onnx', 'b.onnx', ...words)).toEqual([2, expect.stringMatching(message)]);
+    })();
+  });
+
+  test(
+    'A file of inputs that is missing is an error',
+    inFolder(async () => {
+      const [code, message] = await failure('compare', 'a.onnx', 'b.onnx', '--inputs', 'none.npz');
+      expect([code, message]).toEqual([1, expect.stringMatching(/none\.npz: could not be opened/)]);
+    }),
+  );
+
+  test(
+    'A model that ONNX Runtime refuses is an error with its reason',
+    inFolder(async () => {
+      const bytes = model({
+        nodes: [node('Unheard', 'x w', 'y'), node('MatMul', 'x w', 'z', { name: 'head' })],
+        initializers: [tensor('w', [2, 2])],
+        inputs: { x: { shape: [1, 2] } },
+        outputs: { y: { shape: [1, 2] } },
+      });
+      await writeFile(at('odd.onnx'), bytes);
+      const [code, message] = await failure('compare', 'odd.onnx', 'odd.onnx');
+      expect([code, message]).toEqual([
+        1,
+        expect.stringMatching(/^sparsifier: odd\.onnx: onnxruntime-node cannot load the model\. found: .*Unheard/),
+      ]);
+      const [again, other] = await failure('compare', 'a.onnx', 'odd.onnx', '--input', 'x:1,2');
+      expect([again, other]).toEqual([1, expect.stringMatching(/cannot load the model/)]);
+    }),
+  );
+});
+
+describe.concurrent('prune --verify', () => {
+  const words = ['prune', 'a.onnx', '-s', '50', '--layer-type', 'all', '-g', 'weight'];
+
+  test(
+    'The sparse model is compared with the input',
+    inFolder(async () => {
+      const text = await printed(...words, '-o', 'out.onnx', '--verify', '--input', 'x:4,2');
+      expect(text).toMatch(
+        /\nwritten: out\.onnx\n\ncompared: a is a\.onnx, b is out\.onnx\nweights: 2 of 4 differ, in 1 of 1 layer\n\noutput y: moved by .* of 4 rows\n$/,
+      );
+      const same = await comparisonOf('compare', 'a.onnx', 'out.onnx', '--input', 'x:4,2');
+      const { verify } = JSON.parse(
+        await printed(...words, '-o', 'again.onnx', '--verify', '--input', 'x:4,2', '--json'),
+      ) as { verify: Comparison };
+      expect({ a: 'a.onnx', b: 'out.onnx', ...verify }).toEqual(same);
+    }),
+  );
+
+  test(
+    'Files that are written to a folder, and with masks, are compared as well',
+    inFolder(async () => {
+      const text = await printed(
+        ...words,
+        '-o',
+        'new/',
+        '--verify',
+        '--input',
+        'x:4,2',
+        '--save-masks',
+        'm.safetensors',
+      );
+      expect(text).toMatch(/\ncompared: a is a\.onnx, b is new\/\nweights: 2 of 4 differ/);
+      expect(await namesIn(at('new'))).toEqual(['a.onnx']);
+    }),
+  );
+
+  test(
+    'Without a runtime, the weights are compared',
+    inFolder(async () => {
+      const text = await printed(...words, '-o', 'out.onnx', '--verify');
+      expect(text).toMatch(/weights: 2 of 4 differ, in 1 of 1 layer\n\nThe outputs were not compared: .*npm install/);
+    }, []),
+  );
+
+  test.each<[string[], RegExp]>([
+    [['-o', 'out.onnx', '--verify'], /axes of any size/],
+    [['-o', 'out.onnx', '--input', 'x:1,2'], /--input is for comparing .* Add --verify/],
+    [['-o', 'out.onnx', '--inputs', 'x.npz'], /--inputs is for comparing .* Add --verify/],
+    [['--explain', '--verify'], /--verify is for comparing .* --explain writes no model/],
+    [['--verify', '--input', 'x:1,2'], /-o, --out <file> must be given/],
+  ])('With the options %j nothing is written', async (more, message) => {
+    await inFolder(async () => {
+      expect(await failure(...words, ...more)).toEqual([2, expect.stringMatching(message)]);
+      expect((await namesIn(at())).filter((name) => name.startsWith('out'))).toEqual([]);
+    })();
+  });
+});
