@@ -252,7 +252,7 @@ describe.concurrent('inputs', () => {
     ],
     ['x.npz', () => npz({ x: x(1, 2, 3, 4, 5, 6) }).slice(0, -30), 1, /x\.npz: the file could not be read as \.npz/],
     ['x.npz', () => npz({ x: { ...x(1, 2), shape: [2, 1] } }), 2, /the shape does not fit\. given: float32 \[2, 1\]/],
-    ['x.npz', () => npz({ y: x(1, 2) }), 2, /^sparsifier: x: an input of the model is missing\. found: y/],
+    ['x.npz', () => npz({ y: x(1, 2) }), 2, /x\.npz: the file has none of the inputs\. found: y\. allowed: x/],
     ['x.npz', () => npz({ x: { ...x(1, 2), descr: '>f4' } }), 1, /the numbers of x\.npy have a type .* found: >f4/],
     ['x.npz', () => npz({ x: { ...x(1, 2), shape: [1, 3] } }), 1, /x\.npy with 8 of 12 bytes/],
     ['x.npz', () => zip({ 'x.npy': Uint8Array.of(1, 2, 3) }), 1, /x\.npy, which is no array/],
@@ -300,22 +300,66 @@ describe.concurrent('inputs', () => {
   );
 
   test(
-    'A model that ONNX Runtime refuses is an error with its reason',
+    'Texts of NumPy are inputs, and an array of another type is ignored if it is no input',
     inFolder(async () => {
       const bytes = model({
-        nodes: [node('Unheard', 'x w', 'y'), node('MatMul', 'x w', 'z', { name: 'head' })],
+        nodes: [node('Identity', 's', 'same'), node('MatMul', 'x w', 'y', { name: 'head' })],
         initializers: [tensor('w', [2, 2])],
-        inputs: { x: { shape: [1, 2] } },
-        outputs: { y: { shape: [1, 2] } },
+        inputs: { s: { shape: [2, 2], type: 8 }, x: { shape: [1, 2] } },
+        outputs: { same: { shape: [2, 2], type: 8 } },
       });
-      await writeFile(at('odd.onnx'), bytes);
-      const [code, message] = await failure('compare', 'odd.onnx', 'odd.onnx');
-      expect([code, message]).toEqual([
+      await writeFile(at('texts.onnx'), bytes);
+      const points = (...texts: string[]) =>
+        Uint32Array.from(texts.flatMap((text) => [...text.padEnd(3, '\0')].map((letter) => letter.codePointAt(0)!)));
+      const s = { descr: '<U3', shape: [2, 2], data: points('a', 'b€', 'cd', '') };
+      await writeFile(at('x.npz'), npz({ s, x: x(1, 2), labels: { ...x(1, 2), descr: '|O' } }));
+      const { outputs } = await comparisonOf('compare', 'texts.onnx', 'texts.onnx', '--inputs', 'x.npz');
+      expect(outputs).toMatchObject([{ name: 'same', type: 'string', numbers: 4, changed: 0 }]);
+      const [, message] = await failure('compare', 'texts.onnx', 'texts.onnx');
+      expect(message).toMatch(/^sparsifier: s: there are no random values .* found: string.*--inputs file\.npz/);
+    }),
+  );
+});
+
+describe.concurrent('models that cannot be run', () => {
+  const odd = (op: string) =>
+    model({
+      nodes: [node(op, 'x', 'z'), node('MatMul', 'z w', 'y', { name: 'head' })],
+      initializers: [tensor('w', [2, 2])],
+      inputs: { x: undefined },
+      outputs: { y: undefined },
+    });
+
+  test(
+    'Of a model that ONNX Runtime refuses, the weights are compared, and the command fails with the reason',
+    inFolder(async () => {
+      await writeFile(at('odd.onnx'), odd('Unheard'));
+      for (const words of [
+        ['compare', 'odd.onnx', 'odd.onnx'],
+        ['compare', 'a.onnx', 'odd.onnx', '--input', 'x:1,2'],
+        ['prune', 'odd.onnx', '-s', '50', '--layer-type', 'all', '-o', 'out.onnx', '--verify'],
+      ]) {
+        const { code, stdout, stderr } = await sparsifier(...words);
+        expect(code).toBe(1);
+        expect(stdout).toMatch(/^weights: .*, in /m);
+        expect(stdout).not.toContain('output');
+        expect(stderr).toMatch(
+          /^sparsifier: odd\.onnx: onnxruntime-node cannot load the model\. found: .*Unheard.*\n$/,
+        );
+      }
+    }),
+  );
+
+  test(
+    'A hint says what an input without a shape may need',
+    inFolder(async () => {
+      await writeFile(at('odd.onnx'), odd('Identity'));
+      const { code, stderr } = await sparsifier('compare', 'odd.onnx', 'odd.onnx');
+      expect([code, stderr]).toEqual([
         1,
-        expect.stringMatching(/^sparsifier: odd\.onnx: onnxruntime-node cannot load the model\. found: .*Unheard/),
+        expect.stringMatching(/^sparsifier: odd.* If x is no scalar, .* --input x:.*\n$/),
       ]);
-      const [again, other] = await failure('compare', 'a.onnx', 'odd.onnx', '--input', 'x:1,2');
-      expect([again, other]).toEqual([1, expect.stringMatching(/cannot load the model/)]);
+      expect(await printed('compare', 'odd.onnx', 'odd.onnx', '--input', 'x:3,2')).toMatch(/output y: equal/);
     }),
   );
 });

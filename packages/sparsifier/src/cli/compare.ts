@@ -1,6 +1,7 @@
 import { comparison, type Comparison } from '../analysis/comparison/compare.js';
 import type { Difference } from '../analysis/comparison/difference.js';
-import { runModel, type OutputDifference } from '../analysis/comparison/outputs.js';
+import { runModel, type ChooseInputs, type OutputDifference } from '../analysis/comparison/outputs.js';
+import type { SparsifyError } from '../errors.js';
 import { formats, type ReadModelOptions } from '../formats/all.js';
 import { formatOf, type CurrentFiles } from '../formats/format.js';
 import { openModel, type OpenModel } from '../formats/open-model.js';
@@ -10,7 +11,7 @@ import { ruled } from '../pruning/table.js';
 import { counted, formatted } from '../pruning/text.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
-import { runtimeOf } from './runtime.js';
+import { RuntimeFailure, runtimeOf } from './runtime.js';
 
 /** The options of the command, without `--threads`. */
 export interface CompareOptions extends Pick<ReadingOptions, 'layer'>, InputOptions {
@@ -25,9 +26,17 @@ export async function compare(
   engine: Promise<unknown>,
 ): Promise<void> {
   await engine;
-  const found = await compareFiles(a, async () => b, readingOptions({ layer }), given);
+  const { found, failure } = await compareFiles(a, async () => b, readingOptions({ layer }), given);
   if (json) print(JSON.stringify({ a, b, ...found }, null, 2));
   else print([`a: ${a}`, `b: ${b}`, '', ...layerTable(found), ...inWords(found)].join('\n'));
+  if (failure) throw failure;
+}
+
+/** A comparison of files. */
+interface Compared {
+  readonly found: Comparison;
+  /** Why a model could not be run. Then only the weights are compared. */
+  readonly failure?: SparsifyError;
 }
 
 /**
@@ -40,21 +49,34 @@ export async function compareFiles(
   other: (model: OpenModel) => Promise<string>,
   reading: ReadModelOptions,
   given: InputOptions,
-): Promise<Comparison> {
+): Promise<Compared> {
   const open = (path: string) => openModel(path, (main) => formatOf(formats, main, reading), reading);
+  let failure: SparsifyError | undefined;
+  const attempt = async <Result>(work: () => Promise<Result>): Promise<Result | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof RuntimeFailure)) throw error;
+      failure = error.reason;
+      return undefined;
+    }
+  };
   const choose = await chooseInputs(given);
   const a = await open(file);
   try {
-    const first = await runtimeOf(a);
-    const runs = first.createSession && (await runModel(await filesOf(a), first.createSession, choose));
+    const { createSession, reason } = await runtimeOf(a);
+    const runs = createSession && (await attempt(async () => runModel(await filesOf(a), createSession, choose)));
     const b = await open(await other(a));
     try {
       const second = await runtimeOf(b);
       if (runs !== undefined && second.createSession !== undefined) {
-        return await comparison(a, b, runs, async (same) => runModel(await filesOf(b), second.createSession, same));
+        const run = async (same: ChooseInputs) => runModel(await filesOf(b), second.createSession, same);
+        const found = await attempt(() => comparison(a, b, runs, run));
+        if (found !== undefined) return { found };
       }
       const { notes, ...rest } = await comparison(a, b);
-      return { ...rest, notes: [...notes, (first.reason ?? second.reason)!] };
+      if (failure !== undefined) return { found: { notes, ...rest }, failure };
+      return { found: { ...rest, notes: [...notes, (reason ?? second.reason)!] } };
     } finally {
       await b.close();
     }

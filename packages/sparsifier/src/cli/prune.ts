@@ -68,7 +68,7 @@ export async function prune(
   const { compareFiles, inWords, unchanged } = await import('./compare.js');
   await engine;
   let report: Report | undefined;
-  const comparison = await compareFiles(
+  const { found, failure } = await compareFiles(
     file,
     async (model) => {
       report = await pruned(file, options, engine);
@@ -78,9 +78,12 @@ export async function prune(
     readingOptions(options),
     { input, inputs },
   );
-  if (json) return tell(report!, out, json, { verify: comparison });
-  tell(report!, out);
-  print(`\ncompared: a is ${file}, b is ${out}\n${inWords(comparison).join('\n')}`);
+  tell(report!, out, json, { verify: found });
+  if (!json) print(`
+compared: a is ${file}, b is ${out}
+${inWords(found).join('
+')}`);
+  if (failure) throw failure;
 }
 
 /** @throws SparsifyError `usage` if an option is missing */

@@ -8,7 +8,7 @@ import type { OpenModel } from '../formats/open-model.js';
 /** The members of `onnxruntime-node` that are used. */
 interface Ort {
   readonly InferenceSession: {
-    create(bytes: Uint8Array, options: SessionFiles & { logSeverityLevel: 3 }): Promise<CompareSession>;
+    create(bytes: Uint8Array, options: SessionFiles & { logSeverityLevel: 4 }): Promise<CompareSession>;
   };
 }
 
@@ -30,8 +30,8 @@ export async function runtimeOf({ format, files }: OpenModel): Promise<Runtime> 
     const ort = installed<Ort>('onnxruntime-node');
     if (ort === undefined) return missing('onnxruntime-node');
     const create: CreateSession = (bytes, further) =>
-      // Only errors: ONNX Runtime warns of what a model contains that it does not need.
-      ort.InferenceSession.create(bytes, { ...further, logSeverityLevel: 3 });
+      // What fails is in the error. ONNX Runtime also warns of what a model contains and does not need.
+      ort.InferenceSession.create(bytes, { ...further, logSeverityLevel: 4 });
     return { createSession: explained(file, 'onnxruntime-node', create) };
   }
   if (format !== 'TensorFlow.js') return { reason: `The outputs were not compared: a ${format} file has no network.` };
@@ -63,29 +63,37 @@ const missing = (name: string): Runtime => ({
   reason: `The outputs were not compared: for that, run npm install ${name} in this folder.`,
 });
 
-/** Turns what a runtime throws into errors that say what it was asked to do. */
+/** A runtime cannot load or run a model. */
+export class RuntimeFailure extends Error {
+  constructor(readonly reason: SparsifyError) {
+    super(reason.message);
+  }
+}
+
+/** Turns what a runtime throws into failures that say what it was asked to do. */
 function explained(file: string, name: string, create: CreateSession): CreateSession {
-  const tell = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
+  const tell = async <Result>(what: string, work: () => Promise<Result>, hint?: string): Promise<Result> => {
     try {
       return await work();
     } catch (cause) {
-      throw failure(file, `${name} cannot ${what} the model`, cause);
+      throw new RuntimeFailure(failure(file, `${name} cannot ${what} the model`, cause, hint));
     }
   };
   return async (bytes, files) => {
     const session = await tell('load', () => create(bytes, files));
+    const { inputMetadata } = session;
+    // Runtimes do not tell scalars and inputs of unknown shape apart.
+    const scalar = inputMetadata?.find(({ shape }) => shape?.length === 0)?.name;
+    const hint = scalar && `If ${scalar} is no scalar, give its shape: --input ${scalar}:1,3,48,320`;
     return {
-      inputMetadata: session.inputMetadata,
-      run: (inputs) => tell('run', () => session.run(inputs)),
+      inputMetadata,
+      run: (inputs) => tell('run', () => session.run(inputs), hint),
       release: async () => session.release?.(),
     };
   };
 }
 
-const failure = (subject: string, summary: string, cause: unknown): SparsifyError =>
-  new SparsifyError(
-    'format',
-    summary,
-    { subject, found: (cause instanceof Error ? cause.message : String(cause)).split('\n', 1)[0]! },
-    { cause },
-  );
+function failure(subject: string, summary: string, cause: unknown, hint?: string): SparsifyError {
+  const [found] = (cause instanceof Error ? cause.message : String(cause)).split('\n', 1);
+  return new SparsifyError('format', summary, { subject, found, ...(hint && { hint }) }, { cause });
+}

@@ -7,6 +7,8 @@ export interface SessionTensor {
   readonly dims: readonly number[];
   /** The numbers in row-major order, or the texts. Those of `float16` may be bits in a Uint16Array. */
   readonly data: unknown;
+  /** `cpu`, which sessions require of tensors that they did not make themselves. */
+  readonly location?: string;
 }
 
 /** The inputs of one run, by name. */

@@ -1,5 +1,15 @@
+import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { widened } from '../../model/numbers.js';
-import type { DataType, Kind, Model, Partner, Skipped, Values, WeightTensor } from '../../model/model.js';
+import {
+  bytesOf,
+  type DataType,
+  type Kind,
+  type Model,
+  type Partner,
+  type Skipped,
+  type Values,
+  type WeightTensor,
+} from '../../model/model.js';
 import { positionsOf } from './axes.js';
 import { DifferenceSum, type Difference } from './difference.js';
 
@@ -85,15 +95,22 @@ async function differenceOf(
   arranged = (numbers: Float32Array) => numbers,
 ): Promise<Difference> {
   const sum = new DifferenceSum();
-  const ours = numbersIn(await a.copy(first), first.dtype);
-  await sum.add(ours, arranged(numbersIn(await b.copy(second), second.dtype)));
+  const ours = await numbersIn(await a.copy(first), first.dtype);
+  await sum.add(ours, arranged(await numbersIn(await b.copy(second), second.dtype)));
   return sum.result();
 }
 
-const numbersIn = (bytes: Uint8Array<ArrayBuffer>, dtype: DataType): Float32Array =>
-  dtype === 'float32' && bytes.byteOffset % 4 === 0
-    ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
-    : widened(bytes, dtype);
+/** The numbers in these little-endian bytes. */
+async function numbersIn(bytes: Uint8Array<ArrayBuffer>, dtype: DataType): Promise<Float32Array> {
+  const size = bytesOf[dtype];
+  const length = bytes.length / size;
+  if (dtype === 'float32' && bytes.byteOffset % size === 0)
+    return new Float32Array(bytes.buffer, bytes.byteOffset, length);
+  const numbers = new Float32Array(length);
+  const widen = (from: number, to: number) => numbers.set(widened(bytes.subarray(from * size, to * size), dtype), from);
+  await inSlices(length, widen, stepsAtATime);
+  return numbers;
+}
 
 /** Pairs the partners of two layers by their part and length, and adds those without a counterpart to `skipped`. */
 async function comparePartners(
