@@ -1,5 +1,6 @@
 import type { Skipped, Values, WeightTensor } from '../model/model.js';
 import { ModelFiles, type MainFile } from './files.js';
+import { withFixed } from './fixed.js';
 import { checkEnding, stored, type Contents, type CurrentFiles, type Format, type ModelOutput } from './format.js';
 import type { ModelSource } from './sources.js';
 
@@ -78,7 +79,8 @@ export async function openModel<Options>(
   const files = await ModelFiles.open(source);
   try {
     const format = choose(files.main);
-    return new OpenModel(format, files, await format.open(files, options));
+    const contents = await format.open(files, options);
+    return new OpenModel(format, files, { ...contents, tensors: await withFixed(contents, files) });
   } catch (error) {
     await files.discard();
     throw error;

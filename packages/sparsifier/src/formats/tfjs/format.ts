@@ -6,7 +6,7 @@ import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
-import { describe } from './describe.js';
+import { describe, isGraph } from './describe.js';
 import { bytesOfWeight, lengthOf, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
 import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
@@ -70,6 +70,8 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
     tensors,
     skipped: description.skipped,
     weights: description.weights,
+    // The constants of a graph may be anything, while the layers of a Keras config are learned.
+    ...(isGraph(model.topology) ? {} : { learned: new Set(tensors) }),
     outputs: (path, current) => outputsOf(path, { name, model, groups, values }, current),
   };
 }
