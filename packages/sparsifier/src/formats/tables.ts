@@ -18,6 +18,7 @@ export const lineLength = fewestEquations + 2;
 
 /** What table the numbers are; undefined for any other weight. */
 export function tableIn(numbers: Float32Array, shape: readonly number[]): string | undefined {
+  if (numbers.every((each) => each === numbers[0])) return undefined;
   const value = maskedValue(numbers);
   if (value !== undefined) return `a mask of 0 and ${value}`;
   const unit = roundoff(numbers);
@@ -34,7 +35,8 @@ export function mayContinue(numbers: Float32Array, shape: readonly number[]): bo
 }
 
 /** Whether the numbers of one line may be those of a sine: a line of a table of sines is, and so is one of zeros. */
-export const mayBeSine = (line: Float32Array): boolean => sine(line, roundoff(line)) !== undefined;
+export const mayBeSine = (line: Float32Array): boolean =>
+  sine(line, roundoff(line), new Uint8Array(line.length).fill(1)) !== undefined;
 
 /** How many neighbours in memory lie between two numbers that follow each other along an axis. */
 export const strideOf = (shape: readonly number[], axis: number): number =>
@@ -59,12 +61,9 @@ const beginsAsMask = (numbers: Float32Array): boolean => {
   return (value === 0 || value <= masksBelow) && numbers.every((each) => each === 0 || each === value);
 };
 
-/** The value that a mask has besides 0. */
-function maskedValue(numbers: Float32Array): number | undefined {
-  if (!beginsAsMask(numbers)) return undefined;
-  const value = numbers.find((each) => each !== 0);
-  return numbers.includes(0) ? value : undefined;
-}
+/** The value that a mask has besides 0, of numbers that are not all equal. */
+const maskedValue = (numbers: Float32Array): number | undefined =>
+  beginsAsMask(numbers) ? numbers.find((each) => each !== 0) : undefined;
 
 /** Whether numbers are the same wherever they are along all axes but one. */
 function isConstantAcross({ numbers, shape }: Numbers, axis: number): boolean {
@@ -119,17 +118,18 @@ function isSequence(given: Numbers, axis: number, unit: number): boolean {
 /**
  * Samples of a sine, of any frequency, phase and amplitude, are those x with x[k - 1] + x[k + 1] = c x[k] for a c that
  * is the same for all k, namely twice the cosine of the angle between two samples.
- * @param uses whether the equation around place k counts
+ * @param uses 1 for each place whose equation counts
  * @returns undefined if the line is not a sine; otherwise whether it oscillates so much that a straight line does not
  *   fit, too
  */
-function sine(line: Float32Array, unit: number, uses: (place: number) => boolean = () => true): boolean | undefined {
+function sine(line: Float32Array, unit: number, uses: Uint8Array): boolean | undefined {
   let [product, square, largest] = [0, 0, 0];
   for (let place = 1; place + 1 < line.length; place++) {
-    if (!uses(place)) continue;
-    product += line[place]! * (line[place - 1]! + line[place + 1]!);
-    square += line[place]! ** 2;
-    largest = Math.max(largest, ...[-1, 0, 1].map((step) => Math.abs(line[place + step]!)));
+    if (uses[place] === 0) continue;
+    const [before, here, after] = [line[place - 1]!, line[place]!, line[place + 1]!];
+    product += here * (before + after);
+    square += here * here;
+    largest = Math.max(largest, Math.abs(before), Math.abs(here), Math.abs(after));
   }
   if (largest === 0) return false;
   const factor = product / square;
@@ -138,26 +138,30 @@ function sine(line: Float32Array, unit: number, uses: (place: number) => boolean
   const angle = Math.acos(Math.max(-1, Math.min(1, factor / 2)));
   const error = 8 * unit + 4 * 2 ** -24 * angle * line.length;
   for (let place = 1; place + 1 < line.length; place++) {
-    if (!uses(place)) continue;
     const rest = line[place - 1]! + line[place + 1]! - factor * line[place]!;
-    if (!(Math.abs(rest) <= error * largest)) return undefined;
+    if (uses[place] === 1 && !(Math.abs(rest) <= error * largest)) return undefined;
   }
   return 2 - factor >= 8 * error;
 }
 
+/** Where three neighbours along an axis count: an equation is 1 at the place of the one in the middle. */
+function equationsOf({ numbers, shape }: Numbers, axis: number): Uint8Array {
+  const [size, stride] = [shape[axis]!, strideOf(shape, axis)];
+  // The row of a padding token is zero; whatever is beside it tells nothing.
+  const isRow = new Uint8Array(size);
+  for (let start = 0, place = 0; start < numbers.length; start += stride, place = (place + 1) % size) {
+    for (let at = start; isRow[place] === 0 && at < start + stride; at++) if (numbers[at] !== 0) isRow[place] = 1;
+  }
+  return isRow.map((each, place) => each & (isRow[place - 1] ?? 0) & (isRow[place + 1] ?? 0));
+}
+
 /** Whether all lines along an axis are sines, and one of them oscillates. */
-function areSines({ numbers, shape }: Numbers, axis: number, unit: number): boolean {
+function areSines(given: Numbers, axis: number, unit: number): boolean {
+  const { numbers, shape } = given;
   const [size, stride] = [shape[axis]!, strideOf(shape, axis)];
   if (size < lineLength) return false;
-  // The row of a padding token is zero; whatever is beside it tells nothing.
-  const isZero = Array.from({ length: size }, () => true);
-  for (let start = 0, place = 0; start < numbers.length; start += stride, place = (place + 1) % size) {
-    for (let at = start; isZero[place] && at < start + stride; at++) isZero[place] = numbers[at] === 0;
-  }
-  const uses = (place: number) => !isZero[place - 1] && !isZero[place] && !isZero[place + 1];
-  let equations = 0;
-  for (let place = 1; place + 1 < size; place++) if (uses(place)) equations++;
-  if (equations < fewestEquations) return false;
+  const uses = equationsOf(given, axis);
+  if (uses.reduce((sum, each) => sum + each, 0) < fewestEquations) return false;
   const line = new Float32Array(size);
   let oscillates = false;
   for (let outer = 0; outer < numbers.length; outer += size * stride) {

@@ -1,20 +1,22 @@
 import { bytesOf, type DataType } from './model.js';
 
 /** The numbers in these little-endian bytes, as 32-bit floats. */
-export function widened(bytes: Uint8Array, dtype: DataType): Float32Array {
+export function widened(bytes: Uint8Array, dtype: DataType): Float32Array<ArrayBuffer> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Float32Array.from({ length: bytes.length / bytesOf[dtype] }, (_, index) =>
-    dtype === 'float32'
-      ? view.getFloat32(index * 4, true)
-      : dtype === 'float16'
-        ? float16(view.getUint16(index * 2, true))
-        : bfloat16(view.getUint16(index * 2, true)),
-  );
+  const numbers = new Float32Array(bytes.length / bytesOf[dtype]);
+  for (let index = 0; index < numbers.length; index++) {
+    if (dtype === 'float32') numbers[index] = view.getFloat32(index * 4, true);
+    else if (dtype === 'float16') numbers[index] = float16(view.getUint16(index * 2, true));
+    else numbers[index] = bfloat16(view.getUint16(index * 2, true));
+  }
+  return numbers;
 }
 
 /** The number that these 16 bits stand for (IEEE 754, binary16). */
 export function float16(bits: number): number {
-  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  const sign = bits >> 15 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
