@@ -21,7 +21,7 @@ export interface WarningDetails {
   /**
    * So much was removed that networks rarely work without training afterwards. The errors of the layers (see
    * {@link LayerReport.error}) are combined as the square root of the sum of their squares, since those of layers that
-   * follow each other add up. The warning comes above 2/3 for convolutions, above 1.5 for all other layers, or if a
+   * follow each other add up. The warning comes above 0.5 for convolutions, above 1.5 for all other layers, or if a
    * single error is above 0.9. Of the networks that were measured without training, those below the limits work, except
    * some that are deep and narrow: measure the accuracy in any case.
    */
@@ -104,7 +104,7 @@ export type Reason =
   | { readonly name: 'pattern' };
 
 /** The combined errors of a call, and the error of one layer, from which `high-error` warns. */
-export const errorLimits = { convolutions: 2 / 3, others: 1.5, layer: 0.9 } as const;
+export const errorLimits = { convolutions: 0.5, others: 1.5, layer: 0.9 } as const;
 
 /** What a warning says, before it is a sentence. */
 export type Finding = {
@@ -183,10 +183,16 @@ const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code
     return `another amount was removed than asked: ${listed(amounts)}, since ${reasons(rankings, words)}`;
   },
 
-  'layers-left-alone': ({ layers, kinds, weights, percent: share }, { option }) =>
-    `${counted(layers.length, 'layer')} of other kinds (${kinds.join(', ')}) ${layers.length === 1 ? 'was' : 'were'} ` +
-    `left alone, with ${percent(share)} of the weights (${formatted(weights)}): ${listed(layers)}; ` +
-    `${option('layerType', 'all')} prunes all kinds`,
+  'layers-left-alone': ({ layers, kinds, weights, percent: share }, { option }) => {
+    const left =
+      layers.length === 1
+        ? `1 layer of another kind (${kinds[0]}) was`
+        : `${formatted(layers.length)} layers of other kinds (${kinds.join(', ')}) were`;
+    return (
+      `${left} left alone, with ${percent(share)} of the weights (${formatted(weights)}): ${listed(layers)}; ` +
+      `${option('layerType', 'all')} prunes all kinds`
+    );
+  },
 };
 
 const reasons = (rankings: readonly { readonly because: Reason }[], words: Words): string =>
