@@ -1,5 +1,6 @@
 import { incomingNodes } from '../../formats/tfjs/graph.js';
 import {
+  entriesOf,
   fromTfjs,
   variableOf,
   type GraphModelLike,
@@ -123,10 +124,10 @@ function probeLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe 
 
 function probeGraph(model: GraphModelLike, live: Model): Probe {
   const { artifacts, execute } = model as GraphModelLike & {
-    readonly artifacts: { readonly modelTopology: { readonly node: readonly unknown[] } };
+    readonly artifacts: { readonly modelTopology: Readonly<Record<string, unknown>> };
     execute(inputs: never, names: string[]): unknown;
   };
-  const incoming = incomingNodes(artifacts.modelTopology.node);
+  const incoming = incomingNodes(artifacts.modelTopology, entriesOf(model));
   const nodesOf = (name: string) => {
     const tensor = live.tensors.find((each) => each.name === name)!;
     return [name, ...tensor.aliases].flatMap((node) => incoming.get(node) ?? []);

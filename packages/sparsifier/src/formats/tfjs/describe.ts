@@ -2,14 +2,7 @@ import { isObject, parseJson } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
-import {
-  skip,
-  type Described,
-  type Description,
-  type PartnerWeight,
-  type WeightEntry,
-  type Weights,
-} from './description.js';
+import { isFloat, skip, type Described, type Description, type WeightEntry, type Weights } from './description.js';
 import { readGraph } from './graph.js';
 import { readKeras } from './keras.js';
 import { readNames } from './names.js';
@@ -28,25 +21,25 @@ export function describe(topology: unknown, entries: readonly WeightEntry[]): De
   const refused: Skipped[] = [];
   for (const tensor of tensors) {
     const entry = weights.get(tensor.weight)!;
-    const { dtype } = entry;
-    if (dtype !== 'float32' && dtype !== 'float16') {
-      refused.push(skip(entry, `its type is ${dtype}; only float32 and float16 can be pruned`, tensor.name));
+    if (!isFloat(entry)) {
+      refused.push(skip(entry, `its type is ${entry.dtype}; only float32 and float16 can be pruned`, tensor.name));
     } else if (tensor.shape.includes(0)) {
       refused.push(skip(entry, 'it is empty', tensor.name));
     } else {
-      usable.push(withFittingPartners(tensor, weights));
+      checkLayout(tensor.name, tensor);
+      usable.push(tensor);
     }
   }
   return { tensors: usable, skipped: [...skipped, ...refused], weights: total };
 }
 
 /** Whether a topology is that of a GraphModel. */
-export const isGraph = (topology: unknown): topology is { readonly node: readonly unknown[] } =>
+export const isGraph = (topology: unknown): topology is Readonly<Record<string, unknown>> =>
   isObject(topology) && Array.isArray(topology.node);
 
 function read(topology: unknown, weights: Weights): Description {
   if (topology === undefined) return readNames(weights);
-  if (isGraph(topology)) return readGraph(topology.node, weights);
+  if (isGraph(topology)) return readGraph(topology, weights);
   if (isObject(topology)) {
     const config = topology.model_config ?? topology;
     if (isObject(config) && typeof config.class_name === 'string') return readKeras(config, weights);
@@ -65,24 +58,4 @@ function parse(topology: string): unknown {
     const found = (cause as Error).message.slice(0, 100);
     throw new SparsifyError('format', 'the modelTopology is a string that is not JSON', { found }, { cause });
   }
-}
-
-/** Leaves out partners that do not have one number per output channel. */
-function withFittingPartners(tensor: Described, weights: Weights): Described {
-  const channels = checkLayout(tensor.name, tensor);
-  const fits = ({ weight }: PartnerWeight) => {
-    const { shape, dtype } = weights.get(weight)!;
-    return (dtype === 'float32' || dtype === 'float16') && shape.reduce((a, b) => a * b, 1) === channels;
-  };
-  const others = tensor.partners.filter((partner) => !fits(partner));
-  return {
-    ...tensor,
-    partners: tensor.partners.filter(fits),
-    notes: [
-      ...tensor.notes,
-      ...others.map(
-        ({ part, weight }) => `${part} ${weight} is left alone: it does not have one number per output channel`,
-      ),
-    ],
-  };
 }

@@ -7,6 +7,10 @@ export interface WeightEntry {
   readonly dtype: string;
   /** For a live model, the layers that have this weight. In a file they are found by name. */
   readonly holders?: Holders;
+  /** The numbers of a short list of integers, such as the shape that a Reshape reads, if they are known. */
+  readonly integers?: readonly number[];
+  /** Whether a part of its numbers can be changed by itself. */
+  readonly isDivisible?: boolean;
 }
 
 /** The layers that have a weight of a live model, and its name in these layers. */
@@ -23,6 +27,8 @@ export interface Holders {
 export interface PartnerWeight {
   readonly part: Partner['part'];
   readonly weight: string;
+  /** The entry of the first channel, and how many entries the layer's channels have. By default all. */
+  readonly range?: { readonly start: number; readonly count: number };
 }
 
 /** A weight tensor without its numbers, by the name of its weight. */
@@ -39,26 +45,51 @@ export interface Description {
   readonly weights: number;
 }
 
+/** Longer lists of integers are not read. */
+export const mostIntegers = 64;
+
 /** Weights by their names. */
 export type Weights = ReadonlyMap<string, WeightEntry>;
 
 /** How many numbers a weight has. */
 export const lengthOf = ({ shape }: Pick<WeightEntry, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
 
+/** Whether the numbers of a weight can be changed. */
+export const isFloat = ({ dtype }: WeightEntry): boolean => dtype === 'float32' || dtype === 'float16';
+
 /** Whether a weight counts among those that are layers or skipped. */
 export const isCounted = ({ shape, dtype }: WeightEntry): boolean => shape.length > 1 && dtype.startsWith('float');
 
-/** A weight that is not pruned, and why. @param name by default its own */
-export const skip = (entry: WeightEntry, reason: string, name: string = entry.name): Skipped => ({
+/**
+ * A weight that is not pruned, and why.
+ * @param name by default its own
+ * @param operator what reads it
+ */
+export const skip = (entry: WeightEntry, reason: string, name = entry.name, operator?: string): Skipped => ({
   name,
   reason,
+  ...(operator !== undefined && { operator }),
   shape: entry.shape,
-  weights: lengthOf(entry),
+  weights: isCounted(entry) ? lengthOf(entry) : 0,
 });
+
+/** The numbers of all weights that are layers or skipped. */
+export const countOf = (entries: Iterable<WeightEntry>): number => {
+  let count = 0;
+  for (const entry of entries) if (isCounted(entry)) count += lengthOf(entry);
+  return count;
+};
 
 /** The name, with a number appended if it is already taken. */
 export function unusedName(wanted: string, names: ReadonlySet<string>): string {
   let name = wanted;
   for (let number = 2; names.has(name); number++) name = `${wanted}#${number}`;
   return name;
+}
+
+/** Adds a value to the list of a key. */
+export function addTo<Key, Item>(lists: Map<Key, Item[]>, key: Key, item: Item): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [item]);
+  else list.push(item);
 }

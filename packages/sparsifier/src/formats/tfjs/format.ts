@@ -1,5 +1,5 @@
 import { loadEngine } from '../../engine/engine.js';
-import type { DataType, WeightTensor } from '../../model/model.js';
+import { bytesOf, type DataType, type WeightTensor } from '../../model/model.js';
 import { readAs, type FileModel } from '../file-model.js';
 import { joined, type MainFile, type ModelFiles } from '../files.js';
 import { StoredValues, type Contents, type Format } from '../format.js';
@@ -7,7 +7,8 @@ import type { Source } from '../../host/host.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
 import { describe, isGraph } from './describe.js';
-import { bytesOfWeight, lengthOf, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
+import { lengthOf, mostIntegers, type PartnerWeight, type WeightEntry } from './description.js';
+import { bytesOfWeight, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
 import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
 
@@ -47,14 +48,14 @@ export const readTfjs = (source: ModelSource, options: ReadTfjsOptions = {}): Pr
 async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOptions): Promise<Contents> {
   const name = files.main.name ?? 'model.json';
   const model = parseModel(files.main, name);
-  const description = describe(
-    model.topology,
-    model.groups.flatMap(({ weights }) => weights),
-  );
   const groups: OpenGroup[] = [];
   for (const [index, group] of model.groups.entries()) {
     groups.push(await openGroup(files, group, `group${index + 1}`, { shards, keepScale }));
   }
+  const description = describe(
+    model.topology,
+    groups.flatMap(({ weights }) => weights),
+  );
   const values = new Map(groups.flatMap(({ values }) => values));
   const tensors = description.tensors.map(({ weight, partners, ...tensor }): WeightTensor => {
     const own = values.get(weight)!;
@@ -62,7 +63,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
     return {
       ...tensor,
       values: own,
-      partners: partners.map(({ part, weight }) => ({ part, values: values.get(weight)! })),
+      partners: partners.map(({ part, weight, range }) => ({ part, values: within(values.get(weight)!, range) })),
       ...(storage ? { storage } : {}),
     };
   });
@@ -80,7 +81,15 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
 interface OpenGroup {
   readonly name: string;
   readonly bytes: number;
+  readonly weights: readonly WeightEntry[];
   readonly values: readonly (readonly [weight: string, values: StoredValues])[];
+}
+
+/** These entries of a weight that is a plain array. */
+function within(values: StoredValues, range: PartnerWeight['range']): StoredValues {
+  if (range === undefined) return values;
+  const { dtype, file, start } = values;
+  return new StoredValues(dtype, range.count, file, start + range.start * bytesOf[dtype]);
 }
 
 async function openGroup(
@@ -99,11 +108,41 @@ async function openGroup(
     content = block.view() ?? (await block.read(0, new Uint8Array(block.bytes)));
   } else files.add(name, source);
   const starts = startsOf(group, source.size, content);
+  const integers = new Integers(source);
+  const weights: WeightEntry[] = [];
+  for (const [place, weight] of group.weights.entries()) {
+    const isDivisible = weight.quantization === undefined || weight.quantization.dtype === 'float16';
+    const isList = weight.dtype === 'int32' && isDivisible && lengthOf(weight) <= mostIntegers;
+    const known = isList ? { integers: await integers.at(starts[place]!, lengthOf(weight)) } : {};
+    weights.push({ ...weight, isDivisible, ...known });
+  }
   const values = group.weights.flatMap((weight, place) => {
     const own = valuesOf(weight, name, starts[place]!, keepScale);
     return own ? [[weight.name, own] as const] : [];
   });
-  return { name, bytes: source.size, values };
+  return { name, bytes: source.size, weights, values };
+}
+
+/** Short lists of integers in a file: shapes and axes, which the nodes of a graph read. */
+class Integers {
+  readonly #source: Source;
+  #window = new DataView(new ArrayBuffer(0));
+  #start = 0;
+
+  constructor(source: Source) {
+    this.#source = source;
+  }
+
+  /** @param start the offset of the first one, which must not be less than that of an earlier call */
+  async at(start: number, count: number): Promise<number[]> {
+    if (start + 4 * count > this.#start + this.#window.byteLength) {
+      const bytes = new Uint8Array(Math.min(2 ** 16, this.#source.size - start));
+      await this.#source.read(bytes, start);
+      this.#window = new DataView(bytes.buffer);
+      this.#start = start;
+    }
+    return Array.from({ length: count }, (_, at) => this.#window.getInt32(start - this.#start + 4 * at, true));
+  }
 }
 
 /** Where a weight is stored, if it is floating-point. */

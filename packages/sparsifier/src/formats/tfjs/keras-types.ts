@@ -14,7 +14,7 @@ export interface Parameter {
   /** The number of output channels according to the config. */
   readonly channels?: number | undefined;
   readonly groups?: number;
-  /** Whether the layer's bias has one number per output channel of this weight. */
+  /** Whether its output channels are those of the layer, and have the layer's bias. */
   readonly hasBias: boolean;
 }
 
@@ -67,7 +67,7 @@ function separable(dimensions: 1 | 2): (config: Config) => Parameter[] {
 }
 
 /** The gates are concatenated along the last axis. */
-function recurrent(kind: 'lstm' | 'gru', gates: number): (config: Config) => Parameter[] {
+function recurrent(kind: 'lstm' | 'gru' | 'rnn', gates: number): (config: Config) => Parameter[] {
   return (config) => {
     const units = numberOf(config.units);
     const channels = units && units * gates;
@@ -113,7 +113,19 @@ export const layerTypes: ReadonlyMap<string, (config: Config) => Parameter[]> = 
   ['LSTMCell', recurrent('lstm', 4)],
   ['GRU', recurrent('gru', 3)],
   ['GRUCell', recurrent('gru', 3)],
+  ['SimpleRNN', recurrent('rnn', 1)],
+  ['SimpleRNNCell', recurrent('rnn', 1)],
 ]);
+
+/** The names of all weights of a layer, in the order in which Keras and TensorFlow.js number them. */
+export function weightNames(type: string, config: Config): string[] {
+  if (type === 'BatchNormalization') {
+    const parts = [config.scale === false ? [] : ['gamma'], config.center === false ? [] : ['beta']].flat();
+    return [...parts, 'moving_mean', 'moving_variance'];
+  }
+  const names = (layerTypes.get(type)?.(config) ?? []).map(({ names }) => names[0]!);
+  return type === 'Embedding' || config.use_bias === false ? names : [...names, 'bias'];
+}
 
 /** Layers that do nothing at inference. */
 export const identities = /^((Spatial|Alpha|Gaussian)?Dropout(\dD)?|GaussianNoise|ActivityRegularization|Identity)$/;
@@ -132,10 +144,28 @@ export function rankAfter(type: string, config: Config, inputs: readonly (number
   if (/^(LSTM|GRU|SimpleRNN|RNN)$/.test(type)) return config.return_sequences === true ? 3 : 2;
   const given = config.batch_input_shape ?? config.batch_shape;
   const ranks = inputs.length === 0 && Array.isArray(given) ? [given.length] : inputs;
-  if (type === 'InputLayer') return ranks[0];
+  // The input of a nested model may come from several layers.
+  if (type === 'InputLayer') return Array.isArray(given) ? given.length : ranks[0];
   if (!(keeping.test(type) || identities.test(type)) || ranks.length === 0 || ranks.includes(undefined))
     return undefined;
   return Math.max(...(ranks as number[]));
+}
+
+/** Layers whose output has the last axis of their input. */
+const keepWidth =
+  /^(Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Add|(Max|Average)Pooling\dD|ZeroPadding\dD|UpSampling\dD|InputLayer)$/;
+
+/** The size of the last axis of the output of a layer, given those of its inputs. */
+export function widthAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
+  if (config.data_format === 'channels_first') return undefined;
+  const parameter = layerTypes.get(type)?.(config).at(-1);
+  if (parameter !== undefined) return parameter.hasBias ? parameter.channels : undefined;
+  if (type === 'Concatenate') {
+    return inputs.includes(undefined) ? undefined : (inputs as number[]).reduce((sum, size) => sum + size, 0);
+  }
+  const given = config.batch_input_shape ?? config.batch_shape;
+  if (inputs.length === 0) return Array.isArray(given) ? numberOf((given as unknown[]).at(-1)) : undefined;
+  return keepWidth.test(type) || identities.test(type) ? inputs[0] : undefined;
 }
 
 export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);

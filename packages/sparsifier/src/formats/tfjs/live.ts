@@ -3,7 +3,7 @@ import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
-import { unusedName, type Holders, type WeightEntry } from './description.js';
+import { lengthOf, mostIntegers, unusedName, type Holders, type WeightEntry } from './description.js';
 
 /** The members of a `tf.Tensor` that are used. */
 export interface TensorLike {
@@ -11,6 +11,7 @@ export interface TensorLike {
   readonly dtype: string;
   readonly isDisposed: boolean;
   data(): Promise<ArrayLike<number>>;
+  dataSync?(): ArrayLike<number>;
   clone(): TensorLike;
   dispose(): void;
 }
@@ -72,6 +73,26 @@ class LiveValues implements Values {
   ) {}
 }
 
+function entryOf(name: string, tensor: TensorLike, holders?: Holders): WeightEntry {
+  const { shape, dtype } = tensor;
+  const isList = holders === undefined && dtype === 'int32' && lengthOf({ shape }) <= mostIntegers;
+  const integers = isList ? integersIn(tensor) : undefined;
+  return { name, shape, dtype, ...(holders && { holders }), ...(integers && { integers }) };
+}
+
+/** Short lists of integers. Some backends can only copy them later, once they have moved them to a graphics card. */
+function integersIn(tensor: TensorLike): number[] | undefined {
+  try {
+    return tensor.dataSync && Array.from(tensor.dataSync());
+  } catch {
+    return undefined;
+  }
+}
+
+/** The weights of a GraphModel, without their numbers. */
+export const entriesOf = ({ weights }: GraphModelLike): WeightEntry[] =>
+  Object.entries(weights).map(([name, [tensor]]) => entryOf(name, tensor!));
+
 /** A live TensorFlow.js model, on any backend, as {@link fromTfjs} returns it. */
 export interface LiveModel extends Model {
   /** The place of an array of numbers, for code that works on the backend directly. */
@@ -85,10 +106,7 @@ class BackendModel implements LiveModel {
   readonly #tf: TfLike;
 
   constructor(tf: TfLike, topology: unknown, places: readonly Place[]) {
-    const entries = places.map((place): WeightEntry => {
-      const { shape, dtype } = place.tensor();
-      return { name: place.name, shape, dtype, ...(place.holders && { holders: place.holders }) };
-    });
+    const entries = places.map((place) => entryOf(place.name, place.tensor(), place.holders));
     const { tensors, skipped, weights } = describe(topology, entries);
     const values = new Map(
       places.map((place) => [

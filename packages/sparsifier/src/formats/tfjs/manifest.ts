@@ -3,7 +3,7 @@ import { SparsifyError } from '../../errors.js';
 import type { MainFile } from '../files.js';
 import { recognise } from '../recognise.js';
 import { pathInFolder } from '../sources.js';
-import type { WeightEntry } from './description.js';
+import { lengthOf, type WeightEntry } from './description.js';
 import type { Affine } from './quantization.js';
 
 /** A weight of the manifest. */
@@ -65,6 +65,16 @@ export function parseModel(file: MainFile, subject: string): ModelJson {
   if (twice !== undefined) {
     throw new SparsifyError('format', 'two weights have the same name', { subject, found: twice });
   }
+  const paths = groups.flatMap(({ paths }) => paths);
+  const own = new Set<string>();
+  const again = paths.find((path) => own.size === own.add(path).size);
+  if (again !== undefined) {
+    throw new SparsifyError('format', 'the manifest names a file with weights twice', {
+      subject,
+      found: again,
+      hint: 'Each file belongs to one place. Save or convert the model again',
+    });
+  }
   const topology = isObject(content) ? content.modelTopology : undefined;
   if (isObject(content) && (topology === undefined || topology === null)) {
     throw new SparsifyError('format', 'the model has no modelTopology', {
@@ -79,14 +89,23 @@ function groupOf(group: unknown, subject: string): Group {
   if (!isObject(group) || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
     throw new SparsifyError('format', 'a group in the manifest must have paths and weights', {
       subject,
-      found: JSON.stringify(group)?.slice(0, 100),
+      found: textOf(group),
     });
   }
   const paths = group.paths.map((path: unknown) => {
     if (typeof path === 'string') return pathInFolder(path, 'a file with weights');
-    throw new SparsifyError('format', 'a path in the manifest is not a string', { subject, found: path });
+    throw new SparsifyError('format', 'a path in the manifest is not a string', { subject, found: textOf(path) });
   });
   return { paths, weights: group.weights.map((weight) => weightOf(weight, subject)) };
+}
+
+/** The beginning of a value as JSON, for errors. */
+function textOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)?.slice(0, 200);
+  } catch {
+    return 'a value with thousands of levels';
+  }
 }
 
 function weightOf(weight: unknown, subject: string): ManifestWeight {
@@ -101,7 +120,7 @@ function weightOf(weight: unknown, subject: string): ManifestWeight {
       'a weight in the manifest must have a name, a shape of whole numbers and a dtype',
       {
         subject,
-        found: JSON.stringify(weight)?.slice(0, 200),
+        found: textOf(weight),
       },
     );
   }
@@ -129,13 +148,10 @@ function quantizationOf(quantization: unknown, subject: string): ManifestWeight[
   if (isAffine) return { dtype, scale, min };
   throw new SparsifyError('format', 'unknown quantization', {
     subject,
-    found: JSON.stringify(quantization).slice(0, 100),
+    found: textOf(quantization),
     allowed: ['uint8 or uint16 with a scale above 0 and a min', 'float16'],
   });
 }
-
-/** The number of numbers in a weight. */
-export const lengthOf = ({ shape }: WeightEntry): number => shape.reduce((product, size) => product * size, 1);
 
 /** The number of bytes of a weight; undefined for strings, whose lengths are stored in the data. */
 export const bytesOfWeight = (weight: ManifestWeight): number | undefined =>

@@ -1,6 +1,8 @@
 import type { Kind, Role, Skipped } from '../../model/model.js';
 import {
+  countOf,
   isCounted,
+  isFloat,
   lengthOf,
   skip,
   type Described,
@@ -22,10 +24,8 @@ const convolutions: Readonly<Record<number, readonly [Kind, readonly Role[]]>> =
 export function readNames(weights: Weights): Description {
   const tensors: Described[] = [];
   const skipped: Skipped[] = [];
-  let total = 0;
   for (const entry of weights.values()) {
     if (!isCounted(entry)) continue;
-    total += lengthOf(entry);
     const layout = layoutOf(entry);
     const { name, shape } = entry;
     if (layout === undefined) {
@@ -34,6 +34,11 @@ export function readNames(weights: Weights): Description {
     }
     const [kind, roles] = layout;
     const bias = biasOf(name, kind, weights);
+    const channels = roles.reduce(
+      (count, role, axis) => (/out|multiplier/.test(role) ? count * shape[axis]! : count),
+      1,
+    );
+    const hasBias = bias !== undefined && isFloat(bias) && lengthOf(bias) === channels;
     tensors.push({
       name,
       aliases: [],
@@ -42,26 +47,35 @@ export function readNames(weights: Weights): Description {
       shape,
       groups: roles.includes('multiplier') ? shape[roles.indexOf('out')]! : 1,
       weight: name,
-      partners: bias ? [{ part: 'bias', weight: bias.name }] : [],
+      partners: hasBias ? [{ part: 'bias', weight: bias.name }] : [],
       notes: [],
     });
   }
-  return { tensors, skipped, weights: total };
+  return { tensors, skipped, weights: countOf(weights.values()) };
 }
 
 /** The bias that belongs to a weight. That of a separable layer belongs to its pointwise weight. */
 function biasOf(name: string, kind: Kind, weights: Weights): WeightEntry | undefined {
-  const pointwise = name.replace(/depthwise(?=_[^/]+$)/, 'pointwise');
-  if (kind === 'embedding' || (pointwise !== name && weights.has(pointwise))) return undefined;
-  return weights.get(name.replace(/[^/]+$/, name.endsWith('weights') ? 'biases' : 'bias'));
+  const [scope, own] = partsOf(name);
+  const isSeparable =
+    own.startsWith('depthwise_') && weights.has(`${scope}pointwise_${own.slice('depthwise_'.length)}`);
+  if (kind === 'embedding' || isSeparable) return undefined;
+  const names = own.endsWith('weights') ? ['biases', 'bias'] : ['bias'];
+  return names.map((bias) => weights.get(scope + bias)).find((bias) => bias !== undefined);
+}
+
+/** The scope of a name, which ends with a slash unless it is empty, and the rest. */
+function partsOf(name: string): [scope: string, own: string] {
+  const end = name.lastIndexOf('/') + 1;
+  return [name.slice(0, end), name.slice(end)];
 }
 
 function layoutOf({ name, shape }: WeightEntry): readonly [Kind, readonly Role[]] | undefined {
-  const own = name.slice(name.lastIndexOf('/') + 1);
-  if (/^depthwise_(kernel|weights)$/.test(own) && shape.length === 4) {
+  const [, own] = partsOf(name);
+  if (/^depthwise_(kernel|weights|filter)$/.test(own) && shape.length === 4) {
     return ['conv2d', ['height', 'width', 'out', 'multiplier']];
   }
   if (/^embeddings?(_weights)?$/.test(own) && shape.length === 2) return ['embedding', ['out', 'in']];
-  if (!/^((pointwise_)?kernel|weights)$/.test(own)) return undefined;
+  if (!/^((pointwise_)?(kernel|filter)|filters|weights)$/.test(own)) return undefined;
   return shape.length === 2 ? ['dense', ['in', 'out']] : convolutions[shape.length];
 }

@@ -1,4 +1,4 @@
-import type { WeightEntry, Weights } from './description.js';
+import { addTo, type WeightEntry, type Weights } from './description.js';
 
 /** A layer, with the names that its weights may begin with. */
 export interface NamedLayer {
@@ -6,6 +6,8 @@ export interface NamedLayer {
   readonly path: readonly string[];
   /** Other names that its weights may begin with: a layer in a wrapper may use either name. */
   readonly others: readonly string[];
+  /** The names of its weights in the order in which Keras 3 numbers them: `dense/0` is the first. */
+  readonly weightNames: readonly string[];
 }
 
 /** The weights of a layer by the last parts of their names. */
@@ -28,6 +30,10 @@ export class Scopes {
   /** For live models, by the path of the layers that have the weights. */
   readonly #byPath = new Map<string, NamedScope[]>();
   readonly #byName = new Map<string, NamedScope[]>();
+  /** By the whole common beginning of their names. */
+  readonly #byBeginning = new Map<string, NamedScope>();
+  /** Whether weights are numbered within their layers, as Keras 3 does. TensorFlow.js looks at the first one. */
+  readonly #isNumbered: boolean;
   /** The names that may precede that of a layer. A layer that several models share is built in one of them. */
   readonly #around = new Map<string, Set<string>>();
 
@@ -40,6 +46,8 @@ export class Scopes {
     }
     const known = new Set(layers.flatMap(({ path, others }) => [...path, ...others]));
     const longest = [...known].reduce((most, name) => Math.max(most, name.split('/').length), 1);
+    const [first] = weights.values();
+    this.#isNumbered = first !== undefined && first.holders === undefined && /(^|\/)\d[^/]*$/.test(first.name);
     const scopes = new Map<string, NamedScope>();
     for (const entry of weights.values()) {
       const { name, paths } = entry.holders ?? { name: entry.name, paths: [undefined] };
@@ -52,7 +60,10 @@ export class Scopes {
           scope = { weights: new Map(), depth: parts.length, names: namesIn(parts, known, longest) };
           scopes.set(key, scope);
           if (path !== undefined) addTo(this.#byPath, JSON.stringify(path), scope);
-          else for (const name of new Set(scope.names.map(({ name }) => name))) addTo(this.#byName, name, scope);
+          else {
+            this.#byBeginning.set(parts.join('/'), scope);
+            for (const name of new Set(scope.names.map(({ name }) => name))) addTo(this.#byName, name, scope);
+          }
         }
         if (!scope.weights.has(last)) scope.weights.set(last, entry);
       }
@@ -61,22 +72,40 @@ export class Scopes {
 
   /**
    * The weights of a layer: of the scopes with its name and a wanted weight, the one that has most of the same models.
+   * @param wanted by default any weight
    */
-  of({ path, others }: NamedLayer, wanted: readonly string[]): Scope | undefined {
+  of(layer: NamedLayer, wanted?: readonly string[]): Scope | undefined {
+    const { path, others } = layer;
     const own = [path.at(-1)!, ...others];
-    const isWanted = ({ weights }: NamedScope) => wanted.some((name) => weights.has(name));
-    const held = this.#byPath.get(JSON.stringify(path))?.find(isWanted);
-    if (held !== undefined) return held.weights;
+    const fitting = (scope: NamedScope | undefined): Scope | undefined => {
+      const weights = scope && this.#named(scope.weights, layer);
+      return wanted === undefined || wanted.some((name) => weights?.has(name)) ? weights : undefined;
+    };
+    for (const scope of this.#byPath.get(JSON.stringify(path)) ?? []) {
+      const held = fitting(scope);
+      if (held !== undefined) return held;
+    }
+    const whole = fitting(this.#byBeginning.get(path.join('/')));
+    if (whole !== undefined) return whole;
     // A wrapper of two layers has the weights of both.
     const beside = this.#byPath.get(JSON.stringify(path.slice(0, -1))) ?? [];
     const named = own.flatMap((name) => this.#byName.get(name) ?? []).filter(({ names }) => this.#isOwn(own, names));
     const candidates = [...beside.filter(({ names }) => names.some(({ name }) => own.includes(name))), ...named];
     let best: { weights: Scope; score: number } | undefined;
-    for (const { weights, depth, names } of candidates.filter(isWanted)) {
-      const score = path.filter((part) => names.some(({ name }) => name === part)).length - depth / 1000;
-      if (best === undefined || score > best.score) best = { weights, score };
+    for (const scope of candidates) {
+      const weights = fitting(scope);
+      const score = path.filter((part) => scope.names.some(({ name }) => name === part)).length - scope.depth / 1000;
+      if (weights !== undefined && (best === undefined || score > best.score)) best = { weights, score };
     }
     return best?.weights;
+  }
+
+  /** Weights that are numbered, by their names. A layer may be a part of the one in which they are numbered. */
+  #named(weights: Scope, { weightNames }: NamedLayer): Scope | undefined {
+    if (!this.#isNumbered) return weights;
+    const numbered = [...weights].sort(([a], [b]) => Number(a) - Number(b));
+    if (numbered.length !== weightNames.length) return undefined;
+    return new Map(numbered.map(([, entry], index) => [weightNames[index]!, entry]));
   }
 
   /** Whether no other layer is named before the layer's own name, or by a longer name at the same place. */
@@ -90,14 +119,12 @@ export class Scopes {
   }
 }
 
-function addTo(lists: Map<string, NamedScope[]>, key: string, scope: NamedScope): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [scope]);
-  else list.push(scope);
-}
+const mostParts = 64;
 
 /** The names of layers among the parts of a weight's name. The name of a layer may itself have several parts. */
 function namesIn(parts: readonly string[], known: ReadonlySet<string>, longest: number): NamedScope['names'] {
+  // Longer names are those of no layer. They are not searched, which would take long.
+  if (parts.length > mostParts) return [];
   return parts.flatMap((_, start) =>
     parts.slice(start, start + longest).flatMap((_, length) => {
       const end = start + length + 1;
