@@ -390,9 +390,11 @@ describe('layers of a GraphModel', () => {
       ['conv', 'conv2d', 'height,width,in,out', ['bias 1 2 3', 'gamma 4 5 6', 'beta 7 8 9']],
       ['first,second', 'dense', 'in,out', []],
       ['lookup', 'embedding', 'out,in', []],
+      ['left,right', 'dense', 'out,in', []],
     ]);
-    const reason = 'it is both an embedding table and the weight of a dense layer';
-    expect(model.skipped).toEqual([{ name: 'left', reason, operator: 'MatMul', shape: [2, 4], weights: 8 }]);
+    const [onlyWeight] = model.tensors.flatMap((tensor) => tensor.onlyWeight ?? []);
+    expect(onlyWeight).toBe('several nodes share it: dense (out, in) / embedding (out, in)');
+    expect(model.skipped).toEqual([]);
   });
 
   test('A bias that another node reads is left alone, and named as what keeps channels from being silent', async () => {

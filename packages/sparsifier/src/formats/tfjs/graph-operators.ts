@@ -124,7 +124,7 @@ function matrix(
     kind: 'dense',
     roles: merging.map((part) => roleOf[part]),
     shape,
-    groups: hasBatches ? shape[merging.indexOf('batch')]! : 1,
+    groups: 1,
     channels: {
       axis: hasBatches ? undefined : axis,
       sizes: constant.axes.flatMap((at, place) => (parts[place] === 'out' ? [at === undefined ? 1 : sizes[at]!] : [])),
@@ -209,10 +209,10 @@ export const operators: ReadonlyMap<string, Operator> = new Map([
 ]);
 
 /** The axis of the input channels in the activations of a node; undefined if they are not one axis of them. */
-export function activationAxis({ op, attributes }: Node, weight: number, { kind, groups }: Layout): number | undefined {
+export function activationAxis({ op, attributes }: Node, weight: number, { kind, roles }: Layout): number | undefined {
   if (kind === 'embedding' || op === 'Einsum') return undefined;
   if (op.includes('Conv')) return isChannelsFirst(attributes) ? 1 : -1;
-  if (groups > 1) return undefined;
+  if (roles.includes('multiplier')) return undefined;
   const isTransposed = (weight === 1 ? ['transpose_a', 'adj_x'] : ['transpose_b', 'adj_y']).some((key) =>
     isTrue(attributes[key]),
   );

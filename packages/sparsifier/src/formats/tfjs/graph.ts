@@ -21,7 +21,11 @@ interface Found extends Partners {
   readonly entry: WeightEntry;
   readonly nodes: readonly Node[];
   readonly layout: Layout;
+  /** Why only single weights can be removed. */
+  readonly onlyWeight: string | undefined;
 }
+
+const none: Partners = { partners: [], leaks: [], filters: new Set() };
 
 /** Finds the weights that the nodes of a graph and of its functions read, in the order of the nodes. */
 export function readGraph(topology: Readonly<Record<string, unknown>>, weights: Weights): Description {
@@ -32,15 +36,17 @@ export function readGraph(topology: Readonly<Record<string, unknown>>, weights: 
   const names = new Set<string>();
   for (const [entry, uses] of inOrder(graph)) {
     const nodes = [...new Set(uses.filter(({ node }) => operators.has(node.op)).map(({ node }) => node))];
-    const layout = layoutOf(uses);
-    if (typeof layout === 'string') {
+    const reading = layoutOf(uses);
+    if (typeof reading === 'string') {
       const reader = nodes[0] ?? uses[0]?.node;
-      skipped.push(skip(entry, layout, nodes[0] ? titleOf(nodes[0]) : entry.name, reader?.op));
+      skipped.push(skip(entry, reading, nodes[0] ? titleOf(nodes[0]) : entry.name, reader?.op));
       continue;
     }
+    const { layout, onlyWeight } = reading;
     const name = unusedName(titleOf(nodes[0]!), names);
     names.add(name);
-    found.push({ name, entry, nodes, layout, ...partnersOf(nodes, layout, graph, budget) });
+    const partners = onlyWeight === undefined ? partnersOf(nodes, layout, graph, budget) : none;
+    found.push({ name, entry, nodes, layout, onlyWeight, ...partners });
   }
   const sources = new Map<Node, string[]>();
   for (const { name, filters } of found) {
@@ -50,7 +56,7 @@ export function readGraph(topology: Readonly<Record<string, unknown>>, weights: 
 }
 
 function describedAs(
-  { name, entry, nodes, layout, partners, leaks }: Found,
+  { name, entry, nodes, layout, onlyWeight, partners, leaks }: Found,
   sources: ReadonlyMap<Node, readonly string[]>,
 ): Described {
   const { kind, roles, shape, groups } = layout;
@@ -66,6 +72,7 @@ function describedAs(
     partners,
     notes: [],
     ...(leaks.length > 0 && { leaks }),
+    ...(onlyWeight !== undefined && { onlyWeight }),
     ...(channelsFrom.length > 0 && { channelsFrom: [...new Set(channelsFrom)] }),
   };
 }
@@ -83,10 +90,9 @@ function inOrder(graph: Graph): Map<WeightEntry, readonly Use[]> {
   return new Map([...ordered].filter(isCounted).map((entry) => [entry, graph.uses.get(entry)!]));
 }
 
-/** How all nodes read a weight, or why it cannot be pruned. */
-function layoutOf(uses: readonly Use[]): Layout | string {
+/** How the first node reads a weight, and how all do if that differs; or why it cannot be pruned. */
+function layoutOf(uses: readonly Use[]): { layout: Layout; onlyWeight: string | undefined } | string {
   const layouts = new Map<string, Layout>();
-  const kinds = new Set<string>();
   let other: Use | undefined;
   for (const use of uses) {
     const operator = operators.get(use.node.op);
@@ -96,15 +102,17 @@ function layoutOf(uses: readonly Use[]): Layout | string {
     }
     const layout = operator.layout(use.node, use.constant, use.input);
     if (typeof layout === 'string') return layout;
-    layouts.set(`${layout.kind} ${layout.roles.join()} ${layout.shape.join()}`, layout);
-    kinds.add(layout.kind);
+    layouts.set(`${layout.kind} (${layout.roles.join(', ')})`, layout);
   }
-  const [layout, second] = layouts.values();
-  if (layout === undefined) return other === undefined ? 'no layer reads it' : `${other.node.op} reads it`;
+  const [layout] = layouts.values();
+  if (layout === undefined) {
+    return other === undefined
+      ? 'no layer reads it'
+      : `${other.node.op} reads it, which is not a layer that can be pruned`;
+  }
   if (other !== undefined) return `${other.node.op} also uses it, as input ${other.input}`;
-  if (kinds.has('embedding') && kinds.has('dense'))
-    return 'it is both an embedding table and the weight of a dense layer';
-  return second === undefined ? layout : 'its layers read its axes in different ways';
+  const readings = [...layouts.keys()].slice(0, 3).join(' / ');
+  return { layout, onlyWeight: layouts.size > 1 ? `several nodes share it: ${readings}` : undefined };
 }
 
 /**

@@ -89,23 +89,14 @@ function groupOf(group: unknown, subject: string): Group {
   if (!isObject(group) || !Array.isArray(group.paths) || !Array.isArray(group.weights)) {
     throw new SparsifyError('format', 'a group in the manifest must have paths and weights', {
       subject,
-      found: textOf(group),
+      found: JSON.stringify(group)?.slice(0, 100),
     });
   }
   const paths = group.paths.map((path: unknown) => {
     if (typeof path === 'string') return pathInFolder(path, 'a file with weights');
-    throw new SparsifyError('format', 'a path in the manifest is not a string', { subject, found: textOf(path) });
+    throw new SparsifyError('format', 'a path in the manifest is not a string', { subject, found: path });
   });
   return { paths, weights: group.weights.map((weight) => weightOf(weight, subject)) };
-}
-
-/** The beginning of a value as JSON, for errors. */
-function textOf(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value)?.slice(0, 200);
-  } catch {
-    return 'a value with thousands of levels';
-  }
 }
 
 function weightOf(weight: unknown, subject: string): ManifestWeight {
@@ -120,7 +111,7 @@ function weightOf(weight: unknown, subject: string): ManifestWeight {
       'a weight in the manifest must have a name, a shape of whole numbers and a dtype',
       {
         subject,
-        found: textOf(weight),
+        found: JSON.stringify(weight)?.slice(0, 200),
       },
     );
   }
@@ -148,7 +139,7 @@ function quantizationOf(quantization: unknown, subject: string): ManifestWeight[
   if (isAffine) return { dtype, scale, min };
   throw new SparsifyError('format', 'unknown quantization', {
     subject,
-    found: textOf(quantization),
+    found: JSON.stringify(quantization).slice(0, 100),
     allowed: ['uint8 or uint16 with a scale above 0 and a min', 'float16'],
   });
 }
