@@ -51,5 +51,10 @@ function messageOf(summary: string, { subject, given, found, allowed, hint }: Er
 function show(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return String(value);
-  return JSON.stringify(value instanceof Map ? Object.fromEntries(value) : value) ?? String(value);
+  try {
+    return JSON.stringify(value instanceof Map ? Object.fromEntries(value) : value) ?? String(value);
+  } catch {
+    // A bigint, or an object that contains itself.
+    return String(value);
+  }
 }

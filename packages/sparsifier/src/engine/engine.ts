@@ -112,6 +112,12 @@ let loading: { readonly asked: Asked; readonly engine: Promise<Engine>; hasStopp
  *   be loaded
  */
 export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engine> {
+  if (options === null || typeof options !== 'object') {
+    throw new SparsifyError('usage', 'options are given as an object', {
+      given: options,
+      hint: 'Such as `loadEngine({ threads: 4 })`',
+    });
+  }
   const asked = loading && Object.keys(options).length === 0 ? loading.asked : askedFor(options);
   if (loading && JSON.stringify(loading.asked) !== JSON.stringify(asked)) {
     throw new SparsifyError('usage', 'the engine is loaded already, with other options', {

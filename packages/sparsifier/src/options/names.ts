@@ -58,7 +58,7 @@ export function byName<Value>(
         allowed: layers.map(({ name }) => name),
         hint: other
           ? `A layer of this name exists, but it is left out: ${other.reason}`
-          : (nearestNames(key, layers) ?? whereKindsAre(key)),
+          : (asked(nearestGlobs(key, layers)) ?? whereKindsAre(key)),
       });
     }
   }
@@ -89,10 +89,10 @@ export function kindsMeantBy(word: string): readonly string[] {
 const suggestedAtMost = 3;
 
 /**
- * Asks for the layers whose names are most like a word, or like a glob in letters of the other case. A word is compared
- * with whole names and with their last parts: `Conv.O` is like `p2o.Conv.0`.
+ * The names of layers that are most like a word, or like a glob in letters of the other case. A word is compared with
+ * whole names and with their last parts: `Conv.O` is like `p2o.Conv.0`.
  */
-export function nearestNames(word: string, layers: readonly Named[]): string | undefined {
+export function nearestNames(word: string, layers: readonly Named[]): string[] {
   const names = layers.flatMap(({ name, aliases }) => [name, ...aliases]);
   const matches = matcherOf(word.toLowerCase());
   const inOtherCase = names.filter((name) => matches(name.toLowerCase()));
@@ -103,7 +103,15 @@ export function nearestNames(word: string, layers: readonly Named[]): string | u
       .slice(-parts)
       .join('');
   const nearest = inOtherCase.length > 0 ? inOtherCase : similarNames(word, names, (name) => [name, lastParts(name)]);
-  return asked(nearest.slice(0, suggestedAtMost));
+  return nearest.slice(0, suggestedAtMost);
+}
+
+/** The names nearest to a word, or else a glob of the names that contain it. */
+export function nearestGlobs(word: string, layers: readonly Named[]): string[] {
+  const nearest = nearestNames(word, layers);
+  const isPart =
+    /^[^*?]+$/.test(word) && layers.some(({ name, aliases }) => [name, ...aliases].some((each) => each.includes(word)));
+  return nearest.length === 0 && isPart ? [`*${word}*`] : nearest;
 }
 
 /**

@@ -2,7 +2,7 @@ import { SparsifyError } from '../errors.js';
 import { isDepthwise } from '../model/channels.js';
 import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
 import { defaults } from './defaults.js';
-import { kindsMeantBy, matcherOf, nearestNames, type Named } from './names.js';
+import { kindsMeantBy, matcherOf, nearestGlobs, type Named } from './names.js';
 import { asked, didYouMean, unknownValue } from './spelling.js';
 
 /** Selects layers by what they are: of a kind, depthwise convolutions, or those of fewer weights than a number. */
@@ -174,7 +174,9 @@ function checkKind(kind: Kind): void {
 /** Asks for the kind, where the rule is what someone calls one, or for layers of similar names. */
 function meant(rule: Rule, tensors: readonly WeightTensor[]): string | undefined {
   if (typeof rule !== 'string') return undefined;
-  return asked(kindsMeantBy(rule).map((kind) => `\`{ kind: '${kind}' }\``)) ?? nearestNames(rule, tensors);
+  const ofKind = kindsMeantBy(rule).map((kind) => `\`{ kind: '${kind}' }\``);
+  const byName = nearestGlobs(rule, tensors);
+  return asked(ofKind.length > 0 ? [...byName.filter((glob) => glob.startsWith('*')), ...ofKind] : byName);
 }
 
 function unmatched(rule: Rule, candidates: readonly WeightTensor[], hint?: string): SparsifyError {

@@ -9,7 +9,8 @@ export type Topic = 'option' | 'kind' | 'granularity' | 'criteria';
 const meanings: Readonly<Record<Topic, Readonly<Record<string, readonly string[]>>>> = {
   option: {
     group: ['rankTogether'],
-    amount: ['sparsity'],
+    amount: ['sparsity', '`sparsifyModel(50)`'],
+    sparsity: ['`sparsifyModel(50)`'],
     method: ['criteria'],
     criterion: ['criteria'],
     scope: ['context'],

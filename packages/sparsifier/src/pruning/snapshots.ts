@@ -53,16 +53,19 @@ export function given(
   state: State,
   isLater = false,
 ): Map<WeightTensor, Snapshot> {
-  if (typeof source !== 'object' || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
+  const isPromise = typeof (source as { then?: unknown } | null)?.then === 'function';
+  if (typeof source !== 'object' || isPromise || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
     const isComparison = state === 'initial' || state === 'previous';
     throw new SparsifyError(
       'usage',
       `the option ${state} takes arrays by layer name${isComparison ? ' or a model' : ''}`,
       {
-        given: typeof source === 'object' ? 'numbers without a name' : source,
-        ...(isComparison
-          ? { hint: 'Read a model with `readModel`. Only `sparsifyFile` takes a path, URL or Blob' }
-          : {}),
+        given: isPromise ? 'a promise' : typeof source === 'object' ? 'numbers without a name' : source,
+        ...(isPromise
+          ? { hint: 'Await it' }
+          : isComparison
+            ? { hint: 'Read a model with `readModel`. Only `sparsifyFile` takes a path, URL or Blob' }
+            : {}),
       },
     );
   }

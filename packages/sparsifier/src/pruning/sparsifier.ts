@@ -17,7 +17,7 @@ import {
   type SparsifierOptions,
 } from '../options/options.js';
 import { nearestNames } from '../options/names.js';
-import { checkNames } from '../options/spelling.js';
+import { asked, checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request, type Shares } from './plan.js';
 import { eachAlone } from '../options/rankings.js';
 import type { Report } from './report.js';
@@ -261,7 +261,7 @@ export class Sparsifier {
         {
           given: layer,
           allowed: this.model.tensors.map(({ name }) => name),
-          hint: skipped || typeof layer !== 'string' ? undefined : nearestNames(layer, this.model.tensors),
+          hint: skipped || typeof layer !== 'string' ? undefined : asked(nearestNames(layer, this.model.tensors)),
         },
       );
     }
