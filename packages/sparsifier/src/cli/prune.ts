@@ -79,10 +79,7 @@ export async function prune(
     { input, inputs },
   );
   tell(report!, out, json, { verify: found });
-  if (!json) print(`
-compared: a is ${file}, b is ${out}
-${inWords(found).join('
-')}`);
+  if (!json) print(`\ncompared: a is ${file}, b is ${out}\n${inWords(found).join('\n')}`);
   if (failure) throw failure;
 }
 
