@@ -79,15 +79,6 @@ export function unitsOfTensor(tensor: WeightTensor, granularity: Granularity): U
     });
   }
   const sizeOf = (role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
-  const isStack = kind === 'dense' && roles.includes('multiplier');
-  const isWhole = blocks.out === Infinity && blocks.in === Infinity;
-  if (isStack && (blocks.out ?? 1) > sizeOf('multiplier') && !isWhole) {
-    throw new SparsifyError('granularity', 'a unit would extend over several matrices', {
-      subject: name,
-      given: inWords(granularity),
-      found: `${sizeOf('out')} matrices of ${sizeOf('multiplier')} outputs each`,
-    });
-  }
   const isTransposed = kind.startsWith('convTranspose');
   // Output channels stored on two axes: group and channel of a transposed convolution, channel and multiplier of a
   // depthwise kernel.
