@@ -6,7 +6,7 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 import { expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
 import { errorOf } from '../support/layers.js';
-import { integerAttribute, model, node, tensor } from '../support/onnx-builder.js';
+import { integerAttribute, list, localFunction, model, node, tensor, textAttribute } from '../support/onnx-builder.js';
 import { strokes } from '../support/pictures.js';
 
 const create = (bytes: Uint8Array) => InferenceSession.create(bytes);
@@ -78,6 +78,61 @@ test('The norms of an ONNX model are those of the inputs of each layer', async (
   const words = { granularity: 'weight', context: 'local', criteria: 'wanda', layerType: 'all', activations } as const;
   const { total } = await new Sparsifier(read, words).sparsifyModel(50);
   expect(total.removedWeights).toBe(4 + 2 + 24 + 3);
+});
+
+test('Weights behind functions, Einsum, Slice and RNN have the norms of what they are multiplied with', async () => {
+  const body = localFunction('my.own', 'Twice', 'a b', 'c', node('MatMul', 'a b', 'x'), node('MatMul', 'x b', 'c'));
+  const slice = (from: string, to: string, output: string) => node('Slice', `k ${from} ${to} zero`, output);
+  const bytes = model(
+    {
+      nodes: [
+        node('Einsum', 'x w1', 'e', { name: 'einsum', attributes: [textAttribute('equation', 'bij,jk->bik')] }),
+        node('MatMul', 'e w2', 'm', { name: 'matmul' }),
+        node('Twice', 'm w3', 't', { name: 'twice', domain: 'my.own' }),
+        // The gates of a cell in another order, as PyTorch writes them.
+        slice('zero', 'two', 'k1'),
+        slice('two', 'four', 'k2'),
+        node('Concat', 'k2 k1', 'k3', { attributes: [integerAttribute('axis', 0)] }),
+        node('Unsqueeze', 'k3 zero', 'k4'),
+        node('RNN', 't k4 r', 'y', { name: 'cell', attributes: [integerAttribute('hidden_size', 4)] }),
+      ],
+      initializers: [
+        ...[
+          tensor('w1', [4, 3]),
+          tensor('w2', [3, 2]),
+          tensor('w3', [2, 2]),
+          tensor('k', [4, 2]),
+          tensor('r', [1, 4, 4]),
+        ],
+        ...[list('zero', 0), list('two', 2), list('four', 4)],
+      ],
+      inputs: { x: 3 },
+      outputs: { e: 3, m: 3, t: 3, y: 4 },
+    },
+    17,
+    [body],
+  );
+  using read = await readOnnx(bytes);
+  const data = Float32Array.from({ length: 2 * 3 * 4 }, (_, at) => Math.sin(at));
+  const feeds = { x: new Tensor('float32', data, [2, 3, 4]) };
+  const { activations, skipped } = await activationsOfOnnx(read, [feeds], create);
+  // The second product of the function reads a value that cannot be an output, and no norm belongs to a state.
+  expect(skipped.map(({ name }) => name).sort()).toEqual(['cell.recurrent', 'w3']);
+  const session = await create(bytes);
+  const values = { x: feeds.x, ...(await session.run(feeds)) } as Record<string, Tensor>;
+  await session.release();
+  for (const [name, value, channels] of [
+    ['einsum', 'x', 4],
+    ['matmul', 'e', 3],
+    ['cell', 't', 2],
+  ] as const) {
+    const numbers = [...(values[value]!.data as Float32Array)];
+    expect(activations[name]).toHaveLength(channels);
+    for (const [channel, norm] of activations[name]!.entries()) {
+      const squares = numbers.filter((_, index) => index % channels === channel).map((number) => number ** 2);
+      expect(norm / Math.sqrt(squares.reduce((sum, square) => sum + square))).toBeCloseTo(1, 5);
+    }
+  }
 });
 
 test('A real model can be calibrated and is not changed by it', async () => {

@@ -244,13 +244,14 @@ function infoOf(stated: number | readonly number[] | ValueInfo | undefined): Par
   return Array.isArray(stated) ? { shape: stated as readonly number[] } : ((stated ?? {}) as Partial<ValueInfo>);
 }
 
-/** A `ModelProto`, with a field that no version of onnx.proto knows. */
+/** A `ModelProto`, with a field that no version of onnx.proto knows. Functions are of the domain `my.own`. */
 export function model(options: GraphOptions, opset = 17, functions: readonly Uint8Array[] = []): Bytes {
   return concat(
     integerField(1, 8),
     textField(2, 'test'),
     bytesField(8, integerField(2, opset)),
     bytesField(7, graph(options)),
+    ...(functions.length > 0 ? [bytesField(8, concat(textField(1, 'my.own'), integerField(2, 1)))] : []),
     ...functions.map((bytes) => bytesField(25, bytes)),
     textField(1000, 'a field of the future'),
   );

@@ -1,5 +1,5 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { readGraph } from './graph.js';
+import { readGraph, type Value } from './graph.js';
 import { findWeights, tieOf, type Layer } from './layers.js';
 import { fields, text, type Field, type ModelFile } from './wire.js';
 
@@ -14,39 +14,45 @@ export interface Incoming {
 /** The activations of each weight, by its first name. Empty for weights that have none. */
 export function activationsIn(file: ModelFile): Map<string, Incoming[]> {
   const found = new Map<string, Incoming[]>();
-  const { given, computed } = valuesIn(file);
   for (const { names, layers, reason } of findWeights(readGraph(file))) {
     const incoming = layers.flatMap(incomingOf);
-    // Values of a subgraph cannot be outputs of the model.
-    const isOutside = incoming.every(({ value }) => given.has(value) || computed.has(value));
-    if (reason === undefined && isOutside && tieOf(layers) === undefined) found.set(names[0]!, incoming);
+    // Values of a subgraph or a local function cannot be outputs of the model.
+    const isOutside = incoming.every(({ value }) => !value.isInner);
+    if (reason !== undefined || !isOutside || tieOf(layers) !== undefined) continue;
+    found.set(
+      names[0]!,
+      incoming.map(({ value, axis }) => ({ value: value.name, axis })),
+    );
   }
   return found;
 }
 
-/** The inputs and outputs of a model and the values that it computes, without those of subgraphs. */
+/** The inputs and outputs of a model. */
 function valuesIn(file: ModelFile) {
-  const [given, outputs, computed] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const [given, outputs] = [new Set<string>(), new Set<string>()];
   const isMessage = ({ type }: Field) => type === WireType.LengthDelimited;
-  const texts = (field: Field, number: number, message: 'node' | 'valueInfo') =>
-    [...fields(file, field, message)]
-      .filter((each) => each.number === number && isMessage(each))
+  const namesIn = (field: Field) =>
+    [...fields(file, field, 'valueInfo')]
+      .filter((each) => each.number === 1 && isMessage(each))
       .map((each) => text(file, each));
   for (const graph of fields(file, { start: 0, end: file.bytes.length }, 'model')) {
     if (graph.number !== 7 || !isMessage(graph)) continue;
     for (const field of fields(file, graph, 'graph')) {
-      if (field.number === 1) texts(field, 2, 'node').forEach((name) => computed.add(name));
-      if (field.number === 11) texts(field, 1, 'valueInfo').forEach((name) => given.add(name));
-      if (field.number === 12) texts(field, 1, 'valueInfo').forEach((name) => outputs.add(name));
+      if (field.number === 11) namesIn(field).forEach((name) => given.add(name));
+      if (field.number === 12) namesIn(field).forEach((name) => outputs.add(name));
     }
   }
-  return { given, outputs, computed };
+  return { given, outputs };
 }
 
-function incomingOf({ node, input, layout: { kind, incoming } }: Layer): Incoming[] {
+function incomingOf({
+  node,
+  input,
+  layout: { kind, roles, shape, incoming },
+}: Layer): { value: Value; axis: number }[] {
   const at = (place: number, axis: number) => {
     const value = node.inputs[place];
-    return value === undefined || value.isConstant ? [] : [{ value: value.name, axis }];
+    return value === undefined || value.isConstant ? [] : [{ value, axis }];
   };
   if (incoming !== undefined) return incoming.flatMap(({ input, axis }) => at(input, axis));
   const isTransposed = (key: string) => (node.attributes.get(key)?.integer ?? 0) !== 0;
@@ -54,7 +60,10 @@ function incomingOf({ node, input, layout: { kind, incoming } }: Layer): Incomin
   if (kind === 'dense' && input === 1) return at(0, isTransposed('transA') ? -2 : -1);
   if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
   // The other weight of a recurrent layer is multiplied with its own hidden state.
-  return (kind === 'lstm' || kind === 'gru' || kind === 'rnn') && input === 1 ? at(0, -1) : [];
+  if ((kind !== 'lstm' && kind !== 'gru' && kind !== 'rnn') || input !== 1) return [];
+  // A part of a constant may have other inputs than the whole.
+  const isWhole = node.inputs[input]?.shape?.at(-1) === shape[roles.indexOf('in')];
+  return isWhole ? at(0, -1) : [];
 }
 
 /**

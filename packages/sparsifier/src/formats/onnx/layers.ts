@@ -3,7 +3,7 @@ import { countWeights, isCounted } from './counting.js';
 import type { Constant, Graph, Node, Reader, Use, Value } from './graph.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './partners.js';
-import { valuesOf } from './quantised.js';
+import { decodesLookup, valuesOf } from './quantised.js';
 import { isFloat } from './tensor.js';
 import { mostAxes, type View } from './views.js';
 
@@ -116,14 +116,16 @@ function weightReaders(node: Node): WeightReader[] {
     const views = value.view ? [value.view] : operator.takesParts ? value.parts : [];
     if (views.length === 0) return [{ ...reader, view: undefined, layout: unstored(value) }];
     return views
-      .filter((view) => isWeight(view, operator))
+      .filter((view) => isWeight(view, node, operator))
       .map((view) => ({ ...reader, view, layout: layoutOf(operator, node, view, input) }));
   });
 }
 
 /** Whether an operator reads a constant as numbers of the type that it computes with. */
-function isWeight({ constant, quantisation, rounding }: View, { codes }: Operator): boolean {
-  const isReal = (isFloat(constant.tensor.type) && rounding === undefined) || quantisation !== undefined;
+function isWeight(view: View, node: Node, { codes }: Operator): boolean {
+  const { constant, quantisation, rounding } = view;
+  const isDecoded = quantisation !== undefined || decodesLookup(node);
+  const isReal = (isFloat(constant.tensor.type) && rounding === undefined) || isDecoded;
   return isCounted(constant) && (isReal || codes !== undefined);
 }
 
@@ -166,11 +168,14 @@ function unstored({ producer, isConstant }: Value): string {
 }
 
 /** Why a constant is not a weight, judging by what reads it. */
-function otherUse({ uses, readers }: Constant): string {
+function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string {
   const list = (words: readonly string[]) => {
     const [...each] = new Set(words);
     return `${each.slice(0, 3).join(', ')}${each.length > 3 ? ' and others' : ''}`;
   };
+  if (isCode && decoded === undefined && !isFloat(tensor.type)) {
+    return `its codes are arranged by ${list(uses.map(({ node }) => node.op))} before they are decoded`;
+  }
   if (uses.length === 0) return `no layer reads what ${list(readers.map(({ node }) => node.op))} makes of it`;
   const parts = uses.map(
     ({ node, input }) => `${operators.get(node.op)?.others?.[input] ?? 'an operand'} of ${node.op}`,
@@ -218,9 +223,6 @@ function weightTensor({ names, layers }: Finding, partners: Partners | undefined
   const values = valuesOf(view.constant);
   if (typeof values === 'string') return values;
   const tensor = { name, aliases, kind, roles, shape, groups, values };
-  const storage = view.quantisation && {
-    storage: `${name}: removed codes become the zero point; the scale and all other codes stay as they are`,
-  };
-  if (partners !== undefined) return { ...tensor, ...partners, ...storage };
-  return { ...tensor, partners: [], notes: [], onlyWeight: tieOf(layers)!, ...storage };
+  if (partners !== undefined) return { ...tensor, ...partners };
+  return { ...tensor, partners: [], notes: [], onlyWeight: tieOf(layers)! };
 }

@@ -1,7 +1,7 @@
 import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { widened } from '../../model/numbers.js';
 import { StoredValues, type Coding, type Encoded } from '../format.js';
-import type { Constant, Node, Value } from './graph.js';
+import type { Constant, Node, Reader, Value } from './graph.js';
 import { widths, type NumberType } from './scattered.js';
 import type { StoredCodes, Tensor } from './tensor.js';
 import type { View } from './views.js';
@@ -41,6 +41,35 @@ export function sameQuantisation(first: Quantisation, second: Quantisation): boo
   );
 }
 
+/** Whether a node looks up codes of which `DequantizeLinear` decodes those that are found. */
+export function decodesLookup({ op, inputs, outputs }: Node): boolean {
+  const [table, readers] = [inputs[0]?.view, outputs[0]?.readers ?? []];
+  const isDecoded = ({ node, input }: Reader) => input === 0 && node.op.endsWith('DequantizeLinear');
+  const isOutput = outputs[0]?.isOutput ?? true;
+  return (
+    op === 'Gather' &&
+    table?.constant.tensor.codes !== undefined &&
+    !isOutput &&
+    readers.length > 0 &&
+    readers.every(isDecoded)
+  );
+}
+
+/** The codes that a `DequantizeLinear` decodes, and their meaning. */
+function decoding(node: Node): { constant: Constant; meaning: Quantisation } | undefined {
+  const [value, result] = [node.inputs[0], node.outputs[0]?.view];
+  if (!node.op.endsWith('DequantizeLinear') || value === undefined) return undefined;
+  if (value.view !== undefined) {
+    const meaning = value.view.quantisation === undefined ? result?.quantisation : undefined;
+    return meaning && { constant: value.view.constant, meaning };
+  }
+  const lookup = value.producer;
+  if (lookup === undefined || !decodesLookup(lookup)) return undefined;
+  // The axes of what was looked up are not those of the table, so only a single scale is known to fit.
+  const view = lookup.inputs[0]!.view!;
+  return { constant: view.constant, meaning: { ...quantisationOf(view, node), axis: undefined, blockSize: 0 } };
+}
+
 /** Reads bytes of a file of the model. */
 export type ReadBytes = (place: StoredValues | StoredCodes, subject: string) => Promise<Uint8Array>;
 
@@ -48,16 +77,16 @@ export type ReadBytes = (place: StoredValues | StoredCodes, subject: string) => 
 export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): Promise<void> {
   const parameters = new Map<Constant, Float64Array>();
   const meanings = new Map<Constant, Quantisation>();
-  for (const { inputs, outputs } of nodes) {
-    const [view, decoded] = [inputs[0]?.view, outputs[0]?.view];
-    if (view === undefined || view.quantisation !== undefined || decoded?.quantisation === undefined) continue;
-    const { constant } = view;
+  for (const node of nodes) {
+    const found = decoding(node);
+    if (found === undefined) continue;
+    const { constant, meaning } = found;
     const first = meanings.get(constant);
-    if (first === undefined) meanings.set(constant, decoded.quantisation);
-    else if (!sameQuantisation(first, decoded.quantisation)) {
+    if (first === undefined) meanings.set(constant, meaning);
+    else if (!sameQuantisation(first, meaning)) {
       constant.decoded = 'it is decoded with different scales or zero points';
     }
-    for (const value of inputs.slice(1)) {
+    for (const value of node.inputs.slice(1)) {
       const scale = value?.view?.constant;
       const place = scale && placeOf(scale.tensor);
       if (place && !parameters.has(scale)) parameters.set(scale, numbersIn(place, await read(place, scale.name)));
