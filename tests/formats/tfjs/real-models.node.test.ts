@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,7 @@ import {
 } from '../../../examples/support/models.mjs';
 import { differsAt } from '../../support/bytes.js';
 import { furtherFiles } from '../../support/model-files.js';
+import { countedIn } from '../../support/tfjs-count.js';
 
 beforeAll(async () => {
   await tf.setBackend('wasm');
@@ -120,6 +121,17 @@ describe.each<[string, RealModel, number, number]>([
   ['upscaler', upscaler, 12, 2],
   ['notes', pitch, 6, 1],
 ])('%s', (_, model, layers, count) => {
+  test('Layers and skipped tensors have all numbers of the model', async () => {
+    const path = join(model.folder, 'model.json');
+    using read = await readTfjs(path);
+    const inLayers = read.tensors.reduce((count, { values }) => count + values.length, 0);
+    const left = read.skipped.reduce((count, { weights }) => count + weights, 0);
+    const count = countedIn(JSON.parse(readFileSync(path, 'utf8')));
+    expect([inLayers + left, read.weights]).toEqual([count, count]);
+    // One constant of a transform is multiplied with, number by number.
+    expect(left).toBe(model === pitch ? 309 : 0);
+  });
+
   // Takes more than 5 s: the network runs on real samples eight times.
   test('A pruned model is as accurate as after independent code zeroed the same share, within half a point', async () => {
     const samples = model.samples(count);

@@ -30,7 +30,7 @@ const none: Partners = { partners: [], leaks: [], filters: new Set() };
 /** Finds the weights that the nodes of a graph and of its functions read, in the order of the nodes. */
 export function readGraph(topology: Readonly<Record<string, unknown>>, weights: Weights): Description {
   const graph = new Graph(topology, weights);
-  const budget = { left: 2 ** 16 + 256 * graph.nodes.length };
+  const budget = { left: 2 ** 16 + 64 * graph.nodes.length };
   const found: Found[] = [];
   const skipped: Skipped[] = [];
   const names = new Set<string>();

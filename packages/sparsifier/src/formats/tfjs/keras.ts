@@ -41,7 +41,7 @@ export function readKeras(model: Config, weights: Weights): Description {
       if (entry !== undefined) addTo(owners, entry, layer);
     }
   }
-  const budget = { left: 2 ** 16 + 256 * layers.length };
+  const budget = { left: 2 ** 16 + 64 * layers.length };
   const known = { norms, owners, joins: joinsOf(layers), budget };
   const partners = new Map<Found, Partners>();
   for (const each of found) if (each.parameter.hasBias) partners.set(each, partnersOf(ownedBy(each), known));
