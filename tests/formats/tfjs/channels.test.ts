@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { Sparsifier, type SparsifierOptions } from 'sparsifier';
-import { readTfjs, type FileModel } from 'sparsifier/formats/tfjs';
+import { fromTfjs, readTfjs } from 'sparsifier/formats/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readBytes } from '../../support/files.js';
 import { furtherFiles } from '../../support/model-files.js';
@@ -18,8 +18,11 @@ const words: SparsifierOptions = {
   layerType: 'all',
 };
 
-const read = ({ json, shards }: Files): Promise<FileModel> =>
-  readTfjs(textOf(json), { shards: (name) => shards.get(name)! as Uint8Array<ArrayBuffer> });
+const readable = ({ json, shards }: Files) =>
+  [
+    textOf(json) as Uint8Array<ArrayBuffer>,
+    { shards: (name: string) => shards.get(name)! as Uint8Array<ArrayBuffer> },
+  ] as const;
 
 /** A model after half of the channels of one layer were removed. */
 interface Pruned {
@@ -30,7 +33,7 @@ interface Pruned {
 }
 
 async function pruned(files: Files, layer: string): Promise<Pruned> {
-  using model = await read(files);
+  using model = await readTfjs(...readable(files));
   const sparsifier = new Sparsifier(model, words);
   await sparsifier.sparsifyLayer(layer, 50);
   const tensor = model.tensors.find(({ name }) => name === layer)!;
@@ -214,6 +217,72 @@ describe('what keeps removed channels from being silent', () => {
     );
     expect(Math.min(heard, silent)).toBeGreaterThan(10);
   }, 60_000);
+});
+
+describe('channels that are joined or filtered', () => {
+  const input = () => tf.input({ shape: [4, 4, 3] });
+  const conv = (name: string, filters = 4) =>
+    tf.layers.conv2d({ filters, kernelSize: 1, name, useBias: false, kernelInitializer: noise(filters) });
+  const model = (inputs: tf.SymbolicTensor, outputs: unknown) =>
+    tf.model({ inputs, outputs: outputs as tf.SymbolicTensor });
+
+  test('Behind a concatenation, each layer has its own part of a batch normalisation', async () => {
+    const x = input();
+    const joined = tf.layers.concatenate().apply([conv('a').apply(x), conv('b', 6).apply(x)] as tf.SymbolicTensor[]);
+    const norm = tf.layers.batchNormalization({ ...noisy, name: 'norm' }).apply(joined);
+    const built = model(x, tf.layers.conv2d({ filters: 2, kernelSize: 1, name: 'last' }).apply(norm));
+    const files = await saved(built);
+    for (const [name, start, count] of [
+      ['a', 0, 4],
+      ['b', 4, 6],
+    ] as const) {
+      const { files: written, removed, leaks } = await pruned(files, name);
+      expect([leaks, removed.length]).toEqual([[], count / 2]);
+      const loaded = await tf.loadLayersModel(handlerOf(written.json, written.shards));
+      const places = removed.map((channel) => start + channel);
+      for (const weight of loaded.getLayer('norm').weights.slice(0, 2)) {
+        const values = [...(await weight.read().data())];
+        expect([...values.keys()].filter((at) => values[at] === 0)).toEqual(places);
+      }
+      const inside = model(loaded.inputs[0]!, loaded.getLayer('norm').getOutputAt(0));
+      expect(loudest(inside.predict(ones([1, 4, 4, 3])) as Result, places)).toBe(0);
+    }
+    // The masks of training are those of whole variables.
+    const { tensors } = fromTfjs(tf, built);
+    expect(tensors[0]!.leaks?.map(({ name }) => name)).toEqual(['norm/gamma', 'norm/beta']);
+  });
+
+  test('Quantised entries of several layers stay as they are, and are named', async () => {
+    const x = input();
+    const joined = tf.layers.concatenate().apply([conv('a').apply(x), conv('b', 6).apply(x)] as tf.SymbolicTensor[]);
+    const { json, shards } = await saved(
+      model(x, tf.layers.batchNormalization({ ...noisy, name: 'norm' }).apply(joined)),
+    );
+    const [group] = json.weightsManifest as { weights: { name: string; shape: number[]; quantization?: object }[] }[];
+    for (const weight of group!.weights) weight.quantization = { dtype: 'uint8', scale: 0.01, min: 0 };
+    const bytes = group!.weights.reduce((all, { shape }) => all + shape.reduce((count, size) => count * size, 1), 0);
+    const codes = Uint8Array.from({ length: bytes }, (_, at) => 1 + (at % 200));
+    using read = await readTfjs(textOf(json) as Uint8Array<ArrayBuffer>, { shards: () => codes });
+    expect(shards.size).toBe(1);
+    expect(read.tensors[0]!.leaks?.map(({ name }) => name)).toEqual(['norm/gamma', 'norm/beta']);
+  });
+
+  test('A depthwise convolution names the layers whose channels it filters', async () => {
+    const x = input();
+    const first = tf.layers.batchNormalization().apply(conv('first').apply(x));
+    const active = tf.layers.reLU().apply(first);
+    const depthwise = tf.layers.depthwiseConv2d({ kernelSize: 3, name: 'depthwise', padding: 'same' }).apply(active);
+    const joined = tf.layers.concatenate().apply([depthwise, conv('other').apply(x)] as tf.SymbolicTensor[]);
+    const separable = tf.layers.separableConv2d({ kernelSize: 3, filters: 2, name: 'separable' }).apply(joined);
+    using read = await readTfjs(...readable(await saved(model(x, separable))));
+    expect(Object.fromEntries(read.tensors.map(({ name, channelsFrom }) => [name, channelsFrom]))).toEqual({
+      first: undefined,
+      depthwise: ['first'],
+      other: undefined,
+      separable: ['depthwise', 'other'],
+      'separable.pointwise': undefined,
+    });
+  });
 });
 
 type GraphNode = readonly [name: string, op: string, inputs: readonly string[], attributes?: object];

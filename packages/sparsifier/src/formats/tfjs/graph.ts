@@ -90,6 +90,9 @@ function inOrder(graph: Graph): Map<WeightEntry, readonly Use[]> {
   return new Map([...ordered].filter(isCounted).map((entry) => [entry, graph.uses.get(entry)!]));
 }
 
+/** Operators that call functions of the graph. What these do with an argument is not followed. */
+const calls = /^(Stateless|Stateful)?(While|If|Case|PartitionedCall)$/;
+
 /** How the first node reads a weight, and how all do if that differs; or why it cannot be pruned. */
 function layoutOf(uses: readonly Use[]): { layout: Layout; onlyWeight: string | undefined } | string {
   const layouts = new Map<string, Layout>();
@@ -106,9 +109,9 @@ function layoutOf(uses: readonly Use[]): { layout: Layout; onlyWeight: string | 
   }
   const [layout] = layouts.values();
   if (layout === undefined) {
-    return other === undefined
-      ? 'no layer reads it'
-      : `${other.node.op} reads it, which is not a layer that can be pruned`;
+    if (other === undefined) return 'no layer reads it';
+    const { op } = other.node;
+    return calls.test(op) ? `${op} passes it to a function` : `${op} reads it, which is not a layer that can be pruned`;
   }
   if (other !== undefined) return `${other.node.op} also uses it, as input ${other.input}`;
   const readings = [...layouts.keys()].slice(0, 3).join(' / ');

@@ -159,6 +159,9 @@ const keepWidth =
 export function widthAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
   if (config.data_format === 'channels_first') return undefined;
   const parameter = layerTypes.get(type)?.(config).at(-1);
+  if (parameter?.roles.includes('multiplier')) {
+    return inputs[0] === undefined ? undefined : inputs[0] * (numberOf(config.depth_multiplier) ?? 1);
+  }
   if (parameter !== undefined) return parameter.hasBias ? parameter.channels : undefined;
   if (type === 'Concatenate') {
     return inputs.includes(undefined) ? undefined : (inputs as number[]).reduce((sum, size) => sum + size, 0);
