@@ -219,6 +219,64 @@ describe('what keeps removed channels from being silent', () => {
   }, 60_000);
 });
 
+describe('the output channels of a node', () => {
+  const product = { transpose_a: { b: false }, transpose_b: { b: false } };
+  const batches = { adj_x: { b: false }, adj_y: { b: false } };
+  const einsum = (equation: string) => ({ equation: text(equation), N: { i: '2' } });
+  const conv = {
+    strides: integers(1, 1, 1, 1),
+    padding: text('SAME'),
+    data_format: text('NHWC'),
+    dilations: integers(1, 1, 1, 1),
+  };
+  test.each<[string, string, object, number[], number[], (readonly [string, ...number[]])[]]>([
+    ['of MatMul', 'MatMul', product, [3, 4], [5, 3], []],
+    ['of MatMul, transposed', 'MatMul', { ...product, transpose_b: { b: true } }, [4, 3], [5, 3], []],
+    ['of MatMul behind Transpose', 'MatMul', product, [4, 3], [5, 3], [['Transpose', 1, 0]]],
+    ['of BatchMatMulV2 with a leading 1', 'BatchMatMulV2', batches, [1, 3, 4], [2, 5, 3], []],
+    ['of several matrices', 'BatchMatMulV2', batches, [2, 3, 4], [2, 5, 3], []],
+    ['of several matrices, transposed', 'BatchMatMulV2', { ...batches, adj_y: { b: true } }, [2, 4, 3], [2, 5, 3], []],
+    ['of Einsum', 'Einsum', einsum('abc,cd->abd'), [3, 4], [2, 5, 3], []],
+    ['of Einsum, outputs first', 'Einsum', einsum('abc,dc->adb'), [4, 3], [2, 5, 3], []],
+    ['of Einsum with heads', 'Einsum', einsum('abc,cde->abde'), [3, 2, 2], [2, 5, 3], []],
+    ['of Einsum over heads', 'Einsum', einsum('abde,dec->abc'), [2, 3, 4], [2, 5, 2, 3], []],
+    ['of Einsum of batches', 'Einsum', einsum('eac,ecd->ead'), [2, 3, 4], [2, 5, 3], []],
+    ['of Conv2D behind ExpandDims', 'Conv2D', conv, [3, 3, 4], [1, 1, 5, 3], [['ExpandDims', 0]]],
+    ['of DepthwiseConv2dNative', 'DepthwiseConv2dNative', conv, [3, 3, 2, 2], [1, 5, 5, 2], []],
+    [
+      'of DepthwiseConv2dNative behind Reshape',
+      'DepthwiseConv2dNative',
+      conv,
+      [3, 4],
+      [1, 5, 5, 4],
+      [['Reshape', 3, 1, 4, 1]],
+    ],
+    ['of Conv2D of one place', 'Conv2D', conv, [3, 4], [1, 5, 5, 3], [['Reshape', 1, 1, 3, 4]]],
+  ])(
+    'Half of the outputs %s are zero once half of its channels are removed',
+    async (_title, op, attr, shape, given, views) => {
+      const entries: Entry[] = [constant('w', ...shape)];
+      const nodes: GraphNode[] = [['x', 'Placeholder', [], { dtype: { type: 'DT_FLOAT' } }]];
+      let value = 'w';
+      for (const [index, [view, ...places]] of views.entries()) {
+        entries.push(
+          view === 'ExpandDims' ? { ...list(`i${index}`, ...places), shape: [] } : list(`i${index}`, ...places),
+        );
+        nodes.push([`v${index}`, view, [value, `i${index}`]]);
+        value = `v${index}`;
+      }
+      nodes.push(['y', op, ['x', value], attr]);
+      const { files, removed } = await pruned(graphOfNodes(entries, nodes), 'y');
+      const model = await tf.loadGraphModel(handlerOf(files.json, files.shards));
+      const result = (model.execute({ x: tf.abs(ones(given)).add(0.1) }, 'y') as Result).dataSync();
+      const channels = removed.length * 2;
+      expect(channels).toBeGreaterThan(3);
+      expect(result.filter((number) => number === 0)).toHaveLength(result.length / 2);
+      model.dispose();
+    },
+  );
+});
+
 describe('channels that are joined or filtered', () => {
   const input = () => tf.input({ shape: [4, 4, 3] });
   const conv = (name: string, filters = 4) =>
@@ -419,6 +477,11 @@ function graphFiles(names: readonly string[]): Files {
     last = `${index}`;
   }
   nodes.push(['last', 'Conv2D', [last, 'k2'], conv]);
+  return graphOfNodes(entries, nodes);
+}
+
+/** A GraphModel that TensorFlow.js runs. */
+function graphOfNodes(entries: readonly Entry[], nodes: readonly GraphNode[]): Files {
   const types = { float32: 'DT_FLOAT', int32: 'DT_INT32' } as Readonly<Record<string, string>>;
   const node = [
     ...entries.map(({ name, dtype }) => ({ name, op: 'Const', input: [], attr: { dtype: { type: types[dtype] } } })),

@@ -36,7 +36,8 @@ const convolution = (family: 'conv' | 'convTranspose', ...roles: Role[]): Operat
     }
     const stored = storedRoles(constant, roles);
     const kept = spatial.filter((role) => stored.includes(role));
-    if (roles.some((role) => !spatial.includes(role) && !stored.includes(role))) {
+    // A multiplier of 1 may have been added.
+    if (roles.some((role) => (role === 'in' || role === 'out') && !stored.includes(role))) {
       return `${op} reads it with an axis of channels that is not stored`;
     }
     // A kernel whose height was added is that of a convolution in one dimension.
@@ -48,7 +49,7 @@ const convolution = (family: 'conv' | 'convTranspose', ...roles: Role[]): Operat
     const isDepthwise = roles.includes('multiplier');
     if (kept.length === 0 && isDepthwise) return `${op} multiplies each channel by a number`;
     const out = shape[storedAxes.indexOf('out')]!;
-    const channels = isDepthwise ? out * shape[storedAxes.indexOf('multiplier')]! : out;
+    const channels = isDepthwise ? out * (shape[storedAxes.indexOf('multiplier')] ?? 1) : out;
     return {
       kind: kept.length === 0 ? 'dense' : (`${family}${kept.length as 1 | 2 | 3}d` as const),
       roles: storedAxes,
