@@ -271,7 +271,7 @@ describe('experts', () => {
         const error = await errorOf(() => sparsifier.sparsifyModel(50));
         expect(error).toMatchObject({
           code: 'granularity',
-          message: expect.stringMatching(/experts\.up: .*3 matrices of 5 outputs and 8 inputs.*row/),
+          message: expect.stringMatching(/experts\.up: .*3 matrices of 5 outputs each.*row/),
         });
       }
     },

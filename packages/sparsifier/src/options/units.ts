@@ -84,13 +84,13 @@ export function unitsOfTensor(tensor: WeightTensor, granularity: Granularity): U
   // depthwise kernel.
   const [outer, inner] = isTransposed ? [groups, sizeOf('out')] : [sizeOf('out'), sizeOf('multiplier')];
   const [outerBlock, innerBlock] = inTwo(blocks.out ?? 1, outer, inner, name);
-  // A dense layer of several matrices has outputs of its own for each, and inputs of the same number.
   const spansMatrices = (blocks.out ?? 1) > inner && (blocks.in ?? 1) < sizeOf('in');
-  if (rolesOf(kind).length === 2 && roles.includes('multiplier') && outer > 1 && spansMatrices) {
-    throw new SparsifyError('granularity', 'a unit would extend over the matrices of several experts or batches', {
+  // Of several matrices, each has outputs and inputs of its own.
+  if (kind === 'dense' && roles.includes('multiplier') && outer > 1 && spansMatrices) {
+    throw new SparsifyError('granularity', 'a unit would extend over several matrices', {
       subject: name,
       given: inWords(granularity),
-      found: `${outer} matrices of ${inner} outputs and ${sizeOf('in')} inputs`,
+      found: `${outer} matrices of ${inner} outputs each`,
       allowed: granularitiesOf(kind).filter((each) => each !== 'column'),
     });
   }
