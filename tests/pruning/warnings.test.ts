@@ -4,7 +4,7 @@ import { sparsifyFile } from 'sparsifier/file';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { readSafetensors } from 'sparsifier/formats/safetensors';
 import { describe, expect, test } from 'vitest';
-import { anyLayout, in16Bits, layerOf, line, values, weightwise } from '../support/layers.js';
+import { anyLayout, in16Bits, layerOf, line, values, weightwise, xorshift } from '../support/layers.js';
 import { copyOf, numbersOf, type Layers } from '../support/oracle.js';
 import { safetensorsFile } from '../support/safetensors-builder.js';
 import { keeping } from '../support/streams.js';
@@ -85,6 +85,44 @@ describe('the error of a layer', () => {
       }
     };
     await fc.assert(fc.asyncProperty(layers, type, amounts, granularity, rest, property), { numRuns: 200 });
+  });
+
+  /** The sum of squares by its definition: eight lanes in runs of 4096, runs in tasks of 65,536, then all tasks. */
+  function sumOfSquares(numbers: readonly number[]): number {
+    const sumOf = (start: number, end: number, step: number, term: (at: number) => number) => {
+      let sum = 0;
+      for (let at = start; at < end; at += step) sum += term(at);
+      return sum;
+    };
+    const run = (start: number, end: number) => {
+      const lane = (first: number) => sumOf(start + first, end, 8, (at) => numbers[at]! * numbers[at]!);
+      return lane(0) + lane(4) + (lane(2) + lane(6)) + (lane(1) + lane(5) + (lane(3) + lane(7)));
+    };
+    return sumOf(0, numbers.length, 65_536, (task) => {
+      const end = Math.min(numbers.length, task + 65_536);
+      return sumOf(task, end, 4096, (start) => run(start, Math.min(end, start + 4096)));
+    });
+  }
+
+  test('Its sums are taken in a fixed order, so that it has the same bits everywhere', async () => {
+    const random = (length: number) => {
+      const next = xorshift(length);
+      return Float32Array.from({ length }, () => (next() - 2 ** 31) / 2 ** (20 + (next() % 16)));
+    };
+    for (const length of [1, 31, 4096, 4107, 65_536, 70_003, 200_017]) {
+      for (const layer of [line(random(length)), in16Bits(line(values(length)), 'bfloat16')]) {
+        for (const restorable of [false, true]) {
+          const own = copyOf({ layer });
+          const before = numbersOf(layer);
+          const options = { layerType: 'all', allowEmpty: true, restorable } as const;
+          const { layers } = await new Sparsifier(fromArrays(own), options).sparsifyModel(50);
+          const after = numbersOf(own.layer!);
+          const removed = sumOfSquares(before.map((number, index) => number - after[index]!));
+          const expected = removed === 0 ? 0 : Math.sqrt(removed / (sumOfSquares(after) + removed));
+          expect(layers[0]!.error, `${length} numbers`).toBe(expected);
+        }
+      }
+    }
   });
 
   test('Patterns and large layers have it, too, and that of all layers together is in the total', async () => {
