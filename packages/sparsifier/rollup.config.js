@@ -35,7 +35,7 @@ export default {
   output: { dir: join(here, 'dist'), format: 'es', preserveModules: true, preserveModulesRoot: lib },
   external: (id) =>
     id === '#host' || id.startsWith('node:') || installed.some((name) => id === name || id.startsWith(`${name}/`)),
-  plugins: [ownThreadPool(), besideTheModules()],
+  plugins: [ownThreadPool(), keepsDynamicImports(), besideTheModules()],
   onLog(level, log, handle) {
     // An import that leads nowhere is only a warning to rollup.
     handle(log.code === 'UNRESOLVED_IMPORT' ? 'error' : level, log);
@@ -58,6 +58,22 @@ function ownThreadPool() {
           `wasm-bindgen-rayon's workerHelpers.js must be imported exactly once, not ${found.length} times: ${found.join(', ')}`,
         );
       }
+    },
+  };
+}
+
+/**
+ * Makes each module that is imported with `import()` an entry. Rollup overlooks the calls of functions that are taken out
+ * of such an import, `const { f } = await import(...)`, and would assume that the parameters of `f` always have the
+ * values of its other calls.
+ */
+function keepsDynamicImports() {
+  return {
+    name: 'keeps-dynamic-imports',
+    async resolveDynamicImport(specifier, importer) {
+      const module = typeof specifier === 'string' ? await this.resolve(specifier, importer) : null;
+      if (module && !module.external) this.emitFile({ type: 'chunk', id: module.id });
+      return module;
     },
   };
 }
