@@ -1,6 +1,6 @@
-// Prunes real models of TensorFlow.js without training, and measures their quality: a quantised one that recognises
-// programming languages, one that enlarges images, and one that recognises notes, which is also tried as an ONNX file.
-// `--short` uses fewer samples and sparsities, as a quick check.
+// Prunes real models without training, and measures their quality: networks of TensorFlow.js that recognise programming
+// languages, enlarge images and recognise notes, and ONNX models that read text and tell its direction. Then it looks for
+// a percentage of its own for each layer. `--short` uses fewer samples and sparsities, as a quick check.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,58 +9,119 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { Sparsifier } from 'sparsifier';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { readTfjs } from 'sparsifier/formats/tfjs';
+import { sensitivity } from 'sparsifier/sensitivity';
 import { languages, pitch, tf, upscaler } from './support/models.mjs';
+import * as direction from './support/direction.mjs';
+import * as recogniser from './support/recogniser.mjs';
 
 const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values;
-const sparsities = short ? [0, 50] : [0, 50, 80, 90];
+const sparsities = short ? [0, 50] : [0, 20, 30, 50, 70, 80, 90];
 const words = /** @type {const} */ ({ granularity: 'weight', context: 'local', criteria: 'magnitude' });
 await tf.setBackend('wasm');
 
-for (const { model, count } of [
-  { model: languages, count: short ? 4 : 40 },
-  { model: upscaler, count: short ? 1 : 3 },
-  { model: pitch, count: short ? 1 : 6 },
-]) {
+/** A model of TensorFlow.js as the tables below take it. */
+const inTfjs = (model, count) => {
   const samples = model.samples(count);
-  await table(`${model.title} (${samples.length} samples)`, async (sparsity) => {
-    const read = await readTfjs(join(model.folder, 'model.json'));
-    const report = await new Sparsifier(read, { ...words, ...model.options }).sparsifyModel(sparsity);
-    const value = await model.measure({ json: await read.bytes(), shards: await read.toFiles() }, samples);
-    read.close();
-    return { report, value };
-  });
-}
+  return {
+    title: `${model.title} (${samples.length} samples)`,
+    read: () => readTfjs(join(model.folder, 'model.json')),
+    measure: async (read) => model.measure({ json: await read.bytes(), shards: await read.toFiles() }, samples),
+  };
+};
+/** An ONNX model as the tables take it. */
+const inOnnx = (title, file, count, measure) => {
+  const samples = recogniser.lines(count);
+  return {
+    title: `${title} (${samples.length} samples)`,
+    read: () => readOnnx(file),
+    measure: async (read) => {
+      const session = await InferenceSession.create(await read.bytes());
+      const value = await measure(session, samples);
+      await session.release();
+      return value;
+    },
+  };
+};
+/** The percentage of lines that a session reads without an error, apart from spaces. */
+const readRight = async (session, samples) => {
+  let right = 0;
+  for (const sample of samples) {
+    if ((await recogniser.read(session, sample)) === sample.text.replaceAll(' ', '')) right++;
+  }
+  return (100 * right) / samples.length;
+};
+
+await table(inTfjs(languages, short ? 4 : 40), languages.options);
+await table(inTfjs(upscaler, short ? 1 : 3), upscaler.options);
+await table(inTfjs(pitch, short ? 1 : 6), pitch.options);
 
 const onnx = fileURLToPath(new URL('../tests/.fixtures/nmp.onnx', import.meta.url));
 if (existsSync(onnx)) {
   const samples = pitch.samples(short ? 1 : 6);
-  await table(`the same network as ONNX (${samples.length} samples)`, async (sparsity) => {
-    const read = await readOnnx(onnx);
-    // The model begins with a transform whose fixed filters are convolutions of height 1.
-    const exclude = read.tensors.filter(({ shape }) => shape[2] === 1).map(({ name }) => name);
-    const report = await new Sparsifier(read, { ...words, exclude }).sparsifyModel(sparsity);
-    const session = await InferenceSession.create(await read.bytes());
-    read.close();
-    const listen = async (sound) => {
-      const outputs = await session.run({
-        [session.inputNames[0]]: new Tensor('float32', sound, [1, sound.length, 1]),
-      });
-      return Float32Array.from(outputs[session.outputNames[1]].data, Number);
-    };
-    const value = await pitch.score(listen, samples);
-    await session.release();
-    return { report, value };
-  });
+  const same = {
+    title: `the same network as ONNX (${samples.length} samples)`,
+    read: () => readOnnx(onnx),
+    measure: async (read) => {
+      const session = await InferenceSession.create(await read.bytes());
+      const listen = async (sound) => {
+        const outputs = await session.run({
+          [session.inputNames[0]]: new Tensor('float32', sound, [1, sound.length, 1]),
+        });
+        return Float32Array.from(outputs[session.outputNames[1]].data, Number);
+      };
+      const value = await pitch.score(listen, samples);
+      await session.release();
+      return value;
+    },
+  };
+  const { tensors } = await same.read();
+  // The model begins with a transform whose fixed filters are convolutions of height 1.
+  await table(same, { exclude: tensors.filter(({ shape }) => shape[2] === 1).map(({ name }) => name) });
 } else console.log('\nThe same network as ONNX is not here: node scripts/fixtures.mjs fetches it.');
 
-async function table(title, run) {
-  console.log(`\n${title}`);
+/** Depthwise convolutions and small layers stay whole. */
+const careful = { layerType: 'all', exclude: [{ depthwise: true }, { smallerThan: 10_000 }] };
+const upsideDown = 'lines of text, told whether they are upside down, accuracy in percent';
+await table(inOnnx(upsideDown, direction.file, short ? 4 : 60, direction.measure), { layerType: 'all' });
+const text = 'lines of text read without an error, in percent';
+const reader = inOnnx(text, recogniser.file, short ? 4 : 60, readRight);
+await table(reader, { layerType: 'all' }, 'all layers');
+await table(reader, careful, 'without depthwise and small layers');
+await table(reader, { layerType: 'dense' }, 'only dense layers');
+if (!short) await targets(inTfjs(upscaler, 3), [0.3, 1]);
+
+/** The same percentage in each layer. */
+async function table({ title, read, measure }, options, which) {
+  console.log(`\n${title}${which ? `, ${which}` : ''}`);
   for (const sparsity of sparsities) {
-    const { report, value } = await run(sparsity);
-    const { removedWeights, weights } = report.total;
-    console.log(
-      `  ${String(sparsity).padStart(2)} %  ${removedWeights} of ${weights} weights removed  ${value.toFixed(1)}`,
-    );
+    const model = await read();
+    const { total } = await new Sparsifier(model, { ...words, ...options }).sparsifyModel(sparsity);
+    const value = await measure(model);
+    model.close();
+    const removed = `${total.removedWeights} of ${total.weights} weights removed`;
+    console.log(`  ${String(sparsity).padStart(2)} %  ${removed}  ${value.toFixed(1)}`);
   }
+}
+
+/** A percentage for each layer, as estimated from each layer by itself, and scaled back for the whole model. */
+async function targets({ title, read, measure }, drops) {
+  console.log(`\n${title}, with a percentage for each layer`);
+  const model = await read();
+  const evaluate = () => measure(model);
+  const result = await sensitivity(model, evaluate, { levels: [20, 40, 60, 80] });
+  console.log(`  unchanged  ${result.baseline.toFixed(1)}`);
+  for (const drop of drops) {
+    for (const [how, found] of /** @type {const} */ ([
+      ['estimated', result.toTargets(drop)],
+      ['whole model', await result.toTargets(drop, { evaluate })],
+    ])) {
+      const copy = await read();
+      const { total } = await new Sparsifier(copy, { ...words, layerType: 'all' }).sparsifyModel(found);
+      const share = ((100 * total.removedWeights) / total.weights).toFixed(1);
+      console.log(`  drop ${drop}, ${how}  ${share} % of the weights removed  ${(await measure(copy)).toFixed(1)}`);
+      copy.close();
+    }
+  }
+  model.close();
 }
 process.exit();

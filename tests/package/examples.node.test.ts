@@ -17,7 +17,7 @@ test('In the example digits, training ends with the requested sparsity, and the 
   expect(numberIn(stdout, /^ {2}80 %, ticket +([\d.]+) %$/m)).toBeGreaterThan(30);
 }, 300_000);
 
-// Takes more than 5 s: three networks run on real samples.
+// Takes more than 5 s: five networks run on real samples.
 test('The example real-models removes half of the weights of each network and prints results before and after', async () => {
   const { code, stdout } = await run(process.execPath, [example('real-models.mjs'), '--short'], { timeout: 300_000 });
   expect(code).toBe(0);
@@ -32,4 +32,8 @@ test('The example real-models removes half of the weights of each network and pr
   expect(numberIn(stdout, / 0 of 673952 weights removed +([\d.]+)/)).toBeGreaterThan(70);
   expect(numberIn(stdout, / 0 of 221572 weights removed +([\d.]+)/)).toBeGreaterThan(25);
   expect(numberIn(stdout, / 0 of 16625 weights removed +([\d.]+)/)).toBeGreaterThan(70);
+  // Half of the dense layers of the network that reads text can go, but not half of all layers.
+  const read = (which: string) => numberIn(stdout, new RegExp(`, ${which}\n.*\n +50 %.* removed +([\\d.]+)$`, 'm'));
+  expect(read('only dense layers')).toBeGreaterThan(50);
+  expect(read('all layers')).toBe(0);
 }, 300_000);
