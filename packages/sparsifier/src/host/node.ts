@@ -92,7 +92,7 @@ export async function checkTargets(
   if (address !== undefined) {
     throw new SparsifyError('usage', 'a file is written to a path', {
       given: address === '' ? 'an empty one' : address,
-      hint: 'Give a path rather than an address; fileURLToPath makes one of a file: address',
+      hint: 'Give a path rather than an address. `fileURLToPath` makes one of a file: address',
     });
   }
   const read = new Set(await Promise.all(sourceFiles.map((file) => identityOf(asPath(file)))));

@@ -11,7 +11,6 @@ export function checkSource(source: unknown): void {
   throw new SparsifyError('usage', 'a file is given by its path or URL, or as a Blob or bytes', {
     given: Object.prototype.toString.call(source).slice('[object '.length, -1),
     allowed: ['string', 'URL', 'Blob', 'Uint8Array', 'ArrayBuffer'],
-    ...(source instanceof Promise ? { hint: 'Await it' } : {}),
   });
 }
 
