@@ -309,6 +309,19 @@ describe('seeded inputs', () => {
     expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(message)]);
   });
 
+  test('All inputs with axes of any size are in the error', async () => {
+    using dense = await readModel(built());
+    const { create } = sessions([
+      { ...x, shape: ['n', 2] },
+      { ...x, name: 'y' },
+      { ...x, name: 'z', shape: [-1] },
+    ]);
+    expect((await errorOf(() => compare(dense, dense, { createSession: create }))).message).toBe(
+      'x, z: the inputs of the model have axes of any size. found: x float32 [n, 2]; y float32 [2, 3]; z float32 [?]. ' +
+        'Set shapes: { "x": [N, 2], "z": [N] }, with numbers for N.',
+    );
+  });
+
   test('There are no random texts', async () => {
     expect((await errorOf(() => seeded('string', [1]))).message).toMatch(/no random values.*found: string/);
   });

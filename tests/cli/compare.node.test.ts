@@ -278,7 +278,7 @@ describe.concurrent('inputs', () => {
   test.each<[string[], RegExp]>([
     [
       [],
-      /^sparsifier: x: the inputs of the model have axes of any size\. found: x float32 \[batch, 2\]\. Give its shape: --input x:N,2, with numbers for N\.$/m,
+      /^sparsifier: x: the inputs of the model have axes of any size\. found: x float32 \[batch, 2\]\. Add --input x:N,2 with numbers for N\.$/m,
     ],
     [['--input', 'x:3,5'], /the shape does not fit\. given: float32 \[3, 5\]\. allowed: x float32 \[batch, 2\]/],
     [['--input', 'z:3,2'], /the model has no such input\. given: z/],

@@ -16,7 +16,10 @@ export interface InputOptions {
 }
 
 const hints: InputHints = {
-  shape: (name, sizes) => `Give its shape: --input ${name}:${sizes.join()}, with numbers for N`,
+  shapes: (all) => {
+    const options = all.map(([name, sizes]) => `--input ${name}:${sizes.join()}`);
+    return `Add ${options.join(' ')} with numbers for N`;
+  },
   inputs: 'Give the inputs: --inputs file.npz',
 };
 

@@ -94,6 +94,7 @@ function explained(file: string, name: string, create: CreateSession): CreateSes
 }
 
 function failure(subject: string, summary: string, cause: unknown, hint?: string): SparsifyError {
-  const [found] = (cause instanceof Error ? cause.message : String(cause)).split('\n', 1);
+  // The first line, which may introduce a list.
+  const [found] = (cause instanceof Error ? cause.message : String(cause)).split(/:?\n/, 1);
   return new SparsifyError('format', summary, { subject, found, ...(hint && { hint }) }, { cause });
 }

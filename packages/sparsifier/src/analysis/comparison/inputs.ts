@@ -47,16 +47,19 @@ const isFixed = (size: number | string): size is number => typeof size === 'numb
 const inWords = ({ name, type = '', shape = [] }: InputMetadata): string =>
   `${name} ${type} [${shape.map((size) => (isFixed(size) ? size : (typeof size === 'string' && size) || '?')).join(', ')}]`;
 
-/** How callers say what is missing: the options of the library, or those of the command line. */
+/** How callers give what is missing: by the options of the library, or by those of the command line. */
 export interface InputHints {
-  /** How the shape of an input is given, in which N stands for an axis of any size. */
-  shape(name: string, sizes: readonly (number | 'N')[]): string;
+  /** How the shapes of inputs are given, in which N stands for an axis of any size. */
+  shapes(sizes: readonly (readonly [name: string, sizes: readonly (number | 'N')[]])[]): string;
   /** How inputs are given. */
   readonly inputs: string;
 }
 
 const libraryHints: InputHints = {
-  shape: (name, sizes) => `Set shapes: { ${JSON.stringify(name)}: [${sizes.join(', ')}] }, with numbers for N`,
+  shapes: (all) => {
+    const entries = all.map(([name, sizes]) => `${JSON.stringify(name)}: [${sizes.join(', ')}]`);
+    return `Set shapes: { ${entries.join(', ')} }, with numbers for N`;
+  },
   inputs: 'Set inputs: { name: { type, dims, data } }',
 };
 
@@ -77,13 +80,11 @@ export function seededInputs(
     throw new SparsifyError('usage', 'the model has no such input', { given: unknown, allowed });
   const undecided = metadata.filter(({ name, shape }) => !Object.hasOwn(shapes, name) && !shape?.every(isFixed));
   if (undecided.length > 0) {
-    const [first] = undecided as [InputMetadata];
     throw new SparsifyError('usage', 'the inputs of the model have axes of any size', {
       subject: undecided.map(({ name }) => name).join(', '),
       found: allowed.join('; '),
-      hint: hints.shape(
-        first.name,
-        (first.shape ?? []).map((size) => (isFixed(size) ? size : 'N')),
+      hint: hints.shapes(
+        undecided.map(({ name, shape = [] }) => [name, shape.map((size) => (isFixed(size) ? size : 'N'))]),
       ),
     });
   }
