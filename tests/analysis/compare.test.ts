@@ -98,10 +98,30 @@ describe('weights', () => {
     ]);
   });
 
-  test('Weights that are in no layer are mentioned', async () => {
-    using model = await readModel(safetensorsFile({ 'a.weight': [2, 3], thing: [2, 3, 4, 5, 6] }));
-    const { notes } = await compare(model, model);
-    expect(notes).toEqual(['720 numbers in 1 tensor of a were not compared, since they are in no layer.']);
+  test('Of equal layers, it is said whether the rest of the models is the same', async () => {
+    const file = (scale: number) =>
+      safetensorsFile({ 'a.weight': [2, 3], thing: [2, 3, 4, 5, 6], norm: { shape: [2], data: floats(1, scale) } });
+    using first = await readModel(file(1));
+    using second = await readModel(file(2));
+    using copy = await readModel(file(1));
+    const rest = '720 numbers in 1 tensor of a were not compared, since they are in no layer.';
+    expect((await compare(first, copy)).notes).toEqual(['All bytes of the files are the same.']);
+    expect((await compare(first, second)).notes).toEqual([rest, 'The files differ in something that is in no layer.']);
+    await new Sparsifier(copy, { layerType: 'all' }).sparsifyModel(50);
+    expect((await compare(first, copy)).notes).toEqual([rest]);
+  });
+
+  test('Files of different lengths are not the same', async () => {
+    const of = (...names: string[]) =>
+      readModel(safetensorsFile({ 'a.weight': [2, 3], ...Object.fromEntries(names.map((name) => [name, [2]])) }));
+    using first = await of();
+    using second = await of('b.bias');
+    for (const [a, b] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      expect((await compare(a, b)).notes).toEqual(['The files differ in something that is in no layer.']);
+    }
   });
 });
 
@@ -233,6 +253,7 @@ describe('outputs', () => {
     expect(found.layers).toHaveLength(2);
     expect(found.outputs).toEqual([]);
     expect(found.notes).toEqual([
+      'All bytes of the files are the same.',
       expect.stringMatching(/^The outputs were not compared, since b takes other inputs: x: .*\[2, 3\].*\[2, 4\]/),
     ]);
   });

@@ -87,7 +87,8 @@ output y: moved by 53.7 % (relative RMS), cosine 0.844078, by at most 8, argmax 
     'Equal models are said to be equal',
     inFolder(async () => {
       expect(await printed('compare', 'a.onnx', 'a.onnx', '--input', 'x:3,2')).toBe(
-        'a: a.onnx\nb: a.onnx\n\nweights: all 4 are equal, in 1 layer\n\noutput y: equal\n',
+        'a: a.onnx\nb: a.onnx\n\nweights: all 4 are equal, in 1 layer\n\noutput y: equal\n\n' +
+          'All bytes of the files are the same.\n',
       );
     }),
   );

@@ -1,6 +1,6 @@
-import { comparison, type Comparison } from '../analysis/comparison/compare.js';
+import { comparison, type Comparison, type Side } from '../analysis/comparison/compare.js';
 import type { Difference } from '../analysis/comparison/difference.js';
-import { runModel, type ChooseInputs, type OutputDifference } from '../analysis/comparison/outputs.js';
+import { runModel, type OutputDifference } from '../analysis/comparison/outputs.js';
 import type { SparsifyError } from '../errors.js';
 import { formats, type ReadModelOptions } from '../formats/all.js';
 import { formatOf, type CurrentFiles } from '../formats/format.js';
@@ -69,12 +69,12 @@ export async function compareFiles(
     const b = await open(await other(a));
     try {
       const second = await runtimeOf(b);
+      const sides = [sideOf(a), { ...sideOf(b), createSession: second.createSession }] as const;
       if (runs !== undefined && second.createSession !== undefined) {
-        const run = async (same: ChooseInputs) => runModel(await filesOf(b), second.createSession, same);
-        const found = await attempt(() => comparison(a, b, runs, run));
+        const found = await attempt(() => comparison(...sides, runs));
         if (found !== undefined) return { found };
       }
-      const { notes, ...rest } = await comparison(a, b);
+      const { notes, ...rest } = await comparison(...sides);
       if (failure !== undefined) return { found: { notes, ...rest }, failure };
       return { found: { ...rest, notes: [...notes, (reason ?? second.reason)!] } };
     } finally {
@@ -84,6 +84,12 @@ export async function compareFiles(
     await a.close();
   }
 }
+
+const sideOf = (model: OpenModel): Side => ({
+  model,
+  outputs: () => model.outputs(undefined, unchanged(model)),
+  files: () => filesOf(model),
+});
 
 /** The files of a model as they are, by name, the main one first. */
 async function filesOf(model: OpenModel): Promise<Map<string, Uint8Array<ArrayBuffer>>> {

@@ -1,17 +1,12 @@
 import { SparsifyError } from '../../errors.js';
 import type { FileModel } from '../../formats/file-model.js';
+import type { ModelOutput } from '../../formats/format.js';
 import { checkModel, type Skipped } from '../../model/model.js';
 import { checkNames } from '../../options/spelling.js';
+import { haveSameBytes } from './bytes.js';
 import { checkInputs, seededInputs, type Inputs } from './inputs.js';
-import {
-  compareOutputs,
-  runModel,
-  type ChooseInputs,
-  type CreateSession,
-  type OutputDifference,
-  type Runs,
-} from './outputs.js';
-import { compareWeights, type LayerDifference, type Weights } from './weights.js';
+import { compareOutputs, runModel, type CreateSession, type OutputDifference, type Runs } from './outputs.js';
+import { compareWeights, type LayerDifference, type WeightComparison, type Weights } from './weights.js';
 
 export interface CompareOptions {
   /**
@@ -52,7 +47,14 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
   checkModel(a);
   checkModel(b);
   const { createSession, inputs, shapes } = options;
-  if (createSession === undefined) return comparison(a, b);
+  const sideOf = (model: FileModel): Side => ({
+    model,
+    createSession,
+    outputs: () => model.outputs(),
+    files: () => model.toFiles(),
+  });
+  const [first, second] = [sideOf(a), sideOf(b)] as const;
+  if (createSession === undefined) return comparison(first, second);
   if (inputs !== undefined && shapes !== undefined) {
     throw new SparsifyError('usage', 'shapes are for seeded inputs', { hint: 'Give either inputs or shapes' });
   }
@@ -63,24 +65,29 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
     for (const each of given) checkInputs(metadata, each);
     return given;
   });
-  return comparison(a, b, runs, async (choose) => runModel(await b.toFiles(), createSession, choose));
+  return comparison(first, second, runs);
+}
+
+/** One of two models that are compared. */
+export interface Side {
+  readonly model: Weights;
+  /** Its files, whose bytes come in chunks. */
+  outputs(): Promise<readonly ModelOutput[]>;
+  /** The same files in memory. */
+  files(): Promise<ReadonlyMap<string, Uint8Array<ArrayBuffer>>>;
+  readonly createSession?: CreateSession | undefined;
 }
 
 /**
  * Compares weights, and the outputs of `a` with those of `b`.
- * @param runs those of `a`
- * @param run runs `b`
+ * @param runs those of `a`; undefined if outputs are not compared
  */
-export async function comparison(
-  a: Weights,
-  b: Weights,
-  runs?: Runs,
-  run?: (choose: ChooseInputs) => Promise<Runs>,
-): Promise<Comparison> {
-  const weights = await compareWeights(a, b);
-  if (runs === undefined || run === undefined) return { ...weights, outputs: [] };
+export async function comparison(a: Side, b: Side, runs?: Runs): Promise<Comparison> {
+  const weights = await compareWeights(a.model, b.model);
+  const notes = isEqual(weights) ? await notesOnBytes(a, b, weights) : weights.notes;
+  if (runs === undefined || b.createSession === undefined) return { ...weights, outputs: [], notes };
   const misfits: string[] = [];
-  const other = await run((metadata) => {
+  const other = await runModel(await b.files(), b.createSession, (metadata) => {
     try {
       for (const each of runs.inputs) checkInputs(metadata, each);
       return runs.inputs;
@@ -90,7 +97,17 @@ export async function comparison(
       return [];
     }
   });
-  if (misfits.length > 0) return { ...weights, outputs: [], notes: [...weights.notes, ...misfits] };
+  if (misfits.length > 0) return { ...weights, outputs: [], notes: [...notes, ...misfits] };
   const { outputs, skipped } = await compareOutputs(runs.outputs, other.outputs);
-  return { ...weights, outputs, skipped: [...weights.skipped, ...skipped] };
+  return { ...weights, outputs, skipped: [...weights.skipped, ...skipped], notes };
+}
+
+const isEqual = ({ layers, skipped }: WeightComparison): boolean =>
+  skipped.length === 0 &&
+  layers.every(({ changed, partners }) => changed === 0 && partners.every((partner) => partner.changed === 0));
+
+/** Of models with equal layers, whether the rest is equal as well. */
+async function notesOnBytes(a: Side, b: Side, { notes }: WeightComparison): Promise<readonly string[]> {
+  if (await haveSameBytes(await a.outputs(), await b.outputs())) return ['All bytes of the files are the same.'];
+  return [...notes, 'The files differ in something that is in no layer.'];
 }
