@@ -45,11 +45,7 @@ function valuesIn(file: ModelFile) {
   return { given, outputs };
 }
 
-function incomingOf({
-  node,
-  input,
-  layout: { kind, roles, shape, incoming },
-}: Layer): { value: Value; axis: number }[] {
+function incomingOf({ node, input, view, layout: { kind, incoming } }: Layer): { value: Value; axis: number }[] {
   const at = (place: number, axis: number) => {
     const value = node.inputs[place];
     return value === undefined || value.isConstant ? [] : [{ value, axis }];
@@ -61,9 +57,8 @@ function incomingOf({
   if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
   // The other weight of a recurrent layer is multiplied with its own hidden state.
   if ((kind !== 'lstm' && kind !== 'gru' && kind !== 'rnn') || input !== 1) return [];
-  // A part of a constant may have other inputs than the whole.
-  const isWhole = node.inputs[input]?.shape?.at(-1) === shape[roles.indexOf('in')];
-  return isWhole ? at(0, -1) : [];
+  // A part of a constant may have other inputs than the whole. The last axis of the weight counts them.
+  return view.cut?.includes(view.axes.at(-1)!) ? [] : at(0, -1);
 }
 
 /**

@@ -7,6 +7,8 @@ export interface View {
   readonly constant: Constant;
   /** For each axis of the view, the stored axis; -1 for an axis of size 1 that is not stored. */
   readonly axes: readonly number[];
+  /** The stored axes along which it may be a part of the constant, or joined to others. */
+  readonly cut?: readonly number[] | undefined;
   /** What the stored integers mean, once a `DequantizeLinear` has decoded them. */
   readonly quantisation?: Quantisation | undefined;
   /** How a `QuantizeLinear` rounded the numbers, until a `DequantizeLinear` follows. */
@@ -79,17 +81,28 @@ export function passedOn(node: Node): Passed | undefined {
     return parts.length > 0 && parts.every((part) => part !== undefined) ? { view: undefined, parts } : undefined;
   }
   if (!node.inputs.every((value) => value?.isConstant ?? true)) return undefined;
-  if (node.op === 'Slice' || node.op === 'Split') return together(node.inputs.slice(0, 1));
-  return node.op === 'Concat' ? together(node.inputs) : undefined;
+  if (node.op === 'Slice' || node.op === 'Split') return together(node.inputs.slice(0, 1), cutAxes(node));
+  return node.op === 'Concat' ? together(node.inputs, cutAxes(node)) : undefined;
+}
+
+/** The axes that a node cuts or joins values along; undefined if they are not known. */
+function cutAxes({ op, inputs, attributes }: Node): readonly number[] | undefined {
+  if (op === 'Slice') return inputs[3] === undefined ? attributes.get('axes')?.integers : integersOf(inputs[3]);
+  return [attributes.get('axis')?.integer ?? 0];
 }
 
 /** All parts of these values, each constant once; undefined if one of the values has other numbers too. */
-function together(values: readonly (Value | undefined)[]): Passed | undefined {
+function together(values: readonly (Value | undefined)[], axes: readonly number[] | undefined): Passed | undefined {
   const parts = new Map<string, View>();
   for (const value of values) {
     const views = value?.view ? [value.view] : (value?.parts ?? []);
     if (views.length === 0 || views.some(({ axes }) => axes.length > mostAxes)) return undefined;
-    for (const view of views) parts.set(`${view.constant.place} ${view.axes.join()}`, view);
+    for (const view of views) {
+      const key = `${view.constant.place} ${view.axes.join()}`;
+      const cut = axes?.map((axis) => view.axes.at(axis) ?? -1) ?? view.axes;
+      const before = [...(view.cut ?? []), ...(parts.get(key)?.cut ?? [])];
+      parts.set(key, { ...view, cut: [...new Set([...before, ...cut])] });
+    }
     if (parts.size > mostParts) return undefined;
   }
   return { view: undefined, parts: [...parts.values()] };
