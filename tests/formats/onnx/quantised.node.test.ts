@@ -15,6 +15,7 @@ import {
   numbers,
   tensor,
 } from '../../support/onnx-builder.js';
+import { differsAt } from '../../support/bytes.js';
 import { codesOf, keptBytes, naiveCodes, type CodeType } from '../../support/onnx-codes.js';
 
 let folder: string;
@@ -142,6 +143,40 @@ describe.each(networks)('$op with $type codes around $zero (one scale per channe
       expect(new Uint8Array(found)).toEqual(files.at(-1));
     }
   });
+});
+
+test('Codes in external data that are ranked together are streamed with the same bytes as in memory', async () => {
+  const shape = [600, 500];
+  const layers = ['v', 'w'].map((name, index) => ({ name, data: codesOf('int8', shape), file: `${name}.bin`, index }));
+  const bytes = model({
+    nodes: layers.flatMap(({ name, index }) => [
+      operator('DequantizeLinear', `${name} ${name}s`, `${name}d`, { attributes: [integerAttribute('axis', index)] }),
+      operator('MatMul', `x ${name}d`, `${name}y`, { name }),
+    ]),
+    initializers: layers.flatMap(({ name, file, index }) => [
+      tensor(name, shape, { dtype: 'int8', external: { location: file } }),
+      tensor(`${name}s`, [shape[index]!], {
+        data: numbers(
+          'float32',
+          Array.from({ length: shape[index]! }, (_, channel) => 1 + Math.sin(channel)),
+        ),
+      }),
+    ]),
+  });
+  const input = join(folder, 'large.onnx');
+  await writeFile(input, bytes);
+  for (const { file, data } of layers) await writeFile(join(folder, file), data);
+  for (const granularity of ['weight', 'row'] as const) {
+    const asked = { ...options, granularity, context: 'global' } as const;
+    using read = await readOnnx(input);
+    const report = await new Sparsifier(read, asked).sparsifyModel(60);
+    const streamed = await sparsifyFile(input, join(folder, 'large') + '/', { ...asked, sparsity: 60, force: true });
+    expect(streamed.total).toEqual(report.total);
+    expect(report.total.zeros).toBeGreaterThan(0.6 * 600_000 - 600);
+    for (const [name, expected] of await read.toFiles()) {
+      expect(differsAt(await readFile(join(folder, 'large', name)), expected), name).toBe(-1);
+    }
+  }
 });
 
 test('A network whose activations are quantised too runs, and its removed filters are silent', async () => {

@@ -294,6 +294,27 @@ describe('codes behind DequantizeLinear', () => {
     expect(await read.bytes()).toEqual(bytes);
   });
 
+  test('Scales and zero points may be external data, too', async () => {
+    const layer = cases[0]![1];
+    const data = codesOf('int8', layer.shape);
+    const external = (offset: number, length: number) => ({ external: { location: 'd', offset, length } });
+    const bytes = model({
+      nodes: layer.nodes,
+      initializers: [
+        tensor('w', layer.shape, { dtype: 'int8', ...external(0, 48) }),
+        tensor('s', [4], external(48, 16)),
+        tensor('z', [4], { dtype: 'int8', ...external(64, 4) }),
+      ],
+    });
+    const parameters = concat(numbers('float32', layer.scales), numbers('int8', layer.zeros));
+    using read = await readOnnx(bytes, { external: () => concat(data, parameters) });
+    await new Sparsifier(read, { ...options, granularity: 'weight' }).sparsifyModel(50);
+    const { pruned } = naiveCodes(layer, data, 50);
+    expect((await furtherFiles(read)).get('d')).toEqual(concat(pruned, parameters));
+    const short = readOnnx(bytes, { external: () => concat(data, parameters.subarray(1)) });
+    await expect(short).rejects.toMatchObject({ code: 'format' });
+  });
+
   test('A zero point that is left out is 0', async () => {
     const data = codesOf('int8', [6, 4]);
     const nodes = [node('DequantizeLinear', 'w s', 'd'), matMul('d')];

@@ -94,8 +94,8 @@ export interface Use extends Reader {
 /** The first version of the operators in which `Add` aligns shapes from the right. */
 const firstOpset = 7;
 
-/** The most nodes that the bodies of local functions amount to, each counted once per call. */
-const mostInlined = 100_000;
+/** How much the bodies of local functions amount to: nodes, inputs and attributes, each counted once per call. */
+const mostInlined = 200_000;
 
 /** The most local functions that call each other in turn. */
 const deepestCall = 50;
@@ -150,7 +150,7 @@ interface Reading {
   readonly nodes: Node[];
   /** By their place in the file: the body of a local function is read for each of its calls. */
   readonly constants: Map<number, Constant>;
-  /** How many nodes of local functions have been read. */
+  /** How much of local functions has been read. */
   inlined: number;
 }
 
@@ -222,6 +222,7 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
     else if (field.number === 13) readValueInfo(file, field, shapes);
   }
 
+  if (depth > 0) spend(reading, depth, nodes.length + initializers.length);
   const scope = new Scope(outer, shapes, outer?.attributes, depth);
   for (const name of inputs) scope.declare(name);
   for (const node of nodes) for (const name of node.outputs) scope.declare(name);
@@ -283,17 +284,21 @@ function attributesOf({ attributes }: NodeFields, scope: Scope): Map<string, Att
   return resolved;
 }
 
+/** @throws SparsifyError `format` if the bodies of local functions amount to more than a file should ask for */
+function spend(reading: Reading, depth: number, size: number): void {
+  reading.inlined += size;
+  if (depth <= deepestCall && reading.inlined <= mostInlined) return;
+  throw new SparsifyError('format', 'the local functions of the model call each other too often', {
+    subject: reading.file.name,
+    found: depth > deepestCall ? `${depth} calls inside each other` : `${reading.inlined} nodes, inputs and attributes`,
+    allowed: [`${deepestCall} calls inside each other`, `${mostInlined} nodes, inputs and attributes`],
+  });
+}
+
 /** Links the body of a local function in place of a node that calls it. */
 function linkCall(reading: Reading, scope: Scope, call: NodeFields, called: FunctionFields): void {
   const depth = scope.depth + 1;
-  reading.inlined += called.nodes.length;
-  if (depth > deepestCall || reading.inlined > mostInlined) {
-    throw new SparsifyError('format', 'the local functions of the model call each other too often', {
-      subject: reading.file.name,
-      found: depth > deepestCall ? `${depth} calls inside each other` : `${reading.inlined} nodes`,
-      allowed: [`${deepestCall} calls inside each other`, `${mostInlined} nodes`],
-    });
-  }
+  spend(reading, depth, called.nodes.length + called.inputs.length + called.outputs.length + called.defaults.size);
   const attributes = new Map([...called.defaults, ...attributesOf(call, scope)]);
   const body = new Scope(undefined, new Map(), attributes, depth);
   const given = new Map(called.inputs.map((name, place) => [name, scope.find(call.inputs[place] ?? '')]));

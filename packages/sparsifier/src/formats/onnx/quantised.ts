@@ -55,8 +55,11 @@ export function decodesLookup({ op, inputs, outputs }: Node): boolean {
   );
 }
 
-/** The codes that a `DequantizeLinear` decodes, and their meaning. */
-function decoding(node: Node): { constant: Constant; meaning: Quantisation } | undefined {
+/**
+ * The codes that a `DequantizeLinear` decodes, and their meaning.
+ * @param lookups what is known of nodes that look codes up
+ */
+function decoding(node: Node, lookups: Map<Node, boolean>): { constant: Constant; meaning: Quantisation } | undefined {
   const [value, result] = [node.inputs[0], node.outputs[0]?.view];
   if (!node.op.endsWith('DequantizeLinear') || value === undefined) return undefined;
   if (value.view !== undefined) {
@@ -64,7 +67,9 @@ function decoding(node: Node): { constant: Constant; meaning: Quantisation } | u
     return meaning && { constant: value.view.constant, meaning };
   }
   const lookup = value.producer;
-  if (lookup === undefined || !decodesLookup(lookup)) return undefined;
+  if (lookup === undefined) return undefined;
+  if (!lookups.has(lookup)) lookups.set(lookup, decodesLookup(lookup));
+  if (!lookups.get(lookup)) return undefined;
   // The axes of what was looked up are not those of the table, so only a single scale is known to fit.
   const view = lookup.inputs[0]!.view!;
   return { constant: view.constant, meaning: { ...quantisationOf(view, node), axis: undefined, blockSize: 0 } };
@@ -77,8 +82,9 @@ export type ReadBytes = (place: StoredValues | StoredCodes, subject: string) => 
 export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): Promise<void> {
   const parameters = new Map<Constant, Float64Array>();
   const meanings = new Map<Constant, Quantisation>();
+  const lookups = new Map<Node, boolean>();
   for (const node of nodes) {
-    const found = decoding(node);
+    const found = decoding(node, lookups);
     if (found === undefined) continue;
     const { constant, meaning } = found;
     const first = meanings.get(constant);
