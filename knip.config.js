@@ -4,7 +4,14 @@ import { exportedModules } from './scripts/entry-points.mjs';
 export default {
   workspaces: {
     '.': {
-      entry: ['scripts/*.mjs', 'examples/*.mjs', 'bench/**/*.mjs', 'tests/**/*.test.ts', 'tests/vitest.config.ts'],
+      entry: [
+        'scripts/*.mjs',
+        'examples/*.mjs',
+        'bench/**/*.mjs',
+        'tests/**/*.test.ts',
+        'tests/vitest.config.ts',
+        'tests/cases/**/*.mjs',
+      ],
       project: ['{scripts,examples,bench,tests}/**/*.{mjs,ts}'],
       ignoreDependencies: [
         // Their data are read, not their code.

@@ -1,8 +1,8 @@
 // What quantised weights stand for, and what is left of them, in the most literal way and without the library.
 import { concat } from './onnx-builder.js';
 
-export const codeTypes = { int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4 } as const;
-export type CodeType = keyof typeof codeTypes;
+const arrays = { int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array };
+export type CodeType = keyof typeof arrays;
 
 /** Which number a code stands for: `(code - zero) * scale`. */
 export interface Affine {
@@ -13,8 +13,6 @@ export interface Affine {
   /** Which scale belongs to the code at these indices. */
   scaleOf(indices: readonly number[]): number;
 }
-
-const arrays = { int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array };
 
 /** Codes that are made up, all different where the type has enough of them. */
 export function codesOf(type: CodeType, shape: readonly number[]): Uint8Array<ArrayBuffer> {

@@ -2,7 +2,8 @@ import { bytesOf, type Leak, type Partner } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import type { Place, Track } from './channels.js';
 import { valuesOf } from './quantised.js';
-import { shapeOf, type Constant, type Node, type Reader, type Value } from './graph.js';
+import type { Constant, Node, Reader, Value } from './graph.js';
+import { shapeOf } from './views.js';
 
 /** An input of a node that may have one number per channel. */
 interface Candidate extends Reader {

@@ -17,8 +17,6 @@ import { listOf, readSparseTensor, readTensor, type Tensor } from './tensor.js';
 import { passedOn, wholeView, type View } from './views.js';
 import { fields, integer, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
-export { shapeOf, type View } from './views.js';
-
 /** The nodes of a model in the order in which they run, and its constants. */
 export interface Graph {
   /** Nodes of a subgraph follow the node that contains it. The body of a local function stands in place of each call. */

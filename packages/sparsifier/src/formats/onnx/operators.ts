@@ -18,7 +18,7 @@ export interface Layout {
 }
 
 /** The output channels of a layer. */
-export interface Channels {
+interface Channels {
   /** The number of channels, over all groups. */
   readonly count: number;
   /** The axis of the output that they are on, if known. The last axis is 1, the one before it 2. */
