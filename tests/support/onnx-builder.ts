@@ -146,6 +146,8 @@ function integerAt(data: Uint8Array, at: number, dtype: DataType): number {
 
 export const integerAttribute = (name: string, value: number): Bytes =>
   concat(textField(1, name), integerField(3, value), integerField(20, 2));
+export const floatAttribute = (name: string, value: number): Bytes =>
+  concat(textField(1, name), varint((2 << 3) | 5), numbers('float32', [value]), integerField(20, 1));
 export const textAttribute = (name: string, value: string): Bytes =>
   concat(textField(1, name), textField(4, value), integerField(20, 3));
 export const integersAttribute = (name: string, values: readonly number[]): Bytes =>

@@ -4,11 +4,17 @@ import { describe, expect, test } from 'vitest';
 import { readBytes } from '../../support/files.js';
 import {
   constant,
+  floatAttribute,
+  graph,
+  graphAttribute,
   integerAttribute,
+  integersAttribute,
+  list,
   model,
   node,
   rawNumbers,
   tensor,
+  textAttribute,
   type GraphOptions,
 } from '../../support/onnx-builder.js';
 import { readGraphOf } from '../../support/onnx-reader.js';
@@ -445,5 +451,316 @@ describe('partners', () => {
     await withModel(bytes, async (read) => {
       expect(await numbersOf(read, read.tensors[0]!.partners[0]!.values)).toEqual(rawNumbers('float32', 4));
     });
+  });
+});
+
+describe('the way of channels through the graph', () => {
+  const weight = tensor('w', [4, 3, 1, 1]);
+  const vector = (name: string, size = 4) => tensor(name, [size]);
+  const column = (name: string, size = 4) => tensor(name, [size, 1, 1]);
+  const statistics = (size = 4) => ['gamma', 'beta', 'mean', 'var'].map((name) => vector(name, size));
+  const normal = (data: string) => node('BatchNormalization', `${data} gamma beta mean var`, 'n', { name: 'norm' });
+  const scalar = (name: string, value: number) =>
+    tensor(name, [], { data: new Uint8Array(Float32Array.of(value).buffer) });
+  const named = (op: string, inputs: string, output: string, attributes: readonly Uint8Array[] = []) =>
+    node(op, inputs, output, { name: op.toLowerCase(), attributes });
+  const axis = (value: number) => [integerAttribute('axis', value)];
+
+  const cases: [title: string, options: GraphOptions, parts: string, leak?: RegExp][] = [
+    ...['Sigmoid', 'Softplus', 'Exp', 'Cos', 'Softmax', 'HardSigmoid'].map(
+      (op): [string, GraphOptions, string, RegExp] => [
+        `${op}, which is not 0 for 0`,
+        { nodes: [conv(), named(op, 'y', 's')], initializers: [weight] },
+        '',
+        new RegExp(`^${op} ${op.toLowerCase()}: its output for 0 is not 0$`),
+      ],
+    ),
+    [
+      'HardSigmoid that is 0 for 0',
+      { nodes: [conv(), named('HardSigmoid', 'y', 's', [floatAttribute('beta', 0)])], initializers: [weight] },
+      '',
+    ],
+    [
+      'x * Sigmoid(x), which is 0 for 0',
+      { nodes: [conv(), named('Sigmoid', 'y', 's'), named('Mul', 'y s', 'z')], initializers: [weight] },
+      '',
+    ],
+    [
+      'a Sigmoid that gates something else',
+      { nodes: [conv(), named('Sigmoid', 'y', 's'), named('Mul', 'x s', 'z')], initializers: [weight] },
+      '',
+      /^Sigmoid sigmoid: /,
+    ],
+    [
+      'a normalisation behind a Sigmoid',
+      { nodes: [conv(), named('Sigmoid', 'y', 's'), normal('s')], initializers: [weight, ...statistics()] },
+      'gamma beta',
+    ],
+    [
+      'a scale behind a Sigmoid',
+      { nodes: [conv(), named('Sigmoid', 'y', 's'), named('Mul', 's g', 'z')], initializers: [weight, column('g')] },
+      'gamma',
+    ],
+    [
+      'a scale without which a channel is 0 as well',
+      { nodes: [conv(), named('Mul', 'y g', 'z')], initializers: [weight, column('g')] },
+      '',
+    ],
+    [
+      'Clip between limits that are inputs',
+      {
+        nodes: [conv(), named('Clip', 'y low high', 'z')],
+        initializers: [weight, scalar('low', 0), scalar('high', 6)],
+      },
+      '',
+    ],
+    [
+      'Clip above 0',
+      { nodes: [conv(), named('Clip', 'y low', 'z')], initializers: [weight, scalar('low', 0.5)] },
+      '',
+      /^Clip clip: /,
+    ],
+    [
+      'Clip above 0 by an attribute',
+      { nodes: [conv(), named('Clip', 'y', 'z', [floatAttribute('min', 0.5)])], initializers: [weight] },
+      '',
+      /^Clip clip: /,
+    ],
+    [
+      'Max with a number above 0',
+      { nodes: [conv(), named('Max', 'y one', 'z')], initializers: [weight, scalar('one', 1)] },
+      '',
+      /^Max max: /,
+    ],
+    ['Add of 0', { nodes: [conv(), named('Add', 'y zero', 'z')], initializers: [weight, scalar('zero', 0)] }, ''],
+    [
+      'a bias behind a pool, Transpose and Reshape',
+      {
+        nodes: [
+          conv(),
+          named('GlobalAveragePool', 'y', 'p'),
+          named('Transpose', 'p', 't', [integersAttribute('perm', [0, 2, 3, 1])]),
+          named('Reshape', 't shape', 'r'),
+          named('Add', 'r b', 'z'),
+        ],
+        initializers: [weight, list('shape', 0, -1, 4), vector('b')],
+      },
+      'bias',
+    ],
+    [
+      'a bias behind a Reshape that splits the channels',
+      {
+        nodes: [conv(), named('Reshape', 'y shape', 'r'), named('Add', 'r b', 'z')],
+        initializers: [weight, list('shape', 0, 2, 2, -1), vector('b', 1)],
+      },
+      '',
+      /^b: Reshape reshape splits or merges the axis of the channels/,
+    ],
+    [
+      'a bias behind Pad and Resize',
+      {
+        nodes: [conv(), named('Pad', 'y pads', 'p'), named('Resize', 'p - scales', 'r'), named('Add', 'r b', 'z')],
+        initializers: [
+          weight,
+          list('pads', 0, 0, 1, 1, 0, 0, 1, 1),
+          tensor('scales', [4], { data: new Uint8Array(Float32Array.of(1, 1, 2, 2).buffer) }),
+          column('b'),
+        ],
+      },
+      'bias',
+    ],
+    [
+      'Pad with another number than 0',
+      {
+        nodes: [conv(), named('Pad', 'y pads value', 'p')],
+        initializers: [weight, list('pads', 0, 0, 1, 1, 0, 0, 1, 1), scalar('value', 2)],
+      },
+      '',
+      /^Pad pad: /,
+    ],
+    [
+      'a normalisation behind Concat with an input of the model',
+      {
+        nodes: [conv(), named('Concat', 'x y', 'c', axis(1)), normal('c')],
+        initializers: [weight, ...statistics(7)],
+        inputs: { x: [1, 3, 8, 8] },
+      },
+      'gamma beta',
+    ],
+    [
+      'a normalisation behind Concat with an unknown number of channels',
+      {
+        nodes: [conv(), named('Concat', 'x y', 'c', axis(1)), normal('c')],
+        initializers: [weight, ...statistics(7)],
+        inputs: { x: 4 },
+      },
+      '',
+      /^gamma: the channels before them in Concat concat are not counted in the file/,
+    ],
+    [
+      'a normalisation behind Concat along another axis',
+      {
+        nodes: [conv(), named('Concat', 'y x', 'c', axis(2)), normal('c')],
+        initializers: [weight, ...statistics()],
+      },
+      '',
+      /^gamma: it also applies to the other inputs of Concat concat/,
+    ],
+    [
+      'a normalisation behind Concat whose numbers are not an array',
+      {
+        nodes: [conv(), named('Concat', 'y x', 'c', axis(1)), normal('c')],
+        initializers: [weight, tensor('gamma', [7], { storage: 'unpacked' }), ...statistics(7).slice(1)],
+        inputs: { x: [1, 3, 8, 8] },
+      },
+      'beta',
+      /^gamma: its numbers are not stored as an array/,
+    ],
+    [
+      'a normalisation behind Concat of two nodes with the same weight',
+      {
+        nodes: [conv(), node('Conv', 'y w', 'v'), named('Concat', 'y v', 'c', axis(1)), normal('c')],
+        initializers: [tensor('w', [4, 4, 1, 1]), ...statistics(8)],
+      },
+      'gamma beta gamma beta',
+    ],
+    [
+      'a normalisation behind a part of the channels',
+      {
+        nodes: [conv(), named('Split', 'y', 'a b', axis(1)), normal('b')],
+        initializers: [weight, ...statistics(2)],
+      },
+      '',
+      /^gamma: it belongs to a part of the channels/,
+    ],
+    [
+      'an instance normalisation, whose scale has no effect on 0',
+      {
+        nodes: [conv(), named('InstanceNormalization', 'y gamma beta', 'n'), named('Mul', 'x gamma', 'm')],
+        initializers: [weight, column('gamma'), vector('beta')],
+      },
+      'beta',
+    ],
+    [
+      'a layer normalisation of the channels',
+      {
+        nodes: [node('MatMul', 'x m', 'y'), named('LayerNormalization', 'y gamma beta', 'n')],
+        initializers: [tensor('m', [3, 4]), vector('gamma'), vector('beta')],
+      },
+      'gamma beta',
+    ],
+    [
+      'a group normalisation',
+      {
+        nodes: [
+          conv(),
+          named('Reshape', 'y groups', 'r'),
+          named('InstanceNormalization', 'r ones zeros', 'i'),
+          named('Shape', 'y', 'shape'),
+          named('Reshape', 'i shape', 'b'),
+          named('Mul', 'b g', 'm'),
+          named('Add', 'm h', 'z'),
+        ],
+        initializers: [
+          weight,
+          list('groups', 0, 2, -1),
+          tensor('ones', [2], { data: new Uint8Array(Float32Array.of(1, 1).buffer) }),
+          tensor('zeros', [2], { data: new Uint8Array(8) }),
+          column('g'),
+          column('h'),
+        ],
+      },
+      'gamma bias',
+    ],
+    [
+      'a bias in the branch of an If',
+      {
+        nodes: [
+          conv(),
+          node('If', 'x', 'z', {
+            attributes: [
+              graphAttribute('then_branch', graph({ nodes: [named('Add', 'y b', 'a')], outputs: { a: undefined } })),
+            ],
+          }),
+        ],
+        initializers: [weight, column('b')],
+      },
+      'bias',
+    ],
+    ['an operator that is not known', { nodes: [conv(), named('Det', 'y', 'z')], initializers: [weight] }, ''],
+    [
+      'a bias behind the sum with another value',
+      {
+        nodes: [conv(), named('Add', 'y x', 's'), node('Add', 's b', 'z')],
+        initializers: [weight, column('b')],
+      },
+      '',
+    ],
+    [
+      'a bias behind the sum of both halves of a residual block of one layer',
+      {
+        nodes: [conv(), named('Tanh', 'y', 't'), named('Add', 'y t', 's'), node('Add', 's b', 'z')],
+        initializers: [weight, column('b')],
+      },
+      'bias',
+    ],
+    [
+      'a FusedConv with a bias and an activation',
+      {
+        nodes: [
+          node('FusedConv', 'x w b', 'y', {
+            name: 'fused',
+            domain: 'com.microsoft',
+            attributes: [textAttribute('activation', 'Sigmoid')],
+          }),
+        ],
+        initializers: [weight, vector('b')],
+      },
+      'bias',
+      /^com\.microsoft\.FusedConv fused: the output of its activation for 0 is not 0/,
+    ],
+    [
+      'a FusedConv to which another value is added',
+      {
+        nodes: [node('FusedConv', 'x w b r', 'y', { domain: 'com.microsoft' }), named('Sigmoid', 'y', 'z')],
+        initializers: [weight, vector('b')],
+      },
+      'bias',
+    ],
+  ];
+  test.each(cases)('Channels are followed as far as they go: %s', async (_title, options, parts, leak) => {
+    const { tensors } = await layersOf(options);
+    const { partners, leaks = [] } = tensors[0]!;
+    expect(partners.map(({ part }) => part).join(' ')).toBe(parts);
+    const told = leaks.map(({ name, reason }) => `${name}: ${reason}`);
+    if (leak) expect(told).toContainEqual(expect.stringMatching(leak));
+    else expect(told).toEqual([]);
+  });
+
+  test('A product of two layers has the channels of neither alone, so its normalisation is left alone', async () => {
+    const nodes = [conv(), node('Conv', 'x v', 'u', { name: 'other' }), named('Mul', 'y u', 'm'), normal('m')];
+    const { tensors } = await layersOf({ nodes, initializers: [weight, tensor('v', [4, 3, 1, 1]), ...statistics()] });
+    expect(tensors).toMatchObject([
+      { name: 'conv', partners: [], leaks: [{ name: 'gamma', reason: 'other also has it' }, { name: 'beta' }] },
+      { name: 'other', partners: [], leaks: [{ name: 'gamma', reason: 'conv also has it' }, { name: 'beta' }] },
+    ]);
+  });
+
+  test('A depthwise convolution knows the layers whose channels it filters, and where they end', async () => {
+    const depthwise = node('Conv', 'c d e', 'f', { name: 'depthwise', attributes: [group(7)] });
+    const other = node('Conv', 'x v', 'u', { name: 'other' });
+    const nodes = [conv(), other, named('Relu', 'y', 'r'), named('Concat', 'r u', 'c', axis(1)), depthwise];
+    const initializers = [weight, tensor('v', [3, 3, 1, 1]), tensor('d', [7, 1, 3, 3]), vector('e', 7)];
+    const { tensors } = await layersOf({ nodes, initializers });
+    expect(tensors.map(({ name, channelsFrom }) => [name, channelsFrom])).toEqual([
+      ['conv', undefined],
+      ['other', undefined],
+      ['depthwise', ['conv', 'other']],
+    ]);
+    expect(tensors.map(({ partners, leaks }) => [partners.length, leaks])).toEqual([
+      [0, undefined],
+      [0, undefined],
+      [1, undefined],
+    ]);
   });
 });

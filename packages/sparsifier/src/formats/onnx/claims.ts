@@ -18,12 +18,15 @@ interface Claim {
   readonly start: number;
   readonly count: number;
   /** The inputs that read them as numbers of these channels. */
-  readonly uses: Set<string>;
+  readonly uses: Set<number>;
   /** Another weight whose channels have some of the same entries. */
   rival: number | undefined;
   /** Why they are left alone, once that is known. */
   obstacle?: { readonly reason: string | undefined };
 }
+
+/** More inputs than any node has. */
+const mostInputs = 2 ** 28;
 
 /**
  * The constants that are removed with output channels. Which entries are those of one weight alone is known after all
@@ -58,8 +61,9 @@ export class Claims {
           ? shared
           : 'it does not have one entry per output channel') ??
       this.#takeEntries(view!.constant, owner, at.place!, { part, node, input, isNeeded });
+    if (reason === undefined) return undefined;
     const isZero = view?.constant.tensor.floats?.()?.every((number) => number === 0);
-    return reason === undefined || isZero ? undefined : { name: value.name, reason };
+    return isZero ? undefined : { name: value.name, reason };
   }
 
   /** Compares what all layers claim. From then on {@link take} says which numbers are those of one weight alone. */
@@ -89,7 +93,7 @@ export class Claims {
   ): string | undefined {
     let claims = this.#claims.get(constant);
     if (claims === undefined) this.#claims.set(constant, (claims = new Map<string, Claim>()));
-    const key = [owner, offset, count].join();
+    const key = `${owner},${offset},${count}`;
     let claim = claims.get(key);
     if (claim === undefined) {
       claims.set(key, (claim = { owner, start: offset, count, uses: new Set(), rival: undefined }));
@@ -100,8 +104,9 @@ export class Claims {
     claim.obstacle ??= { reason: this.#obstacleTo(constant, claim) };
     const { reason } = claim.obstacle;
     // That it has values is known from reasonWithout.
-    if (reason === undefined && isNeeded)
+    if (reason === undefined && isNeeded) {
       this.#add(owner, part, this.#sliceOf(valuesOf(constant) as StoredValues, claim));
+    }
     return reason;
   }
 
@@ -112,8 +117,7 @@ export class Claims {
     if (constant.isOutput) return 'it is an output of the graph';
     const values = valuesOf(constant);
     const isPart = typeof values === 'object' && count < values.length;
-    if (isPart && values.coding !== undefined)
-      return 'its numbers are not stored as an array, of which a part could be removed';
+    if (isPart && values.coding !== undefined) return 'its numbers are not stored as an array';
     if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
     return undefined;
   }
@@ -138,8 +142,8 @@ export class Claims {
     return slice;
   }
 
-  #keyOf({ node, input }: Reader): string {
-    return `${this.#numbers.get(node)},${input}`;
+  #keyOf({ node, input }: Reader): number {
+    return this.#numbers.get(node)! * mostInputs + input;
   }
 }
 

@@ -11,8 +11,11 @@ export interface Source {
   readonly isAlone: boolean;
 }
 
-/** The most steps that channels are followed. Only graphs in which nearly all layers meet in nearly all nodes have more. */
-const mostSteps = 1 << 18;
+/**
+ * The most steps that channels are followed, given the number of nodes. The largest DenseNet takes 15 per node; only graphs
+ * in which nearly all layers meet in nearly all nodes take more.
+ */
+const mostSteps = (nodes: number): number => 20_000 + 64 * nodes;
 
 /** What comes of following the channels of all layers. */
 export interface Flow {
@@ -38,6 +41,7 @@ export function followChannels(
   const leaks = new Map<number, Map<string, Leak>>();
   const filtered = new Map<Node, Set<number>>();
   const unfinished = new Set<number>();
+  const limit = mostSteps(nodes.length);
   let steps = 0;
 
   const report = ({ owner, leaks: found }: Track) => {
@@ -62,7 +66,7 @@ export function followChannels(
       const pass = passing.get(node.op)?.(node);
       for (const [input, each] of arriving.entries()) {
         for (const track of each?.values() ?? []) {
-          if (++steps > mostSteps) {
+          if (++steps > limit) {
             unfinished.add(track.owner);
             continue;
           }
@@ -95,7 +99,8 @@ function filtersEach({ op, inputs, attributes }: Node): boolean {
 }
 
 function keyOf({ owner, at: { place } }: Track): string {
-  return place === undefined ? `${owner}` : [owner, place.axis, place.offset, place.first, place.count].join();
+  if (place === undefined) return `${owner}`;
+  return `${owner},${place.axis},${place.offset},${place.first},${place.count}`;
 }
 
 /** The same channels in the same place of another value, if they are there. */

@@ -124,10 +124,10 @@ export function concatenating(node: Node): Pass {
       return [{ ...track, at: unknown(track.at.reason ?? rankUnknown), shared }];
     if (place.axis !== axis) return [{ ...track, shared }];
     const start = starts[input]!;
-    if (Number.isNaN(start))
+    if (!Number.isSafeInteger(start))
       return [{ ...track, at: unknown(`the channels before them in ${title(node)} are not counted in the file`) }];
     const shape = outputs[0]?.shape;
-    const size = Number.isNaN(end) ? (shape?.[shape.length - axis] ?? Symbol('size')) : end;
+    const size = !Number.isSafeInteger(end) ? (shape?.[shape.length - axis] ?? Symbol('size')) : end;
     return [{ ...track, at: { place: { ...place, size, offset: place.offset + start } } }];
   };
 }

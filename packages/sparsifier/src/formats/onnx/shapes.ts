@@ -219,7 +219,7 @@ function concatenated(shape: (input: number) => Shape | undefined, node: Node): 
   const axis = fromFront(attributeOf(node, 'axis', 0), known.length);
   const along = shapes.map((each) => each?.[axis]);
   const sum = along.reduce<number>((total, size) => total + (typeof size === 'number' ? size : NaN), 0);
-  return known.map((size, at) => (at !== axis ? size : Number.isNaN(sum) ? unknownSize() : sum));
+  return known.map((size, at) => (at !== axis ? size : Number.isSafeInteger(sum) ? sum : unknownSize()));
 }
 
 function split(shape: (input: number) => Shape | undefined, node: Node): Shape[] {

@@ -199,14 +199,15 @@ function longIntegers({ file, range, type, shape, raw, isExternal }: TensorField
 
 /** Reads the floats once, when they are first asked for. */
 function floatsOf({ name, bytes }: ModelFile, values: StoredValues): () => readonly number[] | undefined {
-  let floats: readonly number[] | undefined;
-  return () => {
-    if (values.file !== name || values.length > mostParameters) return undefined;
-    const stored = bytes.slice(values.start, values.start + values.bytes);
+  const { file, start, bytes: size, length, dtype, coding } = values;
+  if (file !== name || length > mostParameters) return () => undefined;
+  const read = () => {
+    const stored = bytes.slice(start, start + size);
     // A scattered tensor decodes without waiting.
-    const plain = values.coding ? (values.coding.decode(stored, undefined) as Uint8Array) : stored;
-    return (floats ??= [...widened(plain, values.dtype)]);
+    return [...widened(coding ? (coding.decode(stored, undefined) as Uint8Array) : stored, dtype)];
   };
+  let floats: readonly number[] | undefined;
+  return () => (floats ??= read());
 }
 
 function disagreement({ file, name, shape, type }: TensorFields, data?: string): SparsifyError {
