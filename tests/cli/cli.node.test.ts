@@ -714,8 +714,8 @@ describe.concurrent('errors', () => {
     ['a folder of something else', { 'notes.txt': '' }, /no file of a model among notes\.txt/],
     [
       'a folder of ONNX models',
-      { 'b.onnx': '', 'a.onnx': '', 'config.json': '{}' },
-      /found: the files a\.onnx, b\.onnx\. Pass one of its files, such as a\.onnx/,
+      { 'b.onnx': '', 'a.tflite': '', 'a.onnx': '', 'config.json': '{}' },
+      /found: the files a\.onnx, b\.onnx, a\.tflite\. Pass one of its files, such as a\.onnx/,
     ],
     [
       'a folder of shards',
@@ -964,7 +964,6 @@ describe.concurrent('safetensors', () => {
   const whole = safetensorsFile({ ...attention(), 'head.weight': head });
   const words = ['-s', '50', '-g', 'row', '--layer-type', 'all'];
   const sparseHead = { ...head, data: numbers(0, 0, 9, 9, 0, 0, 8, 8) };
-  const inOut = '*.c_attn=dense:in,out';
   /** Of the columns 1 5, 2 6, 3 7 and 4 8 the first two go. */
   const sparseAttention = attention(numbers(0, 0, 3, 4, 0, 0, 7, 8), numbers(0, 0, 3, 4));
 
@@ -974,11 +973,10 @@ describe.concurrent('safetensors', () => {
       await writeFile(at('model.safetensors'), whole);
       const { stdout } = await sparsifier(['inspect', 'model.safetensors']);
       expect(stdout).toMatch(/^h\.c_attn +dense +2 x 4 +8 /m);
-      expect(stdout).toMatch(/^ {2}h\.c_attn: bias h\.c_attn\.bias is left alone/m);
       const pruned = await sparsifier(['prune', 'model.safetensors', '-o', 'out.safetensors', ...words, '--json']);
       expect(pruned).toMatchObject({ code: 0, stderr: '' });
       expect(await bytesIn('out.safetensors')).toEqual(
-        safetensorsFile({ ...attention(numbers(0, 0, 0, 0, 5, 6, 7, 8)), 'head.weight': sparseHead }),
+        safetensorsFile({ ...sparseAttention, 'head.weight': sparseHead }),
       );
       expect(await bytesIn('model.safetensors')).toEqual(whole);
     }),
@@ -988,15 +986,31 @@ describe.concurrent('safetensors', () => {
     'The option --layer describes tensors',
     inFolder(async () => {
       await writeFile(at('model.safetensors'), whole);
-      const layer = ['--layer', inOut, '--layer', 'head=none'];
+      const layer = ['--layer', '*.c_attn=dense:out,in', '--layer', 'head=none'];
       const { stdout } = await sparsifier(['inspect', 'model.safetensors', ...layer, '--json']);
       expect(JSON.parse(stdout)).toMatchObject({
         layers: [{ name: 'h.c_attn', kind: 'dense' }],
         skipped: [{ name: 'head', reason: 'it is excluded by the layers option' }],
-        notes: [],
+        notes: [expect.stringMatching(/^h\.c_attn: bias h\.c_attn\.bias is left alone/)],
       });
       await sparsifier(['prune', 'model.safetensors', '-o', 'out.safetensors', ...words, ...layer]);
-      expect(await bytesIn('out.safetensors')).toEqual(safetensorsFile({ ...sparseAttention, 'head.weight': head }));
+      expect(await bytesIn('out.safetensors')).toEqual(
+        safetensorsFile({ ...attention(numbers(0, 0, 0, 0, 5, 6, 7, 8)), 'head.weight': head }),
+      );
+
+      await writeFile(at('experts.safetensors'), safetensorsFile({ 'experts.w1': [2, 2, 4], 'experts.w2': [2, 4, 2] }));
+      const { stdout: unknown } = await sparsifier(['inspect', 'experts.safetensors']);
+      expect(unknown).toMatch(/its name is that of experts.*--layer.*dense:out,in,multiplier/);
+      const experts = ['--layer', 'experts.w1=dense', '--layer', 'experts.w2=dense:out,in,multiplier'];
+      expect(
+        JSON.parse((await sparsifier(['inspect', 'experts.safetensors', ...experts, '--json'])).stdout),
+      ).toMatchObject({
+        layers: [
+          { name: 'experts.w1', kind: 'dense', shape: [2, 2, 4] },
+          { name: 'experts.w2', kind: 'dense', shape: [2, 4, 2] },
+        ],
+        skipped: [],
+      });
 
       await writeFile(at('conv.safetensors'), safetensorsFile({ 'a=b.weight': [4, 2, 1], 'c.weight': [4, 2, 1] }));
       const kinds = ['--layer', 'a=b=conv1d/2', '--layer', 'c=convTranspose1d:in,out,width/4'];
@@ -1022,7 +1036,7 @@ describe.concurrent('safetensors', () => {
       for (const [name, bytes] of Object.entries(shards)) await writeFile(at(name), bytes);
       await fails(['prune', index, '-o', 'out', ...words], 2, /to a folder/, /given: out/);
       await fails(['prune', index, '-o', '.', '--force', ...words], 1, /input file cannot be overwritten/);
-      const ended = await sparsifier(['prune', index, '-o', 'out/', ...words, '--layer', inOut]);
+      const ended = await sparsifier(['prune', index, '-o', 'out/', ...words]);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
       expect(await namesIn(at('out'))).toEqual(['a.safetensors', 'b.safetensors', index]);
       expect(await bytesIn('out', 'a.safetensors')).toEqual(safetensorsFile({ 'head.weight': sparseHead }));

@@ -139,7 +139,6 @@ describe('the order of inputs and outputs', () => {
 
 describe('experts', () => {
   const unknown = expect.stringMatching(/^skipped: its name is that of experts.*--layer/);
-  const bias = 'skipped: it is named like a bias';
   test.each<[title: string, tensors: TensorsToStore, expected: Record<string, string>]>([
     [
       'gated matrices as (experts, out, in)',
@@ -154,7 +153,11 @@ describe('experts', () => {
     [
       'their biases have two axes',
       { 'experts.gate_up_proj': [4, 8, 16], 'experts.gate_up_proj_bias': [4, 16] },
-      { 'experts.gate_up_proj': `${inFirst} + bias`, 'experts.gate_up_proj_bias': bias },
+      {
+        'experts.gate_up_proj': `${inFirst} + bias`,
+        'experts.gate_up_proj_bias':
+          'skipped: it is the bias of experts.gate_up_proj, and is removed with its output channels',
+      },
     ],
     [
       'a router reads what their first matrix reads',

@@ -33,8 +33,8 @@ export async function withFixed({ tensors, learned }: Contents, files: ModelFile
 
 async function tableOf({ values, shape }: WeightTensor, files: ModelFiles): Promise<string | undefined> {
   const place = stored(values);
-  // Where codes do not say by themselves what they mean, all of them are decoded. Such files are in memory.
-  const isWhole = place.length <= prefixLength || (place.coding !== undefined && files.held.has(place.file));
+  // Codes that vary in width are only decoded together.
+  const isWhole = place.length <= prefixLength || (place.coding !== undefined && place.coding.width === undefined);
   const prefix = await numbersAt(files, place, 0, isWhole ? place.length : prefixLength);
   if (isWhole) return tableIn(prefix, shape);
   const isCandidate = mayContinue(prefix, shape) || (await hasLineOfSine(files, place, shape, prefix));
@@ -72,12 +72,11 @@ async function numbersAt(
   count: number,
 ): Promise<Float32Array> {
   const isAll = count === length;
-  // In files that are not held, all codes have the same width.
   const width = coding ? coding.width! : bytesOf[dtype];
   const target = new Uint8Array(isAll ? bytes : count * width);
   const position = isAll ? start : start + from * width;
   const block = held.get(file);
   if (block) await block.read(position, target);
   else await sources.get(file)!.read(target, position);
-  return widened(coding ? await coding.decode(target, undefined) : target, dtype);
+  return widened(coding ? await coding.decode(target, undefined, from) : target, dtype);
 }

@@ -22,8 +22,7 @@ export async function modelIn(source: ModelSource): Promise<ModelSource> {
       hint: convertSavedModel,
     });
   }
-  // An index stands for its shards.
-  const models = names.filter(isModel).sort((first, second) => Number(isIndex(second)) - Number(isIndex(first)));
+  const models = names.filter(isModel).sort((first, second) => placeOf(first) - placeOf(second));
   const [first] = models;
   throw new SparsifyError('file', 'a folder is read only if it contains a model.json', {
     subject: folder,
@@ -32,11 +31,17 @@ export async function modelIn(source: ModelSource): Promise<ModelSource> {
   });
 }
 
-const isIndex = (name: string): boolean => name.toLowerCase().endsWith('.index.json');
+/** Endings of the files that can be read, the first ones first: an index stands for its shards. */
+const readable = ['.index.json', '.onnx', '.safetensors'] as const;
 
-/** Whether a file has the name of a model. Most JSON beside a model is its configuration. */
+const placeOf = (name: string): number => {
+  const place = readable.findIndex((ending) => name.toLowerCase().endsWith(ending));
+  return place < 0 ? readable.length : place;
+};
+
+/** Whether a file has the name of a model. Other JSON beside a model is its configuration. */
 const isModel = (name: string): boolean =>
-  isIndex(name) || modelEndings.some((ending) => ending !== '.json' && name.toLowerCase().endsWith(ending));
+  placeOf(name) < readable.length || modelEndings.some((end) => end !== '.json' && name.toLowerCase().endsWith(end));
 
 const among = (names: readonly string[]): string => (names.length > 0 ? ` among ${listed(names)}` : '; it is empty');
 

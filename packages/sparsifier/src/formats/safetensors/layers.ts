@@ -88,6 +88,8 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
   const tensors: WeightTensor[] = [];
   const skipped: Skipped[] = [];
   const learned = new Set<WeightTensor>();
+  /** The layers of biases. */
+  const layersOf = new Map<string, string>();
   for (const [index, { tensor, name, aliases }] of candidates.entries()) {
     const found = whyNot(tensor) ?? described[index] ?? inferred(tensor, all, orders);
     if (typeof found === 'string' || found === false) {
@@ -100,9 +102,16 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
     const { partners, notes } = partnersOf(tensor, layout, checkLayout(name, layout), all);
     const layer = { name, aliases, ...layout, values: valuesOf(tensor)!, partners, notes: [...own, ...notes] };
     tensors.push(layer);
+    if (partners.length > 0) layersOf.set(biasOf(tensor.name), name);
     if (found === described[index]) learned.add(layer);
   }
-  return { tensors, skipped, weights: weightsIn(files), learned };
+  const listed = skipped.map((tensor): Skipped => {
+    const layer = layersOf.get(tensor.name);
+    return layer
+      ? { ...tensor, reason: `it is the bias of ${layer}, and is removed with its output channels` }
+      : tensor;
+  });
+  return { tensors, skipped: listed, weights: weightsIn(files), learned };
 }
 
 /**
