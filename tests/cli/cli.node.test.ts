@@ -598,6 +598,8 @@ describe.concurrent('errors', () => {
     ['-s 50 --layer-type dens', 2, /lstm, gru, rnn, all/, /Did you mean dense\?/],
     ['-s 50 --reducer mena', 2, /mean, sum, l2, max/, /Did you mean mean\?/],
     ['-s 50 --colour', 2, /unknown option '--colour'/, /--help/],
+    ['--amount 50', 2, /unknown option '--amount'\n\(Did you mean --sparsity\?\)/],
+    ['-s 50 --ignored_layers head', 2, /Did you mean --exclude\?/],
     // The words of other libraries.
     ['-s 50 --layer-type nn.Linear', 2, /Did you mean dense\?/],
     ['-s 50 --layer-type Conv2DTranspose,LSTM', 2, /Did you mean convTranspose2d\?/],
@@ -618,7 +620,7 @@ describe.concurrent('errors', () => {
     ['-s 150', 1, /given: 150\. Write 50 for half of the units\.$/m],
     ['-s 50 --criteria movement', 2, /movement/, /with --initial <model>/],
     ['-s 50 --criteria wanda', 2, /activations/, /only the library/],
-    ['-s 50 --criteria updatingMovement', 2, /previous/, /only the library/],
+    ['-s 50 --criteria updatingMovement', 2, /the weights of an earlier call/, /only the library/],
     ['-s 50 -c global --budget lamp --criteria smallFinal', 1, /such as --criteria largeFinal/],
     ['-s 50 -g layer', 1, /--granularity layer/, /--context global/],
     ['-s 50 --layer-type dense --exclude head', 1, /--explain says which rule/],

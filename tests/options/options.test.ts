@@ -302,6 +302,7 @@ describe('the words of other libraries', () => {
     ['P2O.CONV.*', 'Did you mean p2o.Conv.0?'],
     ['Conv', "Did you mean *Conv*, `{ kind: 'conv1d' }`, `{ kind: 'conv2d' }`, or `{ kind: 'conv3d' }`?"],
     ['Con', 'Did you mean *Con*?'],
+    ['p2o/Con', 'Did you mean *p2o?Con*?'],
     ['decoder', undefined],
   ])('The rule %s has the hint %s', async (rule, hint) => {
     for (const options of [{ include: rule }, { exclude: rule }]) expect((await made(options)).details.hint).toBe(hint);

@@ -294,7 +294,9 @@ describe('tables of fixed numbers', () => {
     for (const include of ['dfl*', /^dfl/]) {
       const error = await errorOf(() => new Sparsifier(modelOf(copies()), { include }));
       expect(error.code).toBe('layer');
-      expect(error.message).toContain(`'dfl.conv' is left alone: ${reason}. Its exact name includes it nevertheless.`);
+      expect(error.message).toContain(
+        `'dfl.conv' is left alone, since ${reason}. Its exact name includes it nevertheless.`,
+      );
     }
     const error = await errorOf(() =>
       new Sparsifier(modelOf(copies()), { layerType: 'all' }).sparsifyModel({ 'dfl.conv': 50 }),

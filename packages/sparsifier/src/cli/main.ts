@@ -8,6 +8,8 @@ import { SparsifyError } from '../errors.js';
 import { granularityNames } from '../options/granularity.js';
 import { budgets } from '../options/budgets.js';
 import { contexts } from '../options/rankings.js';
+import { asked } from '../options/spelling.js';
+import { meaningOf } from '../options/words.js';
 import { kinds } from '../model/model.js';
 import type { CompareOptions } from './compare.js';
 import type { InspectOptions } from './inspect.js';
@@ -36,8 +38,11 @@ const program = new Command('sparsifier')
   .exitOverride()
   .configureOutput({
     outputError: (text, write) => {
-      // `--groups` is too different from `--rank-together` for commander to suggest it.
-      const hinted = text.replace(/unknown option '--groups?'/, '$&\n(Did you mean --rank-together?)');
+      // Commander suggests what is spelt alike, which words of other libraries are not.
+      const hinted = text.replace(/(unknown option '--([\w-]+)')(\n\(Did you mean.*\))?/, (all, unknown, name) => {
+        const meant = (meaningOf(name as string, 'option') ?? []).flatMap((option) => flags.get(option) ?? []);
+        return meant.length === 0 ? (all as string) : `${unknown}\n(${asked(meant)})`;
+      });
       const example = 'sparsifier inspect model.onnx, or sparsifier prune model.onnx -s 50 -o sparse.onnx';
       write(phrased(hinted.replace(/missing required argument 'model'/, `$&\n(Write ${example})`)));
     },

@@ -46,8 +46,9 @@ export function criterionOf(text: string): CriteriaName {
   const name = withoutUnderscores(text) as CriteriaName;
   if (criteriaOfCommand.includes(name)) return name;
   if (!Object.hasOwn(Criteria, name)) throw notAllowed(text, criteriaOfCommand, 'criteria');
+  const needs = { previous: 'the weights of an earlier call', gradient: 'gradients', activations: 'activations' };
   throw new InvalidArgumentError(
-    `It needs ${needsOf(name)!}, which only the library can be given: see docs/criteria.md. Allowed choices are ${criteriaOfCommand.join(', ')}.`,
+    `It needs ${needs[needsOf(name) as keyof typeof needs]}, which only the library can be given: see docs/criteria.md. Allowed choices are ${criteriaOfCommand.join(', ')}.`,
   );
 }
 

@@ -106,12 +106,13 @@ export function nearestNames(word: string, layers: readonly Named[]): string[] {
   return nearest.slice(0, suggestedAtMost);
 }
 
-/** The names nearest to a word, or else a glob of the names that contain it. */
+/** The names nearest to a word, or else a glob of the names that contain it, perhaps with other separators. */
 export function nearestGlobs(word: string, layers: readonly Named[]): string[] {
   const nearest = nearestNames(word, layers);
-  const isPart =
-    /^[^*?]+$/.test(word) && layers.some(({ name, aliases }) => [name, ...aliases].some((each) => each.includes(word)));
-  return nearest.length === 0 && isPart ? [`*${word}*`] : nearest;
+  if (nearest.length > 0 || /^$|[*?]/.test(word)) return nearest;
+  const globs = [`*${word}*`, `*${word.replace(/[./_-]/g, '?')}*`];
+  const names = layers.flatMap(({ name, aliases }) => [name, ...aliases]);
+  return globs.filter((glob) => names.some(matcherOf(glob))).slice(0, 1);
 }
 
 /**

@@ -72,7 +72,7 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   const typed = tensors.filter(isOfType);
   const whyNot = (rule: Rule): string | undefined => {
     const fixed = typed.find((tensor) => matches(rule, tensor));
-    if (fixed) return `'${fixed.name}' is left alone: ${fixed.fixed}. Its exact name includes it nevertheless`;
+    if (fixed) return `'${fixed.name}' is left alone, since ${fixed.fixed}. Its exact name includes it nevertheless`;
     if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that `layerType` excludes';
     const found = skipped.find(({ name }) => matches(rule, { name, aliases: [] }));
     return found ? `'${found.name}' cannot be pruned: ${found.reason}` : meant(rule, tensors);
