@@ -15,6 +15,7 @@ export default {
       project: ['{scripts,examples,bench,tests}/**/*.{mjs,ts}'],
       ignoreDependencies: [
         // Their data are read, not their code.
+        '@fontsource/roboto',
         '@spotify/basic-pitch',
         'mnist',
         // Started by scripts/check.mjs.

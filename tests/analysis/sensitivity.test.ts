@@ -205,8 +205,10 @@ describe('the sensitivity of layers', () => {
       zeros.push(numbers.filter((value) => value === 0).length);
       return 1;
     };
-    await sensitivity(model, count, { ...options, levels: [50] });
+    const found = await sensitivity(model, count, { ...options, levels: [50] });
     expect(zeros).toEqual([0, 3]);
+    expect(await found.toTargets(1, { evaluate: count })).toEqual({ d: 50 });
+    expect(zeros).toEqual([0, 3, 3]);
     expect(differsAt(await model.bytes(), before)).toBe(-1);
     expect([...(await furtherFiles(model)).values()]).toEqual([codes]);
   });
