@@ -98,33 +98,3 @@ export async function read(session, { feeds }) {
 }
 
 const withoutSpaces = (text) => text.replace(/\s/g, '');
-
-/** How many letters must be added, removed or replaced to turn one text into the other (Levenshtein 1966). */
-export function distance(from, to) {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
-  for (let line = 1; line <= from.length; line++) {
-    const next = [line];
-    for (let column = 1; column <= to.length; column++) {
-      const replaced = row[column - 1] + (from[line - 1] === to[column - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[column] + 1, next[column - 1] + 1));
-    }
-    row = next;
-  }
-  return row[to.length];
-}
-
-/**
- * What a session still reads of these lines, in percent: lines without an error, and characters that a session of the
- * dense model reads, too.
- */
-export async function measure(session, samples, dense) {
-  let right = 0;
-  let [kept, all] = [0, 0];
-  for (const [index, sample] of samples.entries()) {
-    const text = await read(session, sample);
-    if (text === withoutSpaces(sample.text)) right++;
-    kept += Math.max(0, dense[index].length - distance(dense[index], text));
-    all += dense[index].length;
-  }
-  return { lines: (100 * right) / samples.length, characters: (100 * kept) / all };
-}
