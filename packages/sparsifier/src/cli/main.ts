@@ -31,6 +31,13 @@ function begin(threads: number | undefined): Promise<unknown> {
   return engine;
 }
 
+/** What to write where an argument is missing. */
+const examples: ReadonlyMap<string, string> = new Map([
+  ['inspect', 'sparsifier inspect model.onnx'],
+  ['compare', 'sparsifier compare model.onnx sparse.onnx'],
+  ['prune', 'sparsifier prune model.onnx -s 50 -o sparse.onnx'],
+]);
+
 const program = new Command('sparsifier')
   .description('Prune neural networks: make the weights in a model file sparse.')
   .version(version)
@@ -43,8 +50,9 @@ const program = new Command('sparsifier')
         const meant = (meaningOf(name as string, 'option') ?? []).flatMap((option) => flags.get(option) ?? []);
         return meant.length === 0 ? (all as string) : `${unknown}\n(${asked(meant)})`;
       });
-      const example = 'sparsifier inspect model.onnx, or sparsifier prune model.onnx -s 50 -o sparse.onnx';
-      write(phrased(hinted.replace(/missing required argument 'model'/, `$&\n(Write ${example})`)));
+      const [command = ''] = process.argv.slice(2);
+      const example = examples.get(command);
+      write(phrased(example ? hinted.replace(/missing required argument '\w+'/, `$&\n(Such as: ${example})`) : hinted));
     },
   })
   .addHelpText(
