@@ -63,7 +63,10 @@ fn zero<const BYTES: usize>(
         let weights = start..start + numbers.len();
         let (mut tally, mut numbers) = (Tally::default(), InWords::new(numbers, add));
         for_weights(mask, axes, weights, |word| {
-            numbers.next(&mut tally, |numbers, length| act(numbers, word | beyond(length)));
+            numbers.next(&mut tally, |numbers, length| {
+                let word = word | beyond(length);
+                (act(numbers, word), word)
+            });
         });
         tally.finish()
     };
@@ -100,24 +103,28 @@ impl Tally {
     }
 }
 
-/// Adds the squares of 32 numbers, as they were and as they are.
-pub(crate) type AddSquares<const BYTES: usize> = fn(&mut Squares, &[[u8; BYTES]; 32], &[[u8; BYTES]; 32]);
+/// Adds the squares of 32 numbers; the bits of a word say which of them stay.
+pub(crate) type AddSquares<const BYTES: usize> = fn(&mut Squares, &[[u8; BYTES]; 32], u32);
 
-// These are not inlined: compilers of wasm do not keep sums in registers where functions are large.
-
-#[inline(never)]
-pub(crate) fn add_floats(squares: &mut Squares, before: &[[u8; 4]; 32], after: &[[u8; 4]; 32]) {
-    squares.add(before, after, Lanes::load);
+pub(crate) fn add_floats(squares: &mut Squares, numbers: &[[u8; 4]; 32], word: u32) {
+    squares.add(numbers, word, &BITS);
 }
 
-#[inline(never)]
-pub(crate) fn add_float16(squares: &mut Squares, before: &[[u8; 2]; 32], after: &[[u8; 2]; 32]) {
-    squares.add(before, after, |halves| Lanes::load_halves(halves).magnitudes_of_float16());
+pub(crate) fn add_float16(squares: &mut Squares, numbers: &[[u8; 2]; 32], word: u32) {
+    squares.add(&widened(numbers, Lanes::magnitudes_of_float16), word, &BITS);
 }
 
-#[inline(never)]
-pub(crate) fn add_bfloat16(squares: &mut Squares, before: &[[u8; 2]; 32], after: &[[u8; 2]; 32]) {
-    squares.add(before, after, |halves| Lanes::load_halves(halves).magnitudes_of_bfloat16());
+pub(crate) fn add_bfloat16(squares: &mut Squares, numbers: &[[u8; 2]; 32], word: u32) {
+    squares.add(&widened(numbers, Lanes::magnitudes_of_bfloat16), word, &BITS);
+}
+
+/// The magnitudes of 32 numbers, as numbers of 32 bits.
+fn widened(numbers: &[[u8; 2]; 32], magnitudes: impl Fn(Lanes) -> Lanes) -> [[u8; 4]; 32] {
+    let mut wide = [[0; 4]; 32];
+    for (numbers, wide) in numbers.as_chunks::<LANES>().0.iter().zip(wide.as_chunks_mut::<LANES>().0) {
+        magnitudes(Lanes::load_halves(numbers)).store(wide);
+    }
+    wide
 }
 
 /// The bits of a word beyond so many.
@@ -138,24 +145,25 @@ impl<'a, const BYTES: usize> InWords<'a, BYTES> {
         InWords { whole: whole.iter_mut(), last, add }
     }
 
-    /// Calls `act`, which zeroes and counts zeros, with the next 32, and how many of them are numbers: the last ones are
-    /// followed by what is neither zero nor smaller than any number.
+    /// Calls `act` with the next 32, and how many of them are numbers: the last ones are followed by what is neither zero
+    /// nor smaller than any number. It zeroes some, counts zeros, and gives the bits of those that stay.
     #[inline(always)]
-    pub(crate) fn next(&mut self, tally: &mut Tally, act: impl FnOnce(&mut [[u8; BYTES]; 32], u32) -> u32) {
+    pub(crate) fn next(&mut self, tally: &mut Tally, act: impl FnOnce(&mut [[u8; BYTES]; 32], u32) -> (u32, u32)) {
         if let Some(numbers) = self.whole.next() {
             let before = *numbers;
-            tally.zeroed.zeros += act(numbers, 32) as usize;
-            (self.add)(&mut tally.run, &before, numbers);
+            let (zeros, word) = act(numbers, 32);
+            tally.zeroed.zeros += zeros as usize;
+            (self.add)(&mut tally.run, &before, word);
         } else {
             let mut numbers = [[u8::MAX; BYTES]; 32];
-            let (mut before, mut after) = ([[0; BYTES]; 32], [[0; BYTES]; 32]);
+            let mut before = [[0; BYTES]; 32];
             let length = self.last.len();
             numbers[..length].copy_from_slice(self.last);
             before[..length].copy_from_slice(self.last);
-            tally.zeroed.zeros += act(&mut numbers, length as u32) as usize;
+            let (zeros, word) = act(&mut numbers, length as u32);
+            tally.zeroed.zeros += zeros as usize;
             self.last.copy_from_slice(&numbers[..length]);
-            after[..length].copy_from_slice(self.last);
-            (self.add)(&mut tally.run, &before, &after);
+            (self.add)(&mut tally.run, &before, word);
         }
         tally.added += 32;
         if tally.added == RUN {

@@ -180,7 +180,10 @@ impl What<'_> {
         let mut numbers = InWords::new(numbers, add);
         for (place, word) in words.iter().enumerate() {
             let staying = word & earlier.map_or(u32::MAX, |earlier| earlier[place]);
-            numbers.next(tally, |numbers, length| act(numbers, staying | beyond(length)));
+            numbers.next(tally, |numbers, length| {
+                let word = staying | beyond(length);
+                (act(numbers, word), word)
+            });
         }
     }
 
@@ -230,7 +233,7 @@ impl<const BYTES: usize> Words<'_, BYTES> {
     fn zero_below(self, numbers: &mut [[u8; BYTES]], act: impl Fn(&mut [[u8; BYTES]; 32], &mut u32) -> u32) {
         let mut numbers = InWords::new(numbers, self.add);
         for word in self.words {
-            numbers.next(self.tally, |numbers, _| act(numbers, word));
+            numbers.next(self.tally, |numbers, _| (act(numbers, word), *word));
         }
     }
 }

@@ -240,9 +240,25 @@ impl Pair for Doubles {
     }
 
     #[inline(always)]
-    fn squares(numbers: Lanes) -> [Self; 2] {
-        let [a, b, c, d] = numbers.0.map(|bits| f64::from(f32::from_bits(bits.cast_unsigned())));
+    fn squares(numbers: &[[u8; 4]; LANES]) -> [Self; 2] {
+        let [a, b, c, d] = numbers.map(|number| f64::from(f32::from_le_bytes(number)));
         [Doubles([a * a, b * b]), Doubles([c * c, d * d])]
+    }
+
+    #[inline(always)]
+    fn comparisons(lanes: Lanes) -> [Self; 2] {
+        let [a, b, c, d] = lanes.0.map(|lane| f64::from_bits(i64::from(lane).cast_unsigned()));
+        [Doubles([a, b]), Doubles([c, d])]
+    }
+
+    #[inline(always)]
+    fn only(self, comparison: Self) -> Self {
+        Doubles(from_fn(|lane| f64::from_bits(self.0[lane].to_bits() & comparison.0[lane].to_bits())))
+    }
+
+    #[inline(always)]
+    fn without(self, comparison: Self) -> Self {
+        Doubles(from_fn(|lane| f64::from_bits(self.0[lane].to_bits() & !comparison.0[lane].to_bits())))
     }
 
     #[inline(always)]

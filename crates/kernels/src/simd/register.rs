@@ -126,7 +126,16 @@ pub(super) trait Pair: Copy {
     fn divide(self, divisor: Self) -> Self;
 
     /// The squares of numbers of 32 bits, which are widened first, so that they are exact.
-    fn squares(numbers: Self::Lanes) -> [Self; 2];
+    fn squares(numbers: &[[u8; 4]; LANES]) -> [Self; 2];
+
+    /// Comparisons of numbers of 32 bits, widened.
+    fn comparisons(lanes: Self::Lanes) -> [Self; 2];
+
+    /// The numbers for which a comparison holds; the others become 0.
+    fn only(self, comparison: Self) -> Self;
+
+    /// The numbers for which it does not hold; the others become 0.
+    fn without(self, comparison: Self) -> Self;
 
     /// The magnitudes of numbers of 32 bits, widened.
     fn magnitudes(numbers: &[[u8; 4]; LANES]) -> [Self; 2];

@@ -2,7 +2,7 @@
 
 #[cfg(not(target_feature = "simd128"))]
 use super::portable::{Doubles, Lanes};
-use super::register::{LANES, Pair, Register};
+use super::register::{LANES, Pair, Register, Wide};
 #[cfg(target_feature = "simd128")]
 use super::wasm::{Doubles, Lanes};
 
@@ -46,12 +46,12 @@ impl Sums {
         self.0[0] = self.0[0].add(Doubles::read(&[magnitude.into(), 0.0]));
     }
 
-    /// Adds the square of each of four numbers to its sum; `quad` counts fours.
+    /// Adds what is given for four numbers; `quad` counts fours.
     #[inline(always)]
-    fn add_squares(&mut self, quad: usize, numbers: Lanes) {
+    fn add_quad(&mut self, quad: usize, numbers: [Doubles; 2]) {
         let place = quad % 2 * 2;
-        for (sum, squares) in self.0[place..place + 2].iter_mut().zip(Doubles::squares(numbers)) {
-            *sum = sum.add(squares);
+        for (sum, numbers) in self.0[place..place + 2].iter_mut().zip(numbers) {
+            *sum = sum.add(numbers);
         }
     }
 
@@ -65,7 +65,7 @@ impl Sums {
     }
 }
 
-/// The squares of numbers of which a change makes some zero: of those that stay, and of those that go.
+/// Sums of the squares of numbers: of those that stay, and of those that go.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Squares {
     staying: Sums,
@@ -73,21 +73,25 @@ pub(crate) struct Squares {
 }
 
 impl Squares {
-    /// Adds 32 numbers as they were and as they are; `read` widens a quarter of a register's worth.
-    #[inline(always)]
-    pub(crate) fn add<const BYTES: usize>(
-        &mut self,
-        before: &[[u8; BYTES]; 32],
-        after: &[[u8; BYTES]; 32],
-        read: impl Fn(&[[u8; BYTES]; LANES]) -> Lanes,
-    ) {
+    /// Adds 32 numbers, those whose bit of the word is 1 to the ones that stay.
+    // Not inlined, as below.
+    #[inline(never)]
+    pub(crate) fn add(&mut self, numbers: &[[u8; 4]; 32], word: u32, bits: &[u32; 32]) {
+        let (quads, _) = numbers.as_chunks::<LANES>();
+        if word == 0 || word == u32::MAX {
+            let sums = if word == 0 { &mut self.going } else { &mut self.staying };
+            let mut own = *sums;
+            quads.iter().enumerate().for_each(|(quad, numbers)| own.add_quad(quad, Doubles::squares(numbers)));
+            *sums = own;
+            return;
+        }
         let Squares { mut staying, mut going } = *self;
-        let quads = before.as_chunks::<LANES>().0.iter().zip(after.as_chunks::<LANES>().0);
-        for (quad, (before, after)) in quads.enumerate() {
-            let after = read(after);
-            staying.add_squares(quad, after);
-            // A number that stays has the same bits, and one that goes has none.
-            going.add_squares(quad, read(before).without(after));
+        let word = Lanes::splat(word.cast_signed());
+        for (quad, (numbers, bits)) in quads.iter().zip(bits.as_chunks::<LANES>().0).enumerate() {
+            let goes = word.and(Lanes::read(&bits.map(u32::cast_signed))).is_equal(Lanes::splat(0));
+            let ([a, b], [low, high]) = (Doubles::squares(numbers), Doubles::comparisons(goes));
+            staying.add_quad(quad, [a.without(low), b.without(high)]);
+            going.add_quad(quad, [a.only(low), b.only(high)]);
         }
         *self = Squares { staying, going };
     }

@@ -280,12 +280,29 @@ impl Pair for Doubles {
     }
 
     #[inline(always)]
-    fn squares(numbers: Lanes) -> [Self; 2] {
-        let upper = i32x4_shuffle::<2, 3, 2, 3>(numbers.0, numbers.0);
-        [numbers.0, upper].map(|numbers| {
-            let wide = f64x2_promote_low_f32x4(numbers);
+    fn squares(numbers: &[[u8; 4]; LANES]) -> [Self; 2] {
+        // Engines turn a load of two numbers that are widened into one instruction.
+        [0, 2].map(|place| {
+            // SAFETY: two numbers begin at either place, and this load has no alignment.
+            let two = unsafe { v128_load64_zero(numbers.as_ptr().add(place).cast()) };
+            let wide = f64x2_promote_low_f32x4(two);
             Doubles(f64x2_mul(wide, wide))
         })
+    }
+
+    #[inline(always)]
+    fn comparisons(lanes: Lanes) -> [Self; 2] {
+        [Doubles(i32x4_shuffle::<0, 0, 1, 1>(lanes.0, lanes.0)), Doubles(i32x4_shuffle::<2, 2, 3, 3>(lanes.0, lanes.0))]
+    }
+
+    #[inline(always)]
+    fn only(self, comparison: Self) -> Self {
+        Doubles(v128_and(self.0, comparison.0))
+    }
+
+    #[inline(always)]
+    fn without(self, comparison: Self) -> Self {
+        Doubles(v128_andnot(self.0, comparison.0))
     }
 
     #[inline(always)]
