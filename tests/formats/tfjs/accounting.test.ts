@@ -44,7 +44,7 @@ const lists = (name: string, ...integers: number[]): Entry => ({
 
 describe('the numbers of a file', () => {
   test.each([
-    ['tfjs_g_while', ['y: dense 8x4', 'body/mm1: dense 8x8'], ['Wc']],
+    ['tfjs_g_while', ['y: dense 8x4', 'body/mm1: dense 8x8', 'body/mm2: dense 8x8'], []],
     ['tfjs_g_einsum', ['e: dense 8x6', 'y: dense 6x4'], []],
     ['tfjs_g_conv1d', ['c: conv1d 3x3x6'], []],
     ['tfjs_g_conv1d_folded', ['c: conv2d 1x3x3x6'], []],
@@ -188,6 +188,31 @@ describe('GraphModels', () => {
     const model = await tf.loadGraphModel(handlerOf(textOf(json), new Map([['w.bin', weights]])));
     expectAccount(fromTfjs(tf, model), countedIn(json));
     model.dispose();
+  });
+
+  type Loop = {
+    node: { name: string; op: string; input: string[] }[];
+    library: { function: { ret: Record<string, string> }[] };
+  };
+  test.each<[string, (topology: Loop) => void]>([
+    ['changes it', ({ library }) => (library.function[1]!.ret.w2 = 'mm1:product:0')],
+    ['has its result read', ({ node }) => node.push({ name: 'z', op: 'Relu', input: ['loop:2'] })],
+    [
+      'is called with another weight, too',
+      ({ node }) => {
+        const loop = node.find(({ name }) => name === 'loop')!;
+        node.push({ ...loop, name: 'again', input: ['zero', 'x', 'inner/W'] });
+      },
+    ],
+  ])('A weight that goes into a loop is that of a layer inside, unless the loop %s', async (_title, change) => {
+    const json = jsonOf(await readBytes('cases/tfjs_g_while/model.json'));
+    change(json.modelTopology as unknown as Loop);
+    using model = await read({ json, shards: new Map([['w.bin', await readBytes('cases/tfjs_g_while/w.bin')]]) });
+    expect(model.tensors.map(({ name }) => name)).not.toContain('body/mm2');
+    expect(model.skipped.find(({ name }) => name === 'Wc')).toMatchObject({
+      reason: 'StatelessWhile passes it to a function',
+    });
+    expectAccount(model, countedIn(json));
   });
 
   const weight = (

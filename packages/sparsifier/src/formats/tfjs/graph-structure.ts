@@ -1,6 +1,14 @@
 import { isObject } from '../../model/json.js';
-import type { WeightEntry, Weights } from './description.js';
+import { addTo, type WeightEntry, type Weights } from './description.js';
 import type { Constant, Node, Value } from './graph-node.js';
+import {
+  argumentsOf,
+  callsOf,
+  functionsIn,
+  isParameter,
+  type FunctionCall,
+  type GraphFunction,
+} from './graph-functions.js';
 import { viewThrough } from './graph-views.js';
 
 /** An input that reads a weight, directly or through nodes that move its axes. */
@@ -11,8 +19,12 @@ export interface Use {
 }
 
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
+interface Input extends Mutable<Value> {
+  /** The number of the node's output. */
+  readonly output: number;
+}
 interface Draft extends Mutable<Node> {
-  inputs: Mutable<Value>[];
+  inputs: Input[];
   readers: Node[];
 }
 
@@ -26,11 +38,14 @@ export class Graph {
   readonly uses: ReadonlyMap<WeightEntry, readonly Use[]>;
 
   constructor({ node, library }: Readonly<Record<string, unknown>>, weights: Weights) {
-    const nodes = nodesIn(node, weights);
-    for (const { name, body, parameters, outputs } of functionsIn(library)) {
-      nodes.push(...nodesIn([...body, { name, op: 'Return', input: outputs }], weights, name, parameters));
+    const bodies = new Map<string, Body>();
+    for (const each of functionsIn(library)) {
+      const list = [...each.body, { name: each.name, op: 'Return', input: each.outputs }];
+      bodies.set(each.name, { ...each, nodes: nodesIn(list, weights, each.name, new Set(each.parameters)) });
     }
-    resolveViews(nodes);
+    const main = nodesIn(node, weights);
+    const nodes = [...main, ...[...bodies.values()].flatMap((body) => body.nodes)];
+    const passed = resolve(main, bodies);
     const uses = new Map<WeightEntry, Use[]>();
     for (const node of nodes) {
       const sources = new Set<Draft>();
@@ -40,7 +55,8 @@ export class Graph {
         } else {
           const list = uses.get(constant.entry) ?? [];
           uses.set(constant.entry, list);
-          if (node.view === undefined || input > 0) list.push({ node, input, constant });
+          const isPassed = passed.get(node)?.has(input) === true;
+          if (!isPassed && (node.view === undefined || input > 0)) list.push({ node, input, constant });
         }
       }
       node.sources = sources.size;
@@ -52,11 +68,96 @@ export class Graph {
   }
 }
 
+/** A function, with its nodes. The last one is its `Return`. */
+interface Body extends GraphFunction {
+  readonly nodes: readonly Draft[];
+}
+
+/**
+ * Finds what the inputs of all nodes read through views, and through the arguments of functions. A function is resolved
+ * after all nodes that call it; functions that call themselves are resolved without their arguments.
+ * @returns the inputs that only pass a constant on: to functions, or to the next round of a loop
+ */
+function resolve(main: readonly Draft[], bodies: ReadonlyMap<string, Body>): Map<Node, Set<number>> {
+  const lists = [main, ...[...bodies.values()].map(({ nodes }) => nodes)];
+  const calls = lists
+    .flat()
+    .flatMap(callsOf)
+    .filter(({ callee }) => bodies.has(callee));
+  const callsTo = new Map<string, FunctionCall[]>();
+  for (const call of calls) addTo(callsTo, call.callee, call);
+  const read = readOutputs(lists.flat());
+  const isKept = ({ node, loop }: FunctionCall, index: number) => {
+    const body = loop === undefined ? undefined : bodies.get(loop);
+    const isReturned = body !== undefined && isParameter(body.nodes.at(-1)!.inputs[index], body.parameters[index]);
+    // Whoever reads this output of the loop would read the constant, too.
+    return isReturned && read.get(node)?.has(index) !== true;
+  };
+  const waiting = new Map([...callsTo].map(([callee, { length }]) => [callee, length]));
+  const ready: Body[] = [...bodies.values()].filter(({ name }) => !callsTo.has(name));
+  const finish = (nodes: readonly Draft[]): void => {
+    resolveViews(nodes);
+    for (const { callee } of nodes.flatMap(callsOf)) {
+      const left = (waiting.get(callee) ?? 0) - 1;
+      waiting.set(callee, left);
+      if (left === 0) ready.push(bodies.get(callee)!);
+    }
+  };
+  const given = new Map<string, readonly (Constant | undefined)[]>();
+  finish(main);
+  // Grows while it is gone through.
+  for (const body of ready) {
+    const constants = argumentsOf(body, callsTo.get(body.name) ?? [], isKept);
+    const named = new Map(body.parameters.map((parameter, index) => [parameter, constants[index]]));
+    given.set(body.name, constants);
+    for (const { inputs } of body.nodes) {
+      for (const input of inputs) if (input.node === undefined) input.constant ??= named.get(input.name);
+    }
+    finish(body.nodes);
+  }
+  for (const { name, nodes } of bodies.values()) if (!given.has(name)) resolveViews(nodes);
+  return passedBy(lists.flat(), given, bodies);
+}
+
+/** The inputs of calls whose constants all called functions know, and what the body of a loop returns of them. */
+function passedBy(
+  nodes: readonly Draft[],
+  given: ReadonlyMap<string, readonly (Constant | undefined)[]>,
+  bodies: ReadonlyMap<string, Body>,
+): Map<Node, Set<number>> {
+  const passed = new Map<Node, Set<number>>();
+  const mark = (node: Node, input: number) => passed.set(node, (passed.get(node) ?? new Set()).add(input));
+  for (const node of nodes) {
+    const calls = callsOf(node);
+    for (const input of calls.length > 0 ? node.inputs.keys() : []) {
+      if (!calls.every(({ callee, first }) => given.get(callee)?.[input - first] !== undefined)) continue;
+      mark(node, input);
+      const loop = calls[0]!.loop;
+      if (loop !== undefined) mark(bodies.get(loop)!.nodes.at(-1)!, input);
+    }
+  }
+  return passed;
+}
+
+/** The outputs of each node that others read, by their numbers. */
+function readOutputs(nodes: readonly Draft[]): Map<Node, Set<number>> {
+  const read = new Map<Node, Set<number>>();
+  for (const { inputs } of nodes) {
+    for (const { node, output } of inputs) {
+      if (node !== undefined) read.set(node, (read.get(node) ?? new Set()).add(output));
+    }
+  }
+  return read;
+}
+
 /** The name of the node that an input reads: without the number, or the name and number, of its output. */
 const nodeName = (input: string): string => {
   const end = input.indexOf(':');
   return end < 0 ? input : input.slice(0, end);
 };
+
+/** The number of the output that an input reads: `node`, `node:1`, or in functions `node:name:1`. */
+const outputOf = (input: string): number => Number(input.slice(input.lastIndexOf(':') + 1)) || 0;
 
 function nodesIn(
   list: unknown,
@@ -69,7 +170,7 @@ function nodesIn(
     if (!isObject(item) || typeof item.name !== 'string' || typeof item.op !== 'string') continue;
     const inputs = (Array.isArray(item.input) ? item.input : [])
       .filter((input): input is string => typeof input === 'string' && !input.startsWith('^'))
-      .map((input) => ({ name: nodeName(input), node: undefined, constant: undefined }));
+      .map((input) => ({ name: nodeName(input), output: outputOf(input), node: undefined, constant: undefined }));
     const attributes = isObject(item.attr) ? item.attr : {};
     const node = { name: item.name, op: item.op, inside, inputs, attributes, view: undefined, readers: [], sources: 0 };
     nodes.set(item.op === 'Return' ? '' : item.name, node);
@@ -88,7 +189,7 @@ function nodesIn(
 /** Finds what inputs read through nodes that only move the axes of a weight. */
 function resolveViews(nodes: readonly Draft[]): void {
   const resolved = new Set<Draft>();
-  const resolve = ([input]: Mutable<Value>[]) => {
+  const resolveFirst = ([input]: Input[]) => {
     if (input !== undefined) input.constant ??= input.node?.view;
   };
   for (const node of nodes) {
@@ -100,27 +201,9 @@ function resolveViews(nodes: readonly Draft[]): void {
       each = each.inputs[0]?.node as Draft | undefined;
     }
     for (const each of chain.reverse()) {
-      resolve(each.inputs);
+      resolveFirst(each.inputs);
       each.view = viewThrough(each);
     }
   }
-  for (const { inputs } of nodes) for (let at = 1; at < inputs.length; at++) resolve([inputs[at]!]);
-}
-
-/** The functions of a graph, which its control flow calls. */
-function functionsIn(library: unknown) {
-  const list = isObject(library) && Array.isArray(library.function) ? library.function : [];
-  return list.filter(isObject).map(({ signature, nodeDef, ret }) => {
-    const { name, inputArg } = isObject(signature) ? signature : {};
-    return {
-      name: typeof name === 'string' ? name : 'function',
-      parameters: new Set(
-        (Array.isArray(inputArg) ? inputArg : []).flatMap((each) =>
-          isObject(each) && typeof each.name === 'string' ? [each.name] : [],
-        ),
-      ),
-      body: Array.isArray(nodeDef) ? (nodeDef as unknown[]) : [],
-      outputs: isObject(ret) ? Object.values(ret) : [],
-    };
-  });
+  for (const { inputs } of nodes) for (let at = 1; at < inputs.length; at++) resolveFirst([inputs[at]!]);
 }
