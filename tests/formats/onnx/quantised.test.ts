@@ -3,14 +3,17 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { furtherFiles } from '../../support/model-files.js';
 import {
+  bytesField,
   concat,
   constant,
   integerAttribute,
+  integerField,
   integersAttribute,
   model,
   node,
   numbers,
   tensor,
+  textField,
   type GraphOptions,
 } from '../../support/onnx-builder.js';
 import { codesOf, keptBytes, naiveCodes, type Affine, type CodeType } from '../../support/onnx-codes.js';
@@ -366,6 +369,13 @@ describe('codes behind DequantizeLinear', () => {
   });
 
   const weight = (type: 'int8' | 'uint8' = 'int8') => tensor('w', [6, 4], { dtype: type });
+  const fourBits = (name: string, shape: readonly number[]) =>
+    concat(
+      ...shape.map((size) => integerField(1, size)),
+      integerField(2, 22),
+      textField(8, name),
+      bytesField(9, new Uint8Array(Math.ceil(shape.reduce((product, size) => product * size, 1) / 2))),
+    );
   const skipped: readonly (readonly [title: string, options: GraphOptions, reason: RegExp])[] = [
     [
       'two scales for one tensor of codes',
@@ -450,6 +460,22 @@ describe('codes behind DequantizeLinear', () => {
         initializers: [weight(), ...parameters('int8', [1], [0], [])],
       },
       /Add reads it too/,
+    ],
+    [
+      'codes of 4 bits',
+      {
+        nodes: [dequantise('w', 'd'), matMul('d')],
+        initializers: [fourBits('w', [6, 4]), tensor('s', []), fourBits('z', [])],
+      },
+      /type int4; only integers of 8, 16 and 32 bits/,
+    ],
+    [
+      'floats as codes',
+      {
+        nodes: [dequantise('w', 'd'), matMul('d')],
+        initializers: [tensor('w', [6, 4], { dtype: 'float8e4m3fn' }), ...parameters('int8', [1], [0], [])],
+      },
+      /type float8e4m3fn; only integers of 8, 16 and 32 bits/,
     ],
     [
       'codes of QLinearConv',

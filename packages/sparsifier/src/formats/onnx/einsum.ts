@@ -52,7 +52,8 @@ const lettersOf = (term: string): string[] => [...term.replace('...', '')];
 
 /** The output of an equation without one: the letters that occur once, in the order of the alphabet. */
 function implied(left: string): string {
-  const letters = [...left.replaceAll(',', '')].filter((letter) => letter !== '.');
-  const once = letters.filter((letter) => letters.indexOf(letter) === letters.lastIndexOf(letter));
+  const counts = new Map<string, number>();
+  for (const letter of left.replaceAll(/[,.]/g, '')) counts.set(letter, (counts.get(letter) ?? 0) + 1);
+  const once = [...counts].flatMap(([letter, count]) => (count === 1 ? [letter] : []));
   return (left.includes('...') ? '...' : '') + once.sort().join('');
 }

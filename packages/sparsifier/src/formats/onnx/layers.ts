@@ -3,7 +3,7 @@ import { countWeights, isCounted } from './counting.js';
 import type { Constant, Graph, Node, Reader, Use, Value } from './graph.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './partners.js';
-import { decodesLookup, valuesOf } from './quantised.js';
+import { decodesLookup, notIntegers, valuesOf } from './quantised.js';
 import { isFloat } from './tensor.js';
 import { mostAxes, type View } from './views.js';
 
@@ -173,7 +173,8 @@ function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string 
     const [...each] = new Set(words);
     return `${each.slice(0, 3).join(', ')}${each.length > 3 ? ' and others' : ''}`;
   };
-  if (isCode && decoded === undefined && !isFloat(tensor.type)) {
+  if (isCode && decoded === undefined) {
+    if (isFloat(tensor.type)) return notIntegers(tensor.type);
     return `its codes are arranged by ${list(uses.map(({ node }) => node.op))} before they are decoded`;
   }
   if (uses.length === 0) return `no layer reads what ${list(readers.map(({ node }) => node.op))} makes of it`;

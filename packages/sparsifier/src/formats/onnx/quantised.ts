@@ -138,6 +138,9 @@ function codesIn(type: NumberType, bytes: Uint8Array): Codes {
   return new arrays[type as keyof typeof arrays](buffer as ArrayBuffer, byteOffset, length / widths[type]);
 }
 
+export const notIntegers = (type: string): string =>
+  `its codes have the type ${type}; only integers of 8, 16 and 32 bits can be pruned`;
+
 /** The numbers that the codes of a constant stand for, or why they cannot be pruned. */
 function decoded(
   { tensor }: Constant,
@@ -145,7 +148,7 @@ function decoded(
   parameters: ReadonlyMap<Constant, Float64Array>,
 ): StoredValues | string {
   const { codes, type } = tensor;
-  if (codes === undefined) return `its codes have the type ${type}; only codes of 8, 16 and 32 bits can be pruned`;
+  if (codes === undefined) return notIntegers(type);
   const numbersOf = (value: Value | undefined) => value?.view && parameters.get(value.view.constant);
   const scales = numbersOf(scale);
   const zeros = zeroPoint === undefined ? undefined : numbersOf(zeroPoint);
