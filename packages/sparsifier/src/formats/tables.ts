@@ -10,11 +10,11 @@ interface Numbers {
   readonly shape: readonly number[];
 }
 
-/** Sines of an axis are judged by at least this many equations, each of three neighbours. */
-const fewestEquations = 6;
+/** How many numbers a line of sines has at least: three equations of neighbours, of which one only gives the frequency. */
+export const lineLength = 5;
 
-/** How many numbers of a line {@link mayBeSine} needs. */
-export const lineLength = fewestEquations + 2;
+/** How many equations, without those that give a frequency, make a table of sines. In bfloat16 each is worth 4 bits. */
+const fewestEquations = 6;
 
 /** What table the numbers are; undefined for any other weight. */
 export function tableIn(numbers: Float32Array, shape: readonly number[]): string | undefined {
@@ -161,16 +161,18 @@ function areSines(given: Numbers, axis: number, unit: number): boolean {
   const [size, stride] = [shape[axis]!, strideOf(shape, axis)];
   if (size < lineLength) return false;
   const uses = equationsOf(given, axis);
-  if (uses.reduce((sum, each) => sum + each, 0) < fewestEquations) return false;
+  const spare = uses.reduce((sum, each) => sum + each, 0) - 1;
   const line = new Float32Array(size);
   let oscillates = false;
+  let equations = 0;
   for (let outer = 0; outer < numbers.length; outer += size * stride) {
     for (let inner = outer; inner < outer + stride; inner++) {
       for (let place = 0; place < size; place++) line[place] = numbers[inner + place * stride]!;
       const found = sine(line, unit, uses);
       if (found === undefined) return false;
       oscillates ||= found;
+      if (line.some((each) => each !== 0)) equations += spare;
     }
   }
-  return oscillates;
+  return oscillates && equations >= fewestEquations;
 }
