@@ -437,6 +437,7 @@ test('A removed channel is 0 wherever it comes to, or what keeps it from that is
       if (!chain.isMixed) {
         const others = await outputsOf(withFilters(bytes, sparse), chain.inputs);
         expect(numbersOf(outputs, marks, kept)).toEqual(numbersOf(others, marks, kept));
+        for (const name of chain.others) expect(outputs[name]).toEqual(others[name]);
       }
       expect(layers.map(({ name }) => name)).toHaveLength(network.withSecond ? 2 : 1);
       for (const [place, { leaks }] of layers.entries()) {
