@@ -63,10 +63,7 @@ fn zero<const BYTES: usize>(
         let weights = start..start + numbers.len();
         let (mut tally, mut numbers) = (Tally::default(), InWords::new(numbers, add));
         for_weights(mask, axes, weights, |word| {
-            numbers.next(&mut tally, |numbers, length| {
-                let word = word | beyond(length);
-                (act(numbers, word), word)
-            });
+            numbers.zero(&mut tally, word, &act);
         });
         tally.finish()
     };
@@ -90,6 +87,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Notes that 32 numbers more are done.
+    #[inline(always)]
+    fn note(&mut self, zeros: u32) {
+        self.zeroed.zeros += zeros as usize;
+        self.added += 32;
+        if self.added == RUN {
+            self.end_run();
+        }
+    }
+
     fn end_run(&mut self) {
         let [kept, removed] = take(&mut self.run).sums();
         self.zeroed.kept_squares += kept;
@@ -128,7 +135,7 @@ fn widened(numbers: &[[u8; 2]; 32], magnitudes: impl Fn(Lanes) -> Lanes) -> [[u8
 }
 
 /// The bits of a word beyond so many.
-pub(crate) fn beyond(length: u32) -> u32 {
+fn beyond(length: u32) -> u32 {
     u32::MAX.checked_shl(length).unwrap_or(0)
 }
 
@@ -145,31 +152,61 @@ impl<'a, const BYTES: usize> InWords<'a, BYTES> {
         InWords { whole: whole.iter_mut(), last, add }
     }
 
-    /// Calls `act` with the next 32, and how many of them are numbers: the last ones are followed by what is neither zero
-    /// nor smaller than any number. It zeroes some, counts zeros, and gives the bits of those that stay.
+    /// Calls `act` with the next 32, of which those stay whose bit is 1. It zeroes the others and counts zeros.
     #[inline(always)]
-    pub(crate) fn next(&mut self, tally: &mut Tally, act: impl FnOnce(&mut [[u8; BYTES]; 32], u32) -> (u32, u32)) {
-        if let Some(numbers) = self.whole.next() {
-            let before = *numbers;
-            let (zeros, word) = act(numbers, 32);
-            tally.zeroed.zeros += zeros as usize;
-            (self.add)(&mut tally.run, &before, word);
-        } else {
-            let mut numbers = [[u8::MAX; BYTES]; 32];
-            let mut before = [[0; BYTES]; 32];
-            let length = self.last.len();
-            numbers[..length].copy_from_slice(self.last);
-            before[..length].copy_from_slice(self.last);
-            let (zeros, word) = act(&mut numbers, length as u32);
-            tally.zeroed.zeros += zeros as usize;
-            self.last.copy_from_slice(&numbers[..length]);
-            (self.add)(&mut tally.run, &before, word);
-        }
-        tally.added += 32;
-        if tally.added == RUN {
-            tally.end_run();
-        }
+    pub(crate) fn zero(
+        &mut self,
+        tally: &mut Tally,
+        staying: u32,
+        act: impl FnOnce(&mut [[u8; BYTES]; 32], u32) -> u32,
+    ) {
+        let add = self.add;
+        self.next(|numbers, length| {
+            let rest;
+            let own = if length == 32 {
+                &*numbers
+            } else {
+                rest = first(numbers, length);
+                &rest
+            };
+            add(&mut tally.run, own, staying);
+            tally.note(act(numbers, staying | beyond(length)));
+        });
     }
+
+    /// Calls `act` with the next 32. It zeroes some, counts zeros, and gives the bits of those that stay.
+    #[inline(always)]
+    pub(crate) fn zero_and_tell(&mut self, tally: &mut Tally, act: impl FnOnce(&mut [[u8; BYTES]; 32]) -> (u32, u32)) {
+        let add = self.add;
+        self.next(|numbers, length| {
+            let before = if length == 32 { *numbers } else { first(numbers, length) };
+            let (zeros, staying) = act(numbers);
+            add(&mut tally.run, &before, staying);
+            tally.note(zeros);
+        });
+    }
+
+    /// Calls `act` with the next 32, and how many of them are numbers: the last ones are followed by what is neither zero
+    /// nor smaller than any number.
+    #[inline(always)]
+    fn next(&mut self, act: impl FnOnce(&mut [[u8; BYTES]; 32], u32)) {
+        if let Some(numbers) = self.whole.next() {
+            return act(numbers, 32);
+        }
+        let mut numbers = [[u8::MAX; BYTES]; 32];
+        let length = self.last.len();
+        numbers[..length].copy_from_slice(self.last);
+        act(&mut numbers, length as u32);
+        self.last.copy_from_slice(&numbers[..length]);
+    }
+}
+
+/// The first numbers, followed by 0, which changes no sum.
+#[inline(never)]
+fn first<const BYTES: usize>(numbers: &[[u8; BYTES]; 32], length: u32) -> [[u8; BYTES]; 32] {
+    let mut result = [[0; BYTES]; 32];
+    result[..length as usize].copy_from_slice(&numbers[..length as usize]);
+    result
 }
 
 pub(crate) fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32) -> u32 {

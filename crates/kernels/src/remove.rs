@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::apply::{
-    AddSquares, InWords, TASK, Tally, Zeroed, add_bfloat16, add_float16, add_floats, beyond, zero_and_count,
+    AddSquares, InWords, TASK, Tally, Zeroed, add_bfloat16, add_float16, add_floats, zero_and_count,
     zero_halves_and_count,
 };
 use crate::axes::Axes;
@@ -180,10 +180,7 @@ impl What<'_> {
         let mut numbers = InWords::new(numbers, add);
         for (place, word) in words.iter().enumerate() {
             let staying = word & earlier.map_or(u32::MAX, |earlier| earlier[place]);
-            numbers.next(tally, |numbers, length| {
-                let word = staying | beyond(length);
-                (act(numbers, word), word)
-            });
+            numbers.zero(tally, staying, &act);
         }
     }
 
@@ -233,7 +230,7 @@ impl<const BYTES: usize> Words<'_, BYTES> {
     fn zero_below(self, numbers: &mut [[u8; BYTES]], act: impl Fn(&mut [[u8; BYTES]; 32], &mut u32) -> u32) {
         let mut numbers = InWords::new(numbers, self.add);
         for word in self.words {
-            numbers.next(self.tally, |numbers, _| (act(numbers, word), *word));
+            numbers.zero_and_tell(self.tally, |numbers| (act(numbers, word), *word));
         }
     }
 }
