@@ -153,7 +153,8 @@ impl<'a, const BYTES: usize> InWords<'a, BYTES> {
     }
 
     /// Calls `act` with the next 32, of which those stay whose bit is 1. It zeroes the others and counts zeros.
-    #[inline(always)]
+    // Not inlined: words come from several places.
+    #[inline(never)]
     pub(crate) fn zero(
         &mut self,
         tally: &mut Tally,
