@@ -42,7 +42,7 @@ export function countedIn(content: unknown): number {
   let count = 0;
   for (const { weights } of weightsManifest) {
     for (const { name, shape, dtype } of weights) {
-      if (shape.length < 2 || !/^float/.test(dtype)) continue;
+      if (shape.length < 2 || !dtype.startsWith('float')) continue;
       if (modelTopology?.node === undefined || read.has(name)) count += shape.reduce((all, size) => all * size, 1);
     }
   }

@@ -119,8 +119,8 @@ async function isHeard(
     const length = shape.reduce((product, size) => product * size, 1);
     // Inputs are the second axis from the end, outputs the last.
     const [inputs, outputs] = shape.slice(-2) as [number, number];
-    for (let at = 0; name === reader && at < length; at++) {
-      if (removed.includes(Math.floor(at / outputs) % inputs)) numbers[start + at]! += 3;
+    for (let at = 0; at < length; at++) {
+      if (name === reader && removed.includes(Math.floor(at / outputs) % inputs)) numbers[start + at]! += 3;
     }
     start += length;
   }

@@ -163,15 +163,16 @@ const raised = (node: Node, op: string): Pick<Step, 'isLoud' | 'leaks'> => ({
 
 const hasConstant = ({ inputs }: Node): boolean => inputs.some(({ constant }) => constant !== undefined);
 
-/** A product: zero if any factor is. */
-function times(node: Node, { channels, isLoud, zero }: Inputs): Step {
+/** A product: zero if any factor is. What is not zero is a factor of another layer's channels. */
+function times(node: Node, { channels, zero }: Inputs): Step | undefined {
+  if (zero === 0 && node.sources > 1) return undefined;
   const constants = node.inputs.flatMap(({ constant }) => constant ?? []);
   const { rank: before } = channels;
   const isKnown = constants.length > 0 && before !== undefined;
   const rank = isKnown ? Math.max(before, ...constants.map(({ axes }) => axes.length)) : undefined;
   // A single channel may be multiplied with several.
   const after = channels.total === 1 ? somewhere(channels) : { ...channels, rank };
-  return { channels: after, isLoud: isLoud && zero === 0 };
+  return { channels: after, isLoud: zero === 0 };
 }
 
 /** The axis of BiasAdd and FusedBatchNorm, from the end. */

@@ -60,8 +60,10 @@ export function passThrough(call: Call, from: Call, inputs: Inputs, joins: Reado
     return isAll ? { channels, isLoud: inputs.loud > 0 } : undefined;
   }
   if (type === 'Multiply') {
-    // A single channel may be multiplied with several.
-    return { channels: channels.total === 1 ? somewhere(channels) : channels, isLoud: isLoud && inputs.zero === 0 };
+    // What is not zero is a factor of another layer's channels. A single channel may be multiplied with several.
+    return inputs.zero === 0
+      ? undefined
+      : { channels: channels.total === 1 ? somewhere(channels) : channels, isLoud: false };
   }
   if (call.inputs.size > 1) {
     const moved = type === 'Concatenate' ? concatenate(call, from, channels, joins.get(call)) : undefined;

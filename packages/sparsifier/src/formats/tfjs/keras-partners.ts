@@ -95,11 +95,12 @@ class Way implements Network<Call> {
     return passThrough(call, from, inputs, this.#known.joins);
   }
 
-  #normalise(call: Call, { channels }: Inputs): Step {
+  #normalise(call: Call, { channels, isLoud }: Inputs): Step {
     const { layer, rank } = call;
     const along = axisOf(layer.config, rank, layer.isTimed ? 1 : 0);
     const isProven = channels.axis !== undefined && along !== undefined;
     const leaks: Leak[] = [];
+    let hasGamma = false;
     const scope = this.#known.norms.get(layer);
     const parts = (['gamma', 'beta'] as const).flatMap((part) => {
       const entry = scope?.get(part);
@@ -114,10 +115,13 @@ class Way implements Network<Call> {
       else if (along !== channels.axis || channels.sizes.length > 1) reason = 'it is used along another axis';
       else reason = this.#claims.take(part, call, entry, channels);
       if (reason !== undefined) leaks.push({ name: entry.name, reason });
+      else if (part === 'gamma') hasGamma = true;
     }
-    // Without gamma, the mean is subtracted from removed channels, too.
-    const hasGamma = parts.some(({ part }) => part === 'gamma');
-    if (!hasGamma) leaks.push({ name: this.nameOf(call), reason: 'it subtracts a mean, and has no gamma' });
+    // A gamma of 0 silences whatever comes in. Without one, the mean is subtracted from removed channels, too.
+    if (isLoud && !hasGamma) return { channels, isLoud };
+    if (layer.config.scale === false) {
+      leaks.push({ name: this.nameOf(call), reason: 'it subtracts a mean, and has no gamma' });
+    }
     return { channels, isLoud: leaks.length > 0, leaks };
   }
 }

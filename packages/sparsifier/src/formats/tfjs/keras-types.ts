@@ -151,9 +151,9 @@ export function rankAfter(type: string, config: Config, inputs: readonly (number
   return Math.max(...(ranks as number[]));
 }
 
-/** Layers whose output has the last axis of their input. */
+/** Layers whose output has the last axis of their inputs, or the longest of them. */
 const keepWidth =
-  /^(Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Add|(Max|Average)Pooling\dD|ZeroPadding\dD|UpSampling\dD|InputLayer)$/;
+  /^(Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Add|Subtract|Multiply|Average|Maximum|Minimum|(Global)?(Max|Average)Pooling\dD|ZeroPadding\dD|UpSampling\dD|InputLayer)$/;
 
 /** The size of the last axis of the output of a layer, given those of its inputs. */
 export function widthAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
@@ -166,9 +166,15 @@ export function widthAfter(type: string, config: Config, inputs: readonly (numbe
   if (type === 'Concatenate') {
     return inputs.includes(undefined) ? undefined : (inputs as number[]).reduce((sum, size) => sum + size, 0);
   }
+  const { target_shape: target } = config;
+  if (type === 'Reshape') {
+    const size = Array.isArray(target) ? numberOf((target as unknown[]).at(-1)) : undefined;
+    return size !== undefined && size > 0 ? size : undefined;
+  }
   const given = config.batch_input_shape ?? config.batch_shape;
   if (inputs.length === 0) return Array.isArray(given) ? numberOf((given as unknown[]).at(-1)) : undefined;
-  return keepWidth.test(type) || identities.test(type) ? inputs[0] : undefined;
+  if (!(keepWidth.test(type) || identities.test(type)) || inputs.includes(undefined)) return undefined;
+  return (inputs as number[]).reduce((most, size) => Math.max(most, size));
 }
 
 export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
