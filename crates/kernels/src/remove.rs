@@ -3,8 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::apply::{
-    AddSquares, InWords, TASK, Tally, Zeroed, add_bfloat16, add_float16, add_floats, zero_and_count,
-    zero_halves_and_count,
+    InWords, TASK, Tally, Zeroed, add_bfloat16, add_float16, zero_and_count, zero_bfloat16, zero_float16,
 };
 use crate::axes::Axes;
 use crate::bits::words_for;
@@ -15,7 +14,7 @@ use crate::mask::{settle_ties, write_words};
 use crate::numbers::{Numbers, NumbersMut};
 use crate::scalar::key_of;
 use crate::segment::Cut;
-use crate::simd::{HALVES, Halves, LANES, Lanes, Narrow, Register, Wide};
+use crate::simd::{HALVES, Halves, LANES, Lanes, Narrow, Register, SquaresOfWord, Wide};
 use crate::tasks::for_each;
 
 /// What is removed from one tensor.
@@ -128,47 +127,46 @@ impl What<'_> {
     fn remove_from_piece(&self, start: usize, numbers: NumbersMut, words: &mut [u32], tally: &mut Tally) {
         match numbers {
             NumbersMut::Float32(numbers) => {
-                let words = Words { words, tally, add: add_floats };
+                let words = Words { words, tally };
                 match self.least_kept_of(start, Numbers::Float32(numbers)) {
                     Some(least) => {
-                        words.zero_below(numbers, |numbers, word| zero_below_in_word(numbers, least, word));
+                        words.zero_below(numbers, |numbers, squares| zero_below_in_word(numbers, least, squares));
                     }
                     None => self.by_keys(start, numbers, |numbers| Numbers::Float32(numbers), words, zero_and_count),
                 }
             }
             NumbersMut::Float16(numbers) => {
-                let words = Words { words, tally, add: add_float16 };
-                self.remove_halves(start, numbers, |numbers| Numbers::Float16(numbers), words);
+                let half = Half { typed: |numbers| Numbers::Float16(numbers), zero: zero_float16, add: add_float16 };
+                self.remove_halves(start, numbers, &half, Words { words, tally });
             }
             NumbersMut::Bfloat16(numbers) => {
-                let words = Words { words, tally, add: add_bfloat16 };
-                self.remove_halves(start, numbers, |numbers| Numbers::Bfloat16(numbers), words);
+                let half = Half { typed: |numbers| Numbers::Bfloat16(numbers), zero: zero_bfloat16, add: add_bfloat16 };
+                self.remove_halves(start, numbers, &half, Words { words, tally });
             }
         }
     }
 
-    fn remove_halves(
-        &self,
-        start: usize,
-        numbers: &mut [[u8; 2]],
-        typed: impl Fn(&[[u8; 2]]) -> Numbers<'_>,
-        words: Words<2>,
-    ) {
-        let Some(least) = self.least_kept_of(start, typed(numbers)) else {
-            return self.by_keys(start, numbers, typed, words, zero_halves_and_count);
+    fn remove_halves(&self, start: usize, numbers: &mut [[u8; 2]], half: &Half, words: Words) {
+        let Some(least) = self.least_kept_of(start, (half.typed)(numbers)) else {
+            return self.by_keys(start, numbers, half.typed, words, half.zero);
         };
-        let least = least_half(least, |half| typed(&[half.to_le_bytes()]).at(0));
-        words.zero_below(numbers, |numbers, word| zero_halves_below_in_word(numbers, least, word));
+        let least = least_half(least, |bits| (half.typed)(&[bits.to_le_bytes()]).at(0));
+        words.zero_below(numbers, |numbers, squares| {
+            let before = *numbers;
+            let (zeros, word) = zero_halves_below_in_word(numbers, least);
+            (half.add)(&before, word, squares);
+            (zeros, word)
+        });
     }
 
-    /// `act` zeroes numbers by the bits of a word, and counts zeros.
+    /// `act` zeroes numbers by the bits of a word, adds squares and counts zeros.
     fn by_keys<const BYTES: usize>(
         &self,
         start: usize,
         numbers: &mut [[u8; BYTES]],
         typed: impl Fn(&[[u8; BYTES]]) -> Numbers<'_>,
-        Words { words, tally, add }: Words<BYTES>,
-        act: impl Fn(&mut [[u8; BYTES]; 32], u32) -> u32,
+        Words { words, tally }: Words,
+        act: impl Fn(&mut [[u8; BYTES]; 32], u32, &mut SquaresOfWord) -> u32,
     ) {
         let Ok(scores) = Elements::new(typed(numbers), self.element, None) else { return };
         // Beyond the last unit nothing goes.
@@ -177,7 +175,7 @@ impl What<'_> {
         fill_keys(scores, 0, earlier, &mut keys[..numbers.len()]);
         settle_ties(self.axes, self.cut, start, &mut keys);
         write_words(&keys, self.cut, words);
-        let mut numbers = InWords::new(numbers, add);
+        let mut numbers = InWords::new(numbers);
         for (place, word) in words.iter().enumerate() {
             let staying = word & earlier.map_or(u32::MAX, |earlier| earlier[place]);
             numbers.zero(tally, staying, &act);
@@ -204,6 +202,13 @@ impl What<'_> {
     }
 }
 
+/// What is done with 32 numbers of a type of 16 bits.
+struct Half {
+    typed: for<'n> fn(&'n [[u8; 2]]) -> Numbers<'n>,
+    zero: fn(&mut [[u8; 2]; 32], u32, &mut SquaresOfWord) -> u32,
+    add: fn(&[[u8; 2]; 32], u32, &mut SquaresOfWord),
+}
+
 /// The smallest magnitude of 16 bits whose key, once widened, is not smaller.
 fn least_half(least: i32, widened: impl Fn(u16) -> f32) -> i16 {
     let (mut low, mut high) = (0, i16::MAX);
@@ -219,23 +224,26 @@ fn least_half(least: i32, widened: impl Fn(u16) -> f32) -> i16 {
 }
 
 /// Where the bits of a piece go, and what is found out.
-struct Words<'a, const BYTES: usize> {
+struct Words<'a> {
     words: &'a mut [u32],
     tally: &'a mut Tally,
-    add: AddSquares<BYTES>,
 }
 
-impl<const BYTES: usize> Words<'_, BYTES> {
-    /// `act` zeroes numbers and writes the bits of the rest, word by word, and counts zeros.
-    fn zero_below(self, numbers: &mut [[u8; BYTES]], act: impl Fn(&mut [[u8; BYTES]; 32], &mut u32) -> u32) {
-        let mut numbers = InWords::new(numbers, self.add);
+impl Words<'_> {
+    /// `act` zeroes numbers word by word, adds squares, counts zeros, and tells which stay, by bits.
+    fn zero_below<const BYTES: usize>(
+        self,
+        numbers: &mut [[u8; BYTES]],
+        act: impl Fn(&mut [[u8; BYTES]; 32], &mut SquaresOfWord) -> (u32, u32),
+    ) {
+        let mut numbers = InWords::new(numbers);
         for word in self.words {
-            numbers.zero_and_tell(self.tally, |numbers| (act(numbers, word), *word));
+            *word = numbers.zero_and_tell(self.tally, &act);
         }
     }
 }
 
-fn zero_halves_below_in_word(numbers: &mut [[u8; 2]; 32], least: i16, word: &mut u32) -> u32 {
+fn zero_halves_below_in_word(numbers: &mut [[u8; 2]; 32], least: i16) -> (u32, u32) {
     let (least, zero) = (Halves::splat(least), Halves::splat(0));
     let mut zeros = zero;
     let [a, b, c, d] = {
@@ -250,11 +258,10 @@ fn zero_halves_below_in_word(numbers: &mut [[u8; 2]; 32], least: i16, word: &mut
         };
         [act(0), act(1), act(2), act(3)]
     };
-    *word = !(Halves::bits(a, b) | Halves::bits(c, d) << 16);
-    zeros.count()
+    (zeros.count(), !(Halves::bits(a, b) | Halves::bits(c, d) << 16))
 }
 
-fn zero_below_in_word(numbers: &mut [[u8; 4]; 32], least: i32, word: &mut u32) -> u32 {
+fn zero_below_in_word(numbers: &mut [[u8; 4]; 32], least: i32, squares: &mut SquaresOfWord) -> (u32, u32) {
     let (least, zero) = (Lanes::splat(least), Lanes::splat(0));
     let mut zeros = zero;
     let (halves, _) = numbers.as_chunks_mut::<16>();
@@ -262,16 +269,16 @@ fn zero_below_in_word(numbers: &mut [[u8; 4]; 32], least: i32, word: &mut u32) -
         let (groups, _) = halves[half].as_chunks_mut::<LANES>();
         let going = [0, 1, 2, 3].map(|group| {
             let numbers = &mut groups[group];
-            let keys = Keyed::keys(numbers);
+            let (own, keys) = (Lanes::load(numbers), Keyed::keys(numbers));
             let going = keys.is_less(least);
+            squares.add(own, going);
             zeros = zeros.add(going.or(keys.is_equal(zero)));
-            Lanes::load(numbers).without(going).store(numbers);
+            own.without(going).store(numbers);
             going
         });
         Lanes::bits(going)
     });
-    *word = !(bits[0] | bits[1] << 16);
-    zeros.count()
+    (zeros.count(), !(bits[0] | bits[1] << 16))
 }
 
 #[cfg(test)]

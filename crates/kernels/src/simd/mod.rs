@@ -15,6 +15,6 @@ mod wasm;
 #[cfg(not(target_feature = "simd128"))]
 pub(crate) use portable::{Halves, Lanes, bits_of};
 pub(crate) use register::{HALVES, LANES, Narrow, Register, Wide};
-pub(crate) use sums::{SUMS, Squares, Sums, add_magnitudes, quotients, sum_magnitudes};
+pub(crate) use sums::{SUMS, Squares, SquaresOfWord, Sums, add_magnitudes, quotients, sum_magnitudes};
 #[cfg(target_feature = "simd128")]
 pub(crate) use wasm::{Halves, Lanes, bits_of};

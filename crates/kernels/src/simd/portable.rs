@@ -91,6 +91,20 @@ impl Wide for Lanes {
     }
 
     #[inline(always)]
+    fn squared(self) -> Self {
+        Lanes(self.0.map(|bits| {
+            let number = f32::from_bits(bits.cast_unsigned());
+            (number * number).to_bits().cast_signed()
+        }))
+    }
+
+    #[inline(always)]
+    fn add_floats(self, other: Self) -> Self {
+        let float = |lanes: Self, lane: usize| f32::from_bits(lanes.0[lane].cast_unsigned());
+        Lanes(from_fn(|lane| (float(self, lane) + float(other, lane)).to_bits().cast_signed()))
+    }
+
+    #[inline(always)]
     fn keys_of_scores(self) -> Self {
         Lanes(self.0.map(|bits| key_of(f32::from_bits(bits as u32))))
     }
@@ -240,25 +254,9 @@ impl Pair for Doubles {
     }
 
     #[inline(always)]
-    fn squares(numbers: &[[u8; 4]; LANES]) -> [Self; 2] {
-        let [a, b, c, d] = numbers.map(|number| f64::from(f32::from_le_bytes(number)));
-        [Doubles([a * a, b * b]), Doubles([c * c, d * d])]
-    }
-
-    #[inline(always)]
-    fn comparisons(lanes: Lanes) -> [Self; 2] {
-        let [a, b, c, d] = lanes.0.map(|lane| f64::from_bits(i64::from(lane).cast_unsigned()));
+    fn widened(lanes: Lanes) -> [Self; 2] {
+        let [a, b, c, d] = lanes.0.map(|bits| f64::from(f32::from_bits(bits.cast_unsigned())));
         [Doubles([a, b]), Doubles([c, d])]
-    }
-
-    #[inline(always)]
-    fn only(self, comparison: Self) -> Self {
-        Doubles(from_fn(|lane| f64::from_bits(self.0[lane].to_bits() & comparison.0[lane].to_bits())))
-    }
-
-    #[inline(always)]
-    fn without(self, comparison: Self) -> Self {
-        Doubles(from_fn(|lane| f64::from_bits(self.0[lane].to_bits() & !comparison.0[lane].to_bits())))
     }
 
     #[inline(always)]

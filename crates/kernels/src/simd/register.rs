@@ -54,6 +54,12 @@ pub(crate) trait Wide: Register<Number = i32, Numbers = [i32; LANES], Stored = [
 
     fn max(self, other: Self) -> Self;
 
+    /// The squares of lanes that are floating-point numbers.
+    fn squared(self) -> Self;
+
+    /// Sums of lanes that are floating-point numbers.
+    fn add_floats(self, other: Self) -> Self;
+
     /// The keys of scores ([`key_of`](crate::scalar::key_of)).
     fn keys_of_scores(self) -> Self;
 
@@ -125,17 +131,8 @@ pub(super) trait Pair: Copy {
 
     fn divide(self, divisor: Self) -> Self;
 
-    /// The squares of numbers of 32 bits, which are widened first, so that they are exact.
-    fn squares(numbers: &[[u8; 4]; LANES]) -> [Self; 2];
-
-    /// Comparisons of numbers of 32 bits, widened.
-    fn comparisons(lanes: Self::Lanes) -> [Self; 2];
-
-    /// The numbers for which a comparison holds; the others become 0.
-    fn only(self, comparison: Self) -> Self;
-
-    /// The numbers for which it does not hold; the others become 0.
-    fn without(self, comparison: Self) -> Self;
+    /// Numbers of 32 bits, widened.
+    fn widened(lanes: Self::Lanes) -> [Self; 2];
 
     /// The magnitudes of numbers of 32 bits, widened.
     fn magnitudes(numbers: &[[u8; 4]; LANES]) -> [Self; 2];

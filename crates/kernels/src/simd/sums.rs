@@ -46,15 +46,6 @@ impl Sums {
         self.0[0] = self.0[0].add(Doubles::read(&[magnitude.into(), 0.0]));
     }
 
-    /// Adds what is given for four numbers; `quad` counts fours.
-    #[inline(always)]
-    fn add_quad(&mut self, quad: usize, numbers: [Doubles; 2]) {
-        let place = quad % 2 * 2;
-        for (sum, numbers) in self.0[place..place + 2].iter_mut().zip(numbers) {
-            *sum = sum.add(numbers);
-        }
-    }
-
     /// All of them, added as a balanced tree.
     #[inline(always)]
     pub(crate) fn sum(self) -> f64 {
@@ -65,40 +56,74 @@ impl Sums {
     }
 }
 
-/// Sums of the squares of numbers: of those that stay, and of those that go.
-#[derive(Clone, Copy, Default)]
+/// Sums of the squares of 32 numbers: of all, and of those that go. Each of four lanes adds up eight squares, in `f32`.
+#[derive(Clone, Copy)]
+pub(crate) struct SquaresOfWord {
+    all: Lanes,
+    going: Lanes,
+}
+
+impl Default for SquaresOfWord {
+    #[inline(always)]
+    fn default() -> Self {
+        SquaresOfWord { all: Lanes::splat(0), going: Lanes::splat(0) }
+    }
+}
+
+impl SquaresOfWord {
+    /// Adds four numbers; `going` is a comparison that holds for those that go.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, numbers: Lanes, going: Lanes) {
+        let squares = numbers.squared();
+        self.all = self.all.add_floats(squares);
+        self.going = self.going.add_floats(squares.and(going));
+    }
+
+    /// Adds four numbers that stay.
+    #[inline(always)]
+    pub(crate) fn add_staying(&mut self, numbers: Lanes) {
+        self.all = self.all.add_floats(numbers.squared());
+    }
+
+    /// Makes all of them numbers that go.
+    #[inline(always)]
+    pub(crate) fn let_go(&mut self) {
+        self.going = self.all;
+    }
+}
+
+/// Sums of the squares of numbers: of all, and of those that go. Each lane of words is added up by itself, in `f64`.
+#[derive(Clone, Copy)]
 pub(crate) struct Squares {
-    staying: Sums,
-    going: Sums,
+    all: [Doubles; LANES / 2],
+    going: [Doubles; LANES / 2],
+}
+
+impl Default for Squares {
+    #[inline(always)]
+    fn default() -> Self {
+        let none = [Doubles::splat(0.0); LANES / 2];
+        Squares { all: none, going: none }
+    }
 }
 
 impl Squares {
-    /// Adds 32 numbers, those whose bit of the word is 1 to the ones that stay.
-    // Not inlined, as below.
-    #[inline(never)]
-    pub(crate) fn add(&mut self, numbers: &[[u8; 4]; 32], word: u32, bits: &[u32; 32]) {
-        let (quads, _) = numbers.as_chunks::<LANES>();
-        if word == 0 || word == u32::MAX {
-            let sums = if word == 0 { &mut self.going } else { &mut self.staying };
-            let mut own = *sums;
-            quads.iter().enumerate().for_each(|(quad, numbers)| own.add_quad(quad, Doubles::squares(numbers)));
-            *sums = own;
-            return;
+    #[inline(always)]
+    pub(crate) fn add(&mut self, word: SquaresOfWord) {
+        for (sums, lanes) in [(&mut self.all, word.all), (&mut self.going, word.going)] {
+            for (sum, pair) in sums.iter_mut().zip(Doubles::widened(lanes)) {
+                *sum = sum.add(pair);
+            }
         }
-        let Squares { mut staying, mut going } = *self;
-        let word = Lanes::splat(word.cast_signed());
-        for (quad, (numbers, bits)) in quads.iter().zip(bits.as_chunks::<LANES>().0).enumerate() {
-            let goes = word.and(Lanes::read(&bits.map(u32::cast_signed))).is_equal(Lanes::splat(0));
-            let ([a, b], [low, high]) = (Doubles::squares(numbers), Doubles::comparisons(goes));
-            staying.add_quad(quad, [a.without(low), b.without(high)]);
-            going.add_quad(quad, [a.only(low), b.only(high)]);
-        }
-        *self = Squares { staying, going };
     }
 
-    /// The sum of those that stay, and of those that go.
+    /// The sum of all, and of those that go.
     pub(crate) fn sums(self) -> [f64; 2] {
-        [self.staying.sum(), self.going.sum()]
+        [self.all, self.going].map(|[low, high]| {
+            let mut pair = [0.0; 2];
+            low.add(high).write(&mut pair);
+            pair[0] + pair[1]
+        })
     }
 }
 

@@ -97,6 +97,16 @@ impl Wide for Lanes {
     }
 
     #[inline(always)]
+    fn squared(self) -> Self {
+        Lanes(f32x4_mul(self.0, self.0))
+    }
+
+    #[inline(always)]
+    fn add_floats(self, other: Self) -> Self {
+        Lanes(f32x4_add(self.0, other.0))
+    }
+
+    #[inline(always)]
     fn keys_of_scores(self) -> Self {
         // This minimum keeps its first operand where the second is not a number.
         let bits = f32x4_pmin(f32x4_splat(f32::INFINITY), f32x4_add(self.0, f32x4_splat(0.0)));
@@ -280,29 +290,9 @@ impl Pair for Doubles {
     }
 
     #[inline(always)]
-    fn squares(numbers: &[[u8; 4]; LANES]) -> [Self; 2] {
-        // Engines turn a load of two numbers that are widened into one instruction.
-        [0, 2].map(|place| {
-            // SAFETY: two numbers begin at either place, and this load has no alignment.
-            let two = unsafe { v128_load64_zero(numbers.as_ptr().add(place).cast()) };
-            let wide = f64x2_promote_low_f32x4(two);
-            Doubles(f64x2_mul(wide, wide))
-        })
-    }
-
-    #[inline(always)]
-    fn comparisons(lanes: Lanes) -> [Self; 2] {
-        [Doubles(i32x4_shuffle::<0, 0, 1, 1>(lanes.0, lanes.0)), Doubles(i32x4_shuffle::<2, 2, 3, 3>(lanes.0, lanes.0))]
-    }
-
-    #[inline(always)]
-    fn only(self, comparison: Self) -> Self {
-        Doubles(v128_and(self.0, comparison.0))
-    }
-
-    #[inline(always)]
-    fn without(self, comparison: Self) -> Self {
-        Doubles(v128_andnot(self.0, comparison.0))
+    fn widened(Lanes(lanes): Lanes) -> [Self; 2] {
+        let upper = i32x4_shuffle::<2, 3, 2, 3>(lanes, lanes);
+        [Doubles(f64x2_promote_low_f32x4(lanes)), Doubles(f64x2_promote_low_f32x4(upper))]
     }
 
     #[inline(always)]

@@ -38,8 +38,10 @@ interface Facts {
 }
 
 /** The relative error of a layer: see {@link LayerReport.error}. */
-export const errorOf = ({ kept, removed }: Squares): number =>
-  removed === 0 ? 0 : Math.sqrt(removed / (kept + removed));
+export function errorOf({ kept, removed }: Squares): number | undefined {
+  if (removed === 0) return 0;
+  return Number.isFinite(kept + removed) ? Math.sqrt(removed / (kept + removed)) : undefined;
+}
 
 /** What a user should know about a call, the worst first. */
 export function findingsOf(facts: Facts): Finding[] {
@@ -62,7 +64,7 @@ const only = (names: readonly string[]): { readonly layer?: string } =>
 
 function highError({ layers }: Facts): Finding | undefined {
   const errors = layers
-    .map(({ tensor: { name, kind }, outcome }) => ({ name, kind, error: errorOf(outcome.squares) }))
+    .map(({ tensor: { name, kind }, outcome }) => ({ name, kind, error: errorOf(outcome.squares) ?? 0 }))
     .filter(({ error }) => error > 0)
     .sort((first, second) => second.error - first.error);
   const isConvolution = ({ kind }: { readonly kind: Kind }) => kind.startsWith('conv');

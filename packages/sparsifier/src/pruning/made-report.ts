@@ -86,13 +86,16 @@ class MadeReport implements Report {
 
 export const reportOf = (contents: Contents): Report => new MadeReport(contents);
 
-const completed = ({ weights, zeros, removedWeights, units, removedUnits, squares }: Counts): Report['total'] => ({
-  weights,
-  zeros,
-  removedWeights,
-  sparsity: percentOf(zeros, weights),
-  units,
-  removedUnits,
-  keptUnits: units - removedUnits,
-  ...(squares ? { error: errorOf(squares) } : {}),
-});
+function completed({ weights, zeros, removedWeights, units, removedUnits, squares }: Counts): Report['total'] {
+  const error = squares && errorOf(squares);
+  return {
+    weights,
+    zeros,
+    removedWeights,
+    sparsity: percentOf(zeros, weights),
+    units,
+    removedUnits,
+    keptUnits: units - removedUnits,
+    ...(error === undefined ? {} : { error }),
+  };
+}

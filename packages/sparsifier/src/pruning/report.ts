@@ -27,8 +27,10 @@ export interface LayerReport {
   /**
    * How much the call changed the weights, from 0 to 1: the norm of the weights that it made zero, divided by the norm
    * of all weights as they were before the call, ||W - W'|| / ||W||. Of quantised weights, as they are before storing
-   * rounds them. It is 0 if all removed weights were zero already, and undefined if the call removed nothing by
-   * design, as `inspect` and `restore`. The sums are in 64 bits; not a number if a weight is not finite.
+   * rounds them. It is 0 if all removed weights were zero already. Squares are summed up eight at a time in
+   * 32 bits, and their sums in 64 bits, in a fixed order: the error has the same bits everywhere, and is exact to about
+   * 5e-7. Undefined for reports of `inspect` and `restore`, and if a square is not finite in 32 bits (weights above
+   * 1.8e19); weights below 1e-23 count as 0.
    */
   readonly error?: number;
   /** Why this is a table of fixed numbers, which rules leave out. Undefined for learned weights. */
