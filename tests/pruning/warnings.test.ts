@@ -59,6 +59,7 @@ describe('the error of a layer', () => {
       options: Partial<SparsifierOptions>,
     ) => {
       const typed = (layer: ArrayLayer) => (dtype === 'float32' ? layer : in16Bits(layer, dtype));
+      const one = { float32: 1, float16: 0x3c00, bfloat16: 0x3f80 }[dtype];
       const own = { a: typed(layerOf(layouts.a, 1)), b: typed(layerOf(layouts.b, 2)) };
       const sparsifier = new Sparsifier(fromArrays(own), { ...weightwise, ...options, granularity: granularity! });
       const check = async (call: () => Promise<Report>) => {
@@ -76,7 +77,7 @@ describe('the error of a layer', () => {
         for (const amount of amounts) {
           await check(() => sparsifier.sparsifyModel(amount));
           // Some weights are written again, as an optimizer does.
-          for (const { data } of [own.a, own.b]) data.fill(1, 0, 2);
+          for (const { data } of [own.a, own.b]) data.fill(one, 0, 2);
           await check(() => sparsifier.apply());
         }
       } catch (error) {
