@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 8] = [
     &["elements"],
     &["segment"],
     &["keys"],
-    &["apply", "inspect", "mask", "nm", "normalize", "random", "save", "score", "select", "yardstick"],
+    &["apply", "inspect", "mask", "nm", "normalize", "random", "repair", "save", "score", "select", "yardstick"],
     &["remove", "survey"],
 ];
 

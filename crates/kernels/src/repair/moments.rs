@@ -1,0 +1,114 @@
+//! What a layer's inputs have in common, as far as a least-squares fit needs it: sums of products of their columns.
+
+use crate::error::Error;
+use crate::tasks::for_chunks;
+
+use super::patches::{Geometry, Inputs, Patches};
+use super::product::{BLOCK, Matrices, add_products, padded, zeros};
+
+/// Rows are gathered in so many numbers at a time, if that is not less than one block.
+const GATHERED: usize = 1 << 20;
+
+/// The length of the rows of sums of a layer, whose rows have so many columns: one more, in which the columns themselves
+/// are added up, and a few that are 0.
+pub fn sums_width(geometry: &Geometry) -> usize {
+    padded(geometry.columns() + 1)
+}
+
+/// Adds the products of a batch to `sums`, which are `groups` matrices of [`sums_width`] rows and columns:
+///
+/// - `sums[g][i][j]`, of columns `i <= j` (what is below is of no use): the sum of `x_i * x_j` over all rows;
+/// - `sums[g][i][columns]`: the sum of `x_i`; `sums[g][columns][columns]`: the number of rows.
+///
+/// With a `second` batch of as many rows `y`, which another model makes of the same samples, they are the sums of
+/// `x_i * y_j` for all `i` and `j`, in row `columns` those of `y_j`.
+///
+/// The sums are the same for any number of threads. They depend on how samples are divided into batches, by the last bits.
+pub fn moments(geometry: &Geometry, first: &Inputs, second: Option<&Inputs>, sums: &mut [f64]) -> Result<(), Error> {
+    let first = Patches::new(geometry, first)?;
+    let second = second.map(|second| Patches::new(geometry, second)).transpose()?;
+    let (width, rows) = (first.width(), first.rows());
+    let has_room = geometry.groups.checked_mul(width * width) == Some(sums.len());
+    if !has_room || second.as_ref().is_some_and(|second| second.rows() != rows) {
+        return Err(Error::Request("moments: the parts have different sizes"));
+    }
+    let each = geometry.groups * width;
+    let count = (GATHERED / each / BLOCK * BLOCK).clamp(BLOCK, rows.next_multiple_of(BLOCK).max(BLOCK));
+    let mut left = Rows::new(geometry, count, width)?;
+    let mut right = second.is_some().then(|| Rows::new(geometry, count, width)).transpose()?;
+    for start in (0..rows).step_by(count) {
+        let length = count.min(rows - start);
+        left.gather(&first, start, length);
+        match (&second, &mut right) {
+            (Some(second), Some(right)) => {
+                right.gather(second, start, length);
+                add_products(left.matrices(), right.matrices(), false, sums);
+                add_shifts(&left, right, length, sums);
+            }
+            _ => {
+                add_products(left.matrices(), left.matrices(), true, sums);
+                add_shifts(&left, &left, length, sums);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Some rows of each group, less their mean: so that sums of products in `f32` are exact relative to how much the columns
+/// vary, however large their means are.
+struct Rows {
+    count: usize,
+    width: usize,
+    numbers: Vec<f32>,
+    /// Of each group, for each column: what was taken from its numbers, and the sum of what is left.
+    shifts: Vec<f64>,
+    sums: Vec<f64>,
+}
+
+impl Rows {
+    fn new(geometry: &Geometry, count: usize, width: usize) -> Result<Self, Error> {
+        let numbers = zeros(geometry.groups * width * count)?;
+        let [shifts, sums] = [zeros(geometry.groups * width)?, zeros(geometry.groups * width)?];
+        Ok(Rows { count, width, numbers, shifts, sums })
+    }
+
+    fn matrices(&self) -> Matrices<'_> {
+        Matrices { numbers: &self.numbers, rows: self.count, width: self.width }
+    }
+
+    fn gather(&mut self, patches: &Patches, start: usize, length: usize) {
+        let Rows { count, width, .. } = *self;
+        patches.write(start, count, &mut self.numbers);
+        for ((group, shifts), sums) in
+            self.shifts.chunks_exact_mut(width).enumerate().zip(self.sums.chunks_exact_mut(width))
+        {
+            let rows = &mut self.numbers[group * count * width..][..length * width];
+            sums.fill(0.0);
+            for row in rows.chunks_exact(width) {
+                row.iter().zip(&mut *sums).for_each(|(number, sum)| *sum += f64::from(*number));
+            }
+            for (shift, sum) in shifts.iter_mut().zip(&mut *sums) {
+                *shift = f64::from((std::mem::take(sum) / length as f64) as f32);
+            }
+            for row in rows.chunks_exact_mut(width) {
+                for ((number, shift), sum) in row.iter_mut().zip(&*shifts).zip(&mut *sums) {
+                    *number -= *shift as f32;
+                    *sum += f64::from(*number);
+                }
+            }
+        }
+    }
+}
+
+/// Makes sums of products of shifted numbers those of the numbers themselves: `(x + a)(y + b) = xy + ay + xb + ab`.
+fn add_shifts(left: &Rows, right: &Rows, length: usize, sums: &mut [f64]) {
+    let width = left.width;
+    for_chunks(sums, width, &|index, sums| {
+        let row = index / width * width;
+        let (shift, total) = (left.shifts[index], left.sums[index]);
+        let columns = right.shifts[row..].iter().zip(&right.sums[row..]);
+        for (sum, (other, other_total)) in sums.iter_mut().zip(columns) {
+            *sum += shift * other_total + total * other + length as f64 * shift * other;
+        }
+    });
+}
