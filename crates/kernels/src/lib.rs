@@ -67,7 +67,9 @@ pub use normalize::{Normalizer, normalize};
 pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
 pub use remove::{Removal, remove};
-pub use repair::{Fit, Fitted, Geometry, Inputs, Moments, Seen, fit, moments, sums_width};
+pub use repair::{
+    Fit, Fitted, Fitting, Geometry, Inputs, Layout, Moments, Seen, finish, fit, fit_layer, moments, sums_width,
+};
 pub use save::{restore, save};
 pub use scalar::INFINITY_KEY;
 pub use score::{Fold, Reducer, reduce, score};

@@ -33,6 +33,34 @@ pub(crate) fn widen_float16(bits: u16) -> f32 {
     f32::from_bits(value | sign | infinite_or_nan)
 }
 
+/// The nearest number of the type, the even one of two; larger numbers become infinite.
+pub(crate) fn narrow_bfloat16(number: f32) -> u16 {
+    let bits = number.to_bits();
+    if number.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+/// The nearest number of the type, the even one of two; larger numbers become infinite.
+pub(crate) fn narrow_float16(number: f32) -> u16 {
+    let sign = (number.to_bits() >> 16) as u16 & 0x8000;
+    let bits = number.to_bits() & 0x7fff_ffff;
+    if number.is_nan() {
+        return sign | 0x7e00;
+    }
+    // From 65520 on.
+    if bits >= 0x477f_f000 {
+        return sign | 0x7c00;
+    }
+    // Below the least normal number the distance between neighbours is 2^-24: an addition rounds to it.
+    if bits < 0x3880_0000 {
+        return sign | ((f32::from_bits(bits) + 0.5).to_bits() - 0.5f32.to_bits()) as u16;
+    }
+    let rounded = bits + 0xfff + (bits >> 13 & 1);
+    sign | ((rounded >> 13) - (112 << 10)) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +100,38 @@ mod tests {
             let (got, expected) = (f64::from(widen_float16(bits)), naive_float16(bits));
             assert!(got == expected || (got.is_nan() && expected.is_nan()), "{bits:#06x}: {got} is not {expected}");
             assert_eq!(got.is_sign_negative(), bits >> 15 == 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn narrowing_gives_the_nearest_number(any in any::<f32>(), exponent in 96i32..144) {
+            let near = f32::from_bits(any.to_bits() & 0x807f_ffff | (exponent as u32) << 23);
+            for number in [any, near] {
+                let checks: [(u16, fn(u16) -> f32); 2] =
+                    [(narrow_float16(number), widen_float16), (narrow_bfloat16(number), widen_bfloat16)];
+                for (found, widen) in checks {
+                    let (value, exact) = (f64::from(widen(found)), f64::from(number));
+                    if number.is_nan() {
+                        prop_assert!(value.is_nan());
+                        continue;
+                    }
+                    prop_assert_eq!(value.is_sign_negative(), number.is_sign_negative());
+                    let infinity = (0..=u16::MAX).find(|bits| widen(*bits) == f32::INFINITY).unwrap();
+                    let greatest = f64::from(widen(infinity - 1));
+                    // Halfway to what would follow the greatest number.
+                    let limit = greatest + (greatest - f64::from(widen(infinity - 2))) / 2.0;
+                    if exact.abs() >= limit {
+                        prop_assert!(value.is_infinite());
+                        continue;
+                    }
+                    let magnitude = found & 0x7fff;
+                    for other in [magnitude.saturating_sub(1), (magnitude + 1).min(infinity - 1)] {
+                        let [own, further] = [value.abs(), f64::from(widen(other))].map(|near| (near - exact.abs()).abs());
+                        prop_assert!(own < further || other == magnitude || (own == further && magnitude % 2 == 0));
+                    }
+                }
+            }
         }
     }
 

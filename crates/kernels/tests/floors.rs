@@ -14,8 +14,8 @@ const FLOORS: [&[&str]; 8] = [
     &["elements"],
     &["segment"],
     &["keys"],
-    &["apply", "inspect", "mask", "nm", "normalize", "random", "repair", "save", "score", "select", "yardstick"],
-    &["remove", "survey"],
+    &["apply", "inspect", "mask", "nm", "normalize", "random", "save", "score", "select", "yardstick"],
+    &["remove", "repair", "survey"],
 ];
 
 fn floor_of(module: &str) -> usize {

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use serde_json::Value;
-use sparsifier_kernels::{Fit, Geometry, Inputs, Moments, Seen, fit, moments, sums_width};
+use sparsifier_kernels::{
+    Axes, Axis, Fit, Fitting, Geometry, Inputs, Layout, Moments, Numbers, NumbersMut, Seen, finish, fit, fit_layer,
+    moments, sums_width, words_for,
+};
 
 const CASES: &str = include_str!("../../../tests/golden/repair/cases.json");
 const TENSORS: &[u8] = include_bytes!("../../../tests/golden/repair/cases.safetensors");
@@ -60,7 +63,7 @@ struct Finished {
     rows: f64,
 }
 
-fn finish(sums: &[f64], groups: usize, columns: usize, width: usize, symmetric: bool) -> Finished {
+fn finished(sums: &[f64], groups: usize, columns: usize, width: usize, symmetric: bool) -> Finished {
     let rows = sums[columns * width + columns];
     let mut finished = Finished { second: vec![], covariance: vec![], means: [vec![], vec![]], rows };
     for sums in sums.chunks_exact(width * width).take(groups) {
@@ -76,6 +79,16 @@ fn finish(sums: &[f64], groups: usize, columns: usize, width: usize, symmetric: 
             let place = if symmetric { i * width + columns } else { columns * width + i };
             finished.means[1].push((sums[place] / rows) as f32);
         }
+    }
+
+    let (mut covariance, mut means) = (vec![f32::NAN; groups * columns * columns], vec![f32::NAN; groups * columns]);
+    let mut second = (!symmetric).then(|| means.clone());
+    finish(groups, columns, sums, &mut covariance, &mut means, second.as_deref_mut()).unwrap();
+    assert_eq!(means, finished.means[0]);
+    assert_eq!(second.unwrap_or(means), finished.means[1]);
+    let scale = covariance.iter().fold(0.0f32, |most, number| most.max(number.abs()));
+    for (found, expected) in covariance.iter().zip(&finished.covariance) {
+        assert!((found - expected).abs() <= 1e-6 * scale, "{found} is not {expected}");
     }
     finished
 }
@@ -162,7 +175,7 @@ fn recorded_cases_agree_within_their_tolerances() {
             let mut sums = vec![0.0; groups * width * width];
             let second = second.map(|numbers| Inputs { numbers, ..layout });
             moments(&geometry, &Inputs { numbers: first, ..layout }, second.as_ref(), &mut sums).unwrap();
-            finish(&sums, groups, columns, width, second.is_none())
+            finished(&sums, groups, columns, width, second.is_none())
         };
         let pruned = add(&floats[floats.len() - each..], None);
         assert_near(&pruned.second, &at("moment").numbers, 1e-6, &format!("{name}: moment"));
@@ -379,7 +392,7 @@ proptest! {
         let add = |first: usize, second: Option<usize>| {
             let mut sums = vec![0.0; geometry.groups * width * width];
             moments(&geometry, &inputs[first], second.map(|second| &inputs[second]), &mut sums).unwrap();
-            finish(&sums, geometry.groups, columns, width, second.is_none())
+            finished(&sums, geometry.groups, columns, width, second.is_none())
         };
         let (pruned, dense, cross) = (add(0, None), add(1, None), add(1, Some(0)));
         let rows: Vec<[Vec<Vec<f64>>; 2]> = (0..geometry.groups)
@@ -509,7 +522,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     let work = || {
         let mut sums = vec![0.0; 2 * width * width];
         moments(&geometry, &inputs, None, &mut sums).unwrap();
-        let finished = finish(&sums, 2, columns, width, true);
+        let finished = finished(&sums, 2, columns, width, true);
         let pruned = Moments { covariance: &finished.covariance, mean: &finished.means[0] };
         let problem = Fit {
             groups: 2,
@@ -536,4 +549,99 @@ fn any_number_of_threads_gives_the_same_bits() {
     for threads in [2, 3, 4] {
         assert_eq!(with(threads), one, "{threads} threads");
     }
+}
+
+proptest! {
+    #[test]
+    fn stored_weights_are_fitted_as_canonical_ones(
+        sizes in [1usize..3, 1usize..4, 1usize..4, 1usize..3, 1usize..3, 1usize..3],
+        order in Just([0usize, 1, 2, 3, 4, 5]).prop_shuffle(),
+        (data_type, has_bias, seed) in (0usize..3, any::<bool>(), any::<u32>()),
+    ) {
+        let [groups, outputs, inputs, kernel @ ..] = sizes;
+        let columns = inputs * kernel.iter().product::<usize>();
+        let count = groups * outputs * columns;
+        let (mut steps, mut step) = ([0; 6], 1);
+        for axis in order {
+            steps[axis] = step;
+            step *= sizes[axis];
+        }
+        // Rows with a covariance that is positive: a few random ones.
+        let rows = floats(seed, 40 * columns);
+        let geometry = Geometry {
+            groups: 1, inputs: columns, kernel: [1; 3], strides: [1; 3], pads: [0; 3], dilations: [1; 3], transposed: false,
+        };
+        let width = sums_width(&geometry);
+        let mut sums = vec![0.0; width * width];
+        let batch = Inputs { numbers: &rows, samples: 40, space: [1; 3], positions: [1; 3], steps: [columns, 1, 1, 1, 1] };
+        moments(&geometry, &batch, None, &mut sums).unwrap();
+        let one = finished(&sums, 1, columns, width, true);
+        let (covariance, mean) = (one.covariance.repeat(groups), one.means[0].repeat(groups));
+        let seen = Seen { pruned: Moments { covariance: &covariance, mean: &mean }, dense: None };
+
+        // What both types of 16 bits have exactly.
+        let stored: Vec<f32> = floats(seed ^ 1, count).iter().map(|number| (number * 64.0).round() / 64.0 + 1.0).collect();
+        let axes = Axes::new(&[Axis::kept(count, 0)]).unwrap();
+        let mask: Vec<u32> = (0..words_for(count) as u32).map(|word| seed.rotate_left(word) | 1).collect();
+        let is_kept = |place: usize| mask[place / 32] >> (place % 32) & 1 == 1;
+        let places: Vec<usize> = (0..count).map(|index| {
+            let mut rest = index;
+            (0..6).rev().map(|axis| {
+                let at = rest % sizes[axis];
+                rest /= sizes[axis];
+                at * steps[axis]
+            }).sum()
+        }).collect();
+        let weights: Vec<f32> = places.iter().map(|place| stored[*place]).collect();
+        let kept: Vec<u8> = places.iter().map(|place| is_kept(*place).into()).collect();
+        let checks = [0, 2];
+        let bfloat: fn(f32) -> f32 = |number| {
+            let bits = number.to_bits();
+            f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+        };
+        // Between 2^-14 and 2^16, where these weights lie, all but those near 0.
+        let float16: fn(f32) -> f32 = |number| {
+            let bits = number.to_bits();
+            if number.abs() < 6.103_515_6e-5 { (number * 16_777_216.0).round_ties_even() / 16_777_216.0 } else { f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & 0xffff_e000) }
+        };
+        let round: fn(f32) -> f32 = [|number| number, float16, bfloat][data_type];
+        let problem = Fit {
+            groups, outputs, columns, weights: &weights, kept: &kept, seen, held_out: None, ridge: 0.01, checks: &checks, has_bias, round,
+        };
+        let (mut solution, mut shift) = (vec![0.0; count], vec![0.0; groups * outputs]);
+        let expected = fit(&problem, &mut solution, &mut shift).unwrap();
+
+        let fitting = Fitting { layout: Layout { sizes, steps }, seen, held_out: None, ridge: 0.01, checks: &checks, has_bias };
+        let mut found_shift = vec![f32::NAN; groups * outputs];
+        let marked = (&axes, mask.as_slice());
+        let (found, result): (Vec<f32>, _) = if data_type == 0 {
+            let dense: Vec<[u8; 4]> = stored.iter().map(|number| number.to_le_bytes()).collect();
+            let mut target = dense.clone();
+            let result = fit_layer(&fitting, Numbers::Float32(&dense), NumbersMut::Float32(&mut target), marked, &mut found_shift);
+            (target.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(), result)
+        } else {
+            let narrow = |number: &f32| if data_type == 2 { (number.to_bits() >> 16) as u16 } else { half(*number) }.to_le_bytes();
+            let dense: Vec<[u8; 2]> = stored.iter().map(narrow).collect();
+            let mut target = dense.clone();
+            let (from, to) = if data_type == 1 {
+                (Numbers::Float16(&dense), NumbersMut::Float16(&mut target))
+            } else {
+                (Numbers::Bfloat16(&dense), NumbersMut::Bfloat16(&mut target))
+            };
+            let result = fit_layer(&fitting, from, to, marked, &mut found_shift);
+            let numbers = if data_type == 1 { Numbers::Float16(&target) } else { Numbers::Bfloat16(&target) };
+            ((0..count).map(|place| numbers.at(place)).collect(), result)
+        };
+        prop_assert_eq!(result.unwrap(), expected);
+        prop_assert_eq!(found_shift, shift);
+        for (place, expected) in places.into_iter().zip(solution) {
+            prop_assert_eq!(found[place].to_bits(), expected.to_bits());
+        }
+    }
+}
+
+/// The bits of a number that float16 has exactly.
+fn half(number: f32) -> u16 {
+    let all: Vec<[u8; 2]> = (0..=u16::MAX).map(u16::to_le_bytes).collect();
+    (0..=u16::MAX).find(|bits| Numbers::Float16(&all).at((*bits).into()) == number).unwrap()
 }

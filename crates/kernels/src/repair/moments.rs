@@ -54,6 +54,51 @@ pub fn moments(geometry: &Geometry, first: &Inputs, second: Option<&Inputs>, sum
     Ok(())
 }
 
+/// What [`moments()`] added up, as covariances `[groups, d, d]` and means `[groups, d]`: those of the first rows, and those
+/// of the second ones if there were any. The covariances are then between the first (`i`) and the second (`j`).
+pub fn finish(
+    groups: usize,
+    columns: usize,
+    sums: &[f64],
+    covariances: &mut [f32],
+    means: &mut [f32],
+    second_means: Option<&mut [f32]>,
+) -> Result<(), Error> {
+    let width = padded(columns + 1);
+    let (square, has_second) = (groups * columns * columns, second_means.is_some());
+    let second_length = second_means.as_ref().map_or(groups * columns, |means| means.len());
+    let has_room = covariances.len() == square && means.len() == groups * columns && second_length == means.len();
+    if !has_room || sums.len() != groups * width * width {
+        return Err(Error::Request("finish: the parts have different sizes"));
+    }
+    // Of the second rows, or of the first ones if there are no others.
+    let mean = |group: usize, column: usize, is_second: bool| {
+        let sums = &sums[group * width * width..];
+        let place = if is_second && has_second { columns * width + column } else { column * width + columns };
+        let rows = sums[columns * width + columns];
+        if rows > 0.0 { sums[place] / rows } else { 0.0 }
+    };
+    for_chunks(covariances, columns, &|index, covariances| {
+        let (group, i) = (index / columns, index % columns);
+        let sums = &sums[group * width * width..];
+        let rows = sums[columns * width + columns].max(1.0);
+        for (j, covariance) in covariances.iter_mut().enumerate() {
+            let place = if has_second || i <= j { i * width + j } else { j * width + i };
+            *covariance = (sums[place] / rows - mean(group, i, false) * mean(group, j, true)) as f32;
+        }
+    });
+    let fill = |means: &mut [f32], is_second: bool| {
+        for (index, number) in means.iter_mut().enumerate() {
+            *number = mean(index / columns, index % columns, is_second) as f32;
+        }
+    };
+    fill(means, false);
+    if let Some(means) = second_means {
+        fill(means, true);
+    }
+    Ok(())
+}
+
 /// Some rows of each group, less their mean: so that sums of products in `f32` are exact relative to how much the columns
 /// vary, however large their means are.
 struct Rows {
