@@ -503,6 +503,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(target_family = "wasm", ignore = "wasm32-wasip1 has no threads")]
 fn any_number_of_threads_gives_the_same_bits() {
     let geometry = Geometry {
         groups: 2,
