@@ -7,7 +7,7 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { readBytes } from '../../support/files.js';
 import { concat, integerAttribute, integersAttribute, list, model, node, tensor } from '../../support/onnx-builder.js';
-import { numbers, outputsOf, pruned } from '../../support/silence.js';
+import { numbers, outputsOf, pruned } from '../../support/filters.js';
 
 describe('networks of a layer and what follows it', () => {
   // The shape of the input, and the axis of the channels in the output.
@@ -94,11 +94,11 @@ describe('a dense block', () => {
       const weights = new Float32Array((await read.copy(values)).buffer);
       isRemoved.push(...largestAlong(weights, shape, 0).map((number) => number === 0));
       const { data, shape: wide } = outputs[`r${read.tensors.findIndex((each) => each.values === values)}`]!;
-      const isSilent = largestAlong(data, wide, 1).map((number) => number === 0);
-      expect(isSilent).toHaveLength(isRemoved.length);
+      const isZero = largestAlong(data, wide, 1).map((number) => number === 0);
+      expect(isZero).toHaveLength(isRemoved.length);
       expect(isRemoved.filter((removed) => removed)).toHaveLength(isRemoved.length / 2);
-      expect(isRemoved.filter((removed, channel) => removed && !isSilent[channel])).toEqual([]);
-      expect(isSilent.filter((silent) => !silent).length).toBeGreaterThan(isSilent.length / 4);
+      expect(isRemoved.filter((removed, channel) => removed && !isZero[channel])).toEqual([]);
+      expect(isZero.filter((each) => !each).length).toBeGreaterThan(isZero.length / 4);
     }
   });
 

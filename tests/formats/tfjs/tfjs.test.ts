@@ -397,7 +397,7 @@ describe('layers of a GraphModel', () => {
     expect(model.skipped).toEqual([]);
   });
 
-  test('A bias that another node reads is left alone, and named as what keeps channels from being silent', async () => {
+  test('A bias that another node reads is left alone, and named as a leak', async () => {
     const shared = {
       ...graph,
       node: [...(graph as { node: object[] }).node, { name: 'z', op: 'Sum', input: ['b'], attr: {} }],

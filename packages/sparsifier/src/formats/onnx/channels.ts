@@ -61,9 +61,9 @@ export const keeping: Rule = (node) => {
 };
 
 /** A function of single numbers, or along one axis, with f(0) != 0. */
-export const sounding: Rule = (node) => {
+export const leaking: Rule = (node) => {
   const data = onlyVariable(node);
-  return ({ input, track }) => (input === data ? [soundingAs(node, track)] : undefined);
+  return ({ input, track }) => (input === data ? [withLeak(node, track)] : undefined);
 };
 
 /** The input that is not a constant, if all others are. */
@@ -73,7 +73,7 @@ function onlyVariable({ inputs }: Node): number | undefined {
 }
 
 /** The channels behind a node that does not give 0 for 0. */
-export function soundingAs(node: Node, track: Track): Track {
+export function withLeak(node: Node, track: Track): Track {
   return track.leaks.length > 0
     ? track
     : { ...track, leaks: [{ name: title(node), reason: 'its output for 0 is not 0' }] };

@@ -1,7 +1,7 @@
 import {
   keeping,
   rankUnknown,
-  soundingAs,
+  withLeak,
   unknown,
   type Location,
   type Pass,
@@ -234,7 +234,7 @@ export function padding(node: Node): Pass {
     const onward = isMoved ? { ...track, at: { place: { ...place, size, offset: place.offset + before } } } : track;
     const isBeside = [...borders].some(([axis, [begin, end]]) => axis !== place.axis && (begin > 0 || end > 0));
     if (number === 0 || !isBeside) return [onward];
-    return number === undefined ? undefined : [soundingAs(node, onward)];
+    return number === undefined ? undefined : [withLeak(node, onward)];
   };
 }
 

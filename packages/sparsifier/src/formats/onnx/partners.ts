@@ -74,9 +74,9 @@ function sourcesOf({ node, layout: { channels } }: Layer, owner: number, claims:
   // That of a product aligns with the output. Others are lists, whatever axis the channels are on.
   const aligned = node.op.endsWith('Gemm') ? here : at(1);
   const bias = claims.take({ ...track, at: aligned }, { part: 'bias', node, input: 2, isNeeded: true });
-  const isSounding = /^(Hard)?Sigmoid$/.test(node.attributes.get('activation')?.text ?? '');
+  const isNonzero = /^(Hard)?Sigmoid$/.test(node.attributes.get('activation')?.text ?? '');
   const activation = { name: title(node), reason: 'the output of its activation for 0 is not 0' };
-  const leaks = [...(bias === undefined ? [] : [bias]), ...(isSounding ? [activation] : [])];
+  const leaks = [...(bias === undefined ? [] : [bias]), ...(isNonzero ? [activation] : [])];
   // A FusedConv may add another value to its output, and that of Attention has other channels.
   const isAlone = node.op !== 'com.microsoft.Attention' && node.inputs[3] === undefined;
   return [{ track: { ...track, leaks }, isAlone }];

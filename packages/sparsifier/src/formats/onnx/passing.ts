@@ -1,14 +1,5 @@
 import type { Leak } from '../../model/model.js';
-import {
-  keeping,
-  rankUnknown,
-  sounding,
-  unknown,
-  type Location,
-  type Pass,
-  type Rule,
-  type Track,
-} from './channels.js';
+import { keeping, rankUnknown, leaking, unknown, type Location, type Pass, type Rule, type Track } from './channels.js';
 import {
   broadcast,
   concatenating,
@@ -31,7 +22,7 @@ const deciding =
   (keeps: (node: Node) => boolean | undefined): Rule =>
   (node) => {
     const isKept = keeps(node);
-    return isKept === undefined ? () => undefined : (isKept ? keeping : sounding)(node);
+    return isKept === undefined ? () => undefined : (isKept ? keeping : leaking)(node);
   };
 
 /** The channels stay what they are, and are somewhere else. */
@@ -81,7 +72,7 @@ export const passing: ReadonlyMap<string, Rule> = new Map<string, Rule>([
     ...['com.microsoft.QuickGelu'],
   ].map((op): [string, Rule] => [op, keeping]),
   ...['Sigmoid', 'Softplus', 'Exp', 'Cos', 'Cosh', 'Acos', 'Softmax', 'LogSoftmax', 'Log', 'Reciprocal'].map(
-    (op): [string, Rule] => [op, sounding],
+    (op): [string, Rule] => [op, leaking],
   ),
   ['HardSigmoid', deciding(({ attributes }) => (attributes.get('beta')?.float ?? 0.5) <= 0)],
   ['Clip', deciding((node) => reachesZero(bound(node, 'min', 1), bound(node, 'max', 2)))],

@@ -20,25 +20,26 @@ export interface Channels {
 /** The channels are in the value, but it is not known where. */
 export const somewhere = (channels: Channels): Channels => ({ ...channels, axis: undefined, rank: undefined });
 
-/** What a value contains in place of removed channels: zeros, or other numbers if it is loud. */
 interface State {
   readonly channels: Channels;
-  readonly isLoud: boolean;
+  /** Whether removed channels may be other than 0 in the value. */
+  readonly isNonzero: boolean;
 }
 
 /** What a node makes of the channels of its inputs. */
 export interface Step extends State {
-  /** Why the node's output is loud although no input is. */
+  /** What makes the channels nonzero here, if they are 0 in the inputs. */
   readonly leaks?: readonly Leak[];
 }
 
-/** How many inputs of a node carry the channels. */
+/** What reaches a node. */
 export interface Inputs {
-  /** The channels of the input that changed last. */
+  /** The channels of the input that changed last, and whether they may be other than 0 there. */
   readonly channels: Channels;
-  readonly isLoud: boolean;
+  readonly isNonzero: boolean;
+  /** How many inputs carry the channels: as 0, and as other numbers. */
   readonly zero: number;
-  readonly loud: number;
+  readonly nonzero: number;
 }
 
 /** A network whose nodes have one value each. */
@@ -61,12 +62,12 @@ export interface Budget {
 /** The inputs of a node that carry the channels. */
 class Sources<Node> {
   readonly zero = new Set<Node>();
-  readonly loud = new Set<Node>();
+  readonly nonzero = new Set<Node>();
 
-  add(node: Node, isLoud: boolean): this {
-    if (isLoud) this.loud.add(node);
+  add(node: Node, isNonzero: boolean): this {
+    if (isNonzero) this.nonzero.add(node);
     else {
-      this.loud.delete(node);
+      this.nonzero.delete(node);
       this.zero.add(node);
     }
     return this;
@@ -82,37 +83,37 @@ export function follow<Node>(starts: ReadonlyMap<Node, Step>, network: Network<N
   const steps = new Map<Node, Step>(starts);
   const sources = new Map<Node, Sources<Node>>();
   const queue = [...starts.keys()];
-  // Grows while it is gone through. A node is queued again when its loud output turns out to be zero.
+  // Nodes are added to the queue while it is read, and again if an output that was nonzero turns out to be 0.
   for (const from of queue) {
-    const { channels, isLoud } = steps.get(from)!;
+    const { channels, isNonzero } = steps.get(from)!;
     for (const node of network.readersOf(from)) {
       if (starts.has(node)) continue;
       const own = sources.get(node) ?? new Sources<Node>();
-      sources.set(node, own.add(from, isLoud));
+      sources.set(node, own.add(from, isNonzero));
       const before = steps.get(node);
-      if (before !== undefined && !before.isLoud) continue;
+      if (before !== undefined && !before.isNonzero) continue;
       if (budget.left-- <= 0) return [{ name: network.nameOf(node), reason: 'what follows it is too long to be read' }];
-      const step = network.step(node, from, { channels, isLoud, zero: own.zero.size, loud: own.loud.size });
-      if (step === undefined || (before !== undefined && step.isLoud)) continue;
+      const step = network.step(node, from, { channels, isNonzero, zero: own.zero.size, nonzero: own.nonzero.size });
+      if (step === undefined || (before !== undefined && step.isNonzero)) continue;
       steps.set(node, step);
       queue.push(node);
     }
   }
-  return heard(steps, sources, network);
+  return leaksAtEnds(steps, sources, network);
 }
 
-/** The leaks of loud values that reach a node where the channels end, or the output of the network. */
-function heard<Node>(
+/** The leaks that make channels nonzero where they end, or in an output of the network. */
+function leaksAtEnds<Node>(
   steps: ReadonlyMap<Node, Step>,
   sources: ReadonlyMap<Node, Sources<Node>>,
   network: Network<Node>,
 ): Leak[] {
   const found = new Set<Node>();
-  for (const [node, { isLoud }] of steps) {
+  for (const [node, { isNonzero }] of steps) {
     const readers = network.readersOf(node);
-    if (isLoud && (readers.length === 0 || readers.some((reader) => !steps.has(reader)))) found.add(node);
+    if (isNonzero && (readers.length === 0 || readers.some((reader) => !steps.has(reader)))) found.add(node);
   }
-  // Grows while it is gone through.
-  for (const node of found) for (const source of sources.get(node)?.loud ?? []) found.add(source);
+  // Nodes are added while the set is read.
+  for (const node of found) for (const source of sources.get(node)?.nonzero ?? []) found.add(source);
   return [...steps].flatMap(([node, { leaks }]) => (found.has(node) ? (leaks ?? []) : []));
 }

@@ -77,10 +77,10 @@ class Way implements Network<Node> {
 
   /** The output of a node with a weight, after the operators that are fused into it. */
   start(node: Node, channels: Channels): [Node, Step][] {
-    let step: Step = { channels, isLoud: false };
+    let step: Step = { channels, isNonzero: false };
     for (const op of fusedOf(node.attributes)) {
       if (op === 'BiasAdd') step = this.#sum(node, node.inputs[2]?.constant, 'BiasAdd', step.channels);
-      else if (raiseZero.has(op)) step = { ...raised(node, op), ...(step.isLoud && step), channels: step.channels };
+      else if (raiseZero.has(op)) step = { ...raised(node, op), ...(step.isNonzero && step), channels: step.channels };
       else if (!keepZero.has(op)) {
         this.leaks.push(...(step.leaks ?? []));
         return [];
@@ -91,51 +91,53 @@ class Way implements Network<Node> {
 
   step(node: Node, from: Node, inputs: Inputs): Step | undefined {
     const { op } = node;
-    const { channels, isLoud } = inputs;
+    const { channels, isNonzero } = inputs;
     const isFirst = node.inputs[0]?.node === from;
     if (op.includes('Depthwise')) {
       const isAlong = channels.axis === (isChannelsFirst(node.attributes) ? -3 : -1);
       if (isFirst && isAlong) this.#filters.add(node);
       return undefined;
     }
-    if (keepZero.has(op)) return isFirst ? { channels, isLoud } : undefined;
-    if (raiseZero.has(op)) return isFirst ? { channels, isLoud: true, ...(!isLoud && raised(node, op)) } : undefined;
+    if (keepZero.has(op)) return isFirst ? { channels, isNonzero } : undefined;
+    if (raiseZero.has(op))
+      return isFirst ? { channels, isNonzero: true, ...(!isNonzero && raised(node, op)) } : undefined;
     if (normalisations.has(op)) return isFirst ? this.#normalise(node, inputs) : undefined;
     if (op === 'Mul') return times(node, inputs);
     if (sums.has(op)) return this.#sumOf(node, inputs);
     // All inputs are from the layer, as in max(x, 0.2 x).
-    if (extremes.has(op)) return inputs.zero === node.sources && !hasConstant(node) ? { channels, isLoud } : undefined;
+    if (extremes.has(op))
+      return inputs.zero === node.sources && !hasConstant(node) ? { channels, isNonzero } : undefined;
     const moved = moveChannels(node, from, channels, this.#graph);
-    return moved && { channels: moved, isLoud };
+    return moved && { channels: moved, isNonzero };
   }
 
   /** The sum of channels and a constant, or of several values with these channels. */
-  #sumOf(node: Node, { channels, isLoud, zero, loud }: Inputs): Step | undefined {
+  #sumOf(node: Node, { channels, isNonzero, zero, nonzero }: Inputs): Step | undefined {
     // The sum with another activation is not a channel of this layer.
-    if (zero + loud < node.sources) return undefined;
-    if (loud > 0) return { channels, isLoud: true };
+    if (zero + nonzero < node.sources) return undefined;
+    if (nonzero > 0) return { channels, isNonzero: true };
     const constants = node.inputs.flatMap(({ constant }) => constant ?? []);
-    if (constants.length === 0) return { channels, isLoud };
+    if (constants.length === 0) return { channels, isNonzero };
     return this.#sum(node, constants.length === 1 ? constants[0] : undefined, node.op, channels);
   }
 
   #sum(node: Node, constant: Constant | undefined, op: string, channels: Channels): Step {
-    const loud = (name: string, reason: string): Step => ({ channels, isLoud: true, leaks: [{ name, reason }] });
-    if (constant === undefined) return loud(titleOf(node), `${op} adds numbers that are not one stored tensor`);
+    const leaking = (name: string, reason: string): Step => ({ channels, isNonzero: true, leaks: [{ name, reason }] });
+    if (constant === undefined) return leaking(titleOf(node), `${op} adds numbers that are not one stored tensor`);
     const by = `${node.op} ${titleOf(node)}`;
     const { name } = constant.entry;
-    if (channels.axis === undefined) return loud(name, `${by} adds it along an axis that the graph does not tell`);
+    if (channels.axis === undefined) return leaking(name, `${by} adds it along an axis that the graph does not tell`);
     const isAlong =
       op === 'BiasAdd'
         ? channels.axis === biasAxis(node, channels) && channels.sizes.length === 1 && constant.axes.length === 1
         : isPerChannel(constant, channels);
-    if (!isAlong) return loud(name, `${by} adds it along another axis`);
+    if (!isAlong) return leaking(name, `${by} adds it along another axis`);
     const reason = this.#claims.take('bias', node, constant.entry, channels);
-    return reason === undefined ? { channels, isLoud: false } : loud(name, reason);
+    return reason === undefined ? { channels, isNonzero: false } : leaking(name, reason);
   }
 
-  #normalise(node: Node, { channels, isLoud }: Inputs): Step {
-    const loud = (leaks: readonly Leak[]): Step => ({ channels, isLoud: true, leaks });
+  #normalise(node: Node, { channels, isNonzero }: Inputs): Step {
+    const leaking = (leaks: readonly Leak[]): Step => ({ channels, isNonzero: true, leaks });
     const isAlong = channels.axis === biasAxis(node, channels) && channels.sizes.length === 1;
     const leaks: Leak[] = [];
     for (const [index, part] of (['gamma', 'beta'] as const).entries()) {
@@ -150,14 +152,14 @@ class Way implements Network<Node> {
         if (reason !== undefined) leaks.push({ name: constant.entry.name, reason });
       }
     }
-    // A gamma of 0 silences whatever comes in.
-    if (leaks.length === 0) return { channels, isLoud: false };
-    return isLoud && leaks.length === 2 ? { channels, isLoud } : loud(leaks);
+    // A gamma of 0 turns any input into 0.
+    if (leaks.length === 0) return { channels, isNonzero: false };
+    return isNonzero && leaks.length === 2 ? { channels, isNonzero } : leaking(leaks);
   }
 }
 
-const raised = (node: Node, op: string): Pick<Step, 'isLoud' | 'leaks'> => ({
-  isLoud: true,
+const raised = (node: Node, op: string): Pick<Step, 'isNonzero' | 'leaks'> => ({
+  isNonzero: true,
   leaks: [{ name: titleOf(node), reason: `${op} makes another number of 0` }],
 });
 
@@ -172,7 +174,7 @@ function times(node: Node, { channels, zero }: Inputs): Step | undefined {
   const rank = isKnown ? Math.max(before, ...constants.map(({ axes }) => axes.length)) : undefined;
   // A single channel may be multiplied with several.
   const after = channels.total === 1 ? somewhere(channels) : { ...channels, rank };
-  return { channels: after, isLoud: zero === 0 };
+  return { channels: after, isNonzero: zero === 0 };
 }
 
 /** The axis of BiasAdd and FusedBatchNorm, from the end. */

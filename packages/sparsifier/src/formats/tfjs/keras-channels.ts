@@ -26,20 +26,20 @@ const otherNorms = /^(Layer|Group|Instance|Unit|Spectral)?Normalization$/;
 const sums: ReadonlySet<string> = new Set(['Add', 'Subtract', 'Average', 'Maximum', 'Minimum']);
 
 /** What an activation makes of channels that are zero; undefined if it is not known. */
-export function activate(call: Call, activation: unknown, { channels, isLoud, leaks }: Step): Step | undefined {
+export function activate(call: Call, activation: unknown, { channels, isNonzero, leaks }: Step): Step | undefined {
   const name = activation ?? 'linear';
   if (typeof name !== 'string') return undefined;
-  if (keepZero.has(name)) return { channels, isLoud, ...(leaks && { leaks }) };
+  if (keepZero.has(name)) return { channels, isNonzero, ...(leaks && { leaks }) };
   return raiseZero.has(name)
-    ? raised(call, `its activation ${name}`, { channels, isLoud, leaks: leaks ?? [] })
+    ? raised(call, `its activation ${name}`, { channels, isNonzero, leaks: leaks ?? [] })
     : undefined;
 }
 
-function raised({ layer }: Call, what: string, { channels, isLoud, leaks }: Step): Step {
-  if (isLoud) return { channels, isLoud, ...(leaks && { leaks }) };
+function raised({ layer }: Call, what: string, { channels, isNonzero, leaks }: Step): Step {
+  if (isNonzero) return { channels, isNonzero, ...(leaks && { leaks }) };
   return {
     channels,
-    isLoud: true,
+    isNonzero: true,
     leaks: [{ name: layer.title.join('/'), reason: `${what} makes another number of 0` }],
   };
 }
@@ -50,24 +50,24 @@ function raised({ layer }: Call, what: string, { channels, isLoud, leaks }: Step
  * @returns undefined if the channels end in it
  */
 export function passThrough(call: Call, from: Call, inputs: Inputs, joins: ReadonlyMap<Call, Join>): Step | undefined {
-  const { channels, isLoud } = inputs;
+  const { channels, isNonzero } = inputs;
   const { type, config } = call.layer;
-  const same: Step = { channels: { ...channels, rank: call.rank }, isLoud };
+  const same: Step = { channels: { ...channels, rank: call.rank }, isNonzero };
   if (identities.test(type) || keeping.test(type)) return same;
   // The input of a nested model has the values of all its uses.
   if (type === 'InputLayer' || sums.has(type)) {
-    const isAll = call.isWhole && inputs.zero + inputs.loud === call.inputs.size;
-    return isAll ? { channels, isLoud: inputs.loud > 0 } : undefined;
+    const isAll = call.isWhole && inputs.zero + inputs.nonzero === call.inputs.size;
+    return isAll ? { channels, isNonzero: inputs.nonzero > 0 } : undefined;
   }
   if (type === 'Multiply') {
     // What is not zero is a factor of another layer's channels. A single channel may be multiplied with several.
     return inputs.zero === 0
       ? undefined
-      : { channels: channels.total === 1 ? somewhere(channels) : channels, isLoud: false };
+      : { channels: channels.total === 1 ? somewhere(channels) : channels, isNonzero: false };
   }
   if (call.inputs.size > 1) {
     const moved = type === 'Concatenate' ? concatenate(call, from, channels, joins.get(call)) : undefined;
-    return moved && { channels: moved, isLoud };
+    return moved && { channels: moved, isNonzero };
   }
   if (type === 'Activation') return activate(call, config.activation, same);
   if (type === 'ReLU' || type === 'ThresholdedReLU') return rectify(call, same);
@@ -75,7 +75,7 @@ export function passThrough(call: Call, from: Call, inputs: Inputs, joins: Reado
   if (type === 'Rescaling')
     return config.offset === 0 || config.offset === undefined ? same : raised(call, 'Rescaling', same);
   const moved = move(call, channels);
-  return moved && { channels: moved, isLoud };
+  return moved && { channels: moved, isNonzero };
 }
 
 function rectify(call: Call, step: Step): Step {

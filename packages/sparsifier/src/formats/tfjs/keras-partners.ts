@@ -79,7 +79,7 @@ class Way implements Network<Call> {
     const channels: Channels = { axis, sizes: [count], rank, start: 0, total: count };
     const reason = bias && this.#claims.take('bias', call, bias, channels);
     const leaks = reason === undefined ? [] : [{ name: bias!.name, reason }];
-    const after = activate(call, layer.config.activation, { channels, isLoud: leaks.length > 0, leaks });
+    const after = activate(call, layer.config.activation, { channels, isNonzero: leaks.length > 0, leaks });
     if (after === undefined) this.leaks.push(...leaks);
     return after === undefined ? [] : [[call, after]];
   }
@@ -95,7 +95,7 @@ class Way implements Network<Call> {
     return passThrough(call, from, inputs, this.#known.joins);
   }
 
-  #normalise(call: Call, { channels, isLoud }: Inputs): Step {
+  #normalise(call: Call, { channels, isNonzero }: Inputs): Step {
     const { layer, rank } = call;
     const along = axisOf(layer.config, rank, layer.isTimed ? 1 : 0);
     const isProven = channels.axis !== undefined && along !== undefined;
@@ -117,11 +117,11 @@ class Way implements Network<Call> {
       if (reason !== undefined) leaks.push({ name: entry.name, reason });
       else if (part === 'gamma') hasGamma = true;
     }
-    // A gamma of 0 silences whatever comes in. Without one, the mean is subtracted from removed channels, too.
-    if (isLoud && !hasGamma) return { channels, isLoud };
+    // A gamma of 0 turns any input into 0. Without one, the mean is subtracted from removed channels, too.
+    if (isNonzero && !hasGamma) return { channels, isNonzero };
     if (layer.config.scale === false) {
       leaks.push({ name: this.nameOf(call), reason: 'it subtracts a mean, and has no gamma' });
     }
-    return { channels, isLoud: leaks.length > 0, leaks };
+    return { channels, isNonzero: leaks.length > 0, leaks };
   }
 }
