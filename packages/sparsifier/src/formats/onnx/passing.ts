@@ -141,8 +141,10 @@ function multiplying(node: Node): Pass {
     if (same !== undefined) return [{ ...track, at, leaks: same.leaks.length === 0 ? [] : track.leaks }];
     if (factor?.isConstant) {
       const isNeeded = track.leaks.length > 0;
-      const leak = node.op === 'Mul' ? claims.take(track, { part: 'gamma', node, input: other, isNeeded }) : 'kept';
-      return [{ ...track, at, leaks: leak === undefined ? [] : track.leaks }];
+      // A divisor cannot make a channel 0.
+      const isZero =
+        node.op === 'Mul' && claims.take(track, { part: 'gamma', node, input: other, isNeeded }) === undefined;
+      return [{ ...track, at, leaks: isZero ? [] : track.leaks }];
     }
     return track.leaks.length === 0 ? [{ ...track, at }] : undefined;
   };
