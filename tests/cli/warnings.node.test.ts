@@ -175,7 +175,7 @@ describe.concurrent('what programs print', () => {
       const file = await write('model.onnx', layers);
       const text = await printed('console.log(String(report));');
       const lines = await prune(file, '-s', '50');
-      const words = (line: string) => line.replace('with --exclude', 'with exclude');
+      const words = (line: string) => line.replace('--exclude', '`exclude`');
       expect(text.trimEnd().split('\n')).toEqual(lines.slice(0, -2).map(words));
       expect(await printed('console.log(report.table() === `${report}`);')).toBe('true\n');
       expect(await printed('console.log(report);')).toMatch(

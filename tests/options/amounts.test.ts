@@ -172,7 +172,7 @@ describe('amounts in units', () => {
     {
       sparsity: { keep: 0 },
       zeros: [9, 19, 29, 39],
-      told: /stem\/conv lost 9 \(90.00 %\) of 10 units instead of 10 .*, since each layer keeps a unit without allowEmpty: true$/,
+      told: /stem\/conv lost 9 \(90.00 %\) of 10 units instead of 10 .*, since each layer keeps a unit without `allowEmpty: true`$/,
     },
     { sparsity: 100, zeros: [9, 19, 29, 39], told: /head lost 39 \(97.50 %\) of 40 units instead of 40 / },
   ])('$sparsity is more than a layer has, so it is limited, with a warning', async ({ sparsity, zeros, told }) => {

@@ -209,7 +209,7 @@ describe('high-error', () => {
     const report = await new Sparsifier(fromArrays(own)).sparsifyModel(50);
     expect(messages(report)).toEqual([
       'so much was removed that networks rarely work without training: the error is 0.60 in b, 0.50 in c, 0.30 in a ' +
-        'and 2 more; measure the accuracy, and remove less or protect layers with exclude',
+        'and 2 more; measure the accuracy, and remove less or protect layers with `exclude`',
     ]);
     expect(report.warnings[0]).toMatchObject({
       details: { layers: [{ name: 'b', kind: 'conv2d' }, { name: 'c' }, { name: 'a' }, { name: 'e' }, { name: 'd' }] },
@@ -228,7 +228,7 @@ describe('what was asked and what was done', () => {
     expect(codes(report)).toEqual(['layers-left-alone']);
     expect(messages(report)).toEqual([
       `9 layers of other kinds (dense) were left alone, with 81.00 % of the weights (81): fc1, fc2, fc3 and 6 more; ` +
-        `layerType: 'all' prunes all kinds`,
+        "`layerType: 'all'` prunes all kinds",
     ]);
     expect(codes(await call(own, { layerType: 'all' }, 10))).toEqual([]);
     expect(codes(await call(own, { include: 'conv' }, 10))).toEqual([]);
@@ -243,7 +243,7 @@ describe('what was asked and what was done', () => {
     expect(codes(report)).toEqual(['amount-changed']);
     expect(messages(report)).toContain(
       'another amount was removed than asked: b lost 4 (33.33 %) of 12 units instead of 6 (50.00 %), a lost 14 ' +
-        '(46.67 %) of 30 units instead of 15 (50.00 %), since roundTo: 8 keeps a multiple of 8 units in each layer',
+        '(46.67 %) of 30 units instead of 15 (50.00 %), since `roundTo: 8` keeps a multiple of 8 units in each layer',
     );
   });
 
@@ -268,11 +268,11 @@ describe('what was asked and what was done', () => {
       filters(...upTo(32)),
       {},
       50,
-      /nothing was removed from a \(32 units\), since roundTo: 64 keeps a multiple of 64/,
+      /nothing was removed from a \(32 units\), since `roundTo: 64` keeps a multiple of 64/,
     ],
     ['a small amount', filters(1, 2, 3), {}, 10, /since the amount is less than one unit$/],
-    ['a limit', filters(1, 2, 3), { minKeep: 3 }, 60, /since minKeep keeps more$/],
-    ['one unit', filters(1), {}, 60, /since each layer keeps a unit without allowEmpty: true$/],
+    ['a limit', filters(1, 2, 3), { minKeep: 3 }, 60, /since `minKeep` keeps more$/],
+    ['one unit', filters(1), {}, 60, /since each layer keeps a unit without `allowEmpty: true`$/],
     ['few input channels', filters(1, 2, 3, 4), { granularity: { nm: [2, 4] } }, undefined, /too few input channels/],
   ])('A call that removes nothing is told: %s', async (title, layer, options, amount, told) => {
     const report = await call({ a: layer }, options, amount, title === 'rounding' ? 64 : undefined);
@@ -350,7 +350,7 @@ describe('channels', () => {
     ]);
     expect(messages(report)).toContain(
       'depthwise layers lost other channels than the layers before them, so that more are lost than asked: ' +
-        'dw after pw (3 of 4 channels instead of 2); exclude: { depthwise: true } leaves depthwise layers out',
+        'dw after pw (3 of 4 channels instead of 2); `exclude: { depthwise: true }` leaves depthwise layers out',
     );
     expect(codes(await call(depthwise(1, 2, 4, 3)))).toEqual([]);
     // Two filters for each channel.

@@ -1,9 +1,9 @@
 import { readModel } from '../formats/read-model.js';
 import { inspect as look } from '../pruning/inspect.js';
 import { tableOf } from '../pruning/table.js';
+import { commandWords } from './phrasing.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
-import { commandWords } from './table.js';
 
 /** The options of the command, without `--threads`. */
 export interface InspectOptions extends Pick<ReadingOptions, 'layer'> {

@@ -1,3 +1,14 @@
+import type { Words } from '../pruning/warnings.js';
+
+/** Options as the command line takes them: `--layer-type all`. */
+export const commandWords: Words = {
+  option: (name, value) => {
+    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    return value === undefined || value === true ? option : `${option} ${value}`;
+  },
+  withoutDepthwise: '--exclude is:depthwise',
+};
+
 /**
  * Messages of the library say code in backticks: `layerType: 'all'`. On the command line options are written as flags,
  * and sentences with other code, such as a method to call, are left out.

@@ -12,10 +12,11 @@ import { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
 import { sentenceOf } from '../pruning/warnings.js';
 import type { InputOptions } from './inputs.js';
+import { commandWords } from './phrasing.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
-import { commandWords, explanations } from './table.js';
+import { explanations } from './table.js';
 
 /** The options of the command, without `--threads`. */
 export interface PruneOptions

@@ -9,7 +9,7 @@ export type Warning = {
     readonly layer?: string;
     /** The facts, for programs. */
     readonly details: WarningDetails[Code];
-    /** The facts as a sentence, with the options of the library. */
+    /** The facts as a sentence, with options of the library in backticks. */
     readonly message: string;
   };
 }[WarningCode];
@@ -119,11 +119,11 @@ export interface Words {
   readonly withoutDepthwise: string;
 }
 
-/** `layerType: 'all'` */
+/** Options as code in backticks: `layerType: 'all'`. */
 export const libraryWords: Words = {
   option: (name, value) =>
-    value === undefined ? name : `${name}: ${typeof value === 'string' ? `'${value}'` : value}`,
-  withoutDepthwise: 'exclude: { depthwise: true }',
+    value === undefined ? `\`${name}\`` : `\`${name}: ${typeof value === 'string' ? `'${value}'` : value}\``,
+  withoutDepthwise: '`exclude: { depthwise: true }`',
 };
 
 export const warningOf = (finding: Finding): Warning => ({ ...finding, message: sentenceOf(finding, libraryWords) });
