@@ -27,4 +27,15 @@ export type { DecidingRule, PropertyRule, Rule, Rules } from './options/rules.js
 export type { Explanation } from './pruning/explain.js';
 export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';
 export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';
-export type { DataType, Kind, Leak, Model, Partner, Region, Role, Skipped, Values, WeightTensor } from './model/model.js';
+export type {
+  DataType,
+  Kind,
+  Leak,
+  Model,
+  Partner,
+  Region,
+  Role,
+  Skipped,
+  Values,
+  WeightTensor,
+} from './model/model.js';

@@ -3,6 +3,7 @@ import { positionsOf } from '../analysis/comparison/axes.js';
 import { arrayOf, type NumberType, type SessionTensor } from '../analysis/comparison/inputs.js';
 import { SparsifyError } from '../errors.js';
 import { readHeader } from '../formats/safetensors/header.js';
+import { productOf } from '../model/numbers.js';
 
 /** Tensors by name, each of which is decoded when it is needed. */
 export type LazyTensors = ReadonlyMap<string, () => SessionTensor>;
@@ -140,7 +141,7 @@ function tensorOf(type: NumberType, dims: readonly number[], bytes: Uint8Array<A
 /** A tensor of texts, each of which has `width` code points of 32 bits, of which the last ones are 0. */
 function textsOf(dims: readonly number[], bytes: Uint8Array<ArrayBuffer>, width: number): Tensor {
   const points = new Uint32Array(bytes.slice().buffer);
-  const count = dims.reduce((product, size) => product * size, 1);
+  const count = productOf(dims);
   const data = Array.from({ length: count }, (_, index) =>
     String.fromCodePoint(...points.subarray(index * width, (index + 1) * width)).replace(/\0+$/, ''),
   );

@@ -1,3 +1,5 @@
+import { productOf } from '../model/numbers.js';
+
 /**
  * Tells tables of fixed numbers from learned weights, by the numbers alone. A table is an arithmetic sequence along one
  * axis and constant along the others; or sines or cosines along one axis; or a mask. Numbers that are all equal are not
@@ -39,8 +41,7 @@ export const mayBeSine = (line: Float32Array): boolean =>
   sine(line, roundoff(line), new Uint8Array(line.length).fill(1)) !== undefined;
 
 /** How many neighbours in memory lie between two numbers that follow each other along an axis. */
-export const strideOf = (shape: readonly number[], axis: number): number =>
-  shape.slice(axis + 1).reduce((product, size) => product * size, 1);
+export const strideOf = (shape: readonly number[], axis: number): number => productOf(shape.slice(axis + 1));
 
 /**
  * The largest relative error of one rounding of these numbers: that of bfloat16 or float16 if all of them have no more

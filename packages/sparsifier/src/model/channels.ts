@@ -1,5 +1,6 @@
 import type { ChannelStep } from '../engine/record.js';
 import type { WeightTensor } from './model.js';
+import { productOf } from './numbers.js';
 
 const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
   roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
@@ -17,8 +18,7 @@ export const isDepthwise = (tensor: WeightTensor): boolean =>
 /** How a weight's stored position gives its input channel. */
 export function channelSteps(tensor: WeightTensor): ChannelStep[] {
   const { roles, shape, groups } = tensor;
-  const stride = (role: 'in' | 'out') =>
-    shape.slice(roles.indexOf(role) + 1).reduce((product, size) => product * size, 1);
+  const stride = (role: 'in' | 'out') => productOf(shape.slice(roles.indexOf(role) + 1));
   const nothing = { stride: 1, size: 1, factor: 0 };
   const channel = roles.includes('in') ? { stride: stride('in'), size: sizeOf(tensor, 'in'), factor: 1 } : nothing;
   if (isTransposed(tensor) || groups === 1) return [channel, nothing];

@@ -28,3 +28,6 @@ function bfloat16(bits: number): number {
   scratch.setUint32(0, bits * 2 ** 16);
   return scratch.getFloat32(0);
 }
+
+/** The number of elements of these sizes; 1 for none. */
+export const productOf = (sizes: readonly number[]): number => sizes.reduce((product, size) => product * size, 1);

@@ -1,5 +1,6 @@
 import type { WeightTensor } from '../model/model.js';
 import { unitsToRemove, type Amount } from './amounts.js';
+import { productOf } from '../model/numbers.js';
 
 export const budgets = ['uniform', 'erk', 'lamp'] as const;
 /** How the amount of a ranking over several layers is divided among them. */
@@ -35,7 +36,7 @@ export function removalsByBudget(budget: 'uniform' | 'erk', amount: Amount, laye
 
 /** The units of a layer times the sum of its dimensions divided by their product; the same for every stored layout. */
 function denseUnits({ kind, roles, shape, groups }: WeightTensor, units: number): number {
-  const sizeOf = (role: string) => shape.filter((_, axis) => roles[axis] === role).reduce((a, b) => a * b, 1);
+  const sizeOf = (role: string) => productOf(shape.filter((_, axis) => roles[axis] === role));
   const isTransposed = kind.startsWith('convTranspose');
   const dimensions = [
     sizeOf('out') * sizeOf('multiplier') * (isTransposed ? groups : 1),
@@ -43,7 +44,7 @@ function denseUnits({ kind, roles, shape, groups }: WeightTensor, units: number)
     ...shape.filter((_, axis) => ['depth', 'height', 'width'].includes(roles[axis]!)),
   ];
   // Rounded once, so that equal claims are equal numbers.
-  return (dimensions.reduce((a, b) => a + b, 0) * units) / dimensions.reduce((a, b) => a * b, 1);
+  return (dimensions.reduce((a, b) => a + b, 0) * units) / productOf(dimensions);
 }
 
 interface Claim {

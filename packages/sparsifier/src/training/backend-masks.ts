@@ -3,6 +3,7 @@ import type { Values, WeightTensor } from '../model/model.js';
 import type { Granularity } from '../options/granularity.js';
 import { unitsOfTensor } from '../options/units.js';
 import type { UnitMask } from '../pruning/masks.js';
+import { productOf } from '../model/numbers.js';
 
 /** What is used of TensorFlow.js to mask weights. Its functions take only its own tensors, which are not named here. */
 export interface MaskingTf extends TfLike {
@@ -88,7 +89,7 @@ export class BackendMasks {
     }
     // In blocks, or with groups on an axis of the weights.
     const axes = [...unitsOfTensor(tensor, this.#granularity).axes].reverse();
-    const all = new Uint8Array(whole.reduce((a, b) => a * b, 1));
+    const all = new Uint8Array(productOf(whole));
     for (let weight = 0; weight < all.length; weight++) {
       let [rest, unit, stride] = [weight, 0, 1];
       for (const { size, block } of axes) {

@@ -8,6 +8,7 @@ import {
 } from '../../formats/tfjs/live.js';
 import type { Skipped } from '../../model/model.js';
 import { noBatches, type Batches } from './norms.js';
+import { productOf } from '../../model/numbers.js';
 
 /** Gradients of the loss, for a Sparsifier with the criterion `taylor`. */
 export interface Gradients {
@@ -42,9 +43,7 @@ export async function gradientsOfTfjs<Batch>(
 ): Promise<Gradients> {
   const live = fromTfjs(tf, model);
   const variables = live.tensors.map(({ values }) => live.placeOf(values).tensor() as VariableLike & NamedVariable);
-  const sums = variables.map(({ shape, trainable }) =>
-    trainable ? new Float64Array(shape.reduce((a, b) => a * b, 1)) : undefined,
-  );
+  const sums = variables.map(({ shape, trainable }) => (trainable ? new Float64Array(productOf(shape)) : undefined));
   const isReached = variables.map(() => false);
   let count = 0;
   for await (const batch of batches) {

@@ -1,6 +1,7 @@
 import { SparsifyError } from '../../errors.js';
 import { inputChannels } from '../../model/channels.js';
 import type { Model, Skipped } from '../../model/model.js';
+import { productOf } from '../../model/numbers.js';
 
 /** Norms of activations, for a Sparsifier with the criterion `wanda`. */
 export interface Calibration {
@@ -41,7 +42,7 @@ export class Norms {
     const sums = this.#sums.get(name)!;
     // A product with a vector has no axis before its only one.
     const at = axis < 0 ? Math.max(0, shape.length + axis) : axis;
-    const inner = shape.slice(at + 1).reduce((a, b) => a * b, 1);
+    const inner = productOf(shape.slice(at + 1));
     if (shape[at] !== sums.length) {
       throw new SparsifyError('criteria', 'the activations have a different number of channels than the layer', {
         subject: name,

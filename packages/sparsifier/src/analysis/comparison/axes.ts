@@ -1,3 +1,5 @@
+import { productOf } from '../../model/numbers.js';
+
 /**
  * The positions of the numbers of a row-major array, in the order that they have once its axes are in another order.
  * @param order for each axis of the new order, which axis of `shape` it is
@@ -5,10 +7,10 @@
 export function positionsOf(shape: readonly number[], order: readonly number[]): Uint32Array {
   const axes = order.map((axis) => ({
     size: shape[axis]!,
-    stride: shape.slice(axis + 1).reduce((a, b) => a * b, 1),
+    stride: productOf(shape.slice(axis + 1)),
     place: 0,
   }));
-  const positions = new Uint32Array(shape.reduce((a, b) => a * b, 1));
+  const positions = new Uint32Array(productOf(shape));
   for (let index = 0, position = 0; index < positions.length; index++) {
     positions[index] = position;
     // The last axis moves on by one place; a full axis starts again, and the one before it moves on.

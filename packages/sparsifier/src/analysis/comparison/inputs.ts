@@ -1,4 +1,5 @@
 import { SparsifyError } from '../../errors.js';
+import { productOf } from '../../model/numbers.js';
 
 /** A tensor as sessions of `onnxruntime` take and return it. An `ort.Tensor` is one. */
 export interface SessionTensor {
@@ -115,7 +116,7 @@ function seeded(
       hint: hints.inputs,
     });
   }
-  const length = dims.reduce((product, size) => product * size, 1);
+  const length = productOf(dims);
   const next = generator(seed + 1);
   const bit = () => (next() < 0.5 ? 0 : 1);
   const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());

@@ -12,6 +12,7 @@ import {
   type WeightTensor,
 } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
+import { productOf } from '../../model/numbers.js';
 
 /** A plain array: 32-bit floats, or the bits of 16-bit floats. */
 export type Numbers = Float32Array | Uint16Array;
@@ -118,7 +119,7 @@ function tensorOf(
   const wrong = (summary: string, details: object = {}) =>
     new SparsifyError('format', summary, { subject: name, ...details });
   const channels = checkLayout(name, { kind, roles, shape, groups });
-  const length = shape.reduce((product, size) => product * size, 1);
+  const length = productOf(shape);
 
   const valuesOf = (what: string, array: Numbers, count: number): ArrayValues => {
     if (!(array instanceof Float32Array) && !(array instanceof Uint16Array)) {

@@ -1,5 +1,5 @@
 import { inSlices, stepsAtATime } from '../../host/slices.js';
-import { widened } from '../../model/numbers.js';
+import { productOf, widened } from '../../model/numbers.js';
 import { StoredValues, type Coding, type Encoded } from '../format.js';
 import type { Constant, Node, Reader, Value } from './graph.js';
 import { widths, type NumberType } from './scattered.js';
@@ -196,13 +196,12 @@ function gridOf(
   axis: number | undefined,
   blockSize: number,
 ): Grid | undefined {
-  const product = (sizes: readonly number[]) => sizes.reduce((all, size) => all * size, 1);
-  if (scales === 1) return { inner: product(shape), size: 1, block: 1, isBlocked: false };
+  if (scales === 1) return { inner: productOf(shape), size: 1, block: 1, isBlocked: false };
   const size = axis === undefined ? undefined : shape[axis];
   if (size === undefined) return undefined;
-  const inner = product(shape.slice(axis! + 1));
+  const inner = productOf(shape.slice(axis! + 1));
   if (blockSize === 0) return scales === size ? { inner, size, block: 1, isBlocked: false } : undefined;
-  const all = product(shape.slice(0, axis)) * Math.ceil(size / blockSize) * inner;
+  const all = productOf(shape.slice(0, axis)) * Math.ceil(size / blockSize) * inner;
   return scales === all ? { inner, size, block: blockSize, isBlocked: true } : undefined;
 }
 

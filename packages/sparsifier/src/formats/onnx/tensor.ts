@@ -1,5 +1,5 @@
 import { SparsifyError } from '../../errors.js';
-import { widened } from '../../model/numbers.js';
+import { productOf, widened } from '../../model/numbers.js';
 import { StoredValues } from '../format.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
 import { eachNumber, floatData, Scattered, widths, type NumberType } from './scattered.js';
@@ -143,7 +143,7 @@ function readField(found: TensorFields, field: Field): void {
 }
 
 function lengthOf(found: TensorFields): number {
-  const length = found.shape.reduce((product, size) => product * size, 1);
+  const length = productOf(found.shape);
   if (!Number.isSafeInteger(length) || found.shape.some((size) => size < 0)) throw disagreement(found);
   return length;
 }

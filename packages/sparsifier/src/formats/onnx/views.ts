@@ -1,6 +1,7 @@
 import type { Constant, Node, Value } from './graph.js';
 import { quantisationOf, sameQuantisation, type Quantisation } from './quantised.js';
 import { isFloat, typeName } from './tensor.js';
+import { productOf } from '../../model/numbers.js';
 
 /** A stored constant as seen through nodes that only arrange or convert its numbers. */
 export interface View {
@@ -151,9 +152,8 @@ function reshaped(view: View, target: readonly number[] | undefined, keepsZero: 
   if (target === undefined || target.length > mostAxes) return undefined;
   const shape = shapeOf(view);
   const sizes = target.map((size, place) => (size === 0 && !keepsZero ? (shape[place] ?? 1) : size));
-  const product = (numbers: readonly number[]) => numbers.reduce((all, size) => all * size, 1);
-  const known = product(sizes.filter((size) => size !== -1));
-  const resolved = sizes.map((size) => (size === -1 ? product(shape) / known : size));
+  const known = productOf(sizes.filter((size) => size !== -1));
+  const resolved = sizes.map((size) => (size === -1 ? productOf(shape) / known : size));
   const long = view.axes.filter((_, place) => shape[place] !== 1);
   const rest = long.values();
   const axes = resolved.map((size) => (size === 1 ? -1 : (rest.next().value ?? -1)));
@@ -166,8 +166,7 @@ function flattened(view: View, { attributes }: Node): View | undefined {
   const shape = shapeOf(view);
   const axis = attributes.get('axis')?.integer ?? 1;
   const from = axis < 0 ? axis + shape.length : axis;
-  const product = (numbers: readonly number[]) => numbers.reduce((all, size) => all * size, 1);
-  return reshaped(view, [product(shape.slice(0, from)), product(shape.slice(from))], true);
+  return reshaped(view, [productOf(shape.slice(0, from)), productOf(shape.slice(from))], true);
 }
 
 function rounded(view: View, node: Node): View | undefined {

@@ -5,6 +5,7 @@ import { StoredValues } from '../format.js';
 import { checkLayout, type Layout } from '../layout.js';
 import { biasOf, expertRoles, orderByBias, Orders, rolesOf, type Tensors as TensorsOf } from './axes.js';
 import { quoted, type Header, type StoredTensor } from './header.js';
+import { productOf } from '../../model/numbers.js';
 
 /** Describes a tensor whose name and shape are not enough. */
 export interface LayerDescription {
@@ -233,4 +234,4 @@ function valuesOf({ dtype, shape, file, start }: Tensor): StoredValues | undefin
   return type && new StoredValues(type, lengthOf({ shape }), file, start);
 }
 
-const lengthOf = ({ shape }: Pick<Tensor, 'shape'>): number => shape.reduce((product, size) => product * size, 1);
+const lengthOf = ({ shape }: Pick<Tensor, 'shape'>): number => productOf(shape);

@@ -1,4 +1,5 @@
 import type { Partner, Skipped, WeightTensor } from '../../model/model.js';
+import { productOf } from '../../model/numbers.js';
 
 /** A weight as described by a manifest. */
 export interface WeightEntry {
@@ -52,7 +53,7 @@ export const mostIntegers = 64;
 export type Weights = ReadonlyMap<string, WeightEntry>;
 
 /** How many numbers a weight has. */
-export const lengthOf = ({ shape }: Pick<WeightEntry, 'shape'>): number => shape.reduce((a, b) => a * b, 1);
+export const lengthOf = ({ shape }: Pick<WeightEntry, 'shape'>): number => productOf(shape);
 
 /** Whether the numbers of a weight can be changed. */
 export const isFloat = ({ dtype }: WeightEntry): boolean => dtype === 'float32' || dtype === 'float16';

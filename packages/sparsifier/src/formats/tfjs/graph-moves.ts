@@ -2,6 +2,7 @@ import { somewhere, type Channels } from './flow.js';
 import { integersIn, integersOf, isTrue, shapeOf, type Node, type Value } from './graph-node.js';
 import { operators } from './graph-operators.js';
 import type { Graph } from './graph-structure.js';
+import { productOf } from '../../model/numbers.js';
 
 type Move = (node: Node, channels: Channels) => Channels | undefined;
 
@@ -45,7 +46,7 @@ function reshape({ inputs }: Node, channels: Channels): Channels {
     product *= size;
     if (product > total) return somewhere(channels);
   }
-  const isWhole = start === 0 && own.reduce((product, size) => product * size, 1) === total;
+  const isWhole = start === 0 && productOf(own) === total;
   return isWhole || own.length === 1 ? { ...channels, axis: -1, sizes: own, rank } : somewhere(channels);
 }
 

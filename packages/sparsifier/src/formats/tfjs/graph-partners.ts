@@ -7,6 +7,7 @@ import { fusedOf, isChannelsFirst, shapeOf, titleOf, type Constant, type Node } 
 import type { Layout } from './graph-operators.js';
 import type { Graph } from './graph-structure.js';
 import { identities } from './graph-views.js';
+import { productOf } from '../../model/numbers.js';
 
 /** Operators that give 0 for 0, number by number or within a channel. */
 const keepZero: ReadonlySet<string> = new Set([
@@ -40,7 +41,7 @@ export interface Partners {
 export function partnersOf(nodes: readonly Node[], { channels }: Layout, graph: Graph, budget: Budget): Partners {
   const filters = new Set<Node>();
   if (channels === undefined) return { partners: [], leaks: [], filters };
-  const total = channels.sizes.reduce((product, size) => product * size, 1);
+  const total = productOf(channels.sizes);
   const walk = (claims: Claims<Node>) => {
     const way = new Way(graph, claims, filters);
     const starts = new Map(nodes.flatMap((node) => way.start(node, { ...channels, start: 0, total })));

@@ -1,5 +1,6 @@
 import { isObject } from '../../model/json.js';
 import { integersIn, integersOf, shapeOf, type Constant, type Node } from './graph-node.js';
+import { productOf } from '../../model/numbers.js';
 
 /** Nodes that return their first input. */
 export const identities: ReadonlySet<string> = new Set([
@@ -58,7 +59,7 @@ function reshaped(
   shape: readonly number[],
   target: readonly number[],
 ): Constant['axes'] | undefined {
-  const count = shape.reduce((product, size) => product * size, 1);
+  const count = productOf(shape);
   const known = target.reduce((product, size) => (size === -1 ? product : product * size), 1);
   const sizes = target.map((size) => (size === -1 ? count / known : size));
   if (String(sizes) === String(shape)) return axes;

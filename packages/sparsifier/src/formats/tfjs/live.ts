@@ -4,6 +4,7 @@ import { SparsifyError } from '../../errors.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
 import { lengthOf, mostIntegers, unusedName, type Holders, type WeightEntry } from './description.js';
+import { productOf } from '../../model/numbers.js';
 
 /** The members of a `tf.Tensor` that are used. */
 export interface TensorLike {
@@ -108,15 +109,7 @@ class BackendModel implements LiveModel {
   constructor(tf: TfLike, topology: unknown, places: readonly Place[]) {
     const entries = places.map((place) => entryOf(place.name, place.tensor(), place.holders));
     const { tensors, skipped, weights } = describe(topology, entries);
-    const values = new Map(
-      places.map((place) => [
-        place.name,
-        new LiveValues(
-          place.tensor().shape.reduce((a, b) => a * b, 1),
-          place,
-        ),
-      ]),
-    );
+    const values = new Map(places.map((place) => [place.name, new LiveValues(productOf(place.tensor().shape), place)]));
     this.#tf = tf;
     this.skipped = skipped;
     this.weights = weights;

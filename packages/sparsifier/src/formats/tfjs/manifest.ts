@@ -5,6 +5,7 @@ import { recognise } from '../recognise.js';
 import { pathInFolder } from '../sources.js';
 import { lengthOf, type WeightEntry } from './description.js';
 import type { Affine } from './quantization.js';
+import { productOf } from '../../model/numbers.js';
 
 /** A weight of the manifest. */
 export interface ManifestWeight extends WeightEntry {
@@ -104,7 +105,7 @@ function weightOf(weight: unknown, subject: string): ManifestWeight {
   const isShape =
     Array.isArray(shape) &&
     shape.every((size) => Number.isSafeInteger(size) && size >= 0) &&
-    Number.isSafeInteger(8 * shape.reduce((product: number, size: number) => product * size, 1));
+    Number.isSafeInteger(8 * productOf(shape));
   if (typeof name !== 'string' || typeof dtype !== 'string' || !isShape) {
     throw new SparsifyError(
       'format',
