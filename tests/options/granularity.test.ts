@@ -416,7 +416,7 @@ describe('bias and batch normalisation', () => {
     ]);
   });
 
-  test('An array that is the partner of two layers is left alone, with a note in the report', async () => {
+  test('An array that is the partner of two layers is left alone, and the report warns of it', async () => {
     const bias = values(4, 9);
     const gamma = values(4, 10);
     const layers: Layers = {
@@ -435,13 +435,34 @@ describe('bias and batch normalisation', () => {
     expect(changed({ first: layers.first! }, after)).toEqual(['data', 'beta']);
     expect(changed({ second: layers.second! }, after)).toEqual(['data']);
     expect(changed({ third: layers.third! }, after)).toEqual(['data']);
-    expect(report.notes).toHaveLength(4);
-    expect(report.notes[0]).toMatch(/first.*bias.*second/);
-    expect(report.notes[1]).toMatch(/first.*gamma.*third/);
-    expect(
-      (await sparsified(layers, 50, { granularity: 'weight' })).report.notes,
-      'where it would not go anyway',
-    ).toEqual([]);
+    const leak = (part: string, other: string) => ({ name: part, reason: `it is also the array of '${other}'` });
+    const warning = {
+      code: 'channels-not-silent',
+      details: {
+        layers: [
+          { name: 'first', leaks: [leak('bias', 'second'), leak('gamma', 'third')] },
+          { name: 'second', leaks: [leak('bias', 'first')] },
+          { name: 'third', leaks: [leak('gamma', 'first')] },
+        ],
+      },
+    };
+    expect(report.warnings).toContainEqual(expect.objectContaining(warning));
+    const single = await sparsified(layers, 50, { granularity: 'weight' });
+    expect(single.report.warnings.filter(({ code }) => code === warning.code)).toEqual([]);
+  });
+
+  test('A bias that two layers share is no leak before a gamma and beta that are removed', async () => {
+    const bias = values(4, 9);
+    const batchNorm = { gamma: values(4, 10), beta: values(4, 11) };
+    const layer = (seed: number) =>
+      ({ kind: 'dense', roles: ['out', 'in'], shape: [4, 3], data: values(12, seed), bias }) as const;
+    const { report } = await sparsified({ first: { ...layer(1), batchNorm }, second: layer(2) }, 50, {
+      granularity: 'filter',
+    });
+    const leaks = [{ name: 'bias', reason: "it is also the array of 'first'" }];
+    expect(report.warnings).toContainEqual(
+      expect.objectContaining({ code: 'channels-not-silent', details: { layers: [{ name: 'second', leaks }] } }),
+    );
   });
 
   test('An array that is two partners of one layer is zeroed once', async () => {

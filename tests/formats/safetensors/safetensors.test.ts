@@ -345,23 +345,42 @@ describe('the option layers', () => {
 });
 
 describe('biases', () => {
-  const cases: [title: string, tensors: TensorsToStore, dtype: string | undefined, note?: RegExp][] = [
+  const cases: [title: string, tensors: TensorsToStore, dtype: string | undefined, leak?: string][] = [
     ['of a convolution', { 'c.weight': [4, 3, 2, 2], 'c.bias': [4] }, 'float32'],
     ['of a dense layer, stored before its weight', { 'c.bias': [4], 'c.weight': [4, 3] }, 'float32'],
     ['of another type', { 'c.weight': [4, 3], 'c.bias': { dtype: 'BF16', shape: [4] } }, 'bfloat16'],
     ['without a module', { weight: [4, 3], bias: [4] }, 'float32'],
     ['of attention', { 'a.in_proj_weight': [12, 4], 'a.in_proj_bias': [12] }, 'float32'],
     ['of another module', { 'c.weight': [4, 3], 'd.bias': [4] }, undefined],
-    ['of another length', { 'c.weight': [4, 3], 'c.bias': [2] }, undefined, /c\.bias is left alone.*one entry per/],
+    [
+      'of another length',
+      { 'c.weight': [4, 3], 'c.bias': [2] },
+      undefined,
+      'it does not have one entry per output channel',
+    ],
     ['of a dense layer that is stored as (in, out)', { 'c.weight': [4, 3], 'c.bias': [3] }, 'float32'],
-    ['with more axes', { 'c.weight': [4, 3], 'c.bias': { dtype: 'F32', shape: [4, 1] } }, undefined, /one entry per/],
-    ['of integers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, /type is I8/],
-    ['of an LSTM', { weight_hh_l0: [4, 1], bias_hh_l0: [4] }, undefined, /bias_hh_l0 is left alone.*gate/],
+    [
+      'with more axes',
+      { 'c.weight': [4, 3], 'c.bias': { dtype: 'F32', shape: [4, 1] } },
+      undefined,
+      'it does not have one entry per output channel',
+    ],
+    ['of integers', { 'c.weight': [4, 3], 'c.bias': { dtype: 'I8', shape: [4] } }, undefined, 'its type is I8'],
   ];
-  test.each(cases)('A bias is found or left alone correctly: %s', async (_title, tensors, dtype, note) => {
-    const { partners, notes } = (await layersOf(tensors)).tensors[0]!;
+  test.each(cases)('A bias is removed with its channels, or is a leak: %s', async (_title, tensors, dtype, reason) => {
+    const { partners, notes, leaks } = (await layersOf(tensors)).tensors[0]!;
     expect(partners).toMatchObject(dtype ? [{ part: 'bias', values: { dtype } }] : []);
-    expect(notes).toEqual(note ? [expect.stringMatching(note)] : []);
+    expect(notes).toEqual([]);
+    expect(leaks).toEqual(reason ? [{ name: 'c.bias', reason }] : undefined);
+  });
+
+  test('The bias of an LSTM is left alone, and a note says why', async () => {
+    const [tensor] = (await layersOf({ weight_hh_l0: [4, 1], bias_hh_l0: [4] })).tensors;
+    expect(tensor).toMatchObject({
+      partners: [],
+      notes: [expect.stringMatching(/^bias bias_hh_l0 is left alone: .*gate/)],
+    });
+    expect(tensor!.leaks).toBeUndefined();
   });
 
   test('An embedding does not have a bias', async () => {

@@ -58,7 +58,7 @@ export interface WeightTensor {
   readonly groups: number;
   readonly values: Values;
   readonly partners: readonly Partner[];
-  /** Sentences for the report, such as why a bias is not changed. */
+  /** Sentences for the report, such as why the bias of a recurrent layer is not changed. */
   readonly notes: readonly string[];
   /** What keeps a removed output channel from being zero, where that is not among the partners. */
   readonly leaks?: readonly Leak[];

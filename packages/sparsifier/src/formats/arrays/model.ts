@@ -4,6 +4,7 @@ import {
   bytesOf,
   type DataType,
   type Kind,
+  type Leak,
   type Model,
   type Partner,
   type Region,
@@ -71,19 +72,18 @@ export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model 
   };
 }
 
-/** Leaves out partners that another tensor also has. */
+/** Leaves out partners that another tensor also has. They are leaks, except for a bias before a gamma that is removed. */
 function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[]): WeightTensor {
   const arrayOf = ({ values }: Partner) => (values as ArrayValues).data;
   const other = (partner: Partner) =>
     tensors.find((each) => each !== tensor && each.partners.some((theirs) => arrayOf(theirs) === arrayOf(partner)));
-  return {
-    ...tensor,
-    partners: tensor.partners.filter((partner) => !other(partner)),
-    notes: tensor.partners.flatMap((partner) => {
-      const found = other(partner);
-      return found ? [`its ${partner.part} is left alone: it is also the array of '${found.name}'`] : [];
-    }),
-  };
+  const partners = tensor.partners.filter((partner) => !other(partner));
+  const hasGamma = partners.some(({ part }) => part === 'gamma');
+  const leaks = tensor.partners.flatMap((partner): Leak[] => {
+    const found = partner.part === 'bias' && hasGamma ? undefined : other(partner);
+    return found ? [{ name: partner.part, reason: `it is also the array of '${found.name}'` }] : [];
+  });
+  return { ...tensor, partners, ...(leaks.length > 0 && { leaks }) };
 }
 
 async function load(engine: Engine, values: Values): Promise<Region> {

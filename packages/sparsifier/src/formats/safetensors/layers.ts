@@ -1,6 +1,6 @@
 import { SparsifyError } from '../../errors.js';
 import { byName } from '../../options/names.js';
-import type { DataType, Kind, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
+import type { DataType, Kind, Leak, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import { checkLayout, type Layout } from '../layout.js';
 import { biasOf, expertRoles, orderByBias, Orders, rolesOf, type Tensors as TensorsOf } from './axes.js';
@@ -100,10 +100,10 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
     }
     const { kind, roles = rolesOf(kind, tensor.shape.length), groups = 1, notes: own = [] } = found as Inferred;
     const layout = { kind, roles, shape: tensor.shape, groups };
-    const { partners, notes } = partnersOf(tensor, layout, checkLayout(name, layout), all);
-    const layer = { name, aliases, ...layout, values: valuesOf(tensor)!, partners, notes: [...own, ...notes] };
+    const { notes, ...others } = partnersOf(tensor, layout, checkLayout(name, layout), all);
+    const layer = { name, aliases, ...layout, values: valuesOf(tensor)!, ...others, notes: [...own, ...notes] };
     tensors.push(layer);
-    if (partners.length > 0) layersOf.set(biasOf(tensor.name), name);
+    if (layer.partners.length > 0) layersOf.set(biasOf(tensor.name), name);
     if (found === described[index]) learned.add(layer);
   }
   const listed = skipped.map((tensor): Skipped => {
@@ -204,28 +204,26 @@ function recurrent({ name, shape }: Tensor, all: Tensors): LayerDescription | st
   return `its shape ${shape.join(' x ')} does not fit 4 gates of an LSTM, 3 of a GRU or an RNN with ${hidden} hidden units`;
 }
 
-/** The bias that belongs to a weight, or a note that says why it is left alone. */
+/** The bias that belongs to a weight. One that is left alone is a leak, except for a recurrent layer, where a note says why. */
 function partnersOf(
   { name }: Tensor,
   { kind, roles, shape }: Layout,
   channels: number,
   all: Tensors,
-): { partners: Partner[]; notes: string[] } {
+): { partners: Partner[]; notes: string[]; leaks?: Leak[] } {
   const bias = all.get(biasOf(name));
   if (bias === undefined || kind === 'embedding') return { partners: [], notes: [] };
+  if (kind === 'lstm' || kind === 'gru' || kind === 'rnn') {
+    const reason = 'a row of this weight is only one of the terms that its gate adds up';
+    return { partners: [], notes: [`bias ${bias.name} is left alone: ${reason}`] };
+  }
   const values = valuesOf(bias);
   // The bias of experts has two axes, as their outputs have.
   const outputs = shape.filter((_, axis) => roles[axis] === 'out' || roles[axis] === 'multiplier');
-  const obstacle =
-    kind === 'lstm' || kind === 'gru' || kind === 'rnn'
-      ? 'a row of this weight is only one of the terms that its gate adds up'
-      : values === undefined
-        ? `its type is ${bias.dtype}`
-        : String(bias.shape) === String(channels) || String(bias.shape) === String(outputs)
-          ? undefined
-          : 'it does not have one entry per output channel';
-  if (values !== undefined && obstacle === undefined) return { partners: [{ part: 'bias', values }], notes: [] };
-  return { partners: [], notes: [`bias ${bias.name} is left alone: ${obstacle}`] };
+  const isPerChannel = String(bias.shape) === String(channels) || String(bias.shape) === String(outputs);
+  if (values !== undefined && isPerChannel) return { partners: [{ part: 'bias', values }], notes: [] };
+  const reason = values === undefined ? `its type is ${bias.dtype}` : 'it does not have one entry per output channel';
+  return { partners: [], notes: [], leaks: [{ name: bias.name, reason }] };
 }
 
 /** Where the numbers of a tensor are, if it has a type that can be pruned. */
