@@ -315,7 +315,7 @@ describe('seeded inputs', () => {
     [
       ['batch', 3, -1, ''],
       undefined,
-      /^x: the inputs of the model have axes of any size\. found: x float32 \[batch, 3, \?, \?\]\. Set shapes: \{ "x": \[N, 3, N, N\] \}/,
+      /^x: the inputs of the model have axes of any size\. found: x float32 \[batch, 3, \?, \?\]\. Set `shapes: \{ "x": \[N, 3, N, N\] \}`/,
     ],
     [
       ['batch', 3],
@@ -339,7 +339,7 @@ describe('seeded inputs', () => {
     ]);
     expect((await errorOf(() => compare(dense, dense, { createSession: create }))).message).toBe(
       'x, z: the inputs of the model have axes of any size. found: x float32 [n, 2]; y float32 [2, 3]; z float32 [?]. ' +
-        'Set shapes: { "x": [N, 2], "z": [N] }, with numbers for N.',
+        'Set `shapes: { "x": [N, 2], "z": [N] }`, with numbers for N.',
     );
   });
 
@@ -352,7 +352,7 @@ describe('wrong options', () => {
   const cases: [string, object, SparsifyError['code'], RegExp][] = [
     ['an unknown option', { input: {} }, 'usage', /unknown option.*Did you mean inputs\?/],
     ['no inputs', { inputs: [] }, 'usage', /no inputs/],
-    ['inputs and shapes', { inputs: {}, shapes: {} }, 'usage', /shapes are for seeded inputs/],
+    ['inputs and shapes', { inputs: {}, shapes: {} }, 'usage', /`shapes` are for seeded inputs/],
     ['a missing input', { inputs: { z: float32([1], 1) } }, 'usage', /^x: an input of the model is missing\. found: z/],
     ['an input of another shape', { inputs: { x: float32([3, 2]) } }, 'usage', /^x: the shape does not fit/],
     [

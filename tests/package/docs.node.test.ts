@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { upscaler } from '../../examples/support/models.mjs';
 import { folder, pictures, speed, textsWithTables, withTables } from '../../scripts/pictures.mjs';
 import { command, run } from '../support/command.js';
+import { errorLimits } from '../support/internal.js';
 import { manifestIn, packageFolder, root } from '../support/install.js';
 import { errorOf, product } from '../support/layers.js';
 import { model, node, tensor } from '../support/onnx-builder.js';
@@ -269,6 +270,14 @@ describe('the pages that list names', () => {
     const fields = [...details!.matchAll(/^ +readonly (\w+)/gm)].map(([, name]) => name!);
     const [facts] = textOf('docs/errors.md').match(/^\| field of `details` .*\n(\|.*\n)+/m)!;
     expect(firstColumnOf(facts)).toEqual(fields);
+  });
+
+  test('The page about amounts gives the limits of errors from which a report warns', () => {
+    const { convolutions, others, layer } = errorLimits;
+    const text = textOf('docs/how-much.md').replaceAll('\n', ' ');
+    expect(text).toContain(
+      `if that is above ${convolutions} for the convolutions or above ${others} for the other layers, or if a single error is above ${layer}`,
+    );
   });
 
   test('The documentation lists all entry points', async () => {

@@ -9,6 +9,7 @@ export { readHeader, type Header } from './formats/safetensors/header.js';
 export { safetensorsChunks, type TensorToWrite } from './formats/safetensors/write.js';
 export type { Source } from './host/host.js';
 export { writeStream } from './host/stream.js';
+export { errorLimits } from './pruning/warnings.js';
 export { Granularity, granularitiesOf, granularityNames, inWords, isPattern } from './options/granularity.js';
 export { matcherOf } from './options/names.js';
 export { unitsOfTensor } from './options/units.js';

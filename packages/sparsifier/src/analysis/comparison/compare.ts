@@ -56,7 +56,7 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
   const [first, second] = [sideOf(a), sideOf(b)] as const;
   if (createSession === undefined) return comparison(first, second);
   if (inputs !== undefined && shapes !== undefined) {
-    throw new SparsifyError('usage', 'shapes are for seeded inputs', { hint: 'Give either inputs or shapes' });
+    throw new SparsifyError('usage', '`shapes` are for seeded inputs', { hint: 'Give either `inputs` or `shapes`' });
   }
   const runs = await runModel(await a.toFiles(), createSession, (metadata) => {
     if (inputs === undefined) return [seededInputs(metadata, shapes)];

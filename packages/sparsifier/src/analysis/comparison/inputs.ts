@@ -59,9 +59,9 @@ export interface InputHints {
 const libraryHints: InputHints = {
   shapes: (all) => {
     const entries = all.map(([name, sizes]) => `${JSON.stringify(name)}: [${sizes.join(', ')}]`);
-    return `Set shapes: { ${entries.join(', ')} }, with numbers for N`;
+    return `Set \`shapes: { ${entries.join(', ')} }\`, with numbers for N`;
   },
-  inputs: 'Set inputs: { name: { type, dims, data } }',
+  inputs: 'Set `inputs: { name: { type, dims, data } }`',
 };
 
 /**

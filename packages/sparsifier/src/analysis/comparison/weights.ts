@@ -10,6 +10,7 @@ import {
   type Values,
   type WeightTensor,
 } from '../../model/model.js';
+import { counted, formatted } from '../../pruning/text.js';
 import { positionsOf } from './axes.js';
 import { DifferenceSum, type Difference } from './difference.js';
 
@@ -142,6 +143,6 @@ function notesOn({ skipped }: Weights): string[] {
   if (weights === 0) return [];
   const tensors = skipped.filter((each) => each.weights > 0).length;
   return [
-    `${weights.toLocaleString('en')} numbers in ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'} of a were not compared, since they are in no layer.`,
+    `${formatted(weights)} numbers in ${counted(tensors, 'tensor')} of a were not compared, since they are in no layer.`,
   ];
 }
