@@ -1,6 +1,6 @@
 import type { Leak } from '../../model/model.js';
-import { title, type Claims } from './claims.js';
-import type { Node } from './graph.js';
+import type { Claims } from './claims.js';
+import { title, type Node } from './graph.js';
 import type { Shape, Size } from './shapes.js';
 
 /** Where output channels of a layer are in a value: one after another along one axis. */

@@ -2,7 +2,7 @@ import { bytesOf, type Leak, type Partner } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import type { Place, Track } from './channels.js';
 import { valuesOf } from './quantised.js';
-import type { Constant, Node, Reader, Value } from './graph.js';
+import { title, type Constant, type Node, type Reader, type Value } from './graph.js';
 import { shapeOf } from './views.js';
 
 /** An input of a node that may have one number per channel. */
@@ -145,11 +145,6 @@ export class Claims {
   #keyOf({ node, input }: Reader): number {
     return this.#numbers.get(node)! * mostInputs + input;
   }
-}
-
-/** The name of a node, and its operator. */
-export function title({ op, name }: Node): string {
-  return name === '' ? op : `${op} ${name}`;
 }
 
 /** Why a value cannot be removed entry by entry, wherever the channels are. */

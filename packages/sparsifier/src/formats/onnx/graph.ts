@@ -36,6 +36,9 @@ export interface Node {
   readonly attributes: ReadonlyMap<string, Attribute>;
 }
 
+/** The operator of a node, and its name if it has one. */
+export const title = ({ op, name }: Node): string => (name === '' ? op : `${op} ${name}`);
+
 /** A named value of the graph: the output of a node, an input of the model, or a constant. */
 export interface Value {
   readonly name: string;

@@ -1,6 +1,6 @@
 import type { Skipped, Values, WeightTensor } from '../../model/model.js';
 import { countWeights, isCounted } from './counting.js';
-import type { Constant, Graph, Node, Reader, Use, Value } from './graph.js';
+import { title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './partners.js';
 import { decodesLookup, notIntegers, valuesOf } from './quantised.js';
@@ -195,10 +195,6 @@ function obstacleOf({ constant, layers }: Finding): string | undefined {
   if (other !== undefined) return `${title(other.node)} reads it too, not as a weight`;
   if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
   return undefined;
-}
-
-function title({ op, name }: Node): string {
-  return name === '' ? op : `${op} ${name}`;
 }
 
 /** The reason why only single weights can be removed, if nodes read the axes of a weight in different roles. */

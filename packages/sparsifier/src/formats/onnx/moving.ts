@@ -8,8 +8,7 @@ import {
   type Place,
   type Track,
 } from './channels.js';
-import { title } from './claims.js';
-import type { Node } from './graph.js';
+import { title, type Node } from './graph.js';
 import {
   attributeOf,
   axesOf,

@@ -1,8 +1,8 @@
 import type { WeightTensor } from '../../model/model.js';
 import { rankUnknown, unknown, type Location } from './channels.js';
-import { Claims, title } from './claims.js';
+import { Claims } from './claims.js';
 import { followChannels, type Source } from './flow.js';
-import type { Node } from './graph.js';
+import { title, type Node } from './graph.js';
 import type { Layer } from './layers.js';
 
 /** A weight that can be pruned, and all nodes that read it. */
