@@ -344,6 +344,23 @@ describe('the bias and batch normalisation of a layer', () => {
     ]);
   });
 
+  test('Without a topology, a bias that does not fit its weight is a leak', async () => {
+    const { json, shards } = filesOf(undefined, [
+      kernel('fits/kernel'),
+      pair('fits/bias'),
+      kernel('d/kernel'),
+      entry('d/bias', [3], 1, 2, 3),
+    ]);
+    using model = await readTfjs(textOf(json.weightsManifest), {
+      shards: (name) => shards.get(name)! as Uint8Array<ArrayBuffer>,
+    });
+    const leaks = [{ name: 'd/bias', reason: 'it does not have one number per output channel' }];
+    expect(model.tensors.map(({ partners, leaks }) => [partners.length, leaks])).toEqual([
+      [1, undefined],
+      [0, leaks],
+    ]);
+  });
+
   test('The weights of another layer are not used for a layer without weights', async () => {
     const foreign = filesOf(sequential(own('blk'), dense('d')), [kernel('blk/d/kernel'), pair('blk/d/bias')]);
     const error = await errorOf(() => read(foreign));

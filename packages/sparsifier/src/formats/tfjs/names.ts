@@ -38,7 +38,7 @@ export function readNames(weights: Weights): Description {
       (count, role, axis) => (/out|multiplier/.test(role) ? count * shape[axis]! : count),
       1,
     );
-    const hasBias = bias !== undefined && isFloat(bias) && lengthOf(bias) === channels;
+    const obstacle = bias && obstacleTo(bias, channels);
     tensors.push({
       name,
       aliases: [],
@@ -47,8 +47,9 @@ export function readNames(weights: Weights): Description {
       shape,
       groups: roles.includes('multiplier') ? shape[roles.indexOf('out')]! : 1,
       weight: name,
-      partners: hasBias ? [{ part: 'bias', weight: bias.name }] : [],
+      partners: bias && obstacle === undefined ? [{ part: 'bias', weight: bias.name }] : [],
       notes: [],
+      ...(obstacle !== undefined && { leaks: [{ name: bias!.name, reason: obstacle }] }),
     });
   }
   return { tensors, skipped, weights: countOf(weights.values()) };
@@ -62,6 +63,12 @@ function biasOf(name: string, kind: Kind, weights: Weights): WeightEntry | undef
   if (kind === 'embedding' || isSeparable) return undefined;
   const names = own.endsWith('weights') ? ['biases', 'bias'] : ['bias'];
   return names.map((bias) => weights.get(scope + bias)).find((bias) => bias !== undefined);
+}
+
+/** Why a bias is not removed with the output channels. */
+function obstacleTo(bias: WeightEntry, channels: number): string | undefined {
+  if (!isFloat(bias)) return `its type is ${bias.dtype}`;
+  return lengthOf(bias) === channels ? undefined : 'it does not have one number per output channel';
 }
 
 /** The scope of a name, which ends with a slash unless it is empty, and the rest. */
