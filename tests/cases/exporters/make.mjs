@@ -3,7 +3,7 @@
 //
 //   node make.mjs model.onnx ...        writes model.onnx.gz beside this script
 import { readFile, writeFile } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 /** Smaller data may be a shape, an axis or a scale, which the graph depends on. */
@@ -50,6 +50,5 @@ function fill(data) {
 for (const path of process.argv.slice(2)) {
   const bytes = await readFile(path);
   overwrite(bytes, 0, bytes.length, 'model');
-  const name = basename(path) === 'dense.onnx' ? `${basename(dirname(path))}.onnx` : basename(path);
-  await writeFile(new URL(`${name}.gz`, import.meta.url), gzipSync(bytes, { level: 9 }));
+  await writeFile(new URL(`${basename(path)}.gz`, import.meta.url), gzipSync(bytes, { level: 9 }));
 }
