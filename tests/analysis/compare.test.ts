@@ -343,7 +343,7 @@ describe('seeded inputs', () => {
     );
   });
 
-  test('There are no random texts', async () => {
+  test('An input of texts is an error, since there are no random texts', async () => {
     expect((await errorOf(() => seeded('string', [1]))).message).toMatch(/no random values.*found: string/);
   });
 });

@@ -201,7 +201,7 @@ describe('rules about what a layer is', () => {
     );
   });
 
-  test('These rules may exclude nothing, since they have no name that could be misspelt, but must include something', async () => {
+  test('The rules depthwise and smallerThan may exclude nothing, but must include something', async () => {
     const model = () => fromArrays({ conv: of(['out', 'in', 'height', 'width'], [8, 3, 3, 3], 1) });
     for (const [rule, shown] of [
       [{ depthwise: true }, 'depthwise'],
@@ -213,7 +213,7 @@ describe('rules about what a layer is', () => {
     }
   });
 
-  test('explain gives these rules as data and in words', async () => {
+  test('The method explain gives rules about what a layer is as data and in words', async () => {
     const sparsifier = new Sparsifier(fromArrays(copyOf(mobile)), {
       exclude: [{ depthwise: true }, { smallerThan: 100 }],
       layerType: 'all',
@@ -279,12 +279,12 @@ describe('tables of fixed numbers', () => {
     expect(await removedFrom({}, { '*': 50 })).toEqual(['conv']);
   });
 
-  test('explain gives the reason', async () => {
+  test('The method explain says why a table of fixed numbers is left out', async () => {
     const [, dfl] = await new Sparsifier(modelOf(copies()), { layerType: 'all' }).explain(50);
     expect(dfl).toMatchObject({ selected: false, rule: { name: 'fixed', value: undefined }, reason, removedUnits: 0 });
   });
 
-  test('The method sparsifyLayer takes it', async () => {
+  test('The method sparsifyLayer takes a table of fixed numbers', async () => {
     const arrays = copies();
     await new Sparsifier(modelOf(arrays)).sparsifyLayer('dfl.conv', 50);
     expect([...arrays['dfl.conv'].data]).toEqual([0, 0, 2, 3]);
@@ -305,7 +305,7 @@ describe('tables of fixed numbers', () => {
     expect(error.message).toContain(`it is left out: ${reason}. \`include\` takes it by its exact name.`);
   });
 
-  test('A model of nothing else is an error of the call that points to explain', async () => {
+  test('A model of fixed tables alone is an error of the call that points to explain', async () => {
     const arrays = { 'a table': line([0, 1, 2, 3]) };
     const all = fromArrays(arrays);
     const model: Model = { ...all, tensors: [{ ...all.tensors[0]!, fixed: reason }] };

@@ -40,7 +40,7 @@ describe('the error of a layer', () => {
     return change === 0 ? 0 : Math.sqrt(change / sum(old));
   };
 
-  test('It is the norm of what became zero, divided by that of all weights before the call, whatever the call', async () => {
+  test('The error is the norm of what became zero, divided by that of all weights before the call, whatever the call', async () => {
     const layers = fc.record({ a: anyLayout(), b: anyLayout() });
     const type = fc.constantFrom('float32', 'float16', 'bfloat16');
     const amounts = fc.array(fc.nat(100), { minLength: 1, maxLength: 3 });
@@ -128,7 +128,7 @@ describe('the error of a layer', () => {
     return sums;
   }
 
-  test('Its sums are taken in a fixed order, so that it has the same bits everywhere', async () => {
+  test('The sums of the error are taken in a fixed order, so that it has the same bits everywhere', async () => {
     const random = (length: number) => {
       const next = xorshift(length);
       return Float32Array.from({ length }, () => (next() - 2 ** 31) / 2 ** (20 + (next() % 16)));
@@ -149,7 +149,7 @@ describe('the error of a layer', () => {
     }
   });
 
-  test('Patterns and large layers have it, too, and that of all layers together is in the total', async () => {
+  test('Patterns and large layers have an error, too, and that of all layers together is in the total', async () => {
     const own: Record<string, ArrayLayer> = {
       large: line(values(70_001, 1)),
       half: in16Bits(line(values(9000, 2)), 'float16'),
@@ -164,7 +164,7 @@ describe('the error of a layer', () => {
     expect(report.total.error).toBeCloseTo(naive(joined(before), joined(own)), 6);
   });
 
-  test('Restoring and inspecting have none', async () => {
+  test('Reports of restoring and inspecting have no error', async () => {
     const sparsifier = new Sparsifier(fromArrays({ a: filters(1, 2, 3, 4) }), { restorable: true });
     await sparsifier.sparsifyModel(50);
     const { layers, total } = await sparsifier.restore();
@@ -183,7 +183,7 @@ describe('high-error', () => {
     return withCode(report, 'high-error').length > 0;
   };
 
-  test('The errors of convolutions are told above 0.5, those of others above 1.5', async () => {
+  test('The report warns of errors of convolutions above 0.5, and of others above 1.5', async () => {
     const several = (count: number, error: number, kind?: 'dense') =>
       Object.fromEntries(upTo(count).map((name) => [`layer ${name}`, losing(error, kind)]));
     expect(await isTold(several(1, 0.49))).toBe(false);
@@ -195,7 +195,7 @@ describe('high-error', () => {
     expect(await isTold({ ...several(24, 0.1), ...several(4, 0.6, 'dense') })).toBe(false);
   });
 
-  test('A layer that loses almost everything is told', async () => {
+  test('The report warns of a layer that loses almost everything', async () => {
     const of = (large: number): Layers => ({ a: line([...upTo(9).map(() => 1), large]) });
     const report = async (large: number) =>
       new Sparsifier(fromArrays(of(large)), { layerType: 'all' }).sparsifyModel(90);
@@ -221,7 +221,7 @@ describe('what was asked and what was done', () => {
   const call = (layers: Layers, options: SparsifierOptions, amount?: Amount, roundTo?: number) =>
     new Sparsifier(fromArrays(copyOf(layers)), options).sparsifyModel(amount, { roundTo });
 
-  test('Layers of other kinds that were left alone are told with their share of the weights', async () => {
+  test('The report warns of layers of other kinds that were left alone, with their share of the weights', async () => {
     const own: Record<string, ArrayLayer> = { conv: filters(...upTo(19)) };
     for (const index of upTo(9)) own[`fc${index}`] = line([1, 2, 3, 4, 5, 6, 7, 8, 9]);
     const report = await call(own, {}, 10);
@@ -237,7 +237,7 @@ describe('what was asked and what was done', () => {
     expect(codes(await new Sparsifier(fromArrays(own)).sparsifyLayer('fc1', { remove: 1 }))).toEqual([]);
   });
 
-  test('Rounding that changes the amount is told with the largest difference first', async () => {
+  test('The report warns of rounding that changes the amount, with the largest difference first', async () => {
     const own = { a: filters(...upTo(30)), b: filters(...upTo(12)), c: filters(...upTo(16)) };
     const report = await call(own, { granularity: 'filter' }, 50, 8);
     expect(codes(report)).toEqual(['amount-changed']);
@@ -247,7 +247,7 @@ describe('what was asked and what was done', () => {
     );
   });
 
-  test('Limits that change the amount are told, and so are amounts of more units than there are', async () => {
+  test('The report warns of limits that change the amount, and of amounts of more units than there are', async () => {
     const own = { a: filters(...upTo(10)) };
     const reasonsOf = (report: Report) =>
       report.warnings
@@ -274,7 +274,7 @@ describe('what was asked and what was done', () => {
     ['a limit', filters(1, 2, 3), { minKeep: 3 }, 60, /since `minKeep` keeps more$/],
     ['one unit', filters(1), {}, 60, /since each layer keeps a unit without `allowEmpty: true`$/],
     ['few input channels', filters(1, 2, 3, 4), { granularity: { nm: [2, 4] } }, undefined, /too few input channels/],
-  ])('A call that removes nothing is told: %s', async (title, layer, options, amount, told) => {
+  ])('The report warns of a call that removes nothing: %s', async (title, layer, options, amount, told) => {
     const report = await call({ a: layer }, options, amount, title === 'rounding' ? 64 : undefined);
     expect(codes(report)).toEqual(['nothing-removed']);
     expect(messages(report)).toContainEqual(expect.stringMatching(told));
@@ -286,7 +286,7 @@ describe('what was asked and what was done', () => {
       expect((await call({ a: filters(...upTo(10)) }, {}, amount)).warnings).toEqual([]);
   });
 
-  test('A lower amount than before is told, and so is a file with more zeros than the amount', async () => {
+  test('The report warns of a lower amount than before, and of a file with more zeros than the amount', async () => {
     const sparsifier = new Sparsifier(fromArrays({ a: filters(...upTo(10)) }));
     expect(codes(await sparsifier.sparsifyModel(80))).toEqual([]);
     const told =
@@ -308,7 +308,7 @@ describe('what was asked and what was done', () => {
 describe('channels', () => {
   const leaks = [{ name: 'b3', reason: 'two layers share it' }];
 
-  test('Removed channels that something is added to are told', async () => {
+  test('The report warns of removed channels that something is added to', async () => {
     const call = (granularity: SparsifierOptions['granularity'], amount: Amount) =>
       new Sparsifier(
         described(
@@ -329,7 +329,7 @@ describe('channels', () => {
     expect(codes(await call('filter', 0))).toEqual([]);
   });
 
-  test('A bias that stays since whole channels are removed several at a time is told', async () => {
+  test('The report warns of a bias that stays since several channels are removed at a time', async () => {
     const own = { a: { ...filters(...upTo(4)), bias: Float32Array.of(1, 2, 3, 4) } };
     const report = async (granularity: SparsifierOptions['granularity']) =>
       new Sparsifier(fromArrays(copyOf(own)), { granularity: granularity! }).sparsifyModel(50);
@@ -337,7 +337,7 @@ describe('channels', () => {
     expect(codes(await report('filter'))).toEqual([]);
   });
 
-  test('Depthwise layers that lost other channels than the layer before are told', async () => {
+  test('The report warns of depthwise layers that lost other channels than the layer before', async () => {
     const depthwise = (...weights: number[]): ArrayLayer => ({ ...filters(...weights), groups: weights.length });
     const call = async (second: ArrayLayer) => {
       const model = fromArrays({ pw: filters(1, 2, 3, 4), dw: second });

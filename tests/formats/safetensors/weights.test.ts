@@ -203,7 +203,7 @@ describe('experts', () => {
     expect(await readTensors(tensors)).toEqual(expected);
   });
 
-  test('They can be described', async () => {
+  test('Experts can be described in either order of their axes', async () => {
     const tensors = { 'experts.w1': [2, 3, 4], 'experts.w2': [2, 3, 4] };
     const roles: Role[] = ['out', 'in', 'multiplier'];
     const layers: LayerDescriptions = { 'experts.w1': { kind: 'dense' }, 'experts.w2': { kind: 'dense', roles } };
