@@ -84,7 +84,7 @@ class Chain {
     this.labelNodes.push(node(op, inputs.replace('@', this.current), output, { attributes }));
     [this.current, this.shape] = [output, shape];
     this.isMoved ||= !['Concat', 'Pad', 'Resize', 'Slice', 'MaxPool', 'AveragePool'].includes(op);
-    this.isUnknown ||= this.#isReshaped && ['MaxPool', 'AveragePool', 'ReduceMean', 'GlobalAveragePool'].includes(op);
+    this.isUnknown ||= this.#isReshaped && ['MaxPool', 'AveragePool', 'GlobalAveragePool'].includes(op);
     this.#isReshaped ||= ['Reshape', 'Flatten'].includes(op);
   }
 }
@@ -136,6 +136,11 @@ const steps: Record<string, Step> = {
   channelVector(chain, pick) {
     if (chain.shape.length < 2) return;
     chain.stay(['Add', 'Mul'][pick(2)]!, `@ ${vector(chain, 1)}`);
+  },
+  sum(chain, pick) {
+    if (chain.shape.length < 2) return;
+    const further = pick(2) === 0 ? vector(chain, pick(chain.shape.length)) : '';
+    chain.stay(['Sum', 'Mean'][pick(2)]!, `@ ${vector(chain, 1)} ${further}`.trim());
   },
   from(chain, pick) {
     if (chain.shape.length === 0) return;

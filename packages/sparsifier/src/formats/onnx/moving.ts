@@ -197,12 +197,16 @@ export function reducing(node: Node): Pass {
   const axes = axesOf(node, 1);
   const keepsAxes = attributeOf(node, 'keepdims', 1) !== 0;
   if (axes === undefined && attributeOf(node, 'noop_with_empty_axes', 0) !== 0) return keeping(node);
-  if (axes === undefined || axes === 'unknown' || rank === undefined) return () => undefined;
-  // From the end, as in a place.
-  const reduced = axes.map((axis) => rank - fromFront(axis, rank));
+  if (axes === undefined) return () => undefined;
   return ({ input, track }) => {
-    const { place } = track.at;
-    if (input !== 0 || place === undefined || reduced.includes(place.axis)) return undefined;
+    const { place, reason } = track.at;
+    if (input !== 0) return undefined;
+    if (place === undefined || rank === undefined || axes === 'unknown') {
+      return [{ ...track, at: unknown(reason ?? `${title(node)} may summarise the axis of the channels`) }];
+    }
+    // From the end, as in a place.
+    const reduced = axes.map((axis) => rank - fromFront(axis, rank));
+    if (reduced.includes(place.axis)) return undefined;
     const gone = keepsAxes ? 0 : reduced.filter((axis) => axis < place.axis).length;
     return [{ ...track, at: { place: { ...place, axis: place.axis - gone } } }];
   };
@@ -225,15 +229,13 @@ export function padding(node: Node): Pass {
     // Other modes than a constant, and cuts, mix channels where they are along their axis.
     const isMoved = before !== 0 || after !== 0;
     if (place === undefined || borders === undefined || (isMoved && !(isConstant && before >= 0 && after >= 0))) {
-      return number === 0
-        ? [{ ...track, at: unknown(reason ?? `${title(node)} may pad the axis of the channels`) }]
-        : undefined;
+      const onward = { ...track, at: unknown(reason ?? `${title(node)} may pad the axis of the channels`) };
+      return [number === 0 ? onward : withLeak(node, onward)];
     }
     const size = typeof place.size === 'number' ? place.size + before + after : Symbol('size');
     const onward = isMoved ? { ...track, at: { place: { ...place, size, offset: place.offset + before } } } : track;
     const isBeside = [...borders].some(([axis, [begin, end]]) => axis !== place.axis && (begin > 0 || end > 0));
-    if (number === 0 || !isBeside) return [onward];
-    return number === undefined ? undefined : [withLeak(node, onward)];
+    return [number === 0 || !isBeside ? onward : withLeak(node, onward)];
   };
 }
 

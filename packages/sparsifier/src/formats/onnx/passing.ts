@@ -100,7 +100,7 @@ export const passing: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['Split', splitting],
   ['Slice', slicing],
   ...['Mul', 'Div'].map((op): [string, Rule] => [op, multiplying]),
-  ...['Add', 'Sub'].map((op): [string, Rule] => [op, adding]),
+  ...['Add', 'Sub', 'Sum', 'Mean'].map((op): [string, Rule] => [op, adding]),
   ...['com.microsoft.BiasGelu', 'com.microsoft.FastGelu'].map((op): [string, Rule] => [op, adding]),
   ['BatchNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: true })],
   ['InstanceNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: false })],
@@ -152,16 +152,16 @@ function multiplying(node: Node): Pass {
 
 /** Constants with one number per channel are biases. The sum with another value is not the channel of this layer. */
 function adding(node: Node): Pass {
+  const { inputs } = node;
   return ({ input, track, claims, twin }) => {
-    const other = 1 - input;
-    const at = broadcast(track.at);
-    const same = twin(other);
-    if (same !== undefined) return [{ ...track, at, leaks: track.leaks.length > 0 ? track.leaks : same.leaks }];
-    const addend = node.inputs[other];
-    if (addend === undefined) return [{ ...track, at }];
-    if (!addend.isConstant) return undefined;
-    const leak = claims.take(track, { part: 'bias', node, input: other, isNeeded: true });
-    return [{ ...track, at, leaks: track.leaks.length > 0 || leak === undefined ? track.leaks : [leak] }];
+    const others = [...inputs.keys()].filter((other) => other !== input && inputs[other] !== undefined);
+    if (!others.every((other) => twin(other) !== undefined || inputs[other]!.isConstant)) return undefined;
+    let { leaks } = track;
+    for (const other of others) {
+      const leak = twin(other)?.leaks ?? claims.take(track, { part: 'bias', node, input: other, isNeeded: true });
+      if (leaks.length === 0 && leak !== undefined) leaks = [leak].flat();
+    }
+    return [{ ...track, at: broadcast(track.at), leaks }];
   };
 }
 
