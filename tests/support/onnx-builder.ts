@@ -148,6 +148,12 @@ export const integerAttribute = (name: string, value: number): Bytes =>
   concat(textField(1, name), integerField(3, value), integerField(20, 2));
 export const floatAttribute = (name: string, value: number): Bytes =>
   concat(textField(1, name), varint((2 << 3) | 5), numbers('float32', [value]), integerField(20, 1));
+export const floatsAttribute = (name: string, values: readonly number[]): Bytes =>
+  concat(
+    textField(1, name),
+    ...values.map((value) => concat(varint((7 << 3) | 5), numbers('float32', [value]))),
+    integerField(20, 6),
+  );
 export const textAttribute = (name: string, value: string): Bytes =>
   concat(textField(1, name), textField(4, value), integerField(20, 3));
 export const integersAttribute = (name: string, values: readonly number[]): Bytes =>

@@ -12,6 +12,7 @@ import {
   list,
   model,
   node,
+  numbers,
   rawNumbers,
   tensor,
   textAttribute,
@@ -727,6 +728,63 @@ describe('the way of channels through the graph', () => {
       },
       'bias',
     ],
+    [
+      'a Sum with two constants',
+      { nodes: [conv(), named('Sum', 'b y c', 'z')], initializers: [weight, column('b'), column('c')] },
+      'bias bias',
+    ],
+    [
+      'a Sum with another value',
+      { nodes: [conv(), named('Sum', 'y b r', 'z')], initializers: [weight, column('b')] },
+      '',
+    ],
+    [
+      'Clip between limits in attributes of Constant nodes',
+      {
+        nodes: [
+          node('Constant', '', 'low', { attributes: [floatAttribute('value_float', 0)] }),
+          node('Constant', '', 'high', { attributes: [floatAttribute('value_float', 6)] }),
+          ...[conv(), named('Clip', 'y low high', 'z'), named('Add', 'z b', 'a')],
+        ],
+        initializers: [weight, column('b')],
+      },
+      'bias',
+    ],
+    [
+      'a Pad with ones along axes that are computed',
+      { nodes: [conv(), named('Pad', 'y pads one', 'z')], initializers: [weight, scalar('one', 1)] },
+      '',
+      /^Pad pad: its output for 0 is not 0/,
+    ],
+    [
+      'a bias behind a mean along axes that are computed',
+      {
+        nodes: [conv(), named('ReduceMean', 'y axes', 'm'), named('Add', 'm b', 'z')],
+        initializers: [weight, column('b')],
+      },
+      '',
+      /^b: ReduceMean reducemean may summarise the axis of the channels/,
+    ],
+    [
+      'the bias of a SkipLayerNormalization',
+      {
+        nodes: [
+          node('MatMul', 'x w', 'y'),
+          node('SkipLayerNormalization', 'y r g h b', 'z', { domain: 'com.microsoft' }),
+        ],
+        initializers: [tensor('w', [4, 4]), vector('g'), vector('h'), vector('b')],
+      },
+      'bias',
+    ],
+    [
+      'a BiasAdd with a scalar',
+      {
+        nodes: [node('MatMul', 'x w', 'y'), node('BiasAdd', 'y b r', 'z', { domain: 'com.microsoft' })],
+        initializers: [tensor('w', [4, 4]), vector('b', 1)],
+      },
+      '',
+      /^b: it does not have one entry per output channel/,
+    ],
   ];
   test.each(cases)('Channels are followed as far as they go: %s', async (_title, options, parts, leak) => {
     const { tensors } = await layersOf(options);
@@ -735,6 +793,28 @@ describe('the way of channels through the graph', () => {
     const told = leaks.map(({ name, reason }) => `${name}: ${reason}`);
     if (leak) expect(told).toContainEqual(expect.stringMatching(leak));
     else expect(told).toEqual([]);
+  });
+
+  test('Query, key and value each have their part of the bias of MultiHeadAttention', async () => {
+    const projections = ['q', 'k', 'v'].map((name) => node('MatMul', `x ${name}w`, name, { name }));
+    const weights = [
+      ['q', 4],
+      ['k', 4],
+      ['v', 6],
+    ].map(([name, size]) => tensor(`${name}w`, [4, size as number]));
+    const attention = node('MultiHeadAttention', 'q k v b', 'y', { domain: 'com.microsoft' });
+    const initializers = [...weights, tensor('b', [14], { data: numbers('float32', [...Array(14).keys()]) })];
+    await withModel(model({ nodes: [...projections, attention], initializers }), async (read) => {
+      const found = read.tensors.map(async ({ partners, leaks }) => {
+        const bytes = await numbersOf(read, partners[0]!.values);
+        return [partners.length, leaks, [...new Float32Array(bytes.slice().buffer)]];
+      });
+      expect(await Promise.all(found)).toEqual([
+        [1, undefined, [0, 1, 2, 3]],
+        [1, undefined, [4, 5, 6, 7]],
+        [1, undefined, [8, 9, 10, 11, 12, 13]],
+      ]);
+    });
   });
 
   test('A product of two layers has the channels of neither alone, so its normalisation is left alone', async () => {

@@ -6,6 +6,8 @@ import {
   bytesField,
   concat,
   constant,
+  floatAttribute,
+  floatsAttribute,
   integerAttribute,
   integerField,
   integersAttribute,
@@ -327,6 +329,26 @@ describe('codes behind DequantizeLinear', () => {
     await new Sparsifier(read, { ...options, granularity: 'weight' }).sparsifyModel(50);
     const layer = { type: 'int8', shape: [6, 4], ...byTensor(0.5, 0) } as const;
     expect(await read.bytes()).toEqual(keptBytes(bytes, data, naiveCodes(layer, data, 50).pruned));
+  });
+
+  test.each([
+    ['one number', floatAttribute('value_float', 0.5), [0.5, 0.5, 0.5, 0.5]],
+    ['a list', floatsAttribute('value_floats', [0.5, 1, 2, 4]), [0.5, 1, 2, 4]],
+  ])('Scales in an attribute of a Constant node are read: %s', async (_title, attribute, expected) => {
+    const codes = [-3, 1, 2, -1, 5, 4, -2, 7];
+    using read = await readOnnx(
+      model({
+        nodes: [
+          node('Constant', '', 's', { attributes: [attribute] }),
+          node('DequantizeLinear', 'w s', 'd', { attributes: [axis(0)] }),
+          node('Gemm', 'x d', 'y', { name: 'fc', attributes: [integerAttribute('transB', 1)] }),
+        ],
+        initializers: [tensor('w', [4, 2], { dtype: 'int8', data: numbers('int8', codes) })],
+      }),
+    );
+    const [layer] = read.tensors;
+    const values = new Float32Array((await read.copy(layer!.values)).buffer);
+    expect([...values]).toEqual(codes.map((code, index) => code * expected[index >> 1]!));
   });
 
   test('The codes of a bias become the zero point with their output channel', async () => {

@@ -47,9 +47,10 @@ export interface Arrival {
 
 /**
  * How a node passes channels on: the channels in each of its outputs. Undefined if its outputs are not made channel by
- * channel from this input, or the operator is not known. There the channels end, and must be 0.
+ * channel from this input, or the operator is not known. There the channels end, and must be 0. If the node does
+ * something to them first, they end as it leaves them.
  */
-export type Pass = (arrival: Arrival) => readonly (Track | undefined)[] | undefined;
+export type Pass = (arrival: Arrival) => readonly (Track | undefined)[] | { readonly ends: Track } | undefined;
 
 /** One row per operator. Most are told what a channel that is 0 becomes, and where it is then. */
 export type Rule = (node: Node) => Pass;

@@ -78,6 +78,7 @@ export function followChannels(
           const arrival: Arrival = { input, track, claims, twin };
           const passed = pass?.(arrival);
           if (passed === undefined) report(track);
+          else if ('ends' in passed) report(passed.ends);
           else
             for (const [output, onward] of passed.entries())
               if (onward !== undefined) put(node.outputs[output], onward);

@@ -369,7 +369,8 @@ function linkAttributes(reading: Reading, node: Node): void {
   const [output] = node.outputs;
   const isConstant = node.op === 'Constant' && output !== undefined;
   if (isConstant) output.isConstant = true;
-  for (const [key, { tensors, sparse, integers, integer }] of node.attributes) {
+  for (const [key, attribute] of node.attributes) {
+    const { tensors, sparse } = attribute;
     const ranges = [
       ...tensors.map((range) => ({ range, read: readTensor })),
       ...sparse.map((range) => ({ range, read: readSparseTensor })),
@@ -383,11 +384,18 @@ function linkAttributes(reading: Reading, node: Node): void {
         constant.uses.push({ node, input: -1, axes: [] });
       }
     }
-    const list = key === 'value_ints' ? integers : key === 'value_int' && integer !== undefined ? [integer] : undefined;
+    const list = numbersIn(key, attribute);
     if (isConstant && list !== undefined) {
-      const tensor = listOf(list, key === 'value_int');
       // Such a list is nowhere by itself, and needs no place.
-      store(output, newConstant(output.name, -1, tensor));
+      store(output, newConstant(output.name, -1, list));
     }
   }
+}
+
+/** The number or list of numbers in an attribute of a `Constant`. */
+function numbersIn(key: string, { integer, integers, float, floats }: Attribute): Tensor | undefined {
+  if (key === 'value_ints') return listOf({ integers }, false);
+  if (key === 'value_floats') return listOf({ floats }, false);
+  if (key === 'value_int' && integer !== undefined) return listOf({ integers: [integer] }, true);
+  return key === 'value_float' && float !== undefined ? listOf({ floats: [float] }, true) : undefined;
 }

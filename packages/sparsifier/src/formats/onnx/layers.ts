@@ -174,10 +174,15 @@ function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string 
     return `${each.slice(0, 3).join(', ')}${each.length > 3 ? ' and others' : ''}`;
   };
   if (isCode && decoded === undefined) {
-    if (isFloat(tensor.type)) return notIntegers(tensor.type);
+    if (tensor.type.startsWith('float8')) return notIntegers(tensor.type);
+    if (isFloat(tensor.type)) return 'it is rounded with one scale or zero point and decoded with another';
     return `its codes are arranged by ${list(uses.map(({ node }) => node.op))} before they are decoded`;
   }
   if (uses.length === 0) return `no layer reads what ${list(readers.map(({ node }) => node.op))} makes of it`;
+  const weights = uses.filter(({ node, input }) => operators.get(node.op)?.weights(node).includes(input));
+  if (weights.length === uses.length) {
+    return `it is the weight of ${list(weights.map(({ node }) => node.op))} only in parts, or together with other constants`;
+  }
   const parts = uses.map(
     ({ node, input }) => `${operators.get(node.op)?.others?.[input] ?? 'an operand'} of ${node.op}`,
   );

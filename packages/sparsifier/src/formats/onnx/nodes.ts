@@ -28,6 +28,7 @@ export interface Attribute {
   float: number | undefined;
   text: string | undefined;
   readonly integers: number[];
+  readonly floats: number[];
   readonly tensors: Range[];
   readonly sparse: Range[];
   readonly graphs: Range[];
@@ -102,6 +103,7 @@ function readAttribute(file: ModelFile, range: Range, attributes: Map<string, At
     float: undefined,
     text: undefined,
     integers: [],
+    floats: [],
     tensors: [],
     sparse: [],
     graphs: [],
@@ -111,7 +113,7 @@ function readAttribute(file: ModelFile, range: Range, attributes: Map<string, At
     const isBytes = field.type === WireType.LengthDelimited;
     const isInteger = field.type === WireType.Varint;
     if (field.number === 1 && isBytes) name = text(file, field);
-    else if (field.number === 2 && field.type === WireType.Bit32) attribute.float = float(file, field);
+    else if (field.number === 2 && field.type === WireType.Bit32) attribute.float = float(file, field.start);
     else if (field.number === 3 && isInteger) attribute.integer = integer(file, field, 'attribute');
     else if (field.number === 4 && isBytes) attribute.text = text(file, field);
     else if (field.number === 5 && isBytes) attribute.tensors[0] = field;
@@ -121,12 +123,14 @@ function readAttribute(file: ModelFile, range: Range, attributes: Map<string, At
     else if ((field.number === 22 || field.number === 23) && isBytes) attribute.sparse.push(field);
     else if (field.number === 8 && (isBytes || isInteger)) {
       for (const number of integers(file, field, 'attribute')) attribute.integers.push(number);
+    } else if (field.number === 7 && (isBytes || field.type === WireType.Bit32)) {
+      for (let at = field.start; at + 4 <= field.end; at += 4) attribute.floats.push(float(file, at));
     }
   }
   attributes.set(name, attribute);
 }
 
-function float({ bytes }: ModelFile, { start }: Field): number {
+function float({ bytes }: ModelFile, start: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset + start, 4).getFloat32(0, true);
 }
 

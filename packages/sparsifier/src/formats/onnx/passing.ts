@@ -15,7 +15,7 @@ import {
   transposed,
 } from './moving.js';
 import type { Node } from './graph.js';
-import { numbersOf } from './shapes.js';
+import { numbersOf, unknownSize, type Size } from './shapes.js';
 
 /** A parameter decides whether f(0) = 0; undefined if the file does not say. */
 const deciding =
@@ -102,6 +102,10 @@ export const passing: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...['Mul', 'Div'].map((op): [string, Rule] => [op, multiplying]),
   ...['Add', 'Sub', 'Sum', 'Mean'].map((op): [string, Rule] => [op, adding]),
   ...['com.microsoft.BiasGelu', 'com.microsoft.FastGelu'].map((op): [string, Rule] => [op, adding]),
+  ['com.microsoft.BiasAdd', merging(1, [0])],
+  ['com.microsoft.SkipLayerNormalization', merging(4, [0, 1])],
+  ['com.microsoft.SkipSimplifiedLayerNormalization', merging(3, [0, 1])],
+  ['com.microsoft.MultiHeadAttention', merging(3, [0, 1, 2], partOfThree)],
   ['BatchNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: true })],
   ['InstanceNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: false })],
   ['GroupNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: true })],
@@ -163,6 +167,37 @@ function adding(node: Node): Pass {
     }
     return [{ ...track, at: broadcast(track.at), leaks }];
   };
+}
+
+/**
+ * Operators that add a bias of their own to the channels, and then combine them with other values.
+ * @param bias the input that is the bias
+ * @param data the inputs that it is added to
+ * @param entries where the channels of an input are in the bias
+ */
+function merging(
+  bias: number,
+  data: readonly number[],
+  entries: (track: Track, input: number, size: Size) => Track = (track) => track,
+): Rule {
+  return (node) =>
+    ({ input, track, claims }) => {
+      const [size = unknownSize()] = node.inputs[bias]?.shape ?? [];
+      if (!data.includes(input)) return undefined;
+      const candidate = { part: 'bias', node, input: bias, isNeeded: true } as const;
+      const leak = claims.take(entries(track, input, size), candidate);
+      return { ends: track.leaks.length > 0 || leak === undefined ? track : { ...track, leaks: [leak] } };
+    };
+}
+
+/** The bias of query, key and value, one after another. Those of query and key have one size. */
+function partOfThree(track: Track, input: number, size: Size): Track {
+  const { place } = track.at;
+  if (place?.axis !== 1 || typeof place.size !== 'number' || typeof size !== 'number') {
+    return { ...track, at: unknown(track.at.reason ?? 'the size of query, key and value is unknown') };
+  }
+  const start = [0, place.size, size - place.size][input]!;
+  return { ...track, at: { place: { ...place, size, offset: place.offset + start } } };
 }
 
 interface Norm {

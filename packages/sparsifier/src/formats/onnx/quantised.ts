@@ -94,17 +94,27 @@ export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): 
     }
     for (const value of node.inputs.slice(1)) {
       const scale = value?.view?.constant;
-      const place = scale && placeOf(scale.tensor);
-      if (place && !parameters.has(scale)) parameters.set(scale, numbersIn(place, await read(place, scale.name)));
+      if (scale === undefined || parameters.has(scale)) continue;
+      const numbers = await parametersOf(scale, read);
+      if (numbers !== undefined) parameters.set(scale, numbers);
     }
   }
   for (const [constant, meaning] of meanings) constant.decoded ??= decoded(constant, meaning, parameters);
+}
+
+/** The numbers of a scale or zero point; undefined for a type that is not read. */
+async function parametersOf({ tensor, name }: Constant, read: ReadBytes): Promise<Float64Array | undefined> {
+  const place = placeOf(tensor);
+  if (place !== undefined) return numbersIn(place, await read(place, name));
+  const list = tensor.floats?.();
+  return list && Float64Array.from(list);
 }
 
 /** The numbers of a constant that can be changed, or why there are none. */
 export function valuesOf({ tensor, decoded }: Constant): StoredValues | string {
   if (tensor.isSparse) return 'it is stored as a sparse tensor';
   if (tensor.values !== undefined || decoded !== undefined) return tensor.values ?? decoded!;
+  if (tensor.type === 'float32') return 'it is an attribute, not a tensor';
   return `its type is ${tensor.type}; only float32, float16 and bfloat16 can be pruned`;
 }
 

@@ -112,11 +112,15 @@ export function readSparseTensor(file: ModelFile, range: Range): Tensor {
   return { name, shape, type, length, isSparse: true, values: undefined, codes: undefined, integers: undefined };
 }
 
-/** A list of integers that is stored in an attribute. */
-export function listOf(integers: readonly number[], isScalar: boolean): Tensor {
-  const { length } = integers;
-  const shape = isScalar ? [] : [length];
-  return { name: '', shape, type: 'int64', length, isSparse: false, values: undefined, codes: undefined, integers };
+/** A number or a list that is stored in an attribute. */
+export function listOf(
+  { integers, floats }: Partial<Record<'integers' | 'floats', readonly number[]>>,
+  isScalar: boolean,
+): Tensor {
+  const { length } = (integers ?? floats)!;
+  const nothing = { isSparse: false, values: undefined, codes: undefined };
+  const type = floats === undefined ? 'int64' : 'float32';
+  return { name: '', shape: isScalar ? [] : [length], type, length, ...nothing, integers, floats: () => floats };
 }
 
 function readField(found: TensorFields, field: Field): void {
