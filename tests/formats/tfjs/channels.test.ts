@@ -277,6 +277,43 @@ describe('the output channels of a node', () => {
   );
 });
 
+test('Behind channels that are padded, a layer has its own part of a batch normalisation', async () => {
+  const attributes = { strides: integers(1, 1, 1, 1), padding: text('SAME'), data_format: text('NHWC') };
+  const conv = { ...attributes, dilations: integers(1, 1, 1, 1) };
+  const norm = { epsilon: { f: 0.001 }, data_format: text('NHWC'), is_training: { b: false } };
+  const parts = ['g', 'b', 'm', 'v'];
+  const paddings = { ...list('paddings', 0, 0, 0, 0, 0, 0, 1, 2), shape: [4, 2] };
+  const files = graphOfNodes(
+    [
+      constant('k1', 1, 1, 2, 2),
+      constant('k2', 1, 1, 2, 4),
+      paddings,
+      { ...list('axis', 3), shape: [] },
+      ...parts.map((part) => constant(part, 9)),
+    ],
+    [
+      ['x', 'Placeholder', [], { dtype: { type: 'DT_FLOAT' } }],
+      ['short', 'Conv2D', ['x', 'k1'], conv],
+      ['padded', 'Pad', ['short', 'paddings']],
+      ['own', 'Conv2D', ['x', 'k2'], conv],
+      ['joined', 'ConcatV2', ['padded', 'own', 'axis'], { N: { i: '2' } }],
+      ['norm', 'FusedBatchNormV3', ['joined', ...parts], norm],
+    ],
+  );
+  const { files: written, removed, partners, leaks } = await pruned(files, 'own');
+  expect([removed.length, partners, leaks]).toEqual([2, 2, []]);
+  const model = await tf.loadGraphModel(handlerOf(written.json, written.shards));
+  const result = model.execute({ x: ones([1, 3, 3, 2]) }, 'norm') as Result;
+  expect(
+    largestOf(
+      result,
+      removed.map((channel) => 5 + channel),
+    ),
+  ).toBe(0);
+  expect(largestOf(result, [0, 1, 2, 3, 4])).toBeGreaterThan(0);
+  model.dispose();
+});
+
 describe('channels that are joined or filtered', () => {
   const input = () => tf.input({ shape: [4, 4, 3] });
   const conv = (name: string, filters = 4) =>

@@ -1,5 +1,5 @@
 import { somewhere, type Channels } from './flow.js';
-import { integersIn, integersOf, isTrue, shapeOf, type Node, type Value } from './graph-node.js';
+import { integersIn, integersOf, isChannelsFirst, isTrue, shapeOf, type Node, type Value } from './graph-node.js';
 import { operators } from './graph-operators.js';
 import type { Graph } from './graph-structure.js';
 import { productOf } from '../../model/numbers.js';
@@ -162,7 +162,7 @@ const known = new WeakMap<Graph, Widths>();
 
 /** Operators whose output has the last axis of their first input. */
 const keepWidth =
-  /^(Identity|Cast|Relu6?|Elu|Selu|LeakyRelu|Prelu|Tanh|Sigmoid|FusedBatchNorm(V[23])?|BiasAdd|(Avg|Max)Pool|Pad|ResizeBilinear|ResizeNearestNeighbor)$/;
+  /^(Identity|Cast|Relu6?|Elu|Selu|LeakyRelu|Prelu|Tanh|Sigmoid|FusedBatchNorm(V[23])?|BiasAdd|(Avg|Max)Pool|ResizeBilinear|ResizeNearestNeighbor)$/;
 
 function widthsOf(graph: Graph): Widths {
   const before = known.get(graph);
@@ -170,7 +170,7 @@ function widthsOf(graph: Graph): Widths {
   const [widths, joins] = [new Map<Node, number>(), new Map<Node, Join>()];
   const waiting = new Map(graph.nodes.map((node) => [node, node.sources]));
   const ready = graph.nodes.filter(({ sources }) => sources === 0);
-  // Grows while it is gone through. Nodes in a circle are never ready.
+  // The list grows while it is read. Nodes in a circle are never ready.
   for (const node of ready) {
     if (isConcatenation(node)) joins.set(node, joinOf(node, widths));
     const width = joins.get(node)?.total ?? ownWidth(node, widths);
@@ -194,5 +194,12 @@ function ownWidth(node: Node, widths: ReadonlyMap<Node, number>): number | undef
     const channels = typeof layout === 'string' ? undefined : layout.channels;
     return channels?.axis === -1 && channels.sizes.length === 1 ? channels.sizes[0] : undefined;
   }
-  return keepWidth.test(op) && inputs[0] !== undefined ? widthOf(inputs[0], widths) : undefined;
+  const before = inputs[0] && widthOf(inputs[0], widths);
+  if (before === undefined) return undefined;
+  if (op === 'Pad') {
+    const [first, last] = integersIn(inputs[1])?.slice(-2) ?? [];
+    return first === undefined || last === undefined ? undefined : before + first + last;
+  }
+  // Other operators with channels first change the last axis, which is that of columns.
+  return keepWidth.test(op) && !isChannelsFirst(node.attributes) ? before : undefined;
 }
