@@ -13,7 +13,11 @@ export const convertSavedModel =
  * byte.
  */
 const beginnings: readonly (readonly [what: string, head: RegExp, hint: string])[] = [
-  ['a safetensors file', /^.{4}\0{4}\{/s, 'Read it with readSafetensors, or with readModel, which reads all formats'],
+  [
+    'a safetensors file',
+    /^.{4}\0{4}\{/s,
+    'Read it with `readSafetensors`, or with `readModel`, which reads all formats',
+  ],
   // `MetaGraphDef` in `SavedModel`, and `NodeDef` in `GraphDef`, where an ONNX model has texts and other fields.
   ['the saved_model.pb of a TensorFlow SavedModel', /^\x08\x01\x12[\x80-\xff]*[\0-\x7f]\x0a/, convertSavedModel],
   [
@@ -24,7 +28,7 @@ const beginnings: readonly (readonly [what: string, head: RegExp, hint: string])
   [
     'an ONNX model',
     /^\x08[\x01-\x7f][\x12\x3a\x42]/,
-    'Read it with readOnnx, or with readModel, which reads all formats',
+    'Read it with `readOnnx`, or with `readModel`, which reads all formats',
   ],
   ['a zip archive, as PyTorch, Keras and NumPy (.npz) write them', /^PK\x03\x04/, saveWeights],
   ['an HDF5 file, as Keras writes them', /^\x89HDF\r\n/, saveWeights],

@@ -1,5 +1,5 @@
 import type { ChannelStep } from '../engine/record.js';
-import type { WeightTensor } from './model.js';
+import type { Kind, WeightTensor } from './model.js';
 import { productOf } from './numbers.js';
 
 const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
@@ -14,6 +14,13 @@ export const inputChannels = (tensor: WeightTensor): number =>
 /** Whether each output channel of a convolution sees one input channel only, as in MobileNet. */
 export const isDepthwise = (tensor: WeightTensor): boolean =>
   tensor.groups > 1 && inputChannels(tensor) === tensor.groups;
+
+/** Whether the rows of a weight are those of gates. */
+export const isRecurrent = (kind: Kind): boolean => kind === 'lstm' || kind === 'gru' || kind === 'rnn';
+
+/** The note about a bias, or the like, of a recurrent layer. */
+export const leftToGates = (name: string): string =>
+  `${name} is left alone: a row of this weight is only one of the terms that its gate adds up`;
 
 /** How a weight's stored position gives its input channel. */
 export function channelSteps(tensor: WeightTensor): ChannelStep[] {

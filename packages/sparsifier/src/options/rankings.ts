@@ -59,7 +59,7 @@ export function rankingsOf(
 }
 
 const twoRankings = (subject: string, entries: readonly (readonly [string, string])[]): SparsifyError =>
-  new SparsifyError('usage', 'rankTogether puts this layer into two rankings', {
+  new SparsifyError('usage', '`rankTogether` puts this layer into two rankings', {
     subject,
     given: entries.map(([glob, ranking]) => `${glob} in ${ranking}`).join(' and '),
     hint: 'A name takes precedence over a glob: list the layer by name in one of them',

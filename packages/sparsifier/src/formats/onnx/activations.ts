@@ -1,4 +1,5 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { isRecurrent } from '../../model/channels.js';
 import { readGraph, type Value } from './graph.js';
 import { findWeights, tieOf, type Layer } from './layers.js';
 import { fields, text, type Field, type ModelFile } from './wire.js';
@@ -56,7 +57,7 @@ function incomingOf({ node, input, view, layout: { kind, incoming } }: Layer): {
   if (kind === 'dense' && input === 1) return at(0, isTransposed('transA') ? -2 : -1);
   if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
   // The other weight of a recurrent layer is multiplied with its own hidden state.
-  if ((kind !== 'lstm' && kind !== 'gru' && kind !== 'rnn') || input !== 1) return [];
+  if (!isRecurrent(kind) || input !== 1) return [];
   // A part of a constant may have other inputs than the whole. The last axis of the weight counts them.
   return view.cut?.includes(view.axes.at(-1)!) ? [] : at(0, -1);
 }

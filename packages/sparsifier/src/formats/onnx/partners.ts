@@ -1,3 +1,4 @@
+import { isRecurrent, leftToGates } from '../../model/channels.js';
 import type { WeightTensor } from '../../model/model.js';
 import { rankUnknown, unknown, type Location } from './channels.js';
 import { Claims } from './claims.js';
@@ -84,11 +85,9 @@ function sourcesOf({ node, layout: { channels } }: Layer, owner: number, claims:
 
 /** Notes about the inputs of a recurrent layer other than its two weights, which are left alone. */
 function besideGates({ node, layout: { kind } }: Layer): string[] {
-  if (kind !== 'lstm' && kind !== 'gru' && kind !== 'rnn') return [];
+  if (!isRecurrent(kind)) return [];
   const parts = { bias: node.inputs[3], peephole: node.inputs[7] };
   return Object.entries(parts).flatMap(([part, value]) =>
-    value === undefined
-      ? []
-      : [`${part} ${value.name} is left alone: a row of this weight is only one of the terms that its gate adds up`],
+    value === undefined ? [] : [leftToGates(`${part} ${value.name}`)],
   );
 }

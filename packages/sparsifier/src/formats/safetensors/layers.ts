@@ -1,5 +1,6 @@
 import { SparsifyError } from '../../errors.js';
 import { byName } from '../../options/names.js';
+import { isRecurrent, leftToGates } from '../../model/channels.js';
 import type { DataType, Kind, Leak, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import { checkLayout, type Layout } from '../layout.js';
@@ -213,10 +214,7 @@ function partnersOf(
 ): { partners: Partner[]; notes: string[]; leaks?: Leak[] } {
   const bias = all.get(biasOf(name));
   if (bias === undefined || kind === 'embedding') return { partners: [], notes: [] };
-  if (kind === 'lstm' || kind === 'gru' || kind === 'rnn') {
-    const reason = 'a row of this weight is only one of the terms that its gate adds up';
-    return { partners: [], notes: [`bias ${bias.name} is left alone: ${reason}`] };
-  }
+  if (isRecurrent(kind)) return { partners: [], notes: [leftToGates(`bias ${bias.name}`)] };
   const values = valuesOf(bias);
   // The bias of experts has two axes, as their outputs have.
   const outputs = shape.filter((_, axis) => roles[axis] === 'out' || roles[axis] === 'multiplier');

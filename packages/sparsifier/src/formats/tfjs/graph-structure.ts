@@ -105,7 +105,7 @@ function resolve(main: readonly Draft[], bodies: ReadonlyMap<string, Body>): Map
   };
   const given = new Map<string, readonly (Constant | undefined)[]>();
   finish(main);
-  // Grows while it is gone through.
+  // The list grows while it is read.
   for (const body of ready) {
     const constants = argumentsOf(body, callsTo.get(body.name) ?? [], isKept);
     const named = new Map(body.parameters.map((parameter, index) => [parameter, constants[index]]));

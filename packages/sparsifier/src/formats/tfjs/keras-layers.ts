@@ -64,7 +64,7 @@ export function layersOf(model: Config): readonly Layer[] {
 export function inOrder<Each extends Call>(calls: readonly Each[]): Each[] {
   const waiting = new Map<Call, number>(calls.map((call) => [call, call.inputs.size]));
   const ready = calls.filter(({ inputs }) => inputs.size === 0);
-  // Grows while it is gone through.
+  // The list grows while it is read.
   for (const { readers } of ready) {
     for (const reader of readers as readonly Each[]) {
       waiting.set(reader, waiting.get(reader)! - 1);

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../../errors.js';
+import { isRecurrent, leftToGates } from '../../model/channels.js';
 import type { Skipped } from '../../model/model.js';
 import {
   addTo,
@@ -90,14 +91,12 @@ function findWeights(layers: readonly Layer[], scopes: Scopes, weights: Weights)
 }
 
 function describedAs(
-  { name, entry, parameter: { kind, roles, groups, hasBias }, bias, layers }: Found,
+  { name, entry, parameter: { kind, roles, groups }, bias, layers }: Found,
   own: Partners | undefined,
   sources: ReadonlyMap<Layer, readonly string[]>,
 ): Described {
   const isDepthwise = roles.includes('multiplier');
   const channelsFrom = isDepthwise ? layers.flatMap((layer) => sources.get(layer) ?? []) : [];
-  const isGate = kind === 'lstm' || kind === 'gru' || kind === 'rnn';
-  const note = `bias ${bias?.name} is left alone: a row of this weight is only one of the terms that its gate adds up`;
   return {
     name,
     aliases: [],
@@ -107,7 +106,7 @@ function describedAs(
     groups: isDepthwise ? entry.shape[roles.indexOf('out')]! : (groups ?? 1),
     weight: entry.name,
     partners: own?.partners ?? [],
-    notes: isGate && bias !== undefined && !hasBias ? [note] : [],
+    notes: isRecurrent(kind) && bias !== undefined ? [leftToGates(`bias ${bias.name}`)] : [],
     ...(own !== undefined && own.leaks.length > 0 && { leaks: own.leaks }),
     ...(channelsFrom.length > 0 && { channelsFrom: [...new Set(channelsFrom)] }),
   };

@@ -264,7 +264,7 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
       'usage',
       'the weights of a GraphModel cannot be replaced in this version of TensorFlow.js',
       {
-        hint: 'Read the files with readTfjs, prune that model, and load the result with tf.loadGraphModel',
+        hint: 'Read the files with `readTfjs`, prune that model, and load the result with `tf.loadGraphModel`',
       },
     );
   }
