@@ -4,6 +4,7 @@ import { markCodes } from './counting.js';
 import {
   functionKey,
   isStandard,
+  listIn,
   readFunction,
   readNode,
   readValueInfo,
@@ -13,7 +14,7 @@ import {
 } from './nodes.js';
 import { markOverlaps } from './overlaps.js';
 import { knownShape, merged, shapesAfter, type Shape } from './shapes.js';
-import { listOf, readSparseTensor, readTensor, type Tensor } from './tensor.js';
+import { readSparseTensor, readTensor, type Tensor } from './tensor.js';
 import { passedOn, wholeView, type View } from './views.js';
 import { fields, integer, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
@@ -384,18 +385,10 @@ function linkAttributes(reading: Reading, node: Node): void {
         constant.uses.push({ node, input: -1, axes: [] });
       }
     }
-    const list = numbersIn(key, attribute);
+    const list = listIn(key, attribute);
     if (isConstant && list !== undefined) {
       // Such a list is nowhere by itself, and needs no place.
       store(output, newConstant(output.name, -1, list));
     }
   }
-}
-
-/** The number or list of numbers in an attribute of a `Constant`. */
-function numbersIn(key: string, { integer, integers, float, floats }: Attribute): Tensor | undefined {
-  if (key === 'value_ints') return listOf({ integers }, false);
-  if (key === 'value_floats') return listOf({ floats }, false);
-  if (key === 'value_int' && integer !== undefined) return listOf({ integers: [integer] }, true);
-  return key === 'value_float' && float !== undefined ? listOf({ floats: [float] }, true) : undefined;
 }

@@ -1,4 +1,5 @@
 import { knownShape, unknownSize, type Shape, type Size } from './shapes.js';
+import { listOf, type Tensor } from './tensor.js';
 import {
   fields,
   integer,
@@ -172,4 +173,12 @@ function last(file: ModelFile, range: Range, message: Message, number: number): 
     if (field.number === number && field.type === WireType.LengthDelimited) found = field;
   }
   return found;
+}
+
+/** The number or list of numbers in an attribute of a `Constant`. */
+export function listIn(key: string, { integer, integers, float, floats }: Attribute): Tensor | undefined {
+  if (key === 'value_ints') return listOf({ integers }, false);
+  if (key === 'value_floats') return listOf({ floats }, false);
+  if (key === 'value_int' && integer !== undefined) return listOf({ integers: [integer] }, true);
+  return key === 'value_float' && float !== undefined ? listOf({ floats: [float] }, true) : undefined;
 }
