@@ -298,6 +298,18 @@ describe('what was asked and what was done', () => {
     expect((await sparsifier.apply()).warnings).toEqual([]);
   });
 
+  test.each<SparsifierOptions>([
+    {},
+    { restorable: true },
+    { granularity: 'filter' },
+    { context: 'global' },
+    { normalizer: 'max', context: 'global' },
+  ])('Weights whose squares are 0 in 32 bits were not zero already: %j', async (options) => {
+    const tiny = filters(1e-30, -1e-30, 1e-45, 4, 5, 6);
+    expect(codes(await call({ a: tiny }, options, 50))).toEqual([]);
+    expect(codes(await call({ a: filters(0, -0, 0, 4, 5, 6) }, options, 50))).toEqual(['already-zero']);
+  });
+
   test('In a common ranking a layer of zeros is no warning', async () => {
     const own = { a: line([0, 0, 0, 0]), b: line([1, 2, 3, 4]) };
     expect(codes(await call(own, { layerType: 'all', context: 'global' }, 60))).toEqual([]);

@@ -27,6 +27,8 @@ pub struct Zeroed {
     pub kept_squares: f64,
     /// The sum of the squares that the others had.
     pub removed_squares: f64,
+    /// Whether any of the others was not zero. The sum of their squares does not tell: squares of numbers below 1e-23 are 0.
+    pub is_changed: bool,
 }
 
 impl Sum for Zeroed {
@@ -35,6 +37,7 @@ impl Sum for Zeroed {
             zeros: all.zeros + part.zeros,
             kept_squares: all.kept_squares + part.kept_squares,
             removed_squares: all.removed_squares + part.removed_squares,
+            is_changed: all.is_changed || part.is_changed,
         })
     }
 }
@@ -99,9 +102,11 @@ impl Tally {
     }
 
     fn end_run(&mut self) {
-        let [all, going] = take(&mut self.run).sums();
+        let run = take(&mut self.run);
+        let [all, going] = run.sums();
         self.zeroed.kept_squares += all - going;
         self.zeroed.removed_squares += going;
+        self.zeroed.is_changed |= run.is_any_going();
         self.added = 0;
     }
 
@@ -178,8 +183,7 @@ pub(crate) fn zero_and_count(numbers: &mut [[u8; 4]; 32], word: u32, squares: &m
     let zero = Lanes::splat(0);
     let (quads, _) = numbers.as_chunks_mut::<LANES>();
     if word == 0 {
-        quads.iter().for_each(|numbers| squares.add_staying(Lanes::load(numbers)));
-        squares.let_go();
+        quads.iter().for_each(|numbers| squares.add_going(Lanes::load(numbers)));
         *numbers = [[0; 4]; 32];
         return 32;
     }
@@ -289,6 +293,7 @@ mod tests {
             let zeroed = apply(after, axes, mask).unwrap();
             let expected = naive_squares(&numbers, |place| !is_staying(place));
             assert_eq!([zeroed.kept_squares, zeroed.removed_squares].map(f64::to_bits), expected.map(f64::to_bits));
+            assert_eq!(zeroed.is_changed, (0..numbers.len()).any(|place| numbers[place] != 0.0 && !is_staying(place)));
         };
         check(Numbers::Float32(bytes), NumbersMut::Float32(&mut bytes.to_vec()));
         check(Numbers::Float16(&halves), NumbersMut::Float16(&mut halves.clone()));
@@ -322,6 +327,19 @@ mod tests {
             let numbers: Vec<[u8; 4]> = (0..axes.weights() as u32).map(|place| any_number(seed ^ place)).collect();
             let units: Vec<usize> = naive_places(&list).into_iter().map(|(unit, ..)| unit).collect();
             check_squares(&numbers, &axes, mask, |place| is_kept(mask, units[place]));
+        }
+    }
+
+    #[test]
+    fn a_removed_number_is_a_change_however_small_its_square_is() {
+        let axes = Axes::new(&[Axis::kept(40, 0)]).unwrap();
+        for (number, is_changed) in [(f32::from_bits(1), true), (-1e-30, true), (0.0, false), (-0.0, false)] {
+            let numbers = [number.to_le_bytes(); 40];
+            for mask in [[0, 0], [!0, !1], [!2, !0]] {
+                let zeroed = apply(NumbersMut::Float32(&mut numbers.clone()), &axes, &mask).unwrap();
+                assert_eq!((zeroed.removed_squares, zeroed.is_changed), (0.0, is_changed));
+            }
+            assert!(!apply(NumbersMut::Float32(&mut numbers.clone()), &axes, &[!0, !0]).unwrap().is_changed);
         }
     }
 

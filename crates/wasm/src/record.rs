@@ -51,6 +51,8 @@ words! {
     /// Sums of squares of the numbers that stayed, and of those that became zero: `f64`, the lower word first.
     kept_squares: [u32; 2],
     removed_squares: [u32; 2],
+    /// Whether any of the latter was not zero: 0 or 1.
+    changed: u32,
     /// What weights are compared with.
     other: u32,
     other_type: u32,

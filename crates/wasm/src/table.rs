@@ -318,11 +318,12 @@ impl<'a> Record<'a> {
         self.words.highest = crossing(key);
     }
 
-    pub fn set_zeroed(&mut self, Zeroed { zeros, kept_squares, removed_squares }: Zeroed) {
+    pub fn set_zeroed(&mut self, Zeroed { zeros, kept_squares, removed_squares, is_changed }: Zeroed) {
         let words = |sum: f64| [sum.to_bits() as u32, (sum.to_bits() >> 32) as u32];
         self.words.zeros = zeros as u32;
         self.words.kept_squares = words(kept_squares);
         self.words.removed_squares = words(removed_squares);
+        self.words.changed = u32::from(is_changed);
     }
 
     pub fn set_findings(&mut self, findings: Findings) {

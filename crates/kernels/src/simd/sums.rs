@@ -61,12 +61,14 @@ impl Sums {
 pub(crate) struct SquaresOfWord {
     all: Lanes,
     going: Lanes,
+    /// The numbers that go, combined by `or`.
+    bits: Lanes,
 }
 
 impl Default for SquaresOfWord {
     #[inline(always)]
     fn default() -> Self {
-        SquaresOfWord { all: Lanes::splat(0), going: Lanes::splat(0) }
+        SquaresOfWord { all: Lanes::splat(0), going: Lanes::splat(0), bits: Lanes::splat(0) }
     }
 }
 
@@ -77,6 +79,7 @@ impl SquaresOfWord {
         let squares = numbers.squared();
         self.all = self.all.add_floats(squares);
         self.going = self.going.add_floats(squares.and(going));
+        self.bits = self.bits.or(numbers.and(going));
     }
 
     /// Adds four numbers that stay.
@@ -85,10 +88,10 @@ impl SquaresOfWord {
         self.all = self.all.add_floats(numbers.squared());
     }
 
-    /// Makes all of them numbers that go.
+    /// Adds four numbers that go.
     #[inline(always)]
-    pub(crate) fn let_go(&mut self) {
-        self.going = self.all;
+    pub(crate) fn add_going(&mut self, numbers: Lanes) {
+        self.add(numbers, Lanes::splat(-1));
     }
 }
 
@@ -97,13 +100,14 @@ impl SquaresOfWord {
 pub(crate) struct Squares {
     all: [Doubles; LANES / 2],
     going: [Doubles; LANES / 2],
+    bits: Lanes,
 }
 
 impl Default for Squares {
     #[inline(always)]
     fn default() -> Self {
         let none = [Doubles::splat(0.0); LANES / 2];
-        Squares { all: none, going: none }
+        Squares { all: none, going: none, bits: Lanes::splat(0) }
     }
 }
 
@@ -115,6 +119,12 @@ impl Squares {
                 *sum = sum.add(pair);
             }
         }
+        self.bits = self.bits.or(word.bits);
+    }
+
+    /// Whether any of those that go is another number than 0, however small its square is.
+    pub(crate) fn is_any_going(&self) -> bool {
+        self.bits.to_array().into_iter().any(|bits| bits & i32::MAX != 0)
     }
 
     /// The sum of all, and of those that go.

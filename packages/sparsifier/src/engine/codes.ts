@@ -78,19 +78,20 @@ export const word = {
   firstNotFinite: 43,
   keptSquares: 44,
   removedSquares: 46,
-  other: 48,
-  otherType: 49,
-  otherLength: 50,
-  channelSteps: 51,
-  keep: 57,
-  of: 58,
-  along: 59,
-  saved: 60,
-  savedLength: 61,
+  changed: 48,
+  other: 49,
+  otherType: 50,
+  otherLength: 51,
+  channelSteps: 52,
+  keep: 58,
+  of: 59,
+  along: 60,
+  saved: 61,
+  savedLength: 62,
 } as const;
 
 /** How many words a record has. */
-export const recordWords = 62;
+export const recordWords = 63;
 
 /** How many axes a record has room for. */
 export const maximumAxes = 8;

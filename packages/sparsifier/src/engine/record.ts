@@ -85,6 +85,8 @@ export interface Outcome {
 export interface Squares {
   readonly kept: number;
   readonly removed: number;
+  /** Whether any of the removed numbers was not zero. Their sum does not tell: squares of numbers below 1e-23 are 0. */
+  readonly isChanged: boolean;
 }
 
 /** Bytes of one record. */
@@ -193,7 +195,11 @@ export function decode(bytes: Uint8Array<ArrayBuffer>): Outcome[] {
       mayBeInfinite: at(word.highest) >= infinityKey,
       zeros: at(word.zeros),
       firstNotFinite: at(word.firstNotFinite) === none ? undefined : at(word.firstNotFinite),
-      squares: { kept: doubleAt(word.keptSquares), removed: doubleAt(word.removedSquares) },
+      squares: {
+        kept: doubleAt(word.keptSquares),
+        removed: doubleAt(word.removedSquares),
+        isChanged: at(word.changed) !== 0,
+      },
     };
   });
 }

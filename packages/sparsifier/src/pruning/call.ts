@@ -231,9 +231,10 @@ async function applyMasks(state: Ranked): Promise<Removed> {
     changed: loaded,
     call: committed,
     zeros: outcomes.map(({ zeros }) => zeros),
-    squares: outcomes.map(({ squares: { kept, removed } }, index) => ({
+    squares: outcomes.map(({ squares: { kept, removed, isChanged } }, index) => ({
       kept,
-      removed: removed + (returned?.[index] ?? 0),
+      removed: removed + (returned?.[index]?.removed ?? 0),
+      isChanged: isChanged || returned?.[index]?.isChanged === true,
     })),
     removedUnits,
     masks,

@@ -38,7 +38,7 @@ interface Facts {
 }
 
 /** The relative error of a layer: see {@link LayerReport.error}. */
-export function errorOf({ kept, removed }: Squares): number | undefined {
+export function errorOf({ kept, removed }: Pick<Squares, 'kept' | 'removed'>): number | undefined {
   if (removed === 0) return 0;
   return Number.isFinite(kept + removed) ? Math.sqrt(removed / (kept + removed)) : undefined;
 }
@@ -132,7 +132,7 @@ interface Outcome {
   readonly removed: number;
   readonly weights: number;
   readonly zeros: number;
-  readonly removedSquares: number;
+  readonly isChanged: boolean;
 }
 
 function outcomesOf({ requested, layers }: Facts): Outcome[] {
@@ -144,7 +144,7 @@ function outcomesOf({ requested, layers }: Facts): Outcome[] {
       removed: total(({ outcome }) => outcome.removedUnits),
       weights: total(({ tensor }) => tensor.values.length),
       zeros: total(({ outcome }) => outcome.zeros),
-      removedSquares: total(({ outcome }) => outcome.squares.removed),
+      isChanged: own.some(({ outcome }) => outcome.squares.isChanged),
     };
   });
 }
@@ -174,7 +174,7 @@ function nothingRemoved(facts: Facts): Finding | undefined {
 }
 
 function alreadyZero(facts: Facts): Finding | undefined {
-  const found = outcomesOf(facts).filter(({ removed, removedSquares }) => removed > 0 && removedSquares === 0);
+  const found = outcomesOf(facts).filter(({ removed, isChanged }) => removed > 0 && !isChanged);
   if (found.length === 0) return undefined;
   const rankings = found.map(({ request: { name, units }, removed, weights, zeros }) => ({
     ...{ name, units, removed, weights, zeros },

@@ -8,7 +8,7 @@ import { libraryWords, type Warning } from './warnings.js';
 
 type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units' | 'removedUnits'> & {
   /** Of a call that removed units. */
-  readonly squares?: Squares;
+  readonly squares?: Pick<Squares, 'kept' | 'removed'>;
 };
 
 /** What a report is made from. */
@@ -35,7 +35,7 @@ class MadeReport implements Report {
 
   constructor({ layers, model, engine, notes, warnings, isCall }: Contents) {
     const sum = (key: Exclude<keyof Counts, 'squares'>) => layers.reduce((total, layer) => total + layer[key], 0);
-    const squares = (key: keyof Squares) => layers.reduce((total, layer) => total + layer.squares![key], 0);
+    const squares = (key: 'kept' | 'removed') => layers.reduce((total, layer) => total + layer.squares![key], 0);
     const hasSquares = layers.length > 0 && layers.every((layer) => layer.squares);
     this.layers = layers.map(({ name, kind, shape, fixed, ...counts }) => ({
       name,

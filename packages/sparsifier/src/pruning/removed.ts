@@ -1,5 +1,5 @@
 import type { Block } from '../engine/engine.js';
-import { bytesOf, weightsOf, type Entry } from '../engine/record.js';
+import { bytesOf, weightsOf, type Entry, type Squares } from '../engine/record.js';
 import { writeTable, type Table } from '../engine/verbs.js';
 import { areSame, unitsRemoved } from './bits.js';
 import type { Changing, PruningCall } from './context.js';
@@ -26,8 +26,8 @@ interface RemovedTable extends Table {
 interface Saved {
   /** For each job, the removed numbers of the weights and of each partner. */
   readonly saved: readonly (readonly Uint8Array[])[];
-  /** For each job, the sum of the squares of removed weights that were no longer zero when the call began. */
-  readonly returned: readonly number[];
+  /** For each job, the squares of removed weights that were no longer zero when the call began. */
+  readonly returned: readonly (Squares | undefined)[];
 }
 
 /**
@@ -61,8 +61,8 @@ export async function prepareSaving(
   const applyEarlier = ['apply', again.block.address, earlier.length] as const;
   return async (call) => {
     await call.run([applyEarlier]);
-    const returned = jobs.map(() => 0);
-    for (const [place, { squares }] of (await again.read()).entries()) returned[earlier[place]!] = squares.removed;
+    const returned: (Squares | undefined)[] = jobs.map(() => undefined);
+    for (const [place, { squares }] of (await again.read()).entries()) returned[earlier[place]!] = squares;
     await call.run([
       ['restore', before.block.address, before.entries.length],
       ['save', after.block.address, after.entries.length],
