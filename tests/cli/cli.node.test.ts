@@ -656,6 +656,7 @@ describe.concurrent('errors', () => {
     [['inspect', 'model.onnx', '--threads', '0'], 2, /1 to 256/],
     [['inspect', 'model.onnx', '-s', '50'], 2, /unknown option '-s'/],
     [['melt', 'model.onnx'], 2, /unknown command 'melt'/, /--help/],
+    [['model.onnx'], 2, /unknown command 'model\.onnx'/, /Such as: sparsifier inspect model\.onnx/],
     [['--colour'], 2, /unknown option '--colour'/],
   ])(
     'The command %j ends with an error message',
@@ -675,7 +676,7 @@ describe.concurrent('errors', () => {
   test.each<[title: string, content: Uint8Array | string | undefined, ...expected: RegExp[]]>([
     ['an empty file', '', /odd\.onnx/, /empty/],
     ['a truncated file', small.slice(0, 300), /odd\.onnx/, /ends inside/, /bytes are missing/],
-    ['a text file', 'These are words, and no network.', /odd\.onnx/, /ONNX/],
+    ['a text file', 'These are words, and no network.', /odd\.onnx/, /ONNX/, /text that begins with "These are words/],
     ['a JSON file', '{"format":"layers-model"}', /not a model/, /JSON with the keys format/, /weightsManifest/],
     ['a PyTorch file', 'PK\x03\x04archive/data.pkl', /not a model/, /zip/, /[Ee]xport/],
     ['a missing file', undefined, /odd\.onnx/, /no such file/],

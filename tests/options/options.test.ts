@@ -27,6 +27,90 @@ const documented = {
   restorable: false,
 } as const satisfies SparsifierOptions;
 
+describe('options without effect', () => {
+  const notesOf = async (options: SparsifierOptions) => {
+    const model = fromArrays({ a: line([1, 2, 3, 4]) });
+    return (await new Sparsifier(model, { layerType: 'all', ...options }).sparsifyModel(50)).notes;
+  };
+  const numbers = { a: Float32Array.of(1, 2, 3, 4) };
+
+  test.each<[options: SparsifierOptions, note: string]>([
+    [{ seed: 3 }, 'seed has no effect: the criterion largeFinal does not use it'],
+    [
+      { initial: numbers, criteria: 'squaredFinal' },
+      'initial has no effect: the criterion squaredFinal does not use it',
+    ],
+    [
+      { gradient: numbers, criteria: ({ weights }) => weights },
+      'gradient has no effect: a criterion of your own does not use it',
+    ],
+    [
+      { normalizer: 'max' },
+      'normalizer has no effect in the context local: the order of the scores within a layer stays the same',
+    ],
+    [{ criteria: 'random', reducer: 'max' }, 'reducer has no effect: the criterion random scores whole units'],
+    [
+      { criteria: 'random', context: 'global', normalizer: 'max' },
+      'normalizer has no effect: the criterion random has no scale',
+    ],
+  ])('The report notes an option that changes nothing: %j', async (options, note) => {
+    expect(await notesOf(options)).toEqual([note]);
+  });
+
+  test.each<SparsifierOptions>([
+    {},
+    { seed: undefined },
+    { seed: 3, criteria: 'random' },
+    { initial: numbers, criteria: 'largeInit' },
+    { gradient: numbers, criteria: 'taylor' },
+    { normalizer: 'max', context: 'global' },
+    { reducer: 'l2', criteria: 'smallFinal' },
+  ])('The report has no note about options that are used: %j', async (options) => {
+    expect(await notesOf(options)).toEqual([]);
+  });
+});
+
+describe('suggestions', () => {
+  const model = () => fromArrays({ 'p2o.Conv.0': line([1, 2]), 'p2o.Conv.1': line([1, 2]) });
+  const messageOf = async (make: () => unknown) => (await errorOf(make)).message;
+
+  test.each<[options: object, hint: string]>([
+    [{ exclude: 'is:depthwise' }, 'Did you mean `{ depthwise: true }`?'],
+    [{ exclude: 'smaller:1000' }, 'Did you mean `{ smallerThan: 1000 }`?'],
+    [{ include: 'kind:dense' }, "Did you mean `{ kind: 'dense' }`?"],
+    [{ exclude: { smaller: 1000 } }, 'Did you mean smallerThan?'],
+    [{ exclude: 'Conv*' }, 'Did you mean *Conv*?'],
+    [{ roundTo: 8 }, 'Did you mean `sparsifyModel(50, { roundTo: 8 })`?'],
+  ])('The options %j are an error that suggests what works', async (options, hint) => {
+    expect(await messageOf(() => new Sparsifier(model(), { layerType: 'all', ...options }))).toContain(hint);
+  });
+
+  test('A glob that matches no layer is an error that suggests one that does', async () => {
+    const sparsifier = new Sparsifier(model(), { layerType: 'all' });
+    expect(await messageOf(() => sparsifier.sparsifyModel({ 'Conv*': 50 }))).toContain('Did you mean *Conv*?');
+  });
+
+  test('A list of another length is an error that names some layers only', async () => {
+    const many = fromArrays(Object.fromEntries(Array.from({ length: 9 }, (_, index) => [`fc${index}`, line([1, 2])])));
+    const message = await messageOf(() => new Sparsifier(many, { layerType: 'all' }).sparsifyModel([50, 20]));
+    expect(message).toContain(
+      'one amount per layer, 9 in all. given: a list of 2. found: the layers fc0, fc1, fc2, fc3 and 5 more',
+    );
+  });
+
+  test('Rules that leave no layer are an error that says so', async () => {
+    const message = await messageOf(() => new Sparsifier(model(), { include: '*', exclude: '*' }).sparsifyModel(50));
+    expect(message).toContain('the rules leave no layer to prune');
+  });
+
+  test.each([
+    [undefined, 'found: undefined'],
+    [null, 'found: null'],
+  ])('Without a model, %s is an error that names it', async (nothing, found) => {
+    expect(await messageOf(() => new Sparsifier(nothing as never))).toContain(found);
+  });
+});
+
 describe('defaults', () => {
   const after = async (options?: SparsifierOptions) => {
     const copies = copyOf(layers);
@@ -150,8 +234,8 @@ describe('what is given in place of a model', () => {
     ['a path', 'model.onnx', /given: model\.onnx\. found: String\. Read one with `await readModel\(path\)`/],
     ['a URL', new URL('https://example.org/a.onnx'), /given: https:\/\/example\.org\/a\.onnx\. found: URL\. Read one/],
     ['bytes', new Uint8Array(3), /found: Uint8Array\. Read one with/],
-    ['nothing', undefined, /found: Undefined\. Read one with/],
-    ['null', null, /found: Null\. Read one with/],
+    ['nothing', undefined, /found: undefined\. Read one with/],
+    ['null', null, /found: null\. Read one with/],
     ['a model of TensorFlow.js', { predict: () => 0, weights: [] }, /through `fromTfjs\(tf, model\)`/],
   ];
 
@@ -179,7 +263,7 @@ describe('values of the wrong type', () => {
   const values: [string, object, RegExp][] = [
     ['an AbortController as signal', { signal: new AbortController() }, /Pass the `signal` of the controller/],
     ['true as signal', { signal: true }, /`signal` is an AbortSignal\. found: Boolean/],
-    ['null as signal', { signal: null }, /`signal` is an AbortSignal\. found: Null/],
+    ['null as signal', { signal: null }, /`signal` is an AbortSignal\. found: null/],
     ['a number as onProgress', { onProgress: 5 }, /`onProgress` is a function\. given: 5\. found: Number/],
   ];
 

@@ -130,7 +130,7 @@ describe('mask files', () => {
       refusal(() => new Sparsifier(fromArrays(arrays), { ...options, ...overrides }).loadMasks(bytes));
     expect(await load({ granularity: 'filter' })).toMatchObject({
       code: 'granularity',
-      details: { given: 'filter', found: '"kernel"' },
+      details: { given: 'filter', found: 'kernel' },
     });
     const { 'enc/1': first, 'enc/2': second } = layers();
     expect(await load({}, { 'enc/1': first })).toMatchObject({ code: 'layer', details: { given: 'enc/2' } });

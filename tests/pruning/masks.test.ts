@@ -14,7 +14,7 @@ test.each<[given: string, value: unknown, found: string]>([
   ['a path', 'model.onnx', 'String'],
   ['bytes', new Uint8Array(3), 'Uint8Array'],
   ['a model that is still being read', Promise.resolve(), 'Promise'],
-  ['nothing', undefined, 'Undefined'],
+  ['nothing', undefined, 'undefined'],
 ])('%s in place of a model is an error that says how to read one', async (_, value, found) => {
   const wrong = {
     code: 'usage',

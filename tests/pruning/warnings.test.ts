@@ -208,8 +208,8 @@ describe('high-error', () => {
     const own = { a: losing(0.3), b: losing(0.6), c: losing(0.5), d: losing(0.1), e: losing(0.2) };
     const report = await new Sparsifier(fromArrays(own)).sparsifyModel(50);
     expect(messages(report)).toEqual([
-      'so much was removed that networks rarely work without training: the error is 0.60 in b, 0.50 in c, 0.30 in a ' +
-        'and 2 more; measure the accuracy, and remove less or protect layers with `exclude`',
+      'so much was removed that networks rarely work without training: the relative error is 0.87 over all convolutions, ' +
+        'with 0.60 in b, 0.50 in c, 0.30 in a and 2 more; measure the accuracy, and remove less or protect layers with `exclude`',
     ]);
     expect(report.warnings[0]).toMatchObject({
       details: { layers: [{ name: 'b', kind: 'conv2d' }, { name: 'c' }, { name: 'a' }, { name: 'e' }, { name: 'd' }] },
@@ -242,7 +242,7 @@ describe('what was asked and what was done', () => {
     const report = await call(own, { granularity: 'filter' }, 50, 8);
     expect(codes(report)).toEqual(['amount-changed']);
     expect(messages(report)).toContain(
-      'another amount was removed than asked: b lost 4 (33.33 %) of 12 units instead of 6 (50.00 %), a lost 14 ' +
+      'the amount removed is not the one asked for: b lost 4 (33.33 %) of 12 units instead of 6 (50.00 %), a lost 14 ' +
         '(46.67 %) of 30 units instead of 15 (50.00 %), since `roundTo: 8` keeps a multiple of 8 units in each layer',
     );
   });
@@ -291,7 +291,7 @@ describe('what was asked and what was done', () => {
     expect(codes(await sparsifier.sparsifyModel(80))).toEqual([]);
     const told =
       'all that was to be removed was zero already, so that no weight was changed: a (20.00 % removed, 80.00 % zero); ' +
-      'a lower amount does not bring weights back';
+      'zeros count as removed, and a lower amount does not bring weights back';
     expect(messages(await sparsifier.sparsifyModel(20))).toEqual([told]);
     expect(messages(await call({ a: filters(0, 0, 0, 0, 0, 0, 0, 0, 9, 10) }, {}, 20))).toEqual([told]);
     expect(codes(await sparsifier.sparsifyModel(90))).toEqual([]);

@@ -52,6 +52,8 @@ const program = new Command('sparsifier')
       });
       const [command = ''] = process.argv.slice(2);
       const example = examples.get(command);
+      const file = /unknown command '(.*\.\w+)'/.exec(hinted)?.[1];
+      if (file !== undefined) return write(`${hinted}(Such as: sparsifier inspect ${file})\n`);
       write(phrased(example ? hinted.replace(/missing required argument '\w+'/, `$&\n(Such as: ${example})`) : hinted));
     },
   })

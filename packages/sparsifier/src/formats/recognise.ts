@@ -70,5 +70,8 @@ export function recognise({ head, json, jsonFailure }: MainFile): Pick<ErrorDeta
   }
   const text = String.fromCharCode(...head);
   const known = beginnings.find(([, beginning]) => beginning.test(text));
-  return known ? { found: known[0], hint: known[2] } : {};
+  if (known) return { found: known[0], hint: known[2] };
+  return /^[\s\x20-\x7e]+$/.test(text)
+    ? { found: `text that begins with ${JSON.stringify(text.trim().slice(0, 40))}` }
+    : {};
 }

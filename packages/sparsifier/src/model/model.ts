@@ -146,8 +146,11 @@ export interface Model {
   hold?(values: Values): Promise<() => Promise<void>>;
 }
 
-/** The type of a value in a word: `Promise`, `String`, `Undefined`. */
-export const typeOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1);
+/** The type of a value in a word: `Promise`, `String`, `undefined`. */
+export const typeOf = (value: unknown): string =>
+  value === undefined || value === null
+    ? String(value)
+    : Object.prototype.toString.call(value).slice('[object '.length, -1);
 
 /** @throws SparsifyError `usage` for anything but a model, such as the path of one */
 export function checkModel(model: unknown): void {

@@ -88,7 +88,8 @@ export function amountsOf(
     if (sparsity.length !== layers.length) {
       throw new SparsifyError('sparsity', `a list has one amount per layer, ${layers.length} in all`, {
         given: `a list of ${sparsity.length}`,
-        found: `the layers ${names.join(', ')}`,
+        found: `the layers ${names.slice(0, 4).join(', ')}${names.length > 4 ? ` and ${names.length - 4} more` : ''}`,
+        hint: '`explain()` shows which layers are pruned, in this order',
       });
     }
     // By index, which also visits the holes of a sparse array.

@@ -109,8 +109,8 @@ export function nearestNames(word: string, layers: readonly Named[]): string[] {
 /** The names nearest to a word, or else a glob of the names that contain it, perhaps with other separators. */
 export function nearestGlobs(word: string, layers: readonly Named[]): string[] {
   const nearest = nearestNames(word, layers);
-  if (nearest.length > 0 || /^$|[*?]/.test(word)) return nearest;
-  const globs = [`*${word}*`, `*${word.replace(/[./_-]/g, '?')}*`];
+  if (nearest.length > 0 || /^\**$/.test(word)) return nearest;
+  const globs = [`*${word}*`, `*${word.replace(/[./_-]/g, '?')}*`].map((glob) => glob.replace(/\*+/g, '*'));
   const names = layers.flatMap(({ name, aliases }) => [name, ...aliases]);
   return globs.filter((glob) => names.some(matcherOf(glob))).slice(0, 1);
 }

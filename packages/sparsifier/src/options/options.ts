@@ -2,12 +2,12 @@ import { SparsifyError } from '../errors.js';
 import { typeOf, type Model } from '../model/model.js';
 import type { LimitOptions } from './amounts.js';
 import { budgets, type Budget } from './budgets.js';
-import type { CriteriaName, CustomCriterion, Normalizer, Reducer } from './criteria.js';
+import { needsOf, type CriteriaName, type CustomCriterion, type Normalizer, type Reducer } from './criteria.js';
 import { defaults } from './defaults.js';
 import { checkGranularity, inWords, isPattern, type Granularity, type Pattern } from './granularity.js';
 import { contexts, type Context, type RankTogether } from './rankings.js';
 import type { Rules } from './rules.js';
-import { checkNames, unknownValue } from './spelling.js';
+import { checkNames, unknownValue, withoutUnderscores } from './spelling.js';
 
 /** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
 export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
@@ -127,6 +127,9 @@ export function checkListeners({
   throw new SparsifyError('usage', '`onProgress` is a function', { given: onProgress, found: typeOf(onProgress) });
 }
 
+const definedOf = (options: SparsifierOptions): SparsifierOptions =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+
 /** The options of a Sparsifier with their defaults; that of `layerType` depends on `include`. */
 export type ResolvedOptions = SparsifierOptions &
   Required<Pick<SparsifierOptions, Exclude<keyof typeof defaults, 'layerType'>>>;
@@ -138,8 +141,7 @@ export type ResolvedOptions = SparsifierOptions &
  */
 export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   const { layerType: _, ...always } = defaults;
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const resolved: ResolvedOptions = { ...always, ...given };
+  const resolved: ResolvedOptions = { ...always, ...definedOf(options) };
   const { context, budget, seed } = resolved;
   const granularity = checkGranularity(resolved.granularity);
   if (!contexts.includes(context)) throw unknownValue('usage', 'context', context, contexts);
@@ -150,6 +152,28 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   if (isPattern(granularity)) checkWithPattern(options, granularity);
   checkRankings({ ...resolved, granularity });
   return { ...resolved, granularity };
+}
+
+/** A sentence for each option that was given and that changes nothing beside the others. */
+export function withoutEffect(given: SparsifierOptions): string[] {
+  const { context, criteria, reducer } = { ...defaults, ...definedOf(given) };
+  const needs = typeof criteria === 'string' ? needsOf(withoutUnderscores(criteria) as CriteriaName) : undefined;
+  const named = typeof criteria === 'string' ? `the criterion ${criteria}` : 'a criterion of your own';
+  const unused = (['seed', 'initial', 'previous', 'gradient', 'activations'] as const)
+    .filter((name) => given[name] !== undefined && name !== needs)
+    .map((name) => `${name} has no effect: ${named} does not use it`);
+  const isScored = needs !== 'seed';
+  return [
+    ...unused,
+    ...(!isScored && reducer !== defaults.reducer ? [`reducer has no effect: ${named} scores whole units`] : []),
+    ...(given.normalizer === undefined || (isScored && context === 'global')
+      ? []
+      : [
+          isScored
+            ? 'normalizer has no effect in the context local: the order of the scores within a layer stays the same'
+            : `normalizer has no effect: ${named} has no scale`,
+        ]),
+  ];
 }
 
 /** A pattern compares weights of one layer, and leaves nothing to limit. */

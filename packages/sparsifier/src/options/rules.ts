@@ -174,6 +174,11 @@ function checkKind(kind: Kind): void {
 /** Asks for the kind, where the rule is what someone calls one, or for layers of similar names. */
 function meant(rule: Rule, tensors: readonly WeightTensor[]): string | undefined {
   if (typeof rule !== 'string') return undefined;
+  // As the command line writes rules.
+  const [, key, value] = /^(kind|is|smaller):(\w+)$/.exec(rule) ?? [];
+  if (key === 'kind') return asked([`\`{ kind: '${value}' }\``]);
+  if (key === 'is') return asked(['`{ depthwise: true }`']);
+  if (key === 'smaller') return asked([`\`{ smallerThan: ${value} }\``]);
   const ofKind = kindsMeantBy(rule).map((kind) => `\`{ kind: '${kind}' }\``);
   const byName = nearestGlobs(rule, tensors);
   return asked(ofKind.length > 0 ? [...byName.filter((glob) => glob.startsWith('*')), ...ofKind] : byName);

@@ -53,8 +53,10 @@ export const asked = (names: readonly string[]): string | undefined =>
 
 /** What a word means elsewhere, or the names that are spelt most like it. */
 function meantNames(word: string, names: readonly string[], topic: Topic): readonly string[] {
-  const meant = meaningOf(word, topic)?.filter((each) => each.startsWith('`') || names.includes(each.split(' ')[0]!));
-  return meant?.length ? meant : similarNames(plainWord(word), names, (name) => [plainWord(name)]);
+  const all = meaningOf(word, topic) ?? [];
+  const named = all.filter((each) => names.includes(each.split(' ')[0]!));
+  const meant = named.length > 0 ? named : all.filter((each) => each.startsWith('`'));
+  return meant.length > 0 ? meant : similarNames(plainWord(word), names, (name) => [plainWord(name)]);
 }
 
 /** Longer words are not compared: the work is the product of both lengths. */

@@ -17,6 +17,8 @@ const meanings: Readonly<Record<Topic, Readonly<Record<string, readonly string[]
     kind: ['layerType'],
     layer: ['include'],
     layertype: ['layerType'],
+    smaller: ['smallerThan'],
+    roundto: ['roundTo', '`sparsifyModel(50, { roundTo: 8 })`'],
     ignoredlayer: ['exclude'],
     ignore: ['exclude'],
     skip: ['exclude'],

@@ -83,7 +83,7 @@ function checkMetadata({ metadata }: Header, subject: string, granularity: Granu
     throw new SparsifyError('granularity', 'the masks have a different granularity', {
       subject,
       given: inWords(granularity),
-      found: metadata.get('granularity'),
+      found: inWords(parsed('granularity') as Granularity),
     });
   }
   const roles = parsed('roles');

@@ -3,7 +3,13 @@ import { unitsOf, weightsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor, type Units } from '../options/units.js';
-import { resolveOptions, type CallOptions, type ResolvedOptions, type SparsifierOptions } from '../options/options.js';
+import {
+  resolveOptions,
+  withoutEffect,
+  type CallOptions,
+  type ResolvedOptions,
+  type SparsifierOptions,
+} from '../options/options.js';
 import { findingsOf, type Requested } from './findings.js';
 import type { Counts, Job, Removed } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
@@ -134,12 +140,14 @@ export class Planner {
     if (tensors.length === 0) {
       const found = [...new Set(this.#model.tensors.map(({ kind }) => kind))];
       const { exclude } = this.#options;
-      throw new SparsifyError('kind', 'the model has no layer of the requested kind', {
+      const isEmptied = this.#isLeftOutByOtherRules();
+      const summary = isEmptied ? 'the rules leave no layer to prune' : 'the model has no layer of the requested kind';
+      throw new SparsifyError('kind', summary, {
         given: typesOf(this.#options).join(', ') + (exclude ? ', without those excluded' : ''),
         found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
         ...(found.length > 0
           ? {
-              hint: this.#isLeftOutByOtherRules()
+              hint: isEmptied
                 ? '`explain()` says which rule leaves out which layer'
                 : "Set `layerType` to one of these, or use `layerType: 'all'`",
             }
@@ -200,14 +208,14 @@ export class Planner {
     const own = tensors.map((tensor) => this.#limits[this.#model.tensors.indexOf(tensor)]!);
     const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, own[index]!)));
 
-    const notes = units.flatMap(({ axes, pattern }, index) =>
-      pattern && pattern.rest > 0
-        ? [
-            `${tensors[index]!.name}: the last ${pattern.rest} of ${axes[pattern.along]!.size} input channels do not ` +
-              `fill a ${pattern.keep}:${pattern.of} pattern and are kept`,
-          ]
-        : [],
-    );
+    const notes = withoutEffect(this.#given);
+    for (const [index, { axes, pattern }] of units.entries()) {
+      if (!pattern || pattern.rest === 0) continue;
+      notes.push(
+        `${tensors[index]!.name}: the last ${pattern.rest} of ${axes[pattern.along]!.size} input channels do not ` +
+          `fill a ${pattern.keep}:${pattern.of} pattern and are kept`,
+      );
+    }
     const selections: Shares['selections'][number][] = [];
     const requested: Requested[] = [];
     if (isPattern(this.granularity)) {

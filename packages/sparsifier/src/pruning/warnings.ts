@@ -135,10 +135,20 @@ export const sentenceOf = <Code extends WarningCode>(
 ): string => sentences[code](details, words);
 
 const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code], words: Words) => string } = {
-  'high-error': ({ layers }, { option }) =>
-    `so much was removed that networks rarely work without training: the error is ` +
-    `${listed(layers.map(({ name, error }) => `${error.toFixed(2)} in ${name}`))}; measure the accuracy, and remove ` +
-    `less or protect layers with ${option('exclude')}`,
+  'high-error': ({ layers, convolutions, others }, { option }) => {
+    const errors = listed(layers.map(({ name, error }) => `${error.toFixed(2)} in ${name}`));
+    const combined =
+      convolutions > errorLimits.convolutions
+        ? ` is ${convolutions.toFixed(2)} over all convolutions, with`
+        : others > errorLimits.others
+          ? ` is ${others.toFixed(2)} over all layers that are no convolutions, with`
+          : ' is';
+    const isOne = layers.length === 1;
+    return (
+      `so much was removed that networks rarely work without training: the relative error${isOne ? ' is' : combined} ` +
+      `${errors}; measure the accuracy, and remove less or protect layers with ${option('exclude')}`
+    );
+  },
 
   'channels-not-silent': ({ layers }) => {
     const because = layers.map(
@@ -171,7 +181,7 @@ const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code
     );
     return (
       `all that was to be removed was zero already, so that no weight was changed: ${listed(shares)}; ` +
-      `a lower amount does not bring weights back`
+      `zeros count as removed, and a lower amount does not bring weights back`
     );
   },
 
@@ -180,7 +190,7 @@ const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code
       const share = (count: number) => `${formatted(count)} (${percent(percentOf(count, units))})`;
       return `${name} lost ${share(removed)} of ${counted(units, 'unit')} instead of ${share(asked)}`;
     });
-    return `another amount was removed than asked: ${listed(amounts)}, since ${reasons(rankings, words)}`;
+    return `the amount removed is not the one asked for: ${listed(amounts)}, since ${reasons(rankings, words)}`;
   },
 
   'layers-left-alone': ({ layers, kinds, weights, percent: share }, { option }) => {
