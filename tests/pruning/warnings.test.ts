@@ -178,14 +178,20 @@ describe('high-error', () => {
     const weights = [error, Math.sqrt(1 - error * error)];
     return kind === 'conv2d' ? filters(...weights) : line(weights);
   };
+  const several = (count: number, error: number, kind?: 'dense') =>
+    Object.fromEntries(upTo(count).map((name) => [`layer ${name}`, losing(error, kind)]));
   const isTold = async (layers: Layers) => {
     const report = await new Sparsifier(fromArrays(copyOf(layers)), { layerType: 'all' }).sparsifyModel(50);
     return withCode(report, 'high-error').length > 0;
   };
 
+<<<<<<< HEAD
   test('The report warns of errors of convolutions above 0.5, and of others above 1.5', async () => {
     const several = (count: number, error: number, kind?: 'dense') =>
       Object.fromEntries(upTo(count).map((name) => [`layer ${name}`, losing(error, kind)]));
+=======
+  test('The errors of convolutions are told above 0.5, those of others above 1.5', async () => {
+>>>>>>> 3e0a451 (report: say of which layers an error is the combined one)
     expect(await isTold(several(1, 0.49))).toBe(false);
     expect(await isTold(several(1, 0.51))).toBe(true);
     expect(await isTold(several(24, 0.1))).toBe(false);
@@ -202,6 +208,15 @@ describe('high-error', () => {
     expect(codes(await report(1.4))).toEqual([]);
     expect((await report(1.4)).warnings).toMatchObject([{ code: 'high-error', layer: 'a' }]);
     expect((await report(1.5)).warnings).toEqual([]);
+  });
+
+  test('The sentence gives the combined error of dense layers, and the error of a single layer', async () => {
+    const sentence = async (layers: Layers) =>
+      messages(await new Sparsifier(fromArrays(layers), { layerType: 'all' }).sparsifyModel(50))[0];
+    expect(await sentence(several(8, 0.6, 'dense'))).toContain(
+      'the relative error is 1.70 over all layers other than convolutions, with 0.60 in ',
+    );
+    expect(await sentence(several(1, 0.6))).toMatch(/the relative error is 0\.60 in layer \d; measure/);
   });
 
   test('The sentence names the worst layers', async () => {

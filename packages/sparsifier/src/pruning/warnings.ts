@@ -141,7 +141,7 @@ const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code
       convolutions > errorLimits.convolutions
         ? ` is ${convolutions.toFixed(2)} over all convolutions, with`
         : others > errorLimits.others
-          ? ` is ${others.toFixed(2)} over all layers that are no convolutions, with`
+          ? ` is ${others.toFixed(2)} over all layers other than convolutions, with`
           : ' is';
     const isOne = layers.length === 1;
     return (
