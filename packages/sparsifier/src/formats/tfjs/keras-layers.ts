@@ -159,11 +159,15 @@ class Reader {
       this.model(layer, path, depth);
       return;
     }
-    // TensorFlow.js saves the forward layer, whose name already has the prefix.
-    const plain = nameOf(layer).replace(/^forward_/, '');
-    const paths = ['forward', 'backward'].map((direction) => [...path, `${direction}_${plain}`]);
-    for (const own of type === 'Bidirectional' ? paths : [path]) {
-      this.#add(inner, config, own, { others: own === path ? [nameOf(layer)] : [] });
+    const name = nameOf(layer);
+    // TensorFlow.js saves the forward layer, whose name already has the prefix. That of any layer may begin so, too.
+    const plain = name.replace(/^forward_/, '');
+    const directions = ['forward', 'backward'].map((direction) => ({
+      own: [...path, `${direction}_${plain}`],
+      others: name === plain ? [] : [`${direction}_${name}`],
+    }));
+    for (const { own, others } of type === 'Bidirectional' ? directions : [{ own: path, others: [name] }]) {
+      this.#add(inner, config, own, { others });
       this.#inside(inner, config, own, depth + 1);
     }
   }

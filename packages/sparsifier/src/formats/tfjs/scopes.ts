@@ -85,8 +85,11 @@ export class Scopes {
       const held = fitting(scope);
       if (held !== undefined) return held;
     }
-    const whole = fitting(this.#byBeginning.get(path.join('/')));
-    if (whole !== undefined) return whole;
+    const name = path.join('/');
+    const whole = fitting(this.#byBeginning.get(name));
+    // `a/b` may be `b` in the model `a`, or a layer of this name.
+    const isAmbiguous = path.length > 1 && this.#around.has(name);
+    if (whole !== undefined && !isAmbiguous) return whole;
     // A wrapper of two layers has the weights of both.
     const beside = this.#byPath.get(JSON.stringify(path.slice(0, -1))) ?? [];
     const named = own.flatMap((name) => this.#byName.get(name) ?? []).filter(({ names }) => this.#isOwn(own, names));
@@ -94,10 +97,12 @@ export class Scopes {
     let best: { weights: Scope; score: number } | undefined;
     for (const scope of candidates) {
       const weights = fitting(scope);
-      const score = path.filter((part) => scope.names.some(({ name }) => name === part)).length - scope.depth / 1000;
+      const groups = [...path.slice(0, -1).map((part) => [part]), own];
+      const matches = groups.filter((group) => scope.names.some(({ name }) => group.includes(name)));
+      const score = matches.length - scope.depth / 1000;
       if (weights !== undefined && (best === undefined || score > best.score)) best = { weights, score };
     }
-    return best?.weights;
+    return best?.weights ?? whole;
   }
 
   /** Weights that are numbered, by their names. A layer may be a part of the one in which they are numbered. */
@@ -108,14 +113,21 @@ export class Scopes {
     return new Map(numbered.map(([, entry], index) => [weightNames[index]!, entry]));
   }
 
-  /** Whether no other layer is named before the layer's own name, or by a longer name at the same place. */
+  /**
+   * Whether no other layer is named before the layer's own name, or by a longer name at the same place. What is a part of
+   * the name of a model around the layer names nothing else.
+   */
   #isOwn(own: readonly string[], names: NamedScope['names']): boolean {
-    const { start, end } = names.find(({ name }) => own.includes(name))!;
     const around = this.#around.get(own[0]!)!;
-    return names.every((each) => {
-      const isBefore = each.start < start || (each.start === start && each.end > end);
-      return !isBefore || around.has(each.name) || !this.#around.has(each.name);
-    });
+    const isOwnAt = ({ start, end }: NamedScope['names'][number]): boolean => {
+      const models = names.filter((each) => around.has(each.name) && each.end <= start);
+      return names.every((each) => {
+        const isBefore = each.start < start || (each.start === start && each.end > end);
+        const isPart = models.some((model) => model.start <= each.start && each.end <= model.end);
+        return !isBefore || isPart || around.has(each.name) || !this.#around.has(each.name);
+      });
+    };
+    return names.some((each) => own.includes(each.name) && isOwnAt(each));
   }
 }
 
