@@ -185,13 +185,7 @@ describe('high-error', () => {
     return withCode(report, 'high-error').length > 0;
   };
 
-<<<<<<< HEAD
   test('The report warns of errors of convolutions above 0.5, and of others above 1.5', async () => {
-    const several = (count: number, error: number, kind?: 'dense') =>
-      Object.fromEntries(upTo(count).map((name) => [`layer ${name}`, losing(error, kind)]));
-=======
-  test('The errors of convolutions are told above 0.5, those of others above 1.5', async () => {
->>>>>>> 3e0a451 (report: say of which layers an error is the combined one)
     expect(await isTold(several(1, 0.49))).toBe(false);
     expect(await isTold(several(1, 0.51))).toBe(true);
     expect(await isTold(several(24, 0.1))).toBe(false);
