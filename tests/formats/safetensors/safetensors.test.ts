@@ -728,7 +728,8 @@ describe('files that are not complete safetensors files', () => {
     ['an HDF5 file', Uint8Array.of(0x89, ...text('HDF\r\n\x1a\n and more')), /HDF5/],
     ['a web page', text('<!DOCTYPE html><title>404</title>'), /HTML/],
     ['a Git LFS pointer', text('version https://git-lfs.github.com/spec/v1\noid sha256:0'), /Git LFS/],
-    ['other text', text('These are words, and no network.'), /length of a header/],
+    ['other text', text('These are words, and no network.'), /text that begins with "These are words/],
+    ['other bytes', Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9), /length of a header/],
   ])('The error for %s says what was found', async (_title, bytes, message) => {
     const error = await errorOf(() => readSafetensors(bytes));
     expect(error.code).toBe('format');
