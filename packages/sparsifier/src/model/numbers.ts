@@ -29,5 +29,8 @@ function bfloat16(bits: number): number {
   return scratch.getFloat32(0);
 }
 
+/** The sum of numbers, in their order; 0 for none. */
+export const sumOf = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
 /** The number of elements of these sizes; 1 for none. */
 export const productOf = (sizes: readonly number[]): number => sizes.reduce((product, size) => product * size, 1);

@@ -1,6 +1,6 @@
 import type { WeightTensor } from '../model/model.js';
 import { unitsToRemove, type Amount } from './amounts.js';
-import { productOf } from '../model/numbers.js';
+import { productOf, sumOf } from '../model/numbers.js';
 
 export const budgets = ['uniform', 'erk', 'lamp'] as const;
 /** How the amount of a ranking over several layers is divided among them. */
@@ -23,9 +23,8 @@ export interface Share {
  * method of the largest remainder.
  */
 export function removalsByBudget(budget: 'uniform' | 'erk', amount: Amount, layers: readonly Share[]): number[] {
-  const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
-  const units = sum(layers.map((layer) => layer.units));
-  const keep = units - Math.min(unitsToRemove(amount, units), sum(layers.map(({ limit }) => limit)));
+  const units = sumOf(layers.map((layer) => layer.units));
+  const keep = units - Math.min(unitsToRemove(amount, units), sumOf(layers.map(({ limit }) => limit)));
   const weight = ({ tensor, units }: Share) => (budget === 'erk' ? denseUnits(tensor, units) : units);
   const kept = proportional(
     keep,

@@ -1,5 +1,6 @@
 import { storedUnits, type Squares } from '../engine/record.js';
 import type { Kind, Leak, Model, WeightTensor } from '../model/model.js';
+import { sumOf } from '../model/numbers.js';
 import { fits, type Amount } from '../options/amounts.js';
 import type { Units } from '../options/units.js';
 import { isKept } from './bits.js';
@@ -45,18 +46,17 @@ export function errorOf({ kept, removed }: Pick<Squares, 'kept' | 'removed'>): n
 
 /** What a user should know about a call, the worst first. */
 export function findingsOf(facts: Facts): Finding[] {
+  const outcomes = outcomesOf(facts);
   return [
     highError(facts),
     channelsNotSilent(facts),
     channelsUncoupled(facts),
-    nothingRemoved(facts),
-    alreadyZero(facts),
-    amountChanged(facts),
+    nothingRemoved(outcomes, facts),
+    alreadyZero(outcomes),
+    amountChanged(outcomes, facts),
     layersLeftAlone(facts),
   ].filter((finding) => finding !== undefined);
 }
-
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /** The name of the only layer, for a finding about one. */
 const only = (names: readonly string[]): { readonly layer?: string } =>
@@ -68,7 +68,7 @@ function highError({ layers }: Facts): Finding | undefined {
     .filter(({ error }) => error > 0)
     .sort((first, second) => second.error - first.error);
   const isConvolution = ({ kind }: { readonly kind: Kind }) => kind.startsWith('conv');
-  const combined = (some: typeof errors) => Math.sqrt(sum(some.map(({ error }) => error ** 2)));
+  const combined = (some: typeof errors) => Math.sqrt(sumOf(some.map(({ error }) => error ** 2)));
   const convolutions = combined(errors.filter(isConvolution));
   const others = combined(errors.filter((each) => !isConvolution(each)));
   const isHigh =
@@ -138,7 +138,7 @@ interface Outcome {
 function outcomesOf({ requested, layers }: Facts): Outcome[] {
   return requested.map((request) => {
     const own = request.members.map((member) => layers[member]!);
-    const total = (numberOf: (layer: Layer) => number) => sum(own.map(numberOf));
+    const total = (numberOf: (layer: Layer) => number) => sumOf(own.map(numberOf));
     return {
       request,
       removed: total(({ outcome }) => outcome.removedUnits),
@@ -161,20 +161,20 @@ function reasonOf({ amount, asked, limit, units }: Requested, { roundTo, limits 
   return asked === 0 || roundTo === undefined ? { name: 'small' } : { name: 'roundTo', roundTo };
 }
 
-function nothingRemoved(facts: Facts): Finding | undefined {
-  const found = outcomesOf(facts).filter(({ request, removed }) => isAsked(request) && removed === 0);
+function nothingRemoved(outcomes: readonly Outcome[], facts: Facts): Finding | undefined {
+  const found = outcomes.filter(({ request, removed }) => isAsked(request) && removed === 0);
   if (found.length === 0) return undefined;
   const rankings = found.map(({ request }) => ({
     name: request.name,
     units: request.units,
     because: reasonOf(request, facts),
   }));
-  const isEverything = found.length === facts.requested.length;
+  const isEverything = found.length === outcomes.length;
   return { code: 'nothing-removed', ...only(rankings.map(({ name }) => name)), details: { rankings, isEverything } };
 }
 
-function alreadyZero(facts: Facts): Finding | undefined {
-  const found = outcomesOf(facts).filter(({ removed, isChanged }) => removed > 0 && !isChanged);
+function alreadyZero(outcomes: readonly Outcome[]): Finding | undefined {
+  const found = outcomes.filter(({ removed, isChanged }) => removed > 0 && !isChanged);
   if (found.length === 0) return undefined;
   const rankings = found.map(({ request: { name, units }, removed, weights, zeros }) => ({
     ...{ name, units, removed, weights, zeros },
@@ -182,8 +182,8 @@ function alreadyZero(facts: Facts): Finding | undefined {
   return { code: 'already-zero', ...only(rankings.map(({ name }) => name)), details: { rankings } };
 }
 
-function amountChanged(facts: Facts): Finding | undefined {
-  const found = outcomesOf(facts).flatMap(({ request, removed }) => {
+function amountChanged(outcomes: readonly Outcome[], facts: Facts): Finding | undefined {
+  const found = outcomes.flatMap(({ request, removed }) => {
     const { name, units, amount, asked } = request;
     const isOther = amount !== undefined && removed > 0 && removed !== wanted(amount, asked!);
     return isOther ? [{ name, units, asked: wanted(amount, asked!), removed, because: reasonOf(request, facts) }] : [];
@@ -202,7 +202,7 @@ function layersLeftAlone({ leftAlone, model }: Facts): Finding | undefined {
   if (leftAlone.length === 0) return undefined;
   const layers = leftAlone.map(({ name }) => name);
   const kinds = [...new Set(leftAlone.map(({ kind }) => kind))];
-  const weights = sum(leftAlone.map(({ values }) => values.length));
+  const weights = sumOf(leftAlone.map(({ values }) => values.length));
   return {
     code: 'layers-left-alone',
     ...only(layers),

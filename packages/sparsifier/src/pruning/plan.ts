@@ -10,6 +10,7 @@ import {
   type ResolvedOptions,
   type SparsifierOptions,
 } from '../options/options.js';
+import { sumOf } from '../model/numbers.js';
 import { findingsOf, type Requested } from './findings.js';
 import type { Counts, Job, Removed } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
@@ -193,7 +194,6 @@ export class Planner {
   /** Says how many units are removed from which layers, and which layers are ranked together. */
   shares({ context, tensors, rankings, amounts, budget }: Request, units: readonly Units[]): Shares {
     const counts = units.map(({ axes }) => unitsOf(axes));
-    const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
     // Whole layers are units of the network, which keeps one of them; a layer may lose its only unit.
     const wholeLayers = this.granularity === 'layer';
     if (wholeLayers && context === 'local') {
@@ -220,7 +220,7 @@ export class Planner {
     const requested: Requested[] = [];
     if (isPattern(this.granularity)) {
       for (const { name, members } of rankings)
-        requested.push({ name, members, units: sum(members.map((member) => counts[member]!)) });
+        requested.push({ name, members, units: sumOf(members.map((member) => counts[member]!)) });
     }
     const parts = rankings.flatMap(({ name, members }, index) => {
       const amount = amounts[index];
@@ -231,8 +231,9 @@ export class Planner {
       return isEachAlone ? members.map((member) => part(tensors[member]!.name, [member])) : [part(name, members)];
     });
     for (const { name, members, amount } of parts) {
-      const all = sum(members.map((member) => counts[member]!));
-      const limit = sum(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
+      const all = sumOf(members.map((member) => counts[member]!));
+      const limit =
+        sumOf(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = unitsToRemove(amount, all);
       requested.push({ name, members, units: all, amount, asked, limit });
       if (budget === 'uniform' || budget === 'erk') {
