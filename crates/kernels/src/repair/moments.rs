@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::tasks::for_chunks;
 
 use super::patches::{Geometry, Inputs, Patches};
-use super::product::{BLOCK, Matrices, add_products, padded, zeros};
+use super::product::{BLOCK, Matrices, add_products, width_of, zeros};
 
 /// Rows are gathered in so many numbers at a time, if that is not less than one block.
 const GATHERED: usize = 1 << 20;
@@ -12,7 +12,7 @@ const GATHERED: usize = 1 << 20;
 /// The length of the rows of sums of a layer, whose rows have so many columns: one more, in which the columns themselves
 /// are added up, and a few that are 0.
 pub fn sums_width(geometry: &Geometry) -> usize {
-    padded(geometry.columns() + 1)
+    width_of(geometry.columns())
 }
 
 /// Adds the products of a batch to `sums`, which are `groups` matrices of [`sums_width`] rows and columns:
@@ -64,7 +64,7 @@ pub fn finish(
     means: &mut [f32],
     second_means: Option<&mut [f32]>,
 ) -> Result<(), Error> {
-    let width = padded(columns + 1);
+    let width = width_of(columns);
     let (square, has_second) = (groups * columns * columns, second_means.is_some());
     let second_length = second_means.as_ref().map_or(groups * columns, |means| means.len());
     let has_room = covariances.len() == square && means.len() == groups * columns && second_length == means.len();

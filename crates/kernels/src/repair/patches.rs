@@ -3,7 +3,7 @@
 use crate::error::{Error, reserve};
 use crate::tasks::for_chunks;
 
-use super::product::{BLOCK, padded};
+use super::product::{BLOCK, width_of};
 
 /// How a layer goes over its input. A dense layer has neither space nor kernel: all of these are 1, and pads 0.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl<'a> Patches<'a> {
 
     /// The columns of a row, and one that is 1.
     pub(crate) fn width(&self) -> usize {
-        padded(self.geometry.columns() + 1)
+        width_of(self.geometry.columns())
     }
 
     /// Writes rows from `start` on of each group, `count` rows for each, zeros after the last one. `count` is a multiple

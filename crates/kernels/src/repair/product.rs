@@ -21,6 +21,11 @@ pub(crate) fn padded(columns: usize) -> usize {
     columns.next_multiple_of(STRIP)
 }
 
+/// The width of rows of so many columns and one more.
+pub(crate) fn width_of(columns: usize) -> usize {
+    padded(columns + 1)
+}
+
 /// An array for matrices.
 pub(crate) fn zeros<T: Clone + Default>(length: usize) -> Result<Vec<T>, Error> {
     let mut list = reserve(length)?;
