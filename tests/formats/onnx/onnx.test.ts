@@ -24,31 +24,9 @@ import {
   type GraphOptions,
   type TensorOptions,
 } from '../../support/onnx-builder.js';
+import { layersOf, numbersOf, withModel } from '../../support/onnx-model.js';
 import { readGraphOf } from '../../support/onnx-reader.js';
 import { furtherFiles } from '../../support/model-files.js';
-
-/** Reads a model, uses it, and closes it. */
-async function withModel<Result>(
-  bytes: Uint8Array,
-  use: (read: FileModel) => Result | Promise<Result>,
-): Promise<Result> {
-  const read = await readOnnx(bytes);
-  try {
-    return await use(read);
-  } finally {
-    read.close();
-  }
-}
-
-const layersOf = (options: GraphOptions) => withModel(model(options), ({ tensors, skipped }) => ({ tensors, skipped }));
-
-/** The bytes of an array of a model. */
-async function numbersOf(read: FileModel, values: Values): Promise<Uint8Array> {
-  const region = await read.load(await loadEngine(), values);
-  const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
-  region.release();
-  return bytes;
-}
 
 /** Sets the numbers at some indices to zero, as a sparsifier does. */
 async function zero(read: FileModel, values: Values, indices: readonly number[]): Promise<void> {

@@ -1,5 +1,4 @@
-import { loadEngine, Sparsifier, type Values } from 'sparsifier';
-import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
+import { Sparsifier } from 'sparsifier';
 import { describe, expect, test } from 'vitest';
 import { readBytes } from '../../support/files.js';
 import {
@@ -18,30 +17,8 @@ import {
   textAttribute,
   type GraphOptions,
 } from '../../support/onnx-builder.js';
+import { layersOf, numbersOf, withModel } from '../../support/onnx-model.js';
 import { readGraphOf } from '../../support/onnx-reader.js';
-
-/** Reads a model, uses it, and closes it. */
-async function withModel<Result>(
-  bytes: Uint8Array,
-  use: (read: FileModel) => Result | Promise<Result>,
-): Promise<Result> {
-  const read = await readOnnx(bytes);
-  try {
-    return await use(read);
-  } finally {
-    read.close();
-  }
-}
-
-const layersOf = (options: GraphOptions) => withModel(model(options), ({ tensors, skipped }) => ({ tensors, skipped }));
-
-/** The bytes of an array of a model. */
-async function numbersOf(read: FileModel, values: Values): Promise<Uint8Array> {
-  const region = await read.load(await loadEngine(), values);
-  const bytes = await region.block.read(region.offset, new Uint8Array(region.bytes));
-  region.release();
-  return bytes;
-}
 
 const conv = (weight = 'w', attributes: Uint8Array[] = []) =>
   node('Conv', `x ${weight}`, 'y', { name: 'conv', attributes });
