@@ -997,6 +997,14 @@ describe('files that are not complete ONNX models', () => {
     for (let length = 0; length < rich.length; length++) await survives(rich.slice(0, length));
   });
 
+  test.each(['Add', 'Concat', 'Conv', 'MatMul', 'Reshape', 'Sum', 'Where'])(
+    'A node of the operator %s without inputs is read, and has no weight',
+    async (op) => {
+      const nodes = [concat(textField(2, 'y'), textField(4, op))];
+      expect(await layersOf({ nodes, outputs: { y: undefined } })).toEqual({ tensors: [], skipped: [] });
+    },
+  );
+
   test('A model with changed bytes is a model or an error', async () => {
     const change = fc.record({ at: fc.nat(rich.length - 1), byte: fc.nat(255) });
     await fc.assert(

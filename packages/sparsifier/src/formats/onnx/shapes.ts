@@ -40,7 +40,10 @@ type Inference = (shape: (input: number) => Shape | undefined, node: Node) => Sh
 
 const same: Inference = (shape) => shape(0);
 const sameRank: Inference = (shape) => shape(0) && unknownSizes(shape(0)!.length);
-const broadcast: Inference = (shape, { inputs }) => inputs.map((_, input) => shape(input)).reduce(together);
+const broadcast: Inference = (shape, { inputs }) => {
+  const [first, ...others] = inputs.map((_, input) => shape(input));
+  return others.reduce(together, first);
+};
 const pooled: Inference = (shape) => shape(0)?.map((size, axis) => (axis < 2 ? size : unknownSize()));
 const pooledGlobally: Inference = (shape) => shape(0)?.map((size, axis) => (axis < 2 ? size : 1));
 
