@@ -15,6 +15,8 @@ const floors = [
   'model',
   'options',
   'formats',
+  'calibration',
+  'repair',
   'pruning',
   'streaming',
   'training',

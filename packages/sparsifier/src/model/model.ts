@@ -1,7 +1,9 @@
 import type { Block, Engine } from '../engine/engine.js';
 import type { DataType } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
+import type { Geometry } from './geometry.js';
 
+export type { Geometry } from './geometry.js';
 export { bytesOf, type DataType } from '../engine/record.js';
 
 /** What a layer computes. Grouped and depthwise convolutions are of the kind of their rank. */
@@ -45,6 +47,13 @@ export interface Partner {
   readonly values: Values;
 }
 
+/** Numbers that are added to the outputs of one layer alone, one for each output channel in canonical order. */
+export interface Bias {
+  readonly values: Values;
+  /** -1 where they are subtracted: the mean of a batch normalisation behind the layer. */
+  readonly sign: 1 | -1;
+}
+
 /** One prunable weight tensor, row-major in its stored order. */
 export interface WeightTensor {
   readonly name: string;
@@ -58,6 +67,10 @@ export interface WeightTensor {
   readonly groups: number;
   readonly values: Values;
   readonly partners: readonly Partner[];
+  /** How the layer goes over its input; undefined if the format does not say, or nothing is multiplied with an input. */
+  readonly geometry?: Geometry;
+  /** Undefined if the layer has none of its own: see {@link Model.addBias}. */
+  readonly bias?: Bias;
   /** Sentences for the report, such as why the bias of a recurrent layer is not changed. */
   readonly notes: readonly string[];
   /** What keeps a removed output channel from being zero, where that is not among the partners. */
@@ -144,6 +157,11 @@ export interface Model {
    * rounds.
    */
   hold?(values: Values): Promise<() => Promise<void>>;
+  /**
+   * Gives a layer that has none a bias: all 0, or a copy of one that it shares with others. The same one if called again.
+   * It is not written to files while its numbers are those that it began with. Returns why, if it cannot have one.
+   */
+  addBias?(tensor: WeightTensor): Promise<Bias | string>;
 }
 
 /** The type of a value in a word: `Promise`, `String`, `undefined`. */

@@ -1,7 +1,7 @@
-import { SparsifyError } from '../../errors.js';
-import { inputChannels } from '../../model/channels.js';
-import type { Model, Skipped } from '../../model/model.js';
-import { productOf } from '../../model/numbers.js';
+import { SparsifyError } from '../errors.js';
+import { inputChannels } from '../model/channels.js';
+import type { Model, Skipped } from '../model/model.js';
+import { productOf } from '../model/numbers.js';
 
 /** Norms of activations, for a Sparsifier with the criterion `wanda`. */
 export interface Calibration {

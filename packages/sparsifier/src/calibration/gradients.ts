@@ -1,14 +1,14 @@
-import { SparsifyError } from '../../errors.js';
+import { SparsifyError } from '../errors.js';
 import {
   fromTfjs,
   type LayersModelLike,
   type TensorLike,
   type TfLike,
   type VariableLike,
-} from '../../formats/tfjs/live.js';
-import type { Skipped } from '../../model/model.js';
+} from '../formats/tfjs/live.js';
+import type { Skipped } from '../model/model.js';
 import { noBatches, type Batches } from './norms.js';
-import { productOf } from '../../model/numbers.js';
+import { productOf } from '../model/numbers.js';
 
 /** Gradients of the loss, for a Sparsifier with the criterion `taylor`. */
 export interface Gradients {

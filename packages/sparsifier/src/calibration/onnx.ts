@@ -1,9 +1,9 @@
-import { SparsifyError } from '../../errors.js';
-import { activationsIn, withOutputs } from '../../formats/onnx/activations.js';
-import type { FileModel } from '../../formats/file-model.js';
-import { isObject } from '../../model/json.js';
-import { checkModel } from '../../model/model.js';
-import { float16 } from '../../model/numbers.js';
+import { SparsifyError } from '../errors.js';
+import { activationsIn, withOutputs } from '../formats/onnx/activations.js';
+import type { FileModel } from '../formats/file-model.js';
+import { isObject } from '../model/json.js';
+import { checkModel } from '../model/model.js';
+import { float16 } from '../model/numbers.js';
 import { Norms, type Batches, type Calibration } from './norms.js';
 
 /** What is used of a tensor of `onnxruntime`. */

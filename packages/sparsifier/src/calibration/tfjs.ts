@@ -1,4 +1,4 @@
-import { incomingNodes } from '../../formats/tfjs/graph.js';
+import { incomingNodes } from '../formats/tfjs/graph.js';
 import {
   entriesOf,
   fromTfjs,
@@ -9,8 +9,8 @@ import {
   type LiveModel,
   type TensorLike,
   type TfLike,
-} from '../../formats/tfjs/live.js';
-import type { Model } from '../../model/model.js';
+} from '../formats/tfjs/live.js';
+import type { Model } from '../model/model.js';
 import { Norms, type Batches, type Calibration } from './norms.js';
 
 /** What is used of TensorFlow.js to look inside models. */
