@@ -3,6 +3,7 @@ import { fromArrays, type ArrayLayer, type Numbers } from 'sparsifier/formats/ar
 import { expect } from 'vitest';
 import { readJson } from './files.js';
 import { product, xorshift } from './layers.js';
+import { repairDigests } from './repair-cases.js';
 
 // The same numbers on every machine: a model made of whole numbers, calls whose sums are not exact, and a digest of
 // each tensor after each call. crates/kernels/tests/bits.rs does the same without JavaScript and wasm. Where what is
@@ -75,6 +76,7 @@ export async function expectTheSameBits(threads: number): Promise<void> {
   const isBare = typeof document !== 'undefined' && !globalThis.crossOriginIsolated;
   expect(engine.threads).toBe(isBare ? 1 : threads);
   expect(await digests()).toEqual(await readJson<Digests>('golden/bits.json'));
+  expect(await repairDigests()).toEqual(await readJson<Record<string, string>>('golden/repair/bits.json'));
 }
 
 async function digests(): Promise<Digests> {

@@ -19,7 +19,7 @@ export async function readJson<Content>(name: string): Promise<Content> {
 
 export interface NamedArray {
   readonly shape: readonly number[];
-  readonly data: Float32Array | Uint8Array;
+  readonly data: Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 }
 
 /** The arrays of a safetensors file, by name. */
@@ -40,6 +40,7 @@ export function safetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, NamedAr
   ] of Object.entries(header)) {
     const data = bytes.slice(8 + headerBytes + from, 8 + headerBytes + to);
     if (dtype === 'F32') arrays.set(name, { shape, data: new Float32Array(data.buffer) });
+    else if (dtype === 'F64') arrays.set(name, { shape, data: new Float64Array(data.buffer) });
     else if (dtype === 'U8') arrays.set(name, { shape, data });
   }
   return arrays;

@@ -68,7 +68,8 @@ pub use numbers::{Numbers, NumbersMut};
 pub use random::random;
 pub use remove::{Removal, remove};
 pub use repair::{
-    Fit, Fitted, Fitting, Geometry, Inputs, Layout, Moments, Seen, finish, fit, fit_layer, moments, sums_width,
+    Fit, Fitted, Fitting, Geometry, Inputs, Layout, Moments, Seen, diagonal, finish, fit, fit_layer, moments,
+    sums_width,
 };
 pub use save::{restore, save};
 pub use scalar::INFINITY_KEY;

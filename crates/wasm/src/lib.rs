@@ -8,6 +8,7 @@
 //! `packages/sparsifier/src/engine/record.ts` writes the records; `engine/codes.ts` is made from `record.rs`.
 
 mod record;
+mod repair;
 mod table;
 
 use std::alloc::{Layout, alloc, dealloc};
@@ -108,7 +109,7 @@ pub fn select(table: usize, count: usize, removes: usize, groups: usize) -> Stat
 pub fn survey(table: usize, low: u32, high: u32, counts: usize, room: usize, length: usize) -> Status {
     run(table, 1, &mut |record| {
         let axes = record.axes()?;
-        let (counts, room) = (table::survey_mut(counts)?, table::scores_mut(room, length)?);
+        let (counts, room) = (table::survey_mut(counts)?, table::floats_mut(room, length)?);
         sparsifier_kernels::survey(&record.segment(&axes)?, crossed(low), crossed(high), counts, room)?;
         // A word of memory, in which the key crosses as all do.
         counts.highest = crossing(counts.highest) as i32;
@@ -209,6 +210,24 @@ pub fn apply(table: usize, count: usize) -> Status {
         record.set_zeroed(zeroed);
         Ok(())
     })
+}
+
+/// Adds the products of the columns of a batch to sums: see [`repair::MomentsWords`].
+#[wasm_bindgen]
+pub fn moments(request: usize) -> Status {
+    inside_the_pool(&mut || repair::moments(request))
+}
+
+/// Makes moments and means of sums: see [`repair::FinishWords`].
+#[wasm_bindgen]
+pub fn finish(request: usize) -> Status {
+    inside_the_pool(&mut || repair::finish(request))
+}
+
+/// Fits the weights that one record's mask keeps to the outputs of dense ones: see [`repair::FitWords`].
+#[wasm_bindgen]
+pub fn fit(table: usize, request: usize) -> Status {
+    run(table, 1, &mut |record| repair::fit(record, request))
 }
 
 /// Turns the sign of each record's 32-bit numbers: one pass over memory, which benchmarks compare the verbs with.

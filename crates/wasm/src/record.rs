@@ -3,23 +3,26 @@
 
 use sparsifier_kernels::MAX_AXES;
 
-/// A record, and the names of its words for the facade.
+/// A struct of words, and the names of its words for the facade.
 macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty,)*) => {
-        /// The words of a record. Addresses of 0 mean that there is none.
+    ($(#[$struct_doc:meta])* $struct:ident $places:ident { $($(#[$doc:meta])* $name:ident: $kind:ty,)* }) => {
+        $(#[$struct_doc])*
         #[repr(C)]
-        pub struct Words {
+        pub struct $struct {
             $($(#[$doc])* pub $name: $kind,)*
         }
 
         /// The name of each word, or of several of one name, and the place of the first.
         #[cfg(test)]
-        const PLACES: &[(&str, usize)] =
-            &[$((stringify!($name), std::mem::offset_of!(Words, $name) / WORD),)*];
+        pub const $places: &[(&str, usize)] =
+            &[$((stringify!($name), std::mem::offset_of!($struct, $name) / size_of::<u32>()),)*];
     };
 }
+pub(crate) use words;
 
 words! {
+/// A record. Addresses of 0 mean that there is none.
+Words PLACES {
     weights: u32,
     data_type: u32,
     axes: u32,
@@ -65,6 +68,7 @@ words! {
     saved: u32,
     saved_length: u32,
 }
+}
 
 /// The bytes of a word.
 #[cfg(test)]
@@ -101,6 +105,7 @@ pub fn crossed(key: u32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repair::{FINISH, FIT, FinishWords, FitWords, MOMENTS, MOST_CHECKS, MomentsWords};
     use crate::{BAD_REQUEST, DONE, OUT_OF_MEMORY};
     use sparsifier_kernels::{Element, INFINITY_KEY, MAX_PATTERN, Normalizer, Reducer, Survey};
     use std::fmt::Debug;
@@ -155,6 +160,13 @@ mod tests {
             table("The types of numbers.", "dataTypes", places(&DataType::ALL)),
             table("Where the words of a record begin.", "word", PLACES.iter().copied()),
             number("How many words a record has.", "recordWords", size_of::<Words>() / WORD),
+            table("Where the words of what `moments` takes begin.", "momentsWord", MOMENTS.iter().copied()),
+            number("How many words these are.", "momentsWords", size_of::<MomentsWords>() / WORD),
+            table("Where the words of what `finish` takes begin.", "finishWord", FINISH.iter().copied()),
+            number("How many words these are.", "finishWords", size_of::<FinishWords>() / WORD),
+            table("Where the words of what `fit` takes begin.", "fitWord", FIT.iter().copied()),
+            number("How many words these are.", "fitWords", size_of::<FitWords>() / WORD),
+            number("How many checks of a fit there is room for.", "mostChecks", MOST_CHECKS),
             number("How many axes a record has room for.", "maximumAxes", MAX_AXES),
             number("The largest m of an N:M pattern; the work grows with its square.", "longestPattern", MAX_PATTERN),
             number("The word of the first number that is not finite, where there is none.", "none", NONE as usize),

@@ -55,15 +55,29 @@ pub fn survey_mut<'a>(address: usize) -> Result<&'a mut Survey, Error> {
     Ok(unsafe { &mut *(address as *mut Survey) })
 }
 
-/// Room for `count` scores.
-pub fn scores_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f32], Error> {
+/// Room for `count` numbers, such as scores.
+pub fn floats_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f32], Error> {
     check_range(address, count, size_of::<f32>(), align_of::<f32>())?;
-    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these scores.
+    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these.
     Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut f32, count) })
 }
 
+/// `count` numbers to read.
+pub fn floats<'a>(address: usize, count: usize) -> Result<&'a [f32], Error> {
+    check_range(address, count, size_of::<f32>(), align_of::<f32>())?;
+    // SAFETY: the range lies in memory and is aligned (checked); the caller promises that nothing writes there meanwhile.
+    Ok(unsafe { std::slice::from_raw_parts(address as *const f32, count) })
+}
+
+/// `count` sums that are added to.
+pub fn sums_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f64], Error> {
+    check_range(address, count, size_of::<f64>(), align_of::<f64>())?;
+    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these sums.
+    Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut f64, count) })
+}
+
 /// Numbers of a data type, anywhere in memory.
-fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'a>, Error> {
+pub fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'a>, Error> {
     let data_type = data_type_of(data_type)?;
     check_range(address, count, bytes_of(data_type), 1)?;
     // SAFETY (all three): the range lies in memory (checked) and byte arrays have no alignment; the caller promises that
@@ -115,7 +129,7 @@ fn bytes_of(data_type: DataType) -> usize {
 }
 
 /// Refuses a range that is not wholly in memory or not aligned.
-fn check_range(address: usize, count: usize, size: usize, alignment: usize) -> Result<(), Error> {
+pub fn check_range(address: usize, count: usize, size: usize, alignment: usize) -> Result<(), Error> {
     let end = count.checked_mul(size).and_then(|bytes| bytes.checked_add(address));
     let fits = address != 0 && address.is_multiple_of(alignment) && end.is_some_and(|end| end as u64 <= memory_bytes());
     if fits { Ok(()) } else { Err(Error::Request("a range is not in memory")) }
@@ -143,6 +157,10 @@ impl<'a> Record<'a> {
             *axis = Axis { size: sizes[i] as usize, block: blocks[i] as usize, order: orders[i] as u8 };
         }
         Axes::new(&axes[..count])
+    }
+
+    pub fn data_type(&self) -> u32 {
+        self.words.data_type
     }
 
     /// The weights, anywhere in memory.
@@ -215,7 +233,7 @@ impl<'a> Record<'a> {
             return Ok(None);
         }
         // A block of its own for each record's scores: the caller promises it, and records may be worked on side by side.
-        scores_mut(address, self.axes()?.units()).map(Some)
+        floats_mut(address, self.axes()?.units()).map(Some)
     }
 
     fn bits(&self, address: u32) -> Result<&'a [u32], Error> {

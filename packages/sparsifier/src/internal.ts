@@ -2,6 +2,8 @@
 export { infinityKey, surveyWord, surveyWords } from './engine/codes.js';
 export { plainEntry } from './engine/record.js';
 export { run, writeTable } from './engine/verbs.js';
+export { fit, MomentSums, type Fitted, type Seen } from './engine/repair.js';
+export { type LayerGeometry, type Three } from './engine/rows.js';
 export { formats } from './formats/all.js';
 export { formatOf } from './formats/format.js';
 export { openModel } from './formats/open-model.js';

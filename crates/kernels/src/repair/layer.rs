@@ -49,6 +49,7 @@ pub struct Fitting<'a> {
     pub ridge: f64,
     pub checks: &'a [usize],
     pub has_bias: bool,
+    pub without_empty: bool,
 }
 
 /// [`fit`]s the weights that the mask keeps to the outputs of the `dense` ones, and writes them to `weights`, which have the
@@ -60,7 +61,7 @@ pub fn fit_layer(
     (axes, mask): (&Axes, &[u32]),
     shift: &mut [f32],
 ) -> Result<Fitted, Error> {
-    let Fitting { layout, seen, held_out, ridge, checks, has_bias } = *fitting;
+    let Fitting { layout, seen, held_out, ridge, checks, has_bias, without_empty } = *fitting;
     let count = weights.len();
     if dense.len() != count {
         return Err(Error::Request("fit: the dense weights have another size"));
@@ -93,6 +94,7 @@ pub fn fit_layer(
         ridge,
         checks,
         has_bias,
+        without_empty,
         round,
     };
     let mut solution = zeros(count)?;

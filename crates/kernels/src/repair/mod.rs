@@ -8,6 +8,6 @@ mod product;
 mod solve;
 
 pub use layer::{Fitting, Layout, fit_layer};
-pub use moments::{finish, moments, sums_width};
+pub use moments::{diagonal, finish, moments, sums_width};
 pub use patches::{Geometry, Inputs};
 pub use solve::{Fit, Fitted, Moments, Seen, fit};

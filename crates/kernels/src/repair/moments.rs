@@ -9,10 +9,10 @@ use super::product::{BLOCK, Matrices, add_products, width_of, zeros};
 /// Rows are gathered in so many numbers at a time, if that is not less than one block.
 const GATHERED: usize = 1 << 20;
 
-/// The length of the rows of sums of a layer, whose rows have so many columns: one more, in which the columns themselves
+/// The length of the rows of sums of a layer whose rows have so many columns: one more, in which the columns themselves
 /// are added up, and a few that are 0.
-pub fn sums_width(geometry: &Geometry) -> usize {
-    width_of(geometry.columns())
+pub fn sums_width(columns: usize) -> usize {
+    width_of(columns)
 }
 
 /// Adds the products of a batch to `sums`, which are `groups` matrices of [`sums_width`] rows and columns:
@@ -54,20 +54,21 @@ pub fn moments(geometry: &Geometry, first: &Inputs, second: Option<&Inputs>, sum
     Ok(())
 }
 
-/// What [`moments()`] added up, as covariances `[groups, d, d]` and means `[groups, d]`: those of the first rows, and those
-/// of the second ones if there were any. The covariances are then between the first (`i`) and the second (`j`).
+/// What [`moments()`] added up, divided by the number of rows: second moments `[groups, d, d]` and means `[groups, d]`, those
+/// of the first rows, and those of the second ones if there were any. The moments are then of the first (`i`) and the
+/// second (`j`).
 pub fn finish(
     groups: usize,
     columns: usize,
     sums: &[f64],
-    covariances: &mut [f32],
+    results: &mut [f32],
     means: &mut [f32],
     second_means: Option<&mut [f32]>,
 ) -> Result<(), Error> {
     let width = width_of(columns);
     let (square, has_second) = (groups * columns * columns, second_means.is_some());
     let second_length = second_means.as_ref().map_or(groups * columns, |means| means.len());
-    let has_room = covariances.len() == square && means.len() == groups * columns && second_length == means.len();
+    let has_room = results.len() == square && means.len() == groups * columns && second_length == means.len();
     if !has_room || sums.len() != groups * width * width {
         return Err(Error::Request("finish: the parts have different sizes"));
     }
@@ -78,13 +79,13 @@ pub fn finish(
         let rows = sums[columns * width + columns];
         if rows > 0.0 { sums[place] / rows } else { 0.0 }
     };
-    for_chunks(covariances, columns, &|index, covariances| {
+    for_chunks(results, columns, &|index, results| {
         let (group, i) = (index / columns, index % columns);
         let sums = &sums[group * width * width..];
         let rows = sums[columns * width + columns].max(1.0);
-        for (j, covariance) in covariances.iter_mut().enumerate() {
+        for (j, result) in results.iter_mut().enumerate() {
             let place = if has_second || i <= j { i * width + j } else { j * width + i };
-            *covariance = (sums[place] / rows - mean(group, i, false) * mean(group, j, true)) as f32;
+            *result = (sums[place] / rows) as f32;
         }
     });
     let fill = |means: &mut [f32], is_second: bool| {
@@ -95,6 +96,33 @@ pub fn finish(
     fill(means, false);
     if let Some(means) = second_means {
         fill(means, true);
+    }
+    Ok(())
+}
+
+/// Adds squares and sums of the columns of a batch to `sums`, in place of all products: two rows of [`sums_width`] for each
+/// group, of the sums of `x_i * x_i` and of `x_i`. Behind the columns is the number of rows.
+pub fn diagonal(geometry: &Geometry, inputs: &Inputs, sums: &mut [f64]) -> Result<(), Error> {
+    let patches = Patches::new(geometry, inputs)?;
+    let (width, rows) = (patches.width(), patches.rows());
+    if geometry.groups.checked_mul(2 * width) != Some(sums.len()) {
+        return Err(Error::Request("diagonal: the parts have different sizes"));
+    }
+    let count = (GATHERED / (geometry.groups * width) / BLOCK * BLOCK).max(BLOCK);
+    let mut part = zeros(geometry.groups * width * count)?;
+    for start in (0..rows).step_by(count) {
+        patches.write(start, count, &mut part);
+        // Rows behind the last one are 0.
+        for_chunks(sums, 2 * width, &|group, sums| {
+            let (squares, totals) = sums.split_at_mut(width);
+            for row in part[group * count * width..][..count * width].chunks_exact(width) {
+                for ((square, total), number) in squares.iter_mut().zip(&mut *totals).zip(row) {
+                    let number = f64::from(*number);
+                    *square += number * number;
+                    *total += number;
+                }
+            }
+        });
     }
     Ok(())
 }

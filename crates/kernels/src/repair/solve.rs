@@ -8,11 +8,10 @@ use crate::error::Error;
 
 use super::product::{Matrices, add_products, padded, zeros};
 
-/// Of the rows that a model sees: covariances `[groups, d, d]`, `x'x / n - m m'`, and means `m`, `[groups, d]`. The second
-/// moments themselves would lose what matters where means are large.
+/// Of the rows that a model sees: second moments `x'x / n`, `[groups, d, d]`, and means `[groups, d]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments<'a> {
-    pub covariance: &'a [f32],
+    pub moment: &'a [f32],
     pub mean: &'a [f32],
 }
 
@@ -21,7 +20,7 @@ pub struct Moments<'a> {
 pub struct Seen<'a> {
     /// Those of the pruned model.
     pub pruned: Moments<'a>,
-    /// Those of the dense model, and `x_dense'x_pruned / n - m_dense m_pruned'`, if they differ.
+    /// Those of the dense model, and `x_dense'x_pruned / n`, if they differ.
     pub dense: Option<(Moments<'a>, &'a [f32])>,
 }
 
@@ -45,6 +44,8 @@ pub struct Fit<'a> {
     pub checks: &'a [usize],
     /// Whether the layer has a bias, or is given one.
     pub has_bias: bool,
+    /// Whether outputs without any weight have lost their bias, too. They are given none.
+    pub without_empty: bool,
     /// What storing does to a weight.
     pub round: fn(f32) -> f32,
 }
@@ -94,7 +95,7 @@ pub fn fit(fit: &Fit, solution: &mut [f32], shift: &mut [f32]) -> Result<Fitted,
 
 impl Moments<'_> {
     fn fits(&self, groups: usize, columns: usize) -> bool {
-        self.covariance.len() == groups * columns * columns && self.mean.len() == groups * columns
+        self.moment.len() == groups * columns * columns && self.mean.len() == groups * columns
     }
 }
 
@@ -220,21 +221,21 @@ impl State {
     /// the diagonal of the damped ones.
     fn load(&mut self, fit: &Fit, seen: &Seen, group: usize, which: Which, damp: bool) -> f64 {
         let (columns, width) = (self.columns, padded(self.columns));
-        let pruned = (seen.pruned.covariance, seen.pruned.mean, seen.pruned.mean);
-        let (covariance, left, right) = match (which, seen.dense) {
-            (Which::Dense, Some((dense, _))) => (dense.covariance, dense.mean, dense.mean),
+        let pruned = (seen.pruned.moment, seen.pruned.mean, seen.pruned.mean);
+        let (moment, left, right) = match (which, seen.dense) {
+            (Which::Dense, Some((dense, _))) => (dense.moment, dense.mean, dense.mean),
             (Which::Cross, Some((dense, cross))) => (cross, dense.mean, seen.pruned.mean),
             _ => pruned,
         };
-        let covariance = &covariance[group * columns * columns..][..columns * columns];
+        let moment = &moment[group * columns * columns..][..columns * columns];
         let [left, right] = [left, right].map(|mean| &mean[group * columns..][..columns]);
         let target = if damp { &mut self.damped } else { &mut self.matrix };
-        let rows = target.chunks_exact_mut(width).zip(covariance.chunks_exact(columns));
-        for ((row, covariance), left) in rows.zip(left) {
-            row[..columns].copy_from_slice(covariance);
-            if !fit.has_bias {
+        let rows = target.chunks_exact_mut(width).zip(moment.chunks_exact(columns));
+        for ((row, moment), left) in rows.zip(left) {
+            row[..columns].copy_from_slice(moment);
+            if fit.has_bias {
                 for (number, right) in row.iter_mut().zip(right) {
-                    *number = (f64::from(*number) + f64::from(*left) * f64::from(*right)) as f32;
+                    *number = (f64::from(*number) - f64::from(*left) * f64::from(*right)) as f32;
                 }
             }
         }
@@ -350,8 +351,17 @@ impl State {
     }
 
     fn set_shift(&mut self, fit: &Fit, group: usize) {
-        if fit.has_bias {
-            self.shift = self.offsets(&fit.seen, group);
+        if !fit.has_bias {
+            return;
+        }
+        self.shift = self.offsets(&fit.seen, group);
+        if fit.without_empty {
+            for output in 0..self.outputs {
+                let mut kept = self.kept[output..].iter().step_by(self.wide);
+                if kept.all(|kept| *kept == 0.0) {
+                    self.shift[output] = 0.0;
+                }
+            }
         }
     }
 

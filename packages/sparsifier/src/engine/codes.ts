@@ -93,6 +93,67 @@ export const word = {
 /** How many words a record has. */
 export const recordWords = 63;
 
+/** Where the words of what `moments` takes begin. */
+export const momentsWord = {
+  inputs: 0,
+  second: 1,
+  length: 2,
+  sums: 3,
+  isDiagonal: 4,
+  groups: 5,
+  channels: 6,
+  kernel: 7,
+  strides: 10,
+  pads: 13,
+  dilations: 16,
+  transposed: 19,
+  samples: 20,
+  space: 21,
+  positions: 24,
+  steps: 27,
+} as const;
+
+/** How many words these are. */
+export const momentsWords = 32;
+
+/** Where the words of what `finish` takes begin. */
+export const finishWord = {
+  sums: 0,
+  groups: 1,
+  columns: 2,
+  moments: 3,
+  means: 4,
+  secondMeans: 5,
+} as const;
+
+/** How many words these are. */
+export const finishWords = 6;
+
+/** Where the words of what `fit` takes begin. */
+export const fitWord = {
+  ridge: 0,
+  masked: 2,
+  solved: 4,
+  whole: 6,
+  better: 8,
+  dense: 9,
+  sizes: 10,
+  steps: 16,
+  seen: 22,
+  heldOut: 27,
+  checks: 32,
+  checkCount: 40,
+  hasBias: 41,
+  withoutEmpty: 42,
+  shift: 43,
+} as const;
+
+/** How many words these are. */
+export const fitWords = 44;
+
+/** How many checks of a fit there is room for. */
+export const mostChecks = 8;
+
 /** How many axes a record has room for. */
 export const maximumAxes = 8;
 

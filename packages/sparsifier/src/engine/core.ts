@@ -24,7 +24,10 @@ export type Verb =
   | 'save'
   | 'restore'
   | 'apply'
-  | 'remove';
+  | 'remove'
+  | 'moments'
+  | 'finish'
+  | 'fit';
 
 /** One call of a verb with its numbers. */
 export type Call = readonly [verb: Verb, ...numbers: number[]];
