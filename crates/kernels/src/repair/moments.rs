@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::tasks::for_chunks;
 
 use super::patches::{Geometry, Inputs, Patches};
-use super::product::{BLOCK, Matrices, add_products, width_of, zeros};
+use super::product::{BLOCK, Panels, add_products, width_of, zeros};
 
 /// Rows are gathered in so many numbers at a time, if that is not less than one block.
 const GATHERED: usize = 1 << 20;
@@ -42,11 +42,11 @@ pub fn moments(geometry: &Geometry, first: &Inputs, second: Option<&Inputs>, sum
         match (&second, &mut right) {
             (Some(second), Some(right)) => {
                 right.gather(second, start, length);
-                add_products(left.matrices(), right.matrices(), false, sums);
+                add_products(&left.panels, &right.panels, false, sums);
                 add_shifts(&left, right, length, sums);
             }
             _ => {
-                add_products(left.matrices(), left.matrices(), true, sums);
+                add_products(&left.panels, &left.panels, true, sums);
                 add_shifts(&left, &left, length, sums);
             }
         }
@@ -133,6 +133,7 @@ struct Rows {
     count: usize,
     width: usize,
     numbers: Vec<f32>,
+    panels: Panels,
     /// Of each group, for each column: what was taken from its numbers, and the sum of what is left.
     shifts: Vec<f64>,
     sums: Vec<f64>,
@@ -142,11 +143,8 @@ impl Rows {
     fn new(geometry: &Geometry, count: usize, width: usize) -> Result<Self, Error> {
         let numbers = zeros(geometry.groups * width * count)?;
         let [shifts, sums] = [zeros(geometry.groups * width)?, zeros(geometry.groups * width)?];
-        Ok(Rows { count, width, numbers, shifts, sums })
-    }
-
-    fn matrices(&self) -> Matrices<'_> {
-        Matrices { numbers: &self.numbers, rows: self.count, width: self.width }
+        let panels = Panels::new(geometry.groups, count, width)?;
+        Ok(Rows { count, width, numbers, panels, shifts, sums })
     }
 
     fn gather(&mut self, patches: &Patches, start: usize, length: usize) {
@@ -170,6 +168,7 @@ impl Rows {
                 }
             }
         }
+        self.panels.set(&self.numbers);
     }
 }
 

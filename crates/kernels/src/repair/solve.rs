@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 
-use super::product::{Matrices, add_products, padded, zeros};
+use super::product::{Panels, add_products, padded, zeros};
 
 /// Of the rows that a model sees: second moments `x'x / n`, `[groups, d, d]`, and means `[groups, d]`.
 #[derive(Clone, Copy, Debug)]
@@ -126,8 +126,12 @@ struct State {
     rounded: Vec<f32>,
     products: Vec<f64>,
     /// Matrices of `[columns][padded columns]`, one at a time but for the damped one, which the steps read.
-    damped: Vec<f32>,
-    matrix: Vec<f32>,
+    damped: Panels,
+    matrix: Panels,
+    /// The other factor of a product.
+    factor: Panels,
+    /// A row of a matrix. Behind the columns it stays 0.
+    row: Vec<f32>,
     shift: Vec<f64>,
 }
 
@@ -141,7 +145,8 @@ enum Which {
 impl State {
     fn new(fit: &Fit) -> Result<Self, Error> {
         let wide = padded(fit.outputs);
-        let (weights, square) = (fit.columns * wide, fit.columns * padded(fit.columns));
+        let weights = fit.columns * wide;
+        let square = || Panels::new(1, fit.columns, padded(fit.columns));
         Ok(State {
             outputs: fit.outputs,
             columns: fit.columns,
@@ -153,8 +158,10 @@ impl State {
             direction: zeros(weights)?,
             rounded: zeros(weights)?,
             products: zeros(padded(fit.columns) * wide)?,
-            damped: zeros(square)?,
-            matrix: zeros(square)?,
+            damped: square()?,
+            matrix: square()?,
+            factor: Panels::new(1, fit.columns, wide)?,
+            row: zeros(padded(fit.columns))?,
             shift: zeros(wide)?,
         })
     }
@@ -220,7 +227,7 @@ impl State {
     /// Sets `matrix`, or `damped`, to covariances, or to second moments if the layer has no bias. Returns what is added to
     /// the diagonal of the damped ones.
     fn load(&mut self, fit: &Fit, seen: &Seen, group: usize, which: Which, damp: bool) -> f64 {
-        let (columns, width) = (self.columns, padded(self.columns));
+        let columns = self.columns;
         let pruned = (seen.pruned.moment, seen.pruned.mean, seen.pruned.mean);
         let (moment, left, right) = match (which, seen.dense) {
             (Which::Dense, Some((dense, _))) => (dense.moment, dense.mean, dense.mean),
@@ -230,56 +237,56 @@ impl State {
         let moment = &moment[group * columns * columns..][..columns * columns];
         let [left, right] = [left, right].map(|mean| &mean[group * columns..][..columns]);
         let target = if damp { &mut self.damped } else { &mut self.matrix };
-        let rows = target.chunks_exact_mut(width).zip(moment.chunks_exact(columns));
-        for ((row, moment), left) in rows.zip(left) {
+        let row = &mut self.row;
+        for (place, (moment, left)) in moment.chunks_exact(columns).zip(left).enumerate() {
             row[..columns].copy_from_slice(moment);
             if fit.has_bias {
                 for (number, right) in row.iter_mut().zip(right) {
                     *number = (f64::from(*number) - f64::from(*left) * f64::from(*right)) as f32;
                 }
             }
+            target.set_row(place, row);
         }
         if !damp {
             return 0.0;
         }
-        let diagonal = (0..columns).map(|place| f64::from(target[place * width + place])).sum::<f64>();
+        let diagonal = (0..columns).map(|place| f64::from(target.get(place, place))).sum::<f64>();
         let ridge = fit.ridge * diagonal / columns as f64;
         for place in 0..columns {
-            target[place * width + place] += ridge as f32;
+            target.add(place, place, ridge as f32);
         }
         ridge
     }
 
     /// Sets `products` to a matrix times `numbers`.
-    fn multiply(products: &mut [f64], matrix: &[f32], numbers: &[f32], columns: usize, wide: usize) {
+    fn multiply(products: &mut [f64], matrix: &Panels, factor: &mut Panels, numbers: &[f32]) {
         products.fill(0.0);
-        let left = Matrices { numbers: matrix, rows: columns, width: padded(columns) };
-        add_products(left, Matrices { numbers, rows: columns, width: wide }, false, products);
+        factor.set(numbers);
+        add_products(matrix, factor, false, products);
     }
 
     /// `(G - V H) . M` of the masked weights.
     fn first_residual(&mut self, fit: &Fit, group: usize, ridge: f64) {
-        let (columns, wide) = (self.columns, self.wide);
         if fit.seen.dense.is_none() {
             // W H - V H.
             for ((difference, dense), solution) in self.rounded.iter_mut().zip(&self.dense).zip(&self.solution) {
                 *difference = dense - solution;
             }
-            Self::multiply(&mut self.products, &self.damped, &self.rounded, columns, wide);
+            Self::multiply(&mut self.products, &self.damped, &mut self.factor, &self.rounded);
             for ((residual, product), kept) in self.residual.iter_mut().zip(&self.products).zip(&self.kept) {
                 *residual = *product as f32 * kept;
             }
             return;
         }
         self.load(fit, &fit.seen, group, Which::Cross, false);
-        for place in 0..columns {
-            self.matrix[place * padded(columns) + place] += ridge as f32;
+        for place in 0..self.columns {
+            self.matrix.add(place, place, ridge as f32);
         }
-        Self::multiply(&mut self.products, &self.matrix, &self.dense, columns, wide);
+        Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &self.dense);
         for (residual, product) in self.residual.iter_mut().zip(&self.products) {
             *residual = *product as f32;
         }
-        Self::multiply(&mut self.products, &self.damped, &self.solution, columns, wide);
+        Self::multiply(&mut self.products, &self.damped, &mut self.factor, &self.solution);
         for ((residual, product), kept) in self.residual.iter_mut().zip(&self.products).zip(&self.kept) {
             *residual = (*residual - *product as f32) * kept;
         }
@@ -288,16 +295,16 @@ impl State {
     /// The next direction, `Z + b P` with `Z = R / diag(H)` and `b = <R, Z> / old`, or `Z` at first. Returns `<R, Z>` of each
     /// output.
     fn precondition(&mut self, old: Option<&[f64]>) -> Vec<f64> {
-        let (wide, width) = (self.wide, padded(self.columns));
+        let wide = self.wide;
         let mut dots = vec![0.0; wide];
         for (column, residual) in self.residual.chunks_exact(wide).enumerate() {
-            let diagonal = self.damped[column * width + column];
+            let diagonal = self.damped.get(column, column);
             for (dot, residual) in dots.iter_mut().zip(residual) {
                 *dot += f64::from(*residual) * f64::from(quotient(*residual, diagonal));
             }
         }
         for (column, direction) in self.direction.chunks_exact_mut(wide).enumerate() {
-            let diagonal = self.damped[column * width + column];
+            let diagonal = self.damped.get(column, column);
             let residual = &self.residual[column * wide..][..wide];
             for (output, (direction, residual)) in direction.iter_mut().zip(residual).enumerate() {
                 let before = old.map_or(0.0, |old| ratio(dots[output], old[output]) as f32 * *direction);
@@ -310,7 +317,7 @@ impl State {
     /// One step of conjugate gradients. @returns `<R, Z>` after it
     fn step(&mut self, old: Vec<f64>) -> Vec<f64> {
         let wide = self.wide;
-        Self::multiply(&mut self.products, &self.damped, &self.direction, self.columns, wide);
+        Self::multiply(&mut self.products, &self.damped, &mut self.factor, &self.direction);
         let mut curves = vec![0.0; wide];
         let rows = || self.products.chunks_exact(wide).zip(self.kept.chunks_exact(wide));
         for ((products, kept), direction) in rows().zip(self.direction.chunks_exact(wide)) {
@@ -367,23 +374,22 @@ impl State {
 
     /// The mean of the squared differences between the outputs of the dense weights and of the rounded solution.
     fn error(&mut self, fit: &Fit, seen: &Seen, group: usize) -> f64 {
-        let (columns, wide) = (self.columns, self.wide);
         let centred = Fit { has_bias: true, ..*fit };
         let offsets = self.offsets(seen, group);
         let mut error: f64 = offsets.iter().zip(&self.shift).map(|(offset, shift)| (offset - shift).powi(2)).sum();
         self.load(&centred, seen, group, Which::Pruned, false);
         if seen.dense.is_none() {
             let difference: Vec<f32> = self.dense.iter().zip(&self.rounded).map(|(a, b)| a - b).collect();
-            Self::multiply(&mut self.products, &self.matrix, &difference, columns, wide);
+            Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &difference);
             return error + dot(&self.products, &difference);
         }
-        Self::multiply(&mut self.products, &self.matrix, &self.rounded, columns, wide);
+        Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &self.rounded);
         error += dot(&self.products, &self.rounded);
         self.load(&centred, seen, group, Which::Dense, false);
-        Self::multiply(&mut self.products, &self.matrix, &self.dense, columns, wide);
+        Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &self.dense);
         error += dot(&self.products, &self.dense);
         self.load(&centred, seen, group, Which::Cross, false);
-        Self::multiply(&mut self.products, &self.matrix, &self.dense, columns, wide);
+        Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &self.dense);
         (error - 2.0 * dot(&self.products, &self.rounded)).max(0.0)
     }
 
@@ -391,7 +397,7 @@ impl State {
     fn whole(&mut self, fit: &Fit, seen: &Seen, group: usize) -> f64 {
         let raw = Fit { has_bias: false, ..*fit };
         self.load(&raw, seen, group, Which::Dense, false);
-        Self::multiply(&mut self.products, &self.matrix, &self.dense, self.columns, self.wide);
+        Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &self.dense);
         dot(&self.products, &self.dense)
     }
 }

@@ -91,11 +91,14 @@ impl Wide for Lanes {
     }
 
     #[inline(always)]
-    fn squared(self) -> Self {
-        Lanes(self.0.map(|bits| {
-            let number = f32::from_bits(bits.cast_unsigned());
-            (number * number).to_bits().cast_signed()
-        }))
+    fn read_floats(numbers: &[f32; LANES]) -> Self {
+        Lanes(numbers.map(|number| number.to_bits().cast_signed()))
+    }
+
+    #[inline(always)]
+    fn multiply_floats(self, other: Self) -> Self {
+        let float = |lanes: Self, lane: usize| f32::from_bits(lanes.0[lane].cast_unsigned());
+        Lanes(from_fn(|lane| (float(self, lane) * float(other, lane)).to_bits().cast_signed()))
     }
 
     #[inline(always)]

@@ -54,8 +54,11 @@ pub(crate) trait Wide: Register<Number = i32, Numbers = [i32; LANES], Stored = [
 
     fn max(self, other: Self) -> Self;
 
-    /// The squares of lanes that are floating-point numbers.
-    fn squared(self) -> Self;
+    /// The bits of floating-point numbers.
+    fn read_floats(numbers: &[f32; LANES]) -> Self;
+
+    /// Products of lanes that are floating-point numbers.
+    fn multiply_floats(self, other: Self) -> Self;
 
     /// Sums of lanes that are floating-point numbers.
     fn add_floats(self, other: Self) -> Self;

@@ -76,7 +76,7 @@ impl SquaresOfWord {
     /// Adds four numbers; `going` is a comparison that holds for those that go.
     #[inline(always)]
     pub(crate) fn add(&mut self, numbers: Lanes, going: Lanes) {
-        let squares = numbers.squared();
+        let squares = numbers.multiply_floats(numbers);
         self.all = self.all.add_floats(squares);
         self.going = self.going.add_floats(squares.and(going));
         self.bits = self.bits.or(numbers.and(going));
@@ -85,7 +85,7 @@ impl SquaresOfWord {
     /// Adds four numbers that stay.
     #[inline(always)]
     pub(crate) fn add_staying(&mut self, numbers: Lanes) {
-        self.all = self.all.add_floats(numbers.squared());
+        self.all = self.all.add_floats(numbers.multiply_floats(numbers));
     }
 
     /// Adds four numbers that go.

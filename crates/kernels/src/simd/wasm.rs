@@ -97,8 +97,14 @@ impl Wide for Lanes {
     }
 
     #[inline(always)]
-    fn squared(self) -> Self {
-        Lanes(f32x4_mul(self.0, self.0))
+    fn read_floats(numbers: &[f32; LANES]) -> Self {
+        // SAFETY: the array is as long as the register.
+        Lanes(unsafe { v128_load(numbers.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn multiply_floats(self, other: Self) -> Self {
+        Lanes(f32x4_mul(self.0, other.0))
     }
 
     #[inline(always)]
