@@ -7,7 +7,8 @@ use crate::numbers::{Numbers, NumbersMut};
 use crate::scalar::{narrow_bfloat16, narrow_float16, widen_bfloat16, widen_float16};
 
 use super::product::zeros;
-use super::solve::{Fit, Fitted, Seen, fit};
+use super::seen::Seen;
+use super::solve::{Fit, Fitted, fit};
 
 /// Where the weights of a layer are stored.
 #[derive(Clone, Copy, Debug)]

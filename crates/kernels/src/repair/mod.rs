@@ -5,9 +5,11 @@ mod layer;
 mod moments;
 mod patches;
 mod product;
+mod seen;
 mod solve;
 
 pub use layer::{Fitting, Layout, fit_layer};
 pub use moments::{diagonal, finish, moments, sums_width};
 pub use patches::{Geometry, Inputs};
-pub use solve::{Fit, Fitted, Moments, Seen, fit};
+pub use seen::{Moments, Seen};
+pub use solve::{Fit, Fitted, fit};

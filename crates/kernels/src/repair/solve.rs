@@ -7,22 +7,7 @@
 use crate::error::Error;
 
 use super::product::{Panels, add_products, padded, zeros};
-
-/// Of the rows that a model sees: second moments `x'x / n`, `[groups, d, d]`, and means `[groups, d]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Moments<'a> {
-    pub moment: &'a [f32],
-    pub mean: &'a [f32],
-}
-
-/// Rows of the same samples in two models.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
-    /// Those of the pruned model.
-    pub pruned: Moments<'a>,
-    /// Those of the dense model, and `x_dense'x_pruned / n`, if they differ.
-    pub dense: Option<(Moments<'a>, &'a [f32])>,
-}
+use super::seen::{Seen, Which};
 
 /// A layer to fit.
 #[derive(Clone, Copy, Debug)]
@@ -93,25 +78,6 @@ pub fn fit(fit: &Fit, solution: &mut [f32], shift: &mut [f32]) -> Result<Fitted,
     Ok(total)
 }
 
-impl Moments<'_> {
-    fn fits(&self, groups: usize, columns: usize) -> bool {
-        self.moment.len() == groups * columns * columns && self.mean.len() == groups * columns
-    }
-}
-
-impl Seen<'_> {
-    fn fits(&self, groups: usize, columns: usize) -> bool {
-        let dense = self
-            .dense
-            .is_none_or(|(dense, cross)| dense.fits(groups, columns) && cross.len() == groups * columns * columns);
-        self.pruned.fits(groups, columns) && dense
-    }
-
-    fn dense_mean(&self) -> &[f32] {
-        self.dense.map_or(self.pruned.mean, |(dense, _)| dense.mean)
-    }
-}
-
 /// The arrays of one group. Those of weights are `[column][output]`, `wide` outputs each.
 struct State {
     outputs: usize,
@@ -133,13 +99,6 @@ struct State {
     /// A row of a matrix. Behind the columns it stays 0.
     row: Vec<f32>,
     shift: Vec<f64>,
-}
-
-/// The pairs of models whose rows are multiplied.
-enum Which {
-    Pruned,
-    Dense,
-    Cross,
 }
 
 impl State {
@@ -228,14 +187,7 @@ impl State {
     /// the diagonal of the damped ones.
     fn load(&mut self, fit: &Fit, seen: &Seen, group: usize, which: Which, damp: bool) -> f64 {
         let columns = self.columns;
-        let pruned = (seen.pruned.moment, seen.pruned.mean, seen.pruned.mean);
-        let (moment, left, right) = match (which, seen.dense) {
-            (Which::Dense, Some((dense, _))) => (dense.moment, dense.mean, dense.mean),
-            (Which::Cross, Some((dense, cross))) => (cross, dense.mean, seen.pruned.mean),
-            _ => pruned,
-        };
-        let moment = &moment[group * columns * columns..][..columns * columns];
-        let [left, right] = [left, right].map(|mean| &mean[group * columns..][..columns]);
+        let (moment, left, right) = seen.of(which, group, columns);
         let target = if damp { &mut self.damped } else { &mut self.matrix };
         let row = &mut self.row;
         for (place, (moment, left)) in moment.chunks_exact(columns).zip(left).enumerate() {
