@@ -11,7 +11,7 @@ await main(import.meta, async (words) => {
   const [name = 'peers', ...parameters] = words.filter((word) => word !== '--peers');
   const tools = await setUp({ chromium: name === 'peers' });
   await build(tools);
-  if (name === 'engine') await buildYardstick(tools);
+  if (['engine', 'repair'].includes(name)) await buildYardstick(tools);
   if (words.includes('--peers')) await setUpPeers();
   process.exitCode = await show(process.execPath, [join(root, 'bench', `${name}.mjs`), ...parameters]);
 });

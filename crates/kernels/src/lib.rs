@@ -79,4 +79,4 @@ pub use select::select;
 pub use survey::{Survey, survey};
 pub use tasks::try_for_each;
 #[cfg(feature = "yardstick")]
-pub use yardstick::pass;
+pub use yardstick::{multiply, pass};

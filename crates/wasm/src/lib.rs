@@ -243,6 +243,18 @@ pub fn pass(table: usize, count: usize) -> Status {
     })
 }
 
+/// The product of two square matrices, which benchmarks compare `moments` and `fit` with.
+#[cfg(feature = "yardstick")]
+#[wasm_bindgen]
+pub fn multiply(size: usize, left: usize, right: usize, product: usize) -> Status {
+    inside_the_pool(&mut || {
+        let count = size * size;
+        let factors = [table::floats(left, count)?, table::floats(right, count)?];
+        sparsifier_kernels::multiply(size, factors[0], factors[1], table::floats_mut(product, count)?);
+        Ok(())
+    })
+}
+
 /// Records of at most so many numbers are one task of each verb.
 const FEW: usize = 1 << 16;
 
