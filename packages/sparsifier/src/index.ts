@@ -28,7 +28,9 @@ export type { Explanation } from './pruning/explain.js';
 export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';
 export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';
 export type {
+  Bias,
   DataType,
+  Geometry,
   Kind,
   Leak,
   Model,

@@ -1,7 +1,7 @@
 import type { Block, Engine } from './engine.js';
 import { finishWord, finishWords, fitWord, fitWords, momentsWord, momentsWords, mostChecks } from './codes.js';
 import { bytesOf, maskBytes, plainEntry, unitsOf, weightsOf, type Axis, type DataType } from './record.js';
-import { columnsOf, type LayerGeometry, type RowShape } from './rows.js';
+import { columnsOf, type InputRows, type LayerGeometry, type WeightLayout } from './rows.js';
 import { run, writeTable } from './verbs.js';
 
 /** Second moments and means of the rows of a layer's inputs. */
@@ -17,13 +17,6 @@ export interface FinishedMoments extends Moments {
   readonly rows: number;
   /** The means of the second rows, where the moments are those of two models: `x_first'x_second / n`. */
   readonly secondMean: Float32Array<ArrayBuffer> | undefined;
-}
-
-/** The numbers of a batch of inputs: `float32`, at an address that is a multiple of 4. */
-export interface InputRows extends RowShape {
-  readonly address: number;
-  /** How many numbers these are. */
-  readonly length: number;
 }
 
 /** Sums of products of the columns of a layer's inputs, in shared memory. */
@@ -160,7 +153,7 @@ export interface FitRequest {
   readonly mask: Uint8Array;
   /** The dense weights as they are stored, little-endian. */
   readonly dense: Uint8Array;
-  readonly layout: FitLayout;
+  readonly layout: WeightLayout;
   readonly seen: Seen;
   /** What solutions are compared on; `seen` if there is none. */
   readonly heldOut: Seen | undefined;
@@ -172,13 +165,6 @@ export interface FitRequest {
   readonly hasBias: boolean;
   /** Whether output channels without any weight have lost their bias, too. Theirs does not change. */
   readonly withoutEmpty: boolean;
-}
-
-/** Where the weights of a layer are stored, in numbers: groups, outputs and inputs of a group, depth, height, width. */
-export interface FitLayout {
-  readonly sizes: readonly [number, number, number, number, number, number];
-  /** How far apart neighbours are. */
-  readonly steps: readonly [number, number, number, number, number, number];
 }
 
 /** What a fit achieves. Errors are means of squares over the rows that solutions were compared on. */

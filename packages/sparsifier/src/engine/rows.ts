@@ -15,8 +15,19 @@ export interface LayerGeometry {
   readonly transposed: boolean;
 }
 
-/** Where the numbers of a batch of inputs are, without where they begin. */
-export interface RowShape {
+/** How long rows are, and of how many groups. */
+export type RowSizes = Pick<LayerGeometry, 'groups' | 'inputs' | 'kernel'>;
+
+/** The length of a row: input channels of a group times places of the kernel. */
+export const columnsOf = ({ inputs, kernel }: Pick<RowSizes, 'inputs' | 'kernel'>): number =>
+  inputs * kernel[0] * kernel[1] * kernel[2];
+
+/** A batch of inputs of a layer, whose positions of the output take a row each: `float32` in shared memory. */
+export interface InputRows {
+  /** A multiple of 4. */
+  readonly address: number;
+  /** Numbers, not bytes. */
+  readonly length: number;
   readonly samples: number;
   /** The sizes of the input, and those of the output. */
   readonly space: Three;
@@ -25,10 +36,13 @@ export interface RowShape {
   readonly steps: readonly [sample: number, channel: number, depth: number, height: number, width: number];
 }
 
-/** The length of a row: input channels of a group times places of the kernel. */
-export const columnsOf = ({ inputs, kernel }: Pick<LayerGeometry, 'inputs' | 'kernel'>): number =>
-  inputs * kernel[0] * kernel[1] * kernel[2];
+/** Six numbers, one for each axis of a weight in canonical order. */
+type Six = readonly [group: number, output: number, input: number, depth: number, height: number, width: number];
 
-/** How many rows a batch has. */
-export const rowsIn = ({ samples, positions }: RowShape): number =>
-  samples * positions[0] * positions[1] * positions[2];
+/** Where the weights of a layer are stored. A row of an input is multiplied with (input, depth, height, width). */
+export interface WeightLayout {
+  /** `output` and `input` count those of one group. */
+  readonly sizes: Six;
+  /** How many numbers apart neighbours are in the stored tensor. */
+  readonly steps: Six;
+}

@@ -5,7 +5,8 @@ import { productOf } from './numbers.js';
 const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
   roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
 
-const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
+/** Whether an input position spreads over the output, instead of an output position gathering inputs. */
+export const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
 
 /** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
 export const inputChannels = (tensor: WeightTensor): number =>
