@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { activationsIn, withOutputs } from '../formats/onnx/activations.js';
+import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import type { FileModel } from '../formats/file-model.js';
 import { isObject } from '../model/json.js';
 import { checkModel } from '../model/model.js';
@@ -38,7 +38,7 @@ export async function activationsOfOnnx<Feeds>(
   }
   const bytes = await model.bytes();
   const file = { name: 'model.onnx', bytes };
-  const incoming = activationsIn(file);
+  const incoming = incomingIn(file);
   const norms = new Norms(model, (name) => (incoming.get(name)?.length ? undefined : 'its input is not an activation'));
   const session = await createSession(
     withOutputs(
@@ -51,10 +51,10 @@ export async function activationsOfOnnx<Feeds>(
       const outputs = await session.run(batch);
       norms.count();
       for (const name of norms.names) {
-        for (const { value, axis } of incoming.get(name)!) {
+        for (const { value, geometry } of incoming.get(name)!) {
           // An input of the model is no output of it.
           const tensor = outputs[value] ?? inputOf(batch, value, name);
-          norms.add(name, tensor.dims, floatsOf(tensor, name), axis);
+          norms.add(name, tensor.dims, floatsOf(tensor, name), geometry.channelAxis);
         }
       }
     }

@@ -6,7 +6,7 @@ export interface Product {
   readonly roles: readonly Role[];
   /** The axis of the output with the channels, counted from the end, from 1; undefined if they are on several axes. */
   readonly channel: number | undefined;
-  /** The axis of the other operand that the sum runs along, counted in the same way. */
+  /** The axis of the other operand that the sum runs along, counted in the same way; undefined for other sums. */
   readonly activation: number | undefined;
 }
 
@@ -39,7 +39,13 @@ export function einsum(equation: string, operand: number, shape: readonly number
     const [letter, ...more] = [...own].filter((_, place) => roles[place] === role);
     return more.length === 0 ? letter : undefined;
   };
-  return { roles, channel: isBatch ? undefined : fromEnd(output, only('out')), activation: fromEnd(other, only('in')) };
+  // What the other operand is summed along by itself is not a sum of products.
+  const isRow = [...other].every((letter) => own.includes(letter) || output.includes(letter));
+  return {
+    roles,
+    channel: isBatch ? undefined : fromEnd(output, only('out')),
+    activation: isRow ? fromEnd(other, only('in')) : undefined,
+  };
 }
 
 /** The place of a letter, counted from the end, from 1; undefined if an ellipsis follows it. */

@@ -1,5 +1,6 @@
 import type { Skipped, Values, WeightTensor } from '../../model/model.js';
 import { countWeights, isCounted } from './counting.js';
+import { incomingOf } from './geometry.js';
 import { title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './partners.js';
@@ -224,7 +225,8 @@ function weightTensor({ names, layers }: Finding, partners: Partners | undefined
   const [name = '', ...aliases] = names;
   const values = valuesOf(view.constant);
   if (typeof values === 'string') return values;
-  const tensor = { name, aliases, kind, roles, shape, groups, values };
+  const geometry = incomingOf(layers[0]!)?.geometry;
+  const tensor = { name, aliases, kind, roles, shape, groups, values, ...(geometry !== undefined && { geometry }) };
   if (partners !== undefined) return { ...tensor, ...partners };
   return { ...tensor, partners: [], notes: [], onlyWeight: tieOf(layers)! };
 }

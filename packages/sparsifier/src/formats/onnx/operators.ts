@@ -13,8 +13,8 @@ export interface Layout {
   readonly groups: number;
   /** Undefined if an output channel is more than a row of the weight, as in recurrent layers, and for embeddings. */
   readonly channels: Channels | undefined;
-  /** The activations that the weight is multiplied with, where the operator alone does not tell. */
-  readonly incoming?: readonly { readonly input: number; readonly axis: number }[];
+  /** The axis of the activations that the sum runs along, where the operator alone does not tell; undefined if unknown. */
+  readonly incoming?: { readonly axis: number | undefined };
 }
 
 /** The output channels of a layer. */
@@ -192,7 +192,7 @@ function equation({ attributes, inputs }: Node, view: View, input: number): Layo
     roles,
     groups: 1,
     channels: channel === undefined ? undefined : { count: shapeOf(view)[roles.indexOf('out')]!, axis: channel },
-    incoming: activation === undefined ? [] : [{ input: 1 - input, axis: -activation }],
+    incoming: { axis: activation && -activation },
   });
 }
 

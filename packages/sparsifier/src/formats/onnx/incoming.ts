@@ -1,29 +1,26 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { isRecurrent } from '../../model/channels.js';
-import { readGraph, type Value } from './graph.js';
-import { findWeights, tieOf, type Layer } from './layers.js';
+import type { Geometry } from '../../model/geometry.js';
+import { incomingOf } from './geometry.js';
+import { readGraph } from './graph.js';
+import { findWeights, tieOf } from './layers.js';
 import { fields, text, type Field, type ModelFile } from './wire.js';
 
-/** The activations that a weight is multiplied with. */
+/** A use of a weight. */
 export interface Incoming {
-  /** The name of a value of the graph. */
+  /** The name of the value of the graph that it is multiplied with. */
   readonly value: string;
-  /** The axis of its channels; negative axes count from the end. */
-  readonly axis: number;
+  readonly geometry: Geometry;
 }
 
-/** The activations of each weight, by its first name. Empty for weights that have none. */
-export function activationsIn(file: ModelFile): Map<string, Incoming[]> {
+/** All uses of each weight, by its first name. Empty for weights that are also multiplied with something else. */
+export function incomingIn(file: ModelFile): Map<string, Incoming[]> {
   const found = new Map<string, Incoming[]>();
   for (const { names, layers, reason } of findWeights(readGraph(file))) {
-    const incoming = layers.flatMap(incomingOf);
+    if (reason !== undefined || tieOf(layers) !== undefined) continue;
+    const incoming = layers.flatMap((layer) => incomingOf(layer) ?? []);
     // Values of a subgraph or a local function cannot be outputs of the model.
-    const isOutside = incoming.every(({ value }) => !value.isInner);
-    if (reason !== undefined || !isOutside || tieOf(layers) !== undefined) continue;
-    found.set(
-      names[0]!,
-      incoming.map(({ value, axis }) => ({ value: value.name, axis })),
-    );
+    const isKnown = incoming.length === layers.length && incoming.every(({ value }) => !value.isInner);
+    found.set(names[0]!, isKnown ? incoming.map(({ value, geometry }) => ({ value: value.name, geometry })) : []);
   }
   return found;
 }
@@ -44,22 +41,6 @@ function valuesIn(file: ModelFile) {
     }
   }
   return { given, outputs };
-}
-
-function incomingOf({ node, input, view, layout: { kind, incoming } }: Layer): { value: Value; axis: number }[] {
-  const at = (place: number, axis: number) => {
-    const value = node.inputs[place];
-    return value === undefined || value.isConstant ? [] : [{ value, axis }];
-  };
-  if (incoming !== undefined) return incoming.flatMap(({ input, axis }) => at(input, axis));
-  const isTransposed = (key: string) => (node.attributes.get(key)?.integer ?? 0) !== 0;
-  if (kind.startsWith('conv')) return at(0, 1);
-  if (kind === 'dense' && input === 1) return at(0, isTransposed('transA') ? -2 : -1);
-  if (kind === 'dense') return at(1, isTransposed('transB') ? -1 : -2);
-  // The other weight of a recurrent layer is multiplied with its own hidden state.
-  if (!isRecurrent(kind) || input !== 1) return [];
-  // A part of a constant may have other inputs than the whole. The last axis of the weight counts them.
-  return view.cut?.includes(view.axes.at(-1)!) ? [] : at(0, -1);
 }
 
 /**
