@@ -3,7 +3,15 @@ import { loadEngine, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { OutputFile } from '../host/host.js';
 import { inSlices } from '../host/slices.js';
-import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import {
+  bytesOf,
+  valuesIn,
+  type Model,
+  type Region,
+  type Skipped,
+  type Values,
+  type WeightTensor,
+} from '../model/model.js';
 import { checkNames } from '../options/spelling.js';
 import type { MainFile } from './files.js';
 import { stored, type CurrentFiles, type Format, type ModelOutput, type StoredValues } from './format.js';
@@ -109,9 +117,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     this.format = open.format;
     this.#open = open;
     this.#blocks = blocks;
-    this.#own = new Set(
-      open.tensors.flatMap(({ values, partners }) => [values, ...partners.map((each) => each.values)]),
-    );
+    this.#own = new Set(open.tensors.flatMap(valuesIn));
   }
 
   /** The numbers in place, or decoded into a scratch copy. */

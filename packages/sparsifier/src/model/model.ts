@@ -85,6 +85,13 @@ export interface WeightTensor {
   readonly storage?: string;
 }
 
+/** All numbers of a layer: those of its weight, its partners and its bias. */
+export const valuesIn = ({ values, partners, bias }: WeightTensor): Values[] => [
+  values,
+  ...partners.map((partner) => partner.values),
+  ...(bias === undefined ? [] : [bias.values]),
+];
+
 /** A part of the network that adds a number to removed output channels. */
 export interface Leak {
   /** The name of the constant, of the layer, or of the node that adds it. */

@@ -111,15 +111,12 @@ export class Claims {
   }
 
   #obstacleTo(constant: Constant, { uses, rival, count }: Claim): string | undefined {
-    const other = constant.uses.find((use) => !uses.has(this.#keyOf(use)));
-    if (other !== undefined) return `${title(other.node)} also uses it`;
+    const obstacle = obstacleTo(constant, (use) => uses.has(this.#keyOf(use)));
+    if (obstacle !== undefined) return obstacle;
     if (rival !== undefined) return `${this.#owners[rival]!.name} also has it`;
-    if (constant.isOutput) return 'it is an output of the graph';
     const values = valuesOf(constant);
     const isPart = typeof values === 'object' && count < values.length;
-    if (isPart && values.coding !== undefined) return 'its numbers are not stored as an array';
-    if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
-    return undefined;
+    return isPart && values.coding !== undefined ? 'its numbers are not stored as an array' : undefined;
   }
 
   #add(owner: number, part: Partner['part'], values: StoredValues): void {
@@ -147,6 +144,14 @@ export class Claims {
   }
 }
 
+/** Why the numbers of a constant are not those of these inputs alone. */
+export function obstacleTo(constant: Constant, isOwn: (use: Reader) => boolean): string | undefined {
+  const other = constant.uses.find((use) => !isOwn(use));
+  if (other !== undefined) return `${title(other.node)} also uses it`;
+  if (constant.isOutput) return 'it is an output of the graph';
+  return constant.overlaps === undefined ? undefined : `it shares bytes with ${constant.overlaps.name}`;
+}
+
 /** Why a value cannot be removed entry by entry, wherever the channels are. */
 function reasonWithout({ isConstant, view }: Value): string | undefined {
   if (view === undefined) return isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
@@ -155,7 +160,7 @@ function reasonWithout({ isConstant, view }: Value): string | undefined {
 }
 
 /** Whether a constant, its shape aligned from the right, has one entry per channel and is broadcast along other axes. */
-function fits(shape: readonly number[], { axis, size, offset, count }: Place): boolean {
+export function fits(shape: readonly number[], { axis, size, offset, count }: Place): boolean {
   const at = shape.length - axis;
   const entries = shape[at] ?? 1;
   // The size of the axis is that of the constant if it is above 1, even where the file does not give it.

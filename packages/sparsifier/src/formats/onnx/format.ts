@@ -2,6 +2,7 @@ import { loadEngine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
+import { valuesIn } from '../../model/model.js';
 import { stored, type Contents, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
@@ -69,10 +70,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     return bytes;
   });
   const { tensors, skipped, weights } = readLayers(graph);
-  for (const { name: subject, values, partners } of tensors) {
-    for (const each of [values, ...partners.map((partner) => partner.values)])
-      checkExternal(subject, stored(each), files);
-  }
+  for (const tensor of tensors) for (const each of valuesIn(tensor)) checkExternal(tensor.name, stored(each), files);
   return {
     tensors,
     skipped,

@@ -1,4 +1,5 @@
 import type { Skipped, Values, WeightTensor } from '../../model/model.js';
+import { biasOf } from './bias.js';
 import { countWeights, isCounted } from './counting.js';
 import { incomingOf } from './geometry.js';
 import { title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
@@ -227,6 +228,7 @@ function weightTensor({ names, layers }: Finding, partners: Partners | undefined
   if (typeof values === 'string') return values;
   const geometry = incomingOf(layers[0]!)?.geometry;
   const tensor = { name, aliases, kind, roles, shape, groups, values, ...(geometry !== undefined && { geometry }) };
-  if (partners !== undefined) return { ...tensor, ...partners };
+  const bias = biasOf(layers);
+  if (partners !== undefined) return { ...tensor, ...partners, ...(bias !== undefined && { bias }) };
   return { ...tensor, partners: [], notes: [], onlyWeight: tieOf(layers)! };
 }

@@ -59,7 +59,8 @@ export function findPartners<Each extends Weight>(
   return results;
 }
 
-const withBias: ReadonlySet<string> = new Set([
+/** The operators whose third input is a bias. */
+export const withBias: ReadonlySet<string> = new Set([
   ...['Conv', 'ConvTranspose', 'Gemm', 'com.microsoft.FusedConv', 'com.microsoft.FusedGemm'],
   'com.microsoft.Attention',
 ]);
