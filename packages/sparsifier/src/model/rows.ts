@@ -115,7 +115,8 @@ function axesIn(tensor: WeightTensor, { channelAxis, strides }: Geometry, shape:
   // Axes behind the channels count samples too, as an axis of space that the kernel does not have.
   const behind = rest.filter((axis) => axis > at);
   const space = [...(strides.length < 3 ? [behind] : []), ...spatial.map((axis) => [axis])];
-  if (shape[at] !== channels || first < 0 || (strides.length === 3 && behind.length > 0)) {
+  const isBetween = spatial.some((axis) => axis < at) && spatial.some((axis) => axis > at);
+  if (shape[at] !== channels || first < 0 || isBetween || (strides.length === 3 && behind.length > 0)) {
     throw new SparsifyError('criteria', 'the input of the layer has another shape than its weights need', {
       subject: tensor.name,
       given: `${channels} channels on axis ${channelAxis}${strides.length > 0 ? ` and ${strides.length} spatial axes` : ''}`,
