@@ -261,7 +261,7 @@ describe('Rows times the weight are what TensorFlow.js computes', () => {
   });
 });
 
-describe('An input that does not fit the layer is an error', () => {
+describe('An input that the layer cannot have is an error', () => {
   const image = weightOf('conv2d', { height: 3, width: 3, in: 4, out: 2 });
   const space: Geometry = {
     channelAxis: 1,
@@ -273,19 +273,19 @@ describe('An input that does not fit the layer is an error', () => {
   const volume = { ...space, strides: [1, 1, 1], dilations: [1, 1, 1], outputPadding: [0, 0, 0] };
 
   test.each([
-    ['of other channels', image, space, [1, 3, 8, 8], '4 channels on axis 1 and 2 spatial axes'],
-    ['without channels', image, space, [4], '4 channels on axis 1 and 2 spatial axes'],
-    ['without width', image, space, [2, 4, 8], '4 channels on axis 1 and 2 spatial axes'],
+    ['one of other channels', image, space, [1, 3, 8, 8], '4 channels on axis 1 and 2 spatial axes'],
+    ['one without channels', image, space, [4], '4 channels on axis 1 and 2 spatial axes'],
+    ['one without width', image, space, [2, 4, 8], '4 channels on axis 1 and 2 spatial axes'],
     [
-      'of one axis too many',
+      'one of one axis too many',
       weightOf('conv3d', { out: 2, in: 4, depth: 1, height: 1, width: 1 }),
       volume,
       [1, 4, 2, 2, 2, 2],
       '4 channels on axis 1 and 3 spatial axes',
     ],
-    ['of another width', weightOf('dense', { in: 4, out: 2 }), dense(-1), [4, 3], '4 channels on axis -1'],
-    ['without the axis', weightOf('dense', { in: 4, out: 2 }), dense(-3), [4, 4], '4 channels on axis -3'],
-  ])('%s', (_, tensor, geometry, shape, given) => {
+    ['one of another width', weightOf('dense', { in: 4, out: 2 }), dense(-1), [4, 3], '4 channels on axis -1'],
+    ['one without the axis', weightOf('dense', { in: 4, out: 2 }), dense(-3), [4, 4], '4 channels on axis -3'],
+  ])('It is %s', (_, tensor, geometry, shape, given) => {
     let error: unknown;
     try {
       rowsOf(tensor, geometry, shape);
@@ -306,7 +306,7 @@ test('A kernel that is larger than its input has no rows', () => {
   expect(rowsOf(tensor, geometry, [1, 3, 1]).rows.positions).toEqual([1, 1, 0]);
 });
 
-describe('Where weights are stored', () => {
+describe('The places of weights', () => {
   test.each([
     [
       'a convolution',
@@ -321,20 +321,25 @@ describe('Where weights are stored', () => {
       [36, 3, 12, 0, 0, 1],
     ],
     [
-      'one of channels',
+      'a depthwise one',
       weightOf('conv2d', { height: 2, width: 3, out: 4, multiplier: 5 }, 4),
       [4, 5, 1, 1, 2, 3],
       [5, 1, 0, 0, 60, 20],
     ],
     [
-      'one of one channel',
+      'a depthwise one of one channel',
       weightOf('conv1d', { width: 3, out: 1, multiplier: 5 }),
       [1, 5, 1, 1, 1, 3],
       [5, 1, 0, 0, 0, 5],
     ],
-    ['one that stores no inputs', weightOf('conv1d', { out: 4, width: 3 }, 4), [4, 1, 1, 1, 1, 3], [3, 3, 0, 0, 0, 1]],
-    ['gates', weightOf('lstm', { in: 3, out: 8 }), [1, 8, 3, 1, 1, 1], [8, 1, 8, 0, 0, 0]],
-  ])('%s', (_, tensor, sizes, steps) => {
+    [
+      'a grouped one that stores no inputs',
+      weightOf('conv1d', { out: 4, width: 3 }, 4),
+      [4, 1, 1, 1, 1, 3],
+      [3, 3, 0, 0, 0, 1],
+    ],
+    ['the gates of a cell', weightOf('lstm', { in: 3, out: 8 }), [1, 8, 3, 1, 1, 1], [8, 1, 8, 0, 0, 0]],
+  ])('Each axis of %s has a size and a step', (_, tensor, sizes, steps) => {
     expect(layoutOf(tensor)).toEqual({ sizes, steps });
   });
 
@@ -342,7 +347,7 @@ describe('Where weights are stored', () => {
     ['a table', weightOf('embedding', { out: 6, in: 2 })],
     ['a stack of matrices', weightOf('dense', { out: 3, in: 4, multiplier: 2 })],
     ['a weight that is read in two ways', { ...weightOf('dense', { out: 3, in: 4 }), onlyWeight: 'a reason' }],
-  ])('Not as one matrix per group: %s', (_, tensor) => {
+  ])('A weight that is not one matrix per group has none: %s', (_, tensor) => {
     expect(layoutOf(tensor)).toBeUndefined();
   });
 });
