@@ -1,4 +1,15 @@
+export type { Batches } from './calibration/batches.js';
 export { gradientsOfTfjs, type Gradients, type GradientTf } from './calibration/gradients.js';
-export type { Batches, Calibration } from './calibration/norms.js';
-export { activationsOfOnnx, type OnnxTensorLike, type SessionLike } from './calibration/onnx.js';
+export type { LayerMoments, LayerStatistics } from './calibration/layer-statistics.js';
+export type { CalibrateProgress } from './calibration/measure.js';
+export type { Calibration } from './calibration/norms.js';
+export {
+  calibrate,
+  type CalibrateOptions,
+  type OnnxTensorLike,
+  type SessionData,
+  type SessionFiles,
+  type SessionLike,
+} from './calibration/onnx.js';
+export { readStatistics, Statistics, type WriteStatisticsOptions } from './calibration/statistics.js';
 export { activationsOfTfjs, type CalibrationTf } from './calibration/tfjs.js';

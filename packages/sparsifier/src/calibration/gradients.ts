@@ -7,7 +7,7 @@ import {
   type VariableLike,
 } from '../formats/tfjs/live.js';
 import type { Skipped } from '../model/model.js';
-import { noBatches, type Batches } from './norms.js';
+import { noBatches, type Batches } from './batches.js';
 import { productOf } from '../model/numbers.js';
 
 /** Gradients of the loss, for a Sparsifier with the criterion `taylor`. */

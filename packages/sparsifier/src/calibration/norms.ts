@@ -2,6 +2,9 @@ import { SparsifyError } from '../errors.js';
 import { inputChannels } from '../model/channels.js';
 import type { Model, Skipped } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
+import { noBatches } from './batches.js';
+
+export type { Batches } from './batches.js';
 
 /** Norms of activations, for a Sparsifier with the criterion `wanda`. */
 export interface Calibration {
@@ -10,12 +13,6 @@ export interface Calibration {
   /** Layers whose activations are not available, and why. */
   readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
 }
-
-/** Batches, one after the other. */
-export type Batches<Batch> = Iterable<Batch> | AsyncIterable<Batch>;
-
-export const noBatches = (): SparsifyError =>
-  new SparsifyError('criteria', 'there is no batch', { hint: 'Pass some typical inputs of the model' });
 
 /** Sums of squares by layer and input channel. */
 export class Norms {

@@ -1,79 +1,119 @@
 import { SparsifyError } from '../errors.js';
-import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import type { FileModel } from '../formats/file-model.js';
+import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import { isObject } from '../model/json.js';
 import { checkModel } from '../model/model.js';
 import { float16 } from '../model/numbers.js';
-import { Norms, type Batches, type Calibration } from './norms.js';
+import { checkNames } from '../options/spelling.js';
+import type { Batches } from './batches.js';
+import { collect } from './collect.js';
+import type { MeasureOptions } from './measure.js';
+import type { Activations, Probe } from './probe.js';
+import type { Statistics } from './statistics.js';
 
 /** What is used of a tensor of `onnxruntime`. */
 export interface OnnxTensorLike {
   readonly type: string;
   readonly dims: readonly number[];
   readonly data: unknown;
+  dispose?(): void;
 }
 
 /** What is used of an `onnxruntime` session. */
 export interface SessionLike<Feeds> {
-  run(feeds: Feeds): Promise<Readonly<Record<string, OnnxTensorLike>>>;
+  run(feeds: Feeds, names: readonly string[]): Promise<Readonly<Record<string, OnnxTensorLike>>>;
   release?(): Promise<void>;
 }
 
+/** Further files of a model, as `onnxruntime` takes them: its external data. */
+export interface SessionFiles {
+  readonly externalData: readonly { readonly path: string; readonly data: Uint8Array<ArrayBuffer> }[];
+}
+
+/** What an ONNX model is run with. */
+export interface SessionData<Feeds> {
+  /**
+   * Makes a session of a model: `(bytes, files) => InferenceSession.create(bytes, files)`. The model has further outputs,
+   * the inputs of layers. The session is released afterwards.
+   */
+  readonly createSession: (bytes: Uint8Array<ArrayBuffer>, files: SessionFiles) => Promise<SessionLike<Feeds>>;
+  /** Returns inputs of the model, as `session.run` takes them. It is called for each pass, and gives the same each time. */
+  readonly batches: () => Batches<Feeds>;
+}
+
+export interface CalibrateOptions<Feeds> extends SessionData<Feeds>, MeasureOptions {}
+
 /**
- * The norms of the inputs of each layer of an ONNX model: `sqrt(sum of squares)` of each input channel over all
- * positions and batches (Wanda, Sun et al. 2023).
- * @param batches the inputs of the model, as `session.run` takes them
- * @param createSession makes a session of a model's bytes: `(bytes) => InferenceSession.create(bytes)`. The model has
- *   further outputs, and the names of its external data are those of the model. The session is released afterwards.
- * @throws SparsifyError `criteria` if there is no batch or an activation is not finite; what the session throws
+ * Statistics of the inputs of each layer of an ONNX model. The model is run on all batches, in as many passes as `memory`
+ * requires; it is not changed.
+ * @throws SparsifyError `criteria` if there is no batch, or a value that a layer reads is not finite or no float; `usage`
+ *   for another model, for wrong options, and if `batches` gives another number of batches later; `memory` if there is
+ *   no room; what the session and `batches` throw; the signal's reason if aborted
  */
-export async function activationsOfOnnx<Feeds>(
-  model: FileModel,
-  batches: Batches<Feeds>,
-  createSession: (bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>,
-): Promise<Calibration> {
+export async function calibrate<Feeds>(model: FileModel, options: CalibrateOptions<Feeds>): Promise<Statistics> {
   checkModel(model);
+  checkNames(options, ['createSession', 'batches', 'holdOut', 'memory', 'signal', 'onProgress']);
   if (model.format !== 'ONNX') {
-    throw new SparsifyError('usage', 'activationsOfOnnx takes an ONNX model', { found: `${model.format} model` });
+    throw new SparsifyError('usage', 'calibrate takes an ONNX model', { found: `${model.format ?? 'another'} model` });
   }
-  const bytes = await model.bytes();
-  const file = { name: 'model.onnx', bytes };
+  const { createSession, batches, ...rest } = options;
+  return collect(model, probeOfOnnx(await model.toFiles(), createSession), batches, rest);
+}
+
+/**
+ * A look inside an ONNX model.
+ * @param files its files by name, the main one first
+ */
+export function probeOfOnnx<Feeds>(
+  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+  createSession: SessionData<Feeds>['createSession'],
+): Probe<Feeds> {
+  const [main, ...further] = Array.from(files, ([path, data]) => ({ path, data }));
+  const file = { name: main!.path, bytes: main!.data };
   const incoming = incomingIn(file);
-  const norms = new Norms(model, (name) => (incoming.get(name)?.length ? undefined : 'its input is not an activation'));
-  const session = await createSession(
-    withOutputs(
-      file,
-      norms.names.flatMap((name) => incoming.get(name)!.map(({ value }) => value)),
-    ),
-  );
-  try {
-    for await (const batch of batches) {
-      const outputs = await session.run(batch);
-      norms.count();
-      for (const name of norms.names) {
-        for (const { value, geometry } of incoming.get(name)!) {
-          // An input of the model is no output of it.
-          const tensor = outputs[value] ?? inputOf(batch, value, name);
-          norms.add(name, tensor.dims, floatsOf(tensor, name), geometry.channelAxis);
-        }
-      }
-    }
-  } finally {
-    await session.release?.();
-  }
-  return norms.result();
+  return {
+    usesOf: ({ name }) => {
+      const uses = incoming.get(name) ?? [];
+      return uses.length > 0 ? uses : 'its input is not an activation';
+    },
+    open: async (values) => {
+      const session = await createSession(withOutputs(file, values), { externalData: further });
+      return {
+        run: (batch) => runFor(session, batch, values),
+        release: async () => session.release?.(),
+      };
+    },
+  };
+}
+
+/** Runs a session for these values only. Inputs of the model are no outputs of it: they are what the batch says. */
+async function runFor<Feeds>(
+  session: SessionLike<Feeds>,
+  batch: Feeds,
+  values: readonly string[],
+): Promise<Activations> {
+  const inputs = new Map(values.map((value) => [value, inputOf(batch, value)]));
+  const wanted = values.filter((value) => inputs.get(value) === undefined);
+  const outputs = wanted.length > 0 ? await session.run(batch, wanted) : {};
+  return {
+    get: (value) => {
+      const tensor = inputs.get(value) ?? outputs[value];
+      return tensor && { shape: tensor.dims, type: tensor.type, numbers: () => floatsOf(tensor) };
+    },
+    release: () => {
+      for (const value of wanted) outputs[value]?.dispose?.();
+    },
+  };
+}
+
+function inputOf(batch: unknown, value: string): OnnxTensorLike | undefined {
+  const found = isObject(batch) && Object.hasOwn(batch, value) ? batch[value] : undefined;
+  return isObject(found) && Array.isArray(found.dims) ? (found as unknown as OnnxTensorLike) : undefined;
 }
 
 /** The numbers of a tensor; half precision comes as bits where JavaScript has no array for it. */
-function floatsOf({ type, data }: OnnxTensorLike, subject: string): ArrayLike<number> {
+function floatsOf({ type, data }: OnnxTensorLike): Float32Array | undefined {
   if (type === 'float32') return data as Float32Array;
-  if (type === 'float16')
-    return data instanceof Uint16Array ? Float32Array.from(data, float16) : (data as Float32Array);
-  throw new SparsifyError('criteria', 'activations must be float32 or float16', { subject, found: type });
-}
-
-function inputOf(batch: unknown, value: string, subject: string): OnnxTensorLike {
-  const found = isObject(batch) ? batch[value] : undefined;
-  if (isObject(found) && Array.isArray(found.dims)) return found as never;
-  throw new SparsifyError('criteria', 'the session does not return the input of the layer', { subject, given: value });
+  if (type !== 'float16') return undefined;
+  return data instanceof Uint16Array ? Float32Array.from(data, float16) : Float32Array.from(data as ArrayLike<number>);
 }

@@ -1,56 +1,148 @@
-import type { Model, Skipped } from '../model/model.js';
-
-/** What the inputs of a layer have in common, over some rows: one for each position of the output, the numbers under the kernel. */
-export interface LayerMoments {
-  readonly rows: number;
-  /**
-   * The second moments `x'x / rows`, `[groups, columns, columns]`, or only those of each column with itself,
-   * `[groups, columns]`.
-   */
-  readonly moment: Float32Array;
-  /** The means of the columns, `[groups, columns]`. */
-  readonly mean: Float32Array;
-  /**
-   * The norm of each input channel, group by group: the root of the sum of squares over all positions of the input, without
-   * padding. Undefined if a file does not have it.
-   */
-  readonly norm: Float32Array | undefined;
-}
-
-/** Statistics of one layer. */
-export interface LayerStatistics extends LayerMoments {
-  readonly groups: number;
-  /** The numbers of a row: input channels of a group times positions of the kernel. */
-  readonly columns: number;
-  /** Whether there are only the moments of each column with itself: enough for a bias, but not to solve for weights. */
-  readonly isDiagonal: boolean;
-  /** Of the batches that were held out, if there were any. */
-  readonly heldOut: LayerMoments | undefined;
-  /** The SHA-256 of the weights of the layer, in hexadecimal, where it is known. */
-  readonly sha256: string | undefined;
-}
+import * as host from '#host';
+import { SparsifyError } from '../errors.js';
+import { joinedBytes } from '../formats/file-model.js';
+import type { ModelSource } from '../formats/sources.js';
+import { rowSizes } from '../model/channels.js';
+import type { Model, Skipped, WeightTensor } from '../model/model.js';
+import { productOf } from '../model/numbers.js';
+import { checkNames } from '../options/spelling.js';
+import { chunksOf, readLayers } from './file.js';
+import { mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
 
 export interface WriteStatisticsOptions {
   /** Overwrite an existing file. */
   readonly force?: boolean;
 }
 
-/** What is measured of a model's inputs, layer by layer. */
-export declare class Statistics {
-  /** By the names of the layers. */
+/** Statistics of the inputs of a model's layers, as `calibrate` measures them or `readStatistics` reads them. */
+export class Statistics {
+  /** By the name of the layer. */
   readonly layers: ReadonlyMap<string, LayerStatistics>;
-  /** Layers that have none, and why. Not part of files. */
+  /** Layers without statistics, and why. Files do not have it. */
   readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
-  /** Sentences, such as about layers without the moments that a solution needs. Not part of files. */
+  /** Sentences about what is missing: held-out rows, or moments of layers that are too large. Files do not have it. */
   readonly notes: readonly string[];
-  merge(other: Statistics): Statistics;
-  bytes(): Uint8Array<ArrayBuffer>;
-  write(target: string | WritableStream<Uint8Array<ArrayBuffer>>, options?: WriteStatisticsOptions): Promise<void>;
+
+  constructor(
+    layers: ReadonlyMap<string, LayerStatistics>,
+    skipped: readonly Pick<Skipped, 'name' | 'reason'>[] = [],
+    notes: readonly string[] = [],
+  ) {
+    this.layers = layers;
+    this.skipped = skipped;
+    this.notes = notes;
+  }
+
   /**
-   * Checks that these are statistics of a model.
-   * @param model its layers, and `copy`, which gives the weights that were there when it was calibrated
+   * Statistics of the batches of both, as one calibration with all of them would measure them. Layers that only one of
+   * them has are kept.
+   * @throws SparsifyError `criteria` if a layer has another shape or other weights
+   */
+  merge(other: Statistics): Statistics {
+    const layers = new Map(this.layers);
+    for (const [name, layer] of other.layers) {
+      const own = layers.get(name);
+      layers.set(name, own ? mergeLayers(name, own, layer) : layer);
+    }
+    const skipped = new Map(
+      [...this.skipped, ...other.skipped].filter(({ name }) => !layers.has(name)).map((each) => [each.name, each]),
+    );
+    return new Statistics(layers, [...skipped.values()], [...new Set([...this.notes, ...other.notes])]);
+  }
+
+  /** The bytes of a file that {@link readStatistics} reads. */
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const chunks = chunksOf(this.layers);
+    return joinedBytes(() => chunks);
+  }
+
+  /**
+   * Writes a file that {@link readStatistics} reads.
+   * @param target a path, in Node, or a stream, which is closed afterwards
+   * @throws SparsifyError `file` if the file exists and `force` is not set; `usage` for a path in browsers
+   */
+  async write(
+    target: string | WritableStream<Uint8Array<ArrayBuffer>>,
+    options: WriteStatisticsOptions = {},
+  ): Promise<void> {
+    checkNames(options, ['force']);
+    const chunks = chunksOf(this.layers);
+    if (typeof target !== 'string') return host.writeStream(target, chunks);
+    await host.writeFiles([{ path: target, chunks: () => chunks }], options);
+  }
+
+  /**
+   * Checks that these are statistics of a model. Its layers that have none are not an error.
+   * @param model its layers, and the weights that they had when the statistics were measured
    * @returns sentences about what could not be checked
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
-  check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]>;
+  async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
+    const found = model.tensors.filter(({ name }) => this.layers.has(name));
+    if (found.length === 0) {
+      throw new SparsifyError('criteria', 'the statistics are those of another model: no layer has its name', {
+        given: [...this.layers.keys()].slice(0, 20).join(', ') || 'no layers',
+        allowed: model.tensors.map(({ name }) => name),
+      });
+    }
+    for (const tensor of found) checkShape(tensor, this.layers.get(tensor.name)!);
+    const unchecked: string[] = [];
+    for (const { name, values } of found) {
+      const expected = this.layers.get(name)!.sha256;
+      const given = expected && (await digestOf(await model.copy(values)));
+      if (given === undefined) unchecked.push(name);
+      else if (given !== expected) {
+        throw new SparsifyError('criteria', 'the statistics are those of other weights', {
+          subject: name,
+          given: `weights with the SHA-256 ${given}`,
+          found: `statistics for ${expected}`,
+          hint: 'Calibrate the model that is pruned, before anything is removed from it',
+        });
+      }
+    }
+    return [
+      ...sentence(unchecked, 'has statistics that may be those of other weights, which could not be checked'),
+      ...sentence(
+        [...this.layers.keys()].filter((name) => !model.tensors.some((tensor) => tensor.name === name)),
+        'has statistics and is not in the model',
+      ),
+    ];
+  }
+}
+
+/**
+ * Reads statistics that {@link Statistics.write} wrote, or that were measured elsewhere. `norm` and `heldOut` may be
+ * missing; numbers of 64 bits (F64) are rounded to 32.
+ * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
+ * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, a tensor is missing
+ *   or has another type or shape, or a number is not finite
+ */
+export const readStatistics = async (source: ModelSource): Promise<Statistics> =>
+  new Statistics(await readLayers(source));
+
+/** The SHA-256 of bytes in hexadecimal; undefined where there is none, in pages that are no secure contexts. */
+export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string | undefined> {
+  const { subtle } = (globalThis as { crypto?: Partial<Crypto> }).crypto ?? {};
+  if (subtle === undefined) return undefined;
+  const digest = new Uint8Array(await subtle.digest('SHA-256', bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** A sentence about layers, if there are any. */
+function sentence([name, ...others]: readonly string[], predicate: string): string[] {
+  if (name === undefined) return [];
+  return [others.length === 0 ? `${name} ${predicate}` : `${name}, as ${others.length} more, ${predicate}`];
+}
+
+function checkShape(tensor: WeightTensor, statistics: LayerStatistics): void {
+  const { groups, inputs, kernel } = rowSizes(tensor);
+  const columns = inputs * productOf(kernel);
+  const { norm } = statistics;
+  const fits = statistics.groups === groups && statistics.columns === columns;
+  if (fits && (norm === undefined || norm.length === groups * inputs)) return;
+  throw new SparsifyError('criteria', 'the statistics are those of a layer of another shape', {
+    subject: tensor.name,
+    given: sizesInWords({ groups, columns }),
+    found: fits ? `${norm!.length} norms for ${groups * inputs} input channels` : sizesInWords(statistics),
+  });
 }

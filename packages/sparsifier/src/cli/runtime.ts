@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { hasNetwork, sessionsOfTfjs, type CompareTf } from '../analysis/comparison/tfjs.js';
-import type { CompareSession, CreateSession, SessionFiles } from '../analysis/comparison/outputs.js';
+import type { CompareSession, CreateSession } from '../analysis/comparison/outputs.js';
+import type { SessionFiles } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
 import type { OpenModel } from '../formats/open-model.js';
 

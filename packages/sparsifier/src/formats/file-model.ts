@@ -201,12 +201,12 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return joinedBytes((await this.outputs())[0]!);
+    return joinedBytes((await this.outputs())[0]!.chunks);
   }
 
   async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
     const files = new Map<string, Uint8Array<ArrayBuffer>>();
-    for (const output of await this.outputs()) files.set(output.path, await joinedBytes(output));
+    for (const output of await this.outputs()) files.set(output.path, await joinedBytes(output.chunks));
     return files;
   }
 
@@ -244,7 +244,7 @@ export class StoredModel implements FileModel, CurrentFiles {
 }
 
 /** All bytes of a file in one array, which is not shared memory. */
-async function joinedBytes({ chunks }: OutputFile): Promise<Uint8Array<ArrayBuffer>> {
+export async function joinedBytes(chunks: OutputFile['chunks']): Promise<Uint8Array<ArrayBuffer>> {
   let length = 0;
   for await (const chunk of chunks()) length += chunk.length;
   const bytes = new Uint8Array(length);

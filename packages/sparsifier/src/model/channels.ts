@@ -1,8 +1,8 @@
 import type { ChannelStep } from '../engine/record.js';
-import type { Kind, WeightTensor } from './model.js';
+import type { Kind, Role, WeightTensor } from './model.js';
 import { productOf } from './numbers.js';
 
-const sizeOf = ({ roles, shape }: WeightTensor, role: 'in' | 'out') =>
+const sizeOf = ({ roles, shape }: WeightTensor, role: Role) =>
   roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
 
 /** Whether an input position spreads over the output, instead of an output position gathering inputs. */
@@ -11,6 +11,13 @@ export const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith
 /** How many input channels a layer has, over all groups. A transposed convolution stores them all on one axis. */
 export const inputChannels = (tensor: WeightTensor): number =>
   sizeOf(tensor, 'in') * (isTransposed(tensor) ? 1 : tensor.groups);
+
+/** How long the rows of a layer's inputs are: the input channels of each group, and the positions of the kernel. */
+export const rowSizes = (tensor: WeightTensor) => ({
+  groups: tensor.groups,
+  inputs: inputChannels(tensor) / tensor.groups,
+  kernel: [sizeOf(tensor, 'depth'), sizeOf(tensor, 'height'), sizeOf(tensor, 'width')] as const,
+});
 
 /** Whether each output channel of a convolution sees one input channel only, as in MobileNet. */
 export const isDepthwise = (tensor: WeightTensor): boolean =>

@@ -1,3 +1,4 @@
+import type { SessionFiles } from '../../calibration/onnx.js';
 import { SparsifyError } from '../../errors.js';
 import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { float16 } from '../../model/numbers.js';
@@ -10,11 +11,6 @@ export interface CompareSession {
   readonly inputMetadata: readonly InputMetadata[];
   run(inputs: Inputs): Promise<Readonly<Record<string, SessionTensor>>>;
   release?(): Promise<void>;
-}
-
-/** Further files of a model, as `onnxruntime` takes them: its external data. */
-export interface SessionFiles {
-  readonly externalData: readonly { readonly path: string; readonly data: Uint8Array<ArrayBuffer> }[];
 }
 
 /** Makes a session of the bytes of a model's main file and its further files. */

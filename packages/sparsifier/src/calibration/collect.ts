@@ -1,0 +1,62 @@
+import { SparsifyError } from '../errors.js';
+import type { Model, Skipped, WeightTensor } from '../model/model.js';
+import { rowSizes } from '../model/channels.js';
+import { productOf } from '../model/numbers.js';
+import type { Batches } from './batches.js';
+import type { LayerStatistics } from './layer-statistics.js';
+import { measure, type Measured, type MeasureOptions } from './measure.js';
+import type { Probe } from './probe.js';
+import { digestOf, Statistics } from './statistics.js';
+
+/** Statistics of all layers of a model whose inputs a probe gives. */
+export async function collect<Batch>(
+  model: Pick<Model, 'tensors' | 'copy'>,
+  probe: Probe<Batch>,
+  batches: () => Batches<Batch>,
+  options: MeasureOptions,
+): Promise<Statistics> {
+  if (typeof batches !== 'function') {
+    throw new SparsifyError('usage', '`batches` is a function that returns the batches, each time it is called', {
+      found: typeof batches,
+      hint: 'Such as `batches: () => list`',
+    });
+  }
+  const tensors: WeightTensor[] = [];
+  const skipped: Pick<Skipped, 'name' | 'reason'>[] = [];
+  for (const tensor of model.tensors) {
+    const uses = probe.usesOf(tensor);
+    if (typeof uses === 'string') skipped.push({ name: tensor.name, reason: uses });
+    else tensors.push(tensor);
+  }
+  const measured = await measure(tensors, batches, { pruned: probe }, options);
+  const layers = new Map<string, LayerStatistics>();
+  for (const [tensor, each] of measured) {
+    layers.set(tensor.name, statisticsOf(tensor, each, await digestOf(await model.copy(tensor.values))));
+  }
+  return new Statistics(layers, skipped, notesOn(layers, options));
+}
+
+function statisticsOf(tensor: WeightTensor, { isDiagonal, seen, heldOut }: Measured, sha256: string | undefined): LayerStatistics {
+  const { groups, inputs, kernel } = rowSizes(tensor);
+  const flat = ({ rows, pruned: { moment, mean }, norm }: Measured['seen']) => ({ rows, moment, mean, norm });
+  return {
+    groups,
+    columns: inputs * productOf(kernel),
+    isDiagonal,
+    ...flat(seen),
+    heldOut: heldOut && flat(heldOut),
+    sha256,
+  };
+}
+
+function notesOn(layers: ReadonlyMap<string, LayerStatistics>, { holdOut }: MeasureOptions): string[] {
+  const isHeldOut = [...layers.values()].some(({ heldOut }) => heldOut);
+  return [
+    ...(holdOut === 0 || isHeldOut || layers.size === 0
+      ? []
+      : ['no batch was held out: that takes more batches, or a larger `holdOut`']),
+    ...[...layers].flatMap(([name, { isDiagonal, columns }]) =>
+      isDiagonal ? [`${name}: only its bias can be repaired, since rows of ${columns} numbers exceed \`memory\``] : [],
+    ),
+  ];
+}
