@@ -68,7 +68,7 @@ export async function seenIn(
   });
   const momentsOf = async (first: number, second?: number) => {
     const sums = await MomentSums.allocate(engine, geometry);
-    await sums.add(at(first), second === undefined ? 0 : at(second).address);
+    await sums.add(geometry, at(first), second === undefined ? 0 : at(second).address);
     const finished = await sums.finish();
     sums.free();
     return finished;

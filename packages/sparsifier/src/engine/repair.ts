@@ -1,7 +1,7 @@
 import type { Block, Engine } from './engine.js';
 import { finishWord, finishWords, fitWord, fitWords, momentsWord, momentsWords, mostChecks } from './codes.js';
 import { bytesOf, maskBytes, plainEntry, unitsOf, weightsOf, type Axis, type DataType } from './record.js';
-import { columnsOf, type InputRows, type LayerGeometry, type WeightLayout } from './rows.js';
+import { columnsOf, type InputRows, type LayerGeometry, type RowSizes, type WeightLayout } from './rows.js';
 import { run, writeTable } from './verbs.js';
 
 /** Second moments and means of the rows of a layer's inputs. */
@@ -22,14 +22,14 @@ export interface FinishedMoments extends Moments {
 /** Sums of products of the columns of a layer's inputs, in shared memory. */
 export class MomentSums {
   readonly #engine: Engine;
-  readonly #geometry: LayerGeometry;
+  readonly #sizes: RowSizes;
   readonly #isDiagonal: boolean;
   readonly #block: Block;
   #hasSecond = false;
 
-  private constructor(engine: Engine, geometry: LayerGeometry, isDiagonal: boolean, block: Block) {
+  private constructor(engine: Engine, sizes: RowSizes, isDiagonal: boolean, block: Block) {
     this.#engine = engine;
-    this.#geometry = geometry;
+    this.#sizes = sizes;
     this.#isDiagonal = isDiagonal;
     this.#block = block;
   }
@@ -39,8 +39,8 @@ export class MomentSums {
    * @param isDiagonal whether only squares are added up, which takes the memory of two rows for each group
    * @throws SparsifyError `memory`
    */
-  static async allocate(engine: Engine, geometry: LayerGeometry, isDiagonal = false): Promise<MomentSums> {
-    const bytes = MomentSums.bytes(geometry, isDiagonal);
+  static async allocate(engine: Engine, sizes: RowSizes, isDiagonal = false): Promise<MomentSums> {
+    const bytes = MomentSums.bytes(sizes, isDiagonal);
     const block = await engine.allocate(bytes);
     try {
       const zeros = new Uint8Array(Math.min(bytes, zeroedAtOnce));
@@ -49,22 +49,23 @@ export class MomentSums {
       block.free();
       throw error;
     }
-    return new MomentSums(engine, geometry, isDiagonal, block);
+    return new MomentSums(engine, sizes, isDiagonal, block);
   }
 
   /** How many bytes the sums of a layer take. */
-  static bytes(geometry: LayerGeometry, isDiagonal = false): number {
-    const width = widthOf(columnsOf(geometry));
-    return geometry.groups * (isDiagonal ? 2 : width) * width * Float64Array.BYTES_PER_ELEMENT;
+  static bytes(sizes: RowSizes, isDiagonal = false): number {
+    const width = widthOf(columnsOf(sizes));
+    return sizes.groups * (isDiagonal ? 2 : width) * width * Float64Array.BYTES_PER_ELEMENT;
   }
 
   /**
    * Adds the rows of a batch.
+   * @param geometry that of this batch: it may differ between uses of a layer, and with the size of the input
    * @param second the address of the same samples' inputs in another model, of the same shape. Either all batches have it or
    *   none.
    */
-  async add(first: InputRows, second = 0): Promise<void> {
-    const { groups, inputs, kernel, strides, pads, dilations, transposed } = this.#geometry;
+  async add(geometry: LayerGeometry, first: InputRows, second = 0): Promise<void> {
+    const { groups, inputs, kernel, strides, pads, dilations, transposed } = geometry;
     const words = new Int32Array(momentsWords);
     words[momentsWord.inputs] = first.address;
     words[momentsWord.second] = second;
@@ -96,8 +97,8 @@ export class MomentSums {
   }
 
   async #finishAll(): Promise<FinishedMoments> {
-    const { groups } = this.#geometry;
-    const columns = columnsOf(this.#geometry);
+    const { groups } = this.#sizes;
+    const columns = columnsOf(this.#sizes);
     const width = widthOf(columns);
     using held = new Blocks(this.#engine);
     const results = await held.allocate(4 * groups * columns * columns);
@@ -122,8 +123,8 @@ export class MomentSums {
   }
 
   async #finishDiagonal(): Promise<FinishedMoments> {
-    const { groups } = this.#geometry;
-    const columns = columnsOf(this.#geometry);
+    const { groups } = this.#sizes;
+    const columns = columnsOf(this.#sizes);
     const width = widthOf(columns);
     const sums = new Float64Array(groups * 2 * width);
     await this.#block.read(0, new Uint8Array(sums.buffer));
