@@ -36,7 +36,11 @@ export async function collect<Batch>(
   return new Statistics(layers, skipped, notesOn(layers, options));
 }
 
-function statisticsOf(tensor: WeightTensor, { isDiagonal, seen, heldOut }: Measured, sha256: string | undefined): LayerStatistics {
+function statisticsOf(
+  tensor: WeightTensor,
+  { isDiagonal, seen, heldOut }: Measured,
+  sha256: string | undefined,
+): LayerStatistics {
   const { groups, inputs, kernel } = rowSizes(tensor);
   const flat = ({ rows, pruned: { moment, mean }, norm }: Measured['seen']) => ({ rows, moment, mean, norm });
   return {

@@ -30,14 +30,20 @@ export function chunksOf(layers: ReadonlyMap<string, LayerStatistics>): readonly
   for (const [name, layer] of layers) {
     if (layers.has(name + heldOut)) {
       const hint = 'Write them to files of their own';
-      throw new SparsifyError('usage', 'a file cannot hold both of these layers', { given: [name, name + heldOut], hint });
+      throw new SparsifyError('usage', 'a file cannot hold both of these layers', {
+        given: [name, name + heldOut],
+        hint,
+      });
     }
     tensors.push(...tensorsOf(name, layer, layer));
     if (layer.heldOut) tensors.push(...tensorsOf(name + heldOut, layer, layer.heldOut));
     if (layer.sha256 !== undefined) metadata.set(sha256 + name, layer.sha256);
   }
   // Whole numbers, which have 64 bits, come first, so that all numbers are aligned.
-  const ordered = [...tensors.filter(({ dtype }) => dtype === 'I64'), ...tensors.filter(({ dtype }) => dtype !== 'I64')];
+  const ordered = [
+    ...tensors.filter(({ dtype }) => dtype === 'I64'),
+    ...tensors.filter(({ dtype }) => dtype !== 'I64'),
+  ];
   return safetensorsChunks(ordered, metadata);
 }
 
@@ -120,7 +126,10 @@ function sizesOf(name: string, { moment }: Stored): Sizes {
   if (moment && groups > 0 && columns > 0 && columns === others && rest.length === 0) {
     return { groups, columns, isDiagonal: moment.shape.length === 2 };
   }
-  throw wrongShape(`${name}/moment`, moment, ['[groups, columns, columns]', '[groups, columns] for the diagonal alone']);
+  throw wrongShape(`${name}/moment`, moment, [
+    '[groups, columns, columns]',
+    '[groups, columns] for the diagonal alone',
+  ]);
 }
 
 function wrongShape(subject: string, stored: StoredTensor | undefined, allowed: readonly string[]): SparsifyError {
