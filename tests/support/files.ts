@@ -37,7 +37,7 @@ export function safetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, NamedAr
       shape,
       data_offsets: [from, to],
     },
-  ] of Object.entries(header)) {
+  ] of Object.entries(header).filter(([name]) => name !== '__metadata__')) {
     const data = bytes.slice(8 + headerBytes + from, 8 + headerBytes + to);
     if (dtype === 'F32') arrays.set(name, { shape, data: new Float32Array(data.buffer) });
     else if (dtype === 'F64') arrays.set(name, { shape, data: new Float64Array(data.buffer) });

@@ -99,13 +99,20 @@ export async function readLayers(source: ModelSource): Promise<Map<string, Layer
         ...sizes,
         ...(await read(file, name, stored, sizes)),
         heldOut: held && (await read(file, name + heldOut, held, sizes)),
-        sha256: metadata.get(sha256 + name),
+        sha256: digestIn(metadata, sha256 + name),
       });
     }
     return layers;
   } finally {
     await file.close();
   }
+}
+
+function digestIn(metadata: ReadonlyMap<string, string>, key: string): string | undefined {
+  const digest = metadata.get(key)?.toLowerCase();
+  if (digest === undefined || /^[0-9a-f]{64}$/.test(digest)) return digest;
+  const allowed = ['64 hexadecimal digits'];
+  throw new SparsifyError('format', 'this is no SHA-256', { subject: key, found: digest.slice(0, 100), allowed });
 }
 
 function splitName(given: string): { name: string; part: Part } {
@@ -156,6 +163,7 @@ async function read(file: host.Source, name: string, stored: Stored, sizes: Size
 }
 
 async function normOf(file: host.Source, stored: StoredTensor, { groups, columns }: Sizes): Promise<Float32Array> {
+  // How many channels there are is not known from moments alone.
   const inputs = productOf(stored.shape) / groups;
   if (stored.shape.length !== 1 || !Number.isInteger(columns / inputs) || !Number.isInteger(inputs)) {
     throw wrongShape(stored.name, stored, ['[channels]: the input channels of all groups']);

@@ -71,6 +71,11 @@ export class Statistics {
     await host.writeFiles([{ path: target, chunks: () => chunks }], options);
   }
 
+  /** Those of a layer, by any of its names. */
+  of({ name, aliases }: Pick<WeightTensor, 'name' | 'aliases'>): LayerStatistics | undefined {
+    return [name, ...aliases].map((each) => this.layers.get(each)).find((each) => each !== undefined);
+  }
+
   /**
    * Checks that these are statistics of a model. Its layers that have none are not an error.
    * @param model its layers, and the weights that they had when the statistics were measured
@@ -78,37 +83,42 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
-    const found = model.tensors.filter(({ name }) => this.layers.has(name));
+    const found = model.tensors.filter((tensor) => this.of(tensor));
     if (found.length === 0) {
-      throw new SparsifyError('criteria', 'the statistics are those of another model: no layer has its name', {
-        given: [...this.layers.keys()].slice(0, 20).join(', ') || 'no layers',
+      throw new SparsifyError('criteria', 'the statistics are those of another model: it has no layer of these names', {
+        given: listed([...this.layers.keys()]),
         allowed: model.tensors.map(({ name }) => name),
       });
     }
-    for (const tensor of found) checkShape(tensor, this.layers.get(tensor.name)!);
+    for (const tensor of found) checkShape(tensor, this.of(tensor)!);
     const unchecked: string[] = [];
-    for (const { name, values } of found) {
-      const expected = this.layers.get(name)!.sha256;
-      const given = expected && (await digestOf(await model.copy(values)));
-      if (given === undefined) unchecked.push(name);
-      else if (given !== expected) {
+    for (const tensor of found) {
+      const { sha256 } = this.of(tensor)!;
+      const digest = sha256 && (await digestOf(await model.copy(tensor.values)));
+      if (digest === undefined) unchecked.push(tensor.name);
+      else if (digest !== sha256) {
         throw new SparsifyError('criteria', 'the statistics are those of other weights', {
-          subject: name,
-          given: `weights with the SHA-256 ${given}`,
-          found: `statistics for ${expected}`,
-          hint: 'Calibrate the model that is pruned, before anything is removed from it',
+          subject: tensor.name,
+          given: `weights with SHA-256 ${digest}`,
+          found: `statistics for SHA-256 ${sha256}`,
+          hint: 'Measure them with this model, before anything is removed from it',
         });
       }
     }
+    const names = new Set(model.tensors.flatMap(({ name, aliases }) => [name, ...aliases]));
+    const others = [...this.layers.keys()].filter((name) => !names.has(name));
     return [
-      ...sentence(unchecked, 'has statistics that may be those of other weights, which could not be checked'),
-      ...sentence(
-        [...this.layers.keys()].filter((name) => !model.tensors.some((tensor) => tensor.name === name)),
-        'has statistics and is not in the model',
-      ),
+      ...(unchecked.length === 0
+        ? []
+        : [`whether the statistics belong to these weights could not be checked: ${listed(unchecked)}`]),
+      ...(others.length === 0 ? [] : [`the statistics have layers that the model does not have: ${listed(others)}`]),
     ];
   }
 }
+
+/** The first names, and how many more there are. */
+const listed = (names: readonly string[]): string =>
+  names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '');
 
 /**
  * Reads statistics that {@link Statistics.write} wrote, or that were measured elsewhere. `norm` and `heldOut` may be
@@ -128,12 +138,6 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string |
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** A sentence about layers, if there are any. */
-function sentence([name, ...others]: readonly string[], predicate: string): string[] {
-  if (name === undefined) return [];
-  return [others.length === 0 ? `${name} ${predicate}` : `${name}, as ${others.length} more, ${predicate}`];
-}
-
 function checkShape(tensor: WeightTensor, statistics: LayerStatistics): void {
   const { groups, inputs, kernel } = rowSizes(tensor);
   const columns = inputs * productOf(kernel);
@@ -144,5 +148,8 @@ function checkShape(tensor: WeightTensor, statistics: LayerStatistics): void {
     subject: tensor.name,
     given: sizesInWords({ groups, columns }),
     found: fits ? `${norm!.length} norms for ${groups * inputs} input channels` : sizesInWords(statistics),
+    ...(groups === 1 && statistics.groups > 1
+      ? { hint: 'A safetensors file does not say how many groups a layer has: describe it with the option `layers`' }
+      : {}),
   });
 }
