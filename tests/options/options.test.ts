@@ -1,5 +1,5 @@
 import { inspect, loadEngine, Sparsifier, type CallOptions, type SparsifierOptions } from 'sparsifier';
-import { activationsOfOnnx } from 'sparsifier/calibration';
+import { calibrate } from 'sparsifier/calibration';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 import { sensitivity, type SensitivityOptions } from 'sparsifier/sensitivity';
@@ -223,7 +223,10 @@ describe('what is given in place of a model', () => {
     ['new Sparsifier', (given) => new Sparsifier(given)],
     ['inspect', (given) => inspect(given)],
     ['sensitivity', (given) => sensitivity(given, () => 1)],
-    ['activationsOfOnnx', (given) => activationsOfOnnx(given, [], () => Promise.reject(new Error('not reached')))],
+    [
+      'calibrate',
+      (given) => calibrate(given, { batches: () => [], createSession: () => Promise.reject(new Error('not reached')) }),
+    ],
   ];
   const givens: [string, unknown, RegExp][] = [
     [

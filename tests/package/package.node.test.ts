@@ -200,7 +200,7 @@ describe('installed in Node', () => {
       import { readOnnx } from 'sparsifier/formats/onnx';
       import { readSafetensors, type LayerDescriptions } from 'sparsifier/formats/safetensors';
       import { readTfjs } from 'sparsifier/formats/tfjs';
-      import { activationsOfOnnx } from 'sparsifier/calibration';
+      import { calibrate, type Statistics } from 'sparsifier/calibration';
       import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
       const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
@@ -229,7 +229,9 @@ describe('installed in Node', () => {
       new Blob([sparsifier.mask('head').data, ...[...sparsifier.masks().values()].map(({ data }) => data)]);
       await sparsifier.saveMasks(new WritableStream({ write: (chunk) => void new Blob([chunk]) }));
       await sparsifyFile(new Blob([]), () => new WritableStream({ write: (chunk) => void new Blob([chunk]) }), asked);
-      await activationsOfOnnx(onnx, [], async (bytes) => ({ run: async () => ({ y: new Blob([bytes]) as never }) }));
+      const createSession = async (bytes: Uint8Array<ArrayBuffer>) => ({ run: async () => ({ y: new Blob([bytes]) as never }) });
+      const statistics: Statistics = await calibrate(onnx, { createSession, batches: () => [] });
+      await statistics.write('statistics.safetensors', { force: true });
 
       // @ts-expect-error no such granularity
       new Sparsifier(model, { granularity: 'corner', context: 'local', criteria: 'largeFinal' });

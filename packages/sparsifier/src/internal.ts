@@ -1,5 +1,7 @@
 // What the tests and benchmarks of this repository use and no user needs. Built, but not among the exports.
 export { infinityKey, surveyWord, surveyWords } from './engine/codes.js';
+export { measure, type Measured } from './calibration/measure.js';
+export { type Probe } from './calibration/probe.js';
 export { plainEntry } from './engine/record.js';
 export { run, writeTable } from './engine/verbs.js';
 export { fit, MomentSums, type Fitted, type Seen } from './engine/repair.js';

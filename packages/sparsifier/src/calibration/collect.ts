@@ -26,6 +26,7 @@ export async function collect<Batch>(
   for (const tensor of model.tensors) {
     const uses = probe.usesOf(tensor);
     if (typeof uses === 'string') skipped.push({ name: tensor.name, reason: uses });
+    else if (uses.length === 0) skipped.push({ name: tensor.name, reason: 'the model does not use it' });
     else tensors.push(tensor);
   }
   const measured = await measure(tensors, batches, { pruned: probe }, options);

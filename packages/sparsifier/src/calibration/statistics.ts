@@ -71,11 +71,6 @@ export class Statistics {
     await host.writeFiles([{ path: target, chunks: () => chunks }], options);
   }
 
-  /** Those of a layer, by any of its names. */
-  of({ name, aliases }: Pick<WeightTensor, 'name' | 'aliases'>): LayerStatistics | undefined {
-    return [name, ...aliases].map((each) => this.layers.get(each)).find((each) => each !== undefined);
-  }
-
   /**
    * Checks that these are statistics of a model. Its layers that have none are not an error.
    * @param model its layers, and the weights that they had when the statistics were measured
@@ -83,29 +78,29 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
-    const found = model.tensors.filter((tensor) => this.of(tensor));
+    const found = model.tensors.filter(({ name }) => this.layers.has(name));
     if (found.length === 0) {
       throw new SparsifyError('criteria', 'the statistics are those of another model: it has no layer of these names', {
         given: listed([...this.layers.keys()]),
         allowed: model.tensors.map(({ name }) => name),
       });
     }
-    for (const tensor of found) checkShape(tensor, this.of(tensor)!);
+    for (const tensor of found) checkShape(tensor, this.layers.get(tensor.name)!);
     const unchecked: string[] = [];
-    for (const tensor of found) {
-      const { sha256 } = this.of(tensor)!;
-      const digest = sha256 && (await digestOf(await model.copy(tensor.values)));
-      if (digest === undefined) unchecked.push(tensor.name);
+    for (const { name, values } of found) {
+      const { sha256 } = this.layers.get(name)!;
+      const digest = sha256 && (await digestOf(await model.copy(values)));
+      if (digest === undefined) unchecked.push(name);
       else if (digest !== sha256) {
         throw new SparsifyError('criteria', 'the statistics are those of other weights', {
-          subject: tensor.name,
+          subject: name,
           given: `weights with SHA-256 ${digest}`,
           found: `statistics for SHA-256 ${sha256}`,
           hint: 'Measure them with this model, before anything is removed from it',
         });
       }
     }
-    const names = new Set(model.tensors.flatMap(({ name, aliases }) => [name, ...aliases]));
+    const names = new Set(model.tensors.map(({ name }) => name));
     const others = [...this.layers.keys()].filter((name) => !names.has(name));
     return [
       ...(unchecked.length === 0
