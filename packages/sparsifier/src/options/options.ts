@@ -18,6 +18,44 @@ export type ComparedModel = Pick<Model, 'tensors' | 'copy' | 'sourceFiles'>;
 /** A model with the same layers, or arrays by layer name. */
 export type WeightsOf = ComparedModel | LayerArrays;
 
+/** What is used of statistics of the inputs of layers, which `calibrate` measures and `readStatistics` reads. */
+export interface InputStatistics {
+  /** By the name of the layer. */
+  readonly layers: ReadonlyMap<string, LayerInputStatistics>;
+  /**
+   * @returns sentences about what could not be checked
+   * @throws SparsifyError if they are those of another model, or of layers of another shape
+   */
+  check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]>;
+}
+
+/** The rows of one layer, with one number for each column of a row. */
+export interface InputMoments {
+  /** How many rows were seen. */
+  readonly rows: number;
+  /**
+   * The means of the products of two columns, `[groups, columns, columns]`; only of each column with itself,
+   * `[groups, columns]`, where the others are not known.
+   */
+  readonly moment: Float32Array;
+  /** The means of the columns, `[groups, columns]`. */
+  readonly mean: Float32Array;
+}
+
+export interface LayerInputStatistics extends InputMoments {
+  readonly groups: number;
+  /** How many weights each output has: input channels of a group x size of the kernel. */
+  readonly columns: number;
+  /** Whether `moment` has only the products of each column with itself. */
+  readonly isDiagonal: boolean;
+  /** The norm of each input channel, for `wanda`, if it is known. */
+  readonly norm: Float32Array | undefined;
+  /** Rows that are only used to compare results. */
+  readonly heldOut: InputMoments | undefined;
+  /** That of the weights, which tells statistics of another model. */
+  readonly sha256: string | undefined;
+}
+
 /** The options of a Sparsifier. All have defaults, but for arrays that some criteria need. */
 export interface SparsifierOptions extends Rules, LimitOptions {
   /** Which weights are removed together: a unit. `weight` by default, so that each weight is one. */
@@ -50,8 +88,14 @@ export interface SparsifierOptions extends Rules, LimitOptions {
   readonly previous?: WeightsOf;
   /** For `taylor`: the gradient of the loss for each weight. */
   readonly gradient?: LayerArrays;
-  /** For `wanda`: the norm of the activations of each input channel. */
+  /** For `wanda`: the norm of the activations of each input channel. `statistics` have them, too. */
   readonly activations?: LayerArrays;
+  /**
+   * Statistics of the inputs of the layers, for `fluctuation`, `wanda` and `repair()`. With them the Sparsifier keeps all
+   * weights and biases as they are when it is made, until `clear()`: `repair()` aims at them, and `restore()` brings them
+   * back.
+   */
+  readonly statistics?: InputStatistics;
   /** Keeps each removed weight, bias and batch normalisation entry, so that `restore()` can bring it back; not by default. */
   readonly restorable?: boolean;
 }
@@ -93,6 +137,7 @@ export const optionNames: readonly (keyof SparsifierOptions)[] = [
   'previous',
   'gradient',
   'activations',
+  'statistics',
   'restorable',
 ];
 export const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
