@@ -3,6 +3,7 @@ import { criteria, granularities, kinds } from 'sparsifier/catalogue';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { expect, test } from 'vitest';
 import { errorOf, layouts, layerOf, line, refusal } from '../support/layers.js';
+import { layerStatistics, rowsFor, statisticsOf } from '../support/naive-repair.js';
 import { granularities as everyGranularity, spanned } from '../support/oracle.js';
 
 const names = Object.keys(Criteria) as CriteriaName[];
@@ -23,7 +24,15 @@ test.each(names)('The entry of %s has a sentence, a formula and a source of its 
 test.each(names)('%s reads the option that the catalogue says, and no other', async (name) => {
   const data = Float32Array.of(1, 2, 3, 4, 5, 6);
   const state = { layer: Float32Array.of(9, 0.5, 3.5, 1, 5.5, 2) };
-  const options = { initial: state, previous: state, gradient: state, activations: state, seed: 7 };
+  const { needs } = criteria[name];
+  const rows = rowsFor({ groups: 1, outputs: 1, columns: 6 }, 9);
+  const statistics = statisticsOf({ layer: layerStatistics(line(data), rows) });
+  // Statistics contain what activations are.
+  const inputs = needs === 'statistics' ? { statistics } : { activations: state };
+  const options: Readonly<Record<string, unknown>> = {
+    ...{ initial: state, previous: state, gradient: state, seed: 7 },
+    ...inputs,
+  };
   const removed = async (given: object) => {
     const layer = { ...line(data), data: data.slice() };
     const sparsifier = new Sparsifier(fromArrays({ layer }), { criteria: name, layerType: 'all', ...given });
@@ -31,9 +40,8 @@ test.each(names)('%s reads the option that the catalogue says, and no other', as
     return [...layer.data];
   };
   const all = await removed(options);
-  const { needs } = criteria[name];
   expect(await removed(needs === undefined ? {} : { [needs]: options[needs] })).toEqual(all);
-  if (needs === 'gradient' || needs === 'activations') {
+  if (needs === 'gradient' || needs === 'activations' || needs === 'statistics') {
     expect((await errorOf(() => removed({ ...options, [needs]: undefined }))).code).toBe('criteria');
   } else if (needs !== undefined) expect(await removed({ ...options, [needs]: undefined })).not.toEqual(all);
 });

@@ -4,6 +4,7 @@ import { sparsifyFile } from 'sparsifier/file';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { describe, expect, test } from 'vitest';
 import { errorOf, expectNoMemoryInUse, in16Bits, refusal, values, weightwise } from '../support/layers.js';
+import { layerStatistics, rowsFor, statisticsOf } from '../support/naive-repair.js';
 import { safetensorsFile } from '../support/safetensors-builder.js';
 import { keeping } from '../support/streams.js';
 
@@ -41,14 +42,20 @@ function layerWith(dtype: DataType, bits: number): ArrayLayer {
 
 const gradient = { bad: values(count, 2), good: values(count, 3) };
 const activations = { bad: values(inputs, 4).map(Math.abs), good: values(inputs, 5).map(Math.abs) };
-const given = { initial: gradient, previous: gradient, gradient, activations };
+const rows = rowsFor({ groups: 1, outputs: out, columns: inputs }, 9);
+const own = layerStatistics(layerWith('float32', 0), rows);
+const statistics = statisticsOf({ bad: own, good: own });
+const givenFor = (criteria: CriteriaName): Partial<SparsifierOptions> => ({
+  ...{ initial: gradient, previous: gradient, gradient },
+  ...(criteria === 'fluctuation' ? { statistics } : { activations }),
+});
 
 const granularities = ['weight', 'filter'] as const;
 const reducers = ['mean', 'sum', 'l2', 'max'] as const;
 
 describe.each(Object.keys(Criteria) as CriteriaName[])('a weight that is not finite is an error by %s', (criteria) => {
   const settings: Partial<SparsifierOptions>[] = granularities.flatMap((granularity) =>
-    reducers.map((reducer) => ({ ...given, criteria, granularity, reducer })),
+    reducers.map((reducer) => ({ ...givenFor(criteria), criteria, granularity, reducer })),
   );
 
   test('in memory, and nothing is changed', async () => {
@@ -74,7 +81,7 @@ describe.each(Object.keys(Criteria) as CriteriaName[])('a weight that is not fin
           'bad.weight': { dtype: types[dtype].name, shape: [out, inputs], data: new Uint8Array(data.buffer) },
         });
         for (const context of ['local', 'global'] as const) {
-          const options = { ...weightwise, ...given, criteria, context, sparsity: 50 };
+          const options = { ...weightwise, ...givenFor(criteria), criteria, context, sparsity: 50 };
           const error = await errorOf(() => sparsifyFile(new Blob([file]), () => keeping().stream, options));
           const what = `${dtype} ${bits.toString(16)} ${context}`;
           expect([error.code, error.details.subject], what).toEqual(['weights', 'bad']);

@@ -12,6 +12,7 @@ import { describe, expect, test } from 'vitest';
 import { formatOf, formats, openModel, stream } from '../support/internal.js';
 import { differsAt } from '../support/bytes.js';
 import { errorOf, expectNoMemoryInUse, in16Bits, line, product, values, weightwise } from '../support/layers.js';
+import { layerStatistics, rowsFor, statisticsOf } from '../support/naive-repair.js';
 import { concat, model as onnxModel, node, tensor as onnxTensor } from '../support/onnx-builder.js';
 import {
   safetensorsFile,
@@ -219,6 +220,30 @@ describe('the same bits and the same report as in memory', () => {
     );
     await check(one, { ...global, criteria: 'wanda', activations }, 50);
     await check(one, { criteria: 'wanda', activations, granularity: 'weight' }, 50);
+    const sizes = { conv1: [8, 36], conv2: [6, 72], fc1: [10, 16], fc2: [9, 12], embed: [12, 8] } as const;
+    const statistics = statisticsOf(
+      Object.fromEntries(
+        Object.entries(sizes).map(([name, [outputs, columns]]) => [
+          name,
+          {
+            ...layerStatistics(
+              {
+                kind: 'dense',
+                roles: ['out', 'in'],
+                shape: [outputs, columns],
+                data: new Float32Array(outputs * columns),
+              },
+              rowsFor({ groups: 1, outputs, columns }, 7),
+            ),
+            norm: activations[name],
+          },
+        ]),
+      ),
+    );
+    const chosen = { exclude: ['embed'], statistics };
+    await check(one, { ...global, ...chosen, criteria: 'fluctuation' }, 50);
+    await check(one, { ...chosen, criteria: 'fluctuation', granularity: 'weight' }, 50);
+    await check(one, { ...global, criteria: 'wanda', statistics }, 50);
   });
 
   test('Streaming shards gives the same bits and report if biases are in other shards than their weights', async () => {

@@ -18,12 +18,23 @@ export {
 } from './options/granularity.js';
 export { inspect } from './pruning/inspect.js';
 export type { UnitMask } from './pruning/masks.js';
-export type { CallOptions, LayerArrays, Progress, SparsifierOptions, WeightsOf } from './options/options.js';
+export type {
+  CallOptions,
+  InputMoments,
+  InputStatistics,
+  LayerArrays,
+  LayerInputStatistics,
+  Progress,
+  SparsifierOptions,
+  WeightsOf,
+} from './options/options.js';
 export type { Budget } from './options/budgets.js';
 export type { Context, RankTogether } from './options/rankings.js';
 export type { LayerReport, Report } from './pruning/report.js';
 export type { Warning, WarningCode, WarningDetails } from './pruning/warnings.js';
 export type { DecidingRule, PropertyRule, Rule, Rules } from './options/rules.js';
+export type { RepairOptions, RepairProgress } from './repair/options.js';
+export type { RepairedLayer, RepairReport } from './repair/report.js';
 export type { Explanation } from './pruning/explain.js';
 export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';
 export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';

@@ -6,7 +6,8 @@ import { Planner } from '../pruning/plan.js';
 import { linePlot } from '../training/plot.js';
 import type { Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
-import { checkModel, typeOf, type Model, type Values, type WeightTensor } from '../model/model.js';
+import { held } from '../model/kept.js';
+import { checkModel, typeOf, type Model, type WeightTensor } from '../model/model.js';
 
 /** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
 export interface SensitivityOptions extends Omit<
@@ -230,33 +231,14 @@ async function restoring<Result>(
 ): Promise<Result> {
   const backs: (() => Promise<void>)[] = [];
   try {
-    for (const tensor of tensors) backs.push(await held(engine, model, tensor));
+    for (const { values, partners } of tensors) {
+      const all = [values, ...partners.map((partner) => partner.values)];
+      backs.push(...(await Promise.all(all.map((each) => held(engine, model, each)))));
+    }
     return await change();
   } finally {
     for (const putBack of backs) await putBack();
   }
-}
-
-/** Keeps the numbers of a layer and of its partners; the function that comes back restores them. */
-async function held(engine: Engine, model: Model, { values, partners }: WeightTensor): Promise<() => Promise<void>> {
-  const all = [values, ...partners.map((partner) => partner.values)];
-  const backs = await Promise.all(all.map((each) => model.hold?.(each) ?? copied(engine, model, each)));
-  return async () => {
-    for (const back of backs) await back();
-  };
-}
-
-async function copied(engine: Engine, model: Model, values: Values): Promise<() => Promise<void>> {
-  const bytes = await model.copy(values);
-  return async () => {
-    const region = await model.load(engine, values);
-    try {
-      await region.block.write(bytes, region.offset);
-      await model.store(engine, values, region);
-    } finally {
-      region.release();
-    }
-  };
 }
 
 /** Down to hundredths, so that a target stays below the limit. */

@@ -114,6 +114,9 @@ export function storedUnits(axes: readonly Axis[]): number[] {
 /** Bytes of a mask: one bit per unit, in whole words. */
 export const maskBytes = (units: number): number => Math.ceil(units / 32) * 4;
 
+/** Whether a mask keeps a unit. */
+export const isKept = (mask: Uint8Array, unit: number): boolean => ((mask[unit >> 3]! >> (unit & 7)) & 1) === 1;
+
 /** The entry of a tensor that is neither ranked nor masked, without its weights, type and axes. */
 export const plainEntry = {
   recipe: { element: 0, reducer: 0, normalizer: 0 },

@@ -7,9 +7,9 @@ import { run, writeTable } from './verbs.js';
 /** Second moments and means of the rows of a layer's inputs. */
 export interface Moments {
   /** `x'x / n`, `[groups, d, d]` for rows of `d` columns; the diagonals alone, `[groups, d]`, if these were asked for. */
-  readonly moment: Float32Array<ArrayBuffer>;
+  readonly moment: Float32Array;
   /** `[groups, d]` */
-  readonly mean: Float32Array<ArrayBuffer>;
+  readonly mean: Float32Array;
 }
 
 /** What {@link MomentSums} added up, divided by the number of rows. */

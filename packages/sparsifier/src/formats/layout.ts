@@ -1,6 +1,15 @@
 import { SparsifyError } from '../errors.js';
 import { didYouMean } from '../options/spelling.js';
-import { kinds, roles as allRoles, type Role, type WeightTensor } from '../model/model.js';
+import { isRecurrent } from '../model/channels.js';
+import {
+  kinds,
+  roles as allRoles,
+  type Bias,
+  type Kind,
+  type Partner,
+  type Role,
+  type WeightTensor,
+} from '../model/model.js';
 
 /** How the axes of a weight are to be read. */
 export type Layout = Pick<WeightTensor, 'kind' | 'roles' | 'shape' | 'groups'>;
@@ -42,4 +51,11 @@ export function checkLayout(subject: string, { kind, roles, shape, groups }: Lay
     });
   }
   return sizeOf('out') * sizeOf('multiplier') * (isTransposed ? groups : 1);
+}
+
+/** The bias of a layer, if it is one of its partners. Layers that share a weight have several, of which none is taken. */
+export function biasAmong(kind: Kind, partners: readonly Partner[]): { readonly bias?: Bias } {
+  const biases = partners.filter(({ part }) => part === 'bias');
+  const isAdded = kind !== 'embedding' && !isRecurrent(kind);
+  return isAdded && biases.length === 1 ? { bias: { values: biases[0]!.values, sign: 1 } } : {};
 }

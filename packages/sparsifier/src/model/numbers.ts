@@ -21,7 +21,28 @@ export function float16(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
 
-const scratch = new DataView(new ArrayBuffer(4));
+/** Of the 16-bit types: the bits of the fraction, the least exponent, and infinity. */
+const narrow = {
+  float16: { fraction: 10, least: -14, infinity: 0x7c00 },
+  bfloat16: { fraction: 7, least: -126, infinity: 0x7f80 },
+} as const;
+
+/** The bits of the 16-bit number nearest to this one, of two the even one. */
+export function narrowed(number: number, dtype: keyof typeof narrow): number {
+  const { fraction, least, infinity } = narrow[dtype];
+  scratch.setFloat64(0, number);
+  const sign = (scratch.getUint16(0) >> 15) << 15;
+  if (Number.isNaN(number)) return infinity + 1;
+  // Of an exponent that is less, numbers are as far apart as of the least one.
+  const exponent = Math.max(((scratch.getUint16(0) >> 4) & 0x7ff) - 1023, least);
+  const exact = Math.abs(number) * 2 ** (fraction - exponent);
+  const below = Math.floor(exact);
+  const isUp = exact - below > 0.5 || (exact - below === 0.5 && below % 2 === 1);
+  // The leading 1 of the fraction counts as one exponent.
+  return sign | Math.min((exponent - least) * 2 ** fraction + below + Number(isUp), infinity);
+}
+
+const scratch = new DataView(new ArrayBuffer(8));
 
 /** The number that these 16 bits stand for: the upper half of a 32-bit float. */
 function bfloat16(bits: number): number {

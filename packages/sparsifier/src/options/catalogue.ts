@@ -4,13 +4,16 @@ import { granularitiesOf, type GranularityName } from './granularity.js';
 
 /** A criterion in words. */
 export interface CriterionEntry {
-  /** The option that it reads beside the weights. `gradient` and `activations` must be given, others have defaults. */
+  /**
+   * The option that it reads beside the weights. `gradient`, `activations` and `statistics` must be given (`statistics`
+   * also serve in place of `activations`); others have defaults.
+   */
   readonly needs: State | 'seed' | undefined;
   /** What it keeps, in a sentence. */
   readonly sentence: string;
   /**
    * The score of a weight `w`. `w0` is its initial and `w1` its previous value, `g` the gradient of the loss, `a` the norm
-   * of the activations of its input channel.
+   * of the activations of its input channel, `sd` the standard deviation of the input that it is multiplied with.
    */
   readonly formula: string;
   /** Who proposed it, and when; docs/criteria.md has the titles. */
@@ -94,6 +97,11 @@ const texts = {
     sentence: 'Keeps the weights of large magnitude whose input channels have large activations.',
     formula: '|w| a',
     source: 'Sun et al. 2023',
+  },
+  fluctuation: {
+    sentence: 'Keeps the weights of large magnitude whose inputs vary much.',
+    formula: '|w| sd',
+    source: 'An et al. 2023',
   },
   taylor: {
     sentence: 'Keeps the weights whose removal is estimated to change the loss most.',

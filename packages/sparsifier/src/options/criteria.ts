@@ -20,8 +20,8 @@ export interface CustomLayer {
 /** A criterion of the caller's own: returns a score for each weight, in stored order. Larger is more useful, NaN is an error. */
 export type CustomCriterion = (layer: CustomLayer) => Float32Array;
 
-/** The option with the arrays that a criterion compares weights with. */
-export type State = 'initial' | 'previous' | 'gradient' | 'activations';
+/** The option with the numbers that a criterion compares weights with. */
+export type State = 'initial' | 'previous' | 'gradient' | 'activations' | 'statistics';
 
 /** How the scores of a unit's weights are combined into one. */
 export type Reducer = keyof typeof reducers;
@@ -87,6 +87,8 @@ const table = {
   updatingMovmag: { element: element.weightedDistance, needs: 'previous' },
   /** `|w| * a`, `a` being the norm of the input channel's activations (Sun et al. 2023). */
   wanda: { element: element.scaledMagnitude, needs: 'activations' },
+  /** `|w| * sd`, `sd` being the standard deviation of the input of the weight (An et al. 2023, there of channels). */
+  fluctuation: { element: element.scaledMagnitude, needs: 'statistics' },
   /** `(w * g) * (w * g)`, `g` being the gradient of the loss (Molchanov et al. 2019). */
   taylor: { element: element.squaredProduct, needs: 'gradient' },
   /** One random number from [0, 1) per unit, the same for the same seed: Philox4x32-10 (Salmon et al. 2011). */

@@ -1,5 +1,5 @@
 import { SparsifyError } from '../errors.js';
-import { kinds } from '../model/model.js';
+import { kinds, type Model, type WeightTensor } from '../model/model.js';
 import { asked, similarNames } from './spelling.js';
 import { meaningOf, plainWord } from './words.js';
 
@@ -138,4 +138,19 @@ export function matcherOf(glob: string): (name: string) => boolean {
     }
     return pattern.slice(at).every((each) => each === '*');
   };
+}
+
+/**
+ * The layer with this name, or with this alias.
+ * @throws SparsifyError `layer` if there is none
+ */
+export function layerNamed({ tensors, skipped }: Pick<Model, 'tensors' | 'skipped'>, layer: string): WeightTensor {
+  const tensor = tensors.find(({ name }) => name === layer) ?? tensors.find(({ aliases }) => aliases.includes(layer));
+  if (tensor) return tensor;
+  const other = skipped.find(({ name }) => name === layer);
+  throw new SparsifyError('layer', other ? `this tensor is not pruned: ${other.reason}` : 'no layer has this name', {
+    given: layer,
+    allowed: tensors.map(({ name }) => name),
+    hint: other || typeof layer !== 'string' ? undefined : asked(nearestNames(layer, tensors)),
+  });
 }

@@ -194,6 +194,12 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
     throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { given: seed });
   }
+  if (resolved.activations && resolved.statistics) {
+    throw new SparsifyError('usage', 'statistics contain the norms of activations', {
+      given: '`activations` and `statistics`',
+      hint: 'Leave out `activations`',
+    });
+  }
   if (isPattern(granularity)) checkWithPattern(options, granularity);
   checkRankings({ ...resolved, granularity });
   return { ...resolved, granularity };

@@ -1,10 +1,7 @@
-import { unitsOf, type Axis } from '../engine/record.js';
+import { isKept, unitsOf, type Axis } from '../engine/record.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 
 // Masks: one bit per unit in whole words, 1 for a unit that is kept; bits beyond the last unit are 1.
-
-/** Whether a unit is kept. */
-export const isKept = (mask: Uint8Array, unit: number): boolean => ((mask[unit >> 3]! >> (unit & 7)) & 1) === 1;
 
 const wordsOf = (mask: Uint8Array): Uint32Array => new Uint32Array(mask.buffer, mask.byteOffset, mask.byteLength / 4);
 

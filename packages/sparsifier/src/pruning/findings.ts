@@ -1,9 +1,8 @@
-import { storedUnits, type Squares } from '../engine/record.js';
+import { isKept, storedUnits, type Squares } from '../engine/record.js';
 import type { Kind, Leak, Model, WeightTensor } from '../model/model.js';
 import { sumOf } from '../model/numbers.js';
 import { fits, type Amount } from '../options/amounts.js';
 import type { Units } from '../options/units.js';
-import { isKept } from './bits.js';
 import type { Removed } from './job.js';
 import { percentOf } from './text.js';
 import { errorLimits, type Finding, type Reason } from './warnings.js';

@@ -1,7 +1,7 @@
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { plainEntry } from '../engine/record.js';
 import { run, writeTable, type Table } from '../engine/verbs.js';
-import { addressOf, checkModel, type Model } from '../model/model.js';
+import { addressOf, checkModel, type Model, type WeightTensor } from '../model/model.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
 
@@ -11,7 +11,7 @@ import type { Report } from './report.js';
 export async function inspect(model: Model): Promise<Report> {
   checkModel(model);
   const engine = await loadEngine();
-  const zeros = await countZeros(engine, model);
+  const zeros = await countZeros(engine, model, model.tensors);
   const layers = model.tensors.map(({ name, kind, shape, values, fixed }, index) => ({
     name,
     kind,
@@ -30,9 +30,9 @@ export async function inspect(model: Model): Promise<Report> {
 }
 
 /** Counts the zeros of each tensor. */
-async function countZeros(engine: Engine, model: Model): Promise<number[]> {
+export async function countZeros(engine: Engine, model: Model, tensors: readonly WeightTensor[]): Promise<number[]> {
   const zeros: number[] = [];
-  for (const { values } of model.tensors) {
+  for (const { values } of tensors) {
     const region = await model.load(engine, values);
     let table: Table | undefined;
     try {

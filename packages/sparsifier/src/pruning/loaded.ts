@@ -1,7 +1,6 @@
-import { maskBytes, plainEntry, storedUnits, unitsOf, weightsOf, type Entry } from '../engine/record.js';
+import { isKept, maskBytes, plainEntry, storedUnits, unitsOf, weightsOf, type Entry } from '../engine/record.js';
 import { writeTable, type Table } from '../engine/verbs.js';
 import { addressOf, type Region, type Values } from '../model/model.js';
-import { isKept } from './bits.js';
 import type { PruningCall } from './context.js';
 import type { Job } from './job.js';
 import { layOut, type Scratch } from './scratch.js';

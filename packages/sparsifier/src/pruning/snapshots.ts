@@ -2,7 +2,9 @@ import type { CustomCriterion, State } from '../options/criteria.js';
 import { SparsifyError } from '../errors.js';
 import type { Other } from './job.js';
 import { byName } from '../options/names.js';
-import type { ComparedModel, SparsifierOptions, WeightsOf } from '../options/options.js';
+import type { ComparedModel, InputStatistics, SparsifierOptions, WeightsOf } from '../options/options.js';
+import { deviationsOf } from './fluctuation.js';
+import { keptIn } from '../model/kept.js';
 import { channelSteps, inputChannels } from '../model/channels.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
 import { widened } from '../model/numbers.js';
@@ -36,10 +38,45 @@ export function snapshotsOf(model: Model): Map<WeightTensor, Snapshot> {
 
 /** The weights of one tensor as they are at this moment. */
 export function snapshotIn(model: Model, { values }: WeightTensor): Snapshot {
-  const kept = model.keep?.(values);
-  if (!kept) return { dtype: values.dtype, bytes: model.copy(values) };
+  const kept = keptIn(model, values);
   return { dtype: values.dtype, bytes: () => kept.bytes(), release: () => kept.release() };
 }
+
+/**
+ * What the options give a criterion to compare weights with, by the tensors that it is for; undefined if they have none.
+ * @throws SparsifyError as {@link given}
+ */
+export function givenBy(
+  options: SparsifierOptions,
+  tensors: readonly WeightTensor[],
+  state: State,
+  isLater = false,
+): Map<WeightTensor, Snapshot> | undefined {
+  const { statistics } = options;
+  if (state === 'statistics') return statistics && measured(statistics, tensors, state);
+  if (state === 'activations' && statistics) return measured(statistics, tensors, state);
+  const source = options[state];
+  return source && given(source, tensors, state, isLater);
+}
+
+/** Numbers from statistics, which are computed when they are needed. */
+function measured(
+  statistics: InputStatistics,
+  tensors: readonly WeightTensor[],
+  state: 'statistics' | 'activations',
+): Map<WeightTensor, Snapshot> {
+  const found = new Map<WeightTensor, Snapshot>();
+  for (const tensor of tensors) {
+    const layer = statistics.layers.get(tensor.name);
+    const numbers =
+      state === 'activations' ? layer?.norm && (() => layer.norm!) : layer && (() => deviationsOf(tensor, layer));
+    if (numbers) found.set(tensor, { dtype: 'float32', bytes: () => bytesIn(numbers()) });
+  }
+  return found;
+}
+
+const bytesIn = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 /**
  * The caller's arrays, by the tensors that they are for.
@@ -47,11 +84,11 @@ export function snapshotIn(model: Model, { values }: WeightTensor): Snapshot {
  * @throws SparsifyError `layer` for a name that matches nothing, `criteria` for an array of another length, `usage` for what
  *   is neither a model nor arrays by name
  */
-export function given(
+function given(
   source: WeightsOf,
   tensors: readonly WeightTensor[],
-  state: State,
-  isLater = false,
+  state: Exclude<State, 'statistics'>,
+  isLater: boolean,
 ): Map<WeightTensor, Snapshot> {
   const isPromise = typeof (source as { then?: unknown } | null)?.then === 'function';
   if (typeof source !== 'object' || isPromise || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
@@ -108,7 +145,7 @@ export function given(
     }
     found.set(tensor, {
       dtype: 'float32',
-      bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice(),
+      bytes: bytesIn(array).slice(),
     });
   });
   return found;
@@ -144,12 +181,18 @@ export function snapshotOf(tensor: WeightTensor, state: State, snapshots: Snapsh
       `the criterion compares weights with ${state}, and there are none for this layer`,
       {
         subject: tensor.name,
-        hint: `Give \`new Sparsifier(model, { ${state}: { '${tensor.name}': array } })\``,
+        hint: remedyFor(tensor.name, state),
       },
     );
   }
   return snapshot;
 }
+
+const remedyFor = (name: string, state: State): string =>
+  state === 'statistics'
+    ? `Give \`new Sparsifier(model, { statistics })\` with statistics of this layer, or \`exclude\` it`
+    : `Give \`new Sparsifier(model, { ${state}: { '${name}': array } })\`` +
+      (state === 'activations' ? ', or `statistics` of this layer' : '');
 
 /**
  * The scores that the caller's function returns.
@@ -187,7 +230,7 @@ async function customScores(
   }
   return {
     dtype: 'float32',
-    bytes: new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength).slice(),
+    bytes: bytesIn(scores).slice(),
     length: scores.length,
     steps: [],
   };

@@ -4,6 +4,9 @@ import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { isPattern } from '../options/granularity.js';
 import type { Units } from '../options/units.js';
+import { DenseNumbers } from '../repair/dense.js';
+import type { RepairOptions } from '../repair/options.js';
+import type { RepairReport } from '../repair/report.js';
 import { rank, reapply, remove, restore } from './call.js';
 import { explanationsOf, type Explanation } from './explain.js';
 import { unranked, type Done, type Job, type Plan } from './job.js';
@@ -16,22 +19,22 @@ import {
   type CallOptions,
   type SparsifierOptions,
 } from '../options/options.js';
-import { nearestNames } from '../options/names.js';
-import { asked, checkNames } from '../options/spelling.js';
+import { layerNamed } from '../options/names.js';
+import { checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request, type Shares } from './plan.js';
 import { eachAlone } from '../options/rankings.js';
+import { checkRepair, repair } from './repair.js';
 import type { Report } from './report.js';
+import { restoreDense } from './restored.js';
+import { inTurn } from './turns.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
-import { comparedWith, given, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
+import { comparedWith, givenBy, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
 import { checkModel, type Model, type WeightTensor } from '../model/model.js';
 
 export interface WriteMasksOptions {
   /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
   readonly force?: boolean;
 }
-
-/** Calls on one model take turns. */
-const turns = new WeakMap<Model, Promise<unknown>>();
 
 /**
  * Makes a model sparse: fasterai's `Sparsifier`, on the model file itself.
@@ -46,6 +49,10 @@ export class Sparsifier {
   readonly #masks = new Map<WeightTensor, Uint8Array>();
   /** For a restorable Sparsifier, the removed numbers of the weights and of each partner. */
   readonly #saved = new Map<WeightTensor, readonly Uint8Array[]>();
+  /** With statistics, what a repair aims at and what is restored. */
+  #dense: DenseNumbers | undefined;
+  /** What could not be checked about the statistics. */
+  #unchecked: Promise<readonly string[]> | undefined;
   /** What the criterion compares weights with; undefined if it needs nothing. */
   #state: Map<WeightTensor, Snapshot> | undefined;
 
@@ -59,11 +66,11 @@ export class Sparsifier {
     this.model = model;
     this.#planner = new Planner(model, options);
     this.#options = options;
+    if (options.statistics) this.#dense = new DenseNumbers(model);
     const needs = this.#needs();
     if (needs === undefined) return;
-    const source = options[needs];
-    if (source) this.#state = given(source, model.tensors, needs);
-    else if (needs === 'initial' || needs === 'previous') this.#state = snapshotsOf(model);
+    this.#state = givenBy(options, model.tensors, needs);
+    if (needs === 'initial' || needs === 'previous') this.#state ??= snapshotsOf(model);
   }
 
   /** Uses the current weights as the initial ones, for lottery tickets that are rewound to a later step than 0. */
@@ -82,7 +89,7 @@ export class Sparsifier {
       options,
       callOptionNames.filter((name) => name !== 'roundTo'),
     );
-    return this.#inTurn(async () => {
+    return inTurn(this.model, async () => {
       this.#checkTouched();
       const tensors = [...this.#masksInOrder().keys()];
       const units = this.#planner.unitsOf(tensors);
@@ -96,29 +103,56 @@ export class Sparsifier {
 
   /**
    * Restores what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
-   * removed. Masks are discarded.
-   * @throws SparsifyError `usage` unless the Sparsifier is `restorable`, `layer` if nothing has been removed
+   * removed. With `statistics`, all weights and biases of the pruned layers get the values that they had when the
+   * Sparsifier was made, also those that a repair changed. Masks are discarded.
+   * @throws SparsifyError `usage` unless the Sparsifier is `restorable` or has `statistics`, `layer` if nothing has been
+   *   removed
    */
   async restore(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
     checkNames(
       options,
       callOptionNames.filter((name) => name !== 'roundTo'),
     );
-    if (!this.#options.restorable) {
+    if (!this.#options.restorable && !this.#options.statistics) {
       throw new SparsifyError('usage', 'removed values are not kept', {
         hint: 'Make the Sparsifier with `{ restorable: true }`',
       });
     }
-    return this.#inTurn(async () => {
-      const tensors = this.model.tensors.filter((tensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0));
+    return inTurn(this.model, async () => {
+      const dense = this.#dense;
+      const tensors = this.model.tensors.filter((tensor) =>
+        dense ? this.#masks.has(tensor) : this.#saved.get(tensor)?.some(({ length }) => length > 0),
+      );
       if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be restored');
       const units = this.#planner.unitsOf(tensors);
       const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
       const engine = await loadEngine();
-      const counts = await restore(engine, this.#plan(jobs, [], options));
+      const plan = this.#plan(jobs, [], options);
+      const counts = dense ? await restoreDense(engine, plan, dense) : await restore(engine, plan);
       this.#masks.clear();
       this.#saved.clear();
       return this.#planner.restoredReport(jobs, counts, engine);
+    });
+  }
+
+  /**
+   * Changes the weights that masks keep, and biases, so that the outputs of each pruned layer are close to those of the
+   * dense layer, by the `statistics` of its inputs. Removed weights stay 0. Layers are always repaired from the weights that
+   * they had when the Sparsifier was made: a second repair gives the same numbers, and further units can be removed in
+   * between. A layer that does not get better on rows that are held out keeps its mask alone, with dense weights and bias.
+   * @throws SparsifyError `usage` without `statistics` and for contradicting options, `layer` if nothing has been removed yet,
+   *   `criteria` for statistics of another model, `weights`; nothing is changed then
+   */
+  async repair<Feeds = never>(options: RepairOptions<Feeds> = {}): Promise<RepairReport> {
+    const settings = checkRepair(this.#options.statistics, options);
+    return inTurn(this.model, async () => {
+      this.#checkTouched();
+      const notes = await this.#checkStatistics();
+      const masks = this.#masksInOrder();
+      const units = this.#planner.unitsOf([...masks.keys()]);
+      const layers = [...masks].map(([tensor, mask], index) => ({ tensor, mask, units: units[index]! }));
+      const repairing = { engine: await loadEngine(), model: this.model, dense: this.#dense!, settings };
+      return repair(repairing, layers, this.#options.statistics!, notes, options);
     });
   }
 
@@ -127,7 +161,7 @@ export class Sparsifier {
    * @throws SparsifyError `layer` for an unknown name, `granularity` if the layer does not have it
    */
   mask(layer: string): UnitMask {
-    const tensor = this.#tensor(layer);
+    const tensor = layerNamed(this.model, layer);
     return unitMask(tensor, this.#planner.granularity, this.#masks.get(tensor));
   }
 
@@ -167,7 +201,7 @@ export class Sparsifier {
    *   stay as they were
    */
   async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<void> {
-    await this.#inTurn(async () => {
+    await inTurn(this.model, async () => {
       const masks = await readMasks(source, this.model, this.#planner.granularity);
       this.#masks.clear();
       this.#saved.clear();
@@ -175,16 +209,30 @@ export class Sparsifier {
     });
   }
 
-  /** Discards masks, removed values and the arrays that the criterion compares weights with. */
+  /**
+   * Discards masks, removed values, the dense weights that a repair aims at, and the arrays that the criterion compares
+   * weights with.
+   */
   clear(): void {
     this.#masks.clear();
     this.#saved.clear();
+    this.#dense?.release();
+    this.#dense = undefined;
     this.#forgetState();
   }
 
   #forgetState(): void {
     for (const { release } of this.#state?.values() ?? []) release?.();
     this.#state = undefined;
+  }
+
+  /** Refuses statistics of another model, once. */
+  async #checkStatistics(): Promise<readonly string[]> {
+    const { statistics } = this.#options;
+    if (!statistics) return [];
+    this.#dense ??= new DenseNumbers(this.model);
+    this.#unchecked ??= statistics.check(this.#dense.view);
+    return this.#unchecked;
   }
 
   #masksInOrder(): Map<WeightTensor, Uint8Array> {
@@ -209,7 +257,7 @@ export class Sparsifier {
    * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; nothing is changed then
    */
   async sparsifyLayer(layer: string, amount?: Amount, options: CallOptions = {}): Promise<Report> {
-    const tensors = [this.#tensor(layer)];
+    const tensors = [layerNamed(this.model, layer)];
     if (isPattern(this.#planner.granularity)) this.#planner.checkPattern(amount, options);
     else checkAmount(amount as Amount, layer);
     return this.#sparsify(
@@ -249,28 +297,9 @@ export class Sparsifier {
     return this.sparsifyModel(sparsity, options);
   }
 
-  #tensor(layer: string): WeightTensor {
-    const tensor =
-      this.model.tensors.find(({ name }) => name === layer) ??
-      this.model.tensors.find(({ aliases }) => aliases.includes(layer));
-    if (!tensor) {
-      const skipped = this.model.skipped.find(({ name }) => name === layer);
-      throw new SparsifyError(
-        'layer',
-        skipped ? `this tensor is not pruned: ${skipped.reason}` : 'no layer has this name',
-        {
-          given: layer,
-          allowed: this.model.tensors.map(({ name }) => name),
-          hint: skipped || typeof layer !== 'string' ? undefined : asked(nearestNames(layer, this.model.tensors)),
-        },
-      );
-    }
-    return tensor;
-  }
-
   async #sparsify(request: Request, options: CallOptions): Promise<Report> {
     const units = this.#checked(request, options);
-    return this.#inTurn(async () => {
+    return inTurn(this.model, async () => {
       const { plan, shares } = await this.#planned(request, units, options);
       const engine = await loadEngine();
       const done = await remove(engine, plan);
@@ -288,7 +317,7 @@ export class Sparsifier {
   /** How many units of each layer a call would remove. */
   #foreseen(request: Request, options: CallOptions): Promise<Map<WeightTensor, number>> {
     const units = this.#checked(request, options);
-    return this.#inTurn(async () => {
+    return inTurn(this.model, async () => {
       const { plan } = await this.#planned(request, units, options);
       const removed = await rank(await loadEngine(), plan);
       return new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
@@ -301,23 +330,13 @@ export class Sparsifier {
     return this.#planner.unitsOf(tensors);
   }
 
-  /** Waits for the calls on the same model that came before. */
-  #inTurn<Result>(call: () => Promise<Result>): Promise<Result> {
-    const before = turns.get(this.model);
-    const turn = (async () => {
-      await before?.catch(() => {});
-      return call();
-    })();
-    turns.set(this.model, turn);
-    return turn;
-  }
-
   /** The plan of a call, and what it was made from. */
   async #planned(
     request: Request,
     units: readonly Units[],
     options: CallOptions,
   ): Promise<{ readonly plan: Plan; readonly shares: Shares }> {
+    await this.#checkStatistics();
     const shares = this.#planner.shares(request, units);
     const { selections, limits } = shares;
     const { needs } = this.#planner.recipe;
@@ -342,7 +361,8 @@ export class Sparsifier {
   }
 
   #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {
-    const restorable = this.#options.restorable ?? false;
+    // With statistics, all numbers are kept.
+    const restorable = (this.#options.restorable && !this.#options.statistics) ?? false;
     return { model: this.model, jobs, removes, roundTo, restorable, signal, onProgress };
   }
 

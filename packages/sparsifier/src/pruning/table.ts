@@ -58,7 +58,9 @@ const weightsLine = ({ layers, skipped, model }: Report['weights']): string =>
   `weights: ${formatted(layers)} in layers, ${formatted(skipped)} skipped, ${formatted(model)} in the file`;
 
 /** A line for each tensor; one for all that have the same reason. */
-function grouped(tensors: readonly (Pick<Skipped, 'name' | 'reason'> & { readonly weights?: number })[]): string[] {
+export function grouped(
+  tensors: readonly (Pick<Skipped, 'name' | 'reason'> & { readonly weights?: number })[],
+): string[] {
   const groups = new Map<string, { readonly names: string[]; weights: number }>();
   for (const { name, reason, weights = 0 } of tensors) {
     const group = groups.get(reason) ?? { names: [], weights: 0 };
@@ -114,5 +116,6 @@ export function ruled(rows: readonly (readonly string[])[], { head, body, from, 
   ];
 }
 
-const section = (title: string, lines: readonly string[]): string[] =>
+/** Lines below a title; nothing if there are none. */
+export const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['', `${title}:`, ...lines.map((line) => `  ${line}`)];

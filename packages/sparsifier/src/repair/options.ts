@@ -1,7 +1,10 @@
 import type { SessionLike } from '../calibration/onnx.js';
+import { SparsifyError } from '../errors.js';
+import { checkListeners } from '../options/options.js';
+import { checkNames, unknownValue } from '../options/spelling.js';
 
-/** How a layer is repaired: its kept weights and its bias, or its bias alone. */
-export const methods = ['solve', 'bias'] as const;
+const methods = ['solve', 'bias'] as const;
+const inputs = ['dense', 'pruned'] as const;
 
 /** The options of `Sparsifier.repair`. */
 export interface RepairOptions<Feeds = never> {
@@ -21,14 +24,15 @@ export interface RepairOptions<Feeds = never> {
   readonly addBias?: boolean | undefined;
   /**
    * The inputs that layers are repaired for: those of the dense model (`dense`, the default), which the statistics of the
-   * Sparsifier describe; or those of the model as repaired so far (`pruned`), which are measured layer by layer, from the
-   * front to the back. That needs `createSession` and `batches`, and an ONNX model.
+   * Sparsifier describe; or those of the model as repaired so far (`pruned`), which are measured from the front to the
+   * back, one layer at a time, or several that have the same input. With the criterion `fluctuation` each of these layers
+   * gets a new mask by them, with as many units removed. That needs `createSession` and `batches`, and an ONNX model.
    */
-  readonly inputs?: 'dense' | 'pruned' | undefined;
+  readonly inputs?: (typeof inputs)[number] | undefined;
   /** For `inputs: 'pruned'`: as for `calibrate`. */
   readonly createSession?: ((bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>) | undefined;
   readonly batches?: (() => Iterable<Feeds> | AsyncIterable<Feeds>) | undefined;
-  /** For `inputs: 'pruned'`: the share of the batches that results are compared on; 0.25 by default. */
+  /** For `inputs: 'pruned'`: the share of the batches that solutions are compared on; 0.25 by default. */
   readonly holdOut?: number | undefined;
   /** Ends the call with the signal's reason; the model is then as it was before. */
   readonly signal?: AbortSignal | undefined;
@@ -42,4 +46,72 @@ export interface RepairProgress {
   readonly done: number;
   /** All weights of the layers that have a mask. */
   readonly total: number;
+}
+
+const optionNames: readonly (keyof RepairOptions)[] = [
+  'method',
+  'steps',
+  'ridge',
+  'addBias',
+  'inputs',
+  'createSession',
+  'batches',
+  'holdOut',
+  'signal',
+  'onProgress',
+];
+
+/** What options ask for, with their defaults. */
+export interface Settings {
+  /** After how many steps solutions are compared; after 0, only the bias is corrected. */
+  readonly checks: readonly number[];
+  readonly ridge: number;
+  readonly addBias: boolean;
+}
+
+/** The steps after which solutions are compared, if there are as many. */
+const usualChecks = [0, 1, 3, 10];
+
+/** @throws SparsifyError `usage` for unknown or contradicting options; the signal's reason if it is aborted */
+export function settingsOf<Feeds>(options: RepairOptions<Feeds>): Settings {
+  checkNames(options, optionNames);
+  const { method = 'solve', steps = 10, ridge = 0.01, addBias = true, holdOut, signal } = options;
+  if (!methods.includes(method)) throw unknownValue('usage', 'method', method, methods);
+  if (!(Number.isInteger(steps) && steps >= 0 && steps <= mostSteps)) {
+    throw new SparsifyError('usage', `\`steps\` is a whole number from 0 to ${mostSteps}`, { given: steps });
+  }
+  if (!(Number.isFinite(ridge) && ridge >= 0)) {
+    throw new SparsifyError('usage', '`ridge` is a number that is not negative', { given: ridge });
+  }
+  if (typeof addBias !== 'boolean') throw new SparsifyError('usage', '`addBias` is true or false', { given: addBias });
+  checkInputs(options);
+  if (holdOut !== undefined && !(holdOut >= 0 && holdOut < 1)) {
+    throw new SparsifyError('usage', '`holdOut` is a share from 0 to less than 1', { given: holdOut });
+  }
+  checkListeners(options);
+  signal?.throwIfAborted();
+  const last = method === 'bias' ? 0 : steps;
+  const checks = [...new Set([...usualChecks.filter((each) => each < last), last])];
+  return { checks, ridge, addBias };
+}
+
+const mostSteps = 1000;
+
+/** @throws SparsifyError `usage` */
+function checkInputs<Feeds>({ inputs: given = 'dense', createSession, batches, holdOut }: RepairOptions<Feeds>): void {
+  if (!inputs.includes(given)) throw unknownValue('usage', 'inputs', given, inputs);
+  const entries = Object.entries({ createSession, batches, holdOut });
+  const extra = entries.find(([, value]) => value !== undefined);
+  if (given === 'dense' && extra) {
+    throw new SparsifyError('usage', `the option \`${extra[0]}\` is for \`inputs: 'pruned'\``, {
+      hint: "Add `inputs: 'pruned'`, or leave it out",
+    });
+  }
+  const missing = entries.find(([name, value]) => name !== 'holdOut' && typeof value !== 'function');
+  if (given === 'pruned' && missing) {
+    throw new SparsifyError('usage', "`inputs: 'pruned'` runs the model, which needs `createSession` and `batches`", {
+      given: `\`${missing[0]}: ${String(missing[1])}\``,
+      hint: 'Pass what `calibrate` was given',
+    });
+  }
 }

@@ -8,7 +8,7 @@ import type { Sparsity } from '../options/amounts.js';
 import { checkCallOptions, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
-import { given, snapshotOf, sourceFilesOf, type Snapshots } from '../pruning/snapshots.js';
+import { givenBy, snapshotOf, sourceFilesOf, type Snapshots } from '../pruning/snapshots.js';
 import { StreamingCall } from './call.js';
 import { usualRoom, type Room } from './search.js';
 
@@ -44,6 +44,7 @@ export async function stream(
   const planner = new Planner(open, options);
   const request = planner.request(sparsity, callOptions);
   const snapshots = snapshotsFor(planner, options, request.tensors, open.tensors);
+  await options.statistics?.check(open);
   const call = new StreamingCall(engine, open, planner, request, snapshots, callOptions);
   const outputs = await open.outputs(typeof output === 'string' ? output : undefined, call);
   const targets = { force, sourceFiles: sourceFilesOf(open, options) };
@@ -96,8 +97,8 @@ function snapshotsFor(
   all: readonly WeightTensor[],
 ): Snapshots | undefined {
   if (typeof needs !== 'string') return undefined;
-  const source = options[needs];
-  if (source === undefined && (needs === 'initial' || needs === 'previous')) {
+  const snapshots = givenBy(options, all, needs, true);
+  if (snapshots === undefined && (needs === 'initial' || needs === 'previous')) {
     throw new SparsifyError(
       'criteria',
       `the criterion needs the ${needs} weights, which cannot be recorded while a model is streamed`,
@@ -108,7 +109,6 @@ function snapshotsFor(
       },
     );
   }
-  const snapshots = source && given(source, all, needs, true);
   for (const tensor of tensors) snapshotOf(tensor, needs, snapshots);
   return snapshots;
 }

@@ -12,7 +12,7 @@ import {
   type Values,
   type WeightTensor,
 } from '../../model/model.js';
-import { checkLayout } from '../layout.js';
+import { biasAmong, checkLayout } from '../layout.js';
 import { productOf } from '../../model/numbers.js';
 
 /** A plain array: 32-bit floats, or the bits of 16-bit floats. */
@@ -83,7 +83,7 @@ function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[])
     const found = partner.part === 'bias' && hasGamma ? undefined : other(partner);
     return found ? [{ name: partner.part, reason: `it is also the array of '${found.name}'` }] : [];
   });
-  return { ...tensor, partners, ...(leaks.length > 0 && { leaks }) };
+  return { ...tensor, partners, ...biasAmong(tensor.kind, partners), ...(leaks.length > 0 && { leaks }) };
 }
 
 async function load(engine: Engine, values: Values): Promise<Region> {

@@ -3,7 +3,7 @@ import { byName } from '../../options/names.js';
 import { isRecurrent, leftToGates } from '../../model/channels.js';
 import type { DataType, Kind, Leak, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
 import { StoredValues } from '../format.js';
-import { checkLayout, type Layout } from '../layout.js';
+import { biasAmong, checkLayout, type Layout } from '../layout.js';
 import { biasOf, expertRoles, orderByBias, Orders, rolesOf, type Tensors as TensorsOf } from './axes.js';
 import { quoted, type Header, type StoredTensor } from './header.js';
 import { productOf } from '../../model/numbers.js';
@@ -102,7 +102,16 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
     const { kind, roles = rolesOf(kind, tensor.shape.length), groups = 1, notes: own = [] } = found as Inferred;
     const layout = { kind, roles, shape: tensor.shape, groups };
     const { notes, ...others } = partnersOf(tensor, layout, checkLayout(name, layout), all);
-    const layer = { name, aliases, ...layout, values: valuesOf(tensor)!, ...others, notes: [...own, ...notes] };
+    const bias = biasAmong(kind, others.partners);
+    const layer = {
+      name,
+      aliases,
+      ...layout,
+      values: valuesOf(tensor)!,
+      ...others,
+      ...bias,
+      notes: [...own, ...notes],
+    };
     tensors.push(layer);
     if (layer.partners.length > 0) layersOf.set(biasOf(tensor.name), name);
     if (found === described[index]) learned.add(layer);

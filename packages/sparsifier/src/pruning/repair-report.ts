@@ -1,0 +1,55 @@
+import type { RepairedLayer, RepairReport } from '../repair/report.js';
+import { grouped, ruled, section } from './table.js';
+import { counted, formatted, percent } from './text.js';
+
+/** A report whose own properties are plain data; its methods are those of the class. */
+class MadeRepairReport implements RepairReport {
+  readonly layers: readonly RepairedLayer[];
+  readonly skipped: RepairReport['skipped'];
+  readonly notes: readonly string[];
+
+  constructor({ layers, skipped, notes }: Pick<RepairReport, 'layers' | 'skipped' | 'notes'>) {
+    this.layers = layers;
+    this.skipped = skipped;
+    this.notes = notes;
+  }
+
+  table(): string {
+    const error = (value: number | undefined) => (value === undefined ? '-' : percent(100 * value));
+    const rows = [
+      ['layer', 'kind', 'shape', 'rows', 'columns', 'mask alone', 'repaired', 'bias', 'result'],
+      ...this.layers.map((layer) => [
+        layer.name,
+        layer.kind,
+        layer.shape.join(' x '),
+        formatted(layer.rows),
+        formatted(layer.columns),
+        error(layer.masked),
+        error(layer.repaired),
+        layer.bias,
+        layer.isRepaired ? 'repaired' : 'mask alone',
+      ]),
+    ];
+    const reasons = this.layers.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
+    return [
+      ...ruled(rows, { head: 1, body: this.layers.length, from: 3, to: 7 }),
+      ...section('not repaired', grouped(this.skipped)),
+      ...section('repaired in part, or left with the mask alone', grouped(reasons)),
+      ...section('notes', this.notes),
+    ].join('\n');
+  }
+
+  toString(): string {
+    return this.table();
+  }
+
+  /** What `console.log` prints in Node. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const repaired = this.layers.filter(({ isRepaired }) => isRepaired).length;
+    const rest = this.notes.length > 0 ? `, ${counted(this.notes.length, 'note')}` : '';
+    return `RepairReport: ${repaired} of ${counted(this.layers.length, 'layer')} repaired${rest}; table() shows each layer`;
+  }
+}
+
+export const repairReportOf = (contents: Pick<RepairReport, 'layers' | 'skipped' | 'notes'>): RepairReport =>
+  new MadeRepairReport(contents);

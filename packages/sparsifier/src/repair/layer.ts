@@ -1,0 +1,292 @@
+import type { Block, Engine } from '../engine/engine.js';
+import { isKept, plainEntry, storedUnits } from '../engine/record.js';
+import { fit, type Moments, type Seen } from '../engine/repair.js';
+import { run, writeTable } from '../engine/verbs.js';
+import { SparsifyError } from '../errors.js';
+import { bytesOf, type Bias, type DataType, type Model, type Values, type WeightTensor } from '../model/model.js';
+import { narrowed, widened } from '../model/numbers.js';
+import { layoutOf } from '../model/rows.js';
+import type { Units } from '../options/units.js';
+import { isCoded, type DenseNumbers } from './dense.js';
+import type { Settings } from './options.js';
+import type { RepairedLayer } from './report.js';
+
+/** A layer that has a mask. */
+export interface MaskedLayer {
+  readonly tensor: WeightTensor;
+  readonly units: Units;
+  readonly mask: Uint8Array;
+}
+
+/** What is known of the inputs of a layer. */
+export interface KnownInputs {
+  readonly rows: number;
+  readonly seen: Seen;
+  readonly heldOut: (Seen & { readonly rows: number }) | undefined;
+  /** Whether moments are only those of each column with itself. */
+  readonly isDiagonal: boolean;
+}
+
+/** What a repair is about. */
+export interface Repairing {
+  readonly engine: Engine;
+  readonly model: Model;
+  /** What it aims at. */
+  readonly dense: DenseNumbers;
+  readonly settings: Settings;
+}
+
+/** The new numbers of a layer, which the model does not have yet. */
+export interface Repaired {
+  readonly layer: RepairedLayer;
+  readonly numbers: ReadonlyMap<Values, Uint8Array>;
+}
+
+/** What comes of the weights and of the outputs of a layer. */
+interface Solution extends Pick<RepairedLayer, 'masked' | 'repaired' | 'isRepaired'> {
+  /** Undefined if the weights stay as they are. */
+  readonly weights: Uint8Array | undefined;
+  /** What is added to each output, in canonical order. */
+  readonly shift: ArrayLike<number>;
+}
+
+/**
+ * Computes new numbers of a layer that bring its outputs closer to those of the dense layer.
+ * @returns why that is not possible, as a string
+ * @throws SparsifyError `criteria` for what are no statistics of this layer, `weights` for weights that are not finite,
+ *   `memory`
+ */
+export async function repairedLayer(
+  repairing: Repairing,
+  layer: MaskedLayer,
+  known: KnownInputs,
+): Promise<Repaired | string> {
+  const { tensor, units } = layer;
+  const layout = layoutOf(tensor);
+  if (!layout) return 'its weights are not a matrix for each group of inputs';
+  const [groups, outputs, ...inner] = layout.sizes;
+  const columns = inner.reduce((product, size) => product * size);
+  checkKnown(tensor.name, groups, columns, known);
+  const { bias, origin, reason } = await biasFor(repairing, tensor);
+  const why = isCoded(tensor.values)
+    ? 'its weights are stored as codes, so only its bias can change'
+    : known.isDiagonal
+      ? 'its moments would take more memory than the limit, so only its bias can change'
+      : undefined;
+  const reasons = [...(why ? [why] : []), ...(reason ? [reason] : [])];
+  if (why && !bias) return reasons.join('; ');
+  const shape = { layout, groups, outputs, columns };
+  const solution = await (why
+    ? shifted(repairing, layer, known, shape)
+    : solved(repairing, layer, known, shape, bias !== undefined));
+  const { masked, repaired, isRepaired, weights, shift } = solution;
+  if (!isRepaired) {
+    reasons.push(
+      units.isChannel && !known.seen.dense
+        ? 'the output channels that are left are those of the dense layer'
+        : 'nothing was better than the mask alone',
+    );
+  }
+  const numbers = new Map<Values, Uint8Array>();
+  const channels = units.isChannel ? storedUnits(units.axes).map((unit) => isKept(layer.mask, unit)) : undefined;
+  if (weights) numbers.set(tensor.values, weights);
+  if (channels) {
+    for (const { values } of tensor.partners)
+      numbers.set(values, withoutChannels(await repairing.dense.bytes(values), channels));
+  }
+  if (bias) {
+    const before = await repairing.dense.bytes(bias.values);
+    const goes = bias.sign > 0 && tensor.partners.some(({ part }) => part === 'bias');
+    numbers.set(bias.values, withShift(goes && channels ? withoutChannels(before, channels) : before, bias, shift));
+  }
+  const { name, kind, shape: sizes } = tensor;
+  return {
+    layer: {
+      ...{ name, kind, shape: sizes, rows: known.rows, heldOutRows: known.heldOut?.rows ?? 0, columns },
+      ...{ masked, repaired, isRepaired, bias: origin },
+      ...(reasons.length > 0 ? { reason: reasons.join('; ') } : {}),
+    },
+    numbers,
+  };
+}
+
+/** Where the weights of a layer are, and how many there are. */
+interface Shape {
+  readonly layout: NonNullable<ReturnType<typeof layoutOf>>;
+  readonly groups: number;
+  readonly outputs: number;
+  readonly columns: number;
+}
+
+/** The weights and the bias that fit best. */
+async function solved(
+  { engine, dense, settings: { checks, ridge } }: Repairing,
+  { tensor: { name, values }, units: { axes, isChannel }, mask }: MaskedLayer,
+  { seen, heldOut }: KnownInputs,
+  { layout }: Shape,
+  hasBias: boolean,
+): Promise<Solution> {
+  const { weights, shift, masked, solved, whole, better } = await fit(engine, {
+    dtype: values.dtype,
+    axes,
+    mask,
+    dense: await dense.bytes(values),
+    layout,
+    seen,
+    heldOut,
+    ridge,
+    checks,
+    hasBias,
+    withoutEmpty: isChannel,
+  });
+  if (!Number.isFinite(masked + whole)) throw notFinite(name);
+  const relative = (error: number) => (whole > 0 ? Math.sqrt(Math.max(0, error) / whole) : 0);
+  return { weights, shift, masked: relative(masked), repaired: relative(solved), isRepaired: better > 0 };
+}
+
+/**
+ * The bias that gives the outputs the same means, with the weights as they are stored. It is taken if that holds for the
+ * rows that are held out, too: what else differs does not depend on the bias.
+ */
+async function shifted(
+  { engine, model, dense }: Repairing,
+  { tensor: { name, values }, units: { axes, isChannel }, mask }: MaskedLayer,
+  { seen, heldOut }: KnownInputs,
+  shape: Shape,
+): Promise<Solution> {
+  const whole = await dense.bytes(values);
+  const stored = isCoded(values) ? await model.copy(values) : whole;
+  const weights = await withMask(engine, stored, { dtype: values.dtype, axes, mask });
+  const [before, after] = [whole, weights].map((bytes) => widened(bytes, values.dtype)) as [Float32Array, Float32Array];
+  const channels = isChannel ? storedUnits(axes).map((unit) => isKept(mask, unit)) : undefined;
+  const shift = offsets(before, after, shape, seen).map((each, channel) => (channels?.[channel] === false ? 0 : each));
+  if (!shift.every(Number.isFinite)) throw notFinite(name);
+  const compared = heldOut ? offsets(before, after, shape, heldOut) : shift;
+  const [without, within] = [0, 1].map((share) =>
+    shift.reduce((sum, each, channel) => sum + (compared[channel]! - share * each) ** 2, 0),
+  ) as [number, number];
+  const isRepaired = within < without;
+  return {
+    weights: isCoded(values) ? undefined : weights,
+    ...{ shift: isRepaired ? shift : shift.fill(0), masked: undefined, repaired: undefined, isRepaired },
+  };
+}
+
+/** What the outputs gain on average from the dense weights on the dense inputs, over these weights on these inputs. */
+function offsets(
+  dense: Float32Array,
+  weights: Float32Array,
+  { layout: { sizes, steps }, columns }: Shape,
+  seen: Seen,
+): Float64Array {
+  const [groups, outputs, inputs, depth, height, width] = sizes;
+  const [denseMean, mean] = [seen.dense?.own.mean ?? seen.pruned.mean, seen.pruned.mean];
+  const shift = new Float64Array(groups * outputs);
+  for (let group = 0; group < groups; group++) {
+    for (let output = 0; output < outputs; output++) {
+      let [sum, column] = [0, group * columns];
+      for (let input = 0; input < inputs; input++) {
+        for (let d = 0; d < depth; d++) {
+          for (let h = 0; h < height; h++) {
+            for (let w = 0; w < width; w++, column++) {
+              const place = [group, output, input, d, h, w].reduce((at, index, axis) => at + index * steps[axis]!, 0);
+              sum += dense[place]! * denseMean[column]! - weights[place]! * mean[column]!;
+            }
+          }
+        }
+      }
+      shift[group * outputs + output] = sum;
+    }
+  }
+  return shift;
+}
+
+/** A copy of the weights without those that the mask removes. */
+async function withMask(
+  engine: Engine,
+  weights: Uint8Array,
+  entry: { readonly dtype: DataType; readonly axes: Units['axes']; readonly mask: Uint8Array },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const blocks: Block[] = [];
+  try {
+    for (const bytes of [weights, entry.mask]) {
+      const block = await engine.allocate(bytes.length);
+      blocks.push(block);
+      await block.write(bytes);
+    }
+    const [numbers, mask] = blocks as [Block, Block];
+    const table = await writeTable(engine, [{ ...plainEntry, ...entry, weights: numbers.address, mask: mask.address }]);
+    blocks.push(table.block);
+    await run(engine, [['apply', table.block.address, 1]]);
+    return await numbers.read(0, new Uint8Array(weights.length));
+  } finally {
+    for (const block of blocks) block.free();
+  }
+}
+
+/** One number per output channel, with +0.0 for those that are removed. */
+function withoutChannels(numbers: Uint8Array, isKept: readonly boolean[]): Uint8Array<ArrayBuffer> {
+  const copy = numbers.slice() as Uint8Array<ArrayBuffer>;
+  const bytes = copy.length / isKept.length;
+  for (const [channel, kept] of isKept.entries()) if (!kept) copy.fill(0, channel * bytes, (channel + 1) * bytes);
+  return copy;
+}
+
+/** A bias that changes the outputs by this much. Where that is 0 it keeps its bits. */
+function withShift(numbers: Uint8Array, { values: { dtype }, sign }: Bias, shift: ArrayLike<number>): Uint8Array {
+  const copy = numbers.slice();
+  const view = new DataView(copy.buffer, copy.byteOffset, copy.byteLength);
+  for (const [channel, before] of widened(numbers, dtype).entries()) {
+    const change = sign * shift[channel]!;
+    if (change === 0) continue;
+    if (dtype === 'float32') view.setFloat32(channel * 4, before + change, true);
+    else view.setUint16(channel * bytesOf[dtype], narrowed(before + change, dtype), true);
+  }
+  return copy;
+}
+
+/** The bias of a layer, whether it was given one, and why it has none. */
+async function biasFor(
+  { model, dense, settings: { addBias } }: Repairing,
+  tensor: WeightTensor,
+): Promise<{ readonly bias?: Bias; readonly origin: RepairedLayer['bias']; readonly reason?: string }> {
+  if (tensor.bias) return { bias: tensor.bias, origin: 'own' };
+  const none = (reason: string) => ({ origin: 'none' as const, reason: `it has no bias: ${reason}` });
+  if (!addBias) return none('`addBias: false` forbids one');
+  if (!model.addBias) return none('none can be added to a model of this format');
+  const added = await model.addBias(tensor);
+  if (typeof added === 'string') return none(added);
+  dense.add(tensor, added.values);
+  return { bias: added, origin: 'added' };
+}
+
+/** Refuses what are no statistics of this layer. */
+function checkKnown(
+  subject: string,
+  groups: number,
+  columns: number,
+  { seen, heldOut, isDiagonal }: KnownInputs,
+): void {
+  const size = groups * columns;
+  const check = ({ moment, mean }: Moments): void => {
+    if (mean.length !== size || moment.length !== size * (isDiagonal ? 1 : columns)) {
+      throw new SparsifyError('criteria', 'the statistics are those of a layer of another shape', {
+        subject,
+        given: `${mean.length} means and ${moment.length} moments`,
+        found: `${groups} groups of ${columns} columns`,
+      });
+    }
+    if (mean.every(Number.isFinite) && moment.every(Number.isFinite)) return;
+    throw new SparsifyError('criteria', 'the statistics have numbers that are infinite or not numbers', { subject });
+  };
+  for (const each of heldOut ? [seen, heldOut] : [seen]) {
+    check(each.pruned);
+    if (each.dense) check(each.dense.own);
+  }
+}
+
+const notFinite = (subject: string): SparsifyError =>
+  new SparsifyError('weights', 'a weight is infinite or not a number, so the layer cannot be repaired', {
+    subject,
+    hint: 'Correct the weights, or `exclude` this layer',
+  });
