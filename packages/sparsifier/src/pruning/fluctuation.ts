@@ -10,14 +10,15 @@ import type { LayerInputStatistics } from '../options/options.js';
  */
 export function deviationsOf(
   tensor: WeightTensor,
-  { moment, mean, columns, isDiagonal }: Pick<LayerInputStatistics, 'moment' | 'mean' | 'columns' | 'isDiagonal'>,
+  { moment, mean, isDiagonal }: Pick<LayerInputStatistics, 'moment' | 'mean' | 'isDiagonal'>,
 ): Float32Array<ArrayBuffer> {
   const layout = layoutOf(tensor);
   const [groups, outputs, inputs, depth, height, width] = layout?.sizes ?? [0, 0, 0, 0, 0, 0];
-  if (!layout || inputs * depth * height * width !== columns || mean.length !== groups * columns) {
+  const columns = inputs * depth * height * width;
+  if (!layout || mean.length !== groups * columns || moment.length !== mean.length * (isDiagonal ? 1 : columns)) {
     throw new SparsifyError('criteria', 'the statistics are those of a layer of another shape', {
       subject: tensor.name,
-      given: `${mean.length} columns`,
+      given: `${mean.length} means and ${moment.length} moments`,
       found: `[${tensor.shape.join(', ')}]`,
     });
   }

@@ -1,10 +1,17 @@
+import type { Measured } from '../calibration/measure.js';
 import { SparsifyError } from '../errors.js';
+import type { FileModel } from '../formats/file-model.js';
+import type { Model, WeightTensor } from '../model/model.js';
 import type { InputStatistics } from '../options/options.js';
 import type { MaskedLayer, Repairing } from '../repair/layer.js';
 import { settingsOf, type RepairOptions, type Settings } from '../repair/options.js';
 import { repairByStatistics } from '../repair/repair.js';
 import type { RepairedLayer, RepairReport } from '../repair/report.js';
+import { repairAlong } from '../repair/walk.js';
 import { unitsRemoved } from './bits.js';
+import { remove } from './call.js';
+import { deviationsOf } from './fluctuation.js';
+import type { Planner } from './plan.js';
 import { repairReportOf } from './repair-report.js';
 import { counted, listed } from './text.js';
 
@@ -12,27 +19,86 @@ import { counted, listed } from './text.js';
  * Checks all that can be checked before a call waits for others.
  * @throws SparsifyError `usage`; the signal's reason if it is aborted
  */
-export function checkRepair<Feeds>(statistics: InputStatistics | undefined, options: RepairOptions<Feeds>): Settings {
+export function checkRepair<Feeds>(
+  model: Model,
+  statistics: InputStatistics | undefined,
+  options: RepairOptions<Feeds>,
+): Settings {
   const settings = settingsOf(options);
-  if (statistics) return settings;
-  throw new SparsifyError('usage', 'a repair needs statistics of the inputs of the layers', {
-    hint: 'Make the Sparsifier with `{ statistics }`, from `calibrate` or `readStatistics`',
-  });
+  if (!statistics) {
+    throw new SparsifyError('usage', 'a repair needs statistics of the inputs of the layers', {
+      hint: 'Make the Sparsifier with `{ statistics }`, from `calibrate` or `readStatistics`',
+    });
+  }
+  if (options.inputs === 'pruned' && (model as Partial<FileModel>).format !== 'ONNX') {
+    throw new SparsifyError(
+      'usage',
+      "`inputs: 'pruned'` runs the model, which is possible for ONNX models from files",
+      {
+        hint: 'Read the model with `readModel` or `readOnnx`, or leave out `inputs`',
+      },
+    );
+  }
+  return settings;
 }
 
-/** @param notes what is known about the statistics */
-export async function repair<Feeds>(
+/** Repairs layers for the inputs of the dense model. @param notes what is known about the statistics */
+export async function repairForDense(
   repairing: Repairing,
   layers: readonly MaskedLayer[],
   statistics: InputStatistics,
   notes: readonly string[],
-  options: RepairOptions<Feeds>,
+  options: Pick<RepairOptions, 'signal' | 'onProgress'>,
 ): Promise<RepairReport> {
-  const outcome = await repairByStatistics(repairing, layers, statistics, options);
-  return repairReportOf({
-    ...outcome,
-    notes: [...notes, ...notesOn(outcome.layers), ...(await notesOnChannels(layers))],
+  const { layers: repaired, skipped } = await repairByStatistics(repairing, layers, statistics, options);
+  const all = [...notes, ...notesOn(repaired), ...(await notesOnChannels(layers))];
+  return repairReportOf({ layers: repaired, skipped, notes: all });
+}
+
+/**
+ * Repairs layers for the inputs of the model as it is repaired so far. By the criterion `fluctuation`, each of them gets a
+ * new mask by these inputs first.
+ * @returns the masks of the layers that were repaired, too
+ */
+export async function repairForPruned<Feeds>(
+  repairing: Repairing,
+  layers: readonly MaskedLayer[],
+  planner: Planner,
+  notes: readonly string[],
+  options: RepairOptions<Feeds>,
+): Promise<{ readonly report: RepairReport; readonly masks: ReadonlyMap<WeightTensor, Uint8Array> }> {
+  const { createSession, batches, holdOut, memory, signal, onProgress } = options;
+  const walking = {
+    ...repairing,
+    model: repairing.model as FileModel,
+    select: planner.recipe.needs === 'statistics' ? selection(repairing, planner, signal) : undefined,
+  };
+  const { outcome, masks } = await repairAlong(walking, layers, {
+    ...{ createSession: createSession!, batches: batches!, holdOut, memory, signal, onProgress },
   });
+  const { layers: repaired, skipped } = outcome;
+  return { report: repairReportOf({ layers: repaired, skipped, notes: [...notes, ...notesOn(repaired)] }), masks };
+}
+
+/** Selects as many units of a layer as its mask removes, by the inputs that were measured. */
+function selection(
+  { engine, model }: Repairing,
+  planner: Planner,
+  signal: AbortSignal | undefined,
+): (layer: MaskedLayer, measured: Measured) => Promise<Uint8Array> {
+  return async ({ tensor, units, mask }, { seen, isDiagonal }) => {
+    const removes = await unitsRemoved(mask);
+    const bytes = new Uint8Array(deviationsOf(tensor, { ...seen.pruned, isDiagonal }).buffer);
+    const other = { dtype: 'float32', bytes, length: tensor.values.length, steps: [] } as const;
+    const ranking = { earlier: undefined, saved: undefined, other, group: 0, limit: removes };
+    const [done] = await remove(engine, {
+      model,
+      jobs: [planner.job(tensor, units, ranking)],
+      removes: units.pattern ? [] : [removes],
+      ...{ roundTo: undefined, restorable: false, signal, onProgress: undefined },
+    });
+    return done!.mask;
+  };
 }
 
 /** Sentences about what the errors of layers mean. */

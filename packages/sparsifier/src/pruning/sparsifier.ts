@@ -23,7 +23,7 @@ import { layerNamed } from '../options/names.js';
 import { checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request, type Shares } from './plan.js';
 import { eachAlone } from '../options/rankings.js';
-import { checkRepair, repair } from './repair.js';
+import { checkRepair, repairForDense, repairForPruned } from './repair.js';
 import type { Report } from './report.js';
 import { restoreDense } from './restored.js';
 import { inTurn } from './turns.js';
@@ -144,7 +144,7 @@ export class Sparsifier {
    *   `criteria` for statistics of another model, `weights`; nothing is changed then
    */
   async repair<Feeds = never>(options: RepairOptions<Feeds> = {}): Promise<RepairReport> {
-    const settings = checkRepair(this.#options.statistics, options);
+    const settings = checkRepair(this.model, this.#options.statistics, options);
     return inTurn(this.model, async () => {
       this.#checkTouched();
       const notes = await this.#checkStatistics();
@@ -152,7 +152,12 @@ export class Sparsifier {
       const units = this.#planner.unitsOf([...masks.keys()]);
       const layers = [...masks].map(([tensor, mask], index) => ({ tensor, mask, units: units[index]! }));
       const repairing = { engine: await loadEngine(), model: this.model, dense: this.#dense!, settings };
-      return repair(repairing, layers, this.#options.statistics!, notes, options);
+      if (options.inputs !== 'pruned') {
+        return repairForDense(repairing, layers, this.#options.statistics!, notes, options);
+      }
+      const { report, masks: made } = await repairForPruned(repairing, layers, this.#planner, notes, options);
+      for (const [tensor, mask] of made) this.#masks.set(tensor, mask);
+      return report;
     });
   }
 

@@ -4,7 +4,7 @@ import { fit, type Moments, type Seen } from '../engine/repair.js';
 import { run, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
 import { bytesOf, type Bias, type DataType, type Model, type Values, type WeightTensor } from '../model/model.js';
-import { narrowed, widened } from '../model/numbers.js';
+import { narrowed, productOf, widened } from '../model/numbers.js';
 import { layoutOf } from '../model/rows.js';
 import type { Units } from '../options/units.js';
 import { isCoded, type DenseNumbers } from './dense.js';
@@ -65,7 +65,7 @@ export async function repairedLayer(
   const layout = layoutOf(tensor);
   if (!layout) return 'its weights are not a matrix for each group of inputs';
   const [groups, outputs, ...inner] = layout.sizes;
-  const columns = inner.reduce((product, size) => product * size);
+  const columns = productOf(inner);
   checkKnown(tensor.name, groups, columns, known);
   const { bias, origin, reason } = await biasFor(repairing, tensor);
   const why = isCoded(tensor.values)

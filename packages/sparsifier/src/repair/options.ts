@@ -1,4 +1,5 @@
-import type { SessionLike } from '../calibration/onnx.js';
+import type { MeasureOptions } from '../calibration/measure.js';
+import type { SessionData } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
 import { checkListeners } from '../options/options.js';
 import { checkNames, unknownValue } from '../options/spelling.js';
@@ -30,10 +31,10 @@ export interface RepairOptions<Feeds = never> {
    */
   readonly inputs?: (typeof inputs)[number] | undefined;
   /** For `inputs: 'pruned'`: as for `calibrate`. */
-  readonly createSession?: ((bytes: Uint8Array<ArrayBuffer>) => Promise<SessionLike<Feeds>>) | undefined;
-  readonly batches?: (() => Iterable<Feeds> | AsyncIterable<Feeds>) | undefined;
-  /** For `inputs: 'pruned'`: the share of the batches that solutions are compared on; 0.25 by default. */
-  readonly holdOut?: number | undefined;
+  readonly createSession?: SessionData<Feeds>['createSession'] | undefined;
+  readonly batches?: SessionData<Feeds>['batches'] | undefined;
+  readonly holdOut?: MeasureOptions['holdOut'];
+  readonly memory?: MeasureOptions['memory'];
   /** Ends the call with the signal's reason; the model is then as it was before. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: RepairProgress) => void) | undefined;
@@ -75,7 +76,7 @@ const usualChecks = [0, 1, 3, 10];
 /** @throws SparsifyError `usage` for unknown or contradicting options; the signal's reason if it is aborted */
 export function settingsOf<Feeds>(options: RepairOptions<Feeds>): Settings {
   checkNames(options, optionNames);
-  const { method = 'solve', steps = 10, ridge = 0.01, addBias = true, holdOut, signal } = options;
+  const { method = 'solve', steps = 10, ridge = 0.01, addBias = true, signal } = options;
   if (!methods.includes(method)) throw unknownValue('usage', 'method', method, methods);
   if (!(Number.isInteger(steps) && steps >= 0 && steps <= mostSteps)) {
     throw new SparsifyError('usage', `\`steps\` is a whole number from 0 to ${mostSteps}`, { given: steps });
@@ -85,9 +86,6 @@ export function settingsOf<Feeds>(options: RepairOptions<Feeds>): Settings {
   }
   if (typeof addBias !== 'boolean') throw new SparsifyError('usage', '`addBias` is true or false', { given: addBias });
   checkInputs(options);
-  if (holdOut !== undefined && !(holdOut >= 0 && holdOut < 1)) {
-    throw new SparsifyError('usage', '`holdOut` is a share from 0 to less than 1', { given: holdOut });
-  }
   checkListeners(options);
   signal?.throwIfAborted();
   const last = method === 'bias' ? 0 : steps;
@@ -98,19 +96,19 @@ export function settingsOf<Feeds>(options: RepairOptions<Feeds>): Settings {
 const mostSteps = 1000;
 
 /** @throws SparsifyError `usage` */
-function checkInputs<Feeds>({ inputs: given = 'dense', createSession, batches, holdOut }: RepairOptions<Feeds>): void {
+function checkInputs<Feeds>(options: RepairOptions<Feeds>): void {
+  const { inputs: given = 'dense', createSession, batches, holdOut, memory } = options;
   if (!inputs.includes(given)) throw unknownValue('usage', 'inputs', given, inputs);
-  const entries = Object.entries({ createSession, batches, holdOut });
-  const extra = entries.find(([, value]) => value !== undefined);
+  const extra = Object.entries({ createSession, batches, holdOut, memory }).find(([, value]) => value !== undefined);
   if (given === 'dense' && extra) {
     throw new SparsifyError('usage', `the option \`${extra[0]}\` is for \`inputs: 'pruned'\``, {
       hint: "Add `inputs: 'pruned'`, or leave it out",
     });
   }
-  const missing = entries.find(([name, value]) => name !== 'holdOut' && typeof value !== 'function');
+  const missing = Object.entries({ createSession, batches }).find(([, value]) => typeof value !== 'function');
   if (given === 'pruned' && missing) {
     throw new SparsifyError('usage', "`inputs: 'pruned'` runs the model, which needs `createSession` and `batches`", {
-      given: `\`${missing[0]}: ${String(missing[1])}\``,
+      given: `${missing[0]}: ${String(missing[1])}`,
       hint: 'Pass what `calibrate` was given',
     });
   }

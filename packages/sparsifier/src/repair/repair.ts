@@ -1,15 +1,46 @@
 import { write } from '../model/kept.js';
 import type { Values } from '../model/model.js';
 import type { InputMoments, InputStatistics, LayerInputStatistics } from '../options/options.js';
-import { repairedLayer, type KnownInputs, type MaskedLayer, type Repairing } from './layer.js';
+import { repairedLayer, type KnownInputs, type MaskedLayer, type Repaired, type Repairing } from './layer.js';
 import type { RepairOptions } from './options.js';
 import type { RepairedLayer, RepairReport } from './report.js';
 
-/** What came of a repair, without its notes. */
-export interface Outcome {
+/** What has come of the layers so far. */
+export class Outcome {
+  readonly #layers: readonly MaskedLayer[];
+  readonly #onProgress: RepairOptions['onProgress'];
+  readonly #total: number;
+  readonly #results = new Map<MaskedLayer, Repaired | string>();
+  #done = 0;
+
+  constructor(layers: readonly MaskedLayer[], onProgress: RepairOptions['onProgress']) {
+    this.#layers = layers;
+    this.#onProgress = onProgress;
+    this.#total = layers.reduce((sum, { tensor }) => sum + tensor.values.length, 0);
+  }
+
+  /** @param result a string says why the layer is not repaired */
+  add(layer: MaskedLayer, result: Repaired | string): void {
+    // What is reported needs no numbers.
+    this.#results.set(layer, typeof result === 'string' ? result : { ...result, numbers: new Map() });
+    this.#done += layer.tensor.values.length;
+    this.#onProgress?.({ stage: 'repair', done: this.#done, total: this.#total });
+  }
+
   /** In model order. */
-  readonly layers: readonly RepairedLayer[];
-  readonly skipped: RepairReport['skipped'];
+  get layers(): RepairedLayer[] {
+    return this.#layers.flatMap((layer) => {
+      const result = this.#results.get(layer)!;
+      return typeof result === 'string' ? [] : [result.layer];
+    });
+  }
+
+  get skipped(): RepairReport['skipped'] {
+    return this.#layers.flatMap((layer) => {
+      const result = this.#results.get(layer)!;
+      return typeof result === 'string' ? [{ name: layer.tensor.name, reason: result }] : [];
+    });
+  }
 }
 
 /** Repairs layers for the inputs of the dense model. They are changed once all of them are computed. */
@@ -19,25 +50,18 @@ export async function repairByStatistics(
   statistics: InputStatistics,
   { signal, onProgress }: Pick<RepairOptions, 'signal' | 'onProgress'>,
 ): Promise<Outcome> {
-  const repaired: RepairedLayer[] = [];
-  const skipped: RepairReport['skipped'][number][] = [];
+  const outcome = new Outcome(layers, onProgress);
   const numbers = new Map<Values, Uint8Array>();
-  const progress = progressOf(layers, onProgress);
   for (const layer of layers) {
     signal?.throwIfAborted();
-    const { name } = layer.tensor;
-    const known = statistics.layers.get(name);
+    const known = statistics.layers.get(layer.tensor.name);
     const result = known ? await repairedLayer(repairing, layer, knownFrom(known)) : 'there are no statistics of it';
-    if (typeof result === 'string') skipped.push({ name, reason: result });
-    else {
-      repaired.push(result.layer);
-      for (const [values, bytes] of result.numbers) numbers.set(values, bytes);
-    }
-    progress(layer);
+    if (typeof result !== 'string') for (const [values, bytes] of result.numbers) numbers.set(values, bytes);
+    outcome.add(layer, result);
   }
   signal?.throwIfAborted();
   await write(repairing.engine, repairing.model, numbers);
-  return { layers: repaired, skipped };
+  return outcome;
 }
 
 function knownFrom({ isDiagonal, heldOut, ...seen }: LayerInputStatistics): KnownInputs {
@@ -48,14 +72,4 @@ function knownFrom({ isDiagonal, heldOut, ...seen }: LayerInputStatistics): Know
     heldOut: heldOut && heldOut.rows > 0 ? { ...pruned(heldOut), rows: heldOut.rows } : undefined,
     isDiagonal,
   };
-}
-
-/** Counts layers that are finished. */
-export function progressOf(
-  layers: readonly MaskedLayer[],
-  onProgress: RepairOptions['onProgress'],
-): (layer: MaskedLayer) => void {
-  const total = layers.reduce((sum, { tensor }) => sum + tensor.values.length, 0);
-  let done = 0;
-  return ({ tensor }) => onProgress?.({ stage: 'repair', done: (done += tensor.values.length), total });
 }
