@@ -17,7 +17,7 @@ interface LayerOutput {
 }
 
 /** The output of a layer, to which a number per channel can be added; or why it cannot. */
-export function outputOf({ node, layout: { channels } }: Layer): LayerOutput | string {
+function outputOf({ node, layout: { channels } }: Layer): LayerOutput | string {
   const { op, outputs, attributes } = node;
   const [value] = outputs;
   if (channels === undefined || value === undefined || op === 'com.microsoft.Attention') {
