@@ -2,6 +2,7 @@ import * as host from '#host';
 import type { Block } from '../../engine/engine.js';
 import type { CurrentFiles, ModelOutput } from '../format.js';
 import { isFolder } from '../sources.js';
+import { Edits, woven } from './edits.js';
 import { relocate } from './external.js';
 import type { ModelFile } from './wire.js';
 
@@ -34,15 +35,9 @@ export async function outputsOf(
     names.set(location, host.baseName(dataPath));
     return { path: dataPath, from: location, chunks: () => current.chunks(location) };
   });
-  const edits = relocate(await bytesIn(block, name), (location) => names.get(location)!);
-  const chunks = async function* () {
-    let position = 0;
-    for (const edit of edits) {
-      yield* current.chunks(name, position, edit.start);
-      yield edit.bytes;
-      position = edit.end;
-    }
-    yield* current.chunks(name, position);
-  };
+  const edits = new Edits(await bytesIn(block, name));
+  relocate(edits, (location) => names.get(location)!);
+  const list = edits.list();
+  const chunks = () => woven(list, (start, end) => current.chunks(name, start, end));
   return [{ path, from: name, chunks }, ...data];
 }

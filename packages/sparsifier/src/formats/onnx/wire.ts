@@ -19,6 +19,9 @@ export interface Range {
 export interface Field extends Range {
   readonly number: number;
   readonly type: WireType;
+  /** The message that contains it; undefined for the model itself. */
+  readonly within: Field | undefined;
+  readonly tagStart: number;
   /** The offset of the length of a length-delimited value, which ends at `start`. */
   readonly lengthStart: number;
 }
@@ -50,17 +53,20 @@ export function childOf(message: Message, field: number): Message | undefined {
   return (messages[message] as Readonly<Record<number, Message>>)[field];
 }
 
+/** The message of the whole file. */
+export const wholeFile = ({ bytes }: ModelFile): Range => ({ start: 0, end: bytes.length });
+
 /**
  * The fields of the message in `range`, in file order. @throws SparsifyError `format` if the bytes are not a message
  */
-export function* fields(file: ModelFile, range: Range, message: Message): Generator<Field> {
+export function* fields(file: ModelFile, range: Range | Field, message: Message): Generator<Field> {
   const reader = new BinaryReader(file.bytes.subarray(range.start, range.end));
   while (reader.pos < reader.len) {
     yield nextField(reader, file, range, message);
   }
 }
 
-function nextField(reader: BinaryReader, file: ModelFile, range: Range, message: Message): Field {
+function nextField(reader: BinaryReader, file: ModelFile, range: Range | Field, message: Message): Field {
   const at = reader.pos;
   let number: number | undefined;
   try {
@@ -75,6 +81,8 @@ function nextField(reader: BinaryReader, file: ModelFile, range: Range, message:
     return {
       number,
       type,
+      within: 'within' in range ? range : undefined,
+      tagStart: range.start + at,
       lengthStart: range.start + lengthStart,
       start: range.start + start,
       end: range.start + reader.pos,

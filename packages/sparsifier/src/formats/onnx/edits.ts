@@ -1,0 +1,118 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { WireType, type Field, type ModelFile, type Range } from './wire.js';
+
+/** Bytes that an edit writes: an array, or chunks that are only asked for when the file is written. */
+export type Piece = Uint8Array | { readonly length: number; chunks(): AsyncIterable<Uint8Array> };
+
+/** Bytes that replace a range of a file. */
+export interface Edit extends Range {
+  readonly bytes: readonly Piece[];
+}
+
+/**
+ * Edits of a model file. Each names the message that directly contains it: a length-delimited field, or undefined for
+ * the model itself. The lengths of all messages around an edit follow, and all other bytes stay as they are.
+ */
+export class Edits {
+  readonly #planned: (Edit & { readonly message: Field | undefined })[] = [];
+
+  constructor(readonly file: ModelFile) {}
+
+  /** Replaces a range of the content of a message. To replace all of it, the range is the message. */
+  replace(message: Field | undefined, { start, end }: Range, ...bytes: readonly Piece[]): void {
+    this.#planned.push({ message, start, end, bytes });
+  }
+
+  /** Inserts bytes. Those that are inserted at the same place of a message keep their order. */
+  insert(message: Field | undefined, at: number, ...bytes: readonly Piece[]): void {
+    this.replace(message, { start: at, end: at }, ...bytes);
+  }
+
+  /** Drops a field from the message that contains it. */
+  drop(field: Field): void {
+    this.replace(field.within, { start: field.tagStart, end: field.end });
+  }
+
+  /**
+   * All edits with those of lengths, in the order of the file.
+   * @throws Error if two edits replace the same bytes
+   */
+  list(): Edit[] {
+    const edits = this.#planned.map((edit) => ({ ...edit, depth: depthOf(edit.message) }));
+    for (const edit of this.#lengths()) edits.push({ ...edit, message: undefined, depth: 0 });
+    // Where a message and those around it end at one place, what is inserted into it comes first.
+    edits.sort((one, other) => one.start - other.start || one.end - other.end || other.depth - one.depth);
+    let last = 0;
+    for (const { start, end } of edits) {
+      if (start < last) throw new Error(`two edits replace byte ${start} of ${this.file.name}`);
+      last = end;
+    }
+    return edits.map(({ start, end, bytes }) => ({ start, end, bytes }));
+  }
+
+  /** The edits of the lengths of all messages that become longer or shorter. */
+  #lengths(): Edit[] {
+    // By the place of the length, since a message may have been read several times.
+    const growths = new Map<number, { readonly message: Field; growth: number }>();
+    for (const { message, start, end, bytes } of this.#planned) {
+      let growth = sizeOf(bytes) - (end - start);
+      for (let each = message; each !== undefined; each = each.within) {
+        const known = growths.get(each.lengthStart);
+        if (known === undefined) growths.set(each.lengthStart, { message: each, growth });
+        else known.growth += growth;
+        growth = 0;
+      }
+    }
+    const edits: Edit[] = [];
+    // A message begins after those that contain it, so what is inside is known before the length outside.
+    for (const at of [...growths.keys()].sort((one, other) => other - one)) {
+      const { message, growth } = growths.get(at)!;
+      if (growth === 0) continue;
+      const { start, end, within } = message;
+      const length = new BinaryWriter().uint32(end - start + growth).finish();
+      edits.push({ start: at, end: start, bytes: [length] });
+      if (within !== undefined) growths.get(within.lengthStart)!.growth += growth + length.length - (start - at);
+    }
+    return edits;
+  }
+}
+
+function depthOf(message: Field | undefined): number {
+  let depth = 0;
+  for (let each = message; each !== undefined; each = each.within) depth++;
+  return depth;
+}
+
+/**
+ * The bytes of the edited file.
+ * @param chunks the bytes of the file before, whose parts are asked for in order
+ */
+export async function* woven(
+  edits: readonly Edit[],
+  chunks: (start: number, end?: number) => AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let position = 0;
+  for (const { start, end, bytes } of edits) {
+    if (start > position) yield* chunks(position, start);
+    for (const piece of bytes) {
+      if (piece instanceof Uint8Array) yield piece;
+      else yield* piece.chunks();
+    }
+    position = end;
+  }
+  yield* chunks(position);
+}
+
+/** A length-delimited field. */
+export function lengthDelimited(number: number, ...content: readonly Piece[]): Piece[] {
+  const writer = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(sizeOf(content));
+  return [writer.finish(), ...content];
+}
+
+export const textField = (number: number, value: string): Uint8Array =>
+  new BinaryWriter().tag(number, WireType.LengthDelimited).string(value).finish();
+
+export const integerField = (number: number, value: number): Uint8Array =>
+  new BinaryWriter().tag(number, WireType.Varint).int64(value).finish();
+
+const sizeOf = (pieces: readonly Piece[]): number => pieces.reduce((sum, { length }) => sum + length, 0);
