@@ -14,9 +14,11 @@ export function numbers(count: number, seed: number): Float32Array<ArrayBuffer> 
   });
 }
 
-/** The outputs of a network for some inputs. */
-export async function outputsOf(bytes: Uint8Array, inputs: Arrays): Promise<Arrays> {
-  const session = await InferenceSession.create(bytes, { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 });
+/** The outputs of a network for some inputs, given its file or the path of it. */
+export async function outputsOf(file: Uint8Array | string, inputs: Arrays): Promise<Arrays> {
+  const options = { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 } as const;
+  // The types are those of one or the other.
+  const session = await InferenceSession.create(file as string, options);
   const feeds = Object.entries(inputs).map(([name, { data, shape }]) => [name, new Tensor('float32', data, shape)]);
   const results = await session.run(Object.fromEntries(feeds) as Record<string, Tensor>);
   await session.release();

@@ -6,6 +6,7 @@ import { inSlices } from '../host/slices.js';
 import {
   bytesOf,
   valuesIn,
+  type Bias,
   type Model,
   type Region,
   type Skipped,
@@ -14,7 +15,7 @@ import {
 } from '../model/model.js';
 import { checkNames } from '../options/spelling.js';
 import type { MainFile } from './files.js';
-import { stored, type CurrentFiles, type Format, type ModelOutput, type StoredValues } from './format.js';
+import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
@@ -54,7 +55,7 @@ export async function readFileModel<Options>(
     await open.files.close();
   }
   const model = new StoredModel(open, blocks);
-  abandoned.register(model, [...blocks.values()], model);
+  abandoned.register(model, blocks, model);
   return model;
 }
 
@@ -87,6 +88,8 @@ export interface FileModel extends Model, Disposable {
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
   /** The bytes of all files, by their names in the model, the main one first. */
   toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>>;
+  /** Only ONNX models are given biases. Otherwise as {@link Model.addBias}. */
+  addBias(tensor: WeightTensor): Promise<Bias | string>;
   /** Frees the memory. The model cannot be used afterwards. A second call does nothing. */
   close(): void;
 }
@@ -102,14 +105,17 @@ export class StoredModel implements FileModel, CurrentFiles {
   readonly sourceFiles: readonly string[];
   readonly format: string;
   readonly #open: OpenModel;
-  readonly #blocks: ReadonlyMap<string, Block>;
-  readonly #own: ReadonlySet<Values>;
+  readonly #blocks: Map<string, Block>;
+  readonly #own: Set<Values>;
+  /** Those that were added, by the names of their layers. */
+  readonly biases = new Map<string, StoredValues>();
+  readonly #added = new Map<string, Promise<Bias | string>>();
   /** What the codes mean since they were last encoded. */
   readonly #meanings = new Map<Values, unknown>();
   #isClosed = false;
 
   /** @param blocks files by their names in the model; other files are read elsewhere */
-  constructor(open: OpenModel, blocks: ReadonlyMap<string, Block>) {
+  constructor(open: OpenModel, blocks: Map<string, Block>) {
     this.tensors = open.tensors;
     this.skipped = open.skipped;
     this.weights = open.weights;
@@ -173,6 +179,40 @@ export class StoredModel implements FileModel, CurrentFiles {
       if (meaning === undefined) this.#meanings.delete(values);
       else this.#meanings.set(values, meaning);
     };
+  }
+
+  async addBias(tensor: WeightTensor): Promise<Bias | string> {
+    this.#place(tensor.values);
+    if (tensor.bias !== undefined) return tensor.bias;
+    const { name } = tensor;
+    let added = this.#added.get(name);
+    if (added === undefined) {
+      added = this.#newBias(tensor);
+      this.#added.set(name, added);
+      // What failed for lack of memory may succeed another time.
+      added.catch(() => this.#added.delete(name));
+    }
+    return added;
+  }
+
+  async #newBias(tensor: WeightTensor): Promise<Bias | string> {
+    const bias = await this.#open.newBias(tensor, this);
+    if (typeof bias === 'string') return bias;
+    const { dtype, numbers } = bias;
+    const block = await (await loadEngine()).allocate(numbers.length);
+    try {
+      await block.write(numbers);
+      this.#checkOpen();
+    } catch (error) {
+      block.free();
+      throw error;
+    }
+    // Names of files have no zero byte, so no file of the model has this name.
+    const values = new StoredValues(dtype, numbers.length / bytesOf[dtype], `\0${tensor.name}`, 0);
+    this.#blocks.set(values.file, block);
+    this.#own.add(values);
+    this.biases.set(tensor.name, values);
+    return { values, sign: 1 };
   }
 
   outputs(path?: string): Promise<readonly ModelOutput[]> {
@@ -257,6 +297,6 @@ export async function joinedBytes(chunks: OutputFile['chunks']): Promise<Uint8Ar
 }
 
 /** Frees the memory of models that were garbage-collected. */
-const abandoned = new FinalizationRegistry<readonly Block[]>((blocks) => {
-  for (const block of blocks) block.free();
+const abandoned = new FinalizationRegistry<ReadonlyMap<string, Block>>((blocks) => {
+  for (const block of blocks.values()) block.free();
 });

@@ -37,6 +37,18 @@ export interface Contents {
    * @throws SparsifyError `usage` if such a model cannot be written to this path
    */
   outputs(path: string | undefined, current: CurrentFiles): Promise<readonly ModelOutput[]>;
+  /**
+   * The bias that a layer without one of its own can be given, or why it cannot have one. `outputs` writes those of
+   * {@link CurrentFiles.biases}, unless their numbers are still these.
+   */
+  newBias?(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string>;
+}
+
+/** A bias that the files of a model do not contain yet. */
+export interface NewBias {
+  readonly dtype: DataType;
+  /** The numbers that it begins with, one for each output channel, little-endian. */
+  readonly numbers: Uint8Array<ArrayBuffer>;
 }
 
 /** A file that a model is written to. */
@@ -51,6 +63,8 @@ export interface CurrentFiles {
   chunks(file: string, start?: number, end?: number): AsyncIterable<Uint8Array>;
   /** What the codes of values mean since they were last encoded; undefined if they never were. */
   meaning(values: StoredValues): unknown;
+  /** The biases that were added, by the names of their layers. Each is a file that the model is not written to. */
+  readonly biases?: ReadonlyMap<string, StoredValues>;
 }
 
 /** Numbers of a model, and where they are in its files. */

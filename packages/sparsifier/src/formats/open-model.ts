@@ -1,7 +1,15 @@
 import type { Skipped, Values, WeightTensor } from '../model/model.js';
 import { ModelFiles, type MainFile } from './files.js';
 import { withFixed } from './fixed.js';
-import { checkEnding, stored, type Contents, type CurrentFiles, type Format, type ModelOutput } from './format.js';
+import {
+  checkEnding,
+  stored,
+  type Contents,
+  type CurrentFiles,
+  type Format,
+  type ModelOutput,
+  type NewBias,
+} from './format.js';
 import type { ModelSource } from './sources.js';
 
 /** A model whose files are open. Only its description has been read. */
@@ -48,6 +56,12 @@ export class OpenModel {
   async outputs(path: string | undefined, current: CurrentFiles): Promise<readonly ModelOutput[]> {
     if (path !== undefined) this.checkEnding(path);
     return this.#contents.outputs(path, current);
+  }
+
+  /** The bias that a layer can be given, or why it cannot have one: see {@link Contents}. */
+  async newBias(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string> {
+    const { newBias } = this.#contents;
+    return newBias === undefined ? `biases cannot be added to ${this.format} models` : newBias(tensor, current);
   }
 
   /** The numbers as they are in the files. */

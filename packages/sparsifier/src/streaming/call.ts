@@ -77,7 +77,7 @@ export class StreamingCall implements Model, CurrentFiles {
     this.weights = open.weights;
     this.#engine = engine;
     this.#open = open;
-    this.#held = new StoredModel(open, open.files.held);
+    this.#held = new StoredModel(open, new Map(open.files.held));
     this.#planner = planner;
     this.#request = request;
     this.#shares = shares;

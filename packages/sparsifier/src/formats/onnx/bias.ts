@@ -16,12 +16,14 @@ interface LayerOutput {
   readonly count: number;
 }
 
+export const withoutChannels = 'the output channels of this weight are not those of the output';
+
 /** The output of a layer, to which a number per channel can be added; or why it cannot. */
 function outputOf({ node, layout: { channels } }: Layer): LayerOutput | string {
   const { op, outputs, attributes } = node;
   const [value] = outputs;
   if (channels === undefined || value === undefined || op === 'com.microsoft.Attention') {
-    return 'the output channels of this weight are not those of the output';
+    return withoutChannels;
   }
   if (channels.axis === undefined) return rankUnknown;
   if (attributes.get('activation')?.text) return 'its node applies an activation to the output';
@@ -103,4 +105,5 @@ function onlyReader({ readers, isOutput }: Value): Reader | undefined {
   return readers.length === 1 && !isOutput ? readers[0] : undefined;
 }
 
-const factorOf = ({ attributes }: Node, name: 'alpha' | 'beta'): number => attributes.get(name)?.float ?? 1;
+/** What an operator multiplies the product or the bias with. */
+export const factorOf = ({ attributes }: Node, name: 'alpha' | 'beta'): number => attributes.get(name)?.float ?? 1;

@@ -6,6 +6,7 @@ import { valuesIn } from '../../model/model.js';
 import { stored, type Contents, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
+import { newBias, plansIn, type Plan } from './adding.js';
 import { locationsIn } from './external.js';
 import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
@@ -71,11 +72,19 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   });
   const { tensors, skipped, weights } = readLayers(graph);
   for (const tensor of tensors) for (const each of valuesIn(tensor)) checkExternal(tensor.name, stored(each), files);
+  let plans: ReadonlyMap<string, Plan | string> | undefined;
+  const planned = async () => (plans ??= plansIn(await bytesIn(block, name)));
   return {
     tensors,
     skipped,
     weights,
-    outputs: (path, current) => outputsOf(path, { name, block, locations }, current),
+    newBias: async (tensor, current) => {
+      const plan = (await planned()).get(tensor.name)!;
+      if (typeof plan === 'string') return plan;
+      if (plan.copied !== undefined) checkExternal(tensor.name, plan.copied, files);
+      return newBias(plan, current);
+    },
+    outputs: (path, current) => outputsOf(path, { name, block, locations, plans: planned }, current),
   };
 }
 

@@ -35,6 +35,8 @@ export interface Node {
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly Value[];
   readonly attributes: ReadonlyMap<string, Attribute>;
+  /** Its message in the file; undefined in a local function, whose body may stand for several nodes. */
+  readonly field?: Field | undefined;
 }
 
 /** The operator of a node, and its name if it has one. */
@@ -328,6 +330,7 @@ function linkNode(reading: Reading, scope: Scope, fields: NodeFields): void {
     inputs: inputs.map((input) => scope.find(input)),
     outputs: outputs.map((output) => scope.declare(output)),
     attributes: attributesOf(fields, scope),
+    field: scope.depth > 0 ? undefined : fields.field,
   };
   const subgraphs = [...node.attributes.values()].flatMap(({ graphs }) => graphs);
   linkValues(reading, node, subgraphs.length > 0);

@@ -3,6 +3,7 @@ import { biasOf } from './bias.js';
 import { countWeights, isCounted } from './counting.js';
 import { incomingOf } from './geometry.js';
 import { title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
+import { Names } from './names.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './partners.js';
 import { decodesLookup, notIntegers, valuesOf } from './quantised.js';
@@ -134,30 +135,6 @@ function isWeight(view: View, node: Node, { codes }: Operator): boolean {
 function layoutOf(operator: Operator, node: Node, view: View, input: number): Layout | string {
   const { length } = view.axes;
   return length > mostAxes ? `it has ${length} axes` : operator.layout(node, view, input);
-}
-
-/** The names that are taken. Each is used only once. */
-class Names {
-  readonly #taken = new Set<string>();
-  /** The next number that is tried for a name. */
-  readonly #numbers = new Map<string, number>();
-
-  isFree(name: string): boolean {
-    return name !== '' && !this.#taken.has(name);
-  }
-
-  /** The first of the names that is free, or else the last one with a number. */
-  take(...wanted: string[]): string {
-    const last = wanted.at(-1)!;
-    let name = wanted.find((candidate) => this.isFree(candidate));
-    let number = this.#numbers.get(last) ?? 2;
-    for (; name === undefined; number++) {
-      if (this.isFree(`${last}#${number}`)) name = `${last}#${number}`;
-    }
-    this.#numbers.set(last, number);
-    this.#taken.add(name);
-    return name;
-  }
 }
 
 /** Why a weight is not a stored tensor. */

@@ -14,6 +14,8 @@ import {
 
 /** A node as stored in the file, with names instead of values. */
 export interface NodeFields {
+  /** Its message in the file. */
+  readonly field: Field;
   op: string;
   name: string;
   domain: string;
@@ -57,8 +59,9 @@ export function isStandard(domain: string): boolean {
 export const functionKey = ({ domain, op, overload }: Pick<NodeFields, 'domain' | 'op' | 'overload'>): string =>
   [plainDomain(domain), op, overload].join(':');
 
-export function readNode(file: ModelFile, range: Range): NodeFields {
+export function readNode(file: ModelFile, field: Field): NodeFields {
   const node: NodeFields = {
+    field,
     op: '',
     name: '',
     domain: '',
@@ -67,15 +70,15 @@ export function readNode(file: ModelFile, range: Range): NodeFields {
     outputs: [],
     attributes: new Map(),
   };
-  for (const field of fields(file, range, 'node')) {
-    if (field.type !== WireType.LengthDelimited) continue;
-    if (field.number === 1) node.inputs.push(text(file, field));
-    else if (field.number === 2) node.outputs.push(text(file, field));
-    else if (field.number === 3) node.name = text(file, field);
-    else if (field.number === 4) node.op = text(file, field);
-    else if (field.number === 5) readAttribute(file, field, node.attributes);
-    else if (field.number === 7) node.domain = text(file, field);
-    else if (field.number === 8) node.overload = text(file, field);
+  for (const part of fields(file, field, 'node')) {
+    if (part.type !== WireType.LengthDelimited) continue;
+    if (part.number === 1) node.inputs.push(text(file, part));
+    else if (part.number === 2) node.outputs.push(text(file, part));
+    else if (part.number === 3) node.name = text(file, part);
+    else if (part.number === 4) node.op = text(file, part);
+    else if (part.number === 5) readAttribute(file, part, node.attributes);
+    else if (part.number === 7) node.domain = text(file, part);
+    else if (part.number === 8) node.overload = text(file, part);
   }
   return node;
 }

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../../errors.js';
+import type { DataType } from '../../model/model.js';
 import { productOf, widened } from '../../model/numbers.js';
 import { StoredValues } from '../format.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
@@ -46,6 +47,9 @@ export const isFloat = (type: string): boolean => type.startsWith('float') || ty
 
 /** The name of a type, given its number in onnx.proto. */
 export const typeName = (type: number): string => typeNames[type] ?? `type ${type}`;
+
+/** The number of a type in onnx.proto. */
+export const typeNumber = (type: DataType): number => typeNames.indexOf(type);
 
 /** The most integers that a list such as a shape has. */
 const longestList = 64;

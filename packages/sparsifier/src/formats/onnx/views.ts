@@ -8,6 +8,8 @@ export interface View {
   readonly constant: Constant;
   /** For each axis of the view, the stored axis; -1 for an axis of size 1 that is not stored. */
   readonly axes: readonly number[];
+  /** The type of its numbers, if they are converted from that of the constant. */
+  readonly type?: string | undefined;
   /** The stored axes along which it may be a part of the constant, or joined to others. */
   readonly cut?: readonly number[] | undefined;
   /** What the stored integers mean, once a `DequantizeLinear` has decoded them. */
@@ -20,6 +22,9 @@ export interface View {
 export function shapeOf({ constant, axes }: View): number[] {
   return axes.map((axis) => constant.tensor.shape[axis] ?? 1);
 }
+
+/** The name of the type of its numbers. */
+export const typeOf = ({ constant, type }: View): string => type ?? constant.tensor.type;
 
 /** Constants with more axes are not followed. Runtimes do not compute with them. */
 export const mostAxes = 64;
@@ -37,11 +42,7 @@ type Step = (view: View, node: Node) => View | undefined;
 /** The operators whose output contains all numbers of their first input. */
 const steps: ReadonlyMap<string, Step> = new Map<string, Step>([
   ['Identity', (view) => view],
-  [
-    'Cast',
-    (view, { attributes }) =>
-      isReal(view) && isFloat(typeName(attributes.get('to')?.integer ?? 0)) ? view : undefined,
-  ],
+  ['Cast', cast],
   ['Transpose', transposed],
   ['Unsqueeze', unsqueezed],
   ['Squeeze', squeezed],
@@ -113,6 +114,11 @@ function together(values: readonly (Value | undefined)[], axes: readonly number[
 const isReal = ({ constant, quantisation, rounding }: View): boolean =>
   rounding === undefined && (quantisation !== undefined || isFloat(constant.tensor.type));
 
+function cast(view: View, { attributes }: Node): View | undefined {
+  const type = typeName(attributes.get('to')?.integer ?? 0);
+  return isReal(view) && isFloat(type) ? { ...view, type } : undefined;
+}
+
 function transposed(view: View, { attributes }: Node): View | undefined {
   const { axes } = view;
   const order = attributes.get('perm')?.integers ?? axes.map((_, axis) => axes.length - 1 - axis);
@@ -176,7 +182,10 @@ function rounded(view: View, node: Node): View | undefined {
 function dequantised(view: View, node: Node): View | undefined {
   const { rounding, ...rest } = view;
   const quantisation = quantisationOf(view, node);
+  const stated = node.attributes.get('output_dtype')?.integer ?? 0;
+  const scale = node.inputs[1]?.view;
+  const type = stated === 0 ? scale && typeOf(scale) : typeName(stated);
   // Rounded numbers are as near to the stored ones as codes allow, and zero stays zero.
-  if (rounding !== undefined) return sameQuantisation(rounding, quantisation) ? rest : undefined;
-  return isReal(view) ? undefined : { ...view, quantisation };
+  if (rounding !== undefined) return sameQuantisation(rounding, quantisation) ? { ...rest, type } : undefined;
+  return isReal(view) ? undefined : { ...view, quantisation, type };
 }
