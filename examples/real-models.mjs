@@ -1,17 +1,12 @@
 // Prunes real models without training, and measures their quality: networks of TensorFlow.js that recognise programming
 // languages, enlarge images and recognise notes, and ONNX models that read text and tell its direction. Then it looks for
 // a percentage of its own for each layer. `--short` uses fewer samples and sparsities, as a quick check.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { Sparsifier } from 'sparsifier';
-import { readOnnx } from 'sparsifier/formats/onnx';
-import { readTfjs } from 'sparsifier/formats/tfjs';
 import { sensitivity } from 'sparsifier/sensitivity';
 import { languages, pitch, tf, upscaler } from './support/models.mjs';
 import * as direction from './support/direction.mjs';
+import { inOnnx, inTfjs, notesInOnnx, readerOf } from './support/networks.mjs';
 import * as recogniser from './support/recogniser.mjs';
 
 const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values;
@@ -19,61 +14,12 @@ const sparsities = short ? [0, 50] : [0, 20, 30, 50, 70, 80, 90];
 const words = /** @type {const} */ ({ granularity: 'weight', context: 'local', criteria: 'magnitude' });
 await tf.setBackend('wasm');
 
-/** A model of TensorFlow.js as the tables below take it. */
-const inTfjs = (model, count) => {
-  const samples = model.samples(count);
-  return {
-    title: `${model.title} (${samples.length} samples)`,
-    read: () => readTfjs(join(model.folder, 'model.json')),
-    measure: async (read) => model.measure({ json: await read.bytes(), shards: await read.toFiles() }, samples),
-  };
-};
-/** An ONNX model as the tables take it. */
-const inOnnx = (title, file, count, measure) => {
-  const samples = recogniser.lines(count);
-  return {
-    title: `${title} (${samples.length} samples)`,
-    read: () => readOnnx(file),
-    measure: async (read) => {
-      const session = await InferenceSession.create(await read.bytes());
-      const value = await measure(session, samples);
-      await session.release();
-      return value;
-    },
-  };
-};
-/** The percentage of lines that a session reads without an error, apart from spaces. */
-const readRight = async (session, samples) => {
-  let right = 0;
-  for (const sample of samples) {
-    if ((await recogniser.read(session, sample)) === sample.text.replaceAll(' ', '')) right++;
-  }
-  return (100 * right) / samples.length;
-};
+await table(inTfjs(languages, languages.samples(short ? 4 : 40)), languages.options);
+await table(inTfjs(upscaler, upscaler.samples(short ? 1 : 3)), upscaler.options);
+await table(inTfjs(pitch, pitch.samples(short ? 1 : 6)), pitch.options);
 
-await table(inTfjs(languages, short ? 4 : 40), languages.options);
-await table(inTfjs(upscaler, short ? 1 : 3), upscaler.options);
-await table(inTfjs(pitch, short ? 1 : 6), pitch.options);
-
-const onnx = fileURLToPath(new URL('../tests/.fixtures/nmp.onnx', import.meta.url));
-if (existsSync(onnx)) {
-  const samples = pitch.samples(short ? 1 : 6);
-  const same = {
-    title: `the same network as ONNX (${samples.length} samples)`,
-    read: () => readOnnx(onnx),
-    measure: async (read) => {
-      const session = await InferenceSession.create(await read.bytes());
-      const listen = async (sound) => {
-        const outputs = await session.run({
-          [session.inputNames[0]]: new Tensor('float32', sound, [1, sound.length, 1]),
-        });
-        return Float32Array.from(outputs[session.outputNames[1]].data, Number);
-      };
-      const value = await pitch.score(listen, samples);
-      await session.release();
-      return value;
-    },
-  };
+const same = notesInOnnx(pitch.samples(short ? 1 : 6));
+if (same) {
   const { tensors } = await same.read();
   // The model begins with a transform whose fixed filters are convolutions of height 1.
   await table(same, { exclude: tensors.filter(({ shape }) => shape[2] === 1).map(({ name }) => name) });
@@ -82,13 +28,13 @@ if (existsSync(onnx)) {
 /** Depthwise convolutions and small layers stay whole. */
 const careful = { layerType: 'all', exclude: [{ depthwise: true }, { smallerThan: 10_000 }] };
 const upsideDown = 'lines of text, told whether they are upside down, accuracy in percent';
-await table(inOnnx(upsideDown, direction.file, short ? 4 : 60, direction.measure), { layerType: 'all' });
-const text = 'lines of text read without an error, in percent';
-const reader = inOnnx(text, recogniser.file, short ? 4 : 60, readRight);
+const lines = recogniser.lines(short ? 4 : 60);
+await table(inOnnx(upsideDown, direction.file, lines, direction.measure), { layerType: 'all' });
+const reader = readerOf(lines);
 await table(reader, { layerType: 'all' }, 'all layers');
 await table(reader, careful, 'without depthwise and small layers');
 await table(reader, { layerType: 'dense' }, 'only dense layers');
-if (!short) await targets(inTfjs(upscaler, 3), [0.3, 1]);
+if (!short) await targets(inTfjs(upscaler, upscaler.samples(3)), [0.3, 1]);
 
 /** The same percentage in each layer. */
 async function table({ title, read, measure }, options, which) {

@@ -19,8 +19,14 @@ export interface RealModel {
   /** In the unit of the title. */
   measure(files: ModelFiles, samples: readonly object[]): Promise<number>;
 }
+/** A model that TensorFlow.js itself can run. */
+export interface LiveModel<Network> extends RealModel {
+  load(files: ModelFiles): Promise<Network>;
+  /** What the network takes as its input. */
+  inputOf(sample: object): Tf.Tensor;
+}
 export const languages: RealModel;
-export const upscaler: RealModel;
-export const pitch: RealModel & {
+export const upscaler: LiveModel<Tf.LayersModel>;
+export const pitch: LiveModel<Tf.GraphModel> & {
   score(listen: (sound: Float32Array) => Promise<Float32Array>, samples: readonly object[]): Promise<number>;
 };

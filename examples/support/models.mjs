@@ -103,8 +103,10 @@ export const upscaler = {
       }),
     );
   },
+  load: (files) => tf.loadLayersModel(handlerOf(files)),
+  inputOf: ({ half }) => half,
   async measure(files, samples) {
-    const model = await tf.loadLayersModel(handlerOf(files));
+    const model = await this.load(files);
     const psnr = samples.map(({ whole, half }) =>
       tf.tidy(() => {
         const error = tf
@@ -163,17 +165,12 @@ export const pitch = {
     }
     return (200 * right) / (told + known);
   },
+  load: (files) => tf.loadGraphModel(handlerOf(files)),
+  inputOf: ({ sound }) => tf.tensor3d(sound, [1, sound.length, 1]),
   async measure(files, samples) {
-    const model = await tf.loadGraphModel(handlerOf(files));
+    const model = await this.load(files);
     const listen = async (sound) =>
-      tf.tidy(() => {
-        const outputs = model.execute(tf.tensor3d(sound, [1, sound.length, 1]), [
-          'Identity',
-          'Identity_1',
-          'Identity_2',
-        ]);
-        return outputs[1].dataSync();
-      });
+      tf.tidy(() => model.execute(this.inputOf({ sound }), ['Identity', 'Identity_1', 'Identity_2'])[1].dataSync());
     const score = await this.score(listen, samples);
     model.dispose();
     return score;

@@ -97,4 +97,41 @@ export async function read(session, { feeds }) {
   return withoutSpaces(text);
 }
 
+/** The percentage of lines that a session reads without an error, apart from spaces. */
+export async function readRight(session, samples) {
+  const texts = await readAll(session, samples);
+  const right = samples.filter(({ text }, index) => withoutSpaces(text) === texts[index]);
+  return (100 * right.length) / samples.length;
+}
+
+/** The texts that a session reads. */
+export async function readAll(session, samples) {
+  const texts = [];
+  for (const sample of samples) texts.push(await read(session, sample));
+  return texts;
+}
+
+/**
+ * The percentage of the characters of some texts that others keep: of each text its length without the number of
+ * characters to insert, delete or replace, but at least 0.
+ */
+export function keptCharacters(texts, others) {
+  const kept = texts.map((text, index) => Math.max(0, text.length - editDistance(text, others[index])));
+  return (100 * sum(kept)) / sum(texts.map(({ length }) => length));
+}
+
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+
+function editDistance(from, to) {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      next.push(Math.min(row[j - 1] + (from[i - 1] === to[j - 1] ? 0 : 1), row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[to.length];
+}
+
 const withoutSpaces = (text) => text.replace(/\s/g, '');
