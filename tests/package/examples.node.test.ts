@@ -37,3 +37,31 @@ test('The example real-models removes half of the weights of each network and pr
   expect(read('only dense layers')).toBeGreaterThan(50);
   expect(read('all layers')).toBe(0);
 }, 300_000);
+
+// Takes more than 5 s: three networks run on real samples.
+test('The example repair removes half of the weights of each network, and repairs make up for most of what that costs', async () => {
+  const { code, stdout } = await run(process.execPath, [example('repair.mjs'), '--short'], { timeout: 300_000 });
+  expect(code).toBe(0);
+  const titles = ['lines of text read without an error', 'notes of chords', 'pictures halved and enlarged'];
+  for (const title of titles) {
+    const [, part] = stdout.match(new RegExp(`^${title}.*\\n((?: .*\\n)+)`, 'm'))!;
+    const of = (recipe: string) => numberIn(part!, new RegExp(`^ {2}50 % +${recipe} +([\\d.]+) +[\\d.]+ s`, 'm'));
+    const dense = numberIn(part!, /^ {2}dense +([\d.]+)$/m);
+    expect(of('solve'), title).toBeGreaterThanOrEqual(of('mask alone'));
+    expect(of('solve'), title).toBeGreaterThan(dense * 0.8);
+  }
+  expect(numberIn(stdout, /mask alone +([\d.]+) /)).toBe(0);
+}, 300_000);
+
+// Takes more than 5 s: the network is calibrated, and reads 48 lines.
+test('The example repair-recogniser prints the rows that are asked for, with characters and seconds', async () => {
+  const words = ['--seeds', '1', 'fluctuation, 50 % by layer, ', 'alone'];
+  const { code, stdout } = await run(process.execPath, [example('repair-recogniser.mjs'), ...words], {
+    timeout: 300_000,
+  });
+  expect(code).toBe(0);
+  const rows = stdout.split('\n').filter((line) => line.startsWith('fluctuation'));
+  expect(rows).toEqual([
+    expect.stringMatching(/^fluctuation, 50 % by layer, mask alone +[\d.]+ %  [\d.]+ to [\d.]+  [\d.]+ s$/),
+  ]);
+}, 300_000);
