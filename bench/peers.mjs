@@ -1,23 +1,22 @@
 // Compares the package with other libraries in one run on the same weights. Engines take turns in each round. Each has
 // its own process, and its result is checked. `npm run bench -- peers ResNet`: only cases that contain this word. A
 // complete run with all engines writes a record.
-import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { findChromium } from '../scripts/chromium.mjs';
 import { findPeers } from '../scripts/peers.mjs';
 import { ask, packageFolder, root } from '../scripts/steps.mjs';
 import { cases, expected, models, titleOf, weightsIn, writeWeights } from './cases.mjs';
 import { measureCommand } from './command.mjs';
+import { start } from './processes.mjs';
 import { recordFolder, textOfCase, textOfCommand } from './report.mjs';
 import { median } from './support.mjs';
 
 /** After one round for warm-up, which is not counted. Cases that take seconds have three, as their table says. */
 const roundsOf = (first) => (first.whole > 2000 ? 3 : 5);
 const cores = availableParallelism();
-const python = findPeers();
+const python = findPeers('peers');
 
 const engine = (name, program, file, ...parameters) => ({
   name,
@@ -144,25 +143,6 @@ function check(which, name, slack, { zeros, units, left }, reference) {
   if (name === 'fasterai' && which.context === 'global') return;
   const share = 1e-5 + (most * wanted.largest) / (weightsIn(which.model) / 2);
   if (Math.abs(left / reference.left - 1) > share) fail('as the sum of magnitudes', left, reference.left);
-}
-
-/** The process of an engine, which responds to one request at a time. */
-function start({ name, program, parameters }) {
-  const { OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE, ...environment } = process.env;
-  const child = spawn(program, parameters, { stdio: ['pipe', 'pipe', 'inherit'], env: environment });
-  const ended = new Promise((resolve) => child.on('close', resolve));
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const request = async (what) => {
-    child.stdin.write(`${JSON.stringify(what)}\n`);
-    const { value, done } = await lines.next();
-    if (done) throw new Error(`${name} ended with ${await ended}`);
-    return JSON.parse(value);
-  };
-  const stop = () => {
-    child.stdin.end();
-    return ended;
-  };
-  return { request, stop };
 }
 
 async function keepRecord(results, command) {

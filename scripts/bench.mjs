@@ -1,5 +1,5 @@
 // Sets up, builds, and runs a benchmark. `npm run bench` compares with other libraries; `-- --peers` installs those for
-// Python first. `npm run bench -- engine`, or another name, runs that file in bench/.
+// Python first. `npm run bench -- engine`, or another name, runs that file in bench/; `recovery` has such libraries, too.
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setUpPeers } from './peers.mjs';
@@ -12,6 +12,6 @@ await main(import.meta, async (words) => {
   const tools = await setUp({ chromium: name === 'peers' });
   await build(tools);
   if (['engine', 'repair'].includes(name)) await buildYardstick(tools);
-  if (words.includes('--peers')) await setUpPeers();
+  if (words.includes('--peers')) await setUpPeers(name);
   process.exitCode = await show(process.execPath, [join(root, 'bench', `${name}.mjs`), ...parameters]);
 });
