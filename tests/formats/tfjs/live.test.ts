@@ -170,9 +170,10 @@ describe('a LayersModel in use', () => {
     const live = fromTfjs(tf, model);
     const plain = ({ tensors, skipped }: Model) => ({
       skipped,
-      tensors: tensors.map(({ values, partners, ...rest }) => ({
+      tensors: tensors.map(({ values, partners, bias, ...rest }) => ({
         ...rest,
         length: values.length,
+        bias: bias && [bias.sign, bias.values.length],
         partners: partners.map(({ part, values: { length } }) => [part, length]),
       })),
     });

@@ -138,9 +138,9 @@ function probeGraph(model: GraphModelLike, live: Model): Probe {
       const wanted = names.flatMap((name) => nodesOf(name).map((node) => ({ name, ...node })));
       const nodes = wanted.map(({ input }) => input);
       const results = [execute.call(model, batch as never, nodes)].flat() as TensorLike[];
-      for (const [index, { name, axis }] of wanted.entries()) {
+      for (const [index, { name, geometry }] of wanted.entries()) {
         const result = results[index]!;
-        yield [name, axis, result.clone()];
+        yield [name, geometry.channelAxis, result.clone()];
         if (![batch].flat().includes(result) && results.indexOf(result, index + 1) < 0) result.dispose();
       }
     },

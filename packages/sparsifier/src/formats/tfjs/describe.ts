@@ -11,12 +11,17 @@ import { readNames } from './names.js';
  * Finds the layers of a model in the Keras config of a LayersModel or the nodes of a GraphModel.
  * @param topology the `modelTopology` of a model.json, which is a string in some old files. Without a topology, layers
  *   are inferred from the names and shapes of their weights.
+ * @param outputs the names of nodes that are outputs of a GraphModel, even if others read them
  * @throws SparsifyError `format` if the topology is neither, or disagrees with the weights
  */
-export function describe(topology: unknown, entries: readonly WeightEntry[]): Description {
+export function describe(
+  topology: unknown,
+  entries: readonly WeightEntry[],
+  outputs: ReadonlySet<string> = new Set(),
+): Description {
   const parsed = typeof topology === 'string' ? parse(topology) : topology;
   const weights: Weights = new Map(entries.map((entry) => [entry.name, entry]));
-  const { tensors, skipped, weights: total } = read(parsed, weights);
+  const { tensors, skipped, weights: total } = read(parsed, weights, outputs);
   const usable: Described[] = [];
   const refused: Skipped[] = [];
   for (const tensor of tensors) {
@@ -37,9 +42,9 @@ export function describe(topology: unknown, entries: readonly WeightEntry[]): De
 export const isGraph = (topology: unknown): topology is Readonly<Record<string, unknown>> =>
   isObject(topology) && Array.isArray(topology.node);
 
-function read(topology: unknown, weights: Weights): Description {
+function read(topology: unknown, weights: Weights, outputs: ReadonlySet<string>): Description {
   if (topology === undefined) return readNames(weights);
-  if (isGraph(topology)) return readGraph(topology, weights);
+  if (isGraph(topology)) return readGraph(topology, weights, outputs);
   if (isObject(topology)) {
     const config = topology.model_config ?? topology;
     if (isObject(config) && typeof config.class_name === 'string') return readKeras(config, weights);

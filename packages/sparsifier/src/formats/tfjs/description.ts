@@ -1,4 +1,4 @@
-import type { Partner, Skipped, WeightTensor } from '../../model/model.js';
+import type { Bias, Partner, Skipped, WeightTensor } from '../../model/model.js';
 import { productOf } from '../../model/numbers.js';
 
 /** A weight as described by a manifest. */
@@ -10,7 +10,7 @@ export interface WeightEntry {
   readonly holders?: Holders;
   /** The numbers of a short list of integers, such as the shape that a Reshape reads, if they are known. */
   readonly integers?: readonly number[];
-  /** Whether a part of its numbers can be changed by itself. */
+  /** Whether a part of its numbers can be changed by itself; false if they are stored as integers with one scale. */
   readonly isDivisible?: boolean;
 }
 
@@ -32,10 +32,16 @@ export interface PartnerWeight {
   readonly range?: { readonly start: number; readonly count: number };
 }
 
+/** Numbers that are added to the output channels of one layer alone, by the name of their weight. */
+export interface BiasWeight extends Pick<Bias, 'sign'> {
+  readonly weight: string;
+}
+
 /** A weight tensor without its numbers, by the name of its weight. */
-export interface Described extends Omit<WeightTensor, 'values' | 'partners'> {
+export interface Described extends Omit<WeightTensor, 'values' | 'partners' | 'bias'> {
   readonly weight: string;
   readonly partners: readonly PartnerWeight[];
+  readonly bias?: BiasWeight;
 }
 
 /** The layers of a model as described by its topology. */
@@ -57,6 +63,10 @@ export const lengthOf = ({ shape }: Pick<WeightEntry, 'shape'>): number => produ
 
 /** Whether the numbers of a weight can be changed. */
 export const isFloat = ({ dtype }: WeightEntry): boolean => dtype === 'float32' || dtype === 'float16';
+
+/** Whether a weight has one number for each of these channels, and any number can be written there. */
+export const isBias = (entry: WeightEntry, channels: number): boolean =>
+  isFloat(entry) && entry.isDivisible !== false && lengthOf(entry) === channels;
 
 /** Whether a weight counts among those that are layers or skipped. */
 export const isCounted = ({ shape, dtype }: WeightEntry): boolean => shape.length > 1 && dtype.startsWith('float');

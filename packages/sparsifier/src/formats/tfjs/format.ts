@@ -1,3 +1,4 @@
+import { isObject } from '../../model/json.js';
 import { loadEngine } from '../../engine/engine.js';
 import { bytesOf, type DataType, type WeightTensor } from '../../model/model.js';
 import { readAs, type FileModel } from '../file-model.js';
@@ -7,6 +8,7 @@ import type { Source } from '../../host/host.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
 import { describe, isGraph } from './describe.js';
+import { outputsIn } from './graph-biases.js';
 import { lengthOf, mostIntegers, type PartnerWeight, type WeightEntry } from './description.js';
 import { bytesOfWeight, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
 import { outputsOf } from './outputs.js';
@@ -55,15 +57,17 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
   const description = describe(
     model.topology,
     groups.flatMap(({ weights }) => weights),
+    isObject(model.content) ? outputsIn(model.content) : undefined,
   );
   const values = new Map(groups.flatMap(({ values }) => values));
-  const tensors = description.tensors.map(({ weight, partners, ...tensor }): WeightTensor => {
+  const tensors = description.tensors.map(({ weight, partners, bias, ...tensor }): WeightTensor => {
     const own = values.get(weight)!;
     const storage = own.coding instanceof AffineCoding ? storageOf(own.coding.affine, keepScale) : undefined;
     return {
       ...tensor,
       values: own,
       partners: partners.map(({ part, weight, range }) => ({ part, values: within(values.get(weight)!, range) })),
+      ...(bias && { bias: { values: values.get(bias.weight)!, sign: bias.sign } }),
       ...(storage ? { storage } : {}),
     };
   });

@@ -55,7 +55,8 @@ export function integersOf(attribute: unknown): number[] | undefined {
 /** The text of a string. In JSON, strings of a GraphDef are base64, but some writers do not encode them. */
 export function textOf(text: unknown): string {
   if (typeof text !== 'string') return '';
-  if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid|N[A-Z]+)$/.test(text)) return text;
+  if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid|N[A-Z]+|SAME|VALID|EXPLICIT)$/.test(text))
+    return text;
   try {
     return atob(text);
   } catch {

@@ -1,7 +1,15 @@
 import { isObject } from '../../model/json.js';
 import type { Kind, Role } from '../../model/model.js';
 import type { Channels } from './flow.js';
-import { integersIn, isChannelsFirst, isTrue, textOf, type Constant, type Node } from './graph-node.js';
+import {
+  integersIn,
+  isChannelsFirst,
+  isTrue,
+  textOf,
+  type Attributes,
+  type Constant,
+  type Node,
+} from './graph-node.js';
 
 /** How a node reads its weight. */
 export interface Layout {
@@ -23,7 +31,7 @@ interface Operator {
   readonly layout: (node: Node, constant: Constant, input: number) => Layout | string;
 }
 
-const spatial: readonly Role[] = ['depth', 'height', 'width'];
+export const spatial: readonly Role[] = ['depth', 'height', 'width'];
 
 /**
  * A convolution.
@@ -60,12 +68,15 @@ const convolution = (family: 'conv' | 'convTranspose', ...roles: Role[]): Operat
   };
 };
 
+/** Whether a product of matrices transposes this input. */
+export const isTransposedInput = (attributes: Attributes, input: number): boolean =>
+  (input === 0 ? ['transpose_a', 'adj_x'] : ['transpose_b', 'adj_y']).some((key) => isTrue(attributes[key]));
+
 /** A product of matrices, or of batches of them. */
 const product: Operator['layout'] = ({ op, attributes, inputs }, constant, input) => {
   const { axes } = constant;
   if (axes.length < 2) return `${op} with a constant of ${axes.length} axes is not supported`;
-  const keys = input === 0 ? ['transpose_a', 'adj_x'] : ['transpose_b', 'adj_y'];
-  const isTransposed = keys.some((key) => isTrue(attributes[key]));
+  const isTransposed = isTransposedInput(attributes, input);
   // The rows of a weight on the left are its output channels, unless it is transposed.
   const isOutFirst = (input === 0) !== isTransposed;
   const last: Part[] = isOutFirst ? ['out', 'in'] : ['in', 'out'];
@@ -75,17 +86,20 @@ const product: Operator['layout'] = ({ op, attributes, inputs }, constant, input
   return matrix(op, constant, parts, { axis: input === 0 ? -2 : -1, rank });
 };
 
-/** A sum of products over the labels of the axes, where it is a product of matrices. */
-const einsum: Operator['layout'] = (node, constant, input) => {
-  const { equation } = node.attributes;
+/** The labels of an Einsum of two operands: the output is undefined if it has more, or does not say what it gives. */
+export function termsOf({ attributes: { equation } }: Node, input: number) {
   const [left = '', output] = textOf(isObject(equation) ? equation.s : undefined)
     .replaceAll(' ', '')
     .split('->');
   const terms = left.split(',');
-  const own = terms[input] ?? '';
-  const other = terms[1 - input] ?? '';
-  const isProduct =
-    terms.length === 2 && output !== undefined && /^\w+$/.test(own) && own.length === constant.axes.length;
+  const [own = '', other = ''] = [terms[input], terms[1 - input]];
+  return { own, other, output: terms.length === 2 ? output : undefined };
+}
+
+/** A sum of products over the labels of the axes, where it is a product of matrices. */
+const einsum: Operator['layout'] = (node, constant, input) => {
+  const { own, other, output } = termsOf(node, input);
+  const isProduct = output !== undefined && /^\w+$/.test(own) && own.length === constant.axes.length;
   if (!isProduct || new Set(own).size !== own.length) return 'this Einsum is not a product of two matrices';
   if (input === 0 && node.inputs[1]?.constant !== undefined) return 'Einsum multiplies it with a stored tensor';
   const parts: Part[] = [];
@@ -208,14 +222,3 @@ export const operators: ReadonlyMap<string, Operator> = new Map([
   ['SparseSegmentMean', table],
   ['SparseSegmentSum', table],
 ]);
-
-/** The axis of the input channels in the activations of a node; undefined if they are not one axis of them. */
-export function activationAxis({ op, attributes }: Node, weight: number, { kind, roles }: Layout): number | undefined {
-  if (kind === 'embedding' || op === 'Einsum') return undefined;
-  if (op.includes('Conv')) return isChannelsFirst(attributes) ? 1 : -1;
-  if (roles.includes('multiplier')) return undefined;
-  const isTransposed = (weight === 1 ? ['transpose_a', 'adj_x'] : ['transpose_b', 'adj_y']).some((key) =>
-    isTrue(attributes[key]),
-  );
-  return isTransposed === (weight === 1) ? -2 : -1;
-}

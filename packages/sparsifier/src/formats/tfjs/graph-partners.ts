@@ -24,7 +24,7 @@ const raiseZero: ReadonlySet<string> = new Set([
 ]);
 const sums: ReadonlySet<string> = new Set(['BiasAdd', 'Add', 'AddV2', 'AddN', 'Sub', 'SquaredDifference']);
 const extremes: ReadonlySet<string> = new Set(['Maximum', 'Minimum']);
-const normalisations: ReadonlySet<string> = new Set(['FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3']);
+export const normalisations: ReadonlySet<string> = new Set(['FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3']);
 
 /** What is removed with the output channels of a weight, and what is not although it should be. */
 export interface Partners {
@@ -179,13 +179,13 @@ function times(node: Node, { channels, zero }: Inputs): Step | undefined {
 }
 
 /** The axis of BiasAdd and FusedBatchNorm, from the end. */
-function biasAxis({ attributes }: Node, { rank }: Channels): number | undefined {
+export function biasAxis({ attributes }: Node, { rank }: Channels): number | undefined {
   if (!isChannelsFirst(attributes)) return -1;
   return rank === undefined ? undefined : 1 - rank;
 }
 
 /** Whether a constant, its shape aligned from the right, has one number per channel. */
-function isPerChannel(constant: Constant, { axis, sizes, rank, total }: Channels): boolean {
+export function isPerChannel(constant: Constant, { axis, sizes, rank, total }: Channels): boolean {
   const shape = shapeOf(constant);
   const last = shape.length + axis!;
   const first = last - sizes.length + 1;

@@ -1,17 +1,20 @@
-import type { Skipped } from '../../model/model.js';
+import type { Geometry, Skipped } from '../../model/model.js';
 import {
   addTo,
   countOf,
   isCounted,
   skip,
   unusedName,
+  type BiasWeight,
   type Described,
   type Description,
   type WeightEntry,
   type Weights,
 } from './description.js';
 import { titleOf, type Node } from './graph-node.js';
-import { activationAxis, operators, type Layout } from './graph-operators.js';
+import { operators, type Layout } from './graph-operators.js';
+import { biasOf } from './graph-biases.js';
+import { geometryOf } from './graph-geometry.js';
 import { partnersOf, type Partners } from './graph-partners.js';
 import { Graph, type Use } from './graph-structure.js';
 
@@ -21,14 +24,23 @@ interface Found extends Partners {
   readonly entry: WeightEntry;
   readonly nodes: readonly Node[];
   readonly layout: Layout;
+  readonly geometry: Geometry | undefined;
+  readonly bias: BiasWeight | undefined;
   /** Why only single weights can be removed. */
   readonly onlyWeight: string | undefined;
 }
 
 const none: Partners = { partners: [], leaks: [], filters: new Set() };
 
-/** Finds the weights that the nodes of a graph and of its functions read, in the order of the nodes. */
-export function readGraph(topology: Readonly<Record<string, unknown>>, weights: Weights): Description {
+/**
+ * Finds the weights that the nodes of a graph and of its functions read, in the order of the nodes.
+ * @param outputs the names of nodes that are outputs of the model, even if others read them
+ */
+export function readGraph(
+  topology: Readonly<Record<string, unknown>>,
+  weights: Weights,
+  outputs: ReadonlySet<string>,
+): Description {
   const graph = new Graph(topology, weights);
   const budget = { left: 2 ** 16 + 64 * graph.nodes.length };
   const found: Found[] = [];
@@ -42,11 +54,12 @@ export function readGraph(topology: Readonly<Record<string, unknown>>, weights: 
       skipped.push(skip(entry, reading, nodes[0] ? titleOf(nodes[0]) : entry.name, reader?.op));
       continue;
     }
-    const { layout, onlyWeight } = reading;
+    const { layout, onlyWeight, use } = reading;
     const name = unusedName(titleOf(nodes[0]!), names);
     names.add(name);
     const partners = onlyWeight === undefined ? partnersOf(nodes, layout, graph, budget) : none;
-    found.push({ name, entry, nodes, layout, onlyWeight, ...partners });
+    const bias = onlyWeight === undefined ? biasOf(nodes, layout, graph, outputs) : undefined;
+    found.push({ name, entry, nodes, layout, geometry: geometryOf(use, layout), bias, onlyWeight, ...partners });
   }
   const sources = new Map<Node, string[]>();
   for (const { name, filters } of found) {
@@ -56,7 +69,7 @@ export function readGraph(topology: Readonly<Record<string, unknown>>, weights: 
 }
 
 function describedAs(
-  { name, entry, nodes, layout, onlyWeight, partners, leaks }: Found,
+  { name, entry, nodes, layout, geometry, bias, onlyWeight, partners, leaks }: Found,
   sources: ReadonlyMap<Node, readonly string[]>,
 ): Described {
   const { kind, roles, shape, groups } = layout;
@@ -70,6 +83,8 @@ function describedAs(
     groups,
     weight: entry.name,
     partners,
+    ...(geometry && { geometry }),
+    ...(bias && { bias }),
     notes: [],
     ...(leaks.length > 0 && { leaks }),
     ...(onlyWeight !== undefined && { onlyWeight }),
@@ -94,9 +109,9 @@ function inOrder(graph: Graph): Map<WeightEntry, readonly Use[]> {
 const calls = /^(Stateless|Stateful)?(While|If|Case|PartitionedCall)$/;
 
 /** How the first node reads a weight, and how all do if that differs; or why it cannot be pruned. */
-function layoutOf(uses: readonly Use[]): { layout: Layout; onlyWeight: string | undefined } | string {
+function layoutOf(uses: readonly Use[]): { layout: Layout; use: Use; onlyWeight: string | undefined } | string {
   const layouts = new Map<string, Layout>();
-  let other: Use | undefined;
+  let [first, other]: (Use | undefined)[] = [];
   for (const use of uses) {
     const operator = operators.get(use.node.op);
     if (operator === undefined || !operator.activations.has(use.input)) {
@@ -105,36 +120,38 @@ function layoutOf(uses: readonly Use[]): { layout: Layout; onlyWeight: string | 
     }
     const layout = operator.layout(use.node, use.constant, use.input);
     if (typeof layout === 'string') return layout;
+    first ??= use;
     layouts.set(`${layout.kind} (${layout.roles.join(', ')})`, layout);
   }
   const [layout] = layouts.values();
-  if (layout === undefined) {
+  if (layout === undefined || first === undefined) {
     if (other === undefined) return 'no layer reads it';
     const { op } = other.node;
     return calls.test(op) ? `${op} passes it to a function` : `${op} reads it, which is not a layer that can be pruned`;
   }
   if (other !== undefined) return `${other.node.op} also uses it, as input ${other.input}`;
   const readings = [...layouts.keys()].slice(0, 3).join(' / ');
-  return { layout, onlyWeight: layouts.size > 1 ? `several nodes share it: ${readings}` : undefined };
+  return { layout, use: first, onlyWeight: layouts.size > 1 ? `several nodes share it: ${readings}` : undefined };
 }
 
 /**
- * For each node with a weight, by name: the node that computes its activations, and the axis of their channels. Nodes of
+ * For each node with a weight, by name: the node that computes its activations, and how it goes over them. Nodes of
  * functions are left out.
  */
 export function incomingNodes(
   topology: Readonly<Record<string, unknown>>,
   entries: readonly WeightEntry[],
-): Map<string, { readonly input: string; readonly axis: number }> {
-  const found = new Map<string, { readonly input: string; readonly axis: number }>();
+): Map<string, { readonly input: string; readonly geometry: Geometry }> {
+  const found = new Map<string, { readonly input: string; readonly geometry: Geometry }>();
   const graph = new Graph(topology, new Map(entries.map((entry) => [entry.name, entry])));
-  for (const { node, input, constant } of [...graph.uses.values()].flat()) {
+  for (const use of [...graph.uses.values()].flat()) {
+    const { node, input, constant } = use;
     const operator = operators.get(node.op);
     const activations = node.inputs[operator?.activations.get(input) ?? -1];
     const layout = operator?.layout(node, constant, input);
     if (activations === undefined || typeof layout !== 'object' || node.inside !== undefined) continue;
-    const axis = activationAxis(node, input, layout);
-    if (axis !== undefined) found.set(node.name, { input: activations.name, axis });
+    const geometry = geometryOf(use, layout);
+    if (geometry !== undefined) found.set(node.name, { input: activations.name, geometry });
   }
   return found;
 }

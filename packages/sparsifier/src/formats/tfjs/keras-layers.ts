@@ -23,6 +23,8 @@ export interface Call {
   readonly isWhole: boolean;
   /** The calls that read its value, each once. */
   readonly readers: readonly Call[];
+  /** Whether it is an output of the model, or may have readers that the config does not tell. */
+  readonly isReadElsewhere: boolean;
   /** The number of axes of its value, if it follows from the config. */
   readonly rank: number | undefined;
 }
@@ -41,6 +43,11 @@ interface Ports {
   outputOf(use: number, tensor: number): Draft | undefined;
 }
 
+/** Those of a whole model. */
+interface ModelPorts extends Ports {
+  readonly outputs: readonly (Draft | undefined)[];
+}
+
 /** More models and wrappers inside each other are refused. */
 const deepest = 64;
 
@@ -55,7 +62,7 @@ type Reference = readonly [name: string, use: number, tensor: number];
 /** All layers of a model in its order, including those inside nested models and wrappers. */
 export function layersOf(model: Config): readonly Layer[] {
   const reader = new Reader();
-  reader.model(model, [], 0);
+  reader.markOutputs(reader.model(model, [], 0));
   reader.findRanks();
   return reader.layers;
 }
@@ -77,9 +84,11 @@ export function inOrder<Each extends Call>(calls: readonly Each[]): Each[] {
 class Reader {
   readonly layers: Layer[] = [];
   readonly #calls: Draft[] = [];
+  /** Whether an input of some call is not known. */
+  #isUnclear = false;
 
   /** The layers of a model. */
-  model(model: Config, path: readonly string[], depth: number): Ports {
+  model(model: Config, path: readonly string[], depth: number): ModelPorts {
     checkDepth(depth);
     const items = listOf(model);
     const isSequential = model.class_name === 'Sequential';
@@ -92,13 +101,19 @@ class Reader {
     for (const item of items) {
       for (const [use, node] of listIn(item.inbound_nodes).entries()) {
         const values = references(node).map(([name, from, tensor]) => parts.get(name)?.outputOf(from, tensor));
-        connect(values, parts.get(nameOf(item))!.inputsOf(use));
+        this.#connect(values, parts.get(nameOf(item))!.inputsOf(use));
       }
     }
     const { input_layers: inputs, output_layers: outputs } = isObject(model.config) ? model.config : {};
     const ends = references(outputs).map(([name, use, tensor]) => parts.get(name)?.outputOf(use, tensor));
     const begins = references(inputs).flatMap(([name]) => parts.get(name)?.inputsOf(0) ?? []);
-    return { inputsOf: () => begins, outputOf: (_, tensor) => ends[tensor] };
+    return { inputsOf: () => begins, outputOf: (_, tensor) => ends[tensor], outputs: ends };
+  }
+
+  /** @param outputs those of the whole model */
+  markOutputs({ outputs }: ModelPorts): void {
+    const isUnclear = this.#isUnclear || outputs.length === 0 || outputs.includes(undefined);
+    for (const call of this.#calls) call.isReadElsewhere = isUnclear || outputs.includes(call);
   }
 
   /** The ranks of all values. */
@@ -112,18 +127,18 @@ class Reader {
     }
   }
 
-  #sequence(items: readonly Config[], parts: ReadonlyMap<string, Ports>): Ports {
-    let before: readonly Draft[] | undefined;
+  #sequence(items: readonly Config[], parts: ReadonlyMap<string, Ports>): ModelPorts {
+    let before: readonly (Draft | undefined)[] | undefined;
     let begins: readonly Draft[] = [];
     let end: Draft | undefined;
     for (const item of items) {
       const part = parts.get(nameOf(item))!;
       if (before === undefined) begins = part.inputsOf(0);
-      else connect(before, part.inputsOf(0));
+      else this.#connect(before, part.inputsOf(0));
       end = part.outputOf(0, 0);
-      before = end ? [end] : [];
+      before = [end];
     }
-    return { inputsOf: () => begins, outputOf: () => end };
+    return { inputsOf: () => begins, outputOf: () => end, outputs: [end] };
   }
 
   /** A layer of a model, and the layers inside of it. */
@@ -198,28 +213,36 @@ class Reader {
 
   #used(layer: Layer & { calls: Draft[] }, uses: number): Ports {
     for (let use = 0; use < uses; use++)
-      layer.calls.push({ layer, inputs: new Set(), isWhole: true, readers: [], rank: undefined });
+      layer.calls.push({
+        layer,
+        inputs: new Set(),
+        isWhole: true,
+        readers: [],
+        isReadElsewhere: false,
+        rank: undefined,
+      });
     this.#calls.push(...layer.calls);
     // An index that the config does not have may mean any use.
     const callsOf = (use: number) => (use in layer.calls ? [layer.calls[use]!] : layer.calls);
     return { inputsOf: callsOf, outputOf: (use) => (callsOf(use).length === 1 ? callsOf(use)[0] : undefined) };
   }
-}
 
-/**
- * Connects values with the calls that read them. The calls of a nested model belong to all uses of the model, and have
- * one input each if their numbers are the same.
- */
-function connect(values: readonly (Draft | undefined)[], readers: readonly Draft[]): void {
-  const isEach = values.length === readers.length;
-  for (const [index, reader] of readers.entries()) {
-    for (const value of isEach ? [values[index]] : values) {
-      if (value === undefined || reader.inputs.has(value)) {
-        reader.isWhole = false;
-        continue;
+  /**
+   * Connects values with the calls that read them. The calls of a nested model belong to all uses of the model, and have
+   * one input each if their numbers are the same.
+   */
+  #connect(values: readonly (Draft | undefined)[], readers: readonly Draft[]): void {
+    if (values.includes(undefined)) this.#isUnclear = true;
+    const isEach = values.length === readers.length;
+    for (const [index, reader] of readers.entries()) {
+      for (const value of isEach ? [values[index]] : values) {
+        if (value === undefined || reader.inputs.has(value)) {
+          reader.isWhole = false;
+          continue;
+        }
+        reader.inputs.add(value);
+        value.readers.push(reader);
       }
-      reader.inputs.add(value);
-      value.readers.push(reader);
     }
   }
 }

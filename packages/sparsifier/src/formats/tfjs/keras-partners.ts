@@ -4,7 +4,6 @@ import type { PartnerWeight, WeightEntry } from './description.js';
 import { follow, type Budget, type Channels, type Inputs, type Network, type Step } from './flow.js';
 import { activate, axisOf, isChannelsFirst, passThrough, type Join } from './keras-channels.js';
 import type { Call, Layer } from './keras-layers.js';
-import { numberOf } from './keras-types.js';
 import type { Scope } from './scopes.js';
 
 /** A weight, the layers that have it, and their bias. */
@@ -31,6 +30,12 @@ export interface Partners {
   readonly leaks: readonly Leak[];
   /** The depthwise convolutions that filter the channels. */
   readonly filters: ReadonlySet<Layer>;
+}
+
+/** The axis of the output channels in the value of a layer, from its end. */
+export function channelAxisOf({ type, config }: Layer): number {
+  const dimensions = Number(/\d(?=D)/.exec(type)?.[0] ?? 0);
+  return isChannelsFirst(config) && dimensions > 0 ? -1 - dimensions : -1;
 }
 
 /** Finds the bias of a layer and the batch normalisations behind it, by the way of its output channels. */
@@ -74,9 +79,7 @@ class Way implements Network<Call> {
   /** The value of a layer with a weight, after its bias and activation. */
   start(call: Call, count: number, bias: WeightEntry | undefined): [Call, Step][] {
     const { layer, rank } = call;
-    const dimensions = numberOf(Number(/\d(?=D)/.exec(layer.type)?.[0] ?? NaN));
-    const axis = isChannelsFirst(layer.config) && dimensions ? -1 - dimensions : -1;
-    const channels: Channels = { axis, sizes: [count], rank, start: 0, total: count };
+    const channels: Channels = { axis: channelAxisOf(layer), sizes: [count], rank, start: 0, total: count };
     const reason = bias && this.#claims.take('bias', call, bias, channels);
     const leaks = reason === undefined ? [] : [{ name: bias!.name, reason }];
     const after = activate(call, layer.config.activation, { channels, isNonzero: leaks.length > 0, leaks });
@@ -87,8 +90,7 @@ class Way implements Network<Call> {
   step(call: Call, from: Call, inputs: Inputs): Step | undefined {
     const { layer } = call;
     if (/^(Depthwise|Separable)Conv/.test(layer.type)) {
-      const dimensions = Number(/\d(?=D)/.exec(layer.type)?.[0]);
-      if (inputs.channels.axis === (isChannelsFirst(layer.config) ? -1 - dimensions : -1)) this.#filters.add(layer);
+      if (inputs.channels.axis === channelAxisOf(layer)) this.#filters.add(layer);
       return undefined;
     }
     if (layer.type === 'BatchNormalization') return this.#normalise(call, inputs);

@@ -7,11 +7,14 @@ import {
   isCounted,
   skip,
   unusedName,
+  type BiasWeight,
   type Described,
   type Description,
   type WeightEntry,
   type Weights,
 } from './description.js';
+import { biasOf } from './keras-biases.js';
+import { geometryOf } from './keras-geometry.js';
 import { inOrder, layersOf, type Call, type Layer } from './keras-layers.js';
 import { partnersOf, type Known, type Partners } from './keras-partners.js';
 import { layerTypes, widthAfter, type Config, type Parameter } from './keras-types.js';
@@ -32,9 +35,13 @@ export function readKeras(model: Config, weights: Weights): Description {
   const scopes = new Scopes(layers, weights);
   const found = findWeights(layers, scopes, weights);
   const norms = new Map<Layer, Scope>();
+  const means = new Map<Layer, WeightEntry>();
   const owners = new Map<WeightEntry, Layer[]>();
   for (const layer of layers) {
-    const scope = layer.type === 'BatchNormalization' ? scopes.of(layer, layer.weightNames.slice(0, -2)) : undefined;
+    if (layer.type !== 'BatchNormalization') continue;
+    const mean = scopes.of(layer, ['moving_mean'])?.get('moving_mean');
+    if (mean !== undefined) means.set(layer, mean);
+    const scope = scopes.of(layer, layer.weightNames.slice(0, -2));
     if (scope === undefined) continue;
     norms.set(layer, scope);
     for (const part of ['gamma', 'beta']) {
@@ -45,12 +52,20 @@ export function readKeras(model: Config, weights: Weights): Description {
   const budget = { left: 2 ** 16 + 64 * layers.length };
   const known = { norms, owners, joins: joinsOf(layers), budget };
   const partners = new Map<Found, Partners>();
-  for (const each of found) if (each.parameter.hasBias) partners.set(each, partnersOf(ownedBy(each), known));
+  const uses = countsOf([
+    ...found.flatMap(({ bias, parameter }) => (parameter.hasBias ? (bias ?? []) : [])),
+    ...means.values(),
+  ]);
+  const biases = new Map<Found, BiasWeight | undefined>();
+  for (const each of found.filter(({ parameter }) => parameter.hasBias)) {
+    partners.set(each, partnersOf(ownedBy(each), known));
+    biases.set(each, biasOf(ownedBy(each), { means, uses }));
+  }
   const sources = new Map<Layer, string[]>();
   for (const [{ name }, { filters }] of partners) {
     for (const layer of filters) addTo(sources, layer, name);
   }
-  const tensors = found.map((each) => describedAs(each, partners.get(each), sources));
+  const tensors = found.map((each) => describedAs(each, partners.get(each), biases.get(each), sources));
   const taken = new Set(found.map(({ entry }) => entry));
   return { tensors, skipped: skippedIn(weights, taken, layers, scopes), weights: countOf(weights.values()) };
 }
@@ -91,10 +106,14 @@ function findWeights(layers: readonly Layer[], scopes: Scopes, weights: Weights)
 }
 
 function describedAs(
-  { name, entry, parameter: { kind, roles, groups }, bias, layers }: Found,
+  { name, entry, parameter, bias, layers }: Found,
   own: Partners | undefined,
+  ownBias: BiasWeight | undefined,
   sources: ReadonlyMap<Layer, readonly string[]>,
 ): Described {
+  const { kind, roles, groups } = parameter;
+  const { type, config } = layers[0]!;
+  const geometry = geometryOf(type, config, parameter, entry.shape);
   const isDepthwise = roles.includes('multiplier');
   const channelsFrom = isDepthwise ? layers.flatMap((layer) => sources.get(layer) ?? []) : [];
   return {
@@ -106,11 +125,19 @@ function describedAs(
     groups: isDepthwise ? entry.shape[roles.indexOf('out')]! : (groups ?? 1),
     weight: entry.name,
     partners: own?.partners ?? [],
+    ...(geometry && { geometry }),
+    ...(ownBias && { bias: ownBias }),
     notes: isRecurrent(kind) && bias !== undefined ? [leftToGates(`bias ${bias.name}`)] : [],
     ...(own !== undefined && own.leaks.length > 0 && { leaks: own.leaks }),
     ...(channelsFrom.length > 0 && { channelsFrom: [...new Set(channelsFrom)] }),
   };
 }
+
+const countsOf = (entries: readonly WeightEntry[]): Map<WeightEntry, number> => {
+  const counts = new Map<WeightEntry, number>();
+  for (const entry of entries) counts.set(entry, (counts.get(entry) ?? 0) + 1);
+  return counts;
+};
 
 /** A weight, its layers, and how many output channels it has. */
 function ownedBy({ layers, bias, entry, parameter: { roles } }: Found) {

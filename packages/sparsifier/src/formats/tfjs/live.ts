@@ -3,6 +3,7 @@ import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
+import { outputsIn } from './graph-biases.js';
 import { lengthOf, mostIntegers, unusedName, type Holders, type WeightEntry } from './description.js';
 import { productOf } from '../../model/numbers.js';
 
@@ -106,17 +107,18 @@ class BackendModel implements LiveModel {
   readonly weights: number;
   readonly #tf: TfLike;
 
-  constructor(tf: TfLike, topology: unknown, places: readonly Place[]) {
+  constructor(tf: TfLike, topology: unknown, places: readonly Place[], outputs?: ReadonlySet<string>) {
     const entries = places.map((place) => entryOf(place.name, place.tensor(), place.holders));
-    const { tensors, skipped, weights } = describe(topology, entries);
+    const { tensors, skipped, weights } = describe(topology, entries, outputs);
     const values = new Map(places.map((place) => [place.name, new LiveValues(productOf(place.tensor().shape), place)]));
     this.#tf = tf;
     this.skipped = skipped;
     this.weights = weights;
-    this.tensors = tensors.map(({ weight, partners, ...tensor }) => ({
+    this.tensors = tensors.map(({ weight, partners, bias, ...tensor }) => ({
       ...tensor,
       values: values.get(weight)!,
       partners: partners.map(({ part, weight }) => ({ part, values: values.get(weight)! })),
+      ...(bias && { bias: { values: values.get(bias.weight)!, sign: bias.sign } }),
     }));
   }
 
@@ -280,7 +282,7 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
     },
   }));
   for (const { name, tensor } of places) checkAlive(name, tensor());
-  return new BackendModel(tf, topology, places);
+  return new BackendModel(tf, topology, places, outputsIn(artifacts as Readonly<Record<string, unknown>>));
 }
 
 function live(values: Values): LiveValues {
