@@ -19,7 +19,7 @@ interface LayerOutput {
 export const withoutChannels = 'the output channels of this weight are not those of the output';
 
 /** The output of a layer, to which a number per channel can be added; or why it cannot. */
-function outputOf({ node, layout: { channels } }: Layer): LayerOutput | string {
+export function outputOf({ node, layout: { channels } }: Layer): LayerOutput | string {
   const { op, outputs, attributes } = node;
   const [value] = outputs;
   if (channels === undefined || value === undefined || op === 'com.microsoft.Attention') {
