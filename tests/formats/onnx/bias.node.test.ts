@@ -457,4 +457,11 @@ describe('A layer has no bias of its own', () => {
     expect((await outputsOf(bytesOf(network), { x })).y!.data.length).toBeGreaterThan(0);
     expect(await biasOf(network)).toBeUndefined();
   });
+
+  test('If a normalisation is trained and its statistics have no names', async () => {
+    // ONNX Runtime cannot compute it.
+    const trained = normalisation('c', 'y - -', integerAttribute('training_mode', 1));
+    const constants = [filters, ...statistics(4)];
+    expect(await biasOf({ nodes: [conv('x w', 'c'), trained], constants, input: image })).toBeUndefined();
+  });
 });

@@ -5,7 +5,6 @@ import type { Node, Reader, Value } from './graph.js';
 import type { Layer } from './layers.js';
 import { withBias } from './partners.js';
 import { valuesOf } from './quantised.js';
-import { attributeOf } from './shapes.js';
 import { shapeOf } from './views.js';
 
 /** Where the output channels of a layer are before anything else is done with them. */
@@ -95,8 +94,8 @@ function meanBehind(layer: Layer): Candidate | undefined {
   const reader = typeof output === 'string' ? undefined : onlyReader(output.value);
   if (typeof output === 'string' || reader?.node.op !== 'BatchNormalization' || reader.input !== 0) return undefined;
   const { value, axis, count } = output;
-  const [, ...statistics] = reader.node.outputs;
-  const isTraining = attributeOf(reader.node, 'training_mode', 0) !== 0 || statistics.some(({ name }) => name !== '');
+  // In training it also gives its statistics.
+  const isTraining = reader.node.outputs.length > 1;
   const isAlong = value.rank !== undefined && value.rank - axis === 1;
   return isTraining || !isAlong ? undefined : perChannel({ node: reader.node, input: 3 }, -1, 1, count);
 }
