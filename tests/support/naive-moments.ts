@@ -16,7 +16,7 @@ export interface Attributes {
 }
 
 /** All combinations of indices below these sizes, the last one fastest. */
-export function indices(sizes: readonly number[]): number[][] {
+function indices(sizes: readonly number[]): number[][] {
   return sizes.reduce<number[][]>(
     (all, size) => all.flatMap((each) => Array.from({ length: size }, (_, index) => [...each, index])),
     [[]],

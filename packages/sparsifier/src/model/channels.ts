@@ -2,8 +2,7 @@ import type { ChannelStep } from '../engine/record.js';
 import type { Kind, Role, WeightTensor } from './model.js';
 import { productOf } from './numbers.js';
 
-const sizeOf = ({ roles, shape }: WeightTensor, role: Role) =>
-  roles.includes(role) ? shape[roles.indexOf(role)]! : 1;
+const sizeOf = ({ roles, shape }: WeightTensor, role: Role) => (roles.includes(role) ? shape[roles.indexOf(role)]! : 1);
 
 /** Whether an input position spreads over the output, instead of an output position gathering inputs. */
 export const isTransposed = ({ kind }: WeightTensor): boolean => kind.startsWith('convTranspose');
