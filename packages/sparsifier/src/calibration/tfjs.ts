@@ -136,7 +136,7 @@ function probeGraph(model: GraphModelLike, live: Model): Probe {
     reason: (name) => (nodesOf(name).length > 0 ? undefined : 'its input is not an activation'),
     *run(batch, names) {
       const wanted = names.flatMap((name) => nodesOf(name).map((node) => ({ name, ...node })));
-      const nodes = wanted.map(({ input }) => input);
+      const nodes = wanted.map(({ value }) => value);
       const results = [execute.call(model, batch as never, nodes)].flat() as TensorLike[];
       for (const [index, { name, geometry }] of wanted.entries()) {
         const result = results[index]!;

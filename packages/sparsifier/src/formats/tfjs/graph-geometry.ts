@@ -23,22 +23,25 @@ export function geometryOf(use: Use, { kind, roles }: Layout): Geometry | undefi
   if (kind === 'embedding' || (kind === 'dense' && roles.includes('multiplier'))) return undefined;
   const { op, attributes } = use.node;
   if (op.includes('Conv')) return convolution(use, roles.filter((role) => spatial.includes(role)).length);
-  const isAcross = isTransposedInput(attributes, 1 - use.input) === (use.input === 1);
-  const axis = op === 'Einsum' ? einsumAxis(use) : isAcross ? -2 : -1;
-  return axis === undefined ? undefined : denseAlong(axis);
+  if (op === 'Einsum') {
+    const summed = summedAxes(use);
+    return summed && denseAlong(summed.last);
+  }
+  return denseAlong(isTransposedInput(attributes, 1 - use.input) === (use.input === 1) ? -2 : -1);
 }
 
-/**
- * The axis of the activations that an Einsum sums over, from the end. Of several adjacent ones, which the weight has as
- * one, it is the last.
- */
-function einsumAxis({ node, input, constant }: Use): number | undefined {
+/** How many axes of the activations are one axis of the weight: those up to the axis of their geometry. */
+export const joinedAxes = (use: Use): number => (use.node.op === 'Einsum' ? (summedAxes(use)?.count ?? 1) : 1);
+
+/** The adjacent axes of the activations that an Einsum sums over: the last one, from the end, and how many there are. */
+function summedAxes({ node, input, constant }: Use): { readonly last: number; readonly count: number } | undefined {
   const { own, other, output = '' } = termsOf(node, input);
-  const summed = [...Array(own.length).keys()].filter((axis) => !output.includes(own[axis]!));
-  const place = other.indexOf(summed.map((axis) => own[axis]).join(''));
-  const end = place + summed.length;
-  const isInOrder = summed.every((axis, at) => at === 0 || constant.axes[axis]! > constant.axes[summed[at - 1]!]!);
-  return place >= 0 && isInOrder && !other.slice(end).includes('.') ? end - 1 - other.length : undefined;
+  const axes = [...Array(own.length).keys()].filter((axis) => !output.includes(own[axis]!));
+  const count = axes.length;
+  const place = other.indexOf(axes.map((axis) => own[axis]).join(''));
+  const isInOrder = axes.every((axis, at) => at === 0 || constant.axes[axis]! > constant.axes[axes[at - 1]!]!);
+  const isKnown = place >= 0 && isInOrder && !other.slice(place + count).includes('.');
+  return isKnown ? { last: place + count - 1 - other.length, count } : undefined;
 }
 
 /**

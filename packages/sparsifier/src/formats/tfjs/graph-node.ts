@@ -20,6 +20,8 @@ export interface Node {
 /** What an input of a node reads: the output of a node, a constant, or neither if it is the argument of a function. */
 export interface Value {
   readonly name: string;
+  /** The number of the node's output. */
+  readonly output: number;
   readonly node: Node | undefined;
   readonly constant: Constant | undefined;
 }

@@ -19,10 +19,7 @@ export interface Use {
 }
 
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
-interface Input extends Mutable<Value> {
-  /** The number of the node's output. */
-  readonly output: number;
-}
+type Input = Mutable<Value>;
 interface Draft extends Mutable<Node> {
   inputs: Input[];
   readers: Node[];

@@ -14,7 +14,7 @@ import {
 import { titleOf, type Node } from './graph-node.js';
 import { operators, type Layout } from './graph-operators.js';
 import { biasOf } from './graph-biases.js';
-import { geometryOf } from './graph-geometry.js';
+import { geometryOf, joinedAxes } from './graph-geometry.js';
 import { partnersOf, type Partners } from './graph-partners.js';
 import { Graph, type Use } from './graph-structure.js';
 
@@ -134,15 +134,21 @@ function layoutOf(uses: readonly Use[]): { layout: Layout; use: Use; onlyWeight:
   return { layout, use: first, onlyWeight: layouts.size > 1 ? `several nodes share it: ${readings}` : undefined };
 }
 
-/**
- * For each node with a weight, by name: the node that computes its activations, and how it goes over them. Nodes of
- * functions are left out.
- */
+/** What a node multiplies with its weight. */
+export interface IncomingNode {
+  /** The name of an output of a node, as `execute` takes it. */
+  readonly value: string;
+  readonly geometry: Geometry;
+  /** How many adjacent axes, the last of which is that of the geometry, count the input channels. */
+  readonly joined: number;
+}
+
+/** What each node with a weight reads besides, by the name of the node. Nodes of functions are left out. */
 export function incomingNodes(
   topology: Readonly<Record<string, unknown>>,
   entries: readonly WeightEntry[],
-): Map<string, { readonly input: string; readonly geometry: Geometry }> {
-  const found = new Map<string, { readonly input: string; readonly geometry: Geometry }>();
+): Map<string, IncomingNode> {
+  const found = new Map<string, IncomingNode>();
   const graph = new Graph(topology, new Map(entries.map((entry) => [entry.name, entry])));
   for (const use of [...graph.uses.values()].flat()) {
     const { node, input, constant } = use;
@@ -151,7 +157,9 @@ export function incomingNodes(
     const layout = operator?.layout(node, constant, input);
     if (activations === undefined || typeof layout !== 'object' || node.inside !== undefined) continue;
     const geometry = geometryOf(use, layout);
-    if (geometry !== undefined) found.set(node.name, { input: activations.name, geometry });
+    if (geometry === undefined) continue;
+    const { name, output } = activations;
+    found.set(node.name, { value: output > 0 ? `${name}:${output}` : name, geometry, joined: joinedAxes(use) });
   }
   return found;
 }
