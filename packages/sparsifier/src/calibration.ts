@@ -2,7 +2,6 @@ export type { Batches } from './calibration/batches.js';
 export { gradientsOfTfjs, type Gradients, type GradientTf } from './calibration/gradients.js';
 export type { LayerMoments, LayerStatistics } from './calibration/layer-statistics.js';
 export type { CalibrateProgress } from './calibration/measure.js';
-export type { Calibration } from './calibration/norms.js';
 export {
   calibrate,
   type CalibrateOptions,
@@ -12,4 +11,4 @@ export {
   type SessionLike,
 } from './calibration/onnx.js';
 export { readStatistics, Statistics, type WriteStatisticsOptions } from './calibration/statistics.js';
-export { activationsOfTfjs, type CalibrationTf } from './calibration/tfjs.js';
+export { calibrateTfjs, type CalibrateTfjsOptions, type CalibrationTf } from './calibration/tfjs.js';

@@ -10,12 +10,46 @@ import {
   type TensorLike,
   type TfLike,
 } from '../formats/tfjs/live.js';
-import type { Model } from '../model/model.js';
-import { Norms, type Batches, type Calibration } from './norms.js';
+import { productOf } from '../model/numbers.js';
+import { checkNames } from '../options/spelling.js';
+import type { Batches } from './batches.js';
+import { collect } from './collect.js';
+import type { MeasureOptions } from './measure.js';
+import type { Activations, OpenProbe, Probe, Use } from './probe.js';
+import type { Statistics } from './statistics.js';
 
 /** What is used of TensorFlow.js to look inside models. */
 export interface CalibrationTf extends TfLike {
   model(parts: { inputs: never; outputs: never }): { predictOnBatch(batch: never): unknown };
+}
+
+export interface CalibrateTfjsOptions extends MeasureOptions {
+  /**
+   * Returns inputs of the model, as its `predict` or `execute` takes them. It is called for each pass, and gives the same
+   * each time. They are not disposed.
+   */
+  readonly batches: () => Batches<unknown>;
+}
+
+/**
+ * Statistics of the inputs of each layer of a TensorFlow.js model in use. The model is run on all batches, in as many
+ * passes as `memory` requires; it is not changed, and no tensor is left over.
+ * @param tf the TensorFlow.js module
+ * @param model a `tf.LayersModel` or a `tf.GraphModel`
+ * @throws SparsifyError as `fromTfjs` and `calibrate`
+ */
+export async function calibrateTfjs(
+  tf: CalibrationTf,
+  model: LayersModelLike | GraphModelLike,
+  options: CalibrateTfjsOptions,
+): Promise<Statistics> {
+  const live = fromTfjs(tf, model);
+  checkNames(options, ['batches', 'holdOut', 'memory', 'signal', 'onProgress']);
+  const { batches, ...rest } = options;
+  const probe = Array.isArray(model.weights)
+    ? probeOfLayers(tf, model as LayersModelLike & Insides, live)
+    : probeOfGraph(model as GraphModelLike);
+  return collect(live, probe, batches, rest);
 }
 
 /** A use of a layer. */
@@ -25,6 +59,7 @@ interface InboundNode {
 
 /** What a use of a layer gives. */
 interface SymbolicTensorLike {
+  readonly id: number;
   readonly sourceLayer: { readonly inboundNodes: readonly InboundNode[] };
   readonly nodeIndex: number;
 }
@@ -33,10 +68,7 @@ interface SymbolicTensorLike {
 interface Insides {
   readonly inputs: readonly SymbolicTensorLike[];
   readonly outputs: readonly SymbolicTensorLike[];
-  readonly layers: readonly (LayerLike & {
-    getConfig(): Readonly<Record<string, unknown>>;
-    readonly inboundNodes: readonly InboundNode[];
-  })[];
+  readonly layers: readonly (LayerLike & { readonly inboundNodes: readonly InboundNode[] })[];
 }
 
 /** The uses of layers that lead to a model's outputs: a layer may be used in other models, too. */
@@ -52,97 +84,114 @@ function nodesOf({ outputs }: Insides): ReadonlySet<InboundNode> {
   return nodes;
 }
 
-/**
- * The norms of the inputs of each layer of a TensorFlow.js model in use, as `activationsOfOnnx` gives them.
- * @param batches what `predict` or `execute` of the model takes; they are not disposed
- * @throws SparsifyError as `fromTfjs`; `criteria` if there is no batch or an activation is not finite
- */
-export async function activationsOfTfjs(
-  tf: CalibrationTf,
-  model: LayersModelLike | GraphModelLike,
-  batches: Batches<unknown>,
-): Promise<Calibration> {
-  const live = fromTfjs(tf, model);
-  const probe = Array.isArray(model.weights)
-    ? probeLayers(tf, model as LayersModelLike & Insides, live)
-    : probeGraph(model as GraphModelLike, live);
-  const norms = new Norms(live, probe.reason);
-  for await (const batch of batches) {
-    norms.count();
-    for (const [name, axis, tensor] of probe.run(batch, norms.names)) {
-      try {
-        norms.add(name, tensor.shape, (await tensor.data()) as Float32Array, axis);
-      } finally {
-        tensor.dispose();
-      }
-    }
-  }
-  return norms.result();
-}
+const unknownGeometry = 'it is not known how it goes over its input';
 
-interface Probe {
-  /** Why a layer's activations are not available. */
-  readonly reason: (name: string) => string | undefined;
-  readonly run: (batch: unknown, names: readonly string[]) => Iterable<readonly [string, number, TensorLike]>;
-}
-
-function probeLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe {
-  const tensorOf = (name: string) => live.tensors.find((tensor) => tensor.name === name)!;
-  // A model may hold a layer of the same name, which a layer inside of another model is not.
-  const layerOf = (name: string) => {
-    const variable = live.placeOf(tensorOf(name).values).tensor();
-    return model.layers.find(
-      (layer) =>
-        layer.name === name && !layer.layers && layer.weights.some((weight) => variableOf(weight) === variable),
-    );
-  };
+/** A look inside a `tf.LayersModel`. Its values are symbolic tensors, by their ids. */
+function probeOfLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe<unknown> {
   const nodes = nodesOf(model);
-  const inputsOf = (name: string) =>
-    layerOf(name)!
-      .inboundNodes.filter((node) => nodes.has(node))
-      .flatMap(({ inputTensors }) => inputTensors.slice(0, 1));
-  const axisOf = (name: string) => (layerOf(name)!.getConfig().dataFormat === 'channelsFirst' ? 1 : -1);
+  const tensors = new Map<string, SymbolicTensorLike>();
   return {
-    reason: (name) => {
-      if (tensorOf(name).kind === 'embedding') return 'it looks up rows, and has no input activations';
-      return layerOf(name) ? undefined : 'its input lies inside another layer or model';
+    usesOf: ({ name, kind, values, geometry }) => {
+      if (kind === 'embedding') return 'it looks up rows, and has no input activations';
+      const variable = live.placeOf(values).tensor();
+      // A model may have a layer of the same name, which a layer inside of another model is not.
+      const layer = model.layers.find(
+        (each) => each.name === name && !each.layers && each.weights.some((weight) => variableOf(weight) === variable),
+      );
+      if (layer === undefined) return 'its input lies inside another layer or model';
+      if (geometry === undefined) return unknownGeometry;
+      return layer.inboundNodes
+        .filter((node) => nodes.has(node))
+        .map(({ inputTensors: [input] }) => {
+          tensors.set(String(input!.id), input!);
+          return { value: String(input!.id), geometry };
+        });
     },
-    *run(batch, names) {
-      const wanted = names.flatMap((name) => inputsOf(name).map((tensor) => ({ name, tensor })));
-      const outputs = wanted.map(({ tensor }) => tensor);
+    open: async (values) => {
+      const outputs = values.map((value) => tensors.get(value)!);
       const inside = tf.model({ inputs: model.inputs as never, outputs: outputs as never });
-      const results = [inside.predictOnBatch(batch as never)].flat() as TensorLike[];
-      for (const [index, { name }] of wanted.entries()) {
-        // An input of the model comes out as the caller's own tensor.
-        const result = results[index]!;
-        yield [name, axisOf(name), result.clone()];
-        if (![batch].flat().includes(result) && results.indexOf(result, index + 1) < 0) result.dispose();
-      }
+      return opened((batch) => inside.predictOnBatch(batch as never), values);
     },
   };
 }
 
-function probeGraph(model: GraphModelLike, live: Model): Probe {
-  const { artifacts, execute } = model as GraphModelLike & {
-    readonly artifacts: { readonly modelTopology: Readonly<Record<string, unknown>> };
-    execute(inputs: never, names: string[]): unknown;
-  };
+/** What is used of a `tf.GraphModel` to look inside. */
+type Executable = GraphModelLike & {
+  readonly artifacts: { readonly modelTopology: Readonly<Record<string, unknown>> };
+  execute(inputs: never, outputs: readonly string[]): unknown;
+};
+
+/** A look inside a `tf.GraphModel`. Its values are outputs of nodes. */
+function probeOfGraph(model: GraphModelLike): Probe<unknown> {
+  const { artifacts } = model as Executable;
   const incoming = incomingNodes(artifacts.modelTopology, entriesOf(model));
-  const nodesOf = (name: string) => {
-    const tensor = live.tensors.find((each) => each.name === name)!;
-    return [name, ...tensor.aliases].flatMap((node) => incoming.get(node) ?? []);
-  };
+  /** How many axes are read as one, by the names of such values: those up to an axis that counts from the end. */
+  const joins = new Map<string, { readonly value: string; readonly axis: number; readonly joined: number }>();
   return {
-    reason: (name) => (nodesOf(name).length > 0 ? undefined : 'its input is not an activation'),
-    *run(batch, names) {
-      const wanted = names.flatMap((name) => nodesOf(name).map((node) => ({ name, ...node })));
-      const nodes = wanted.map(({ value }) => value);
-      const results = [execute.call(model, batch as never, nodes)].flat() as TensorLike[];
-      for (const [index, { name, geometry }] of wanted.entries()) {
-        const result = results[index]!;
-        yield [name, geometry.channelAxis, result.clone()];
-        if (![batch].flat().includes(result) && results.indexOf(result, index + 1) < 0) result.dispose();
+    usesOf: ({ name, kind, aliases, geometry, onlyWeight }) => {
+      if (kind === 'embedding') return 'it looks up rows, and has no input activations';
+      if (onlyWeight !== undefined) return onlyWeight;
+      if (geometry === undefined) return unknownGeometry;
+      const uses: Use[] = [];
+      for (const node of [name, ...aliases]) {
+        const each = incoming.get(node);
+        if (each === undefined) return 'its input is not an activation of the graph itself';
+        const { value, geometry: own, joined } = each;
+        const key = joined > 1 ? `${value} ${own.channelAxis} ${joined}` : value;
+        joins.set(key, { value, axis: own.channelAxis, joined });
+        uses.push({ value: key, geometry: own });
       }
+      return uses;
+    },
+    open: async (values) => {
+      const names = [...new Set(values.map((key) => joins.get(key)!.value))];
+      const open = opened((batch) => (model as Executable).execute(batch as never, names), names);
+      return {
+        ...open,
+        run: async (batch) => {
+          const { get, release } = await open.run(batch);
+          const joinedOf = (key: string) => {
+            const { value, axis, joined } = joins.get(key)!;
+            const found = get(value);
+            return found && { ...found, shape: withJoined(found.shape, axis, joined) };
+          };
+          return { get: joinedOf, release };
+        },
+      };
+    },
+  };
+}
+
+/** A shape in which some adjacent axes are one. */
+function withJoined(shape: readonly number[], last: number, count: number): readonly number[] {
+  const end = shape.length + last + 1;
+  return count === 1
+    ? shape
+    : [...shape.slice(0, end - count), productOf(shape.slice(end - count, end)), ...shape.slice(end)];
+}
+
+/** @param compute returns the values of a batch, in this order */
+function opened(compute: (batch: unknown) => unknown, values: readonly string[]): OpenProbe<unknown> {
+  return {
+    run: async (batch) => activationsOf([compute(batch)].flat() as TensorLike[], values, batch),
+    release: () => undefined,
+  };
+}
+
+function activationsOf(results: readonly TensorLike[], values: readonly string[], batch: unknown): Activations {
+  const tensors = new Map(values.map((value, index) => [value, results[index]]));
+  return {
+    get: (value) => {
+      const tensor = tensors.get(value);
+      if (tensor === undefined) return undefined;
+      const { shape, dtype } = tensor;
+      const numbers = () => (dtype === 'float32' ? (tensor.data() as Promise<Float32Array>) : undefined);
+      return { shape, type: dtype, numbers };
+    },
+    release: () => {
+      // An input of the model may come out as the caller's own tensor, and a value twice.
+      const own = new Set<unknown>([batch, ...Object.values(batch as object)]);
+      for (const result of new Set(results)) if (!own.has(result)) result.dispose();
     },
   };
 }
