@@ -1,3 +1,9 @@
+export {
+  recalibrateBatchNorm,
+  type BatchNormReport,
+  type RecalibratedNorm,
+  type RunnableModel,
+} from './calibration/batch-norm.js';
 export type { Batches } from './calibration/batches.js';
 export { gradientsOfTfjs, type Gradients, type GradientTf } from './calibration/gradients.js';
 export type { LayerMoments, LayerStatistics } from './calibration/layer-statistics.js';
