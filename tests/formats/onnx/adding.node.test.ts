@@ -632,7 +632,8 @@ describe('a layer that cannot have a bias', () => {
 
   test('Other formats give their layers no bias', async () => {
     using read = await readSafetensors(await readBytes('cases/gpt2_square.safetensors'));
-    expect(await read.addBias(read.tensors[0]!)).toBe('biases cannot be added to safetensors models');
+    const { bias: _, ...tensor } = read.tensors[0]!;
+    expect(await read.addBias(tensor)).toBe('biases cannot be added to safetensors models');
   });
 
   test('The layer of another model is an error', async () => {
