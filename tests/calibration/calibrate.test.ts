@@ -57,6 +57,8 @@ class Sessions {
   readonly asked: (readonly string[])[] = [];
   /** Of each session: whether there is more than the model, and how many further files. */
   readonly files: [boolean, number][] = [];
+  /** The values whose numbers were read, as often as they were. */
+  readonly reads: string[] = [];
   open = 0;
   most = 0;
   tensors = 0;
@@ -85,7 +87,24 @@ class Sessions {
               const tensor = this.change(tensorOf(valueIn(batch, name)), name, batch);
               if (tensor === undefined) return [];
               this.tensors++;
-              return [[name, { ...tensor, dispose: () => void this.tensors-- }]];
+              const read = () => {
+                this.reads.push(name);
+                return tensor.data;
+              };
+              const { type, dims } = tensor;
+              return [
+                [
+                  name,
+                  {
+                    type,
+                    dims,
+                    get data() {
+                      return read();
+                    },
+                    dispose: () => void this.tensors--,
+                  },
+                ],
+              ];
             });
             return Object.fromEntries(made);
           },
@@ -121,6 +140,8 @@ describe('sessions', () => {
       ['h', 'k'],
     ]);
     expect([sessions.passes, sessions.most, sessions.files]).toEqual([1, 1, [[true, 0]]]);
+    // Two layers read h, which is copied once for each batch.
+    expect(sessions.reads).toEqual(['h', 'k', 'h', 'k']);
     expect([...layers.keys()]).toEqual(['first', 'second', 'third', 'fourth']);
     const values = (name: string) => sessions.batches.map((batch) => valueIn(batch, name));
     for (const [name, inputs] of [
