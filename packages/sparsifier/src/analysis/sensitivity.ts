@@ -7,7 +7,7 @@ import { linePlot } from '../training/plot.js';
 import type { Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { held } from '../model/kept.js';
-import { checkModel, typeOf, type Model, type WeightTensor } from '../model/model.js';
+import { checkModel, typeOf, valuesIn, type Model, type WeightTensor } from '../model/model.js';
 
 /** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
 export interface SensitivityOptions extends Omit<
@@ -116,13 +116,20 @@ export async function sensitivity(
     throw new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { given: given });
   }
   const levels = [...new Set(given as readonly number[])].sort((a, b) => a - b);
-  const fresh = () =>
-    new Sparsifier(model, {
+  /** Calls a Sparsifier without masks, which keeps nothing afterwards. */
+  const fresh = async <Result>(call: (sparsifier: Sparsifier) => Promise<Result>): Promise<Result> => {
+    const sparsifier = new Sparsifier(model, {
       ...words,
       context: 'local',
       layerType: 'all',
       ...(rules === undefined ? {} : { include: rules }),
     });
+    try {
+      return await call(sparsifier);
+    } finally {
+      sparsifier.clear();
+    }
+  };
   const { recipe } = new Planner(model, { ...words, context: 'local' });
   for (const state of ['initial', 'previous'] as const) {
     if (recipe.needs !== state || words[state]) continue;
@@ -130,7 +137,8 @@ export async function sensitivity(
       hint: `Set \`${state}\`: arrays by layer name, or another model`,
     });
   }
-  const chosen = (await fresh().explain()).filter(({ selected }) => selected).map(({ name }) => name);
+  const explained = await fresh((sparsifier) => sparsifier.explain());
+  const chosen = explained.filter(({ selected }) => selected).map(({ name }) => name);
   const total = 1 + chosen.length * levels.length;
   const dropOf = (value: number) => (higherIsBetter ? baseline - value : value - baseline);
 
@@ -143,7 +151,7 @@ export async function sensitivity(
     const points: SensitivityPoint[] = [];
     for (const level of levels) {
       const value = await restoring(engine, model, [tensor], async () => {
-        await fresh().sparsifyLayer(name, level, { signal });
+        await fresh((sparsifier) => sparsifier.sparsifyLayer(name, level, { signal }));
         return measured(name, evaluate, signal);
       });
       points.push({ level, value, drop: dropOf(value) });
@@ -192,7 +200,7 @@ export async function sensitivity(
     let [within, beyond] = isAnyPruned ? [0, 1] : [1, 1];
     for (let count = 0, factor = 1; count < evaluationsAtMost && within < 1; count++) {
       const value = await restoring(engine, model, tensors, async () => {
-        await fresh().sparsifyModel(scaled(factor), { signal: whole.signal });
+        await fresh((sparsifier) => sparsifier.sparsifyModel(scaled(factor), { signal: whole.signal }));
         return measured('the whole model', whole.evaluate, whole.signal);
       });
       if (dropOf(value) <= drop) within = factor;
@@ -231,10 +239,8 @@ async function restoring<Result>(
 ): Promise<Result> {
   const backs: (() => Promise<void>)[] = [];
   try {
-    for (const { values, partners } of tensors) {
-      const all = [values, ...partners.map((partner) => partner.values)];
-      backs.push(...(await Promise.all(all.map((each) => held(engine, model, each)))));
-    }
+    for (const tensor of tensors)
+      backs.push(...(await Promise.all(valuesIn(tensor).map((each) => held(engine, model, each)))));
     return await change();
   } finally {
     for (const putBack of backs) await putBack();

@@ -92,7 +92,7 @@ const suggestedAtMost = 3;
  * The names of layers that are most like a word, or like a glob in letters of the other case. A word is compared with
  * whole names and with their last parts: `Conv.O` is like `p2o.Conv.0`.
  */
-export function nearestNames(word: string, layers: readonly Named[]): string[] {
+function nearestNames(word: string, layers: readonly Named[]): string[] {
   const names = layers.flatMap(({ name, aliases }) => [name, ...aliases]);
   const matches = matcherOf(word.toLowerCase());
   const inOtherCase = names.filter((name) => matches(name.toLowerCase()));

@@ -1,7 +1,7 @@
 import type { Engine } from '../engine/engine.js';
 import { StoredValues } from '../formats/format.js';
 import { keptIn, write } from '../model/kept.js';
-import type { Kept, Model, Values, WeightTensor } from '../model/model.js';
+import { valuesIn, type Kept, type Model, type Values, type WeightTensor } from '../model/model.js';
 
 /** Whether numbers are stored as codes, such as those of quantisation. */
 export const isCoded = (values: Values): boolean => values instanceof StoredValues && values.coding !== undefined;
@@ -22,9 +22,8 @@ export class DenseNumbers {
 
   /** The arrays of numbers of a layer: its weights, its partners and its bias, also one that it was given. */
   arraysOf(tensor: WeightTensor): Values[] {
-    const { values, partners, bias } = tensor;
-    const last = bias?.values ?? this.#added.get(tensor);
-    return [...new Set([values, ...partners.map((partner) => partner.values), ...(last ? [last] : [])])];
+    const added = this.#added.get(tensor);
+    return [...new Set([...valuesIn(tensor), ...(added ? [added] : [])])];
   }
 
   /** Keeps the bias that a layer has been given, as it was when that is told for the first time. */
