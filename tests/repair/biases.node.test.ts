@@ -150,6 +150,22 @@ describe('the bias of a repaired layer', () => {
     expect([biasOnly.layer!.isRepaired, differsAt(biasOnly.bytes, biasOnly.masked)]).toEqual([false, -1]);
   });
 
+  test('A repair that is aborted on its way leaves no bias behind', async () => {
+    const { file } = models.find(({ title }) => title === 'no bias')!;
+    using read = await readOnnx(file);
+    const statistics = await calibrate(read, data);
+    const sparsifier = new Sparsifier(read, { layerType: 'all', statistics });
+    await sparsifier.sparsifyModel(50);
+    const masked = await read.bytes();
+    const failing = () => {
+      throw new Error('enough');
+    };
+    for (const options of [{}, { inputs: 'pruned', ...data }] as const) {
+      await expect(sparsifier.repair({ ...options, onProgress: failing })).rejects.toThrow('enough');
+      expect(differsAt(await read.bytes(), masked)).toBe(-1);
+    }
+  });
+
   test('Removed filters give 0 behind a batch normalisation whose mean is the bias', async () => {
     const { file } = models.find(({ title }) => title === 'a batch normalisation behind')!;
     const { bytes, masked } = await repairing(file, { inputs: 'pruned', ...data }, { granularity: 'filter' });
