@@ -31,6 +31,7 @@ const further = [
   { recipe: 'solve, all 16 lines and ten steps', repairOf: () => ({}), holdOut: 0 },
   { recipe: 'solve, pruned inputs', repairOf: ({ data }) => ({ inputs: 'pruned', ...data }) },
 ];
+/** @type {any[]} Rows have different properties. */
 const rows = ['fluctuation', 'wanda', 'magnitude'].flatMap((criteria) =>
   [...recipes, ...(criteria === 'fluctuation' ? further : [])].flatMap((recipe) =>
     masks.map((mask) => ({ criteria, ...recipe, ...mask, title: `${criteria}, ${mask.mask}, ${recipe.recipe}` })),
