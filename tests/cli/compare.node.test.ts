@@ -218,6 +218,48 @@ describe.concurrent('inputs', () => {
   );
 
   test(
+    'Numbers before the names are in order, also where the file has them in another one',
+    inFolder(async () => {
+      // Each run has another shape, and that of the first one is told.
+      const runs = { '10.x': x(1, 2, 3, 4, 5, 6), '9.x': x(1, 2, 3, 4), x: x(1, 2) };
+      await writeFile(at('x.npz'), npz(runs));
+      expect(await moved('x.npz')).toMatchObject({ shape: [1, 2], numbers: 12 });
+      await writeFile(at('x.npz'), npz({ '10.x': x(1, 2, 3, 4, 5, 6), '9.x': x(1, 2, 3, 4) }));
+      expect(await moved('x.npz')).toMatchObject({ shape: [2, 2], numbers: 10 });
+    }),
+  );
+
+  test(
+    'An .npy file has the only input, its rows or its columns contiguous',
+    inFolder(async () => {
+      await writeFile(at('rows.npy'), npy(x(1, 10, 2, 20, 3, 30)));
+      const columns = { shape: [3, 2], data: Float32Array.of(1, 2, 3, 10, 20, 30), fortran: true };
+      await writeFile(at('columns.npy'), npy(columns));
+      expect(await moved('rows.npy')).toMatchObject({ shape: [3, 2], maxDifference: 120 });
+      expect(await moved('columns.npy')).toEqual(await moved('rows.npy'));
+    }),
+  );
+
+  test(
+    'An .npy file is refused for a model with several inputs',
+    inFolder(async () => {
+      const bytes = model({
+        nodes: [node('MatMul', 'x w', 'z', { name: 'head' }), node('Add', 'z b', 'y')],
+        initializers: [tensor('w', [2, 2])],
+        inputs: { x: { shape: [1, 2] }, b: { shape: [1, 2] } },
+        outputs: { y: { shape: [1, 2] } },
+      });
+      await writeFile(at('two.onnx'), bytes);
+      await writeFile(at('x.npy'), npy(x(1, 2)));
+      const [code, message] = await failure('compare', 'two.onnx', 'two.onnx', '--inputs', 'x.npy');
+      expect([code, message]).toEqual([
+        2,
+        expect.stringMatching(/^sparsifier: x\.npy: an \.npy file has one array, .* found: x, b\. .*numpy\.savez/),
+      ]);
+    }),
+  );
+
+  test(
     'Files that NumPy wrote are read',
     inFolder(async () => {
       await copyFile(join(cases, 'numpy.npz'), at('numpy.npz'));
@@ -251,14 +293,21 @@ describe.concurrent('inputs', () => {
       2,
       /^sparsifier: x: the type does not fit\. given: float64 \[1, 2\]\. allowed: x float32 \[batch, 2\]/,
     ],
-    ['x.npz', () => npz({ x: x(1, 2, 3, 4, 5, 6) }).slice(0, -30), 1, /x\.npz: the file could not be read as \.npz/],
+    [
+      'x.npz',
+      () => npz({ x: x(1, 2, 3, 4, 5, 6) }).slice(0, -30),
+      1,
+      /x\.npz: the file could not be read as NumPy writes it\. .*savez/,
+    ],
     ['x.npz', () => npz({ x: { ...x(1, 2), shape: [2, 1] } }), 2, /the shape does not fit\. given: float32 \[2, 1\]/],
     ['x.npz', () => npz({ y: x(1, 2) }), 2, /x\.npz: the file has none of the inputs\. found: y\. allowed: x/],
     ['x.npz', () => npz({ x: { ...x(1, 2), descr: '>f4' } }), 1, /the numbers of x\.npy have a type .* found: >f4/],
     ['x.npz', () => npz({ x: { ...x(1, 2), shape: [1, 3] } }), 1, /x\.npy with 8 of 12 bytes/],
     ['x.npz', () => zip({ 'x.npy': Uint8Array.of(1, 2, 3) }), 1, /x\.npy, which is no array/],
     ['x.npz', () => zip({ 'x.npy': npy(x(1, 2)).fill(32, 10, 60) }), 1, /x\.npy, whose header is/],
-    ['x.npy', () => npy(x(1, 2)), 1, /an \.npy file does not name its array.*numpy\.savez/],
+    ['x.npz', () => npz({}), 2, /x\.npz: the file has none of the inputs\. found: no array\. allowed: x/],
+    ['x.npy', () => npy({ ...x(1, 2), shape: [1, 3] }), 1, /x\.npy: .* found: the array with 8 of 12 bytes/],
+    ['x.npy', () => npy({ ...x(1, 2), shape: [2, 1] }), 2, /x: the shape does not fit/],
     ['x.bin', () => floats(1, 2, 3, 4), 1, /x\.bin: the file does not begin with the length of a header/],
     [
       'x.safetensors',
@@ -318,6 +367,146 @@ describe.concurrent('inputs', () => {
       expect(outputs).toMatchObject([{ name: 'same', type: 'string', numbers: 4, changed: 0 }]);
       const [, message] = await failure('compare', 'texts.onnx', 'texts.onnx');
       expect(message).toMatch(/^sparsifier: s: there are no random values .* found: string.*--inputs file\.npz/);
+    }),
+  );
+});
+
+describe.concurrent('modules', () => {
+  const batch = (...numbers: number[]) =>
+    `{ x: { data: new Float32Array([${numbers}]), dims: [${numbers.length / 2}, 2] } }`;
+  const compared = async (name: string, content: string) => {
+    await writeFile(at(name), content);
+    return (await comparisonOf('compare', 'a.onnx', 'b.onnx', '--inputs', name)).outputs[0];
+  };
+
+  test.each([
+    ['a list', 'x.mjs', (all: string[]) => `export default [${all}];`],
+    ['an iterable that is no list', 'x.mjs', (all: string[]) => `export default new Set([${all}]);`],
+    ['a function that gives a list', 'x.mjs', (all: string[]) => `export default () => [${all}];`],
+    ['a function that waits', 'x.mjs', (all: string[]) => `export default async () => [${all}];`],
+    [
+      'a generator function',
+      'x.mjs',
+      (all: string[]) => `export default function* () { for (const batch of [${all}]) yield batch; }`,
+    ],
+    [
+      'an async generator function',
+      'x.mjs',
+      (all: string[]) =>
+        `export default async function* () { for (const batch of [${all}]) { await null; yield batch; } }`,
+    ],
+    [
+      'an object with an async iterator',
+      'x.mjs',
+      (all: string[]) => `export default { async *[Symbol.asyncIterator]() { yield* [${all}]; } };`,
+    ],
+    ['the exports of a CommonJS module', 'x.cjs', (all: string[]) => `module.exports = [${all}];`],
+  ])('The batches of a module may be %s', async (_, name, content) => {
+    await inFolder(async () => {
+      await writeFile(at('x.npz'), npz({ '0.x': x(1, 1), '1.x': x(0, 3, 0, 2) }));
+      const expected = await comparisonOf('compare', 'a.onnx', 'b.onnx', '--inputs', 'x.npz');
+      expect(await compared(name, content([batch(1, 1), batch(0, 3, 0, 2)]))).toEqual(expected.outputs[0]);
+    })();
+  });
+
+  test(
+    'Each input has the type of its array, or where that has several, the one that the model takes',
+    inFolder(async () => {
+      // ONNX's number of each type, and the array with its numbers.
+      const types: [number, string, string][] = [
+        [1, 'float32', 'Float32Array.of(1, 2)'],
+        [2, 'uint8', 'Uint8Array.of(1, 2)'],
+        [3, 'int8', 'Int8Array.of(1, 2)'],
+        [4, 'uint16', 'Uint16Array.of(1, 2)'],
+        [5, 'int16', 'Int16Array.of(1, 2)'],
+        [6, 'int32', 'Int32Array.of(1, 2)'],
+        [7, 'int64', 'BigInt64Array.of(1n, 2n)'],
+        [8, 'string', "['a', 'b']"],
+        [9, 'bool', 'Uint8Array.of(1, 0)'],
+        [10, 'float16', 'Uint16Array.of(0x3c00, 0x4000)'],
+        [11, 'float64', 'Float64Array.of(1, 2)'],
+        [12, 'uint32', 'Uint32Array.of(1, 2)'],
+        [13, 'uint64', 'BigUint64Array.of(1n, 2n)'],
+      ];
+      const bytes = model({
+        nodes: [
+          ...types.map(([, name]) => node('Identity', name, `same_${name}`)),
+          node('MatMul', 'float32 w', 'y', { name: 'head' }),
+        ],
+        initializers: [tensor('w', [2, 2])],
+        inputs: Object.fromEntries(types.map(([type, name]) => [name, { shape: [1, 2], type }])),
+        outputs: Object.fromEntries(types.map(([type, name]) => [`same_${name}`, { shape: [1, 2], type }])),
+      });
+      await writeFile(at('types.onnx'), bytes);
+      const inputs = types.map(([, name, array]) => `${name}: { data: ${array}, dims: [1, 2] }`);
+      // What is no input, such as labels, may be there, too.
+      await writeFile(at('x.mjs'), `export default [{ ${inputs.join(', ')}, labels: [1, 2] }];`);
+      const { outputs } = await comparisonOf('compare', 'types.onnx', 'types.onnx', '--inputs', 'x.mjs');
+      expect(outputs.map(({ name, type, changed }) => [name, type, changed])).toEqual(
+        types.map(([, name]) => [`same_${name}`, name, 0]),
+      );
+    }),
+  );
+
+  test.each<[content: string, code: number, message: RegExp]>([
+    ['export const x = 1;', 2, /x\.mjs: the default export .* must give a list of batches\. found: nothing\. Such as/],
+    ['export default 7;', 2, /must give a list of batches\. found: Number/],
+    ['export default () => ({});', 2, /must give a list of batches\. found: Object/],
+    [`export default ${batch(1, 2)};`, 2, /must give a list of batches\. found: Object\. Such as export default \[/],
+    ['export default [];', 2, /x\.mjs: there is no batch of inputs/],
+    ['export default [7];', 2, /x\.mjs: a batch must have its inputs by name\. found: Number/],
+    ['export default [{ y: 1 }];', 2, /x\.mjs: the file has none of the inputs\. found: y\. allowed: x/],
+    ['export default [{ x: [1, 2] }];', 2, /x: an input must have data and dims, .* found: Array/],
+    ['export default [{ x: { data: [1, 2] } }];', 2, /x: an input must have data and dims, .* found: data/],
+    [
+      'export default [{ x: { data: [1, 2], dims: [1, 2] } }];',
+      2,
+      /x: the numbers of an input must be in a typed array\. found: Array\. allowed: Float32Array, /,
+    ],
+    [
+      'export default [{ x: { data: new DataView(new ArrayBuffer(8)), dims: [1, 2] } }];',
+      2,
+      /must be in a typed array\. found: DataView/,
+    ],
+    [
+      'export default [{ x: { data: new Float32Array(3), dims: [1, 2] } }];',
+      2,
+      /x: data and dims do not fit\. given: dims \[1, 2\]\. found: data of length 3/,
+    ],
+    [
+      'export default [{ x: { data: new Float32Array(2), dims: [-1, -2] } }];',
+      2,
+      /x: an input must have data and dims/,
+    ],
+    ['export default [{ x: { data: new Float64Array(2), dims: [1, 2] } }];', 2, /x: the type does not fit/],
+    [
+      `export default (function* () { yield ${batch(1, 2)}; })();`,
+      2,
+      /can be read only once.* Export the generator fun/,
+    ],
+    ['export default [', 1, /x\.mjs: the module could not be loaded\. found: Unexpected end of input/],
+    ['throw new Error("no data");', 1, /x\.mjs: the module could not be loaded\. found: no data/],
+    ['export default () => { throw new Error("no data"); };', 1, /the module could not be run\. found: no data/],
+    ['export default function* () { throw new Error("no data"); }', 1, /the module could not be run\. found: no data/],
+    ['import "./none.mjs";', 1, /x\.mjs: the module could not be loaded\. found: Cannot find module/],
+  ])('A module with mistakes is refused: %s', async (content, code, message) => {
+    await inFolder(async () => {
+      await writeFile(at('x.mjs'), content);
+      expect(await failure('compare', 'a.onnx', 'b.onnx', '--inputs', 'x.mjs')).toEqual([
+        code,
+        expect.stringMatching(message),
+      ]);
+    })();
+  });
+
+  test(
+    'A module that is missing is told as any other file',
+    inFolder(async () => {
+      const [code, message] = await failure('compare', 'a.onnx', 'b.onnx', '--inputs', 'none.mjs');
+      expect([code, message]).toEqual([
+        1,
+        expect.stringMatching(/none\.mjs: could not be opened\. found: there is no such file/),
+      ]);
     }),
   );
 });

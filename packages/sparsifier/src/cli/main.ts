@@ -104,9 +104,10 @@ const [inputShape, inputValues] = [
     '--input <name:sizes>',
     'the shape of an input for seeded random values, needed if an axis has any size: x:1,3,48,320; repeatable',
   ).argParser(collect),
-  new Option('--inputs <file>', 'the values of the inputs, by their names: an .npz or .safetensors file').argParser(
-    nameOf,
-  ),
+  new Option(
+    '--inputs <file>',
+    'the values of the inputs: an .npz, .npy or .safetensors file, or a JavaScript module',
+  ).argParser(nameOf),
 ] as const;
 
 common(

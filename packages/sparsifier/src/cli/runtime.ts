@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { hasNetwork, sessionsOfTfjs, type CompareTf } from '../analysis/comparison/tfjs.js';
 import type { CompareSession, CreateSession } from '../analysis/comparison/outputs.js';
 import type { SessionFiles } from '../calibration/onnx.js';
-import { SparsifyError } from '../errors.js';
+import type { SparsifyError } from '../errors.js';
 import type { OpenModel } from '../formats/open-model.js';
+import { failure } from './failure.js';
 
 /** The members of `onnxruntime-node` that are used. */
 interface Ort {
@@ -92,10 +93,4 @@ function explained(file: string, name: string, create: CreateSession): CreateSes
       release: async () => session.release?.(),
     };
   };
-}
-
-function failure(subject: string, summary: string, cause: unknown, hint?: string): SparsifyError {
-  // The first line, which may introduce a list.
-  const [found] = (cause instanceof Error ? cause.message : String(cause)).split(/:?\n/, 1);
-  return new SparsifyError('format', summary, { subject, found, ...(hint && { hint }) }, { cause });
 }

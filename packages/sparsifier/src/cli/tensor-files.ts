@@ -8,9 +8,12 @@ import { productOf } from '../model/numbers.js';
 /** Tensors by name, each of which is decoded when it is needed. */
 export type LazyTensors = ReadonlyMap<string, () => SessionTensor>;
 
+/** The name of the array of an .npy file, which does not name it. */
+export const nameless = '';
+
 /**
- * Reads an .npz or .safetensors file.
- * @throws SparsifyError `file` if it cannot be read, `format` if it is neither; and from a tensor's function, `format`
+ * Reads an .npz, .npy or .safetensors file.
+ * @throws SparsifyError `file` if it cannot be read, `format` if it is none of them; and from a tensor's function, `format`
  *   if its numbers cannot be read
  */
 export async function readTensors(path: string): Promise<LazyTensors> {
@@ -19,12 +22,7 @@ export async function readTensors(path: string): Promise<LazyTensors> {
     const bytes = new Uint8Array(source.size);
     await source.read(bytes, 0);
     if (begins(bytes, 'PK')) return await readNpz(bytes, path);
-    if (begins(bytes, npyMagic)) {
-      throw new SparsifyError('format', 'an .npy file does not name its array', {
-        subject: path,
-        hint: 'Save it with its name: numpy.savez("inputs.npz", x=array)',
-      });
-    }
+    if (begins(bytes, npyMagic)) return new Map([[nameless, () => readNpy(bytes, path)]]);
     const { tensors } = await readHeader(source);
     return new Map(
       tensors.map(({ name, dtype, shape, start, end }) => [
@@ -93,14 +91,17 @@ async function readNpz(bytes: Uint8Array<ArrayBuffer>, path: string): Promise<La
 }
 
 const notRead = (path: string, found: string): SparsifyError =>
-  new SparsifyError('format', 'the file could not be read as .npz', {
+  new SparsifyError('format', 'the file could not be read as NumPy writes it', {
     subject: path,
     found,
     hint: 'Save it again with numpy.savez',
   });
 
-/** An .npy file: 6 bytes of magic, a version, the length of a header in Python's syntax, the header, and the numbers. */
-function readNpy(bytes: Uint8Array<ArrayBuffer>, path: string, name: string): SessionTensor {
+/**
+ * An .npy file: 6 bytes of magic, a version, the length of a header in Python's syntax, the header, and the numbers.
+ * @param name of the file within an .npz file
+ */
+function readNpy(bytes: Uint8Array<ArrayBuffer>, path: string, name = 'the array'): SessionTensor {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length < 12 || !begins(bytes, npyMagic)) throw notRead(path, `${name}, which is no array`);
   const [start, length] = bytes[6] === 1 ? [10, view.getUint16(8, true)] : [12, view.getUint32(8, true)];

@@ -35,7 +35,7 @@ export interface OutputDifference extends Difference {
 }
 
 /** Returns the inputs of each run, given what the model says about them. */
-export type ChooseInputs = (metadata: readonly InputMetadata[]) => readonly Inputs[];
+export type ChooseInputs = (metadata: readonly InputMetadata[]) => readonly Inputs[] | Promise<readonly Inputs[]>;
 
 /** What a model returns for some inputs. */
 export interface Runs {
@@ -63,7 +63,7 @@ export async function runModel(
         hint: 'Sessions of onnxruntime do since version 1.22',
       });
     }
-    const inputs = choose(inputMetadata);
+    const inputs = await choose(inputMetadata);
     const outputs: Runs['outputs'][number][] = [];
     for (const each of inputs) {
       // Sessions refuse those that they do not know.
