@@ -83,7 +83,14 @@ async function fails(words: readonly string[], code: number, ...expected: RegExp
 }
 
 describe.concurrent('help', () => {
-  test.each([[['--help']], [['help']], [['inspect', '--help']], [['help', 'prune']], [['prune', '-h']]])(
+  test.each([
+    [['--help']],
+    [['help']],
+    [['inspect', '--help']],
+    [['help', 'prune']],
+    [['calibrate', '--help']],
+    [['prune', '-h']],
+  ])(
     'The help of %j has an example',
     inFolder(async (words) => {
       const { code, stdout, stderr } = await sparsifier(words);
@@ -125,8 +132,9 @@ describe.concurrent('help', () => {
     inFolder(async () => {
       const { stdout } = await sparsifier(['prune', '--help']);
       const text = stdout.replace(/\s+/g, ' ');
-      expect(text).toMatch(/--criteria <name> .*largeFinal, .*movement, movmag, random\. .*in the library/);
-      expect(text).not.toMatch(/\bwanda\b|\btaylor\b|updatingMov/);
+      expect(text).toMatch(/--criteria <name> .*largeFinal, .*movement, movmag, .*random\. .*in the library/);
+      expect(text).toMatch(/\bwanda and fluctuation need --calibrate or --statistics\./);
+      expect(text).not.toMatch(/\btaylor\b|updatingMov/);
     }),
   );
 
@@ -619,7 +627,7 @@ describe.concurrent('errors', () => {
     // Hints are options of the command.
     ['-s 150', 1, /given: 150\. Write 50 for half of the units\.$/m],
     ['-s 50 --criteria movement', 2, /movement/, /with --initial <model>/],
-    ['-s 50 --criteria wanda', 2, /activations/, /only the library/],
+    ['-s 50 --criteria taylor', 2, /gradients/, /only the library/],
     ['-s 50 --criteria updatingMovement', 2, /the weights of an earlier call/, /only the library/],
     ['-s 50 -c global --budget lamp --criteria smallFinal', 1, /such as --criteria largeFinal/],
     ['-s 50 -g layer', 1, /--granularity layer/, /--context global/],

@@ -57,7 +57,7 @@ export async function compareFiles(
       return await work();
     } catch (error) {
       if (!(error instanceof RuntimeFailure)) throw error;
-      failure = error.reason;
+      failure = error;
       return undefined;
     }
   };

@@ -11,9 +11,21 @@ import { contexts } from '../options/rankings.js';
 import { asked } from '../options/spelling.js';
 import { meaningOf } from '../options/words.js';
 import { kinds } from '../model/model.js';
+import type { CalibrateOptions } from './calibrate.js';
 import type { CompareOptions } from './compare.js';
 import type { InspectOptions } from './inspect.js';
-import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, oneOf, whole } from './parse.js';
+import {
+  above0,
+  collect,
+  criteriaOfCommand,
+  criterionOf,
+  granularityOf,
+  kindsOf,
+  nameOf,
+  oneOf,
+  share,
+  whole,
+} from './parse.js';
 import { inFlags } from './phrasing.js';
 import type { PruneOptions } from './prune.js';
 
@@ -34,6 +46,7 @@ function begin(threads: number | undefined): Promise<unknown> {
 /** What to write where an argument is missing. */
 const examples: ReadonlyMap<string, string> = new Map([
   ['inspect', 'sparsifier inspect model.onnx'],
+  ['calibrate', 'sparsifier calibrate model.onnx inputs.npz -o statistics.safetensors'],
   ['compare', 'sparsifier compare model.onnx sparse.onnx'],
   ['prune', 'sparsifier prune model.onnx -s 50 -o sparse.onnx'],
 ]);
@@ -72,15 +85,20 @@ const choice = (flags: string, description: string, names: readonly string[]): O
 
 const common = (command: Command): Command =>
   command
-    .option(
-      '--layer <name=kind>',
-      'describe a tensor of a safetensors file: name-or-glob=dense:in,out (the roles of its axes), =conv2d/32 (groups), =none (exclude it); repeatable',
-      collect,
-    )
     .option('--threads <n>', 'number of threads (default: one per core)', whole)
     .option('--json', 'print the report as JSON, and nothing else');
 
-common(
+/** The options of commands that read models of any format. */
+const anyModel = (command: Command): Command =>
+  common(
+    command.option(
+      '--layer <name=kind>',
+      'describe a tensor of a safetensors file: name-or-glob=dense:in,out (the roles of its axes), =conv2d/32 (groups), =none (exclude it); repeatable',
+      collect,
+    ),
+  );
+
+anyModel(
   program.command('inspect').argument('<model>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf),
 )
   .description('list the layers that can be pruned, and the tensors that cannot, with the reasons')
@@ -110,7 +128,7 @@ const [inputShape, inputValues] = [
   ).argParser(nameOf),
 ] as const;
 
-common(
+anyModel(
   program
     .command('compare')
     .argument('<a>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf)
@@ -135,7 +153,49 @@ Examples:
     await compare(a, b, options, engine);
   });
 
+/** How the inputs of layers are measured. */
+const [holdOut, memory] = [
+  new Option(
+    '--hold-out <share>',
+    'the share of the batches on which repaired layers are checked (default: 0.25)',
+  ).argParser(share),
+  new Option(
+    '--memory <MB>',
+    'how many megabytes measuring may take (default: 1024); of layers that need more, only biases can be repaired',
+  ).argParser(above0),
+] as const;
+
 common(
+  program
+    .command('calibrate')
+    .argument('<model>', 'an ONNX file', nameOf)
+    .argument(
+      '<inputs>',
+      'the inputs to run it on: an .npz, .npy or .safetensors file, or a JavaScript module',
+      nameOf,
+    ),
+)
+  .description('measure what the layers of a model get as their inputs, for prune --statistics')
+  .addOption(new Option('-o, --out <file>', 'where to write the statistics, as safetensors').argParser(nameOf))
+  .addOption(holdOut)
+  .addOption(memory)
+  .option('--force', 'overwrite an existing file')
+  .addHelpText(
+    'after',
+    `
+onnxruntime-node, which runs the model, must be installed in the working folder.
+
+Examples:
+  $ sparsifier calibrate model.onnx inputs.npz -o statistics.safetensors
+  $ sparsifier prune model.onnx -s 50 --statistics statistics.safetensors --repair solve -o sparse.onnx`,
+  )
+  .action(async (file: string, inputs: string, { threads, ...options }: CalibrateOptions & Threads) => {
+    const engine = begin(threads);
+    const { calibrate } = await import('./calibrate.js');
+    await calibrate(file, inputs, options, engine, phrased);
+  });
+
+anyModel(
   program.command('prune').argument('<model>', 'an ONNX or safetensors file, or a TensorFlow.js model.json', nameOf),
 )
   .description('set the least useful weights to zero and write the sparse model')
@@ -161,7 +221,7 @@ common(
   .addOption(
     new Option(
       '--criteria <name>',
-      `what makes a weight useful: ${criteriaOfCommand.join(', ')}. Those that need activations, gradients or earlier calls are in the library`,
+      `what makes a weight useful: ${criteriaOfCommand.join(', ')}. wanda and fluctuation need --calibrate or --statistics. Those that need gradients or earlier calls are in the library`,
     )
       .argParser(criterionOf)
       .default(defaults.criteria),
@@ -213,6 +273,34 @@ common(
     'remove at most this percentage of units from a layer, or name-or-glob=percentage; repeatable',
     collect,
   )
+  .addOption(
+    new Option(
+      '--calibrate <inputs>',
+      'measure the inputs of layers: run the ONNX model on an .npz, .npy or .safetensors file, or on what a JavaScript module gives',
+    ).argParser(nameOf),
+  )
+  .addOption(
+    new Option('--statistics <file>', 'what sparsifier calibrate measured, or PyTorch, as safetensors').argParser(
+      nameOf,
+    ),
+  )
+  .addOption(holdOut)
+  .addOption(memory)
+  .addOption(
+    choice(
+      '--repair <method>',
+      'make up for what is removed: solve for the weights that are kept and for biases, or change biases only (bias)',
+      ['solve', 'bias'],
+    ),
+  )
+  .addOption(
+    choice(
+      '--repair-inputs <model>',
+      'repair layers for the inputs that they get in the dense model (the default), or in the pruned one, measured layer by layer: better, and slower',
+      ['dense', 'pruned'],
+    ),
+  )
+  .option('--no-add-bias', 'do not give a bias to layers that have none when they are repaired')
   .option('--force', 'overwrite existing output files')
   .option('--verify', 'compare the sparse model with the input, as compare does')
   .addOption(inputShape)
@@ -222,6 +310,7 @@ common(
     `
 Examples:
   $ sparsifier prune model.onnx -s 50 -o sparse.onnx
+  $ sparsifier prune model.onnx -s 50 --criteria fluctuation --calibrate inputs.npz --repair solve -o sparse.onnx
   $ sparsifier prune model.onnx -s 50 -g filter --round-to 8 -o sparse.onnx
   $ sparsifier prune model.onnx -s 0,50,50,0 -o sparse.onnx
   $ sparsifier prune model.onnx -s 'encoder.*=60' -s head=0 --layer-type all -o sparse.onnx
@@ -232,15 +321,16 @@ Examples:
   .action(async (file: string, { threads, ...options }: PruneOptions & Threads) => {
     const engine = begin(threads);
     const { prune } = await import('./prune.js');
-    await prune(file, options, engine);
+    await prune(file, options, engine, phrased);
   });
 
-/** The flags of all commands by the names of the library's options, of which `layers` is `--layer` here. */
+/** The flags of all commands by the names of the library's options, of which some have another one here. */
 const flags = new Map([
   ...program.commands.flatMap(({ options }) =>
     options.map((option) => [option.attributeName(), option.long!] as const),
   ),
   ['layers', '--layer'],
+  ['method', '--repair'],
 ]);
 
 /** A message of the library, with options as they are written here. */

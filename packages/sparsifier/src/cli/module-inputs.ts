@@ -44,10 +44,10 @@ export async function readModule(path: string): Promise<() => AsyncIterable<unkn
     }
     size ??= count;
     if (count === size) return;
-    throw new SparsifyError('usage', 'the module gives other batches when it is called again', {
+    throw new SparsifyError('usage', 'the module must give the same batches each time it is called', {
       subject: path,
-      found: `${count} in place of ${size}`,
-      hint: 'The function must begin anew at each call',
+      given: `${size} batches at first`,
+      found: `${count} later`,
     });
   };
 }

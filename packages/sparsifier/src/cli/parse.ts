@@ -15,6 +15,17 @@ export const whole = (text: string): number => {
   if (text.trim() === '' || !Number.isInteger(number)) throw new InvalidArgumentError('It must be a whole number.');
   return number;
 };
+export const above0 = (text: string): number => {
+  const number = Number(text);
+  if (text.trim() === '' || !(number > 0)) throw new InvalidArgumentError('It must be a number above 0.');
+  return number;
+};
+export const share = (text: string): number => {
+  const number = Number(text);
+  if (text.trim() === '' || !(number >= 0 && number < 1))
+    throw new InvalidArgumentError('It must be a number from 0 to less than 1, such as 0.25.');
+  return number;
+};
 export const collect = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
 export const nameOf = (text: string): string => {
   if (text === '') throw new InvalidArgumentError('It must be the name of a file.');
@@ -37,18 +48,23 @@ export const oneOf =
   };
 
 /** The criteria for which an option of the command provides all that they need. */
-export const criteriaOfCommand: readonly CriteriaName[] = Object.values(Criteria).filter((name) =>
-  [undefined, 'seed', 'initial'].includes(needsOf(name)),
+export const criteriaOfCommand: readonly CriteriaName[] = Object.values(Criteria).filter(
+  (name) => needsStatistics(name) || [undefined, 'seed', 'initial'].includes(needsOf(name)),
 );
+
+/** Whether a criterion needs statistics of the inputs of layers. */
+export function needsStatistics(name: CriteriaName): boolean {
+  return ['activations', 'statistics'].includes(needsOf(name) ?? '');
+}
 
 /** The name of a criterion that the command can use, or fasterai's name of it. */
 export function criterionOf(text: string): CriteriaName {
   const name = withoutUnderscores(text) as CriteriaName;
   if (criteriaOfCommand.includes(name)) return name;
   if (!Object.hasOwn(Criteria, name)) throw notAllowed(text, criteriaOfCommand, 'criteria');
-  const needs = { previous: 'the weights of an earlier call', gradient: 'gradients', activations: 'activations' };
+  const needs = needsOf(name) === 'gradient' ? 'gradients' : 'the weights of an earlier call';
   throw new InvalidArgumentError(
-    `It needs ${needs[needsOf(name) as keyof typeof needs]}, which only the library can be given: see docs/criteria.md. Allowed choices are ${criteriaOfCommand.join(', ')}.`,
+    `It needs ${needs}, which only the library can be given: see docs/criteria.md. Allowed choices are ${criteriaOfCommand.join(', ')}.`,
   );
 }
 

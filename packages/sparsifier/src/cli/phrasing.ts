@@ -9,6 +9,13 @@ export const commandWords: Words = {
   withoutDepthwise: '--exclude is:depthwise',
 };
 
+/** Says a message of the library with the options of the command line; an empty text if that has no words for it. */
+export type Say = (message: string) => string;
+
+/** The messages that can be said. */
+export const allSaid = (messages: readonly string[], say: Say): string[] =>
+  messages.map(say).filter((message) => message !== '');
+
 /**
  * Messages of the library say code in backticks: `layerType: 'all'`. On the command line options are written as flags,
  * and sentences with other code, such as a method to call, are left out.
@@ -38,8 +45,11 @@ function wordsOf(code: string, flags: ReadonlyMap<string, string>): string | und
   if (name === 'kind') return `kind:${String(value)}`;
   if (name === 'depthwise') return 'is:depthwise';
   if (name === 'smallerThan') return `smaller:${String(value)}`;
+  // The option of that name is for the values of inputs.
+  if (name === 'inputs' && typeof value === 'string') return `--repair-inputs ${value}`;
   const flag = flags.get(name);
   if (flag === undefined || value === undefined || value === true) return flag;
+  if (value === false && flag.startsWith('--no-')) return flag;
   return `${flag} ${typeof value === 'object' ? structured(value) : String(value)}`;
 }
 

@@ -1,21 +1,27 @@
 import { checkTargets } from '#host';
-import yoctoSpinner from 'yocto-spinner';
+import { calibrate as measure } from '../calibration/onnx.js';
+import { readStatistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
+import { defaults } from '../options/defaults.js';
 import { needsOf, type CriteriaName } from '../options/criteria.js';
 import { sourceFilesOf } from '../pruning/snapshots.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
 import { SparsifyError } from '../errors.js';
-import type { Progress, SparsifierOptions } from '../options/options.js';
+import type { SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
+import type { RepairReport } from '../repair/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
 import { sentenceOf } from '../pruning/warnings.js';
-import type { InputOptions } from './inputs.js';
-import { commandWords } from './phrasing.js';
+import { measuringOptions, sessionDataOf } from './calibration.js';
+import { readBatches, type InputOptions } from './inputs.js';
+import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
+import { checkRepairing, repairInFlags, type RepairingOptions } from './repairing.js';
+import { startSpinner } from './spinner.js';
 import { explanations } from './table.js';
 
 /** The options of the command, without `--threads`. */
@@ -23,9 +29,18 @@ export interface PruneOptions
   extends
     ReadingOptions,
     InputOptions,
+    RepairingOptions,
     Omit<
       SparsifierOptions,
-      'granularity' | 'criteria' | 'minKeep' | 'maxSparsity' | 'initial' | 'include' | 'exclude' | 'rankTogether'
+      | 'granularity'
+      | 'criteria'
+      | 'minKeep'
+      | 'maxSparsity'
+      | 'initial'
+      | 'include'
+      | 'exclude'
+      | 'rankTogether'
+      | 'statistics'
     > {
   readonly criteria: CriteriaName;
   readonly granularity: Granularity;
@@ -48,11 +63,16 @@ export interface PruneOptions
   readonly verify?: boolean;
 }
 
-/** The command `prune`. @param engine is still loading */
+/**
+ * The command `prune`.
+ * @param engine is still loading
+ * @param say for the messages of the library
+ */
 export async function prune(
   file: string,
   { verify = false, input, inputs, ...options }: PruneOptions,
   engine: Promise<unknown>,
+  say: Say,
 ): Promise<void> {
   const { json, out = '', dryRun, explain = dryRun } = options;
   const verifying = [...(verify ? ['--verify'] : []), ...(input ? ['--input'] : []), ...(inputs ? ['--inputs'] : [])];
@@ -63,23 +83,23 @@ export async function prune(
   }
   checkGiven(options);
   if (!verify) {
-    const report = await pruned(file, options, engine);
-    return report && tell(report, out, json);
+    const done = await pruned(file, options, engine, say);
+    return done && tell(done, out, json);
   }
   const { compareFiles, inWords, unchanged } = await import('./compare.js');
   await engine;
-  let report: Report | undefined;
+  let done: Pruned | undefined;
   const { found, failure } = await compareFiles(
     file,
     async (model) => {
-      report = await pruned(file, options, engine);
+      done = await pruned(file, options, engine, say);
       const [main] = await model.outputs(out, unchanged(model));
       return main!.path;
     },
     readingOptions(options),
     { input, inputs },
   );
-  tell(report!, out, json, { verify: found });
+  tell(done!, out, json, { verify: found });
   if (!json) print(`\ncompared: a is ${file}, b is ${out}\n${inWords(found).join('\n')}`);
   if (failure) throw failure;
 }
@@ -101,16 +121,30 @@ function checkGiven(options: PruneOptions): void {
       hint: 'Give the model before its training with --initial <model>',
     });
   }
+  checkRepairing(options, criteria, explain);
+}
+
+/** What was done. */
+interface Pruned {
+  readonly report: Report;
+  readonly repair: RepairReport | undefined;
 }
 
 /** Writes the sparse model and returns what was done; or only explains it. */
-async function pruned(file: string, options: PruneOptions, engine: Promise<unknown>): Promise<Report | undefined> {
+async function pruned(
+  file: string,
+  options: PruneOptions,
+  engine: Promise<unknown>,
+  say: Say,
+): Promise<Pruned | undefined> {
   const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
-  const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...words } = rest;
+  const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...others } = rest;
+  const { calibrate, statistics: measured, holdOut, memory, repair: method, repairInputs, addBias, ...words } = others;
   const asked = sparsity && parseSparsity(sparsity);
   // Whether the file exists can be checked at once. All input files are known only after the model is open.
   if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
   const reading = readingOptions({ layer, keepScale });
+  const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
   await engine;
   const rules: SparsifierOptions = {
     ...words,
@@ -120,54 +154,72 @@ async function pruned(file: string, options: PruneOptions, engine: Promise<unkno
     ...(minKeep ? { minKeep: parseLimit(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseLimit(maxSparsity) } : {}),
   };
-  const spinner = !json && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
-  const onProgress = ({ stage, done, total }: Progress) => {
-    if (spinner) spinner.text = `${stage} ${Math.round((100 * done) / total)} %`;
-  };
+  const spinner = startSpinner(json);
+  const { onProgress } = spinner;
   try {
-    if (!explain && out !== undefined && !loadMasks && !saveMasks) {
-      return await sparsifyFile(file, out, {
-        ...rules,
-        ...reading,
-        initial,
-        sparsity: asked,
-        roundTo,
-        onProgress,
-        force,
-      });
+    if (!explain && out !== undefined && !loadMasks && !saveMasks && !calibrate && !measured) {
+      const options = { ...rules, ...reading, initial, sparsity: asked, roundTo, onProgress, force };
+      return { report: await sparsifyFile(file, out, options), repair: undefined };
     }
-    // Masks and --explain need the whole model in memory.
+    // Masks, --explain and what is made of statistics need the whole model in memory.
     using model = await readModel(file, reading);
     using dense = initial === undefined ? undefined : await readModel(initial, reading);
-    const options = dense ? { ...rules, initial: dense } : rules;
-    const sparsifier = new Sparsifier(model, options);
+    const compared = dense ? { ...rules, initial: dense } : rules;
+    if (!explain && out !== undefined) {
+      const inputs = [loadMasks, calibrate, measured].filter((path) => path !== undefined);
+      await checkTargets([...(await model.outputs(out)).map(({ path }) => path), ...(saveMasks ? [saveMasks] : [])], {
+        force,
+        sourceFiles: [...sourceFilesOf(model, compared), ...inputs],
+      });
+    }
+    const data = batches && (await sessionDataOf(model, file, batches));
+    // Measuring may take long, so what is wrong with other options is told before, with a criterion that needs nothing.
+    if (data) await new Sparsifier(model, { ...compared, criteria: defaults.criteria }).explain(asked, { roundTo });
+    const read = measured === undefined ? undefined : await readStatistics(measured);
+    const statistics = data
+      ? await measure(model, { ...data, ...measuringOptions({ holdOut, memory }), onProgress })
+      : read;
+    const sparsifier = new Sparsifier(model, statistics ? { ...compared, statistics } : compared);
     if (loadMasks) await sparsifier.loadMasks(loadMasks);
     if (explain || out === undefined) {
       const explained = await sparsifier.explain(asked, { roundTo, onProgress });
-      spinner?.stop();
+      spinner.stop();
       print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
       return undefined;
     }
-    await checkTargets([...(await model.outputs(out)).map(({ path }) => path), ...(saveMasks ? [saveMasks] : [])], {
-      force,
-      sourceFiles: [...sourceFilesOf(model, options), ...(loadMasks ? [loadMasks] : [])],
-    });
     const report =
       asked === undefined && loadMasks
         ? await sparsifier.apply({ onProgress })
         : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
-    if (spinner) spinner.text = 'writing';
+    const repair =
+      method &&
+      (await sparsifier.repair({
+        method,
+        addBias,
+        inputs: repairInputs,
+        ...(repairInputs === 'pruned' ? { ...data, holdOut } : {}),
+        onProgress,
+      }));
+    spinner.show('writing');
     await model.write(out, force ? { force } : {});
     if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
-    return report;
+    if (statistics === undefined) return { report, repair: undefined };
+    const notes = [...report.notes, ...allSaid(statistics.notes, say), ...(repair ? [] : [offer])];
+    return { report: { ...report, notes }, repair: repair && repairInFlags(repair, say) };
   } finally {
-    spinner?.stop();
+    spinner.stop();
   }
 }
 
-/** @param more what JSON has besides the report */
-function tell(report: Report, out: string, json = false, more: object = {}): void {
-  if (!json) return print(`${tableOf(report, { isCall: true, words: commandWords })}\n\nwritten: ${out}`);
+/** What else statistics can be used for. */
+const offer = 'the weights that are kept can make up for those that were removed: add --repair solve';
+
+/** @param more what JSON has besides the reports */
+function tell({ report, repair }: Pruned, out: string, json = false, more: object = {}): void {
+  if (!json) {
+    const tables = [tableOf(report, { isCall: true, words: commandWords }), ...(repair ? [repair.table()] : [])];
+    return print([...tables, `written: ${out}`].join('\n\n'));
+  }
   const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));
-  print(JSON.stringify({ ...report, warnings, out, ...more }, null, 2));
+  print(JSON.stringify({ ...report, warnings, ...(repair && { repair }), out, ...more }, null, 2));
 }

@@ -1,16 +1,25 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import type { InputMetadata, Inputs } from '../analysis/comparison/inputs.js';
 import { hasNetwork, sessionsOfTfjs, type CompareTf } from '../analysis/comparison/tfjs.js';
 import type { CompareSession, CreateSession } from '../analysis/comparison/outputs.js';
 import type { SessionFiles } from '../calibration/onnx.js';
-import type { SparsifyError } from '../errors.js';
+import { SparsifyError } from '../errors.js';
 import type { OpenModel } from '../formats/open-model.js';
-import { failure } from './failure.js';
+import { failure, reasonOf } from './failure.js';
+
+/** A session of ONNX Runtime, which returns only the outputs whose names are given. */
+interface OnnxSession extends CompareSession {
+  run(inputs: Inputs, names?: readonly string[]): ReturnType<CompareSession['run']>;
+}
+
+/** Makes a session of ONNX Runtime. */
+export type CreateOnnxSession = (bytes: Uint8Array<ArrayBuffer>, files?: SessionFiles) => Promise<OnnxSession>;
 
 /** The members of `onnxruntime-node` that are used. */
 interface Ort {
   readonly InferenceSession: {
-    create(bytes: Uint8Array, options: SessionFiles & { logSeverityLevel: 4 }): Promise<CompareSession>;
+    create(bytes: Uint8Array, options: Partial<SessionFiles> & { logSeverityLevel: 4 }): Promise<OnnxSession>;
   };
 }
 
@@ -25,16 +34,15 @@ export type Runtime =
   | { readonly createSession: CreateSession; readonly reason?: undefined }
   | { readonly createSession?: undefined; readonly reason: string };
 
+/** A runtime cannot load or run a model. */
+export class RuntimeFailure extends SparsifyError {}
+
 /** The runtime of a model's format, which is an optional package that is looked for in the working folder. */
 export async function runtimeOf({ format, files }: OpenModel): Promise<Runtime> {
   const file = files.main.name ?? 'model';
   if (format === 'ONNX') {
-    const ort = installed<Ort>('onnxruntime-node');
-    if (ort === undefined) return missing('onnxruntime-node');
-    const create: CreateSession = (bytes, further) =>
-      // What fails is in the error. ONNX Runtime also warns of what a model contains and does not need.
-      ort.InferenceSession.create(bytes, { ...further, logSeverityLevel: 4 });
-    return { createSession: explained(file, 'onnxruntime-node', create) };
+    const createSession = sessionsOfOnnx(file, scalarHint);
+    return createSession === undefined ? missing('onnxruntime-node') : { createSession };
   }
   if (format !== 'TensorFlow.js') return { reason: `The outputs were not compared: a ${format} file has no network.` };
   if (!hasNetwork(files.main.json)) return { reason: 'The outputs were not compared: the model.json has no network.' };
@@ -43,7 +51,28 @@ export async function runtimeOf({ format, files }: OpenModel): Promise<Runtime> 
   // Otherwise it recommends other packages.
   tf.enableProdMode();
   await tf.ready();
-  return { createSession: explained(file, 'TensorFlow.js', sessionsOfTfjs(tf)) };
+  return { createSession: explained(file, 'TensorFlow.js', sessionsOfTfjs(tf), scalarHint) };
+}
+
+/** What an input may need that gets random values. */
+function scalarHint(metadata: readonly InputMetadata[]): string | undefined {
+  // Runtimes do not tell scalars and inputs of unknown shape apart.
+  const scalar = metadata.find(({ shape }) => shape?.length === 0)?.name;
+  return scalar && `If ${scalar} is no scalar, give its shape: --input ${scalar}:1,3,48,320`;
+}
+
+/**
+ * Sessions of an ONNX model; undefined if the working folder does not have `onnxruntime-node`.
+ * @param file the name of the model, for errors
+ * @param hint what to do if the model cannot be run
+ */
+export function sessionsOfOnnx(file: string, hint?: Hint): CreateOnnxSession | undefined {
+  const ort = installed<Ort>('onnxruntime-node');
+  if (ort === undefined) return undefined;
+  const create: CreateOnnxSession = (bytes, files) =>
+    // What fails is in the error. ONNX Runtime also warns of what a model contains and does not need.
+    ort.InferenceSession.create(bytes, { ...files, logSeverityLevel: 4 });
+  return explained(file, 'onnxruntime-node', create, hint);
 }
 
 /** A package that the working folder has. */
@@ -65,31 +94,30 @@ const missing = (name: string): Runtime => ({
   reason: `The outputs were not compared: for that, run npm install ${name} in this folder.`,
 });
 
-/** A runtime cannot load or run a model. */
-export class RuntimeFailure extends Error {
-  constructor(readonly reason: SparsifyError) {
-    super(reason.message);
-  }
-}
+type Hint = (metadata: readonly InputMetadata[]) => string | undefined;
 
 /** Turns what a runtime throws into failures that say what it was asked to do. */
-function explained(file: string, name: string, create: CreateSession): CreateSession {
+function explained<Files>(
+  file: string,
+  name: string,
+  create: (bytes: Uint8Array<ArrayBuffer>, files: Files) => Promise<OnnxSession>,
+  hintOf?: Hint,
+): (bytes: Uint8Array<ArrayBuffer>, files: Files) => Promise<OnnxSession> {
   const tell = async <Result>(what: string, work: () => Promise<Result>, hint?: string): Promise<Result> => {
     try {
       return await work();
     } catch (cause) {
-      throw new RuntimeFailure(failure(file, `${name} cannot ${what} the model`, cause, hint));
+      const details = { subject: file, found: reasonOf(cause), ...(hint && { hint }) };
+      throw new RuntimeFailure('format', `${name} cannot ${what} the model`, details, { cause });
     }
   };
   return async (bytes, files) => {
     const session = await tell('load', () => create(bytes, files));
     const { inputMetadata } = session;
-    // Runtimes do not tell scalars and inputs of unknown shape apart.
-    const scalar = inputMetadata?.find(({ shape }) => shape?.length === 0)?.name;
-    const hint = scalar && `If ${scalar} is no scalar, give its shape: --input ${scalar}:1,3,48,320`;
+    const hint = hintOf?.(inputMetadata ?? []);
     return {
       inputMetadata,
-      run: (inputs) => tell('run', () => session.run(inputs), hint),
+      run: (...words) => tell('run', () => session.run(...words), hint),
       release: async () => session.release?.(),
     };
   };

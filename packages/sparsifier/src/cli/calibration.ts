@@ -1,0 +1,50 @@
+import type { Inputs } from '../analysis/comparison/inputs.js';
+import type { MeasureOptions } from '../calibration/measure.js';
+import { SparsifyError } from '../errors.js';
+import type { FileModel } from '../formats/file-model.js';
+import type { Batches } from './inputs.js';
+import { sessionsOfOnnx, type CreateOnnxSession } from './runtime.js';
+
+/** The options of the command line for measuring the inputs of layers. */
+export interface MeasuringOptions {
+  readonly holdOut?: number;
+  /** In megabytes. */
+  readonly memory?: number;
+}
+
+/** The same options as the library takes them. */
+export const measuringOptions = ({ holdOut, memory }: MeasuringOptions): MeasureOptions => ({
+  ...(holdOut === undefined ? {} : { holdOut }),
+  ...(memory === undefined ? {} : { memory: memory * 2 ** 20 }),
+});
+
+/** How a model is run, and the inputs that it is run on. */
+export interface SessionData {
+  readonly createSession: CreateOnnxSession;
+  readonly batches: () => AsyncIterable<Inputs>;
+}
+
+/**
+ * @param file the path of the model
+ * @throws SparsifyError `usage` unless it is an ONNX model, `file` if `onnxruntime-node` is not installed, `format` if it
+ *   cannot load the model
+ */
+export async function sessionDataOf(model: FileModel, file: string, batches: Batches): Promise<SessionData> {
+  if (model.format !== 'ONNX') {
+    throw new SparsifyError('usage', 'only ONNX models can be calibrated here', {
+      subject: file,
+      found: `a ${model.format} model`,
+      hint: 'Give statistics that were measured elsewhere: sparsifier prune --statistics <file>',
+    });
+  }
+  const createSession = sessionsOfOnnx(file);
+  if (createSession === undefined) {
+    throw new SparsifyError('file', 'onnxruntime-node runs the model for calibration, and is not installed', {
+      hint: 'Run npm install onnxruntime-node in this folder',
+    });
+  }
+  const [main, ...further] = Array.from(await model.toFiles(), ([path, data]) => ({ path, data }));
+  const session = await createSession(main!.data, { externalData: further });
+  await session.release?.();
+  return { createSession, batches: () => batches(session.inputMetadata) };
+}
