@@ -3,6 +3,7 @@ import { isKept, plainEntry, storedUnits } from '../engine/record.js';
 import { fit, type Moments, type Seen } from '../engine/repair.js';
 import { run, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
+import { inSlices, stepsAtATime } from '../host/slices.js';
 import { bytesOf, type Bias, type DataType, type Model, type Values, type WeightTensor } from '../model/model.js';
 import { narrowed, productOf, widened } from '../model/numbers.js';
 import { layoutOf } from '../model/rows.js';
@@ -66,7 +67,7 @@ export async function repairedLayer(
   if (!layout) return 'its weights are not a matrix for each group of inputs';
   const [groups, outputs, ...inner] = layout.sizes;
   const columns = productOf(inner);
-  checkKnown(tensor.name, groups, columns, known);
+  await checkKnown(tensor.name, groups, columns, known);
   const { bias, origin, reason } = await biasFor(repairing, tensor);
   const why = isCoded(tensor.values)
     ? 'its weights are stored as codes, so only its bias can change'
@@ -184,12 +185,13 @@ function offsets(
   const shift = new Float64Array(groups * outputs);
   for (let group = 0; group < groups; group++) {
     for (let output = 0; output < outputs; output++) {
+      const start = group * steps[0] + output * steps[1];
       let [sum, column] = [0, group * columns];
       for (let input = 0; input < inputs; input++) {
         for (let d = 0; d < depth; d++) {
           for (let h = 0; h < height; h++) {
             for (let w = 0; w < width; w++, column++) {
-              const place = [group, output, input, d, h, w].reduce((at, index, axis) => at + index * steps[axis]!, 0);
+              const place = start + input * steps[2] + d * steps[3] + h * steps[4] + w * steps[5];
               sum += dense[place]! * denseMean[column]! - weights[place]! * mean[column]!;
             }
           }
@@ -261,14 +263,14 @@ async function biasFor(
 }
 
 /** Refuses what are no statistics of this layer. */
-function checkKnown(
+async function checkKnown(
   subject: string,
   groups: number,
   columns: number,
   { seen, heldOut, isDiagonal }: KnownInputs,
-): void {
+): Promise<void> {
   const size = groups * columns;
-  const check = ({ moment, mean }: Moments): void => {
+  const check = async ({ moment, mean }: Moments): Promise<void> => {
     if (mean.length !== size || moment.length !== size * (isDiagonal ? 1 : columns)) {
       throw new SparsifyError('criteria', 'the statistics are those of a layer of another shape', {
         subject,
@@ -276,13 +278,22 @@ function checkKnown(
         found: `${groups} groups of ${columns} columns`,
       });
     }
-    if (mean.every(Number.isFinite) && moment.every(Number.isFinite)) return;
+    if ((await areFinite(mean)) && (await areFinite(moment))) return;
     throw new SparsifyError('criteria', 'the statistics have numbers that are infinite or not numbers', { subject });
   };
   for (const each of heldOut ? [seen, heldOut] : [seen]) {
-    check(each.pruned);
-    if (each.dense) check(each.dense.own);
+    await check(each.pruned);
+    if (each.dense) await check(each.dense.own);
   }
+}
+
+async function areFinite(numbers: Float32Array): Promise<boolean> {
+  let finite = true;
+  const look = (from: number, to: number) => {
+    for (let place = from; finite && place < to; place++) finite = Number.isFinite(numbers[place]);
+  };
+  await inSlices(numbers.length, look, stepsAtATime);
+  return finite;
 }
 
 const notFinite = (subject: string): SparsifyError =>
