@@ -15,6 +15,11 @@ export interface CustomLayer {
   readonly shape: readonly number[];
   /** Row-major; 16-bit numbers are widened. */
   readonly weights: Float32Array;
+  /**
+   * With `statistics` of the layer, the standard deviation of the input that each weight is multiplied with: what the
+   * criterion `fluctuation` multiplies `|w|` with.
+   */
+  readonly deviations?: Float32Array;
 }
 
 /** A criterion of the caller's own: returns a score for each weight, in stored order. Larger is more useful, NaN is an error. */

@@ -105,6 +105,11 @@ export class Planner {
     if (rankTogether) this.rankings(this.chosen());
   }
 
+  /** What is known of the inputs of layers. */
+  get statistics(): SparsifierOptions['statistics'] {
+    return this.#given.statistics;
+  }
+
   /** The layers that the rules select. */
   chosen(): WeightTensor[] {
     return this.#model.tensors.filter((_, position) => this.decisions[position]!.selected);

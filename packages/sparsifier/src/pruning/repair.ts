@@ -12,7 +12,9 @@ import { unitsRemoved } from './bits.js';
 import { remove } from './call.js';
 import { deviationsOf } from './fluctuation.js';
 import type { Planner } from './plan.js';
+import type { Other } from './job.js';
 import { repairReportOf } from './repair-report.js';
+import { customScores } from './snapshots.js';
 import { counted, listed } from './text.js';
 
 /**
@@ -56,8 +58,8 @@ export async function repairForDense(
 }
 
 /**
- * Repairs layers for the inputs of the model as it is repaired so far. By the criterion `fluctuation`, each of them gets a
- * new mask by these inputs first.
+ * Repairs layers for the inputs of the model as it is repaired so far. By the criterion `fluctuation`, and by criteria of
+ * the caller's own, each of them gets a new mask by these inputs first.
  * @returns the masks of the layers that were repaired, too
  */
 export async function repairForPruned<Feeds>(
@@ -71,7 +73,7 @@ export async function repairForPruned<Feeds>(
   const walking = {
     ...repairing,
     model: repairing.model as FileModel,
-    select: planner.recipe.needs === 'statistics' ? selection(repairing, planner, signal) : undefined,
+    select: dependsOnInputs(planner) ? selection(repairing, planner, signal) : undefined,
   };
   const { outcome, masks } = await repairAlong(walking, layers, {
     ...{ createSession: createSession!, batches: batches!, holdOut, memory, signal, onProgress },
@@ -79,6 +81,9 @@ export async function repairForPruned<Feeds>(
   const { layers: repaired, skipped } = outcome;
   return { report: repairReportOf({ layers: repaired, skipped, notes: [...notes, ...notesOn(repaired)] }), masks };
 }
+
+/** Whether scores depend on statistics, or may do so. */
+const dependsOnInputs = ({ recipe: { needs } }: Planner): boolean => needs === 'statistics' || typeof needs === 'function';
 
 /** Selects as many units of a layer as its mask removes, by the inputs that were measured. */
 function selection(
@@ -88,8 +93,12 @@ function selection(
 ): (layer: MaskedLayer, measured: Measured) => Promise<Uint8Array> {
   return async ({ tensor, units, mask }, { seen, isDiagonal }) => {
     const removes = await unitsRemoved(mask);
-    const bytes = new Uint8Array(deviationsOf(tensor, { ...seen.pruned, isDiagonal }).buffer);
-    const other = { dtype: 'float32', bytes, length: tensor.values.length, steps: [] } as const;
+    const { needs } = planner.recipe;
+    const inputs = { ...seen.pruned, isDiagonal };
+    const other =
+      typeof needs === 'function'
+        ? await customScores(tensor, needs, model, { least: -Infinity, seen: inputs })
+        : otherFrom(deviationsOf(tensor, inputs));
     const ranking = { earlier: undefined, saved: undefined, other, group: 0, limit: removes };
     const [done] = await remove(engine, {
       model,
@@ -100,6 +109,13 @@ function selection(
     return done!.mask;
   };
 }
+
+const otherFrom = (numbers: Float32Array<ArrayBuffer>): Other => ({
+  dtype: 'float32',
+  bytes: new Uint8Array(numbers.buffer),
+  length: numbers.length,
+  steps: [],
+});
 
 /** Sentences about what the errors of layers mean. */
 function notesOn(layers: readonly RepairedLayer[]): string[] {

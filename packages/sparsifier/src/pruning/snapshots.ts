@@ -159,9 +159,11 @@ export async function comparedWith(
   needs: State | CustomCriterion | undefined,
   model: Model,
   snapshots: Snapshots | undefined,
-  least: number,
+  { least, statistics }: { readonly least: number; readonly statistics: InputStatistics | undefined },
 ): Promise<Other | undefined> {
-  if (typeof needs === 'function') return customScores(tensor, needs, model, least);
+  if (typeof needs === 'function') {
+    return customScores(tensor, needs, model, { least, seen: statistics?.layers.get(tensor.name) });
+  }
   return needs && otherOf(tensor, needs, snapshots);
 }
 
@@ -197,17 +199,19 @@ const remedyFor = (name: string, state: State): string =>
 /**
  * The scores that the caller's function returns.
  * @param least the least score that can be used
+ * @param seen what is known of the layer's inputs
  * @throws SparsifyError `criteria` for another length or numbers that cannot be ranked
  */
-async function customScores(
+export async function customScores(
   tensor: WeightTensor,
   criterion: CustomCriterion,
   model: Model,
-  least: number,
+  { least, seen }: { readonly least: number; readonly seen: Parameters<typeof deviationsOf>[1] | undefined },
 ): Promise<Other> {
   const { name, kind, roles, shape } = tensor;
   const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
-  const scores = criterion({ name, kind, roles: [...roles], shape: [...shape], weights });
+  const layer = { name, kind, roles: [...roles], shape: [...shape], weights };
+  const scores = criterion(seen ? { ...layer, deviations: deviationsOf(tensor, seen) } : layer);
   if (!(scores instanceof Float32Array) || scores.length !== weights.length) {
     throw new SparsifyError(
       'criteria',

@@ -347,7 +347,10 @@ export class Sparsifier {
     const { needs } = this.#planner.recipe;
     const jobs: Job[] = [];
     for (const [index, tensor] of request.tensors.entries()) {
-      const other = await comparedWith(tensor, needs, this.model, this.#state, leastScore(request));
+      const other = await comparedWith(tensor, needs, this.model, this.#state, {
+        least: leastScore(request),
+        statistics: this.#planner.statistics,
+      });
       // Where a pattern fixes how much is removed there are no selections.
       const group = Math.max(
         0,

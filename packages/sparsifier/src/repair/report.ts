@@ -14,7 +14,7 @@ export interface RepairedLayer {
   readonly columns: number;
   /**
    * How far the outputs were from those of the dense layer before the repair, with the mask alone: the norm of the
-   * differences divided by the norm of the outputs, without their bias. Output channels that are removed do not count.
+   * differences divided by the norm of the outputs, without their bias. Output channels that are removed count as well.
    * Undefined where the statistics have too little for that.
    */
   readonly masked: number | undefined;

@@ -258,11 +258,12 @@ export class StreamingCall implements Model, CurrentFiles {
   }
 
   async #plan(layers: readonly Layer[], removes: readonly number[]): Promise<Plan> {
-    const { needs } = this.#planner.recipe;
+    const { recipe, statistics } = this.#planner;
     const { signal, roundTo } = this.#options;
     const jobs: Plan['jobs'][number][] = [];
     for (const [group, { tensor, units, limit }] of layers.entries()) {
-      const other = await comparedWith(tensor, needs, this, this.#snapshots, this.#least);
+      const known = { least: this.#least, statistics };
+      const other = await comparedWith(tensor, recipe.needs, this, this.#snapshots, known);
       jobs.push(this.#planner.job(tensor, units, { earlier: undefined, saved: undefined, other, group, limit }));
     }
     return { model: this, jobs, removes, roundTo, restorable: false, signal, onProgress: undefined };
