@@ -76,8 +76,8 @@ async function measure(threads) {
     const begun = performance.now();
     await calls.call(engine, [['multiply', size, ...matrices.map(({ address }) => address)]]);
     if (round > 0) products.push(performance.now() - begun);
-    for (const { sums, inputs, request, times } of all) {
-      const first = await timed(engine, () => sums.add(inputs));
+    for (const { geometry, sums, inputs, request, times } of all) {
+      const first = await timed(engine, () => sums.add(geometry, inputs));
       const seen = { pruned: (request.moments ??= await sums.finish()) };
       const second = await timed(engine, () => fit(engine, { ...request, seen }));
       if (round > 0) [first, second].forEach(({ time }, index) => times[index].push(time));

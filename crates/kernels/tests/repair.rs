@@ -432,7 +432,8 @@ proptest! {
         let scale = largest(&expected[0]).max(largest(&expected[1]));
         for (found, expected) in [&pruned, &dense, &cross].iter().zip(&expected) {
             for (found, expected) in found.second.iter().zip(expected) {
-                prop_assert!((f64::from(*found) - expected).abs() <= 2e-6 * scale, "{found} is not {expected}");
+                // Sums of up to 64 products are rounded 64 times, each time by up to 2^-24.
+                prop_assert!((f64::from(*found) - expected).abs() <= 4e-6 * scale, "{found} is not {expected}");
             }
         }
         for (found, expected) in pruned.means[0].iter().chain(&cross.means[0]).zip(means.iter().flatten()) {

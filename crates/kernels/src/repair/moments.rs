@@ -1,7 +1,7 @@
 //! What a layer's inputs have in common, as far as a least-squares fit needs it: sums of products of their columns.
 
 use crate::error::Error;
-use crate::tasks::for_chunks;
+use crate::tasks::{for_chunk_pairs, for_chunks};
 
 use super::patches::{Geometry, Inputs, Patches};
 use super::product::{BLOCK, Panels, add_products, width_of, zeros};
@@ -127,8 +127,8 @@ pub fn diagonal(geometry: &Geometry, inputs: &Inputs, sums: &mut [f64]) -> Resul
     Ok(())
 }
 
-/// Some rows of each group, less their mean: so that sums of products in `f32` are exact relative to how much the columns
-/// vary, however large their means are.
+/// Some rows of each group, less their mean: so that sums of products in `f32` are exact relative to how much the
+/// columns vary, however large their means are.
 struct Rows {
     count: usize,
     width: usize,
@@ -137,37 +137,48 @@ struct Rows {
     /// Of each group, for each column: what was taken from its numbers, and the sum of what is left.
     shifts: Vec<f64>,
     sums: Vec<f64>,
+    /// The sums of the numbers of each block of rows.
+    parts: Vec<f64>,
 }
 
 impl Rows {
     fn new(geometry: &Geometry, count: usize, width: usize) -> Result<Self, Error> {
         let numbers = zeros(geometry.groups * width * count)?;
-        let [shifts, sums] = [zeros(geometry.groups * width)?, zeros(geometry.groups * width)?];
         let panels = Panels::new(geometry.groups, count, width)?;
-        Ok(Rows { count, width, numbers, panels, shifts, sums })
+        let [shifts, sums] = [zeros(geometry.groups * width)?, zeros(geometry.groups * width)?];
+        let parts = zeros(geometry.groups * width * (count / BLOCK))?;
+        Ok(Rows { count, width, numbers, panels, shifts, sums, parts })
     }
 
     fn gather(&mut self, patches: &Patches, start: usize, length: usize) {
         let Rows { count, width, .. } = *self;
+        let blocks = count / BLOCK;
         patches.write(start, count, &mut self.numbers);
-        for ((group, shifts), sums) in
-            self.shifts.chunks_exact_mut(width).enumerate().zip(self.sums.chunks_exact_mut(width))
-        {
-            let rows = &mut self.numbers[group * count * width..][..length * width];
+        // Rows behind the last one are 0, and stay so.
+        for_chunk_pairs(&mut self.numbers, BLOCK * width, &mut self.parts, width, &|_, rows, sums| {
             sums.fill(0.0);
             for row in rows.chunks_exact(width) {
                 row.iter().zip(&mut *sums).for_each(|(number, sum)| *sum += f64::from(*number));
             }
-            for (shift, sum) in shifts.iter_mut().zip(&mut *sums) {
-                *shift = f64::from((std::mem::take(sum) / length as f64) as f32);
-            }
-            for row in rows.chunks_exact_mut(width) {
-                for ((number, shift), sum) in row.iter_mut().zip(&*shifts).zip(&mut *sums) {
-                    *number -= *shift as f32;
-                    *sum += f64::from(*number);
-                }
+        });
+        self.sums.fill(0.0);
+        for (sums, parts) in self.sums.chunks_exact_mut(width).zip(self.parts.chunks_exact(width * blocks)) {
+            for part in parts.chunks_exact(width) {
+                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
             }
         }
+        for (sum, shift) in self.sums.iter_mut().zip(&mut self.shifts) {
+            *shift = f64::from((*sum / length as f64) as f32);
+            *sum -= *shift * length as f64;
+        }
+        let shifts = self.shifts.as_slice();
+        for_chunks(&mut self.numbers, BLOCK * width, &|index, rows| {
+            let (group, first) = (index / blocks, index % blocks * BLOCK);
+            for row in rows.chunks_exact_mut(width).take(length.saturating_sub(first)) {
+                let shifts = &shifts[group * width..];
+                row.iter_mut().zip(shifts).for_each(|(number, shift)| *number -= *shift as f32);
+            }
+        });
         self.panels.set(&self.numbers);
     }
 }

@@ -78,6 +78,10 @@ pub fn fit(fit: &Fit, solution: &mut [f32], shift: &mut [f32]) -> Result<Fitted,
     Ok(total)
 }
 
+/// Of the mean second moment, times the root of the number of columns: an upper bound for what rounding moments to `f32` does
+/// to the eigenvalues of covariances. The ridge is at least that, or inputs that hardly vary would have any solution.
+const ROUNDING: f64 = 5e-7;
+
 /// The arrays of one group. Those of weights are `[column][output]`, `wide` outputs each.
 struct State {
     outputs: usize,
@@ -202,8 +206,11 @@ impl State {
         if !damp {
             return 0.0;
         }
-        let diagonal = (0..columns).map(|place| f64::from(target.get(place, place))).sum::<f64>();
-        let ridge = fit.ridge * diagonal / columns as f64;
+        let mean = |diagonal: &dyn Fn(usize) -> f32| {
+            (0..columns).map(|place| f64::from(diagonal(place))).sum::<f64>() / columns as f64
+        };
+        let rounding = ROUNDING * (columns as f64).sqrt() * mean(&|place| moment[place * columns + place]);
+        let ridge = (fit.ridge * mean(&|place| target.get(place, place))).max(rounding);
         for place in 0..columns {
             target.add(place, place, ridge as f32);
         }
@@ -333,7 +340,7 @@ impl State {
         if seen.dense.is_none() {
             let difference: Vec<f32> = self.dense.iter().zip(&self.rounded).map(|(a, b)| a - b).collect();
             Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &difference);
-            return error + dot(&self.products, &difference);
+            return (error + dot(&self.products, &difference)).max(0.0);
         }
         Self::multiply(&mut self.products, &self.matrix, &mut self.factor, &self.rounded);
         error += dot(&self.products, &self.rounded);

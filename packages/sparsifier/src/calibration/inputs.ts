@@ -50,7 +50,9 @@ export class Inputs {
     }
     if (numbers.length === 0) return undefined;
     const check = (from: number, to: number) => {
-      if (numbers.subarray(from, to).every(Number.isFinite)) return;
+      let at = from;
+      while (at < to && Number.isFinite(numbers[at])) at++;
+      if (at === to) return;
       throw new SparsifyError('criteria', 'an activation is infinite or not a number', { subject: layer });
     };
     await inSlices(numbers.length, check, stepsAtATime);

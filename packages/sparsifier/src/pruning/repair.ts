@@ -7,7 +7,6 @@ import type { MaskedLayer, Repairing } from '../repair/layer.js';
 import { settingsOf, type RepairOptions, type Settings } from '../repair/options.js';
 import { repairByStatistics } from '../repair/repair.js';
 import type { RepairedLayer, RepairReport } from '../repair/report.js';
-import { repairAlong } from '../repair/walk.js';
 import { unitsRemoved } from './bits.js';
 import { remove } from './call.js';
 import { deviationsOf } from './fluctuation.js';
@@ -75,6 +74,8 @@ export async function repairForPruned<Feeds>(
     model: repairing.model as FileModel,
     select: dependsOnInputs(planner) ? selection(repairing, planner, signal) : undefined,
   };
+  // Apart, so that whoever prunes other models need not load what reads ONNX.
+  const { repairAlong } = await import('../repair/walk.js');
   const { outcome, masks } = await repairAlong(walking, layers, {
     ...{ createSession: createSession!, batches: batches!, holdOut, memory, signal, onProgress },
   });
