@@ -80,7 +80,7 @@ export function lines(count, seed = 1) {
  * The text that a session reads, without spaces, which the model often misses before digits: the best class of each step,
  * without repetitions and blanks.
  */
-export async function read(session, { feeds }) {
+async function read(session, { feeds }) {
   const outputs = await session.run(feeds);
   const { data, dims } = outputs[session.outputNames[0]];
   const [, steps, classes] = dims;

@@ -7,7 +7,7 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 import * as recogniser from './recogniser.mjs';
 
 /** All layers that are not depthwise convolutions: 33. */
-export const layers = { layerType: 'all', exclude: [{ depthwise: true }] };
+const layers = { layerType: 'all', exclude: [{ depthwise: true }] };
 
 /** The lines of a seed, and what the dense network reads of those that judge. */
 export async function linesOf(seed) {

@@ -55,7 +55,7 @@ const batchesOf = (count: number): Batch[] => Array.from({ length: count }, (_, 
 /** Sessions that count what is done with them. */
 class Sessions {
   readonly asked: (readonly string[])[] = [];
-  /** Of each session: whether there is more than the model, and how many further files. */
+  /** Of each session: whether its outputs are others than those of the model, and how many further files. */
   readonly files: [boolean, number][] = [];
   /** The values whose numbers were read, as often as they were. */
   readonly reads: string[] = [];
@@ -78,7 +78,7 @@ class Sessions {
         return this.batches;
       },
       createSession: async (bytes, files) => {
-        this.files.push([bytes.length > network.length, files.externalData.length]);
+        this.files.push([bytes.length !== network.length, files.externalData.length]);
         this.most = Math.max(this.most, ++this.open);
         return {
           run: async (batch, names) => {

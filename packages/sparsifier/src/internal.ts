@@ -1,7 +1,6 @@
 // What the tests and benchmarks of this repository use and no user needs. Built, but not among the exports.
 export { infinityKey, surveyWord, surveyWords } from './engine/codes.js';
 export { measure, type Measured } from './calibration/measure.js';
-export { type Probe } from './calibration/probe.js';
 export { plainEntry } from './engine/record.js';
 export { run, writeTable } from './engine/verbs.js';
 export { fit, MomentSums, type Fitted, type Seen } from './engine/repair.js';
@@ -23,3 +22,5 @@ export { matcherOf } from './options/names.js';
 export { unitsOfTensor } from './options/units.js';
 export { keyOf } from './streaming/search.js';
 export { stream } from './streaming/stream.js';
+export { remembered } from './calibration/remembered.js';
+export type { Probe } from './calibration/probe.js';

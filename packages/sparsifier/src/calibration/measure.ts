@@ -80,9 +80,12 @@ export async function measure<Batch>(
   return measuring.run();
 }
 
+/** In bytes. */
+export const defaultMemory = 2 ** 30;
+
 type Resolved = ReturnType<typeof resolved>;
 
-function resolved({ holdOut = 0.25, memory = 2 ** 30, signal, onProgress }: MeasureOptions) {
+function resolved({ holdOut = 0.25, memory = defaultMemory, signal, onProgress }: MeasureOptions) {
   if (!(holdOut >= 0 && holdOut < 1)) {
     throw new SparsifyError('usage', '`holdOut` is a share, from 0 up to, but not including, 1', { given: holdOut });
   }

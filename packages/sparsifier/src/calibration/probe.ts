@@ -8,7 +8,7 @@ export interface Use {
 }
 
 /** A value of a network, for one batch. */
-interface Activation {
+export interface Activation {
   readonly shape: readonly number[];
   /** As the runtime calls it: `float32`. */
   readonly type: string;

@@ -84,7 +84,8 @@ export async function repairForPruned<Feeds>(
 }
 
 /** Whether scores depend on statistics, or may do so. */
-const dependsOnInputs = ({ recipe: { needs } }: Planner): boolean => needs === 'statistics' || typeof needs === 'function';
+const dependsOnInputs = ({ recipe: { needs } }: Planner): boolean =>
+  needs === 'statistics' || typeof needs === 'function';
 
 /** Selects as many units of a layer as its mask removes, by the inputs that were measured. */
 function selection(

@@ -1,6 +1,7 @@
-import { measure, type Measured } from '../calibration/measure.js';
+import { defaultMemory, measure, type Measured } from '../calibration/measure.js';
 import { probeOfOnnx, type SessionData } from '../calibration/onnx.js';
 import type { Use } from '../calibration/probe.js';
+import { remembered } from '../calibration/remembered.js';
 import { held, write } from '../model/kept.js';
 import type { FileModel } from '../formats/file-model.js';
 import type { WeightTensor } from '../model/model.js';
@@ -52,7 +53,7 @@ async function walk<Feeds>(
   { select, ...repairing }: Walking,
   layers: readonly MaskedLayer[],
   backs: ReadonlyMap<WeightTensor, () => Promise<void>>,
-  { createSession, batches, holdOut, memory, signal, onProgress }: WalkOptions<Feeds>,
+  { createSession, batches, holdOut, memory = defaultMemory, signal, onProgress }: WalkOptions<Feeds>,
 ): ReturnType<typeof repairAlong> {
   const { engine, model } = repairing;
   const outcome = new Outcome(layers, onProgress);
@@ -69,11 +70,13 @@ async function walk<Feeds>(
     await backs.get(layer.tensor)!();
     outcome.add(layer, uses);
   }
+  const order = measurable.flatMap(({ uses }) => uses.map(({ value }) => value));
+  const known = remembered(dense, [...new Set(order)], memory);
   for (const block of blocksOf(measurable)) {
     signal?.throwIfAborted();
     const tensors = block.map(({ tensor }) => tensor);
     const pruned = await probe();
-    const measured = await measure(tensors, batches, { pruned, dense }, { holdOut, memory, signal });
+    const measured = await measure(tensors, batches, { pruned, dense: known }, { holdOut, memory, signal });
     for (const layer of block) {
       signal?.throwIfAborted();
       const { tensor } = layer;

@@ -103,6 +103,25 @@ export async function* woven(
   yield* chunks(position);
 }
 
+/** The bytes of the edited file, whose edits write arrays alone. */
+export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
+  const { bytes } = edits.file;
+  const parts: Uint8Array[] = [];
+  let position = 0;
+  for (const { start, end, bytes: pieces } of edits.list()) {
+    parts.push(bytes.subarray(position, start), ...(pieces as Uint8Array[]));
+    position = end;
+  }
+  parts.push(bytes.subarray(position));
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 /** A length-delimited field. */
 export function lengthDelimited(number: number, ...content: readonly Piece[]): Piece[] {
   const writer = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(sizeOf(content));

@@ -1,9 +1,10 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Geometry } from '../../model/geometry.js';
+import { Edits, edited, lengthDelimited } from './edits.js';
 import { incomingOf } from './geometry.js';
 import { readGraph } from './graph.js';
 import { findWeights, tieOf } from './layers.js';
-import { fields, text, type Field, type ModelFile } from './wire.js';
+import { fields, text, wholeFile, type Field, type ModelFile } from './wire.js';
 
 /** A use of a weight. */
 export interface Incoming {
@@ -25,38 +26,35 @@ export function incomingIn(file: ModelFile): Map<string, Incoming[]> {
   return found;
 }
 
-/** The inputs and outputs of a model. */
-function valuesIn(file: ModelFile) {
-  const [given, outputs] = [new Set<string>(), new Set<string>()];
-  const isMessage = ({ type }: Field) => type === WireType.LengthDelimited;
-  const namesIn = (field: Field) =>
-    [...fields(file, field, 'valueInfo')]
-      .filter((each) => each.number === 1 && isMessage(each))
-      .map((each) => text(file, each));
-  for (const graph of fields(file, { start: 0, end: file.bytes.length }, 'model')) {
-    if (graph.number !== 7 || !isMessage(graph)) continue;
-    for (const field of fields(file, graph, 'graph')) {
-      if (field.number === 11) namesIn(field).forEach((name) => given.add(name));
-      if (field.number === 12) namesIn(field).forEach((name) => outputs.add(name));
-    }
-  }
-  return { given, outputs };
-}
-
 /**
- * A copy of the model with these values as additional outputs. Protobuf readers merge a message that occurs twice, so
- * the new outputs are appended to the file as a second, small graph message.
+ * A copy of the model with these values as its outputs in place of its own, so that a runtime computes no more than they
+ * need. Inputs of the model cannot be outputs. If all values are, the model stays as it is.
  */
 export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Array<ArrayBuffer> {
-  const { given, outputs } = valuesIn(file);
-  const graph = new BinaryWriter();
-  for (const name of new Set(names)) {
-    if (given.has(name) || outputs.has(name)) continue;
-    graph.tag(12, WireType.LengthDelimited).fork().tag(1, WireType.LengthDelimited).string(name).join();
-  }
-  const part = new BinaryWriter().tag(7, WireType.LengthDelimited).bytes(graph.finish()).finish();
-  const whole = new Uint8Array(file.bytes.length + part.length);
-  whole.set(file.bytes);
-  whole.set(part, file.bytes.length);
-  return whole;
+  const graphs = [...fields(file, wholeFile(file), 'model')].filter((field) => field.number === 7 && isMessage(field));
+  const entries = graphs.flatMap((graph) => [...fields(file, graph, 'graph')]).filter(isMessage);
+  const namesIn = (number: number) =>
+    entries.filter((each) => each.number === number).map((field) => ({ field, name: nameIn(file, field) }));
+  const given = new Set(namesIn(11).map(({ name }) => name));
+  const outputs = namesIn(12);
+  const wanted = new Set(names.filter((name) => !given.has(name)));
+  const edits = new Edits(file);
+  if (wanted.size > 0) for (const { field, name } of outputs) if (!wanted.has(name)) edits.drop(field);
+  for (const { name } of outputs) wanted.delete(name);
+  const added = [...wanted].flatMap((name) => {
+    const value = new BinaryWriter().tag(1, WireType.LengthDelimited).string(name).finish();
+    return lengthDelimited(12, value);
+  });
+  const graph = graphs.at(-1);
+  if (graph) edits.insert(graph, graph.end, ...added);
+  return edited(edits);
 }
+
+const isMessage = ({ type }: Field): boolean => type === WireType.LengthDelimited;
+
+/** The name of an input or output. */
+const nameIn = (file: ModelFile, field: Field): string =>
+  [...fields(file, field, 'valueInfo')]
+    .filter((each) => each.number === 1 && isMessage(each))
+    .map((each) => text(file, each))
+    .at(-1) ?? '';
