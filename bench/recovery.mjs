@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { file as model } from '../examples/support/recogniser.mjs';
 import { calibrated, linesOf, recovered } from '../examples/support/recovery.mjs';
-import { byRow, scoresOf } from '../examples/support/scores.mjs';
+import { byRow, fluctuation, scoresOf } from '../examples/support/scores.mjs';
 import { findPeers } from '../scripts/peers.mjs';
 import { root } from '../scripts/steps.mjs';
 import { start } from './processes.mjs';
@@ -49,7 +49,7 @@ function note(name, result) {
 async function measureOwn(lines) {
   const { statistics, seconds } = await calibrated(lines);
   const wandaByRow = byRow(scoresOf('wanda', statistics));
-  const fluctuationByRow = byRow(scoresOf('fluctuation', statistics));
+  const fluctuationByRow = byRow(fluctuation);
   const pruned = { inputs: 'pruned', ...lines.data };
   for (const [name, criteria, repair] of [
     ['magnitude, mask alone', 'magnitude'],

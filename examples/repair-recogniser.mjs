@@ -3,7 +3,7 @@
 // that contain all of them: `repair-recogniser.mjs fluctuation '70 %'`. `--seeds 1` is five times as fast.
 import { parseArgs } from 'node:util';
 import { calibrated, linesOf, recovered } from './support/recovery.mjs';
-import { byRow, scoresOf, withoutMeans } from './support/scores.mjs';
+import { byRow, fluctuation, scoresOf, withoutMeans } from './support/scores.mjs';
 
 const { values, positionals } = parseArgs({
   options: { seeds: { type: 'string', default: '5' } },
@@ -63,7 +63,7 @@ async function calibrateAll(options) {
 }
 
 function measure({ criteria, granularity, sparsity, isByRow, isRaw, repairOf }, lines, statistics) {
-  const scores = scoresOf(criteria, statistics);
+  const scores = criteria === 'fluctuation' && !isRaw ? fluctuation : scoresOf(criteria, statistics);
   const options = {
     granularity,
     criteria: isByRow ? byRow(scores) : isRaw ? scores : criteria,

@@ -11,7 +11,7 @@ import { calibrate, calibrateTfjs } from 'sparsifier/calibration';
 import { filesIn, pitch, tf, upscaler } from './support/models.mjs';
 import { inTfjs, readerOf } from './support/networks.mjs';
 import * as recogniser from './support/recogniser.mjs';
-import { byRow, scoresOf } from './support/scores.mjs';
+import { byRow, fluctuation } from './support/scores.mjs';
 
 const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values;
 await tf.setBackend('wasm');
@@ -21,8 +21,8 @@ const amounts = [
   { title: '30 %', sparsity: 30 },
   { title: '50 %', sparsity: 50 },
   { title: '70 %', sparsity: 70 },
-  { title: '50 % by row', sparsity: 50, criteria: (statistics) => byRow(scoresOf('fluctuation', statistics)) },
-  { title: '70 % by row', sparsity: 70, criteria: (statistics) => byRow(scoresOf('fluctuation', statistics)) },
+  { title: '50 % by row', sparsity: 50, criteria: byRow(fluctuation) },
+  { title: '70 % by row', sparsity: 70, criteria: byRow(fluctuation) },
   { title: '2:4', granularity: { nm: [2, 4] } },
 ].filter(({ title }) => !short || title === '50 %');
 
@@ -77,10 +77,10 @@ async function table({ title, read, measure, calibrate }, options, recipes) {
   const statistics = await calibrate(model);
   console.log(`  calibration  ${secondsSince(begun)}`);
   model.close();
-  for (const { title, sparsity, criteria = () => 'fluctuation', granularity = 'weight' } of amounts) {
+  for (const { title, sparsity, criteria = 'fluctuation', granularity = 'weight' } of amounts) {
     for (const recipe of recipes) {
       const model = await read();
-      const given = { ...options, granularity, criteria: criteria(statistics), statistics };
+      const given = { ...options, granularity, criteria, statistics };
       const begun = performance.now();
       const sparsifier = new Sparsifier(model, given);
       await sparsifier.sparsifyModel(sparsity);

@@ -2,6 +2,10 @@
 // each output that are ranked by themselves.
 import { Statistics } from 'sparsifier/calibration';
 
+/** The scores of the criterion `fluctuation`, by the statistics that the Sparsifier has, or that a repair measures. */
+export const fluctuation = ({ weights, deviations }) =>
+  weights.map((weight, index) => Math.abs(weight) * deviations[index]);
+
 /** The scores of the criterion of this name. @param statistics as `calibrate` measures them */
 export const scoresOf = (criteria, statistics) => (layer) => {
   const { columns, groups, ...seen } = statistics.layers.get(layer.name);
