@@ -57,7 +57,9 @@ function numbersAt(found: readonly Candidate[]): Bias | undefined {
   const view = node.inputs[input]?.view;
   if (view === undefined || view.quantisation !== undefined) return undefined;
   const { constant } = view;
-  const isOwn = (use: Reader) => found.some((each) => each.node === use.node && each.input === use.input);
+  // No node is there twice: it reads a weight as one layer.
+  const own = new Map(found.map((each) => [each.node, each.input]));
+  const isOwn = (use: Reader) => own.get(use.node) === use.input;
   const values = valuesOf(constant);
   const isSame = found.every((each) => each.sign === sign && each.node.inputs[each.input]?.view?.constant === constant);
   const isRounded = constant.readers.some((reader) => reader.node.op.endsWith('QuantizeLinear'));
