@@ -143,6 +143,11 @@ describe.concurrent('prune --repair', () => {
       { criteria: 'fluctuation' },
       { method: 'solve', inputs: 'pruned', ...data },
     ],
+    [
+      ['--repair', 'solve', '--repair-inputs', 'pruned', '--memory', '0.03'],
+      {},
+      { method: 'solve', inputs: 'pruned', ...data, memory: 0.03 * 2 ** 20 },
+    ],
     [['--repair', 'solve', '--criteria', 'wanda'], { criteria: 'wanda' }, { method: 'solve' }],
     [['--repair', 'solve', '-g', 'kernel'], { granularity: 'kernel' }, { method: 'solve' }],
   ])('With %j the file is what the library writes', async (words, options, repair) => {

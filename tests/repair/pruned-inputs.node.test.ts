@@ -196,6 +196,14 @@ describe("inputs: 'pruned'", () => {
     await expectNoMemoryInUse();
   });
 
+  test('Of layers whose moments take more than `memory`, only the bias changes', async () => {
+    const { read, sparsifier } = await repaired({}, 50, 'dense');
+    const { layers } = await sparsifier.repair({ inputs: 'pruned', ...data, memory: 5000 });
+    const isLarge = layers.map(({ reason }) => /only its bias can change/.test(reason ?? ''));
+    expect(isLarge).toEqual([true, true, false]);
+    read.close();
+  });
+
   test('It needs a way to run the model, and an ONNX model', async () => {
     const { read, sparsifier } = await repaired({}, 50, 'dense');
     for (const options of [{ inputs: 'pruned' }, { inputs: 'pruned', createSession }, data, { holdOut: 0.5 }] as const)

@@ -197,7 +197,7 @@ async function pruned(
         method,
         addBias,
         inputs: repairInputs,
-        ...(repairInputs === 'pruned' ? { ...data, holdOut } : {}),
+        ...(repairInputs === 'pruned' ? { ...data, ...measuringOptions({ holdOut, memory }) } : {}),
         onProgress,
       }));
     spinner.show('writing');

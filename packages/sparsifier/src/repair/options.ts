@@ -58,6 +58,7 @@ const optionNames: readonly (keyof RepairOptions)[] = [
   'createSession',
   'batches',
   'holdOut',
+  'memory',
   'signal',
   'onProgress',
 ];
