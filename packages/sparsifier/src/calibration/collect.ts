@@ -6,7 +6,7 @@ import type { Batches } from './batches.js';
 import type { LayerStatistics } from './layer-statistics.js';
 import { measure, type Measured, type MeasureOptions } from './measure.js';
 import type { Probe } from './probe.js';
-import { digestOf, Statistics } from './statistics.js';
+import { digestOf, listed, Statistics } from './statistics.js';
 
 /** Statistics of all layers of a model whose inputs a probe gives. */
 export async function collect<Batch>(
@@ -55,13 +55,14 @@ function statisticsOf(
 }
 
 function notesOn(layers: ReadonlyMap<string, LayerStatistics>, { holdOut }: MeasureOptions): string[] {
+  const large = [...layers].flatMap(([name, { isDiagonal }]) => (isDiagonal ? [name] : []));
   const isHeldOut = [...layers.values()].some(({ heldOut }) => heldOut);
   return [
     ...(holdOut === 0 || isHeldOut || layers.size === 0
       ? []
       : ['no batch was held out: that takes more batches, or a larger `holdOut`']),
-    ...[...layers].flatMap(([name, { isDiagonal, columns }]) =>
-      isDiagonal ? [`${name}: only its bias can be repaired, since rows of ${columns} numbers exceed \`memory\``] : [],
-    ),
+    ...(large.length === 0
+      ? []
+      : [`only the bias can be repaired where the moments exceed \`memory\`: ${listed(large)}`]),
   ];
 }

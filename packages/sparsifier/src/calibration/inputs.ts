@@ -53,7 +53,10 @@ export class Inputs {
       let at = from;
       while (at < to && Number.isFinite(numbers[at])) at++;
       if (at === to) return;
-      throw new SparsifyError('criteria', 'an activation is infinite or not a number', { subject: layer });
+      throw new SparsifyError('criteria', 'an input of the layer is infinite or not a number', {
+        subject: layer,
+        hint: 'Look for such numbers in the inputs of the model',
+      });
     };
     await inSlices(numbers.length, check, stepsAtATime);
     const block = await this.#engine.allocate(numbers.byteLength);

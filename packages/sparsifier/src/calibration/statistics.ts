@@ -112,7 +112,7 @@ export class Statistics {
 }
 
 /** The first names, and how many more there are. */
-const listed = (names: readonly string[]): string =>
+export const listed = (names: readonly string[]): string =>
   names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '');
 
 /**
