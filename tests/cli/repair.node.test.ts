@@ -194,6 +194,30 @@ describe.concurrent('prune --repair', () => {
   );
 
   test(
+    'Each fact about a repair is told once, and the warning about much that was removed only if nothing is repaired',
+    inFolder(async () => {
+      await writeFile(at('one.npz'), npz({ x: batches[0]! }));
+      const words = ['--force', '-g', 'kernel', '--max-sparsity', '99'];
+      const much = async (...more: string[]) =>
+        printed('prune', 'model.onnx', '-s', '90', '-o', 'out.onnx', ...words, '--calibrate', 'one.npz', ...more);
+      expect(await much()).toMatch(/^warning: so much was removed that networks rarely work without training/m);
+      const text = await much('--repair', 'solve');
+      expect(text).not.toContain('without training');
+      expect(text).toMatch(/^ {2}so much was removed that the model rarely works without the repair below/m);
+      expect(text).toMatch(/^layer +kind +shape +rows +columns +error before +error after +bias +result$/m);
+      expect(text).toMatch(/^2 layers +2 repaired$/m);
+      expect(text.match(/held out/g)).toHaveLength(1);
+      expect(text).toMatch(
+        /^ {2}no rows are held out for 2 layers, .* larger --hold-out, hold some out: first, second$/m,
+      );
+      const filters = await much('-g', 'filter', '--repair', 'solve');
+      expect(filters).toMatch(/^warning: so much was removed that networks rarely work without training/m);
+      expect(filters).toMatch(/^2 layers +0 repaired$/m);
+      expect(filters.match(/nothing to repair/g)).toHaveLength(1);
+    }),
+  );
+
+  test(
     'Calibration without a repair is told what else it is good for',
     inFolder(async () => {
       const note = /the weights that are kept can make up for those that were removed: add --repair solve/;
@@ -328,7 +352,7 @@ describe.concurrent('calibrate', () => {
     [['calibrate', 'model.onnx', 'inputs.npz', '-o', 's', '--layer', 'a=dense'], 2, /unknown option '--layer'/],
     [['calibrate', 'model.onnx', 'other.npz', '-o', 's'], 2, /other\.npz: the file has none of the inputs\. found: z/],
     [['calibrate', 'model.onnx', 'narrow.npz', '-o', 's'], 2, /x: the shape does not fit/],
-    [['calibrate', 'model.onnx', 'nan.npz', '-o', 's'], 1, /first: an activation is infinite or not a number/],
+    [['calibrate', 'model.onnx', 'nan.npz', '-o', 's'], 1, /first: an input of the layer is infinite or not a number/],
     [
       ['calibrate', 'model.safetensors', 'inputs.npz', '-o', 's'],
       2,
@@ -371,7 +395,7 @@ describe.concurrent('errors of prune', () => {
     [['--criteria', 'fluctuation'], 2, /the criterion fluctuation needs statistics .* --calibrate <file>/],
     [['--repair', 'solve'], 2, /--repair needs statistics .* --calibrate <file>/],
     [['--repair', 'sovle', ...inputs], 2, /--repair.*Allowed choices are solve, bias\. Did you mean solve\?/],
-    [[...inputs, '--statistics', 's'], 2, /--calibrate measures what --statistics reads .* Give one of them/],
+    [[...inputs, '--statistics', 's'], 2, /--calibrate and --statistics cannot be combined/],
     [[...inputs, '--no-add-bias'], 2, /--no-add-bias is for models that are repaired\. Add --repair solve/],
     [
       [...inputs, '--repair-inputs', 'pruned'],
@@ -381,7 +405,7 @@ describe.concurrent('errors of prune', () => {
     [['--statistics', 's', '--hold-out', '0.5'], 2, /--hold-out is for .* Give them with --calibrate <file>/],
     [['--memory', '100'], 2, /--memory is for .* Give them with --calibrate <file>/],
     [['--statistics', 's', '--repair', 'solve', '--repair-inputs', 'pruned'], 2, /measures .* with --calibrate <file>/],
-    [[...inputs, '--repair', 'solve', '--explain'], 2, /--repair changes .* --explain writes no model/],
+    [[...inputs, '--repair', 'solve', '--explain'], 2, /--repair cannot be combined with --explain/],
     [['--calibrate', ''], 2, /--calibrate.*It must be the name of a file/],
     [['--calibrate', 'none.mjs'], 1, /none\.mjs: could not be opened/],
     [['--statistics', 'none.safetensors'], 1, /none\.safetensors: could not be opened/],

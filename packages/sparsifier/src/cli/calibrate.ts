@@ -82,7 +82,7 @@ function inWords({ layers, skipped, notes }: ReturnType<typeof inData> & Pick<St
   const head = ['layer', 'rows', 'held out', 'columns', 'groups', 'moments'];
   return [
     ...ruled([head, ...rows, [counted(rows.length, 'layer')]], { head: 1, body: rows.length, from: 1, to: 5 }),
-    ...section('not measured', grouped(skipped)),
+    ...section('not measured', grouped(skipped, 'layer')),
     ...section('notes', notes),
   ].join('\n');
 }

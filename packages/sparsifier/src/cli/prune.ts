@@ -204,12 +204,23 @@ async function pruned(
     await model.write(out, force ? { force } : {});
     if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
     if (statistics === undefined) return { report, repair: undefined };
-    const notes = [...report.notes, ...allSaid(statistics.notes, say), ...(repair ? [] : [offer])];
-    return { report: { ...report, notes }, repair: repair && repairInFlags(repair, say) };
+    if (repair) return { report: withoutHighError(report, repair), repair: repairInFlags(repair, say) };
+    const notes = [...report.notes, ...allSaid(statistics.notes, say), offer];
+    return { report: { ...report, notes }, repair };
   } finally {
     spinner.stop();
   }
 }
+
+/** The warning about much that was removed is about the mask alone. A repair makes up for that, unless it changes nothing. */
+function withoutHighError(report: Report, { layers }: RepairReport): Report {
+  const warnings = report.warnings.filter(({ code }) => code !== 'high-error');
+  if (warnings.length === report.warnings.length || layers.every(({ isRepaired }) => !isRepaired)) return report;
+  return { ...report, warnings, notes: [...report.notes, repaired] };
+}
+
+const repaired =
+  'so much was removed that the model rarely works without the repair below; measure the accuracy of the repaired model';
 
 /** What else statistics can be used for. */
 const offer = 'the weights that are kept can make up for those that were removed: add --repair solve';

@@ -26,12 +26,12 @@ export function checkRepairing(options: RepairingOptions, criteria: CriteriaName
   const isMeasured = calibrate !== undefined || statistics !== undefined;
   const howToMeasure = 'Give inputs with --calibrate <file>, or statistics with --statistics <file>';
   if (calibrate !== undefined && statistics !== undefined)
-    fail('--calibrate measures what --statistics reads from a file', 'Give one of them');
+    fail('--calibrate and --statistics cannot be combined', 'One measures what the other reads from a file');
   if (needsStatistics(criteria) && !isMeasured)
     fail(`the criterion ${criteria} needs statistics of the inputs of layers`, howToMeasure);
   if (repair !== undefined && !isMeasured) fail('--repair needs statistics of the inputs of layers', howToMeasure);
   if (repair !== undefined && isExplained)
-    fail('--repair changes the weights that are kept', '--explain writes no model');
+    fail('--repair cannot be combined with --explain or --dry-run', 'These only show what would be pruned');
   const without = repairInputs === undefined ? '--no-add-bias' : '--repair-inputs';
   if (repair === undefined && (repairInputs !== undefined || !addBias))
     fail(`${without} is for models that are repaired`, 'Add --repair solve');

@@ -17,7 +17,7 @@ class MadeRepairReport implements RepairReport {
   table(): string {
     const error = (value: number | undefined) => (value === undefined ? '-' : percent(100 * value));
     const rows = [
-      ['layer', 'kind', 'shape', 'rows', 'columns', 'mask alone', 'repaired', 'bias', 'result'],
+      ['layer', 'kind', 'shape', 'rows', 'columns', 'error before', 'error after', 'bias', 'result'],
       ...this.layers.map((layer) => [
         layer.name,
         layer.kind,
@@ -30,11 +30,13 @@ class MadeRepairReport implements RepairReport {
         layer.isRepaired ? 'repaired' : 'mask alone',
       ]),
     ];
+    const repaired = this.layers.filter(({ isRepaired }) => isRepaired).length;
+    const sums = [counted(this.layers.length, 'layer'), '', '', '', '', '', '', '', `${formatted(repaired)} repaired`];
     const reasons = this.layers.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
     return [
-      ...ruled(rows, { head: 1, body: this.layers.length, from: 3, to: 7 }),
-      ...section('not repaired', grouped(this.skipped)),
-      ...section('repaired in part, or left with the mask alone', grouped(reasons)),
+      ...ruled([...rows, sums], { head: 1, body: this.layers.length, from: 3, to: 7 }),
+      ...section('not repaired', grouped(this.skipped, 'layer')),
+      ...section('repaired in part, or left with the mask alone', grouped(reasons, 'layer')),
       ...section('notes', this.notes),
     ].join('\n');
   }

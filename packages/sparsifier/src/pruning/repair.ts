@@ -124,19 +124,15 @@ function notesOn(layers: readonly RepairedLayer[]): string[] {
   const namesOf = (some: readonly RepairedLayer[]) => listed(some.map(({ name }) => name));
   const few = layers.filter(({ rows, columns }) => rows < columns);
   const same = layers.filter(({ heldOutRows }) => heldOutRows === 0);
-  const kept = layers.filter(({ isRepaired }) => !isRepaired);
   return [
     ...(few.length > 0
       ? [`${counted(few.length, 'layer')} had fewer rows than columns; more inputs would help: ${namesOf(few)}`]
       : []),
     ...(same.length > 0
       ? [
-          `no rows are held out for ${counted(same.length, 'layer')}: their errors are those on the rows that the ` +
-            `solutions are made from: ${namesOf(same)}`,
+          `no rows are held out for ${counted(same.length, 'layer')}, so their errors are those on the rows that they ` +
+            `were solved for, and too low; more batches, or a larger \`holdOut\`, hold some out: ${namesOf(same)}`,
         ]
-      : []),
-    ...(kept.length > 0
-      ? [`${counted(kept.length, 'layer')} kept the mask alone, with dense weights and bias: ${namesOf(kept)}`]
       : []),
   ];
 }
@@ -148,7 +144,7 @@ async function notesOnChannels(layers: readonly MaskedLayer[]): Promise<string[]
     if (units.isChannels && (await unitsRemoved(mask)) > 0) names.push(tensor.name);
   if (names.length === 0) return [];
   return [
-    `${counted(names.length, 'layer')} lost whole output channels. The layers that read them are repaired as if they ` +
-      `were still there, unless \`inputs: 'pruned'\` is set: ${listed(names)}`,
+    `${counted(names.length, 'layer')} lost whole output channels: ${listed(names)}. The layers that read them were repaired ` +
+      `as if these channels were still there; \`inputs: 'pruned'\` makes up for them, too`,
   ];
 }

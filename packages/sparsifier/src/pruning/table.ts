@@ -57,9 +57,10 @@ const unitsOf = ({ units, removedUnits }: Pick<LayerReport, 'units' | 'removedUn
 const weightsLine = ({ layers, skipped, model }: Report['weights']): string =>
   `weights: ${formatted(layers)} in layers, ${formatted(skipped)} skipped, ${formatted(model)} in the file`;
 
-/** A line for each tensor; one for all that have the same reason. */
+/** A line for each tensor; one for all that have the same reason. @param noun what they are called */
 export function grouped(
   tensors: readonly (Pick<Skipped, 'name' | 'reason'> & { readonly weights?: number })[],
+  noun = 'tensor',
 ): string[] {
   const groups = new Map<string, { readonly names: string[]; weights: number }>();
   for (const { name, reason, weights = 0 } of tensors) {
@@ -71,7 +72,7 @@ export function grouped(
   return [...groups].map(([reason, { names, weights }]) =>
     names.length === 1
       ? `${names[0]}: ${reason}`
-      : `${counted(names.length, 'tensor')}${weights > 0 ? ` of ${counted(weights, 'weight')}` : ''}: ${reason}: ${listed(names)}`,
+      : `${counted(names.length, noun)}${weights > 0 ? ` of ${counted(weights, 'weight')}` : ''}: ${reason}: ${listed(names)}`,
   );
 }
 

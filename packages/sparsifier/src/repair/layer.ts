@@ -84,8 +84,8 @@ export async function repairedLayer(
   if (!isRepaired) {
     reasons.push(
       units.isChannel && !known.seen.dense
-        ? 'the output channels that are left are those of the dense layer'
-        : 'nothing was better than the mask alone',
+        ? 'the output channels that are left have all their weights, so there is nothing to repair'
+        : 'no solution was better than the mask alone',
     );
   }
   const numbers = new Map<Values, Uint8Array>();
