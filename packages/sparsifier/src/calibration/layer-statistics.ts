@@ -1,11 +1,11 @@
 import { SparsifyError } from '../errors.js';
 
 /**
- * What the inputs of a layer are like, over some rows. A row belongs to one position of the output: the numbers under the
- * kernel, zeros where the layer pads, in the order of a kernel's weights (input channel, depth, height, width).
+ * Moments of the inputs of a layer. Each position of the output has one row: the inputs under the kernel, with zeros
+ * where the layer pads, in the order of a kernel's weights (input channel, depth, height, width).
  */
 export interface LayerMoments {
-  /** At least 1. */
+  /** How many rows the means are taken over; at least 1. */
   readonly rows: number;
   /**
    * The second moments of the columns: `[groups, columns, columns]`, entry `[g, i, j]` is the mean of x_i x_j over the
@@ -15,8 +15,8 @@ export interface LayerMoments {
   /** The means of the columns: `[groups, columns]`. */
   readonly mean: Float32Array;
   /**
-   * The norm of each input channel, group by group: the root of the sum of squares over all positions of the input, each
-   * once, without padding. Undefined if the file that they were read from does not have it.
+   * The L2 norm of each input channel, `[input channels]`, group by group: over all positions of the input, each
+   * counted once, without padding. Undefined if it was not in the file that was read.
    */
   readonly norm: Float32Array | undefined;
 }
@@ -26,9 +26,9 @@ export interface LayerStatistics extends LayerMoments {
   readonly groups: number;
   /** How many numbers a row has: the input channels of a group times the positions of the kernel. */
   readonly columns: number;
-  /** Whether the moments are only those of each column with itself. They are enough for a bias, but not for weights. */
+  /** Whether `moment` is only the diagonal, which is enough to repair a bias, but not weights. */
   readonly isDiagonal: boolean;
-  /** The same for the batches that were held out, if any were. */
+  /** The moments of the held-out batches; undefined if none were held out. */
   readonly heldOut: LayerMoments | undefined;
   /** The SHA-256 of the layer's weights as they are stored, in hexadecimal, if it is known. */
   readonly sha256: string | undefined;

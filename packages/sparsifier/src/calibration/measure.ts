@@ -19,13 +19,15 @@ export interface CalibrateProgress {
 
 export interface MeasureOptions {
   /**
-   * The share of the batches that is held out, from 0 up to, but not including, 1; 0.25 by default. Batch i, counted from
-   * 0, is held out if floor((i + 1) * holdOut) > floor(i * holdOut).
+   * The share of the batches that is held out: repairs are checked on them, and computed from the others. From 0 up to,
+   * but not including, 1; 0.25 by default. Batch i, counted from 0, is held out if
+   * floor((i + 1) * holdOut) > floor(i * holdOut).
    */
   readonly holdOut?: number | undefined;
   /**
-   * How many bytes the sums and inputs of layers may take in one pass over the batches; 2^30 by default. Rows of d numbers
-   * take 8 d^2 for each group, twice if batches are held out. A layer whose sums alone take more gets diagonal moments.
+   * How many bytes the sums and inputs of layers may take in one pass over the batches; 2^30 by default. A layer of d
+   * columns takes 8 d^2 for each group, twice that if batches are held out. If the sums of a single layer take more,
+   * only the diagonal of its moments is measured.
    */
   readonly memory?: number | undefined;
   /** Ends the call with the signal's reason. */

@@ -33,22 +33,26 @@ export interface SessionFiles {
 /** What an ONNX model is run with. */
 export interface SessionData<Feeds> {
   /**
-   * Makes a session of a model: `(bytes, files) => InferenceSession.create(bytes, files)`. The model has further outputs,
-   * the inputs of layers. The session is released afterwards.
+   * Creates a session: `(bytes, files) => InferenceSession.create(bytes, files)`. `bytes` is a copy of the model with
+   * further outputs, the inputs of its layers. The session is released afterwards.
    */
   readonly createSession: (bytes: Uint8Array<ArrayBuffer>, files: SessionFiles) => Promise<SessionLike<Feeds>>;
-  /** Returns inputs of the model, as `session.run` takes them. It is called for each pass, and gives the same each time. */
+  /**
+   * Returns inputs of the model, as `session.run` takes them. It is called for each pass over the data, and must return
+   * the same batches each time.
+   */
   readonly batches: () => Batches<Feeds>;
 }
 
 export interface CalibrateOptions<Feeds> extends SessionData<Feeds>, MeasureOptions {}
 
 /**
- * Statistics of the inputs of each layer of an ONNX model. The model is run on all batches, in as many passes as `memory`
- * requires; it is not changed.
- * @throws SparsifyError `criteria` if there is no batch, or a value that a layer reads is not finite or no float; `usage`
- *   for another model, for wrong options, and if `batches` gives another number of batches later; `memory` if there is
- *   no room; what the session and `batches` throw; the signal's reason if aborted
+ * Statistics of the inputs of each layer of an ONNX model. The model is run on all batches, in as many passes as
+ * `memory` requires; it is not changed.
+ * @throws SparsifyError `criteria` if there is no batch, or an input of a layer is not finite or has another type than
+ *   float32 and float16; `usage` for a model of another format, for wrong options, and if `batches` returns another
+ *   number of batches later; `memory` if there is not enough memory; what the session and `batches` throw; the signal's
+ *   reason if aborted
  */
 export async function calibrate<Feeds>(model: FileModel, options: CalibrateOptions<Feeds>): Promise<Statistics> {
   checkModel(model);

@@ -18,9 +18,11 @@ export interface WriteStatisticsOptions {
 export class Statistics {
   /** By the name of the layer. */
   readonly layers: ReadonlyMap<string, LayerStatistics>;
-  /** Layers without statistics, and why. Files do not have it. */
+  /** Layers without statistics, and why. Not stored in files. */
   readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
-  /** Sentences about what is missing: held-out rows, or moments of layers that are too large. Files do not have it. */
+  /**
+   * Notes on what was not measured: held-out rows, or all moments of layers that are too large. Not stored in files.
+   */
   readonly notes: readonly string[];
 
   constructor(
@@ -74,7 +76,7 @@ export class Statistics {
   /**
    * Checks that these are statistics of a model. Its layers that have none are not an error.
    * @param model its layers, and the weights that they had when the statistics were measured
-   * @returns sentences about what could not be checked
+   * @returns notes on what could not be checked
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
@@ -119,8 +121,8 @@ export const listed = (names: readonly string[]): string =>
  * Reads statistics that {@link Statistics.write} wrote, or that were measured elsewhere. `norm` and `heldOut` may be
  * missing; numbers of 64 bits (F64) are rounded to 32.
  * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
- * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, a tensor is missing
- *   or has another type or shape, or a number is not finite
+ * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, a tensor is
+ *   missing or has another type or shape, or a number is not finite
  */
 export const readStatistics = async (source: ModelSource): Promise<Statistics> =>
   new Statistics(await readLayers(source));

@@ -25,15 +25,15 @@ export interface CalibrationTf extends TfLike {
 
 export interface CalibrateTfjsOptions extends MeasureOptions {
   /**
-   * Returns inputs of the model, as its `predict` or `execute` takes them. It is called for each pass, and gives the same
-   * each time. They are not disposed.
+   * Returns inputs of the model, as its `predict` or `execute` takes them. It is called for each pass over the data,
+   * and must return the same batches each time. They are not disposed.
    */
   readonly batches: () => Batches<unknown>;
 }
 
 /**
- * Statistics of the inputs of each layer of a TensorFlow.js model in use. The model is run on all batches, in as many
- * passes as `memory` requires; it is not changed, and no tensor is left over.
+ * Statistics of the inputs of each layer of a TensorFlow.js model in memory. The model is run on all batches, in as
+ * many passes as `memory` requires. It is not changed, and no tensor is leaked.
  * @param tf the TensorFlow.js module
  * @param model a `tf.LayersModel` or a `tf.GraphModel`
  * @throws SparsifyError as `fromTfjs` and `calibrate`

@@ -10,32 +10,33 @@ const inputs = ['dense', 'pruned'] as const;
 /** The options of `Sparsifier.repair`. */
 export interface RepairOptions<Feeds = never> {
   /**
-   * `solve` (the default) solves for the kept weights and the bias of each layer, so that its outputs are close to those
-   * of the dense layer; `bias` changes biases alone.
+   * `solve` (the default) computes new values for the kept weights and the bias of each layer, so that its outputs are
+   * close to those of the dense layer; `bias` changes biases only.
    */
   readonly method?: (typeof methods)[number] | undefined;
-  /** The most steps that `solve` takes, a whole number; 10 by default. */
+  /** The maximum number of steps of `solve` (conjugate gradients), a whole number from 0 to 1000; 10 by default. */
   readonly steps?: number | undefined;
   /**
-   * What is added to the diagonal of the covariances of the inputs, as a share of its mean, which keeps weights small that
-   * the statistics say little about; 0.01 by default.
+   * What is added to the diagonal of the covariance matrix of the inputs, as a fraction of the diagonal's mean; at
+   * least 0, 0.01 by default. It keeps weights small that the statistics say little about.
    */
   readonly ridge?: number | undefined;
-  /** Whether layers without a bias may be given one, where the format can do that; they may by default. */
+  /** Whether layers without a bias may be given one, where the format allows that; true by default. */
   readonly addBias?: boolean | undefined;
   /**
-   * The inputs that layers are repaired for: those of the dense model (`dense`, the default), which the statistics of the
-   * Sparsifier describe; or those of the model as repaired so far (`pruned`), which are measured from the front to the
-   * back, one layer at a time, or several that have the same input. With the criterion `fluctuation` each of these layers
-   * gets a new mask by them, with as many units removed. That needs `createSession` and `batches`, and an ONNX model.
+   * The inputs that layers are repaired for. `dense` (the default): those in the dense model, which the statistics of
+   * the Sparsifier describe. `pruned`: those in the model as repaired so far. They are measured from the front of the
+   * network to the back, for one layer at a time, or for several that share an input. With the criterion `fluctuation`,
+   * or a function, each layer also gets a new mask for these inputs, with as many units removed. `pruned` takes an ONNX
+   * model, and needs `createSession` and `batches`.
    */
   readonly inputs?: (typeof inputs)[number] | undefined;
-  /** For `inputs: 'pruned'`: as for `calibrate`. */
+  /** This and the next three, for `inputs: 'pruned'`: the same as for `calibrate`. */
   readonly createSession?: SessionData<Feeds>['createSession'] | undefined;
   readonly batches?: SessionData<Feeds>['batches'] | undefined;
   readonly holdOut?: MeasureOptions['holdOut'];
   readonly memory?: MeasureOptions['memory'];
-  /** Ends the call with the signal's reason; the model is then as it was before. */
+  /** Ends the call with the signal's reason. The model is then unchanged. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: RepairProgress) => void) | undefined;
 }

@@ -6,29 +6,34 @@ export interface RepairedLayer {
   readonly kind: Kind;
   /** In stored order. */
   readonly shape: readonly number[];
-  /** How many rows of inputs the solution is made from. */
+  /** How many rows of inputs the layer was repaired for. */
   readonly rows: number;
-  /** How many others it is compared on; with 0, errors are those on the rows that it is made from. */
+  /**
+   * How many held-out rows the errors were measured on. If 0, they were measured on the other rows, and are too low.
+   */
   readonly heldOutRows: number;
   /** How many weights each output has: input channels of a group x size of the kernel. */
   readonly columns: number;
   /**
-   * How far the outputs were from those of the dense layer before the repair, with the mask alone: the norm of the
-   * differences divided by the norm of the outputs, without their bias. Output channels that are removed count as well.
-   * Undefined where the statistics have too little for that.
+   * The relative error of the outputs before the repair, with the mask alone: the norm of the differences from the
+   * dense layer, divided by the norm of its outputs without the bias. Removed output channels count, too. Undefined if
+   * only the bias could change: see `reason`.
    */
   readonly masked: number | undefined;
   /** The same after the repair; never above `masked`. */
   readonly repaired: number | undefined;
-  /** Whether anything was changed. If not, the layer has its dense weights, as far as the mask keeps them, and its dense bias. */
+  /**
+   * Whether the layer was changed. If not, it has the mask alone: its kept weights and its bias are those of the dense
+   * layer.
+   */
   readonly isRepaired: boolean;
-  /** The bias that takes up what the means of the outputs differ by: one that the layer had, one that it was given, or none. */
+  /** The bias that corrects the means of the outputs: the layer's own, one that was added, or none. */
   readonly bias: 'own' | 'added' | 'none';
-  /** What was not done, and why. */
+  /** Why the layer, its weights or its bias were not repaired. */
   readonly reason?: string;
 }
 
-/** What a repair did. */
+/** What a repair did, layer by layer. */
 export interface RepairReport {
   /** The layers that have a mask and statistics, in model order. */
   readonly layers: readonly RepairedLayer[];
