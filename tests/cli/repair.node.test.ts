@@ -203,7 +203,7 @@ describe.concurrent('prune --repair', () => {
       expect(await much()).toMatch(/^warning: so much was removed that networks rarely work without training/m);
       const text = await much('--repair', 'solve');
       expect(text).not.toContain('without training');
-      expect(text).toMatch(/^ {2}so much was removed that the model rarely works without the repair below/m);
+      expect(text).toMatch(/^ {2}so much was removed that the model depends on the repair below/m);
       expect(text).toMatch(/^layer +kind +shape +rows +columns +error before +error after +bias +result$/m);
       expect(text).toMatch(/^2 layers +2 repaired$/m);
       expect(text.match(/held out/g)).toHaveLength(1);

@@ -220,7 +220,7 @@ function withoutHighError(report: Report, { layers }: RepairReport): Report {
 }
 
 const repaired =
-  'so much was removed that the model rarely works without the repair below; measure the accuracy of the repaired model';
+  'so much was removed that the model depends on the repair below: compare the errors before and after, and measure the accuracy';
 
 /** What else statistics can be used for. */
 const offer = 'the weights that are kept can make up for those that were removed: add --repair solve';
