@@ -150,6 +150,43 @@ describe('the bias of a repaired layer', () => {
     expect([biasOnly.layer!.isRepaired, differsAt(biasOnly.bytes, biasOnly.masked)]).toEqual([false, -1]);
   });
 
+  test.each(models.filter(({ bias }) => bias === 'added'))(
+    'A repair with addBias false takes back the bias that an earlier one added to a layer with $title',
+    async ({ file }) => {
+      using read = await readOnnx(file);
+      const statistics = await calibrate(read, data);
+      const sparsifier = new Sparsifier(read, { layerType: 'all', include: ['layer'], statistics });
+      await sparsifier.sparsifyModel(50);
+      for (const options of [{}, { inputs: 'pruned', ...data }] as const) {
+        await sparsifier.repair({ ...options, addBias: false });
+        const without = await read.bytes();
+        const { layers } = await sparsifier.repair(options);
+        expect([layers[0]!.bias, differsAt(await read.bytes(), without) >= 0]).toEqual(['added', true]);
+        await sparsifier.repair({ ...options, addBias: false });
+        expect(differsAt(await read.bytes(), without)).toBe(-1);
+      }
+    },
+  );
+
+  test('Where only a bias can change, addBias false takes back one that an earlier repair added', async () => {
+    const nodes = [node('DequantizeLinear', 'q s', 'w'), convolution('x w', 'y')];
+    const file = build(nodes, [
+      tensor('q', [6, 4, 3, 3], { dtype: 'int8', data: bytesOf('int8', codes) }),
+      tensor('s', [], { data: bytesOf('float32', [0.02]) }),
+    ]);
+    using read = await readOnnx(file);
+    const statistics = await calibrate(read, data);
+    const sparsifier = new Sparsifier(read, { layerType: 'all', statistics });
+    await sparsifier.sparsifyModel(50);
+    const masked = await read.bytes();
+    for (const options of [{}, { inputs: 'pruned', ...data }] as const) {
+      const { layers } = await sparsifier.repair(options);
+      expect([layers[0]!.bias, differsAt(await read.bytes(), masked) >= 0]).toEqual(['added', true]);
+      const { skipped } = await sparsifier.repair({ ...options, addBias: false });
+      expect([skipped.length, differsAt(await read.bytes(), masked)]).toEqual([1, -1]);
+    }
+  });
+
   test('A repair that is aborted on its way leaves no bias behind', async () => {
     const { file } = models.find(({ title }) => title === 'no bias')!;
     using read = await readOnnx(file);

@@ -32,6 +32,12 @@ export class DenseNumbers {
     this.#added.set(tensor, values);
   }
 
+  /** The bias that a layer has been given, as it began. */
+  async addedTo(tensor: WeightTensor): Promise<Map<Values, Uint8Array>> {
+    const added = this.#added.get(tensor);
+    return new Map(added ? [[added, await this.bytes(added)]] : []);
+  }
+
   /** The model as it was then. */
   get view(): Pick<Model, 'tensors' | 'copy'> {
     return { tensors: this.#model.tensors, copy: (values) => this.bytes(values) };

@@ -111,6 +111,18 @@ export async function repairedLayer(
   };
 }
 
+/**
+ * All numbers that a repair of a layer changes. A bias that an earlier repair added, and that this one may not use, is as it
+ * began.
+ */
+export async function changedBy(
+  { dense }: Repairing,
+  { tensor }: MaskedLayer,
+  result: Repaired | string,
+): Promise<ReadonlyMap<Values, Uint8Array>> {
+  return new Map([...(await dense.addedTo(tensor)), ...(typeof result === 'string' ? [] : result.numbers)]);
+}
+
 /** Where the weights of a layer are, and how many there are. */
 interface Shape {
   readonly layout: NonNullable<ReturnType<typeof layoutOf>>;

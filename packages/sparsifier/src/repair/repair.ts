@@ -1,7 +1,14 @@
 import { write } from '../model/kept.js';
 import type { Values } from '../model/model.js';
 import type { InputMoments, InputStatistics, LayerInputStatistics } from '../options/options.js';
-import { repairedLayer, type KnownInputs, type MaskedLayer, type Repaired, type Repairing } from './layer.js';
+import {
+  changedBy,
+  repairedLayer,
+  type KnownInputs,
+  type MaskedLayer,
+  type Repaired,
+  type Repairing,
+} from './layer.js';
 import type { RepairOptions } from './options.js';
 import type { RepairedLayer, RepairReport } from './report.js';
 
@@ -55,8 +62,12 @@ export async function repairByStatistics(
   for (const layer of layers) {
     signal?.throwIfAborted();
     const known = statistics.layers.get(layer.tensor.name);
-    const result = known ? await repairedLayer(repairing, layer, knownFrom(known)) : 'there are no statistics of it';
-    if (typeof result !== 'string') for (const [values, bytes] of result.numbers) numbers.set(values, bytes);
+    if (!known) {
+      outcome.add(layer, 'there are no statistics of it');
+      continue;
+    }
+    const result = await repairedLayer(repairing, layer, knownFrom(known));
+    for (const [values, bytes] of await changedBy(repairing, layer, result)) numbers.set(values, bytes);
     outcome.add(layer, result);
   }
   signal?.throwIfAborted();

@@ -5,7 +5,7 @@ import { remembered } from '../calibration/remembered.js';
 import { held, write } from '../model/kept.js';
 import type { FileModel } from '../formats/file-model.js';
 import type { WeightTensor } from '../model/model.js';
-import { repairedLayer, type MaskedLayer, type Repairing } from './layer.js';
+import { changedBy, repairedLayer, type MaskedLayer, type Repairing } from './layer.js';
 import type { RepairOptions } from './options.js';
 import { Outcome } from './repair.js';
 
@@ -86,10 +86,8 @@ async function walk<Feeds>(
       const { seen, heldOut, isDiagonal } = inputs;
       const result = await repairedLayer(repairing, { ...layer, mask }, { rows: seen.rows, seen, heldOut, isDiagonal });
       if (typeof result === 'string') await backs.get(tensor)!();
-      else {
-        await write(engine, model, result.numbers);
-        masks.set(tensor, mask);
-      }
+      else masks.set(tensor, mask);
+      await write(engine, model, await changedBy(repairing, layer, result));
       outcome.add(layer, result);
     }
   }
