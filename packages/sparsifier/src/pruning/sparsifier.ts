@@ -223,6 +223,7 @@ export class Sparsifier {
     this.#saved.clear();
     this.#dense?.release();
     this.#dense = undefined;
+    this.#unchecked = undefined;
     this.#forgetState();
   }
 

@@ -1,0 +1,114 @@
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Sparsifier } from 'sparsifier';
+import { calibrate, type SessionFiles } from 'sparsifier/calibration';
+import { fromArrays } from 'sparsifier/formats/arrays';
+import { readOnnx } from 'sparsifier/formats/onnx';
+import { expect, test } from 'vitest';
+import { differsAt } from '../support/bytes.js';
+import { numbers } from '../support/filters.js';
+import { errorOf, expectNoMemoryInUse, line, product } from '../support/layers.js';
+import { layerStatistics, rowsFor, statisticsOf } from '../support/naive-repair.js';
+import { model, node, tensor } from '../support/onnx-builder.js';
+
+// Repairs before, after and beside other calls.
+
+const matrix = (name: string, shape: readonly number[], seed: number) =>
+  tensor(name, shape, { data: new Uint8Array(numbers(product(shape), seed).buffer) });
+const file = model({
+  nodes: [
+    node('MatMul', 'x w', 'a', { name: 'first' }),
+    node('Relu', 'a', 'b'),
+    node('MatMul', 'b v', 'y', { name: 'second' }),
+  ],
+  initializers: [matrix('w', [6, 10], 1), matrix('v', [10, 5], 2)],
+  inputs: { x: 2 },
+  outputs: { y: 2 },
+});
+const batches = Array.from({ length: 8 }, (_, seed) => ({
+  x: new Tensor(
+    'float32',
+    numbers(12 * 6, seed + 3).map((each) => each + 1),
+    [12, 6],
+  ),
+}));
+const createSession = (bytes: Uint8Array, files: SessionFiles) => InferenceSession.create(bytes, files);
+const data = { createSession, batches: () => batches };
+const pruned = { inputs: 'pruned', ...data } as const;
+
+async function begin() {
+  const read = await readOnnx(file);
+  const statistics = await calibrate(read, data);
+  return {
+    read,
+    sparsifier: new Sparsifier(read, { layerType: 'all', criteria: 'fluctuation', statistics }),
+    statistics,
+  };
+}
+
+test('Calls at once give the bits of calls one after the other', async () => {
+  const [one, other] = [await begin(), await begin()];
+  await one.sparsifier.sparsifyModel(40);
+  await one.sparsifier.repair();
+  await one.sparsifier.sparsifyModel(70);
+  await one.sparsifier.repair(pruned);
+  const { sparsifier } = other;
+  await Promise.all([
+    sparsifier.sparsifyModel(40),
+    // It is about the masks that are there when its turn comes.
+    sparsifier.repair(),
+    sparsifier.sparsifyModel(70),
+    sparsifier.repair(pruned),
+  ]);
+  expect(differsAt(await other.read.bytes(), await one.read.bytes())).toBe(-1);
+  for (const { read } of [one, other]) read.close();
+  await expectNoMemoryInUse();
+});
+
+test('After clear, statistics are compared with the weights that are there', async () => {
+  const { read, statistics } = await begin();
+  const sparsifier = new Sparsifier(read, { layerType: 'all', statistics });
+  await sparsifier.sparsifyModel(50);
+  await sparsifier.repair();
+  await sparsifier.restore();
+  sparsifier.clear();
+  await sparsifier.sparsifyModel(50);
+  expect((await sparsifier.repair()).layers).toHaveLength(2);
+  const repaired = await read.bytes();
+  sparsifier.clear();
+  const { code, message } = await errorOf(() => sparsifier.sparsifyModel(70));
+  expect([code, message]).toEqual(['criteria', expect.stringContaining('statistics are those of other weights')]);
+  expect(differsAt(await read.bytes(), repaired)).toBe(-1);
+  read.close();
+  await expectNoMemoryInUse();
+});
+
+test('A model that is closed during a repair says so, and leaves no memory in use', async () => {
+  for (const options of [{}, pruned]) {
+    const { read, sparsifier } = await begin();
+    await sparsifier.sparsifyModel(50);
+    const onProgress = () => read.close();
+    const { code, message } = await errorOf(() => sparsifier.repair({ ...options, onProgress }));
+    expect([code, message]).toEqual(['usage', expect.stringContaining('the model is closed')]);
+    await expectNoMemoryInUse();
+  }
+});
+
+test('A model that cannot be copied makes calls fail, and nothing beside them', async () => {
+  const layer = line([1, 2, 3]);
+  const arrays = fromArrays({ layer });
+  const failing = new Proxy(arrays, {
+    get: (target, name) => {
+      if (name === 'keep') return undefined;
+      if (name === 'copy') return () => Promise.reject(new Error('no copy'));
+      const found = Reflect.get(target, name, target) as unknown;
+      return typeof found === 'function' ? found.bind(target) : found;
+    },
+  });
+  const own = layerStatistics(layer, rowsFor({ groups: 1, outputs: 1, columns: 3 }, 5));
+  const statistics = statisticsOf({ layer: own });
+  const sparsifier = new Sparsifier(failing, { layerType: 'all', statistics });
+  // A rejection that nothing handles would fail this file.
+  await new Promise((resolve) => setTimeout(resolve));
+  await sparsifier.sparsifyModel(50);
+  await expect(sparsifier.repair()).rejects.toThrow('no copy');
+});
