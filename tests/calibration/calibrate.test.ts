@@ -348,6 +348,11 @@ describe('what goes wrong', () => {
     [{ memory: 0 }, /`memory` is a number of bytes/],
     [{ memory: '1 GB' }, /`memory` is a number of bytes/],
     [{ batches: batchesOf(2) }, /`batches` is a function.*`batches: \(\) => list`/],
+    [{ batches: () => 5 }, /`batches` returns a list or a generator.*found: number/],
+    [{ batches: () => undefined }, /`batches` returns a list.*found: undefined/],
+    [{ batches: async () => batchesOf(2) }, /`batches` returns a list.*no promise.*found: a promise/],
+    [{ createSession: undefined }, /`createSession` is a function that makes a session.*found: undefined/],
+    [{ createSession: async () => undefined }, /`createSession` returns a session.*found: undefined/],
     [{ signal: 1 }, /`signal` is an AbortSignal/],
     [{ held: 0.1 }, /unknown option.*held/],
   ])('The options %o are refused', async (options, message) => {
@@ -361,6 +366,12 @@ describe('what goes wrong', () => {
     const error = await errorOf(() => calibrate(arrays as never, new Sessions(batchesOf(2)).options()));
     expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(/ONNX/)]);
   });
+});
+
+test('Numbers in a list that is no Float32Array are read as well', async () => {
+  const plain = new Sessions(batchesOf(4), (tensor) => ({ ...tensor, data: Array.from(tensor.data as Float32Array) }));
+  const [found, expected] = [await calibrated(plain), await calibrated(new Sessions(batchesOf(4)))];
+  expect(differsAt(await found.bytes(), await expected.bytes())).toBe(-1);
 });
 
 test('Half precision is read by value', async () => {

@@ -10,7 +10,7 @@ import {
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { typeOf, type Skipped } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
-import { noBatches, type Batches } from './batches.js';
+import { batchesOf, noBatches, type Batches } from './batches.js';
 
 /** The members of a `tf.LayersModel` that are used to run it. */
 export interface RunnableModel extends LayersModelLike {
@@ -141,7 +141,7 @@ async function orderOf(
   batches: () => Batches<unknown>,
   norms: readonly Norm[],
 ): Promise<readonly Norm[]> {
-  for await (const batch of batches()) {
+  for await (const batch of batchesOf(batches)) {
     const order = new Set<Norm>();
     run(model, batch, norms, (norm) => order.add(norm));
     return [...order];
@@ -183,7 +183,7 @@ async function sumsOf(
   norm: Norm,
 ): Promise<ChannelSums> {
   const sums = new ChannelSums(productOf(norm.mean.shape));
-  for await (const batch of batches()) {
+  for await (const batch of batchesOf(batches)) {
     const inputs: TensorLike[] = [];
     try {
       run(model, batch, [norm], (_, input) => {

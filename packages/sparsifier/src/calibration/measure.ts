@@ -3,7 +3,7 @@ import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
 import { productOf, sumOf } from '../model/numbers.js';
 import { checkListeners } from '../options/options.js';
-import { noBatches, type Batches } from './batches.js';
+import { batchesOf, noBatches, type Batches } from './batches.js';
 import { Inputs } from './inputs.js';
 import type { Activations, OpenProbe, Probe, Use } from './probe.js';
 import { bytesOfSums, SumsByLayer, type LayerSeen, type SumsOptions } from './sums.js';
@@ -148,7 +148,7 @@ class Measuring<Batch> {
     const open = await openAll(this.#probes, plans);
     try {
       let index = 0;
-      for await (const batch of this.#batches()) {
+      for await (const batch of batchesOf(this.#batches)) {
         signal?.throwIfAborted();
         const computed = await runAll(open, batch);
         try {

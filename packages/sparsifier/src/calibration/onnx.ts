@@ -61,8 +61,15 @@ export async function calibrate<Feeds>(model: FileModel, options: CalibrateOptio
     throw new SparsifyError('usage', 'calibrate takes an ONNX model', { found: `${model.format ?? 'another'} model` });
   }
   const { createSession, batches, ...rest } = options;
+  if (typeof createSession !== 'function') throw wrongSession('is a function that makes a session', createSession);
   return collect(model, probeOfOnnx(await model.toFiles(), createSession), batches, rest);
 }
+
+const wrongSession = (what: string, found: unknown): SparsifyError =>
+  new SparsifyError('usage', `\`createSession\` ${what}`, {
+    found: typeof found,
+    hint: 'Such as `(bytes, files) => InferenceSession.create(bytes, files)`',
+  });
 
 /**
  * A look inside an ONNX model.
@@ -82,6 +89,9 @@ export function probeOfOnnx<Feeds>(
     },
     open: async (values) => {
       const session = await createSession(withOutputs(file, values), { externalData: further });
+      if (typeof (session as Partial<SessionLike<Feeds>> | undefined)?.run !== 'function') {
+        throw wrongSession('returns a session, or a promise of one', session);
+      }
       return {
         run: (batch) => runFor(session, batch, values),
         release: async () => session.release?.(),
@@ -117,7 +127,7 @@ function inputOf(batch: unknown, value: string): OnnxTensorLike | undefined {
 
 /** The numbers of a tensor; half precision comes as bits where JavaScript has no array for it. */
 function floatsOf({ type, data }: OnnxTensorLike): Float32Array | undefined {
-  if (type === 'float32') return data as Float32Array;
+  if (type === 'float32') return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>);
   if (type !== 'float16') return undefined;
   return data instanceof Uint16Array ? Float32Array.from(data, float16) : Float32Array.from(data as ArrayLike<number>);
 }
