@@ -10,8 +10,12 @@ const folder = mkdtempSync(join(tmpdir(), 'statistics-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 test('Statistics are written to a path, and an existing file only if that is allowed', async () => {
-  const numbers = Float32Array.of(2);
-  const parts = { rows: 3, moment: numbers, mean: numbers, norm: numbers };
+  const [moment, mean, norm] = [4, 2, 3].map((number) => Float32Array.of(number)) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+  const parts = { rows: 3, moment, mean, norm };
   const layer = { ...parts, groups: 1, columns: 1, isDiagonal: false, heldOut: undefined, sha256: undefined };
   const statistics = new Statistics(new Map([['fc', layer]]));
   const path = join(folder, 'statistics.safetensors');

@@ -105,6 +105,12 @@ describe('files', () => {
     });
   });
 
+  test('Inputs that are so small that their squares are rounded to 0 have statistics', async () => {
+    const tiny = { 'enc/fc/moment': floats([1, 2, 2], 4, 2e-24, 2e-24, 0), 'enc/fc/mean': floats([1, 2], 2, 1e-24) };
+    const { layers } = await read({ ...files(), ...tiny });
+    expect(layers.get('enc/fc')!.mean).toEqual(Float32Array.of(2, 1e-24));
+  });
+
   test('A layer may have the name of held-out statistics, but not beside the layer that they belong to', async () => {
     const [first] = (await read(files())).layers;
     const only = changed(['fc/heldOut', first![1]], {});
@@ -166,6 +172,30 @@ describe('files', () => {
     ['a negative square', { 'enc/fc/moment': floats([1, 2, 2], 2, -1, -1, -1) }, 'enc/fc/moment', /-1 at index 3/],
     ['a negative norm', { 'enc/fc/norm': floats([2], 2, -3) }, 'enc/fc/norm', /-3 at index 1/],
     ['a tensor that is not known', { 'enc/fc/variance': floats([1], 2) }, 'enc/fc/variance', /allowed: <layer>\/rows/],
+    [
+      'sums in place of means',
+      { 'enc/fc/mean': floats([1, 2], 0.5, 5) },
+      'enc/fc/mean',
+      /mean of squares.*5 at index 1/,
+    ],
+    [
+      'a mean that is too large for the diagonal',
+      { 'depthwise/moment': floats([2, 1], 4, 9), 'depthwise/mean': floats([2, 1], -2.1, 3) },
+      'depthwise/mean',
+      /-2.09\d* at index 0/,
+    ],
+    [
+      'products that are larger than squares allow',
+      { 'enc/fc/heldOut/moment': floats([1, 2, 2], 1, 50, 50, 1) },
+      'enc/fc/heldOut/moment',
+      /mean of products.*50 at index 1/,
+    ],
+    [
+      'moments that are not symmetric',
+      { 'enc/fc/moment': floats([1, 2, 2], 2, 0.5, -0.5, 1) },
+      'enc/fc/moment',
+      /symmetric.*0.5 at index 1/,
+    ],
     ['a tensor without a layer', { moment: floats([1], 2) }, 'moment', /not a part of statistics/],
   ])('A file with %s is refused', async (_, change, subject, message) => {
     const error = await errorOf(() => read({ ...files(), ...change }));
@@ -286,6 +316,17 @@ describe('the model', () => {
       [other, /another model.*enc\/fc.*allowed: fc/],
     ] as const) {
       const error = await errorOf(() => statistics.check(model));
+      expect([error.code, error.message]).toEqual(['criteria', expect.stringMatching(message)]);
+    }
+  });
+
+  test('Statistics without layers are not said to be of another model', async () => {
+    const skipped = new Statistics(new Map(), [{ name: 'enc/fc', reason: 'its input is not an activation' }]);
+    for (const [statistics, message] of [
+      [new Statistics(new Map()), /have no layers.*`calibrate`/],
+      [skipped, /have no layers.*`skipped` says why/],
+    ] as const) {
+      const error = await errorOf(() => statistics.check(modelOf()));
       expect([error.code, error.message]).toEqual(['criteria', expect.stringMatching(message)]);
     }
   });

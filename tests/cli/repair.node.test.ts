@@ -416,7 +416,8 @@ describe.concurrent('errors of prune', () => {
   ])('The options %j are refused', async (words, code, message) => {
     await inFolder(async () => {
       await cp(at('inputs.npz'), at('inputs.onnx'));
-      const other = { moment: { shape: [1, 2, 2] }, mean: { shape: [1, 2] }, rows: count(100) };
+      const squares = new Uint8Array(Float32Array.of(4, 1, 1, 9).buffer);
+      const other = { moment: { shape: [1, 2, 2], data: squares }, mean: { shape: [1, 2] }, rows: count(100) };
       await writeFile(
         at('other.safetensors'),
         safetensorsFile(Object.fromEntries(Object.entries(other).map(([name, each]) => [`other/${name}`, each])), {

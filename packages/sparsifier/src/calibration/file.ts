@@ -159,7 +159,49 @@ async function read(file: host.Source, name: string, stored: Stored, sizes: Size
     if (moment[at]! < 0) throw wrongNumber(`${name}/moment`, 'a mean of squares is not negative', moment[at]!, at);
   }
   const mean = await floats('mean', [groups, columns]);
+  await checkPossible(name, sizes, moment, mean);
   return { rows, moment, mean, norm: stored.norm && (await normOf(file, stored.norm, sizes)) };
+}
+
+/** How far numbers of little precision may be from possible ones, as a share of the squares that they are compared with. */
+const slack = 0.01;
+/** Squares below the smallest normal number are rounded to anything from 0 to it. */
+const leastSquare = 2 ** -126;
+
+/** Refuses what no inputs can have: sums in place of means, for example. */
+async function checkPossible(
+  name: string,
+  { groups, columns, isDiagonal }: Sizes,
+  moment: Float32Array,
+  mean: Float32Array,
+): Promise<void> {
+  const squareOf = (index: number) =>
+    Math.max(leastSquare, moment[isDiagonal ? index : index * columns + (index % columns)]!);
+  for (let index = 0; index < groups * columns; index++) {
+    if (mean[index]! ** 2 <= (1 + slack) * squareOf(index)) continue;
+    throw wrongNumber(`${name}/mean`, 'the square of a mean is not above the mean of squares', mean[index]!, index);
+  }
+  if (isDiagonal) return;
+  const roots = Float64Array.from(mean, (_, index) => Math.sqrt(squareOf(index)));
+  const check = (from: number, to: number) => {
+    for (let at = from; at < to; at++) {
+      const [row, column] = [Math.floor(at / columns), at % columns];
+      const first = row - (row % columns);
+      const most = roots[row]! * roots[first + column]!;
+      if (Math.abs(moment[at]!) > (1 + slack) * most) {
+        throw wrongNumber(
+          `${name}/moment`,
+          'a mean of products is not above the root of the product of the means of squares',
+          moment[at]!,
+          at,
+        );
+      }
+      const mirrored = moment[(first + column) * columns + (row % columns)]!;
+      if (Math.abs(moment[at]! - mirrored) <= slack * most) continue;
+      throw wrongNumber(`${name}/moment`, 'moments are symmetric', moment[at]!, at);
+    }
+  };
+  await inSlices(moment.length, check, stepsAtATime);
 }
 
 async function normOf(file: host.Source, stored: StoredTensor, { groups, columns }: Sizes): Promise<Float32Array> {

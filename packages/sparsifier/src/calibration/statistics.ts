@@ -80,6 +80,11 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
+    if (this.layers.size === 0) {
+      throw new SparsifyError('criteria', 'the statistics have no layers', {
+        hint: this.skipped.length > 0 ? 'Their property `skipped` says why' : 'Measure them with `calibrate`',
+      });
+    }
     const found = model.tensors.filter(({ name }) => this.layers.has(name));
     if (found.length === 0) {
       throw new SparsifyError('criteria', 'the statistics are those of another model: it has no layer of these names', {
@@ -122,7 +127,7 @@ export const listed = (names: readonly string[]): string =>
  * missing; numbers of 64 bits (F64) are rounded to 32.
  * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
  * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, a tensor is
- *   missing or has another type or shape, or a number is not finite
+ *   missing or has another type or shape, or no inputs can have such numbers
  */
 export const readStatistics = async (source: ModelSource): Promise<Statistics> =>
   new Statistics(await readLayers(source));
