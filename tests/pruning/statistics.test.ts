@@ -126,6 +126,21 @@ test('What statistics do not have, and activations beside them, are errors that 
   expect([shape.code, shape.details.subject]).toEqual(['criteria', 'layer']);
 });
 
+test('What are no statistics, such as a promise of them, is refused at once', async () => {
+  const own = statisticsOf({ layer: layerStatistics(line([1, 2, 3]), rowsFor(sizesOf(line([1, 2, 3])), 5)) });
+  for (const [given, found] of [
+    [Promise.resolve(own), 'a promise'],
+    [{}, 'Object'],
+    [null, 'null'],
+    [new Map(), 'Map'],
+    ['statistics.safetensors', 'String'],
+  ] as const) {
+    const error = await refusal({ layer: line([1, 2, 3]) }, 50, { statistics: given as never });
+    expect([error.code, error.details.found]).toEqual(['usage', found]);
+    expect(error.message).toContain('await calibrate');
+  }
+});
+
 test('Statistics are checked once, and those of another model are refused before anything changes', async () => {
   let checks = 0;
   const statistics = (error?: Error): InputStatistics => ({

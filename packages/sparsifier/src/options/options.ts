@@ -194,6 +194,7 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
     throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { given: seed });
   }
+  if (resolved.statistics !== undefined) checkStatistics(resolved.statistics);
   if (resolved.activations && resolved.statistics) {
     throw new SparsifyError('usage', 'statistics contain the norms of activations', {
       given: '`activations` and `statistics`',
@@ -203,6 +204,16 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   if (isPattern(granularity)) checkWithPattern(options, granularity);
   checkRankings({ ...resolved, granularity });
   return { ...resolved, granularity };
+}
+
+/** @throws SparsifyError `usage` for what are no statistics, such as a promise of them */
+function checkStatistics(given: InputStatistics): void {
+  const { layers, check } = ((given as InputStatistics | null) ?? {}) as Partial<InputStatistics>;
+  if (typeof layers?.get === 'function' && typeof check === 'function') return;
+  throw new SparsifyError('usage', '`statistics` are what `calibrate` measures or `readStatistics` reads', {
+    found: given instanceof Promise ? 'a promise' : typeOf(given),
+    hint: 'Await them first: `statistics: await calibrate(...)`',
+  });
 }
 
 /** A sentence for each option that was given and that changes nothing beside the others. */
