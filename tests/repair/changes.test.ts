@@ -284,6 +284,20 @@ describe('what fails', () => {
     await expectNoMemoryInUse();
   });
 
+  test('Inputs whose products with the weights are too large are not taken for wrong weights', async () => {
+    const layer = layerOf(layoutOf('dense'));
+    const known = layerStatistics(layer, rowsFor(sizesOf(layer), 30));
+    known.moment.fill(3e38);
+    const { copies, sparsifier } = begin({ statistics: statisticsOf({ layer: known }) }, { layer });
+    await sparsifier.sparsifyModel(50);
+    const before = copyOf(copies);
+    const error = await errorOf(() => sparsifier.repair());
+    expect([error.code, error.details.subject]).toEqual(['criteria', 'layer']);
+    expect(error.message).toContain('inputs of the layer are too large');
+    expectSame(copies, before);
+    await expectNoMemoryInUse();
+  });
+
   test.each([
     [{ method: 'slove' }, 'Did you mean solve?'],
     [{ steps: -1 }, '`steps`'],

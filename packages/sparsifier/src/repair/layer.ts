@@ -152,7 +152,7 @@ async function solved(
     hasBias,
     withoutEmpty: isChannel,
   });
-  if (!Number.isFinite(masked + whole)) throw notFinite(name);
+  if (!Number.isFinite(masked + whole)) throw notFinite(name, widened(await dense.bytes(values), values.dtype));
   const relative = (error: number) => (whole > 0 ? Math.sqrt(Math.max(0, error) / whole) : 0);
   return { weights, shift, masked: relative(masked), repaired: relative(solved), isRepaired: better > 0 };
 }
@@ -173,7 +173,7 @@ async function shifted(
   const [before, after] = [whole, weights].map((bytes) => widened(bytes, values.dtype)) as [Float32Array, Float32Array];
   const channels = isChannel ? storedUnits(axes).map((unit) => isKept(mask, unit)) : undefined;
   const shift = offsets(before, after, shape, seen).map((each, channel) => (channels?.[channel] === false ? 0 : each));
-  if (!shift.every(Number.isFinite)) throw notFinite(name);
+  if (!shift.every(Number.isFinite)) throw notFinite(name, before);
   const compared = heldOut ? offsets(before, after, shape, heldOut) : shift;
   const [without, within] = [0, 1].map((share) =>
     shift.reduce((sum, each, channel) => sum + (compared[channel]! - share * each) ** 2, 0),
@@ -308,8 +308,13 @@ async function areFinite(numbers: Float32Array): Promise<boolean> {
   return finite;
 }
 
-const notFinite = (subject: string): SparsifyError =>
-  new SparsifyError('weights', 'a weight is infinite or not a number, so the layer cannot be repaired', {
-    subject,
-    hint: 'Correct the weights, or `exclude` this layer',
-  });
+const notFinite = (subject: string, weights: Float32Array): SparsifyError =>
+  weights.every(Number.isFinite)
+    ? new SparsifyError('criteria', 'the inputs of the layer are too large for a repair', {
+        subject,
+        hint: 'Check the statistics, or `exclude` this layer',
+      })
+    : new SparsifyError('weights', 'a weight is infinite or not a number, so the layer cannot be repaired', {
+        subject,
+        hint: 'Correct the weights, or `exclude` this layer',
+      });
