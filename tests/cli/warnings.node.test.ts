@@ -70,7 +70,7 @@ describe.concurrent('warnings', () => {
       const lines = await prune(recogniser, '-s', '50');
       expect(lines.slice(-2)).toEqual(['', 'written: out.onnx']);
       expect(warningsIn(lines)[0]).toMatch(
-        /^warning: so much was removed that networks rarely work without training: the relative error is 0\.83 over all convolutions, with 0\.27 in .+, .+ and 35 more; measure the accuracy, and remove less or protect layers with --exclude$/,
+        /^warning: so much was removed that networks rarely work without training: the relative error is 0\.83 over all convolutions, with 0\.27 in .+, .+ and 35 more; measure the accuracy, and --repair the model, remove less or protect layers with --exclude$/,
       );
       expect(warningsIn(await prune(languages, '-s', '50', '--layer-type', 'all'))).toEqual([]);
     }),
@@ -175,7 +175,7 @@ describe.concurrent('what programs print', () => {
       const file = await write('model.onnx', layers);
       const text = await printed('console.log(String(report));');
       const lines = await prune(file, '-s', '50');
-      const words = (line: string) => line.replace('--exclude', '`exclude`');
+      const words = (line: string) => line.replace(/--(repair|exclude)/g, '`$1`');
       expect(text.trimEnd().split('\n')).toEqual(lines.slice(0, -2).map(words));
       expect(await printed('console.log(report.table() === `${report}`);')).toBe('true\n');
       expect(await printed('console.log(report);')).toMatch(

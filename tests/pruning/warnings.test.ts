@@ -218,7 +218,7 @@ describe('high-error', () => {
     const report = await new Sparsifier(fromArrays(own)).sparsifyModel(50);
     expect(messages(report)).toEqual([
       'so much was removed that networks rarely work without training: the relative error is 0.87 over all convolutions, ' +
-        'with 0.60 in b, 0.50 in c, 0.30 in a and 2 more; measure the accuracy, and remove less or protect layers with `exclude`',
+        'with 0.60 in b, 0.50 in c, 0.30 in a and 2 more; measure the accuracy, and `repair` the model, remove less or protect layers with `exclude`',
     ]);
     expect(report.warnings[0]).toMatchObject({
       details: { layers: [{ name: 'b', kind: 'conv2d' }, { name: 'c' }, { name: 'a' }, { name: 'e' }, { name: 'd' }] },

@@ -146,7 +146,7 @@ const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code
     const isOne = layers.length === 1;
     return (
       `so much was removed that networks rarely work without training: the relative error${isOne ? ' is' : combined} ` +
-      `${errors}; measure the accuracy, and remove less or protect layers with ${option('exclude')}`
+      `${errors}; measure the accuracy, and ${option('repair')} the model, remove less or protect layers with ${option('exclude')}`
     );
   },
 
