@@ -92,6 +92,11 @@ pub const RANDOM: u32 = 255;
 /// In the word of the first number that is not finite: there is none.
 pub const NONE: u32 = u32::MAX;
 
+/// A number of 64 bits as two words, the lower one first.
+pub fn words_of(number: f64) -> [u32; 2] {
+    [number.to_bits() as u32, (number.to_bits() >> 32) as u32]
+}
+
 /// Keys cross as whole numbers from 0 on, in the same order.
 pub fn crossing(key: i32) -> u32 {
     key as u32 ^ 1 << 31

@@ -2,7 +2,7 @@
 
 use sparsifier_kernels::{Error, Fitting, Geometry, Inputs, Layout, Moments, Seen, diagonal, fit_layer, sums_width};
 
-use crate::record::words;
+use crate::record::{words, words_of};
 use crate::table::{Record, check_range, floats, floats_mut, numbers, sums_mut};
 
 /// Room for so many checks of a fit.
@@ -180,8 +180,4 @@ pub fn fit(record: &mut Record, address: usize) -> Result<(), Error> {
 
 fn f64_of([low, high]: [u32; 2]) -> f64 {
     f64::from_bits(u64::from(low) | u64::from(high) << 32)
-}
-
-fn words_of(number: f64) -> [u32; 2] {
-    [number.to_bits() as u32, (number.to_bits() >> 32) as u32]
 }

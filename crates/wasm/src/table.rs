@@ -7,7 +7,7 @@ use sparsifier_kernels::{
     Pattern, Reducer, Removal, Segment, Survey, Zeroed, words_for,
 };
 
-use crate::record::{DataType, NONE, RANDOM, Words, crossed, crossing};
+use crate::record::{DataType, NONE, RANDOM, Words, crossed, crossing, words_of};
 
 /// How a record's units are scored.
 pub enum Recipe {
@@ -337,10 +337,9 @@ impl<'a> Record<'a> {
     }
 
     pub fn set_zeroed(&mut self, Zeroed { zeros, kept_squares, removed_squares, is_changed }: Zeroed) {
-        let words = |sum: f64| [sum.to_bits() as u32, (sum.to_bits() >> 32) as u32];
         self.words.zeros = zeros as u32;
-        self.words.kept_squares = words(kept_squares);
-        self.words.removed_squares = words(removed_squares);
+        self.words.kept_squares = words_of(kept_squares);
+        self.words.removed_squares = words_of(removed_squares);
         self.words.changed = u32::from(is_changed);
     }
 

@@ -1,7 +1,7 @@
+import { columnsOf } from '../engine/rows.js';
 import { SparsifyError } from '../errors.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
 import { rowSizes } from '../model/channels.js';
-import { productOf } from '../model/numbers.js';
 import type { Batches } from './batches.js';
 import type { LayerStatistics } from './layer-statistics.js';
 import { measure, type Measured, type MeasureOptions } from './measure.js';
@@ -42,11 +42,11 @@ function statisticsOf(
   { isDiagonal, seen, heldOut }: Measured,
   sha256: string | undefined,
 ): LayerStatistics {
-  const { groups, inputs, kernel } = rowSizes(tensor);
+  const sizes = rowSizes(tensor);
   const flat = ({ rows, pruned: { moment, mean }, norm }: Measured['seen']) => ({ rows, moment, mean, norm });
   return {
-    groups,
-    columns: inputs * productOf(kernel),
+    groups: sizes.groups,
+    columns: columnsOf(sizes),
     isDiagonal,
     ...flat(seen),
     heldOut: heldOut && flat(heldOut),

@@ -1,10 +1,10 @@
 import * as host from '#host';
+import { columnsOf } from '../engine/rows.js';
 import { SparsifyError } from '../errors.js';
 import { joinedBytes } from '../formats/file-model.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
-import { productOf } from '../model/numbers.js';
 import { checkNames } from '../options/spelling.js';
 import { chunksOf, readLayers } from './file.js';
 import { mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
@@ -141,8 +141,9 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string |
 }
 
 function checkShape(tensor: WeightTensor, statistics: LayerStatistics): void {
-  const { groups, inputs, kernel } = rowSizes(tensor);
-  const columns = inputs * productOf(kernel);
+  const sizes = rowSizes(tensor);
+  const { groups, inputs } = sizes;
+  const columns = columnsOf(sizes);
   const { norm } = statistics;
   const fits = statistics.groups === groups && statistics.columns === columns;
   if (fits && (norm === undefined || norm.length === groups * inputs)) return;

@@ -1,3 +1,4 @@
+import { Blocks } from './blocks.js';
 import type { Block, Engine } from './engine.js';
 import { finishWord, finishWords, fitWord, fitWords, momentsWord, momentsWords, mostChecks } from './codes.js';
 import { bytesOf, maskBytes, plainEntry, unitsOf, weightsOf, type Axis, type DataType } from './record.js';
@@ -235,32 +236,6 @@ const zeroedAtOnce = 1 << 20;
 
 /** The length of the rows of sums: the columns and one more, in whole registers. */
 const widthOf = (columns: number): number => Math.ceil((columns + 1) / 8) * 8;
-
-/** Blocks that are freed together. */
-class Blocks implements Disposable {
-  readonly #engine: Engine;
-  readonly #blocks: Block[] = [];
-
-  constructor(engine: Engine) {
-    this.#engine = engine;
-  }
-
-  async allocate(bytes: number): Promise<Block> {
-    const block = await this.#engine.allocate(bytes);
-    this.#blocks.push(block);
-    return block;
-  }
-
-  async copy(numbers: Uint8Array | Float32Array): Promise<Block> {
-    const block = await this.allocate(numbers.byteLength);
-    await block.write(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
-    return block;
-  }
-
-  [Symbol.dispose](): void {
-    for (const block of this.#blocks) block.free();
-  }
-}
 
 /** The addresses of moments and means, of the dense model's, and of the moments of both. */
 async function addressesOf(held: Blocks, { pruned, dense }: Seen): Promise<number[]> {

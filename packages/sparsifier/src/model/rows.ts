@@ -60,6 +60,13 @@ export function layoutOf(tensor: WeightTensor): WeightLayout | undefined {
   return layout(outputs * out.step, { ...out, size: outputs }, input.size);
 }
 
+/** Where the weight of each column of a row is stored, from where its group and output begin, in numbers. */
+export function columnPlaces({ sizes, steps }: WeightLayout): number[] {
+  const places = (axis: number) => Array.from({ length: sizes[axis]! }, (_, index) => index * steps[axis]!);
+  // From the input to the width: each axis follows every place of those before it.
+  return [2, 3, 4, 5].map(places).reduce((outer, inner) => outer.flatMap((at) => inner.map((step) => at + step)));
+}
+
 /**
  * The rows of a layer's input: how each position of the output gathers the numbers that the weights are multiplied with.
  * @param shape that of the input; axes other than those of the channels and of space count samples

@@ -1,4 +1,5 @@
-import type { Block, Engine } from '../engine/engine.js';
+import { Blocks } from '../engine/blocks.js';
+import type { Engine } from '../engine/engine.js';
 import { isKept, plainEntry, storedUnits } from '../engine/record.js';
 import { fit, type Moments, type Seen } from '../engine/repair.js';
 import { run, writeTable } from '../engine/verbs.js';
@@ -6,7 +7,7 @@ import { SparsifyError } from '../errors.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { bytesOf, type Bias, type DataType, type Model, type Values, type WeightTensor } from '../model/model.js';
 import { narrowed, productOf, widened } from '../model/numbers.js';
-import { layoutOf } from '../model/rows.js';
+import { columnPlaces, layoutOf } from '../model/rows.js';
 import type { Units } from '../options/units.js';
 import { isCoded, type DenseNumbers } from './dense.js';
 import type { Settings } from './options.js';
@@ -186,28 +187,18 @@ async function shifted(
 }
 
 /** What the outputs gain on average from the dense weights on the dense inputs, over these weights on these inputs. */
-function offsets(
-  dense: Float32Array,
-  weights: Float32Array,
-  { layout: { sizes, steps }, columns }: Shape,
-  seen: Seen,
-): Float64Array {
-  const [groups, outputs, inputs, depth, height, width] = sizes;
+function offsets(dense: Float32Array, weights: Float32Array, { layout, columns }: Shape, seen: Seen): Float64Array {
+  const [groups, outputs] = layout.sizes;
   const [denseMean, mean] = [seen.dense?.own.mean ?? seen.pruned.mean, seen.pruned.mean];
+  const places = columnPlaces(layout);
   const shift = new Float64Array(groups * outputs);
   for (let group = 0; group < groups; group++) {
     for (let output = 0; output < outputs; output++) {
-      const start = group * steps[0] + output * steps[1];
-      let [sum, column] = [0, group * columns];
-      for (let input = 0; input < inputs; input++) {
-        for (let d = 0; d < depth; d++) {
-          for (let h = 0; h < height; h++) {
-            for (let w = 0; w < width; w++, column++) {
-              const place = start + input * steps[2] + d * steps[3] + h * steps[4] + w * steps[5];
-              sum += dense[place]! * denseMean[column]! - weights[place]! * mean[column]!;
-            }
-          }
-        }
+      const start = group * layout.steps[0] + output * layout.steps[1];
+      let sum = 0;
+      for (let column = 0; column < columns; column++) {
+        const [place, index] = [start + places[column]!, group * columns + column];
+        sum += dense[place]! * denseMean[index]! - weights[place]! * mean[index]!;
       }
       shift[group * outputs + output] = sum;
     }
@@ -221,21 +212,16 @@ async function withMask(
   weights: Uint8Array,
   entry: { readonly dtype: DataType; readonly axes: Units['axes']; readonly mask: Uint8Array },
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const blocks: Block[] = [];
+  using held = new Blocks(engine);
+  const numbers = await held.copy(weights);
+  const mask = await held.copy(entry.mask);
+  const table = await writeTable(engine, [{ ...plainEntry, ...entry, weights: numbers.address, mask: mask.address }]);
   try {
-    for (const bytes of [weights, entry.mask]) {
-      const block = await engine.allocate(bytes.length);
-      blocks.push(block);
-      await block.write(bytes);
-    }
-    const [numbers, mask] = blocks as [Block, Block];
-    const table = await writeTable(engine, [{ ...plainEntry, ...entry, weights: numbers.address, mask: mask.address }]);
-    blocks.push(table.block);
     await run(engine, [['apply', table.block.address, 1]]);
-    return await numbers.read(0, new Uint8Array(weights.length));
   } finally {
-    for (const block of blocks) block.free();
+    table.release();
   }
+  return numbers.read(0, new Uint8Array(weights.length));
 }
 
 /** One number per output channel, with +0.0 for those that are removed. */
