@@ -1,18 +1,16 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { copyFile, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Comparison } from 'sparsifier/compare';
 import { describe, expect, test } from 'vitest';
 import { upscaler } from '../../examples/support/models.mjs';
-import { command, namesIn, run } from '../support/command.js';
+import { namesIn } from '../support/command.js';
+import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
 import { npy, npz, zip, type ArrayToStore } from '../support/npz-builder.js';
 import { model, node, tensor } from '../support/onnx-builder.js';
 import { safetensorsFile } from '../support/safetensors-builder.js';
 import { floats } from '../support/tfjs.js';
 
-const packages = fileURLToPath(new URL('../../node_modules', import.meta.url));
 const cases = fileURLToPath(new URL('../cases', import.meta.url));
 
 /** `y = x w`, for any number of rows. */
@@ -24,33 +22,8 @@ const product = (weights: number[]) =>
     outputs: { y: { shape: ['batch', 2] } },
   });
 
-const folder = new AsyncLocalStorage<string>();
-const at = (...names: string[]) => join(folder.getStore()!, ...names);
-/** Runs a test in a folder of its own with two models. @param installed packages that the folder has */
-const inFolder =
-  <Words extends readonly unknown[]>(body: (...words: Words) => Promise<void>, installed = ['onnxruntime-node']) =>
-  async (...words: Words): Promise<void> => {
-    const own = await mkdtemp(join(tmpdir(), 'sparsifier-compare-'));
-    try {
-      await writeFile(join(own, 'a.onnx'), product([1, 2, 3, 4]));
-      await writeFile(join(own, 'b.onnx'), product([1, 2, 3, 0]));
-      for (const name of installed) {
-        await mkdir(join(own, 'node_modules', name, '..'), { recursive: true });
-        await symlink(join(packages, name), join(own, 'node_modules', name), 'junction');
-      }
-      await folder.run(own, () => body(...words));
-    } finally {
-      await rm(own, { recursive: true });
-    }
-  };
-
-const sparsifier = (...words: string[]) => run(process.execPath, [command, ...words], { cwd: at() });
-/** What a command prints, which must succeed. */
-async function printed(...words: string[]): Promise<string> {
-  const { code, stdout, stderr } = await sparsifier(...words);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return stdout;
-}
+/** Runs a test in a folder of its own with two models. */
+const inFolder = foldersWith({ 'a.onnx': product([1, 2, 3, 4]), 'b.onnx': product([1, 2, 3, 0]) });
 const comparisonOf = async (...words: string[]) => JSON.parse(await printed(...words, '--json')) as Comparison;
 const x = (...rows: number[]): ArrayToStore => ({ shape: [rows.length / 2, 2], data: Float32Array.from(rows) });
 /** How a command fails: with a sentence, and without a trace of the stack. */

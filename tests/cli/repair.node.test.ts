@@ -1,8 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import * as ort from 'onnxruntime-node';
 import { Sparsifier, type SparsifierOptions } from 'sparsifier';
 import { calibrate, readStatistics } from 'sparsifier/calibration';
@@ -10,7 +6,8 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { upscaler } from '../../examples/support/models.mjs';
 import { differsAt } from '../support/bytes.js';
-import { command, namesIn, run } from '../support/command.js';
+import { namesIn } from '../support/command.js';
+import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
 import { npz } from '../support/npz-builder.js';
 import { integersAttribute, mixedNumbers, model, node, numbers, tensor } from '../support/onnx-builder.js';
 import { numbersOf, readGraphOf, zerosOf } from '../support/onnx-reader.js';
@@ -18,8 +15,6 @@ import { safetensorsFile } from '../support/safetensors-builder.js';
 import { floats } from '../support/tfjs.js';
 
 // Calibration and repair on the command line give what the library gives.
-
-const packages = fileURLToPath(new URL('../../node_modules', import.meta.url));
 
 /** A convolution with a bias, and one without. */
 const small = model({
@@ -58,33 +53,8 @@ const data = {
 const metadata = { format: 'sparsifier-statistics', version: '1' };
 const count = (rows: number) => ({ shape: [], dtype: 'I64', data: numbers('int64', [rows]) });
 
-const folder = new AsyncLocalStorage<string>();
-const at = (...names: string[]) => join(folder.getStore()!, ...names);
-/** Runs a test in a folder of its own with a model and its inputs. @param installed packages that the folder has */
-const inFolder =
-  <Words extends readonly unknown[]>(body: (...words: Words) => Promise<void>, installed = ['onnxruntime-node']) =>
-  async (...words: Words): Promise<void> => {
-    const own = await mkdtemp(join(tmpdir(), 'sparsifier-repair-'));
-    try {
-      await writeFile(join(own, 'model.onnx'), small);
-      await writeFile(join(own, 'inputs.npz'), npz(numbered));
-      for (const name of installed) {
-        await mkdir(join(own, 'node_modules', name, '..'), { recursive: true });
-        await symlink(join(packages, name), join(own, 'node_modules', name), 'junction');
-      }
-      await folder.run(own, () => body(...words));
-    } finally {
-      await rm(own, { recursive: true });
-    }
-  };
-
-const sparsifier = (...words: string[]) => run(process.execPath, [command, ...words], { cwd: at() });
-/** What a command prints, which must succeed. */
-async function printed(...words: string[]): Promise<string> {
-  const { code, stdout, stderr } = await sparsifier(...words);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return stdout;
-}
+/** Runs a test in a folder of its own with a model and its inputs. */
+const inFolder = foldersWith({ 'model.onnx': small, 'inputs.npz': npz(numbered) });
 /** `prune model.onnx -s 50 -o out.onnx`, and what else is asked. */
 const prune = (...words: string[]) => printed('prune', 'model.onnx', '-s', '50', '-o', 'out.onnx', ...words);
 const bytesIn = async (...names: string[]) => new Uint8Array(await readFile(at(...names)));
