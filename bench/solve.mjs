@@ -2,15 +2,11 @@
 // of its 33 layers that are not depthwise, by statistics of 16 lines. In Node.js and in an isolated page of Chromium, with all
 // threads; without measuring the statistics and without reading the model. Seconds, the median of rounds, and the largest
 // memory of the process in Node.js.
-import { createReadStream, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
-import { extname, join } from 'node:path';
-import { chromium } from 'playwright';
-import { findChromium } from '../scripts/chromium.mjs';
-import { root } from '../scripts/steps.mjs';
 import { calibrated, linesOf } from '../examples/support/recovery.mjs';
 import { file } from '../examples/support/recogniser.mjs';
+import { openPage } from './page.mjs';
 import { solve } from './solve/work.mjs';
 import { median } from './support.mjs';
 
@@ -42,38 +38,13 @@ const imports = {
   'sparsifier/calibration': `${packages}/dist/calibration.js`,
   'sparsifier/formats/onnx': `${packages}/dist/onnx.js`,
 };
-const page = `<!doctype html><title>bench</title><script type="importmap">${JSON.stringify({ imports })}</script>
-<script type="module">
+const script = `
 import { solve } from '/bench/solve/work.mjs';
 const bytesOf = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
 globalThis.answer = async () => solve(await bytesOf('/model'), await bytesOf('/statistics'));
-</script>`;
-const types = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
-const server = createServer((request, response) => {
-  const { pathname } = new URL(request.url, 'http://localhost');
-  response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
-  response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
-  response.setHeader(
-    'Content-Type',
-    pathname === '/' ? 'text/html' : (types[extname(pathname)] ?? 'application/octet-stream'),
-  );
-  if (pathname === '/') response.end(page);
-  else if (pathname === '/statistics') response.end(bytes);
-  else
-    createReadStream(pathname === '/model' ? file : join(root, pathname))
-      .on('error', () => response.writeHead(404).end())
-      .pipe(response);
-});
-await new Promise((done) => server.listen(0, '127.0.0.1', done));
-// Chromium's sandbox does not work as root, and /dev/shm is small in containers.
-const browser = await chromium.launch({
-  executablePath: await findChromium(),
-  args: ['--no-sandbox', '--disable-dev-shm-usage'],
-});
-const tab = await browser.newPage();
-tab.on('pageerror', (error) => console.error(error.message));
-await tab.goto(`http://127.0.0.1:${server.address().port}/`);
-await tab.waitForFunction('globalThis.answer');
+`;
+const files = { '/model': () => file, '/statistics': () => bytes };
+const { browser, tab } = await openPage({ imports, script, files });
 const inPage = [];
 for (let round = 0; round < rounds; round++) inPage.push(await tab.evaluate('answer()'));
 report(`Chromium ${browser.version()}`, inPage);
