@@ -6,7 +6,7 @@ const dist = '/packages/sparsifier/dist';
 const imports = {
   '#host': `${dist}/host/browser.js`,
   sparsifier: `${dist}/index.js`,
-  'sparsifier/formats/arrays': `${dist}/formats/arrays.js`,
+  'sparsifier/formats/arrays': `${dist}/arrays.js`,
 };
 const script = `
 import { loadEngine } from 'sparsifier';
