@@ -15,7 +15,7 @@ import {
 } from '../model/model.js';
 import { checkNames } from '../options/spelling.js';
 import type { MainFile } from './files.js';
-import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput } from './format.js';
+import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
@@ -224,6 +224,11 @@ export class StoredModel implements FileModel, CurrentFiles {
     return slices(this.#blockOf(file), start, end);
   }
 
+  get storage(): Storage {
+    this.#checkOpen();
+    return this.#open.storage!;
+  }
+
   meaning(values: StoredValues): unknown {
     return this.#meanings.get(values);
   }
@@ -281,6 +286,17 @@ export class StoredModel implements FileModel, CurrentFiles {
   #stored(block: Block, { start, bytes }: StoredValues): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
     return block.view(start, bytes)?.slice() ?? block.read(start, new Uint8Array(bytes));
   }
+}
+
+/**
+ * How the numbers of a model can be stored in other forms, and its files as they are now.
+ * @throws SparsifyError `usage` for models that were not read from files
+ */
+export function storageOf(model: FileModel): { readonly storage: Storage; readonly current: CurrentFiles } {
+  if (model instanceof StoredModel) return { storage: model.storage, current: model };
+  throw new SparsifyError('usage', 'only models from files can be stored in another form', {
+    hint: 'Read the model with `readModel`',
+  });
 }
 
 /** All bytes of a file in one array, which is not shared memory. */

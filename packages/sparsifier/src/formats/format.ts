@@ -1,6 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import type { OutputFile } from '../host/host.js';
-import { bytesOf, type DataType, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import type { Form, NewNumbers } from '../model/forms.js';
+import { bytesOf, type DataType, type Kind, type Skipped, type Values, type WeightTensor } from '../model/model.js';
 import type { MainFile, ModelFiles } from './files.js';
 import { modelEndings, recognise } from './recognise.js';
 
@@ -42,6 +43,49 @@ export interface Contents {
    * {@link CurrentFiles.biases}, unless their numbers are still these.
    */
   newBias?(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string>;
+  /** How the numbers can be stored in other forms. */
+  readonly storage?: Storage;
+}
+
+/** How the numbers of a model can be stored in other forms. */
+export interface Storage {
+  /** All forms of the format. */
+  readonly forms: readonly Form[];
+  /** The form of a layer if the caller names none. */
+  usualForm(kind: Kind): Form;
+  /** Why a layer cannot be stored in a form of the format; undefined if it can. */
+  obstacle(tensor: WeightTensor, form: Form): string | undefined;
+  /** The numbers of 32 bits that can be stored with 16, and are not those of a layer: biases, normalisations, tables. */
+  others(): readonly OtherNumbers[];
+  /**
+   * The files of the model with some of its numbers in other forms, the main file first. All others stay as they are.
+   * @param layers by the names of layers, in forms without an {@link obstacle}
+   * @param others by the names of {@link others}
+   */
+  rewritten(
+    layers: ReadonlyMap<string, NewNumbers>,
+    others: ReadonlyMap<string, NewNumbers>,
+    current: CurrentFiles,
+  ): Promise<Map<string, Uint8Array<ArrayBuffer>>>;
+  /** The files of the model with all numbers as floats of 32 bits that are stored in another form, the main file first. */
+  dequantized(current: CurrentFiles): Promise<Dequantized>;
+}
+
+/** Numbers that are not those of a layer. */
+export interface OtherNumbers {
+  readonly name: string;
+  readonly values: StoredValues;
+  /** Why they are a table of fixed numbers. */
+  readonly fixed?: string;
+}
+
+/** A model with its numbers as floats of 32 bits. */
+export interface Dequantized {
+  readonly files: Map<string, Uint8Array<ArrayBuffer>>;
+  /** The tensors that were stored in another form. */
+  readonly changed: readonly { readonly name: string; readonly from: string }[];
+  /** Those that still are, and why. */
+  readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
 }
 
 /** A bias that the files of a model do not contain yet. */

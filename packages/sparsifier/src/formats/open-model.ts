@@ -9,6 +9,7 @@ import {
   type Format,
   type ModelOutput,
   type NewBias,
+  type Storage,
 } from './format.js';
 import type { ModelSource } from './sources.js';
 
@@ -62,6 +63,11 @@ export class OpenModel {
   async newBias(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string> {
     const { newBias } = this.#contents;
     return newBias === undefined ? `biases cannot be added to ${this.format} models` : newBias(tensor, current);
+  }
+
+  /** How the numbers can be stored in other forms: see {@link Contents}. */
+  get storage(): Storage | undefined {
+    return this.#contents.storage;
   }
 
   /** The numbers as they are in the files. */
