@@ -1,0 +1,69 @@
+import { Option, type Command } from 'commander';
+import { loadEngine } from '../../engine/engine.js';
+import { above0, collect, nameOf, oneOf, share, whole } from '../parse.js';
+import type { Say } from '../phrasing.js';
+
+/** A command of the command line. */
+export interface CommandEntry {
+  /** What to write where an argument is missing. */
+  readonly example: string;
+  /** Adds it to the program. @param say for the messages of the library */
+  add(program: Command, say: Say): void;
+}
+
+/** The option of all commands that sets the number of threads. */
+export interface Threads {
+  readonly threads?: number;
+}
+
+/** Starts to load the engine, so that the modules that use it load at the same time. */
+export function begin(threads: number | undefined): Promise<unknown> {
+  const engine = loadEngine(threads === undefined ? {} : { threads });
+  // A failure is reported where the engine is awaited, unless another error comes first.
+  engine.catch(() => {});
+  return engine;
+}
+
+/** An option whose value is one of several names. */
+export const choice = (flags: string, description: string, names: readonly string[]): Option =>
+  new Option(flags, description).choices(names).argParser(oneOf(names));
+
+/** Options of all commands. */
+export const common = (command: Command): Command =>
+  command
+    .option('--threads <n>', 'number of threads (default: one per core)', whole)
+    .option('--json', 'print the report as JSON, and nothing else');
+
+/** The options of commands that read models of any format. */
+export const anyModel = (command: Command): Command =>
+  common(
+    command.option(
+      '--layer <name=kind>',
+      'describe a tensor of a safetensors file: name-or-glob=dense:in,out (the roles of its axes), =conv2d/32 (groups), =none (exclude it); repeatable',
+      collect,
+    ),
+  );
+
+/** The inputs of models that are run. */
+export const [inputShape, inputValues] = [
+  new Option(
+    '--input <name:sizes>',
+    'the shape of an input for seeded random values, needed if an axis has any size: x:1,3,48,320; repeatable',
+  ).argParser(collect),
+  new Option(
+    '--inputs <file>',
+    'the values of the inputs: an .npz, .npy or .safetensors file, or a JavaScript module',
+  ).argParser(nameOf),
+] as const;
+
+/** How the inputs of layers are measured. */
+export const [holdOut, memory] = [
+  new Option(
+    '--hold-out <share>',
+    'the share of the batches on which repaired layers are checked (default: 0.25)',
+  ).argParser(share),
+  new Option(
+    '--memory <MB>',
+    'how many megabytes measuring may take (default: 1024); of layers that need more, only biases can be repaired',
+  ).argParser(above0),
+] as const;
