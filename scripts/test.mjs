@@ -1,6 +1,6 @@
 // npm test: all suites. npm test -- rust node: only these. The last line of the output is the total.
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { build } from './build.mjs';
 import { setUpFixtures } from './fixtures.mjs';
@@ -31,13 +31,17 @@ await main(import.meta, async (asked) => {
   mkdirSync(results, { recursive: true });
   const total = { passed: 0, failed: 0, skipped: 0 };
   const lines = [];
+  const failures = [];
   for (const name of names) {
     console.log(`\n--- ${name}`);
     const start = performance.now();
     const count = await suites[name](toolchain);
     for (const key in total) total[key] += count[key];
     lines.push(`${name}: ${inWords(count)}${count.trouble ? ` (${count.trouble})` : ''} ... ${seconds(start)}`);
+    for (const failure of count.failures ?? []) failures.push(`--- failed in ${name}: ${failure}`);
   }
+  // Last, since what the suites printed before may be cut off in a log.
+  if (failures.length > 0) console.log(`\n${failures.join('\n\n')}`);
   console.log(`\n${lines.join('\n')}\n${inWords(total)}`);
   // The suite `wasm` says so where it cannot run.
   const ranTests = total.passed > 0 || total.skipped > 0;
@@ -71,7 +75,7 @@ async function testWasm(toolchain) {
 
 /** @param target what cargo is told of tests for another machine than this one, where the examples of docs run */
 async function testWithCargo(environment, target) {
-  const count = { passed: 0, failed: 0, skipped: 0 };
+  const count = { passed: 0, failed: 0, skipped: 0, failures: [] };
   let code = 0;
   const cargo = async (...parameters) => {
     let output = '';
@@ -81,9 +85,11 @@ async function testWithCargo(environment, target) {
         output += text;
       },
     });
-    const counted = countRust(stripVTControlCharacters(output));
+    const plain = stripVTControlCharacters(output);
+    const counted = countRust(plain);
     if (ended !== 0 && counted.failed === 0) counted.failed = 1;
-    for (const key in count) count[key] += counted[key];
+    for (const key in counted) count[key] += counted[key];
+    count.failures.push(...failedRust(plain));
     code ||= ended;
   };
   const isNative = target.length === 0;
@@ -112,6 +118,15 @@ function countRust(output) {
   return count;
 }
 
+/** The names of failed tests, as nextest and cargo test print them. */
+const failedRust = (output) => [
+  ...new Set(
+    [...output.matchAll(/^ *(?:FAIL|ABORT|SIGABRT|TIMEOUT) \[[^\]]*\] +(.*)$|^test (.*) \.\.\. FAILED$/gm)].map(
+      ([, nextest, libtest]) => nextest ?? libtest,
+    ),
+  ),
+];
+
 async function testWithVitest(project) {
   const file = join(results, `${project}.json`);
   const code = await show(process.execPath, [
@@ -135,5 +150,13 @@ async function testWithVitest(project) {
   );
   count.failed = report.numFailedTests + broken.length;
   count.skipped = report.numPendingTests + report.numTodoTests;
+  count.failures = [
+    ...broken.map(({ name, message }) => `${relative(root, name)}\n${message}`),
+    ...report.testResults.flatMap(({ name, assertionResults }) =>
+      assertionResults
+        .filter(({ status }) => status === 'failed')
+        .map((test) => `${relative(root, name)}: ${test.fullName}\n${test.failureMessages.join('\n')}`),
+    ),
+  ];
   return judged(count, code);
 }
