@@ -6,7 +6,8 @@ import { findChromium } from '../scripts/chromium.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tests = 'tests/**/*.test.ts';
 /** Machines are shared and slow at times: only what hangs is to fail. In milliseconds. */
-const testTimeout = 100_000;
+const timeout = 100_000;
+const patience = { testTimeout: timeout, hookTimeout: timeout, expect: { poll: { timeout } } };
 const executablePath = await findChromium();
 
 function browser(name: string, headers: Record<string, string>): TestProjectConfiguration {
@@ -26,7 +27,7 @@ function browser(name: string, headers: Record<string, string>): TestProjectConf
     },
     test: {
       name,
-      testTimeout,
+      ...patience,
       include: [tests],
       exclude: ['tests/**/*.node.test.ts'],
       browser: {
@@ -49,7 +50,7 @@ export default defineConfig({
         root,
         test: {
           name: 'node',
-          testTimeout,
+          ...patience,
           include: [tests],
           exclude: ['tests/**/*.browser.test.ts'],
           environment: 'node',

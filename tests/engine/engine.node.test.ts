@@ -14,7 +14,7 @@ const { resolve } = createRequire(import.meta.url);
 const exported = (name: string): string => pathToFileURL(resolve(name)).href;
 
 /** Far more than any of these programs needs. */
-const timeout = 60_000;
+const timeout = 120_000;
 
 let folder: string;
 beforeAll(async () => {

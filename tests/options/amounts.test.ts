@@ -94,7 +94,7 @@ describe('amounts in percent', () => {
 
   test(
     'A percentage is exact for any number of eighths of a percent and any layer size',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       // The rule in whole numbers, of which nothing is rounded but the result.
       const removed = (eighths: number, units: number): number => {

@@ -230,7 +230,7 @@ describe('all kinds and layouts', () => {
 
   test(
     'Blocks agree with the oracle for tensors larger than the buffers and tasks of the kernels',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const large: Omit<Layout, 'title'>[] = [
         { kind: 'conv2d', roles: ['height', 'width', 'in', 'out'], shape: [3, 5, 65, 33] },

@@ -162,7 +162,7 @@ describe('patterns', () => {
 
   test(
     'Patterns agree with the oracle for tensors larger than the batches of the kernels',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const large: Omit<Layout, 'title'>[] = [
         { kind: 'dense', roles: ['out', 'in'], shape: [1, 9001] },

@@ -584,7 +584,7 @@ describe('what explain predicts', () => {
     { options: { restorable: true, granularity: 'filter' }, calls: [[40], [20], [70]] },
   ])('explain predicts the calls $calls with $options', ({ options, calls }) => check(options, calls));
 
-  test('explain predicts any calls', { timeout: 60_000 }, async () => {
+  test('explain predicts any calls', async () => {
     const amount = fc.oneof(fc.nat(100), fc.record({ keep: fc.nat(60) }), fc.record({ remove: fc.nat(60) }));
     const options = fc.record({
       context: fc.constantFrom('local' as const, 'global' as const),

@@ -275,7 +275,7 @@ describe('what is restored', () => {
     expect(report.layers.map(({ name }) => name)).toEqual(['a', 'b']);
   });
 
-  test('Any sequence of calls can be restored, with training in between', { timeout: 60_000 }, async () => {
+  test('Any sequence of calls can be restored, with training in between', async () => {
     const call = fc.record({
       amount: fc.oneof(fc.nat(100), fc.record({ keep: fc.nat(80) }), fc.record({ remove: fc.nat(80) })),
       layer: fc.constantFrom(undefined, undefined, ...Object.keys(three)),

@@ -23,7 +23,7 @@ export interface RunOptions {
 export function run(
   program: string,
   words: readonly string[],
-  { cwd, stdout = 'read', timeout = 60_000 }: RunOptions = {},
+  { cwd, stdout = 'read', timeout = 120_000 }: RunOptions = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const options: SpawnOptions = { stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'], timeout };
