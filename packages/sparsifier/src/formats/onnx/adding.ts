@@ -2,14 +2,13 @@ import { bytesOf, type DataType } from '../../model/model.js';
 import type { CurrentFiles, NewBias, StoredValues } from '../format.js';
 import { factorOf, outputOf, withoutChannels } from './bias.js';
 import { fits } from './claims.js';
-import { integerField, lengthDelimited, textField, type Edits, type Piece } from './edits.js';
+import { textField, type Edits, type Piece } from './edits.js';
 import { readGraph, title, type Node, type Value } from './graph.js';
 import { findWeights, tieOf, type Layer } from './layers.js';
-import { Names, namesIn } from './names.js';
 import { withBias } from './partners.js';
-import { typeNumber } from './tensor.js';
 import { shapeOf, typeOf } from './views.js';
-import { fields, integer, text, wholeFile, WireType, type Field, type ModelFile } from './wire.js';
+import { fields, text, WireType, type Field, type ModelFile } from './wire.js';
+import { ModelWriter } from './writing.js';
 
 /** How a layer is given a bias that it does not have, or shares with others. */
 export interface Plan {
@@ -31,9 +30,6 @@ interface Target {
 
 /** The input for the bias, of all operators that have one. */
 const biasInput = 2;
-
-/** The IR version from which on an initializer need not be an input of its graph. */
-const firstWithInitializers = 4;
 
 /** How each layer can be given a bias, by its first name; or why it cannot. */
 export function plansIn(file: ModelFile): Map<string, Plan | string> {
@@ -136,43 +132,25 @@ export async function addBiases(
 
 class BiasWriter {
   readonly #edits: Edits;
-  readonly #names: Names;
-  readonly #hasInitializers: boolean;
+  readonly #writer: ModelWriter;
 
   constructor(edits: Edits) {
     this.#edits = edits;
-    this.#names = new Names(namesIn(edits.file));
-    this.#hasInitializers = irVersion(edits.file) >= firstWithInitializers;
+    this.#writer = new ModelWriter(edits);
   }
 
   write(layer: string, { dtype, targets }: Plan, numbers: Piece): void {
     const shapes = new Map(targets.map(({ shape }) => [shape.join(), shape]));
     for (const [key, shape] of shapes) {
       const readers = targets.filter((target) => target.shape.join() === key);
-      const name = this.#names.take(`${layer}.bias`);
-      const nodes = readers.map(({ node }) => node);
-      this.#store(nodes, name, tensor({ name: this.#hasInitializers ? name : '', dtype, shape, numbers }));
+      const name = this.#writer.names.take(`${layer}.bias`);
+      const first = commonPlace(readers.map(({ node }) => node));
+      this.#writer.store(first.within!, first.tagStart, name, { type: dtype, shape, numbers });
       for (const { node, isInput } of readers) {
         if (isInput) this.#setInput(node, name);
         else this.#addBehind(node, layer, name);
       }
     }
-  }
-
-  /** Stores a tensor where all of these nodes can read it. */
-  #store(nodes: readonly Field[], name: string, tensor: readonly Piece[]): void {
-    // The graph of the first node, or the next one around it in which all of them are: those inside can read its values.
-    let first = nodes[0]!;
-    const contains = ({ start, end }: Field) => nodes.every((node) => start <= node.start && node.end <= end);
-    while (!contains(first.within!)) first = nodeAround(first.within!);
-    const graph = first.within!;
-    if (this.#hasInitializers) {
-      this.#edits.insert(graph, graph.end, ...lengthDelimited(5, ...tensor));
-      return;
-    }
-    const attribute = [textField(1, 'value'), ...lengthDelimited(5, ...tensor), integerField(20, 4)];
-    const constant = [textField(2, name), textField(4, 'Constant'), ...lengthDelimited(5, ...attribute)];
-    this.#edits.insert(graph, first.tagStart, ...lengthDelimited(1, ...constant));
   }
 
   #setInput(node: Field, name: string): void {
@@ -186,16 +164,14 @@ class BiasWriter {
   #addBehind(node: Field, layer: string, name: string): void {
     const output = this.#namesOf(node, 2)[0]!;
     const before = text(this.#edits.file, output);
-    const product = this.#names.take(`${before}.withoutBias`);
+    const product = this.#writer.names.take(`${before}.withoutBias`);
     this.#edits.replace(output, output, new TextEncoder().encode(product));
-    const add = [
-      textField(1, product),
-      textField(1, name),
-      textField(2, before),
-      textField(3, this.#names.take(`${layer}.addBias`)),
-      textField(4, 'Add'),
-    ];
-    this.#edits.insert(node.within, node.end, ...lengthDelimited(1, ...add));
+    this.#writer.add(node.within!, node.end, {
+      op: 'Add',
+      name: this.#writer.names.take(`${layer}.addBias`),
+      inputs: [product, name],
+      outputs: [before],
+    });
   }
 
   /** The inputs (1) or outputs (2) of a node. */
@@ -205,30 +181,16 @@ class BiasWriter {
   }
 }
 
+/**
+ * The node in front of which a constant can be stored that all of these nodes read: the first of them, or the next one
+ * around it in whose graph all of them are. Those inside can read its values.
+ */
+function commonPlace(nodes: readonly Field[]): Field {
+  let first = nodes[0]!;
+  const contains = ({ start, end }: Field) => nodes.every((node) => start <= node.start && node.end <= end);
+  while (!contains(first.within!)) first = nodeAround(first.within!);
+  return first;
+}
+
 /** The node that has a subgraph in an attribute. */
 const nodeAround = (subgraph: Field): Field => subgraph.within!.within!;
-
-interface NewTensor {
-  readonly name: string;
-  readonly dtype: DataType;
-  readonly shape: readonly number[];
-  readonly numbers: Piece;
-}
-
-/** A `TensorProto`. */
-function tensor({ name, dtype, shape, numbers }: NewTensor): Piece[] {
-  return [
-    ...shape.map((size) => integerField(1, size)),
-    integerField(2, typeNumber(dtype)),
-    textField(8, name),
-    ...lengthDelimited(9, numbers),
-  ];
-}
-
-function irVersion(file: ModelFile): number {
-  let version = 0;
-  for (const field of fields(file, wholeFile(file), 'model')) {
-    if (field.number === 1 && field.type === WireType.Varint) version = integer(file, field, 'model');
-  }
-  return version;
-}

@@ -1,6 +1,6 @@
 import { SparsifyError } from '../../errors.js';
 import { pathInFolder } from '../sources.js';
-import { Edits } from './edits.js';
+import type { Edits } from './edits.js';
 import {
   childOf,
   fields,
@@ -37,13 +37,51 @@ export function readEntry(file: ModelFile, range: Range): { readonly key: string
  */
 export const plainLocation = (location: string): string => pathInFolder(location, 'the external data of the model');
 
+/** A tensor with external data. */
+export interface ExternalTensor {
+  readonly tensor: Field;
+  /** The values of `TensorProto.external_data`, by their keys. */
+  readonly entries: ReadonlyMap<string, Field>;
+}
+
+/**
+ * All tensors of the model with external data.
+ * @throws SparsifyError `format` if messages are nested too deeply
+ */
+export function* externalTensors(
+  file: ModelFile,
+  range: Range | Field = wholeFile(file),
+  message: Message = 'model',
+  depth = 0,
+): Generator<ExternalTensor> {
+  if (depth > deepest) {
+    throw new SparsifyError('format', `messages are nested more than ${deepest} levels deep`, { subject: file.name });
+  }
+  if (message === 'tensor') {
+    const entries = isExternal(file, range) ? entriesIn(file, range) : undefined;
+    if (entries !== undefined) yield { tensor: range as Field, entries };
+    return;
+  }
+  for (const field of fields(file, range, message)) {
+    const child = childOf(message, field.number);
+    if (child === undefined || field.type !== WireType.LengthDelimited) continue;
+    yield* externalTensors(file, field, child, depth + 1);
+  }
+}
+
+/** The external data file of a tensor; undefined if the tensor names none. */
+export function locationOf(file: ModelFile, { entries }: ExternalTensor): string | undefined {
+  const location = entries.get('location');
+  return location && plainLocation(text(file, location));
+}
+
 /** The external data files of all tensors of the model. */
 export function locationsIn(file: ModelFile): Set<string> {
   const locations = new Set<string>();
-  relocate(new Edits(file), (location) => {
-    locations.add(location);
-    return location;
-  });
+  for (const each of externalTensors(file)) {
+    const location = locationOf(file, each);
+    if (location !== undefined) locations.add(location);
+  }
   return locations;
 }
 
@@ -52,26 +90,12 @@ export function locationsIn(file: ModelFile): Set<string> {
  * @param rename returns the new location, given one as {@link plainLocation} returns it
  */
 export function relocate(edits: Edits, rename: (location: string) => string): void {
-  relocateIn(edits, wholeFile(edits.file), 'model', rename, 0);
-}
-
-function relocateIn(
-  edits: Edits,
-  range: Range,
-  message: Message,
-  rename: (location: string) => string,
-  depth: number,
-): void {
-  const { file } = edits;
-  if (depth > deepest) {
-    throw new SparsifyError('format', `messages are nested more than ${deepest} levels deep`, { subject: file.name });
-  }
-  if (message === 'tensor' && !isExternal(file, range)) return;
-  for (const field of fields(file, range, message)) {
-    const child = childOf(message, field.number);
-    if (child === undefined || field.type !== WireType.LengthDelimited) continue;
-    if (child === 'entry') renameEntry(edits, field, rename);
-    else relocateIn(edits, field, child, rename, depth + 1);
+  for (const each of externalTensors(edits.file)) {
+    const before = locationOf(edits.file, each);
+    const after = before === undefined ? undefined : rename(before);
+    if (after === before) continue;
+    const value = each.entries.get('location')!;
+    edits.replace(value, value, new TextEncoder().encode(after));
   }
 }
 
@@ -83,10 +107,12 @@ function isExternal(file: ModelFile, tensor: Range): boolean {
   return flag === externalFlag;
 }
 
-function renameEntry(edits: Edits, entry: Field, rename: (location: string) => string): void {
-  const { key, value } = readEntry(edits.file, entry);
-  if (key !== 'location' || value === undefined) return;
-  const before = plainLocation(text(edits.file, value));
-  const after = rename(before);
-  if (after !== before) edits.replace(value, value, new TextEncoder().encode(after));
+function entriesIn(file: ModelFile, tensor: Range): Map<string, Field> {
+  const entries = new Map<string, Field>();
+  for (const field of fields(file, tensor, 'tensor')) {
+    if (field.number !== 13 || field.type !== WireType.LengthDelimited) continue;
+    const { key, value } = readEntry(file, field);
+    if (value !== undefined) entries.set(key, value);
+  }
+  return entries;
 }

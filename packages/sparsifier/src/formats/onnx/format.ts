@@ -3,7 +3,7 @@ import { SparsifyError } from '../../errors.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import { valuesIn } from '../../model/model.js';
-import { stored, type Contents, type Format } from '../format.js';
+import { stored, type Contents, type CurrentFiles, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
 import { newBias, plansIn, type Plan } from './adding.js';
@@ -12,6 +12,7 @@ import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
 import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
+import { storageIn } from './storing.js';
 import type { ModelFile } from './wire.js';
 
 export interface ReadOnnxOptions {
@@ -74,6 +75,8 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   for (const tensor of tensors) for (const each of valuesIn(tensor)) checkExternal(tensor.name, stored(each), files);
   let plans: ReadonlyMap<string, Plan | string> | undefined;
   const planned = async () => (plans ??= plansIn(await bytesIn(block, name)));
+  const outputs = (path: string | undefined, current: CurrentFiles) =>
+    outputsOf(path, { name, block, locations, plans: planned }, current);
   return {
     tensors,
     skipped,
@@ -84,7 +87,11 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
       if (plan.copied !== undefined) checkExternal(tensor.name, plan.copied, files);
       return newBias(plan, current);
     },
-    outputs: (path, current) => outputsOf(path, { name, block, locations, plans: planned }, current),
+    outputs,
+    storage: {
+      ...storageIn(graph, file, (current) => outputs(undefined, current)),
+      dequantized: () => Promise.reject(new SparsifyError('usage', 'ONNX models cannot be dequantized yet')),
+    },
   };
 }
 

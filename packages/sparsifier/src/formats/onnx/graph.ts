@@ -75,6 +75,8 @@ export interface Constant {
   readonly name: string;
   /** Where it is in the file, which no other constant shares. */
   readonly place: number;
+  /** Its message in the file: that of an initializer or of a `Constant`; undefined for others, and in local functions. */
+  readonly holder: Field | undefined;
   readonly tensor: Tensor;
   /** Whether an operator decodes it or computes with its integers. */
   isCode: boolean;
@@ -243,22 +245,23 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
   }
 }
 
-function storeInitializer(reading: Reading, scope: Scope, { start }: Range, tensor: Tensor): void {
-  store(scope.declare(tensor.name), constantAt(reading, start, tensor.name, tensor));
+function storeInitializer(reading: Reading, scope: Scope, field: Field, tensor: Tensor): void {
+  const holder = scope.depth > 0 ? undefined : field;
+  store(scope.declare(tensor.name), constantAt(reading, field.start, tensor.name, tensor, holder));
 }
 
-function constantAt({ constants }: Reading, place: number, name: string, tensor: Tensor): Constant {
+function constantAt({ constants }: Reading, place: number, name: string, tensor: Tensor, holder?: Field): Constant {
   let constant = constants.get(place);
   if (constant === undefined) {
-    constant = newConstant(name, place, tensor);
+    constant = newConstant(name, place, tensor, holder);
     constants.set(place, constant);
   }
   return constant;
 }
 
-function newConstant(name: string, place: number, tensor: Tensor): Constant {
+function newConstant(name: string, place: number, tensor: Tensor, holder?: Field): Constant {
   const nothing = { isCode: false, isOutput: false, decoded: undefined, overlaps: undefined };
-  return { name, place, tensor, readers: [], uses: [], ...nothing };
+  return { name, place, holder, tensor, readers: [], uses: [], ...nothing };
 }
 
 function store(value: Value, constant: Constant): void {
@@ -381,7 +384,8 @@ function linkAttributes(reading: Reading, node: Node): void {
     ];
     for (const { range, read } of ranges) {
       const name = isConstant ? output.name : `${node.name || node.op}.${key}`;
-      const constant = constantAt(reading, range.start, name, read(file, range));
+      const holder = isConstant ? node.field : undefined;
+      const constant = constantAt(reading, range.start, name, read(file, range), holder);
       if (isConstant) store(output, constant);
       else {
         constant.readers.push({ node, input: -1 });

@@ -1,5 +1,4 @@
 import { SparsifyError } from '../../errors.js';
-import type { DataType } from '../../model/model.js';
 import { productOf, widened } from '../../model/numbers.js';
 import { StoredValues } from '../format.js';
 import { externalFlag, plainLocation, readEntry } from './external.js';
@@ -45,11 +44,14 @@ const typeNames = [
 
 export const isFloat = (type: string): boolean => type.startsWith('float') || type === 'bfloat16';
 
+/** How many bits a number of a type takes. The names of types say so, apart from `bool`. */
+export const bitsOf = (type: string): number => Number(/\d+/.exec(type)?.[0] ?? 8);
+
 /** The name of a type, given its number in onnx.proto. */
 export const typeName = (type: number): string => typeNames[type] ?? `type ${type}`;
 
 /** The number of a type in onnx.proto. */
-export const typeNumber = (type: DataType): number => typeNames.indexOf(type);
+export const typeNumber = (type: string): number => typeNames.indexOf(type);
 
 /** The most integers that a list such as a shape has. */
 const longestList = 64;

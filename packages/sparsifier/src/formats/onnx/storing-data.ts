@@ -1,0 +1,144 @@
+import { productOf } from '../../model/numbers.js';
+import { joinedBytes } from '../file-model.js';
+import type { ModelOutput } from '../format.js';
+import { lengthDelimited, textField, type Edits } from './edits.js';
+import { externalTensors, locationOf, type ExternalTensor } from './external.js';
+import type { Constant } from './graph.js';
+import type { StoredNumbers } from './storing-chains.js';
+import { bitsOf, readTensor } from './tensor.js';
+import { text } from './wire.js';
+
+/** The largest alignment that data keep, in bytes: that of pages in Windows. */
+const largestAlignment = 2 ** 16;
+
+/** Bytes of an external data file. */
+interface Run {
+  /** Where they begin and end in the file as it was. */
+  readonly start: number;
+  end: number;
+  /** What replaces them, if anything does. */
+  readonly bytes: Uint8Array | undefined;
+  /** Where they begin in the new file. */
+  offset: number;
+}
+
+/** A file with external data after some of its tensors were replaced. */
+interface Layout {
+  /** In the order of the file. */
+  readonly runs: readonly Run[];
+  readonly size: number;
+}
+
+/**
+ * The numbers that replace those of constants. Where a constant is external data, so are they. Files that change are
+ * written without what is no longer used. Tensors that share bytes keep sharing them, and every tensor is as aligned as
+ * it was.
+ */
+export class ExternalData {
+  readonly #edits: Edits;
+  /** By the places of their constants. */
+  readonly #replaced = new Map<number, Uint8Array>();
+  readonly #layouts = new Map<string, Layout>();
+
+  constructor(edits: Edits) {
+    this.#edits = edits;
+  }
+
+  replace({ place }: Constant, bytes: Uint8Array): void {
+    this.#replaced.set(place, bytes);
+  }
+
+  /** Lays out the files, once all numbers are known, and changes where other tensors are. */
+  place(): void {
+    const { file } = this.#edits;
+    const tensors = new Map<string, ExternalTensor[]>();
+    for (const each of externalTensors(file)) {
+      const location = locationOf(file, each);
+      if (location === undefined) continue;
+      if (!tensors.has(location)) tensors.set(location, []);
+      tensors.get(location)!.push(each);
+    }
+    for (const [location, each] of tensors) {
+      if (each.some(({ tensor }) => this.#replaced.has(tensor.start))) this.#lay(location, each);
+    }
+  }
+
+  #lay(location: string, tensors: readonly ExternalTensor[]): void {
+    const { file } = this.#edits;
+    const placed = tensors.map((each) => {
+      const [offset, length] = ['offset', 'length'].map((key) => {
+        const value = each.entries.get(key);
+        return value && Number(text(file, value));
+      });
+      const start = offset ?? 0;
+      const end = start + (length ?? bytesIn(this.#edits, each));
+      return { ...each, start, end, bytes: this.#replaced.get(each.tensor.start) };
+    });
+    placed.sort((one, other) => one.start - other.start || one.end - other.end);
+    const runs: Run[] = [];
+    let size = 0;
+    let run: Run | undefined;
+    for (const { tensor, entries, start, end, bytes } of placed) {
+      const isShared = run !== undefined && bytes === undefined && run.bytes === undefined && start < run.end;
+      if (isShared) run!.end = Math.max(run!.end, end);
+      else {
+        const offset = Math.ceil(size / alignmentOf(start)) * alignmentOf(start);
+        run = { start, end, bytes, offset };
+        runs.push(run);
+      }
+      const { offset } = run!;
+      size = offset + (bytes?.length ?? run!.end - run!.start);
+      if (bytes === undefined) this.#move({ tensor, entries }, start, offset + (start - run!.start));
+    }
+    this.#layouts.set(location, { runs, size });
+  }
+
+  #move({ tensor, entries }: ExternalTensor, from: number, to: number): void {
+    if (from === to) return;
+    const value = entries.get('offset');
+    if (value !== undefined) this.#edits.replace(value, value, new TextEncoder().encode(String(to)));
+    else {
+      const entry = lengthDelimited(13, textField(1, 'offset'), textField(2, String(to)));
+      this.#edits.insert(tensor, tensor.end, ...entry);
+    }
+  }
+
+  /** The new numbers of a constant, or where they are. */
+  numbersOf({ place, tensor }: Constant): StoredNumbers {
+    const bytes = this.#replaced.get(place)!;
+    const location = tensor.values!.file;
+    const run = this.#layouts.get(location)?.runs.find((each) => each.bytes === bytes);
+    return run === undefined ? bytes : { location, offset: run.offset, length: bytes.length };
+  }
+
+  /** The bytes of an external data file. */
+  async file({ path, chunks }: ModelOutput): Promise<Uint8Array<ArrayBuffer>> {
+    const layout = this.#layouts.get(path);
+    if (layout === undefined) return joinedBytes(chunks);
+    const bytes = new Uint8Array(layout.size);
+    for (const run of layout.runs) if (run.bytes !== undefined) bytes.set(run.bytes, run.offset);
+    const kept = layout.runs.filter((run) => run.bytes === undefined);
+    let at = 0;
+    for await (const chunk of chunks()) {
+      for (const { start, end, offset } of kept) {
+        const [from, to] = [Math.max(start, at), Math.min(end, at + chunk.length)];
+        if (from < to) bytes.set(chunk.subarray(from - at, to - at), offset + (from - start));
+      }
+      at += chunk.length;
+    }
+    return bytes;
+  }
+}
+
+/** The largest power of two that divides an offset, up to that of pages. */
+function alignmentOf(offset: number): number {
+  let alignment = 1;
+  while (alignment < largestAlignment && offset % (2 * alignment) === 0) alignment *= 2;
+  return alignment;
+}
+
+/** How many bytes the data of a tensor take that does not say so. */
+function bytesIn({ file }: Edits, { tensor }: ExternalTensor): number {
+  const { type, shape } = readTensor(file, tensor);
+  return Math.ceil((productOf(shape) * bitsOf(type)) / 8);
+}

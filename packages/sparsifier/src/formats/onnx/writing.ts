@@ -1,0 +1,93 @@
+import { integerField, lengthDelimited, textField, type Edits, type Piece } from './edits.js';
+import { Names, namesIn } from './names.js';
+import { typeNumber } from './tensor.js';
+import { versionsIn, type Versions } from './versions.js';
+import type { Field } from './wire.js';
+
+/** The IR version from which on an initializer need not be an input of its graph. */
+const firstWithInitializers = 4;
+
+export interface NewTensor {
+  /** The name of its type, as in {@link Tensor}. */
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly numbers: Piece | ExternalPlace;
+}
+
+/** Where numbers are in a file of external data. */
+interface ExternalPlace {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface NewNode {
+  readonly op: string;
+  /** ONNX's own if omitted. */
+  readonly domain?: string;
+  /** Empty for none. */
+  readonly name?: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly integers?: Readonly<Record<string, number>>;
+}
+
+/** Adds constants and nodes to the graphs of a model. */
+export class ModelWriter {
+  readonly names: Names;
+  readonly versions: Versions;
+
+  constructor(readonly edits: Edits) {
+    this.names = new Names(namesIn(edits.file));
+    this.versions = versionsIn(edits.file);
+  }
+
+  /**
+   * Adds a constant to a graph.
+   * @param at the place between the nodes from which on it is needed. What is added at one place keeps its order
+   */
+  store(graph: Field, at: number, name: string, tensor: NewTensor): void {
+    if (this.versions.ir >= firstWithInitializers) {
+      this.edits.insert(graph, graph.end, ...lengthDelimited(5, ...tensorMessage(name, tensor)));
+      return;
+    }
+    const value = [textField(1, 'value'), ...lengthDelimited(5, ...tensorMessage('', tensor)), integerField(20, 4)];
+    const constant = [textField(2, name), textField(4, 'Constant'), ...lengthDelimited(5, ...value)];
+    this.edits.insert(graph, at, ...lengthDelimited(1, ...constant));
+  }
+
+  /** Adds a node to a graph, at a place between its nodes. */
+  add(graph: Field, at: number, { op, domain = '', name = '', inputs, outputs, integers = {} }: NewNode): void {
+    const attributes = Object.entries(integers).flatMap(([key, value]) =>
+      lengthDelimited(5, textField(1, key), integerField(3, value), integerField(20, 2)),
+    );
+    const message = [
+      ...inputs.map((input) => textField(1, input)),
+      ...outputs.map((output) => textField(2, output)),
+      ...(name === '' ? [] : [textField(3, name)]),
+      textField(4, op),
+      ...attributes,
+      ...(domain === '' ? [] : [textField(7, domain)]),
+    ];
+    this.edits.insert(graph, at, ...lengthDelimited(1, ...message));
+  }
+}
+
+function tensorMessage(name: string, { type, shape, numbers }: NewTensor): Piece[] {
+  return [
+    ...shape.map((size) => integerField(1, size)),
+    integerField(2, typeNumber(type)),
+    ...(name === '' ? [] : [textField(8, name)]),
+    ...('location' in numbers ? externalFields(numbers) : lengthDelimited(9, numbers)),
+  ];
+}
+
+function externalFields({ location, offset, length }: ExternalPlace): Piece[] {
+  const entry = (key: string, value: string) => lengthDelimited(13, textField(1, key), textField(2, value));
+  return [
+    ...entry('location', location),
+    ...entry('offset', String(offset)),
+    ...entry('length', String(length)),
+    integerField(14, 1),
+  ];
+}
