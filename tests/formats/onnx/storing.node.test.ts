@@ -1,106 +1,24 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
-import type { WeightTensor } from 'sparsifier';
 import { describe, expect, test } from 'vitest';
-import { storageOf, widened, type Form, type NewNumbers } from '../../support/internal.js';
 import {
-  bytesField,
-  concat,
   constant,
   graph,
   graphAttribute,
   integerAttribute,
-  integerField,
   integersAttribute,
   list,
-  mixedNumbers,
-  model,
   node,
   tensor,
-  type GraphOptions,
-  type TensorOptions,
 } from '../../support/onnx-builder.js';
-import { setNumbers, storedAs } from '../../support/storing.js';
-
-type Files = Map<string, Uint8Array<ArrayBuffer>>;
-type Shapes = Readonly<Record<string, readonly number[]>>;
-
-const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
-/** Numbers of which some are zeros, of either sign. */
-function bytesOf(count: number, seed: number) {
-  const numbers = new Float32Array(mixedNumbers(count, seed).buffer).map((number, index) =>
-    index % 5 === 3 ? 0 : index % 11 === 4 ? -0 : number,
-  );
-  return { data: new Uint8Array(numbers.buffer) };
-}
-const weight = (name: string, shape: readonly number[], options: TensorOptions = {}) =>
-  tensor(name, shape, { ...bytesOf(sizeOf(shape), name.length), ...options });
-
-/** The file with another IR version. */
-const withVersion = (bytes: Uint8Array, version: number) => concat(integerField(1, version), bytes.subarray(2));
-
-const read = (files: Files): Promise<FileModel> => {
-  const [[, main], ...data] = [...files] as [[string, Uint8Array], ...[string, Uint8Array][]];
-  const others = new Map(data);
-  return readOnnx(main, { external: (name) => others.get(name)! });
-};
-
-type Outputs = Readonly<Record<string, readonly number[]>>;
-
-/** The outputs of a model for inputs that are made up. */
-async function run(files: Files, shapes: Shapes, graphOptimizationLevel: 'disabled' | 'all'): Promise<Outputs> {
-  const [main, ...data] = [...files];
-  const externalData = data.map(([path, bytes]) => ({ path, data: bytes }));
-  const session = await InferenceSession.create(main![1], {
-    graphOptimizationLevel,
-    logSeverityLevel: 3,
-    ...(externalData.length > 0 && { externalData }),
-  });
-  const feeds = Object.entries(shapes).map(([name, shape], seed) => {
-    const numbers = new Float32Array(mixedNumbers(sizeOf(shape), seed + 7).buffer);
-    // An input of indices is an input of whole numbers.
-    const indices = () => BigInt64Array.from(numbers, (number) => BigInt(Math.floor(Math.abs(number) * 4)));
-    return [name, name === 'indices' ? new Tensor('int64', indices(), shape) : new Tensor('float32', numbers, shape)];
-  });
-  const results = await session.run(Object.fromEntries(feeds) as Record<string, Tensor>);
-  await session.release();
-  return Object.fromEntries(Object.entries(results).map(([name, { data }]) => [name, [...(data as Float32Array)]]));
-}
-
-/** The files of a model with its weights in a form, and those of a model with the numbers that they then stand for. */
-async function stored(files: Files, form: Form, choose: (tensor: WeightTensor) => boolean = () => true) {
-  using before = await read(files);
-  const { storage, current } = storageOf(before);
-  const layers = new Map<string, NewNumbers>();
-  const replaced = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const each of before.tensors.filter(choose)) {
-    expect(storage.obstacle(each, form), each.name).toBeUndefined();
-    const weights = widened(await before.copy(each.values), each.values.dtype);
-    const { numbers, values } = storedAs(form, each, weights);
-    layers.set(each.name, numbers);
-    replaced.set(each.name, values);
-  }
-  expect(layers.size).toBeGreaterThan(0);
-  const after = await storage.rewritten(layers, new Map(), current);
-  using reference = await read(files);
-  for (const each of reference.tensors) {
-    const values = replaced.get(each.name);
-    if (values !== undefined) await setNumbers(reference, each.values, new Uint8Array(values.buffer));
-  }
-  return { after, reference: await reference.toFiles(), values: [...replaced.values()] };
-}
-
-interface Network {
-  readonly options: GraphOptions;
-  readonly inputs: Shapes;
-  readonly opset?: number;
-  readonly version?: number;
-  /** The names of the weights, in the order of the layers: `w` by default. Those of a subgraph cannot be seen. */
-  readonly weights?: readonly string[];
-}
-
-const files = ({ options, opset, version = 8 }: Network): Files =>
-  new Map([['model.onnx', withVersion(model(options, opset), version) as Uint8Array<ArrayBuffer>]]);
+import {
+  bytesOf,
+  expectNear,
+  files,
+  run,
+  stored,
+  weight,
+  withOutputs,
+  type Network,
+} from '../../support/stored-models.js';
 
 const layer = (op: string, inputs: string, ...attributes: readonly Uint8Array[]) =>
   node(op, inputs, 'y', { name: 'layer', attributes });
@@ -262,28 +180,6 @@ const networks: Readonly<Record<string, Network>> = {
     weights: [],
   },
 };
-
-/** The files of a model that also gives these values. Fields of a message that comes twice are those of both. */
-const withOutputs = (
-  [main, ...data]: readonly [string, Uint8Array<ArrayBuffer>][],
-  ...names: readonly string[]
-): Files =>
-  new Map([
-    [
-      main![0],
-      concat(main![1], bytesField(7, graph({ outputs: Object.fromEntries(names.map((name) => [name, undefined])) }))),
-    ],
-    ...data,
-  ]);
-
-/** The numbers differ by no more than sums do that are added up in another order. */
-function expectNear(found: Outputs, expected: Outputs): void {
-  expect(Object.keys(found)).toEqual(Object.keys(expected));
-  for (const [name, numbers] of Object.entries(expected)) {
-    const far = numbers.findIndex((number, index) => !(Math.abs(found[name]![index]! - number) <= 1e-5));
-    expect(far, `the first number of ${name} that differs`).toBe(-1);
-  }
-}
 
 describe.each(Object.entries(networks))('%s', (_name, network) => {
   const weights = network.weights ?? ['w'];
