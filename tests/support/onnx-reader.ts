@@ -18,6 +18,8 @@ export interface ReadConstant {
 export interface ReadGraph {
   readonly nodes: readonly ReadNode[];
   readonly constants: ReadonlyMap<string, ReadConstant>;
+  /** What initializers with external data say of them. */
+  readonly external: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** Which nodes read a value. */
   readersOf(name: string): readonly ReadNode[];
 }
@@ -64,6 +66,7 @@ export function readGraphOf(bytes: Uint8Array): ReadGraph {
 
   const nodes: ReadNode[] = [];
   const constants = new Map<string, ReadConstant>();
+  const external = new Map<string, Readonly<Record<string, string>>>();
   const addConstant = (tensor: readonly Field[], name: string) => {
     const [type] = only(tensor, 2);
     const shape = only(tensor, 1).flatMap((field) =>
@@ -81,7 +84,10 @@ export function readGraphOf(bytes: Uint8Array): ReadGraph {
   for (const field of inside(graph!)) {
     if (field.number === 5) {
       const tensor = inside(field);
-      addConstant(tensor, text(only(tensor, 8)[0]!));
+      const name = text(only(tensor, 8)[0]!);
+      addConstant(tensor, name);
+      const entries = only(tensor, 13).map((entry) => [1, 2].map((number) => text(only(inside(entry), number)[0]!)));
+      if (entries.length > 0) external.set(name, Object.fromEntries(entries) as Record<string, string>);
     }
     if (field.number !== 1) continue;
     const parts = inside(field);
@@ -99,7 +105,7 @@ export function readGraphOf(bytes: Uint8Array): ReadGraph {
       if (tensor) addConstant(inside(tensor), node.outputs[0]!);
     }
   }
-  return { nodes, constants, readersOf: (name) => nodes.filter(({ inputs }) => inputs.includes(name)) };
+  return { nodes, constants, external, readersOf: (name) => nodes.filter(({ inputs }) => inputs.includes(name)) };
 }
 
 function packed(bytes: Uint8Array, { start, end }: Field): number[] {

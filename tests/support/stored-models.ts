@@ -4,10 +4,10 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WeightTensor } from 'sparsifier';
+import type { DataType, WeightTensor } from 'sparsifier';
 import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
 import { expect } from 'vitest';
-import { storageOf, widened, type Form, type NewNumbers } from './internal.js';
+import { narrowed, storageOf, widened, type Form, type NewNumbers } from './internal.js';
 import {
   bytesField,
   concat,
@@ -70,27 +70,37 @@ export async function run(files: Files, shapes: Shapes, graphOptimizationLevel: 
   return Object.fromEntries(Object.entries(results).map(([name, { data }]) => [name, [...(data as Float32Array)]]));
 }
 
-/** The files of a model with its weights in a form, and those of a model with the numbers that they then stand for. */
-export async function stored(files: Files, form: Form, choose: (tensor: WeightTensor) => boolean = () => true) {
+/** These numbers as a type stores them. */
+function inType(values: Float32Array<ArrayBuffer>, dtype: DataType): Uint8Array<ArrayBuffer> {
+  if (dtype === 'float32') return new Uint8Array(values.buffer);
+  return new Uint8Array(Uint16Array.from(values, (value) => narrowed(value, dtype)).buffer);
+}
+
+/**
+ * The files of a model with its weights in a form, and those of a model with the numbers that they then stand for.
+ * @param form the form of each weight, or of all of them
+ */
+export async function stored(files: Files, form: Form | ((tensor: WeightTensor) => Form)) {
   using before = await read(files);
   const { storage, current } = storageOf(before);
   const layers = new Map<string, NewNumbers>();
-  const replaced = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const each of before.tensors.filter(choose)) {
-    expect(storage.obstacle(each, form), each.name).toBeUndefined();
+  const replaced = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const each of before.tensors) {
+    const own = typeof form === 'string' ? form : form(each);
+    expect(storage.obstacle(each, own), each.name).toBeUndefined();
     const weights = widened(await before.copy(each.values), each.values.dtype);
-    const { numbers, values } = storedAs(form, each, weights);
+    const { numbers, values } = storedAs(own, each, weights);
     layers.set(each.name, numbers);
-    replaced.set(each.name, values);
+    replaced.set(each.name, inType(values, each.values.dtype));
   }
   expect(layers.size).toBeGreaterThan(0);
   const after = await storage.rewritten(layers, new Map(), current);
   using reference = await read(files);
-  for (const each of reference.tensors) {
-    const values = replaced.get(each.name);
-    if (values !== undefined) await setNumbers(reference, each.values, new Uint8Array(values.buffer));
+  for (const { name, values } of reference.tensors) {
+    await setNumbers(reference, values, replaced.get(name)!);
   }
-  return { after, reference: await reference.toFiles(), values: [...replaced.values()] };
+  const seen = before.tensors.map(({ name, values }) => [...widened(replaced.get(name)!, values.dtype)]);
+  return { after, reference: await reference.toFiles(), values: seen };
 }
 
 /** The files of a model that also gives these values. Fields of a message that comes twice are those of both. */
@@ -123,6 +133,8 @@ export function bytesOf(count: number, seed: number) {
   );
   return { data: new Uint8Array(numbers.buffer) };
 }
+export const narrowNumbers = (count: number, dtype: 'float16' | 'bfloat16'): Uint8Array<ArrayBuffer> =>
+  inType(new Float32Array(bytesOf(count, 1).data.buffer), dtype);
 export const weight = (name: string, shape: readonly number[], options: TensorOptions = {}) =>
   tensor(name, shape, { ...bytesOf(sizeOf(shape), name.codePointAt(0)!), ...options });
 
@@ -133,6 +145,8 @@ export interface Network {
   readonly version?: number;
   /** The names of the weights, in the order of the layers: `w` by default. Those of a subgraph cannot be seen. */
   readonly weights?: readonly string[];
+  /** The forms that its weights can have: `int8` and `float16` by default. */
+  readonly forms?: readonly Form[];
 }
 
 export const files = ({ options, opset, version = 8 }: Network): Files =>

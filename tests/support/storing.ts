@@ -52,7 +52,7 @@ function coded(
   places: readonly number[],
   most: number,
 ): Stored {
-  const scales = new Float32Array(Math.max(...places) + 1);
+  const scales = new Float32Array(places.reduce((most, place) => Math.max(most, place), 0) + 1);
   weights.forEach((weight, index) => {
     scales[places[index]!] = Math.max(scales[places[index]!]!, (Math.abs(weight) * 1.01) / most);
   });

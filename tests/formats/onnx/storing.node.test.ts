@@ -13,6 +13,7 @@ import {
   bytesOf,
   expectNear,
   files,
+  narrowNumbers,
   run,
   stored,
   weight,
@@ -47,6 +48,19 @@ const recurrent = (op: string, gates: number): Network => ({
   },
   inputs: { x: [3, 2, 5] },
   weights: ['w', 'r'],
+});
+
+/** A weight that is converted before it is multiplied. */
+const narrow = (dtype: 'float16' | 'bfloat16'): Network => ({
+  options: {
+    nodes: [node('Cast', 'w', 'c', { attributes: [integerAttribute('to', 1)] }), layer('MatMul', 'x c')],
+    initializers: [tensor('w', [5, 7], { dtype, data: narrowNumbers(35, dtype) })],
+    inputs: { x: [3, 5] },
+    outputs: { y: undefined },
+  },
+  inputs: { x: [3, 5] },
+  weights: ['c'],
+  forms: ['int8'],
 });
 
 const networks: Readonly<Record<string, Network>> = {
@@ -148,6 +162,8 @@ const networks: Readonly<Record<string, Network>> = {
     },
     inputs: { indices: [2, 3] },
   },
+  'a float16 weight behind Cast': narrow('float16'),
+  'a bfloat16 weight behind Cast': narrow('bfloat16'),
   'an LSTM': recurrent('LSTM', 4),
   'a GRU': recurrent('GRU', 3),
   'a weight of a subgraph': {
@@ -184,14 +200,17 @@ const networks: Readonly<Record<string, Network>> = {
 describe.each(Object.entries(networks))('%s', (_name, network) => {
   const weights = network.weights ?? ['w'];
 
-  test.each(['int8', 'float16'] as const)('A runtime sees exactly what its numbers as %s stand for', async (form) => {
-    const { after, reference, values } = await stored(files(network), form);
-    for (const level of ['disabled', 'all'] as const) {
-      expectNear(await run(after, network.inputs, level), await run(reference, network.inputs, level));
-      if (weights.length === 0) continue;
-      const seen = await run(withOutputs([...after], ...weights), network.inputs, level);
-      // This tells 0 from -0. No zero has a sign, whatever sign that of the weight had.
-      weights.forEach((name, place) => expect(seen[name]).toEqual([...values[place]!]));
-    }
-  });
+  test.each(network.forms ?? (['int8', 'float16'] as const))(
+    'A runtime sees exactly what its numbers as %s stand for',
+    async (form) => {
+      const { after, reference, values } = await stored(files(network), form);
+      for (const level of ['disabled', 'all'] as const) {
+        expectNear(await run(after, network.inputs, level), await run(reference, network.inputs, level));
+        if (weights.length === 0) continue;
+        const seen = await run(withOutputs([...after], ...weights), network.inputs, level);
+        // This tells 0 from -0. No zero has a sign, whatever sign that of the weight had.
+        weights.forEach((name, place) => expect(seen[name]).toEqual(values[place]));
+      }
+    },
+  );
 });
