@@ -125,7 +125,7 @@ export function expectNear(found: Outputs, expected: Outputs): void {
   }
 }
 
-const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
+export const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 /** Numbers of which some are zeros, of either sign. */
 export function bytesOf(count: number, seed: number) {
   const numbers = new Float32Array(mixedNumbers(count, seed).buffer).map((number, index) =>

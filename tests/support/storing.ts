@@ -39,10 +39,12 @@ export function storedAs(form: Form, tensor: WeightTensor, weights: Float32Array
   }
   if (form !== 'int4') throw new Error(`ONNX has no ${form}`);
   const { shape, roles } = tensor;
+  // An input of its own need not be an axis.
   const axis = roles.indexOf('in');
-  const blocks = Math.ceil(shape[axis]! / 32);
+  const inputOf = (place: number) => (axis < 0 ? 0 : indicesOf(place, shape)[axis]!);
+  const blocks = Math.ceil((shape[axis] ?? 1) / 32);
   const channels = channelsOf(tensor, weights.length);
-  const places = channels.map((channel, place) => channel * blocks + Math.floor(indicesOf(place, shape)[axis]! / 32));
+  const places = channels.map((channel, place) => channel * blocks + Math.floor(inputOf(place) / 32));
   return coded(form, weights, places, 7);
 }
 
