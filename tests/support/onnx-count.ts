@@ -1,6 +1,6 @@
 // Counts the weights of an ONNX file for tests, independently of the library under test: the numbers of all stored
 // tensors of two or more axes that a node reads, in the graph, its subgraphs and its local functions, if they are floats
-// or codes that a node decodes or computes with.
+// or codes that a node decodes or computes with, or that a Cast makes floats of and a Mul multiplies with a constant.
 
 /** The fields of a message by number: integers, or the bytes of anything else. */
 type Message = Map<number, (bigint | Uint8Array)[]>;
@@ -53,6 +53,8 @@ interface Stored {
 }
 
 const floats = [1, 10, 11, 16, 17, 18, 19, 20, 23, 24];
+/** Those of 8 to 32 bits that can be codes. */
+const integers = [2, 3, 4, 5, 6];
 /** Inputs that are codes. */
 const codes: Readonly<Record<string, readonly number[]>> = {
   DequantizeLinear: [0],
@@ -68,8 +70,29 @@ const arranging = [
   ...['Expand', 'Tile', 'Cast'],
 ];
 
-type Values = Map<string, readonly Stored[]>;
+/** A stored tensor that a value is arranged from, and what has become of it on the way. */
+interface Reached {
+  readonly tensor: Stored;
+  /** Whether a Cast has made floats of it. */
+  readonly isCast: boolean;
+  /** Whether a Sub has taken a zero point from it. */
+  readonly isShifted: boolean;
+}
+
+interface Value {
+  readonly reached: readonly Reached[];
+  readonly isConstant: boolean;
+}
+
+type Values = Map<string, Value>;
 type Attributes = Map<string, Message>;
+
+const computed: Value = { reached: [], isConstant: false };
+const omitted: Value = { reached: [], isConstant: true };
+const holding = (...tensors: readonly Stored[]): Value => ({
+  reached: tensors.map((tensor) => ({ tensor, isCast: false, isShifted: false })),
+  isConstant: true,
+});
 
 /** How many numbers of two or more axes a model contains. */
 export function countWeights(file: Uint8Array): number {
@@ -100,7 +123,7 @@ export function countWeights(file: Uint8Array): number {
     for (const bytes of nodes) {
       const node = parse(bytes);
       const [op, domain] = [texts(node, 4)[0] ?? '', texts(node, 7)[0] ?? ''];
-      const inputs = texts(node, 1).map((name) => (name === '' ? [] : (values.get(name) ?? [])));
+      const inputs = texts(node, 1).map((name) => (name === '' ? omitted : (values.get(name) ?? computed)));
       const outputs = texts(node, 2);
       const attributes: Attributes = new Map();
       for (const attribute of parts(node, 5).map(parse)) {
@@ -108,7 +131,9 @@ export function countWeights(file: Uint8Array): number {
         const value = reference === undefined ? attribute : given.get(reference);
         if (value) attributes.set(texts(attribute, 1)[0]!, value);
       }
-      for (const name of outputs) values.set(name, []);
+      const hasGraph = [...attributes.values()].some((each) => parts(each, 6).length + parts(each, 11).length > 0);
+      const isConstant = !hasGraph && inputs.length > 0 && inputs.every((value) => value.isConstant);
+      for (const name of outputs) values.set(name, { reached: [], isConstant });
 
       const called = functions.get(`${domain}.${op}`);
       if (called !== undefined) {
@@ -117,27 +142,34 @@ export function countWeights(file: Uint8Array): number {
           ...defaults.map((attribute) => [texts(attribute, 1)[0]!, attribute] as const),
           ...attributes,
         ]);
-        const inner: Values = new Map(texts(called, 4).map((name, place) => [name, inputs[place] ?? []]));
+        const inner: Values = new Map(texts(called, 4).map((name, place) => [name, inputs[place] ?? omitted]));
         runNodes(parts(called, 7), inner, all);
         for (const [place, name] of texts(called, 5).entries()) {
-          if (outputs[place]) values.set(outputs[place], inner.get(name) ?? []);
+          if (outputs[place]) values.set(outputs[place], inner.get(name) ?? computed);
         }
         continue;
       }
-      for (const [place, tensors] of inputs.entries()) {
-        for (const tensor of tensors) {
+      for (const [place, { reached }] of inputs.entries()) {
+        for (const { tensor, isCast, isShifted } of reached) {
           tensor.isRead = true;
-          if (codes[op]?.includes(place)) tensor.isCode = true;
+          if (!isShifted && codes[op]?.includes(place)) tensor.isCode = true;
+          if (op === 'Mul' && isConstant && isCast && integers.includes(tensor.type)) tensor.isCode = true;
         }
       }
-      if (arranging.includes(op)) {
-        const passed = op === 'Concat' ? inputs.flat() : (inputs[0] ?? []);
-        for (const name of outputs) values.set(name, passed);
+      if (arranging.includes(op) || op === 'Sub') {
+        const passed = (op === 'Concat' ? inputs : inputs.slice(0, 1)).flatMap(({ reached }) => reached);
+        const isToFloat = op === 'Cast' && floats.includes(Number(numbersOf(attributes.get('to') ?? new Map(), 3)[0]));
+        const changed = passed.map((each) => ({
+          tensor: each.tensor,
+          isCast: each.isCast || isToFloat,
+          isShifted: each.isShifted || op === 'Sub',
+        }));
+        for (const name of outputs) values.set(name, { reached: changed, isConstant });
       }
       for (const attribute of attributes.values()) {
         const tensors = [...parts(attribute, 5), ...parts(attribute, 10)].map((bytes) => read(bytes, false));
         const sparse = [...parts(attribute, 22), ...parts(attribute, 23)].map((bytes) => read(bytes, true));
-        if (op === 'Constant') values.set(outputs[0]!, [...tensors, ...sparse]);
+        if (op === 'Constant') values.set(outputs[0]!, holding(...tensors, ...sparse));
         else for (const tensor of [...tensors, ...sparse]) tensor.isRead = true;
         for (const bytes of [...parts(attribute, 6), ...parts(attribute, 11)]) runGraph(parse(bytes), values, given);
       }
@@ -146,10 +178,10 @@ export function countWeights(file: Uint8Array): number {
 
   const runGraph = (graph: Message, outer: Values, given: Attributes) => {
     const values: Values = new Map(outer);
-    for (const bytes of parts(graph, 11)) values.set(texts(parse(bytes), 1)[0]!, []);
-    for (const bytes of parts(graph, 5)) values.set(texts(parse(bytes), 8)[0] ?? '', [read(bytes, false)]);
+    for (const bytes of parts(graph, 11)) values.set(texts(parse(bytes), 1)[0]!, computed);
+    for (const bytes of parts(graph, 5)) values.set(texts(parse(bytes), 8)[0] ?? '', holding(read(bytes, false)));
     for (const bytes of parts(graph, 15)) {
-      values.set(texts(parse(parts(parse(bytes), 1)[0]!), 8)[0] ?? '', [read(bytes, true)]);
+      values.set(texts(parse(parts(parse(bytes), 1)[0]!), 8)[0] ?? '', holding(read(bytes, true)));
     }
     runNodes(parts(graph, 1), values, given);
   };

@@ -96,6 +96,8 @@ const kinds: Readonly<Record<string, (inputs: readonly string[], output: string)
   Slice: ([a, b], y) => node('Slice', `${a} axes ${b}`, y),
   Concat: ([a, b], y) => node('Concat', `${a} ${b}`, y, { attributes: [int('axis', 0)] }),
   Cast: ([a], y) => node('Cast', `${a}`, y, { attributes: [int('to', 1)] }),
+  Sub: ([a, b], y) => node('Sub', `${a} ${b}`, y),
+  Mul: ([a, b], y) => node('Mul', `${a} ${b}`, y),
   QuantizeLinear: ([a, b, c], y) => node('QuantizeLinear', `${a} ${b} ${c}`, y),
   DequantizeLinear: ([a, b, c], y) => node('DequantizeLinear', `${a} ${b} ${c}`, y),
   QLinearConv: ([a, b], y) => node('QLinearConv', `x s z ${a} ${b}`, y),

@@ -30,19 +30,23 @@ interface Network {
   readonly type: CodeType;
   readonly zero: number;
   readonly isPerChannel: boolean;
+  /** What decodes the codes: `DequantizeLinear`, or `Mul` behind `Cast` and, if there is a zero point, `Sub`. */
+  readonly decoder: 'DequantizeLinear' | 'Mul';
 }
 
 const rows = 6;
 const columns = 8;
-const networks = (['Conv', 'MatMul', 'Gemm'] as const).flatMap((op) =>
-  ([true, false] as const).flatMap((isPerChannel): Network[] => [
-    { op, type: 'int8', zero: 0, isPerChannel },
-    { op, type: 'uint8', zero: 128, isPerChannel },
-  ]),
+const networks = (['DequantizeLinear', 'Mul'] as const).flatMap((decoder) =>
+  (['Conv', 'MatMul', 'Gemm'] as const).flatMap((op) =>
+    ([true, false] as const).flatMap((isPerChannel): Network[] => [
+      { op, type: 'int8', zero: 0, isPerChannel, decoder },
+      { op, type: 'uint8', zero: 128, isPerChannel, decoder },
+    ]),
+  ),
 );
 
 /** (out, in) in Conv and Gemm, (in, out) in MatMul. */
-function describeNetwork({ op, type, zero, isPerChannel }: Network) {
+function describeNetwork({ op, type, zero, isPerChannel, decoder }: Network) {
   const outputs = op === 'MatMul' ? columns : rows;
   const inputs = op === 'MatMul' ? rows : columns;
   const channels = isPerChannel ? outputs : 1;
@@ -56,15 +60,23 @@ function describeNetwork({ op, type, zero, isPerChannel }: Network) {
     scaleOf: ([row, column]: readonly number[]) => (isPerChannel ? (op === 'MatMul' ? column! : row!) : 0),
   };
   const shape = op === 'Conv' ? [...matrix, 1, 1] : matrix;
-  const scaleShape = isPerChannel ? [channels] : [];
+  const isLinear = decoder === 'DequantizeLinear';
+  const behind = isLinear || op === 'MatMul' ? [] : shape.slice(1).map(() => 1);
+  const scaleShape = isPerChannel ? [channels, ...behind] : [];
+  const decoding = isLinear
+    ? [operator(decoder, 'w s z', 'd', { attributes: [integerAttribute('axis', op === 'MatMul' ? 1 : 0)] })]
+    : [
+        operator('Cast', 'w', 'f', { attributes: [integerAttribute('to', 1)] }),
+        ...(zero === 0 ? [] : [operator('Sub', 'f z', 'g')]),
+        operator(decoder, `${zero === 0 ? 'f' : 'g'} s`, 'd'),
+      ];
+  const zeroType = isLinear ? type : 'float32';
   const data = codesOf(type, matrix);
   const file = (external: boolean) =>
     model(
       {
         nodes: [
-          operator('DequantizeLinear', 'w s z', 'd', {
-            attributes: [integerAttribute('axis', op === 'MatMul' ? 1 : 0)],
-          }),
+          ...decoding,
           operator(op, 'x d', 'y', {
             name: 'layer',
             attributes: op === 'Gemm' ? [integerAttribute('transB', 1)] : [],
@@ -75,7 +87,9 @@ function describeNetwork({ op, type, zero, isPerChannel }: Network) {
             ? tensor('w', shape, { dtype: type, external: { location: 'codes.bin', offset: 0, length: data.length } })
             : tensor('w', shape, { dtype: type, data }),
           tensor('s', scaleShape, { data: numbers('float32', scales) }),
-          tensor('z', scaleShape, { dtype: type, data: numbers(type, affine.zeros) }),
+          ...(isLinear || zero !== 0
+            ? [tensor('z', scaleShape, { dtype: zeroType, data: numbers(zeroType, affine.zeros) })]
+            : []),
         ],
         inputs: { x: op === 'Conv' ? 4 : 2 },
         outputs: { y: op === 'Conv' ? 4 : 2 },
@@ -105,7 +119,7 @@ const transposed = (values: readonly number[]) =>
 
 const options = { context: 'local', criteria: 'largeFinal', layerType: 'all', granularity: 'weight' } as const;
 
-describe.each(networks)('$op with $type codes around $zero (one scale per channel: $isPerChannel)', (network) => {
+describe.each(networks)('$op behind $decoder of $type codes around $zero (per channel: $isPerChannel)', (network) => {
   const { affine, data, file, inputs, inputShape } = describeNetwork(network);
   const { pruned, zeros } = naiveCodes(affine, data, 50);
   const { values } = naiveCodes(affine, pruned);

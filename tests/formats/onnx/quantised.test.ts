@@ -18,14 +18,22 @@ import {
   textField,
   type GraphOptions,
 } from '../../support/onnx-builder.js';
+import { countWeights } from '../../support/onnx-count.js';
 import { codesOf, keptBytes, naiveCodes, type Affine, type CodeType } from '../../support/onnx-codes.js';
 
 const axis = (value: number) => integerAttribute('axis', value);
 const dequantise = (codes: string, output: string, ...attributes: Uint8Array[]) =>
   node('DequantizeLinear', `${codes} s z`, output, { attributes });
+const cast = (codes: string, output: string, to = 1) =>
+  node('Cast', codes, output, { attributes: [integerAttribute('to', to)] });
 const conv = (weight: string, more = '') => node('Conv', `x ${weight}${more}`, 'y', { name: 'conv' });
 const matMul = (weight: string) => node('MatMul', `x ${weight}`, 'y', { name: 'fc' });
-const parameters = (type: CodeType, scales: readonly number[], zeros: readonly number[], shape: readonly number[]) => [
+const parameters = (
+  type: CodeType | 'float32',
+  scales: readonly number[],
+  zeros: readonly number[],
+  shape: readonly number[],
+) => [
   tensor('s', shape, { data: numbers('float32', scales) }),
   tensor('z', shape, { dtype: type, data: numbers(type, zeros) }),
 ];
@@ -37,6 +45,8 @@ interface Case extends Affine {
   readonly nodes: readonly Uint8Array[];
   /** That of scale and zero point; by default they are vectors. */
   readonly scaleShape?: readonly number[];
+  /** By default that of the codes. */
+  readonly zeroType?: 'float32' | CodeType;
   readonly roles: string;
   readonly kind: string;
 }
@@ -200,6 +210,136 @@ const cases: readonly (readonly [title: string, layer: Case])[] = [
     },
   ],
   [
+    'Conv with int8 codes that are cast and multiplied, one scale per output channel',
+    {
+      type: 'int8',
+      shape: [4, 3, 2, 2],
+      nodes: [cast('w', 'f'), node('Mul', 'f s', 'd'), conv('d')],
+      scales: scales(4),
+      zeros: [0, 0, 0, 0],
+      scaleShape: [4, 1, 1, 1],
+      scaleOf: ([out]) => out!,
+      kind: 'conv2d',
+      roles: 'out in height width',
+    },
+  ],
+  [
+    'MatMul with int8 codes that are cast and multiplied from the left, one scale per column, then half precision',
+    {
+      type: 'int8',
+      shape: [6, 4],
+      nodes: [cast('w', 'f'), node('Mul', 's f', 'e'), cast('e', 'd', 10), matMul('d')],
+      scales: scales(4),
+      zeros: [0, 0, 0, 0],
+      scaleOf: ([, out]) => out!,
+      kind: 'dense',
+      roles: 'in out',
+    },
+  ],
+  [
+    'ConvTranspose in groups with a scale for each index of two axes',
+    {
+      type: 'int8',
+      shape: [2, 2, 3],
+      nodes: [
+        cast('w', 'f'),
+        node('Mul', 'f s', 'd'),
+        node('ConvTranspose', 'x d', 'y', { name: 'conv', attributes: [integerAttribute('group', 2)] }),
+      ],
+      scales: scales(4),
+      zeros: [0, 0, 0, 0],
+      scaleShape: [2, 2, 1],
+      scaleOf: ([group, out]) => 2 * group! + out!,
+      kind: 'convTranspose1d',
+      roles: 'in out width',
+    },
+  ],
+  [
+    'MatMul with a scale for each index of the first and the last of three axes',
+    {
+      type: 'int8',
+      shape: [2, 3, 2],
+      nodes: [cast('w', 'f'), node('Mul', 'f s', 'd'), matMul('d')],
+      scales: scales(4),
+      zeros: [0, 0, 0, 0],
+      scaleShape: [2, 1, 2],
+      scaleOf: ([matrix, , out]) => 2 * matrix! + out!,
+      kind: 'dense',
+      roles: 'out in multiplier',
+    },
+  ],
+  [
+    'Gemm with uint8 codes that are cast, shifted and multiplied, with scales and zero points along one axis',
+    {
+      type: 'uint8',
+      shape: [4, 6],
+      nodes: [
+        cast('w', 'f'),
+        node('Sub', 'f z', 'g'),
+        node('Mul', 'g s', 'd'),
+        node('Gemm', 'x d', 'y', { name: 'gemm', attributes: [integerAttribute('transB', 1)] }),
+      ],
+      scales: scales(4),
+      zeros: [128, 127, 0, 255],
+      zeroType: 'float32',
+      scaleShape: [4, 1],
+      scaleOf: ([out]) => out!,
+      kind: 'dense',
+      roles: 'out in',
+    },
+  ],
+  [
+    'MatMul whose codes are transposed between Cast, Sub and Mul, with a zero point that is cast too',
+    {
+      type: 'uint8',
+      shape: [4, 6],
+      nodes: [
+        cast('w', 'f'),
+        cast('z', 'zf'),
+        node('Sub', 'f zf', 'g'),
+        node('Transpose', 'g', 't'),
+        node('Unsqueeze', 's', 'u', { attributes: [integersAttribute('axes', [0])] }),
+        node('Squeeze', 'u', 'v', { attributes: [integersAttribute('axes', [2])] }),
+        node('Mul', 'v t', 'd'),
+        matMul('d'),
+      ],
+      scales: scales(4),
+      zeros: [128, 127, 0, 255],
+      scaleShape: [4, 1],
+      scaleOf: ([out]) => out!,
+      kind: 'dense',
+      roles: 'out in',
+    },
+  ],
+  [
+    'Gather of codes that are cast, shifted and multiplied, one scale',
+    {
+      type: 'uint8',
+      shape: [8, 3],
+      nodes: [
+        cast('w', 'f'),
+        node('Sub', 'f z', 'g'),
+        node('Mul', 'g s', 'd'),
+        node('Gather', 'd i', 'y', { name: 'table' }),
+      ],
+      ...byTensor(0.5, 17),
+      zeroType: 'float32',
+      kind: 'embedding',
+      roles: 'out in',
+    },
+  ],
+  ...(['int16', 'uint16', 'int32'] as const).map((type): [string, Case] => [
+    `MatMul with ${type} codes that are cast and multiplied`,
+    {
+      type,
+      shape: [6, 4],
+      nodes: [cast('w', 'f'), node('Mul', 'f s', 'd'), matMul('d')],
+      ...byTensor(0.001, 0),
+      kind: 'dense',
+      roles: 'in out',
+    },
+  ]),
+  [
     'an operator of com.microsoft',
     {
       type: 'uint16',
@@ -216,7 +356,7 @@ const storages = ['raw', 'packed', 'unpacked', 'external'] as const;
 
 /** The parts of a model in which codes are stored in this way. */
 function stored(
-  { type, shape, nodes, scales, zeros, scaleShape = [scales.length] }: Case,
+  { type, shape, nodes, scales, zeros, scaleShape = [scales.length], zeroType = type }: Case,
   storage: (typeof storages)[number],
 ) {
   const data = codesOf(type, shape);
@@ -224,13 +364,13 @@ function stored(
     storage === 'external'
       ? tensor('w', shape, { dtype: type, external: { location: 'codes', offset: 3 } })
       : tensor('w', shape, { dtype: type, data, storage });
-  const bytes = model({ nodes, initializers: [weight, ...parameters(type, scales, zeros, scaleShape)] });
+  const bytes = model({ nodes, initializers: [weight, ...parameters(zeroType, scales, zeros, scaleShape)] });
   return { bytes, data, external: () => concat(Uint8Array.of(1, 2, 3), data) };
 }
 
 const options = { context: 'local', criteria: 'largeFinal', layerType: 'all' } as const;
 
-describe('codes behind DequantizeLinear', () => {
+describe('codes that are decoded', () => {
   test.each(cases)('Codes are a layer of the values that they stand for: %s', async (_title, layer) => {
     const { bytes, data } = stored(layer, 'raw');
     using read = await readOnnx(bytes);
@@ -398,7 +538,7 @@ describe('codes behind DequantizeLinear', () => {
       textField(8, name),
       bytesField(9, new Uint8Array(Math.ceil(shape.reduce((product, size) => product * size, 1) / 2))),
     );
-  const skipped: readonly (readonly [title: string, options: GraphOptions, reason: RegExp])[] = [
+  const skipped: (readonly [title: string, options: GraphOptions, reason: RegExp])[] = [
     [
       'two scales for one tensor of codes',
       {
@@ -536,10 +676,120 @@ describe('codes behind DequantizeLinear', () => {
       /arranged by Reshape before they are decoded/,
     ],
   ];
+  const multiplied = (...more: Uint8Array[]) => [cast('w', 'f'), ...more, node('Mul', 'f s', 'd'), matMul('d')];
+  const vectorOf = (name: string, ...values: readonly number[]) =>
+    tensor(name, [values.length], { data: numbers('float32', values) });
+  skipped.push(
+    [
+      'a scale of Mul that is computed from constants',
+      { nodes: multiplied(node('Exp', 't', 's')), initializers: [weight(), tensor('t', [])] },
+      /scale is not a stored tensor/,
+    ],
+    [
+      'a scale of Mul that is stored as codes itself',
+      {
+        nodes: multiplied(node('DequantizeLinear', 't u', 's')),
+        initializers: [weight(), tensor('t', [4], { dtype: 'int8' }), tensor('u', [])],
+      },
+      /scale is not a stored tensor/,
+    ],
+    [
+      'a scale of Mul that is not finite',
+      { nodes: multiplied(), initializers: [weight(), vectorOf('s', Infinity)] },
+      /finite/,
+    ],
+    [
+      'two scales of Mul for one tensor of codes',
+      {
+        nodes: [...multiplied(), node('Mul', 'f t', 'e'), node('MatMul', 'x e', 'v')],
+        initializers: [weight(), vectorOf('s', 1, 2, 3, 4), vectorOf('t', 1, 2, 3, 5)],
+      },
+      /different scales/,
+    ],
+    [
+      'one scale along two axes',
+      {
+        nodes: [
+          ...multiplied(),
+          node('Unsqueeze', 's', 't', { attributes: [integersAttribute('axes', [1])] }),
+          node('Mul', 'f t', 'e'),
+          node('MatMul', 'x e', 'v'),
+        ],
+        initializers: [tensor('w', [4, 4], { dtype: 'int8' }), vectorOf('s', 1, 2, 3, 4)],
+      },
+      /different scales/,
+    ],
+    [
+      'a zero point of Sub between two codes',
+      {
+        nodes: [cast('w', 'f'), node('Sub', 'f z', 'g'), node('Mul', 'g s', 'd'), matMul('d')],
+        initializers: [weight('uint8'), vectorOf('s', 1), vectorOf('z', 127.5)],
+      },
+      /zero point is not one of its codes/,
+    ],
+    [
+      'codes that are multiplied with a number for each of them, as a mask of weights is',
+      { nodes: multiplied(), initializers: [weight(), tensor('s', [6, 4], { dtype: 'int32' })] },
+      /an operand of Mul, not the weight of a layer/,
+    ],
+    [
+      'codes whose Cast another node reads too',
+      { nodes: [...multiplied(), node('Add', 'f x', 'v')], initializers: [weight(), vectorOf('s', 1)] },
+      /Add reads it too/,
+    ],
+    [
+      'codes that are reshaped before they are cast and multiplied',
+      {
+        nodes: [node('Reshape', 'w shape', 'r'), cast('r', 'f'), node('Mul', 'f s', 'd'), matMul('d')],
+        initializers: [
+          weight(),
+          tensor('shape', [2], { dtype: 'int64', data: numbers('int64', [4, 6]) }),
+          vectorOf('s', 1),
+        ],
+      },
+      /arranged by Reshape before they are decoded/,
+    ],
+  );
   test.each(skipped)('Codes are skipped with a reason, and counted: %s', async (_title, graph, reason) => {
     using read = await readOnnx(model(graph));
     expect(read.tensors).toEqual([]);
     const entries = read.skipped.filter(({ weights }) => weights > 12);
     expect(entries).toMatchObject([{ reason: expect.stringMatching(reason) as string }]);
+    expect(read.weights).toBe(countWeights(model(graph)));
+  });
+
+  test.each([
+    ['a Cast alone', [cast('w', 'd'), matMul('d')], /computed from constants by Cast/],
+    ['a Cast and a Sub', [cast('w', 'f'), node('Sub', 'f s', 'd'), matMul('d')], /computed from constants by Sub/],
+  ])('Integers that nothing decodes are not counted: %s', async (_title, nodes, reason) => {
+    const bytes = model({ nodes, initializers: [weight(), vectorOf('s', 1)] });
+    using read = await readOnnx(bytes);
+    expect(read.tensors).toEqual([]);
+    expect(read.skipped).toMatchObject([{ name: 'fc', weights: 0, reason: expect.stringMatching(reason) as string }]);
+    expect([read.weights, countWeights(bytes)]).toEqual([0, 0]);
+  });
+
+  test('Floats that are multiplied with a scale are not codes', async () => {
+    const nodes = [node('Mul', 'w s', 'd'), matMul('d')];
+    using read = await readOnnx(model({ nodes, initializers: [tensor('w', [6, 4]), vectorOf('s', 2)] }));
+    expect(read.tensors).toEqual([]);
+    expect(read.skipped).toMatchObject([
+      { name: 'fc', weights: 0, reason: 'its weight is computed from constants by Mul' },
+      { name: 'w', weights: 24, reason: 'it is an operand of Mul, not the weight of a layer' },
+    ]);
+  });
+
+  test('A scale and a zero point of several axes are skipped as such', async () => {
+    const nodes = [cast('w', 'f'), node('Sub', 'f z', 'g'), node('Mul', 's g', 'd'), matMul('d')];
+    const initializers = [weight(), tensor('s', [6, 1]), tensor('z', [1, 4])];
+    using read = await readOnnx(model({ nodes, initializers }));
+    expect(read.tensors).toMatchObject([{ name: 'fc' }]);
+    expect(read.skipped).toMatchObject([
+      { name: 's', weights: 6, reason: 'it is the scale of Mul, not the weight of a layer' },
+      { name: 'z', weights: 4, reason: 'it is the zero point of Sub, not the weight of a layer' },
+    ]);
+    const values = new Float32Array((await read.copy(read.tensors[0]!.values)).buffer);
+    const expected = Array.from({ length: 24 }, (_, at) => (at + 1 - ((at % 4) + 1)) * (Math.floor(at / 4) + 1));
+    expect([...values]).toEqual(expected);
   });
 });

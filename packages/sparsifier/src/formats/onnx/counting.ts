@@ -1,10 +1,11 @@
 import type { Constant, Graph, Node, Value } from './graph.js';
 import { operators } from './operators.js';
-import { isFloat } from './tensor.js';
+import { isFloat, typeName } from './tensor.js';
+import type { View } from './views.js';
 
 /**
  * Whether a constant counts as weights: it has two or more axes, a node reads it, and it consists of floats, or of codes
- * of an operator that decodes them or computes with them.
+ * that an operator decodes or computes with.
  */
 export function isCounted({ tensor, readers, isCode }: Constant): boolean {
   return tensor.shape.length > 1 && readers.length > 0 && (isCode || isFloat(tensor.type));
@@ -21,20 +22,50 @@ const arranging = new Set([
   ...['Expand', 'Tile', 'Cast'],
 ]);
 
-/** Marks the constants that reach an operator as codes, in whatever arrangement. Each value is looked at once. */
+/**
+ * Marks the constants that are codes, in whatever arrangement they reach what decodes them: an operator, or a `Cast` to
+ * floats and a `Mul` of constants, with a `Sub` of the zero point or without. Each value is looked at once.
+ */
 export function markCodes(nodes: readonly Node[]): void {
-  const values = new Set<Value>();
+  const codes = new Set<Value>();
+  const factors = new Set<Value>();
   for (const { op, inputs } of nodes) {
-    for (const input of codesOf(op)) if (inputs[input]) values.add(inputs[input]);
+    for (const input of codesOf(op)) if (inputs[input]) codes.add(inputs[input]);
+    const isConstant = op === 'Mul' && inputs.every((value) => value?.isConstant ?? true);
+    for (const value of isConstant ? inputs : []) if (value) factors.add(value);
   }
-  // The set grows while it is read.
-  for (const { view, parts, producer } of values) {
-    for (const { constant } of view ? [view] : parts) constant.isCode = true;
-    if (view !== undefined || producer === undefined || !arranging.has(producer.op)) continue;
-    const { op, inputs } = producer;
-    for (const value of op === 'Concat' ? inputs : inputs.slice(0, 1)) if (value) values.add(value);
+  // The sets grow while they are read.
+  const integers = new Set<Value>();
+  for (const value of factors) {
+    for (const { constant, converted } of viewsIn(value)) if (converted !== undefined) constant.isCode = true;
+    for (const source of sourcesOf(value, 'Sub')) {
+      factors.add(source);
+      if (isFloatCast(value.producer!)) integers.add(source);
+    }
+  }
+  for (const value of integers) {
+    for (const { constant } of viewsIn(value)) if (constant.tensor.codes !== undefined) constant.isCode = true;
+    for (const source of sourcesOf(value)) integers.add(source);
+  }
+  for (const value of codes) {
+    for (const { constant } of viewsIn(value)) constant.isCode = true;
+    for (const source of sourcesOf(value)) codes.add(source);
   }
 }
+
+/** The stored constants that a value contains. */
+const viewsIn = ({ view, parts }: Value): readonly View[] => (view ? [view] : parts);
+
+/** What a value is arranged from that is not followed to stored constants, also by this further operator. */
+function sourcesOf({ view, producer }: Value, further?: string): readonly Value[] {
+  if (view !== undefined || producer === undefined) return [];
+  const { op, inputs } = producer;
+  if (!arranging.has(op) && op !== further) return [];
+  return (op === 'Concat' ? inputs : inputs.slice(0, 1)).filter((value) => value !== undefined);
+}
+
+const isFloatCast = ({ op, attributes }: Node): boolean =>
+  op === 'Cast' && isFloat(typeName(attributes.get('to')?.integer ?? 0));
 
 /** The inputs of an operator that are codes. */
 const codesOf = (op: string): readonly number[] => operators.get(op)?.codes ?? [];

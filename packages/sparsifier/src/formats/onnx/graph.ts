@@ -15,7 +15,7 @@ import {
 import { markOverlaps } from './overlaps.js';
 import { knownShape, merged, shapesAfter, type Shape } from './shapes.js';
 import { readSparseTensor, readTensor, type Tensor } from './tensor.js';
-import { passedOn, wholeView, type View } from './views.js';
+import { passedOn, wholeView, type Passed, type View } from './views.js';
 import { fields, integer, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
 /** The nodes of a model in the order in which they run, and its constants. */
@@ -355,17 +355,17 @@ function linkValues({ nodes }: Reading, node: Node, hasSubgraphs: boolean): void
   if (passed !== undefined) {
     for (const value of node.outputs) [value.view, value.parts] = [passed.view, passed.parts];
   }
-  recordUses(node, passed !== undefined);
+  recordUses(node, passed);
   const isConstant = !hasSubgraphs && node.inputs.length > 0 && node.inputs.every((value) => value?.isConstant ?? true);
   if (isConstant) for (const value of node.outputs) value.isConstant = true;
 }
 
-/** Notes who reads the constants. A node that passes on its first input still uses the others. */
-function recordUses(node: Node, passesOn: boolean): void {
+/** Notes who reads the constants. A node that passes on an input still uses the others. */
+function recordUses(node: Node, passed: Passed | undefined): void {
   node.inputs.forEach((value, input) => {
     for (const { constant, axes } of value?.view ? [value.view] : (value?.parts ?? [])) {
       constant.readers.push({ node, input });
-      if (!passesOn || (input > 0 && node.op !== 'Concat')) constant.uses.push({ node, input, axes });
+      if (!passed?.inputs.includes(input)) constant.uses.push({ node, input, axes });
     }
   });
 }

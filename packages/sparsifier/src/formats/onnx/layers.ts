@@ -116,7 +116,9 @@ function weightReaders(node: Node): WeightReader[] {
     const name =
       place === 0 || node.name === '' ? node.name : `${node.name}.${operator.furtherNames?.[place - 1] ?? place + 1}`;
     const reader = { node, input, value, name };
-    const views = value.view ? [value.view] : operator.takesParts ? value.parts : [];
+    const all = value.view ? [value.view] : operator.takesParts ? value.parts : [];
+    // Integers of which only a Cast has made floats are numbers of their own, not codes.
+    const views = all.every(({ converted }) => converted === undefined) ? all : [];
     if (views.length === 0) return [{ ...reader, view: undefined, layout: unstored(value) }];
     return views
       .filter((view) => isWeight(view, node, operator))
@@ -152,7 +154,8 @@ function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string 
     const [...each] = new Set(words);
     return `${each.slice(0, 3).join(', ')}${each.length > 3 ? ' and others' : ''}`;
   };
-  if (isCode && decoded === undefined) {
+  const isFactor = ({ node }: Use) => node.op === 'Mul' || node.op === 'Sub';
+  if (isCode && decoded === undefined && !uses.every(isFactor)) {
     if (tensor.type.startsWith('float8')) return notIntegers(tensor.type);
     if (isFloat(tensor.type)) return 'it is rounded with one scale or zero point and decoded with another';
     return `its codes are arranged by ${list(uses.map(({ node }) => node.op))} before they are decoded`;
@@ -162,10 +165,17 @@ function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string 
   if (weights.length === uses.length) {
     return `it is the weight of ${list(weights.map(({ node }) => node.op))} only in parts, or together with other constants`;
   }
-  const parts = uses.map(
-    ({ node, input }) => `${operators.get(node.op)?.others?.[input] ?? 'an operand'} of ${node.op}`,
-  );
+  const parts = uses.map(({ node, input }) => `${otherInput(node, input)} of ${node.op}`);
   return `it is ${list(parts)}, not the weight of a layer`;
+}
+
+/** What an input is that is not a weight. */
+function otherInput({ op, inputs, outputs }: Node, input: number): string {
+  const decoded = outputs[0]?.view;
+  const isScale = op === 'Mul' && decoded?.quantisation?.scale.value === inputs[input];
+  const isZeroPoint = op === 'Sub' && decoded?.converted?.zeroPoint?.value === inputs[input];
+  if (isScale || isZeroPoint) return isScale ? 'the scale' : 'the zero point';
+  return operators.get(op)?.others?.[input] ?? 'an operand';
 }
 
 /** Why a stored weight cannot be pruned, considering everything that uses it. */

@@ -6,39 +6,107 @@ import { widths, type NumberType } from './scattered.js';
 import type { StoredCodes, Tensor } from './tensor.js';
 import type { View } from './views.js';
 
-/** What a `DequantizeLinear` makes of the codes of a constant: `(code - zero point) * scale`. */
+/** What the codes of a constant stand for: `(code - zero point) * scale`. */
 export interface Quantisation {
-  readonly scale: Value | undefined;
-  readonly zeroPoint: Value | undefined;
-  /** The stored axis along which scales differ; undefined if the node names an axis that the codes do not have. */
-  readonly axis: number | undefined;
-  /** How many codes along the axis share a scale, if the scale has as many axes as the codes; 0 otherwise. */
-  readonly blockSize: number;
-  /** Whether the axes of the codes are in stored order, as blocks need. */
-  readonly isStoredOrder: boolean;
+  readonly scale: Parameter;
+  readonly zeroPoint: Parameter | undefined;
 }
 
-export function quantisationOf({ axes }: View, { inputs, attributes }: Node): Quantisation {
-  const axis = attributes.get('axis')?.integer ?? 1;
-  return {
-    scale: inputs[1],
-    zeroPoint: inputs[2],
-    axis: axes.at(axis),
-    blockSize: attributes.get('block_size')?.integer ?? 0,
-    isStoredOrder: axes.every((stored, place) => stored === place),
-  };
+/** A scale or zero point, which has a number for all codes or for some of them. */
+export interface Parameter {
+  readonly value: Value | undefined;
+  /** Which of its numbers belongs to a code, or why it does not fit. */
+  readonly places: readonly Place[] | string;
+}
+
+/**
+ * How the place of a number depends on an axis of the codes: the code at `index` in stored order has the number at the
+ * sum of `floor(floor(index / inner) % size / block) * stride` over all of these.
+ */
+interface Place {
+  /** How many codes lie between two neighbours along the axis. */
+  readonly inner: number;
+  /** The size of the axis. */
+  readonly size: number;
+  /** How many codes along the axis share a number. */
+  readonly block: number;
+  /** How many numbers lie between those of two neighbours. */
+  readonly stride: number;
+}
+
+const notFitting = 'the shapes of its scale and zero point do not fit';
+
+/** What a `DequantizeLinear` makes of codes. */
+export function quantisationOf(view: View, { inputs, attributes }: Node): Quantisation {
+  const axis = view.axes.at(attributes.get('axis')?.integer ?? 1);
+  const block = attributes.get('block_size')?.integer ?? 0;
+  const parameter = (value: Value | undefined) => ({ value, places: placesAlong(view, axis, block, value) });
+  return { scale: parameter(inputs[1]), zeroPoint: inputs[2] && parameter(inputs[2]) };
+}
+
+/**
+ * @param axis the stored axis along which numbers differ; undefined if the node names an axis that the codes do not have
+ * @param block how many codes along the axis share a number, if the parameter has as many axes as the codes; 0 otherwise
+ */
+function placesAlong(
+  { axes, constant }: View,
+  axis: number | undefined,
+  block: number,
+  value: Value | undefined,
+): readonly Place[] | string {
+  const { shape } = constant.tensor;
+  const length = value?.view?.constant.tensor.length ?? 1;
+  if (length === 1) return [];
+  if (block > 0 && !axes.every((stored, place) => stored === place)) {
+    return 'its codes are in blocks that are transposed before they are decoded';
+  }
+  const size = axis === undefined ? undefined : shape[axis];
+  if (size === undefined) return notFitting;
+  if (block === 0) return length === size ? [{ inner: after(shape, axis!), size, block: 1, stride: 1 }] : notFitting;
+  const blocks = shape.map((size, place) => (place === axis ? Math.ceil(size / block) : size));
+  if (length !== productOf(blocks)) return notFitting;
+  return shape.map((size, place) => ({
+    inner: after(shape, place),
+    size,
+    block: place === axis ? block : 1,
+    stride: after(blocks, place),
+  }));
+}
+
+/** How many numbers lie between two neighbours along an axis. */
+const after = (shape: readonly number[], axis: number): number => productOf(shape.slice(axis + 1));
+
+/**
+ * A constant that is broadcast to the shape of codes, as their scale or zero point. Undefined if it changes that shape, or
+ * has a number for each code along several axes, as weights have that codes are a mask of.
+ */
+export function alignedWith(view: View, value: Value | undefined): Parameter | undefined {
+  if (value === undefined || !value.isConstant) return undefined;
+  if (value.view === undefined) return { value, places: [] };
+  const { axes, constant } = value.view;
+  const { shape } = view.constant.tensor;
+  const places: Place[] = [];
+  const first = view.axes.length - axes.length;
+  if (first < 0) return undefined;
+  for (const [place, axis] of axes.entries()) {
+    const size = constant.tensor.shape[axis] ?? 1;
+    const along = view.axes[first + place]!;
+    if (size === 1) continue;
+    if (size !== shape[along]) return undefined;
+    places.push({ inner: after(shape, along), size, block: 1, stride: after(constant.tensor.shape, axis) });
+  }
+  return places.length > 1 && constant.tensor.length === view.constant.tensor.length ? undefined : { value, places };
 }
 
 /** Whether both decode codes in the same way. */
 export function sameQuantisation(first: Quantisation, second: Quantisation): boolean {
-  const isSame = (one: Value | undefined, other: Value | undefined) =>
-    one === other || (one?.view !== undefined && one.view.constant === other?.view?.constant);
-  const isPerTensor = first.scale?.view?.constant.tensor.length === 1;
-  return (
-    isSame(first.scale, second.scale) &&
-    isSame(first.zeroPoint, second.zeroPoint) &&
-    (isPerTensor || (first.axis === second.axis && first.blockSize === second.blockSize))
-  );
+  return isSame(first.scale, second.scale) && isSame(first.zeroPoint, second.zeroPoint);
+}
+
+function isSame(first: Parameter | undefined, second: Parameter | undefined): boolean {
+  const [one, other] = [first?.value, second?.value];
+  const isSameValue = one === other || (one?.view !== undefined && one.view.constant === other?.view?.constant);
+  return isSameValue && JSON.stringify(first?.places) === JSON.stringify(second?.places);
 }
 
 /** Whether a node looks up codes of which `DequantizeLinear` decodes those that are found. */
@@ -56,11 +124,13 @@ export function decodesLookup({ op, inputs, outputs }: Node): boolean {
 }
 
 /**
- * The codes that a `DequantizeLinear` decodes, and their meaning.
+ * The codes that a node decodes, and their meaning.
  * @param lookups what is known of nodes that look codes up
  */
 function decoding(node: Node, lookups: Map<Node, boolean>): { constant: Constant; meaning: Quantisation } | undefined {
   const [value, result] = [node.inputs[0], node.outputs[0]?.view];
+  // A Mul passes on nothing else.
+  if (node.op === 'Mul') return result && { constant: result.constant, meaning: result.quantisation! };
   if (!node.op.endsWith('DequantizeLinear') || value === undefined) return undefined;
   if (value.view !== undefined) {
     const meaning = value.view.quantisation === undefined ? result?.quantisation : undefined;
@@ -72,13 +142,13 @@ function decoding(node: Node, lookups: Map<Node, boolean>): { constant: Constant
   if (!lookups.get(lookup)) return undefined;
   // The axes of what was looked up are not those of the table, so only a single scale is known to fit.
   const view = lookup.inputs[0]!.view!;
-  return { constant: view.constant, meaning: { ...quantisationOf(view, node), axis: undefined, blockSize: 0 } };
+  return { constant: view.constant, meaning: quantisationOf({ ...view, axes: [] }, node) };
 }
 
 /** Reads bytes of a file of the model. */
 export type ReadBytes = (place: StoredValues | StoredCodes, subject: string) => Promise<Uint8Array>;
 
-/** Finds out what codes mean: {@link Constant.decoded} of all constants that a `DequantizeLinear` reads. */
+/** Finds out what codes mean: {@link Constant.decoded} of all constants that are decoded. */
 export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): Promise<void> {
   const parameters = new Map<Constant, Float64Array>();
   const meanings = new Map<Constant, Quantisation>();
@@ -92,8 +162,8 @@ export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): 
     else if (!sameQuantisation(first, meaning)) {
       constant.decoded = 'it is decoded with different scales or zero points';
     }
-    for (const value of node.inputs.slice(1)) {
-      const scale = value?.view?.constant;
+    for (const parameter of [meaning.scale, meaning.zeroPoint]) {
+      const scale = parameter?.value?.view?.constant;
       if (scale === undefined || parameters.has(scale)) continue;
       const numbers = await parametersOf(scale, read);
       if (numbers !== undefined) parameters.set(scale, numbers);
@@ -154,88 +224,69 @@ export const notIntegers = (type: string): string =>
 /** The numbers that the codes of a constant stand for, or why they cannot be pruned. */
 function decoded(
   { tensor }: Constant,
-  { scale, zeroPoint, axis, blockSize, isStoredOrder }: Quantisation,
+  { scale, zeroPoint }: Quantisation,
   parameters: ReadonlyMap<Constant, Float64Array>,
 ): StoredValues | string {
   const { codes, type } = tensor;
   if (codes === undefined) return notIntegers(type);
-  const numbersOf = (value: Value | undefined) => value?.view && parameters.get(value.view.constant);
+  const numbersOf = ({ value }: Parameter) =>
+    value?.view && isPlain(value.view) ? parameters.get(value.view.constant) : undefined;
   const scales = numbersOf(scale);
-  const zeros = zeroPoint === undefined ? undefined : numbersOf(zeroPoint);
+  const zeros = zeroPoint === undefined ? Float64Array.of(0) : numbersOf(zeroPoint);
   if (scales === undefined) return 'its scale is not a stored tensor';
-  if (zeroPoint !== undefined && zeros === undefined) return 'its zero point is not a stored tensor';
+  if (zeros === undefined) return 'its zero point is not a stored tensor';
   if (!scales.every(Number.isFinite)) return 'its scale is not finite';
-  if (blockSize > 0 && !isStoredOrder) return 'its codes are in blocks that are transposed before they are decoded';
-  const grid = gridOf(tensor.shape, scales.length, axis, blockSize);
-  const known = zeros ?? new Float64Array(scales.length);
-  if (grid === undefined || known.length !== scales.length) return 'the shapes of its scale and zero point do not fit';
+  const [scalePlaces, zeroPlaces] = [scale.places, zeroPoint?.places ?? []];
+  if (typeof scalePlaces === 'string') return scalePlaces;
+  if (typeof zeroPlaces === 'string') return zeroPlaces;
   const [lowest, highest] = rangeOf(codes.type);
-  if (!known.every((zero) => Number.isInteger(zero) && zero >= lowest && zero <= highest)) {
+  if (!zeros.every((zero) => Number.isInteger(zero) && zero >= lowest && zero <= highest)) {
     return 'its zero point is not one of its codes';
   }
   // Such a number takes one byte, so it fits where any other was.
-  if (codes.scattered && !known.every((zero) => zero >= 0 && zero < 128)) {
+  if (codes.scattered && !zeros.every((zero) => zero >= 0 && zero < 128)) {
     return 'its codes are stored as numbers of varying length; save the model with raw_data';
   }
   const { length, file, start, bytes } = codes;
-  return new StoredValues(
-    'float32',
-    length,
-    file,
-    start,
-    bytes,
-    new QuantisedCoding(codes, { scales, zeros: known }, grid),
+  const coding = new QuantisedCoding(
+    codes,
+    { numbers: scales, places: scalePlaces },
+    { numbers: zeros, places: zeroPlaces },
   );
+  return new StoredValues('float32', length, file, start, bytes, coding);
 }
 
-/** Which scale belongs to a code: `index` counts codes in stored order. */
-interface Grid {
-  /** How many codes lie between two neighbours along the axis. */
-  readonly inner: number;
-  /** The size of the axis. */
-  readonly size: number;
-  /** How many codes along the axis share a scale. */
-  readonly block: number;
-  /** Whether scales also differ along the other axes. */
-  readonly isBlocked: boolean;
+/** Whether the numbers of a view are those that are stored. */
+const isPlain = ({ quantisation, rounding, converted }: View): boolean =>
+  quantisation === undefined && rounding === undefined && converted?.zeroPoint === undefined;
+
+/** The numbers of a parameter. */
+interface Numbers {
+  readonly numbers: Float64Array;
+  readonly places: readonly Place[];
 }
 
-function gridOf(
-  shape: readonly number[],
-  scales: number,
-  axis: number | undefined,
-  blockSize: number,
-): Grid | undefined {
-  if (scales === 1) return { inner: productOf(shape), size: 1, block: 1, isBlocked: false };
-  const size = axis === undefined ? undefined : shape[axis];
-  if (size === undefined) return undefined;
-  const inner = productOf(shape.slice(axis! + 1));
-  if (blockSize === 0) return scales === size ? { inner, size, block: 1, isBlocked: false } : undefined;
-  const all = productOf(shape.slice(0, axis)) * Math.ceil(size / blockSize) * inner;
-  return scales === all ? { inner, size, block: blockSize, isBlocked: true } : undefined;
-}
-
-function scaleIndex(index: number, { inner, size, block, isBlocked }: Grid): number {
-  const along = Math.floor(index / inner) % size;
-  if (!isBlocked) return along;
-  const outer = Math.floor(index / (inner * size));
-  return (outer * Math.ceil(size / block) + Math.floor(along / block)) * inner + (index % inner);
+/** The number that belongs to the code at `index` in stored order. */
+function numberAt({ numbers, places }: Numbers, index: number): number {
+  let at = 0;
+  for (const { inner, size, block, stride } of places) {
+    at += Math.floor((Math.floor(index / inner) % size) / block) * stride;
+  }
+  return numbers[at]!;
 }
 
 /** Integers that stand for 32-bit floats. Scales and zero points never change: the codes of removed weights do. */
 class QuantisedCoding implements Coding {
   readonly width: number | undefined;
   readonly #codes: StoredCodes;
-  readonly #scales: Float64Array;
-  readonly #zeros: Float64Array;
-  readonly #grid: Grid;
+  readonly #scales: Numbers;
+  readonly #zeros: Numbers;
 
-  constructor(codes: StoredCodes, { scales, zeros }: { scales: Float64Array; zeros: Float64Array }, grid: Grid) {
+  constructor(codes: StoredCodes, scales: Numbers, zeros: Numbers) {
     this.width = codes.scattered ? undefined : widths[codes.type];
     this.#codes = codes;
     this.#scales = scales;
     this.#zeros = zeros;
-    this.#grid = grid;
   }
 
   async decode(stored: Uint8Array, _meaning: unknown, first = 0): Promise<Uint8Array<ArrayBuffer>> {
@@ -243,8 +294,7 @@ class QuantisedCoding implements Coding {
     const numbers = new Float32Array(codes.length);
     const slice = (from: number, to: number) => {
       for (let place = from; place < to; place++) {
-        const scale = scaleIndex(first + place, this.#grid);
-        numbers[place] = (codes[place]! - this.#zeros[scale]!) * this.#scales[scale]!;
+        numbers[place] = this.#valueOf(codes[place]!, first + place);
       }
     };
     await inSlices(codes.length, slice, stepsAtATime);
@@ -258,11 +308,11 @@ class QuantisedCoding implements Coding {
     let zeroCount = 0;
     const slice = (from: number, to: number) => {
       for (let place = from; place < to; place++) {
-        const index = scaleIndex(place, this.#grid);
-        const [zero, scale, value] = [this.#zeros[index]!, this.#scales[index]!, values[place]!];
+        const value = values[place]!;
         if (value === 0) zeroCount++;
         // A number that has not changed keeps its code.
-        if (Math.fround((codes[place]! - zero) * scale) === value) continue;
+        if (this.#valueOf(codes[place]!, place) === value) continue;
+        const [zero, scale] = [numberAt(this.#zeros, place), numberAt(this.#scales, place)];
         codes[place] = value === 0 ? zero : Math.min(highest, Math.max(lowest, Math.round(value / scale + zero)));
       }
     };
@@ -271,6 +321,11 @@ class QuantisedCoding implements Coding {
     if (this.#codes.scattered) this.#codes.scattered.encode(bytes, stored);
     else if (bytes.buffer !== stored.buffer) stored.set(bytes);
     return { zeros: zeroCount };
+  }
+
+  /** As runtimes compute it, which make floats of 32 bits of codes. */
+  #valueOf(code: number, index: number): number {
+    return Math.fround(Math.fround(code - numberAt(this.#zeros, index)) * numberAt(this.#scales, index));
   }
 
   #read(stored: Uint8Array): Codes {

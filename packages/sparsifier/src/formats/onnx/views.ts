@@ -1,5 +1,5 @@
 import type { Constant, Node, Value } from './graph.js';
-import { quantisationOf, sameQuantisation, type Quantisation } from './quantised.js';
+import { alignedWith, quantisationOf, sameQuantisation, type Parameter, type Quantisation } from './quantised.js';
 import { isFloat, typeName } from './tensor.js';
 import { productOf } from '../../model/numbers.js';
 
@@ -12,8 +12,10 @@ export interface View {
   readonly type?: string | undefined;
   /** The stored axes along which it may be a part of the constant, or joined to others. */
   readonly cut?: readonly number[] | undefined;
-  /** What the stored integers mean, once a `DequantizeLinear` has decoded them. */
+  /** What the stored integers mean, once they are decoded: by `DequantizeLinear`, or by `Cast` and `Mul`. */
   readonly quantisation?: Quantisation | undefined;
+  /** Set once a `Cast` has made floats of integers, until a `Mul` by their scale decodes them. */
+  readonly converted?: { readonly zeroPoint: Parameter | undefined } | undefined;
   /** How a `QuantizeLinear` rounded the numbers, until a `DequantizeLinear` follows. */
   readonly rounding?: Quantisation | undefined;
 }
@@ -36,10 +38,10 @@ export function wholeView(constant: Constant): View {
   return { constant, axes: constant.tensor.shape.map((_, axis) => axis) };
 }
 
-/** How a node passes a constant on; undefined if it does not. */
-type Step = (view: View, node: Node) => View | undefined;
+/** How a node passes on a constant that is one of its inputs; undefined if it does not. */
+type Step = (view: View, node: Node, input: number) => View | undefined;
 
-/** The operators whose output contains all numbers of their first input. */
+/** The operators whose output contains all numbers of an input: the first one, except for `Mul`. */
 const steps: ReadonlyMap<string, Step> = new Map<string, Step>([
   ['Identity', (view) => view],
   ['Cast', cast],
@@ -50,6 +52,8 @@ const steps: ReadonlyMap<string, Step> = new Map<string, Step>([
   ['com.microsoft.QuantizeLinear', rounded],
   ['DequantizeLinear', dequantised],
   ['com.microsoft.DequantizeLinear', dequantised],
+  ['Sub', subtracted],
+  ['Mul', multiplied],
 ]);
 
 /** Those for which the whole constant must be known. */
@@ -67,24 +71,36 @@ export interface Passed {
   readonly view: View | undefined;
   /** The constants that it is put together from, entirely or in parts. */
   readonly parts: readonly View[];
+  /** The inputs that contain them. */
+  readonly inputs: readonly number[];
 }
 
 /** What a node passes on of stored constants; undefined if it does something else with them. */
 export function passedOn(node: Node): Passed | undefined {
-  const [first] = node.inputs;
   const step = steps.get(node.op) ?? wholeSteps.get(node.op);
-  if (step !== undefined && first !== undefined) {
-    if (first.view !== undefined) {
-      const view = first.view.axes.length > mostAxes ? undefined : step(first.view, node);
-      return view && { view, parts: [] };
+  if (step !== undefined && node.inputs[0] !== undefined) {
+    const inputs = node.op === 'Mul' ? [0, 1] : [0];
+    for (const input of inputs) {
+      const found = after(step, node, input);
+      if (found !== undefined) return { ...found, inputs: [input] };
     }
-    if (!steps.has(node.op)) return undefined;
-    const parts = first.parts.map((part) => step(part, node));
-    return parts.length > 0 && parts.every((part) => part !== undefined) ? { view: undefined, parts } : undefined;
+    return undefined;
   }
   if (!node.inputs.every((value) => value?.isConstant ?? true)) return undefined;
-  if (node.op === 'Slice' || node.op === 'Split') return together(node.inputs.slice(0, 1), cutAxes(node));
-  return node.op === 'Concat' ? together(node.inputs, cutAxes(node)) : undefined;
+  if (node.op === 'Slice' || node.op === 'Split') return together(node, [0]);
+  return node.op === 'Concat' ? together(node, [...node.inputs.keys()]) : undefined;
+}
+
+/** What a step makes of an input. */
+function after(step: Step, node: Node, input: number): Pick<Passed, 'view' | 'parts'> | undefined {
+  const value = node.inputs[input];
+  if (value?.view !== undefined) {
+    const view = value.view.axes.length > mostAxes ? undefined : step(value.view, node, input);
+    return view && { view, parts: [] };
+  }
+  if (value === undefined || !steps.has(node.op)) return undefined;
+  const parts = value.parts.map((part) => step(part, node, input));
+  return parts.length > 0 && parts.every((part) => part !== undefined) ? { view: undefined, parts } : undefined;
 }
 
 /** The axes that a node cuts or joins values along; undefined if they are not known. */
@@ -93,10 +109,11 @@ function cutAxes({ op, inputs, attributes }: Node): readonly number[] | undefine
   return [attributes.get('axis')?.integer ?? 0];
 }
 
-/** All parts of these values, each constant once; undefined if one of the values has other numbers too. */
-function together(values: readonly (Value | undefined)[], axes: readonly number[] | undefined): Passed | undefined {
+/** All parts of these inputs, each constant once; undefined if one of them has other numbers too. */
+function together(node: Node, inputs: readonly number[]): Passed | undefined {
+  const axes = cutAxes(node);
   const parts = new Map<string, View>();
-  for (const value of values) {
+  for (const value of inputs.map((input) => node.inputs[input])) {
     const views = value?.view ? [value.view] : (value?.parts ?? []);
     if (views.length === 0 || views.some(({ axes }) => axes.length > mostAxes)) return undefined;
     for (const view of views) {
@@ -107,7 +124,7 @@ function together(values: readonly (Value | undefined)[], axes: readonly number[
     }
     if (parts.size > mostParts) return undefined;
   }
-  return { view: undefined, parts: [...parts.values()] };
+  return { view: undefined, parts: [...parts.values()], inputs };
 }
 
 /** Whether a view consists of floats, stored as such or as codes. */
@@ -116,7 +133,22 @@ const isReal = ({ constant, quantisation, rounding }: View): boolean =>
 
 function cast(view: View, { attributes }: Node): View | undefined {
   const type = typeName(attributes.get('to')?.integer ?? 0);
-  return isReal(view) && isFloat(type) ? { ...view, type } : undefined;
+  if (!isFloat(type)) return undefined;
+  if (isReal(view) || view.converted !== undefined) return { ...view, type };
+  return view.constant.tensor.codes && { ...view, type, converted: { zeroPoint: undefined } };
+}
+
+/** Takes the zero point from integers that are floats by now. */
+function subtracted(view: View, { inputs }: Node): View | undefined {
+  if (view.converted === undefined || view.converted.zeroPoint !== undefined) return undefined;
+  const zeroPoint = alignedWith(view, inputs[1]);
+  return zeroPoint && { ...view, converted: { zeroPoint } };
+}
+
+/** Multiplies integers that are floats by now with their scale. */
+function multiplied({ converted, ...view }: View, { inputs }: Node, input: number): View | undefined {
+  const scale = converted && alignedWith(view, inputs[1 - input]);
+  return scale && { ...view, quantisation: { scale, zeroPoint: converted.zeroPoint } };
 }
 
 function transposed(view: View, { attributes }: Node): View | undefined {
@@ -187,5 +219,5 @@ function dequantised(view: View, node: Node): View | undefined {
   const type = stated === 0 ? scale && typeOf(scale) : typeName(stated);
   // Rounded numbers are as near to the stored ones as codes allow, and zero stays zero.
   if (rounding !== undefined) return sameQuantisation(rounding, quantisation) ? { ...rest, type } : undefined;
-  return isReal(view) ? undefined : { ...view, quantisation, type };
+  return isReal(view) || view.converted !== undefined ? undefined : { ...view, quantisation, type };
 }
