@@ -45,8 +45,8 @@ const packed = (bytes: Uint8Array): bigint[] =>
   );
 
 interface Stored {
-  readonly axes: number;
-  readonly length: number;
+  axes: number;
+  length: number;
   readonly type: number;
   isRead: boolean;
   isCode: boolean;
@@ -153,6 +153,11 @@ export function countWeights(file: Uint8Array): number {
         for (const { tensor, isCast, isShifted } of reached) {
           tensor.isRead = true;
           if (!isShifted && codes[op]?.includes(place)) tensor.isCode = true;
+          // Several codes are in a byte.
+          const sizes = ['N', 'K'].map((name) => Number(numbersOf(attributes.get(name) ?? new Map(), 3)[0] ?? 0));
+          if (op === 'MatMulNBits' && place === 1 && sizes.every((size) => size > 0)) {
+            [tensor.axes, tensor.length] = [2, sizes[0]! * sizes[1]!];
+          }
           if (op === 'Mul' && isConstant && isCast && integers.includes(tensor.type)) tensor.isCode = true;
         }
       }

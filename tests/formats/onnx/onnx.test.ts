@@ -24,6 +24,7 @@ import {
   type GraphOptions,
   type TensorOptions,
 } from '../../support/onnx-builder.js';
+import { countWeights } from '../../support/onnx-count.js';
 import { layersOf, numbersOf, withModel } from '../../support/onnx-model.js';
 import { readGraphOf } from '../../support/onnx-reader.js';
 import { furtherFiles } from '../../support/model-files.js';
@@ -641,7 +642,29 @@ describe('what is not pruned', () => {
         nodes: [node('MatMulNBits', 'x w', 'y', { domain: 'com.microsoft' })],
         initializers: [tensor('w', [4, 4], { dtype: 'int8' })],
       },
-      /MatMulNBits/,
+      /it is stored as 4-bit codes \(MatMulNBits\); dequantize the model/,
+    ],
+    [
+      'DynamicQuantizeMatMul',
+      {
+        nodes: [node('DynamicQuantizeMatMul', 'x w s', 'y', { domain: 'com.microsoft' })],
+        initializers: [tensor('w', [4, 4], { dtype: 'int8' })],
+      },
+      /it is stored as 8-bit codes \(DynamicQuantizeMatMul\); dequantize the model/,
+    ],
+    [
+      'a product of integers whose inputs are rounded while the model runs',
+      {
+        nodes: [
+          node('DynamicQuantizeLinear', 'x', 'q a z'),
+          node('MatMulInteger', 'q w z', 'i', { name: 'fc' }),
+          node('Cast', 'i', 'f', { attributes: [integerAttribute('to', 1)] }),
+          node('Mul', 'a s', 'b'),
+          node('Mul', 'f b', 'y'),
+        ],
+        initializers: [tensor('w', [4, 4], { dtype: 'int8' }), tensor('s', [])],
+      },
+      /it is stored as 8-bit codes \(MatMulInteger\); dequantize the model/,
     ],
   ];
   test.each(cases)('A weight is not pruned, and the reason is given: %s', async (_title, options, reason) => {
@@ -649,6 +672,23 @@ describe('what is not pruned', () => {
     expect(tensors).toEqual([]);
     expect(skipped[0]!.name).not.toBe('');
     expect(skipped[0]!.reason).toMatch(reason);
+  });
+
+  test.each([
+    [4, [3, 2, 16], [3, 40]],
+    [8, [3, 2, 32], [3, 40]],
+    [2, [3, 3, 4], [3, 40]],
+  ])('Codes of %i bits count as the weights that they stand for', async (bits, stored, shape) => {
+    const sizes = { bits, N: 3, K: 40, block_size: bits === 2 ? 16 : 32 };
+    const attributes = Object.entries(sizes).map(([name, value]) => integerAttribute(name, value));
+    const bytes = model({
+      nodes: [node('MatMulNBits', 'x w s', 'y', { name: 'fc', domain: 'com.microsoft', attributes })],
+      initializers: [tensor('w', stored, { dtype: 'uint8' }), tensor('s', [6])],
+    });
+    using read = await readOnnx(bytes);
+    expect(read.skipped).toMatchObject([{ name: 'fc', operator: 'com.microsoft.MatMulNBits', shape, weights: 120 }]);
+    expect(read.skipped[0]!.reason).toContain(`stored as ${bits}-bit codes`);
+    expect([read.weights, countWeights(bytes)]).toEqual([120, 120]);
   });
 
   test('A Transpose with an invalid perm is not followed', async () => {

@@ -1,3 +1,4 @@
+import { productOf, sumOf } from '../../model/numbers.js';
 import type { Constant, Graph, Node, Value } from './graph.js';
 import { operators } from './operators.js';
 import { isFloat, typeName } from './tensor.js';
@@ -7,13 +8,21 @@ import type { View } from './views.js';
  * Whether a constant counts as weights: it has two or more axes, a node reads it, and it consists of floats, or of codes
  * that an operator decodes or computes with.
  */
-export function isCounted({ tensor, readers, isCode }: Constant): boolean {
-  return tensor.shape.length > 1 && readers.length > 0 && (isCode || isFloat(tensor.type));
+export function isCounted(constant: Constant): boolean {
+  const { tensor, readers, isCode } = constant;
+  return weightsIn(constant).shape.length > 1 && readers.length > 0 && (isCode || isFloat(tensor.type));
+}
+
+/** The shape of the weights that a constant holds, and how many there are. */
+export function weightsIn({ tensor, packed }: Constant): { readonly shape: readonly number[]; readonly count: number } {
+  return packed === undefined
+    ? { shape: tensor.shape, count: tensor.length }
+    : { shape: packed, count: productOf(packed) };
 }
 
 /** How many numbers all constants have that count as weights. */
 export function countWeights({ constants }: Graph): number {
-  return constants.filter(isCounted).reduce((sum, { tensor }) => sum + tensor.length, 0);
+  return sumOf(constants.filter(isCounted).map((constant) => weightsIn(constant).count));
 }
 
 /** Operators whose output consists of numbers of their first input; of all inputs for `Concat`. */
@@ -29,8 +38,14 @@ const arranging = new Set([
 export function markCodes(nodes: readonly Node[]): void {
   const codes = new Set<Value>();
   const factors = new Set<Value>();
-  for (const { op, inputs } of nodes) {
-    for (const input of codesOf(op)) if (inputs[input]) codes.add(inputs[input]);
+  for (const node of nodes) {
+    const { op, inputs } = node;
+    const packed = operators.get(op)?.packed?.(node);
+    for (const input of codesOf(op)) {
+      if (inputs[input] === undefined) continue;
+      codes.add(inputs[input]);
+      if (inputs[input].view !== undefined) inputs[input].view.constant.packed = packed;
+    }
     const isConstant = op === 'Mul' && inputs.every((value) => value?.isConstant ?? true);
     for (const value of isConstant ? inputs : []) if (value) factors.add(value);
   }

@@ -1,6 +1,6 @@
 import type { Skipped, Values, WeightTensor } from '../../model/model.js';
 import { biasOf } from './bias.js';
-import { countWeights, isCounted } from './counting.js';
+import { countWeights, isCounted, weightsIn } from './counting.js';
 import { incomingOf } from './geometry.js';
 import { title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
 import { Names } from './names.js';
@@ -80,8 +80,8 @@ export function readLayers(graph: Graph): Layers {
 }
 
 function skippedTensor(name: string, reason: string, operator: string, constant: Constant | undefined): Skipped {
-  const { shape, length } = constant?.tensor ?? { shape: [], length: 0 };
-  return { name, reason, operator, shape, weights: length };
+  const { shape, count } = constant === undefined ? { shape: [], count: 0 } : weightsIn(constant);
+  return { name, reason, operator, shape, weights: count };
 }
 
 /** The weights of all layers. A stored weight is listed once, even if several nodes read it. */

@@ -39,6 +39,8 @@ export interface Operator {
   readonly takesParts?: boolean;
   /** The inputs that are codes, of an operator that decodes them or computes with them. */
   readonly codes?: readonly number[];
+  /** The shape of the weights, if a number of the stored tensor holds the codes of several. */
+  packed?(node: Node): readonly number[] | undefined;
 }
 
 const convolutions: Operator = { weights: () => [1], layout: convolution };
@@ -46,8 +48,15 @@ const products: Operator = { weights: constantAmong(1, 0), layout: dense };
 const quantised = (...codes: readonly number[]): Operator => ({
   weights: constantAmong(...codes),
   codes,
-  layout: ({ op }) => `${op} computes with integers; only codes that DequantizeLinear decodes can be pruned`,
+  layout: ({ op }) => `${op} computes with integers; only codes that are decoded can be pruned`,
 });
+/** Operators whose weights `dequantize` makes floats of. */
+const coded = (bits: (node: Node) => number, ...codes: readonly number[]): Operator => ({
+  ...quantised(...codes),
+  layout: (node) =>
+    `it is stored as ${bits(node)}-bit codes (${node.op.replace('com.microsoft.', '')}); dequantize the model to prune it`,
+});
+const eight = () => 8;
 const cells = (kind: 'lstm' | 'gru' | 'rnn', gates: number): Operator => ({
   weights: () => [1, 2],
   layout: recurrent(kind, gates),
@@ -83,17 +92,20 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['com.microsoft.DequantizeLinear', decoding],
   ['QLinearConv', quantised(3)],
   ['com.microsoft.QLinearConv', quantised(3)],
-  ['ConvInteger', quantised(1)],
+  ['ConvInteger', coded(eight, 1)],
   ['QLinearMatMul', quantised(3, 0)],
-  ['MatMulInteger', quantised(1, 0)],
+  ['MatMulInteger', coded(eight, 1, 0)],
   ['com.microsoft.QGemm', quantised(3)],
   ['com.microsoft.QAttention', quantised(1)],
   ['com.microsoft.QEmbedLayerNormalization', { ...quantised(2, 3, 4), ...tables }],
   ['com.microsoft.MatMulIntegerToFloat', quantised(1, 0)],
-  ['com.microsoft.DynamicQuantizeMatMul', quantised(1)],
+  ['com.microsoft.DynamicQuantizeMatMul', coded(eight, 1)],
   ['com.microsoft.DynamicQuantizeLSTM', { ...quantised(1, 2), weights: () => [1, 2], furtherNames: ['recurrent'] }],
-  ['com.microsoft.MatMulNBits', { ...quantised(1), others: { 2: 'the scale' } }],
-  ['com.microsoft.MatMulBnb4', quantised(1)],
+  [
+    'com.microsoft.MatMulNBits',
+    { ...coded(bitsIn, 1), packed: matrixIn, others: { 2: 'the scale', 3: 'the zero point' } },
+  ],
+  ['com.microsoft.MatMulBnb4', { ...quantised(1), packed: matrixIn }],
   ['com.microsoft.MatMulFpQ4', quantised(1)],
   ['com.microsoft.GatherBlockQuantized', quantised(0)],
   ['com.microsoft.QMoE', { ...quantised(2, 5, 8), weights: () => [2, 5, 8] }],
@@ -117,6 +129,17 @@ function constantAmong(...candidates: readonly number[]): Operator['weights'] {
 /** The table of a Gather. Computed constants do not count, since they are used to compute shapes. */
 function lookupTable({ inputs }: Node): readonly number[] {
   return inputs[0]?.view ? [0] : [];
+}
+
+/** How many bits a code of `MatMulNBits` has. */
+export function bitsIn({ attributes }: Node): number {
+  return attributes.get('bits')?.integer ?? 4;
+}
+
+/** The shape (out, in) of the weights that `MatMulNBits` reads. */
+function matrixIn({ attributes }: Node): readonly number[] | undefined {
+  const [out, inputs] = [attributes.get('N')?.integer, attributes.get('K')?.integer];
+  return out !== undefined && inputs !== undefined && out > 0 && inputs > 0 ? [out, inputs] : undefined;
 }
 
 const flag = ({ attributes }: Node, name: string): boolean => (attributes.get(name)?.integer ?? 0) !== 0;
