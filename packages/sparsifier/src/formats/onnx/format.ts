@@ -7,6 +7,7 @@ import { stored, type Contents, type CurrentFiles, type Format } from '../format
 import { recognise } from '../recognise.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
 import { newBias, plansIn, type Plan } from './adding.js';
+import { dequantized } from './dequantising.js';
 import { locationsIn } from './external.js';
 import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
@@ -90,7 +91,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     outputs,
     storage: {
       ...storageIn(graph, file, (current) => outputs(undefined, current)),
-      dequantized: () => Promise.reject(new SparsifyError('usage', 'ONNX models cannot be dequantized yet')),
+      dequantized: async (current) => dequantized(await outputs(undefined, current)),
     },
   };
 }

@@ -1,9 +1,10 @@
 import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { productOf, widened } from '../../model/numbers.js';
+import { bytesOf } from '../../model/model.js';
 import { StoredValues, type Coding, type Encoded } from '../format.js';
 import type { Constant, Node, Reader, Value } from './graph.js';
 import { widths, type NumberType } from './scattered.js';
-import type { StoredCodes, Tensor } from './tensor.js';
+import { bitsOf, type StoredCodes, type Tensor } from './tensor.js';
 import type { View } from './views.js';
 
 /** What the codes of a constant stand for: `(code - zero point) * scale`. */
@@ -34,6 +35,8 @@ interface Place {
   readonly stride: number;
 }
 
+export const differently = 'it is decoded with different scales or zero points';
+
 const notFitting = 'the shapes of its scale and zero point do not fit';
 
 /** What a `DequantizeLinear` makes of codes. */
@@ -43,6 +46,12 @@ export function quantisationOf(view: View, { inputs, attributes }: Node): Quanti
   const parameter = (value: Value | undefined) => ({ value, places: placesAlong(view, axis, block, value) });
   return { scale: parameter(inputs[1]), zeroPoint: inputs[2] && parameter(inputs[2]) };
 }
+
+/** A scale or zero point that has one number for all codes, or one for each index of a stored axis. */
+export const parameterAlong = (view: View, axis: number, value: Value | undefined): Parameter => ({
+  value,
+  places: placesAlong(view, axis, 0, value),
+});
 
 /**
  * @param axis the stored axis along which numbers differ; undefined if the node names an axis that the codes do not have
@@ -146,7 +155,7 @@ function decoding(node: Node, lookups: Map<Node, boolean>): { constant: Constant
 }
 
 /** Reads bytes of a file of the model. */
-export type ReadBytes = (place: StoredValues | StoredCodes, subject: string) => Promise<Uint8Array>;
+export type ReadBytes = (place: Pick<StoredCodes, 'file' | 'start' | 'bytes'>, subject: string) => Promise<Uint8Array>;
 
 /** Finds out what codes mean: {@link Constant.decoded} of all constants that are decoded. */
 export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): Promise<void> {
@@ -160,22 +169,80 @@ export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): 
     const first = meanings.get(constant);
     if (first === undefined) meanings.set(constant, meaning);
     else if (!sameQuantisation(first, meaning)) {
-      constant.decoded = 'it is decoded with different scales or zero points';
+      constant.decoded = differently;
     }
-    for (const parameter of [meaning.scale, meaning.zeroPoint]) {
-      const scale = parameter?.value?.view?.constant;
-      if (scale === undefined || parameters.has(scale)) continue;
-      const numbers = await parametersOf(scale, read);
-      if (numbers !== undefined) parameters.set(scale, numbers);
-    }
+    await readParameters(meaning, parameters, read);
   }
   for (const [constant, meaning] of meanings) constant.decoded ??= decoded(constant, meaning, parameters);
 }
 
+/** The floats that the codes of a constant stand for, given their meaning, little-endian; or why they are not known. */
+export async function decodedFloats(
+  constant: Constant,
+  meaning: Quantisation,
+  read: ReadBytes,
+): Promise<Uint8Array<ArrayBuffer> | string> {
+  const parameters = new Map<Constant, Float64Array>();
+  await readParameters(meaning, parameters, read);
+  const { tensor, name } = constant;
+  const isPacked = tensor.packed !== undefined;
+  const place = {
+    type: 'int8',
+    length: tensor.length,
+    file: '',
+    start: 0,
+    bytes: tensor.length,
+    scattered: undefined,
+  } as const;
+  const values = decoded({ ...constant, tensor: isPacked ? { ...tensor, codes: place } : tensor }, meaning, parameters);
+  if (typeof values === 'string') return values;
+  if (!isPacked) return floatsOf(values, name, read);
+  const codes = await unpacked(tensor, name, read);
+  return floatsOf(values, name, () => Promise.resolve(new Uint8Array(codes.buffer)));
+}
+
+/** Integers of 2 or 4 bits, of which the first is in the lowest bits of a byte. */
+async function unpacked(
+  { packed, type, length }: Tensor,
+  subject: string,
+  read: ReadBytes,
+): Promise<Int8Array<ArrayBuffer>> {
+  const bytes = await read(packed!, subject);
+  const bits = bitsOf(type);
+  const codes = new Int8Array(length);
+  const [count, highest] = [2 ** bits, type.startsWith('u') ? 2 ** bits - 1 : 2 ** (bits - 1) - 1];
+  const slice = (from: number, to: number) => {
+    for (let index = from; index < to; index++) {
+      const code = (bytes[(index * bits) >> 3]! >> ((index * bits) & 7)) & (count - 1);
+      codes[index] = code > highest ? code - count : code;
+    }
+  };
+  await inSlices(length, slice, stepsAtATime);
+  return codes;
+}
+
+/** Reads the numbers of scales and zero points that are not known yet. */
+async function readParameters(
+  { scale, zeroPoint }: Quantisation,
+  known: Map<Constant, Float64Array>,
+  read: ReadBytes,
+): Promise<void> {
+  for (const parameter of [scale, zeroPoint]) {
+    const constant = parameter?.value?.view?.constant;
+    if (constant === undefined || known.has(constant)) continue;
+    const numbers = await parametersOf(constant, read);
+    if (numbers !== undefined) known.set(constant, numbers);
+  }
+}
+
 /** The numbers of a scale or zero point; undefined for a type that is not read. */
-async function parametersOf({ tensor, name }: Constant, read: ReadBytes): Promise<Float64Array | undefined> {
+export async function parametersOf(
+  { tensor, name }: Pick<Constant, 'tensor' | 'name'>,
+  read: ReadBytes,
+): Promise<Float64Array | undefined> {
   const place = placeOf(tensor);
   if (place !== undefined) return numbersIn(place, await read(place, name));
+  if (tensor.packed !== undefined) return Float64Array.from(await unpacked(tensor, name, read));
   const list = tensor.floats?.();
   return list && Float64Array.from(list);
 }
@@ -199,6 +266,24 @@ function numbersIn(place: StoredValues | StoredCodes, bytes: Uint8Array): Float6
     return Float64Array.from(widened(plain, place.dtype));
   }
   return Float64Array.from(codesIn(place.type, place.scattered?.decode(bytes) ?? bytes));
+}
+
+/** The numbers of a constant as floats of 32 bits, little-endian. */
+export async function floatsOf(
+  values: StoredValues,
+  subject: string,
+  read: ReadBytes,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { dtype, length, coding } = values;
+  const stored = await read(values, subject);
+  const bytes = coding ? await coding.decode(stored, undefined) : stored.slice();
+  if (dtype === 'float32') return bytes;
+  const floats = new Float32Array(length);
+  const width = bytesOf[dtype];
+  const slice = (from: number, to: number) =>
+    floats.set(widened(bytes.subarray(from * width, to * width), dtype), from);
+  await inSlices(length, slice, stepsAtATime);
+  return new Uint8Array(floats.buffer);
 }
 
 type Codes = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array;

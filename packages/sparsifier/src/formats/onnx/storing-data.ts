@@ -4,6 +4,7 @@ import type { ModelOutput } from '../format.js';
 import { lengthDelimited, textField, type Edits } from './edits.js';
 import { externalTensors, locationOf, type ExternalTensor } from './external.js';
 import type { Constant } from './graph.js';
+import { placeOf } from './quantised.js';
 import type { StoredNumbers } from './storing-chains.js';
 import { bitsOf, readTensor } from './tensor.js';
 import { text } from './wire.js';
@@ -106,7 +107,7 @@ export class ExternalData {
   /** The new numbers of a constant, or where they are. */
   numbersOf({ place, tensor }: Constant): StoredNumbers {
     const bytes = this.#replaced.get(place)!;
-    const location = tensor.values!.file;
+    const location = (placeOf(tensor) ?? tensor.packed)!.file;
     const run = this.#layouts.get(location)?.runs.find((each) => each.bytes === bytes);
     return run === undefined ? bytes : { location, offset: run.offset, length: bytes.length };
   }
