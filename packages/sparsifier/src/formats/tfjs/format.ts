@@ -13,6 +13,7 @@ import { lengthOf, mostIntegers, type PartnerWeight, type WeightEntry } from './
 import { bytesOfWeight, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
 import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
+import { TfjsStorage } from './storing.js';
 
 export interface ReadTfjsOptions {
   /** Returns a file with weights, given its path in the manifest, in place of a file in the folder of the model. */
@@ -62,7 +63,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
   const values = new Map(groups.flatMap(({ values }) => values));
   const tensors = description.tensors.map(({ weight, partners, bias, ...tensor }): WeightTensor => {
     const own = values.get(weight)!;
-    const storage = own.coding instanceof AffineCoding ? storageOf(own.coding.affine, keepScale) : undefined;
+    const storage = own.coding instanceof AffineCoding ? noteOf(own.coding.affine, keepScale) : undefined;
     return {
       ...tensor,
       values: own,
@@ -71,13 +72,15 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
       ...(storage ? { storage } : {}),
     };
   });
+  const stored = { name, model, groups, values };
   return {
     tensors,
     skipped: description.skipped,
     weights: description.weights,
     // The constants of a graph may be anything, while the layers of a Keras config are learned.
     ...(isGraph(model.topology) ? {} : { learned: new Set(tensors) }),
-    outputs: (path, current) => outputsOf(path, { name, model, groups, values }, current),
+    outputs: (path, current) => outputsOf(path, stored, current),
+    storage: new TfjsStorage(stored, new Map(description.tensors.map(({ name, weight }) => [name, weight]))),
   };
 }
 
@@ -85,6 +88,8 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
 interface OpenGroup {
   readonly name: string;
   readonly bytes: number;
+  /** Where each weight begins. */
+  readonly starts: readonly number[];
   readonly weights: readonly WeightEntry[];
   readonly values: readonly (readonly [weight: string, values: StoredValues])[];
 }
@@ -124,7 +129,7 @@ async function openGroup(
     const own = valuesOf(weight, name, starts[place]!, keepScale);
     return own ? [[weight.name, own] as const] : [];
   });
-  return { name, bytes: source.size, weights, values };
+  return { name, bytes: source.size, starts, weights, values };
 }
 
 /** Short lists of integers in a file: shapes and axes, which the nodes of a graph read. */
@@ -161,7 +166,7 @@ function valuesOf(weight: ManifestWeight, file: string, start: number, keepScale
 }
 
 /** A note about what happens to quantised weights that have no code for zero. */
-function storageOf(affine: Affine, keepScale: boolean): string | undefined {
+function noteOf(affine: Affine, keepScale: boolean): string | undefined {
   const { dtype, scale, min } = affine;
   if (hasZero(affine)) return undefined;
   return keepScale

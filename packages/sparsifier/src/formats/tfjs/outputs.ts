@@ -3,7 +3,7 @@ import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { CurrentFiles, ModelOutput, StoredValues } from '../format.js';
 import { isFolder } from '../sources.js';
-import type { ModelJson } from './manifest.js';
+import type { ManifestWeight, ModelJson } from './manifest.js';
 import type { Affine } from './quantization.js';
 
 /** Weights are split into files of this many bytes, as converters do, so that browsers can fetch them in parallel. */
@@ -25,6 +25,8 @@ export interface Written {
   /** In the order of the manifest. */
   readonly groups: readonly { readonly name: string; readonly bytes: number }[];
   readonly values: ReadonlyMap<string, StoredValues>;
+  /** How 32-bit floats are now stored that the model stores differently; undefined if in their own type. */
+  readonly changed?: ReadonlyMap<string, ManifestWeight['quantization']>;
 }
 
 /**
@@ -34,9 +36,10 @@ export interface Written {
  */
 export async function outputsOf(
   path: string | undefined,
-  { name, model, groups, values }: Written,
+  written: Written,
   current: CurrentFiles,
 ): Promise<readonly ModelOutput[]> {
+  const { name, groups } = written;
   const intoFolder = path !== undefined && (await isFolder(path));
   if (path !== undefined && !intoFolder && !/\.json$/i.test(path)) {
     throw new SparsifyError('usage', 'a TensorFlow.js model must be written to a folder or a .json file', {
@@ -48,7 +51,7 @@ export async function outputsOf(
   const inFolder = (file: string) => (folder === undefined ? file : host.join(folder, file));
   const shards = groups.map(shardsOf);
   // Generated only when requested, since encoding the weights may change their quantisation.
-  const json = () => [modelJson(model, shards, (weight) => current.meaning(values.get(weight)!) as Affine | undefined)];
+  const json = () => [modelJson(written, shards, current)];
   return [
     { path: path === undefined || intoFolder ? inFolder(name) : path, from: undefined, chunks: json },
     ...shards.flat().map((shard) => ({
@@ -70,23 +73,29 @@ function shardsOf({ name, bytes }: Written['groups'][number]): Shard[] {
   }));
 }
 
-/**
- * The text of the model.json with new paths and quantisation.
- * @param meaningOf returns what the codes of a quantised weight mean since they were last encoded
- */
+/** The text of the model.json with new paths and quantisation. */
 function modelJson(
-  { content }: ModelJson,
+  { model: { content }, values, changed }: Written,
   groups: readonly (readonly Shard[])[],
-  meaningOf: (weight: string) => Affine | undefined,
+  current: CurrentFiles,
 ): Uint8Array {
+  const describe = (weight: Readonly<Record<string, unknown>>): object => {
+    const { quantization, ...own } = weight;
+    const name = weight.name as string;
+    if (changed?.has(name)) {
+      const type = 'float32';
+      const stored = changed.get(name);
+      return { ...own, dtype: type, ...(stored && { quantization: { ...stored, original_dtype: type } }) };
+    }
+    // What the codes of a quantised weight mean since they were last encoded.
+    const affine = quantization ? (current.meaning(values.get(name)!) as Affine | undefined) : undefined;
+    if (!affine) return weight;
+    return { ...weight, quantization: { ...(quantization as object), scale: affine.scale, min: affine.min } };
+  };
   const weightsManifest = (manifestIn(content) as Readonly<Record<string, unknown>>[]).map((group, place) => ({
     ...group,
     paths: groups[place]!.map(({ name }) => name),
-    weights: (group.weights as Readonly<Record<string, unknown>>[]).map((weight) => {
-      const { quantization } = weight as { readonly quantization?: object };
-      const affine = quantization && meaningOf(weight.name as string);
-      return affine ? { ...weight, quantization: { ...quantization, scale: affine.scale, min: affine.min } } : weight;
-    }),
+    weights: (group.weights as Readonly<Record<string, unknown>>[]).map(describe),
   }));
   const text = JSON.stringify(Array.isArray(content) ? weightsManifest : { ...(content as object), weightsManifest });
   return new TextEncoder().encode(text);

@@ -1,0 +1,16 @@
+import { inSlices, stepsAtATime } from '../host/slices.js';
+import { widened } from '../model/numbers.js';
+import { joinedBytes } from './file-model.js';
+import type { CurrentFiles, StoredValues } from './format.js';
+
+/** The current numbers of a tensor as floats of 32 bits, however they are stored. */
+export async function decoded(values: StoredValues, current: CurrentFiles): Promise<Float32Array<ArrayBuffer>> {
+  const { dtype, file, start, bytes, length, coding } = values;
+  const stored = await joinedBytes(() => current.chunks(file, start, start + bytes));
+  const plain = coding ? await coding.decode(stored, current.meaning(values)) : stored;
+  if (dtype === 'float32') return new Float32Array(plain.buffer, plain.byteOffset, length);
+  const numbers = new Float32Array(length);
+  const widen = (from: number, to: number) => numbers.set(widened(plain.subarray(2 * from, 2 * to), dtype), from);
+  await inSlices(length, widen, stepsAtATime);
+  return numbers;
+}
