@@ -5,6 +5,7 @@ import type { GiveFile, ModelSource } from '../sources.js';
 import { openCheckpoint } from './checkpoint.js';
 import { readLayers, type LayerDescriptions } from './layers.js';
 import { outputsOf } from './outputs.js';
+import { SafetensorsStorage } from './storing.js';
 
 export interface ReadSafetensorsOptions {
   /**
@@ -45,9 +46,11 @@ function matches({ head, json }: MainFile): boolean {
 
 async function open(files: ModelFiles, { layers, shards }: ReadSafetensorsOptions): Promise<Contents> {
   const { main, parts } = await openCheckpoint(files, shards);
-  const names = [...files.sources.keys()];
+  const { names, ...found } = readLayers(parts, layers);
+  const all = [...files.sources.keys()];
   return {
-    ...readLayers(parts, layers),
-    outputs: (path, current) => outputsOf(path, { main, names }, current),
+    ...found,
+    outputs: (path, current) => outputsOf(path, { main, names: all }, current),
+    storage: new SafetensorsStorage({ main, index: files.main.json, parts, names }),
   };
 }

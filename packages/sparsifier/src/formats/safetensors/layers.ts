@@ -30,14 +30,14 @@ export interface NamedHeader {
 }
 
 /** A tensor and the file that contains it. */
-interface Tensor extends StoredTensor {
+export interface Tensor extends StoredTensor {
   readonly file: string;
 }
 
 type Tensors = TensorsOf<Tensor>;
 
 /** The types of tensors that can be pruned. */
-const dataTypes: ReadonlyMap<string, DataType> = new Map([
+export const dataTypes: ReadonlyMap<string, DataType> = new Map([
   ['F32', 'float32'],
   ['F16', 'float16'],
   ['BF16', 'bfloat16'],
@@ -71,6 +71,8 @@ export interface Layers {
   readonly weights: number;
   /** The tensors that the caller described. */
   readonly learned: ReadonlySet<WeightTensor>;
+  /** The names that the tensors of layers have in the files, by the names of the layers. */
+  readonly names: ReadonlyMap<string, string>;
 }
 
 /**
@@ -90,6 +92,7 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
   const tensors: WeightTensor[] = [];
   const skipped: Skipped[] = [];
   const learned = new Set<WeightTensor>();
+  const names = new Map<string, string>();
   /** The layers of biases. */
   const layersOf = new Map<string, string>();
   for (const [index, { tensor, name, aliases }] of candidates.entries()) {
@@ -113,6 +116,7 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
       notes: [...own, ...notes],
     };
     tensors.push(layer);
+    names.set(name, tensor.name);
     if (layer.partners.length > 0) layersOf.set(biasOf(tensor.name), name);
     if (found === described[index]) learned.add(layer);
   }
@@ -122,7 +126,7 @@ export function readLayers(files: readonly NamedHeader[], descriptions: LayerDes
       ? { ...tensor, reason: `it is the bias of ${layer}, and is removed with its output channels` }
       : tensor;
   });
-  return { tensors, skipped: listed, weights: weightsIn(files), learned };
+  return { tensors, skipped: listed, weights: weightsIn(files), learned, names };
 }
 
 /**
@@ -136,7 +140,7 @@ const weightsIn = (files: readonly NamedHeader[]): number =>
     .reduce((total, tensor) => total + lengthOf(tensor), 0);
 
 /** Whether a tensor is a layer or is listed as skipped. */
-const isWeight = ({ name, dtype, shape }: StoredTensor): boolean =>
+export const isWeight = ({ name, dtype, shape }: StoredTensor): boolean =>
   shape.length > 1 && (!isInteger(dtype) || name.endsWith('weight'));
 
 /** A layer has the name of its module, unless a tensor has that name. */
@@ -234,7 +238,7 @@ function partnersOf(
 }
 
 /** Where the numbers of a tensor are, if it has a type that can be pruned. */
-function valuesOf({ dtype, shape, file, start }: Tensor): StoredValues | undefined {
+export function valuesOf({ dtype, shape, file, start }: Tensor): StoredValues | undefined {
   const type = dataTypes.get(dtype);
   return type && new StoredValues(type, lengthOf({ shape }), file, start);
 }

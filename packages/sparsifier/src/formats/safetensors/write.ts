@@ -16,13 +16,25 @@ export interface TensorToWrite {
  * keep the given order, so that a file that is read and written again keeps its order. The reference implementation
  * sorts by dtype, widest first, which aligns all numbers, but reads any order. For aligned numbers, pass the tensors in
  * that order. The data begin at a multiple of 8 bytes.
+ * @throws SparsifyError `usage` as {@link safetensorsHeader}
+ */
+export const safetensorsChunks = (
+  tensors: readonly TensorToWrite[],
+  metadata: ReadonlyMap<string, string>,
+): readonly Uint8Array[] => [safetensorsHeader(tensors, metadata), ...tensors.map(({ bytes }) => bytes)];
+
+/** A tensor of which the header says how many bytes it has. */
+type TensorInHeader = Omit<TensorToWrite, 'bytes'> & { readonly bytes: { readonly length: number } };
+
+/**
+ * What comes before the bytes of the tensors.
  * @throws SparsifyError `usage` for what the format does not allow: a duplicate name, `__metadata__` as a name, bytes
  *   that disagree with the shape, lone surrogates, a header above 100 MB
  */
-export function safetensorsChunks(
-  tensors: readonly TensorToWrite[],
+export function safetensorsHeader(
+  tensors: readonly TensorInHeader[],
   metadata: ReadonlyMap<string, string>,
-): readonly Uint8Array[] {
+): Uint8Array {
   const entries: string[] = [];
   if (metadata.size > 0) {
     const pairs = Array.from(metadata, ([key, value]) => `${json(key)}:${json(value)}`);
@@ -42,7 +54,7 @@ export function safetensorsChunks(
     end += bytes.length;
     entries.push(`${json(name)}:{"dtype":${json(dtype)},"shape":[${shape.join()}],"data_offsets":[${start},${end}]}`);
   }
-  return [headerBytes(`{${entries.join()}}`), ...tensors.map(({ bytes }) => bytes)];
+  return headerBytes(`{${entries.join()}}`);
 }
 
 /** The header, preceded by its length and padded with spaces to a multiple of 8 bytes. */
