@@ -18,6 +18,7 @@ const floors = [
   'calibration',
   'repair',
   'pruning',
+  'quantization',
   'streaming',
   'training',
   'analysis',

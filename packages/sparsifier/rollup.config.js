@@ -15,6 +15,7 @@ const entries = [
   'file',
   'training',
   'calibration',
+  'quantize',
   'sensitivity',
   'compare',
   'catalogue',

@@ -5,6 +5,7 @@ import { joinedBytes } from '../formats/file-model.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
+import type { InputStatistics, LayerInputStatistics } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
 import { chunksOf, readLayers } from './file.js';
 import { mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
@@ -80,19 +81,7 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
-    if (this.layers.size === 0) {
-      throw new SparsifyError('criteria', 'the statistics have no layers', {
-        hint: this.skipped.length > 0 ? 'Their property `skipped` says why' : 'Measure them with `calibrate`',
-      });
-    }
-    const found = model.tensors.filter(({ name }) => this.layers.has(name));
-    if (found.length === 0) {
-      throw new SparsifyError('criteria', 'the statistics are those of another model: it has no layer of these names', {
-        given: listed([...this.layers.keys()]),
-        allowed: model.tensors.map(({ name }) => name),
-      });
-    }
-    for (const tensor of found) checkShape(tensor, this.layers.get(tensor.name)!);
+    const { found, notes } = measuredOf(this, model.tensors);
     const unchecked: string[] = [];
     for (const { name, values } of found) {
       const { sha256 } = this.layers.get(name)!;
@@ -107,15 +96,42 @@ export class Statistics {
         });
       }
     }
-    const names = new Set(model.tensors.map(({ name }) => name));
-    const others = [...this.layers.keys()].filter((name) => !names.has(name));
     return [
       ...(unchecked.length === 0
         ? []
         : [`whether the statistics belong to these weights could not be checked: ${listed(unchecked)}`]),
-      ...(others.length === 0 ? [] : [`the statistics have layers that the model does not have: ${listed(others)}`]),
+      ...notes,
     ];
   }
+}
+
+/**
+ * The layers of a model that have statistics.
+ * @returns them, and notes on statistics of other layers
+ * @throws SparsifyError `criteria` if there are none, or if one has another shape than its statistics
+ */
+export function measuredOf(
+  { layers, skipped = [] }: Pick<InputStatistics, 'layers'> & Partial<Pick<Statistics, 'skipped'>>,
+  tensors: readonly WeightTensor[],
+): { readonly found: readonly WeightTensor[]; readonly notes: readonly string[] } {
+  if (layers.size === 0) {
+    throw new SparsifyError('criteria', 'the statistics have no layers', {
+      hint: skipped.length > 0 ? 'Their property `skipped` says why' : 'Measure them with `calibrate`',
+    });
+  }
+  const found = tensors.filter(({ name }) => layers.has(name));
+  if (found.length === 0) {
+    throw new SparsifyError('criteria', 'the statistics are those of another model: it has no layer of these names', {
+      given: listed([...layers.keys()]),
+      allowed: tensors.map(({ name }) => name),
+    });
+  }
+  for (const tensor of found) checkShape(tensor, layers.get(tensor.name)!);
+  const names = new Set(tensors.map(({ name }) => name));
+  const others = [...layers.keys()].filter((name) => !names.has(name));
+  const notes =
+    others.length === 0 ? [] : [`the statistics have layers that the model does not have: ${listed(others)}`];
+  return { found, notes };
 }
 
 /** The first names, and how many more there are. */
@@ -140,7 +156,7 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string |
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-function checkShape(tensor: WeightTensor, statistics: LayerStatistics): void {
+function checkShape(tensor: WeightTensor, statistics: LayerInputStatistics): void {
   const sizes = rowSizes(tensor);
   const { groups, inputs } = sizes;
   const columns = columnsOf(sizes);

@@ -44,7 +44,8 @@ export async function readFileModel<Options>(
   options: Options,
 ): Promise<FileModel> {
   const engine = await loadEngine();
-  const open = await openModel(source, choose, options);
+  let format: Format<Options>;
+  const open = await openModel(source, (file) => (format = choose(file)), options);
   const blocks = new Map(open.files.held);
   try {
     for (const [name, file] of open.files.sources) blocks.set(name, await readBlock(engine, file));
@@ -56,8 +57,36 @@ export async function readFileModel<Options>(
   }
   const model = new StoredModel(open, blocks);
   abandoned.register(model, blocks, model);
+  readings.set(model, (files) => readFiles(files, format, options));
   return model;
 }
+
+/** How the models that were read from files were read. */
+const readings = new WeakMap<FileModel, (files: Files) => Promise<FileModel>>();
+
+/** The files of a model by their names, the main one first. */
+type Files = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+
+/**
+ * Reads files in the way in which a model was read: in the same format, with the same options.
+ * @throws SparsifyError `usage` for models that were not read from files
+ */
+export async function readLike(model: FileModel, files: Files): Promise<FileModel> {
+  const read = readings.get(model);
+  if (read === undefined) throw notFromFiles();
+  return read(files);
+}
+
+function readFiles<Options>(files: Files, format: Format<Options>, options: Options): Promise<FileModel> {
+  const [[name, bytes]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
+  const give = (name: string) => files.get(name)!;
+  const giving = furtherFiles.filter((option) => (format.options as readonly string[]).includes(option));
+  const further = Object.fromEntries(giving.map((option) => [option, give]));
+  return readFileModel(new File([bytes], name), () => format, { ...options, ...further });
+}
+
+/** The options by which further files of a model are given. */
+const furtherFiles: readonly string[] = ['external', 'shards'];
 
 /**
  * A model that was read from files into shared memory. Calls change its numbers in memory. All other bytes are kept,
@@ -294,10 +323,13 @@ export class StoredModel implements FileModel, CurrentFiles {
  */
 export function storageOf(model: FileModel): { readonly storage: Storage; readonly current: CurrentFiles } {
   if (model instanceof StoredModel) return { storage: model.storage, current: model };
-  throw new SparsifyError('usage', 'only models from files can be stored in another form', {
+  throw notFromFiles();
+}
+
+const notFromFiles = (): SparsifyError =>
+  new SparsifyError('usage', 'only models from files can be stored in another form', {
     hint: 'Read the model with `readModel`',
   });
-}
 
 /** All bytes of a file in one array, which is not shared memory. */
 export async function joinedBytes(chunks: OutputFile['chunks']): Promise<Uint8Array<ArrayBuffer>> {

@@ -45,7 +45,7 @@ export function narrowed(number: number, dtype: keyof typeof narrow): number {
 const scratch = new DataView(new ArrayBuffer(8));
 
 /** The number that these 16 bits stand for: the upper half of a 32-bit float. */
-function bfloat16(bits: number): number {
+export function bfloat16(bits: number): number {
   scratch.setUint32(0, bits * 2 ** 16);
   return scratch.getFloat32(0);
 }

@@ -207,7 +207,7 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
 }
 
 /** @throws SparsifyError `usage` for what are no statistics, such as a promise of them */
-function checkStatistics(given: InputStatistics): void {
+export function checkStatistics(given: InputStatistics): void {
   const { layers, check } = ((given as InputStatistics | null) ?? {}) as Partial<InputStatistics>;
   if (typeof layers?.get === 'function' && typeof check === 'function') return;
   throw new SparsifyError('usage', '`statistics` are what `calibrate` measures or `readStatistics` reads', {

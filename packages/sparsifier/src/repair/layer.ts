@@ -233,7 +233,11 @@ function withoutChannels(numbers: Uint8Array, isKept: readonly boolean[]): Uint8
 }
 
 /** A bias that changes the outputs by this much. Where that is 0 it keeps its bits. */
-function withShift(numbers: Uint8Array, { values: { dtype }, sign }: Bias, shift: ArrayLike<number>): Uint8Array {
+export function withShift(
+  numbers: Uint8Array,
+  { values: { dtype }, sign }: Bias,
+  shift: ArrayLike<number>,
+): Uint8Array {
   const copy = numbers.slice();
   const view = new DataView(copy.buffer, copy.byteOffset, copy.byteLength);
   for (const [channel, before] of widened(numbers, dtype).entries()) {
@@ -260,8 +264,11 @@ async function biasFor(
   return { bias: added, origin: 'added' };
 }
 
-/** Refuses what are no statistics of this layer. */
-async function checkKnown(
+/**
+ * Refuses what are no statistics of a layer.
+ * @throws SparsifyError `criteria` if they have another shape, or numbers that are not finite
+ */
+export async function checkKnown(
   subject: string,
   groups: number,
   columns: number,

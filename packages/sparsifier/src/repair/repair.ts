@@ -75,7 +75,8 @@ export async function repairByStatistics(
   return outcome;
 }
 
-function knownFrom({ isDiagonal, heldOut, ...seen }: LayerInputStatistics): KnownInputs {
+/** What a repair takes of statistics. */
+export function knownFrom({ isDiagonal, heldOut, ...seen }: LayerInputStatistics): KnownInputs {
   const pruned = ({ moment, mean }: InputMoments) => ({ pruned: { moment, mean } });
   return {
     rows: seen.rows,

@@ -1,0 +1,166 @@
+import { inSlices, stepsAtATime } from '../host/slices.js';
+import { int4Block, type Form, type NewNumbers } from '../model/forms.js';
+import type { WeightTensor } from '../model/model.js';
+import { bfloat16, float16, narrowed } from '../model/numbers.js';
+import { eachRun, inStoredOrder, matrixOf, type WeightMatrix } from './matrix.js';
+import { decoded, scalesByLeastSquares, scalesByRange, unclamped, type Codes } from './scales.js';
+
+/** What storing numbers in a form does to them. */
+export interface Loss {
+  /** How many of them are 0 afterwards. */
+  readonly zeros: number;
+  /** How many are farther from 0 than the largest code, so that they are more than half a step off. */
+  readonly clipped: number;
+  /** The norm of the differences divided by the norm of the numbers; 0 if all of them are 0. */
+  readonly error: number;
+}
+
+/** The weights of a layer in a form. */
+export interface Stored {
+  readonly numbers: NewNumbers;
+  readonly loss: Loss;
+  /** What the numbers then are, in stored order. */
+  readonly values: Float32Array;
+}
+
+const [int8, int4]: readonly [Codes, Codes] = [
+  { least: -127, most: 127 },
+  { least: -8, most: 7, block: int4Block },
+];
+
+/**
+ * Stores the weights of a layer in a form.
+ * @param weights in stored order
+ * @param importance how much the error of a weight counts: see {@link scalesByLeastSquares}
+ */
+export async function storedAs(
+  form: Form,
+  tensor: WeightTensor,
+  weights: Float32Array,
+  importance: Float64Array | undefined,
+): Promise<Stored> {
+  switch (form) {
+    case 'int8':
+    case 'int8-dynamic':
+    case 'int4': {
+      const matrix = await matrixOf(tensor, weights);
+      const codes = form === 'int4' ? int4 : int8;
+      // Blocks of few codes gain from clipping whatever they are multiplied with.
+      const isFitted = form === 'int4' || importance !== undefined;
+      const scales = await (isFitted ? scalesByLeastSquares(matrix, codes, importance) : scalesByRange(matrix, codes));
+      const { found, values, loss } = await coded(matrix, codes, scales);
+      return {
+        numbers: { form, codes: await inStoredOrder(matrix, found, new Int8Array(found.length)), scales },
+        values: await inStoredOrder(matrix, values, new Float32Array(found.length)),
+        loss,
+      };
+    }
+    case 'uint8':
+    case 'uint16':
+      return affine(form, weights);
+    case 'float16':
+    case 'bfloat16':
+      return floats(form, weights);
+  }
+}
+
+/** The codes of a matrix for these scales, and the weights that they stand for. */
+async function coded(matrix: WeightMatrix, codes: Codes, scales: Float32Array) {
+  const { columns, weights } = matrix;
+  const found = new Int8Array(weights.length);
+  const values = new Float32Array(weights.length);
+  const sums = new Sums();
+  const visit = (row: number, from: number, to: number, block: number) => {
+    const scale = scales[block]!;
+    for (let place = row * columns + from; place < row * columns + to; place++) {
+      const weight = weights[place]!;
+      const nearest = unclamped(weight, scale);
+      const code = Math.min(Math.max(nearest, codes.least), codes.most);
+      const value = decoded(code, scale);
+      found[place] = code;
+      values[place] = value;
+      sums.add(weight, value, code !== nearest);
+    }
+  };
+  await eachRun(matrix, visit, codes.block);
+  return { found, values, loss: sums.loss };
+}
+
+/** Codes with one scale and offset for all numbers, of which one code is 0. None is clipped. */
+async function affine(form: 'uint8' | 'uint16', numbers: Float32Array): Promise<Stored> {
+  const most = form === 'uint8' ? 0xff : 0xffff;
+  let [low, high] = [0, 0];
+  await inSlices(
+    numbers.length,
+    (from, to) => {
+      for (let index = from; index < to; index++) {
+        low = Math.min(low, numbers[index]!);
+        high = Math.max(high, numbers[index]!);
+      }
+    },
+    stepsAtATime,
+  );
+  // The code of 0. Each side of it that has numbers has codes.
+  const nearest = high > low ? Math.round((most * -low) / (high - low)) : 0;
+  const zero = Math.min(Math.max(nearest, low < 0 ? 1 : 0), high > 0 ? most - 1 : most);
+  const scale = Math.max(zero > 0 ? -low / zero : 0, zero < most ? high / (most - zero) : 0) || 1;
+  const min = zero === 0 ? 0 : -(zero * scale);
+  const codes = form === 'uint8' ? new Uint8Array(numbers.length) : new Uint16Array(numbers.length);
+  const values = new Float32Array(numbers.length);
+  const sums = new Sums();
+  await inSlices(
+    numbers.length,
+    (from, to) => {
+      for (let index = from; index < to; index++) {
+        const code = Math.min(Math.max(Math.round(numbers[index]! / scale) + zero, 0), most);
+        codes[index] = code;
+        values[index] = code * scale + min;
+        sums.add(numbers[index]!, values[index]!, false);
+      }
+    },
+    stepsAtATime,
+  );
+  return { numbers: { form, codes, scale, min }, values, loss: sums.loss };
+}
+
+/** The numbers with 16 bits each, little-endian. Those that are too large become infinite. */
+export async function floats(form: 'float16' | 'bfloat16', numbers: Float32Array): Promise<Stored> {
+  const bytes = new Uint8Array(2 * numbers.length);
+  const view = new DataView(bytes.buffer);
+  const float = form === 'float16' ? float16 : bfloat16;
+  const values = new Float32Array(numbers.length);
+  const sums = new Sums();
+  await inSlices(
+    numbers.length,
+    (from, to) => {
+      for (let index = from; index < to; index++) {
+        const bits = narrowed(numbers[index]!, form);
+        view.setUint16(2 * index, bits, true);
+        values[index] = float(bits);
+        sums.add(numbers[index]!, values[index]!, false);
+      }
+    },
+    stepsAtATime >> 2,
+  );
+  return { numbers: { form, numbers: bytes }, values, loss: sums.loss };
+}
+
+/** Adds up what is lost, in 64 bits. */
+class Sums {
+  #zeros = 0;
+  #clipped = 0;
+  #difference = 0;
+  #whole = 0;
+
+  add(before: number, after: number, isClipped: boolean): void {
+    if (after === 0) this.#zeros++;
+    if (isClipped) this.#clipped++;
+    this.#difference += (before - after) * (before - after);
+    this.#whole += before * before;
+  }
+
+  get loss(): Loss {
+    const error = this.#whole > 0 ? Math.sqrt(this.#difference / this.#whole) : 0;
+    return { zeros: this.#zeros, clipped: this.#clipped, error };
+  }
+}

@@ -1,0 +1,74 @@
+import { SparsifyError } from '../errors.js';
+import type { Storage } from '../formats/format.js';
+import { forms, type Form } from '../model/forms.js';
+import { checkListeners, checkStatistics, type InputStatistics } from '../options/options.js';
+import type { Rules } from '../options/rules.js';
+import { checkNames, unknownValue } from '../options/spelling.js';
+
+/** The forms that numbers other than weights of layers can have. */
+export type OtherForm = 'float16' | 'bfloat16';
+
+/** The options of {@link quantize}. */
+export interface QuantizeOptions {
+  /**
+   * The form of the weights. ONNX: `int8`, `int8-dynamic`, `int4` and `float16`; `int8` by default. TensorFlow.js:
+   * `uint8`, `uint16` and `float16`; by default `uint16` for convolutions, and `uint8` for all other layers. safetensors:
+   * `float16` and `bfloat16`; `float16` by default. Convolutions, embeddings and recurrent layers have no `int8-dynamic`
+   * and no `int4`: where these are asked for, they become `int8`.
+   */
+  readonly weights?: Form | undefined;
+  /** The layers whose weights are stored in that form; all by default. */
+  readonly rules?: Rules | undefined;
+  /**
+   * Statistics of the inputs of layers, from `calibrate` or `readStatistics`. Scales are then those of the least squared
+   * error of the outputs, and biases make up for what the outputs lose on average. Layers without a bias are given one, if
+   * the format allows that. Weights that were removed or changed since the calibration are no error.
+   */
+  readonly statistics?: InputStatistics | undefined;
+  /**
+   * The form of all other numbers of 32 bits: biases, normalisations, tables, layers that the rules leave out. By default
+   * they stay as they are. `bfloat16` is for safetensors.
+   */
+  readonly others?: OtherForm | undefined;
+  /** Ends the call with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: QuantizeProgress) => void) | undefined;
+}
+
+/** How far a call has come. */
+export interface QuantizeProgress {
+  readonly stage: 'quantize';
+  /** The weights of the layers that are finished. */
+  readonly done: number;
+  /** The weights of all layers that are stored in another form. */
+  readonly total: number;
+}
+
+const optionNames: readonly (keyof QuantizeOptions)[] = [
+  'weights',
+  'rules',
+  'statistics',
+  'others',
+  'signal',
+  'onProgress',
+];
+
+/** @throws SparsifyError `usage` for unknown options and wrong values; the signal's reason if it is aborted */
+export function checkOptions(options: QuantizeOptions, storage: Storage, format: string): void {
+  checkNames(options, optionNames);
+  const { weights, rules, statistics, others, signal } = options;
+  checkForm('weights', weights, storage.forms, format);
+  checkForm('others', others, storage.forms.filter(isOtherForm), format);
+  if (rules !== undefined) checkNames(rules, ['layerType', 'include', 'exclude']);
+  if (statistics !== undefined) checkStatistics(statistics);
+  checkListeners(options);
+  signal?.throwIfAborted();
+}
+
+const isOtherForm = (form: Form): form is OtherForm => form === 'float16' || form === 'bfloat16';
+
+function checkForm(option: string, form: Form | undefined, allowed: readonly Form[], format: string): void {
+  if (form === undefined || allowed.includes(form)) return;
+  if (!forms.includes(form)) throw unknownValue('usage', `form of \`${option}\``, form, allowed);
+  throw new SparsifyError('usage', `${format} models have no \`${option}\` of this form`, { given: form, allowed });
+}

@@ -1,0 +1,148 @@
+import { loadEngine } from '../engine/engine.js';
+import { SparsifyError } from '../errors.js';
+import { decoded } from '../formats/decoded.js';
+import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
+import { stored, type CurrentFiles } from '../formats/format.js';
+import { inSlices, stepsAtATime } from '../host/slices.js';
+import type { Form, NewNumbers } from '../model/forms.js';
+import { write } from '../model/kept.js';
+import { checkModel, type Values, type WeightTensor } from '../model/model.js';
+import { sumOf } from '../model/numbers.js';
+import type { InputStatistics } from '../options/options.js';
+import { counted, listed } from '../pruning/text.js';
+import { withShift } from '../repair/layer.js';
+import { biasOf, lostOutputs } from './bias.js';
+import { storedAs } from './codes.js';
+import { checkInputs, importanceOf, inputsOf } from './inputs.js';
+import { quantizeReportOf } from './made-report.js';
+import { checkOptions, type QuantizeOptions } from './options.js';
+import { othersIn, tooLarge } from './others.js';
+import { planOf, type PlannedLayer } from './plan.js';
+import type { LeftTensor, QuantizedLayer, QuantizeReport } from './report.js';
+
+/** A model whose weights are stored in another form. */
+export interface Quantized {
+  /** A model of its own. */
+  readonly model: FileModel;
+  readonly report: QuantizeReport;
+}
+
+/**
+ * Makes a model whose weights take fewer bytes. Zero is exact in each form, so weights that were removed stay 0. Runtimes
+ * decode the weights when they load the model or while they run it; the format says how.
+ * @param model a model that was read from files; it is not changed
+ * @throws SparsifyError `usage` for options that the model's format does not have, and for models that were not read from
+ *   files; `criteria` for statistics of layers of other shapes; `weights` for weights that are infinite or not numbers;
+ *   `layer` and `kind` as rules do; `memory`
+ */
+export async function quantize(model: FileModel, options: QuantizeOptions = {}): Promise<Quantized> {
+  checkModel(model);
+  checkOptions(options, storageOf(model).storage, model.format);
+  const { statistics, others: otherForm, signal } = options;
+  const files = await model.toFiles();
+  using copy = await readLike(model, files);
+  const { storage, current } = storageOf(copy);
+  const plan = planOf(copy, storage, options);
+  const notes = statistics ? await checkInputs(statistics, copy) : [];
+  const { layers, skipped, numbers, biases } = await quantizedLayers(copy, current, plan.layers, options);
+  await write(await loadEngine(), copy, biases);
+  using corrected = await readLike(copy, await copy.toFiles());
+  const last = storageOf(corrected);
+  const others = otherForm && (await othersIn(otherForm, last.storage, last.current, signal));
+  signal?.throwIfAborted();
+  const written = await last.storage.rewritten(numbers, others?.numbers ?? new Map(), last.current);
+  const report = quantizeReportOf({
+    layers,
+    skipped: [...skipped, ...plan.skipped],
+    others: others?.others ?? [],
+    bytes: { before: bytesOfAll(files), after: bytesOfAll(written) },
+    notes: [...notes, ...notesOn(layers, statistics)],
+  });
+  return { model: await readLike(corrected, written), report };
+}
+
+export const bytesOfAll = (files: ReadonlyMap<string, Uint8Array>): number =>
+  sumOf([...files.values()].map(({ length }) => length));
+
+/** The weights of all layers in their forms, and the biases that make up for what that changes. */
+async function quantizedLayers(
+  copy: FileModel,
+  current: CurrentFiles,
+  planned: readonly PlannedLayer[],
+  { statistics, signal, onProgress }: QuantizeOptions,
+) {
+  const layers: QuantizedLayer[] = [];
+  const skipped: LeftTensor[] = [];
+  const numbers = new Map<string, NewNumbers>();
+  const biases = new Map<Values, Uint8Array>();
+  const total = sumOf(planned.map(({ tensor }) => tensor.values.length));
+  let done = 0;
+  for (const { tensor, form, reason, bytesBefore, bytesAfter } of planned) {
+    signal?.throwIfAborted();
+    const { name, kind, shape, values } = tensor;
+    const weights = await decoded(stored(values), current);
+    const infinite = isFloat(form) ? await tooLarge(form, weights) : await checkFinite(tensor, weights);
+    if (infinite !== undefined) {
+      skipped.push({ name, reason: infinite, weights: values.length });
+    } else {
+      const known = isCorrected(form) ? statistics?.layers.get(name) : undefined;
+      const inputs = known && inputsOf(known);
+      const found = inputs && (await biasOf(copy, tensor));
+      const bias = typeof found === 'string' ? undefined : found;
+      const importance = inputs && importanceOf(inputs, bias !== undefined);
+      const { numbers: own, values: after, loss } = await storedAs(form, tensor, weights, importance);
+      numbers.set(name, own);
+      if (bias && inputs) {
+        const lost = await lostOutputs(tensor, weights, after, inputs.mean);
+        biases.set(bias.bias.values, withShift(await copy.copy(bias.bias.values), bias.bias, lost));
+      }
+      layers.push({
+        ...{ name, kind, shape, weights: values.length, form },
+        ...(reason === undefined ? {} : { reason }),
+        ...{ ...loss, bias: bias?.origin ?? 'none' },
+        ...(typeof found === 'string' ? { biasReason: found } : {}),
+        ...{ bytesBefore, bytesAfter },
+      });
+    }
+    done += values.length;
+    onProgress?.({ stage: 'quantize', done, total });
+  }
+  return { layers, skipped, numbers, biases };
+}
+
+const isFloat = (form: Form) => form === 'float16' || form === 'bfloat16';
+
+/** Whether a form changes weights so much that biases can make up for it. */
+const isCorrected = (form: Form): boolean => !isFloat(form) && form !== 'uint16';
+
+/** @throws SparsifyError `weights` for weights that have no codes */
+async function checkFinite({ name, shape }: WeightTensor, weights: Float32Array): Promise<undefined> {
+  let found: number | undefined;
+  const look = (from: number, to: number) => {
+    for (let index = from; found === undefined && index < to; index++)
+      if (!Number.isFinite(weights[index])) found = index;
+  };
+  await inSlices(weights.length, look, stepsAtATime);
+  if (found === undefined) return;
+  throw new SparsifyError('weights', 'a weight is infinite or not a number, so it has no code', {
+    subject: name,
+    found: `at index ${found} of shape [${shape.join(', ')}]`,
+    hint: 'Correct the weights, or `exclude` this layer',
+  });
+}
+
+/** Sentences about what would make the model better. */
+function notesOn(layers: readonly QuantizedLayer[], statistics: InputStatistics | undefined): string[] {
+  const rounded = layers.filter(({ form }) => isCorrected(form));
+  if (rounded.length === 0) return [];
+  if (statistics === undefined) return [offer];
+  const unknown = rounded.filter(({ name }) => !statistics.layers.has(name)).map(({ name }) => name);
+  if (unknown.length === 0) return [];
+  return [
+    `${counted(unknown.length, 'layer')} had no statistics, so their scales follow from the largest weights and their biases ` +
+      `were not corrected: ${listed(unknown)}`,
+  ];
+}
+
+const offer =
+  'with `statistics` of the inputs of layers, scales and biases make up for much of what rounding changes; `calibrate` measures them';
