@@ -6,7 +6,7 @@ import { eachRun, inStoredOrder, matrixOf, type WeightMatrix } from './matrix.js
 import { decoded, scalesByLeastSquares, scalesByRange, unclamped, type Codes } from './scales.js';
 
 /** What storing numbers in a form does to them. */
-export interface Loss {
+interface Loss {
   /** How many of them are 0 afterwards. */
   readonly zeros: number;
   /** How many are farther from 0 than the largest code, so that they are more than half a step off. */
