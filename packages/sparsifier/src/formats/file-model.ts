@@ -37,11 +37,15 @@ export async function readAs<Options extends object>(
   return readFileModel(source, () => format, options);
 }
 
-/** Reads a model whose format is known once its main file is open. */
+/**
+ * Reads a model whose format is known once its main file is open.
+ * @param sourceFiles those that no call writes to, if they are not the ones that are read
+ */
 export async function readFileModel<Options>(
   source: ModelSource,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
+  sourceFiles?: readonly string[],
 ): Promise<FileModel> {
   const engine = await loadEngine();
   let format: Format<Options>;
@@ -55,9 +59,9 @@ export async function readFileModel<Options>(
   } finally {
     await open.files.close();
   }
-  const model = new StoredModel(open, blocks);
+  const model = new StoredModel(open, blocks, sourceFiles);
   abandoned.register(model, blocks, model);
-  readings.set(model, (files) => readFiles(files, format, options));
+  readings.set(model, (files) => readFiles(files, format, options, model.sourceFiles));
   return model;
 }
 
@@ -68,7 +72,8 @@ const readings = new WeakMap<FileModel, (files: Files) => Promise<FileModel>>();
 type Files = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 
 /**
- * Reads files in the way in which a model was read: in the same format, with the same options.
+ * Reads files in the way in which a model was read: in the same format, with the same options. The files of that model
+ * are not overwritten either.
  * @throws SparsifyError `usage` for models that were not read from files
  */
 export async function readLike(model: FileModel, files: Files): Promise<FileModel> {
@@ -77,12 +82,17 @@ export async function readLike(model: FileModel, files: Files): Promise<FileMode
   return read(files);
 }
 
-function readFiles<Options>(files: Files, format: Format<Options>, options: Options): Promise<FileModel> {
+function readFiles<Options>(
+  files: Files,
+  format: Format<Options>,
+  options: Options,
+  sourceFiles: readonly string[],
+): Promise<FileModel> {
   const [[name, bytes]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
   const give = (name: string) => files.get(name)!;
   const giving = furtherFiles.filter((option) => (format.options as readonly string[]).includes(option));
   const further = Object.fromEntries(giving.map((option) => [option, give]));
-  return readFileModel(new File([bytes], name), () => format, { ...options, ...further });
+  return readFileModel(new File([bytes], name), () => format, { ...options, ...further }, sourceFiles);
 }
 
 /** The options by which further files of a model are given. */
@@ -144,11 +154,11 @@ export class StoredModel implements FileModel, CurrentFiles {
   #isClosed = false;
 
   /** @param blocks files by their names in the model; other files are read elsewhere */
-  constructor(open: OpenModel, blocks: Map<string, Block>) {
+  constructor(open: OpenModel, blocks: Map<string, Block>, sourceFiles = open.sourceFiles) {
     this.tensors = open.tensors;
     this.skipped = open.skipped;
     this.weights = open.weights;
-    this.sourceFiles = open.sourceFiles;
+    this.sourceFiles = sourceFiles;
     this.format = open.format;
     this.#open = open;
     this.#blocks = blocks;

@@ -58,7 +58,7 @@ export function planOf(
     }
     const [bytesBefore, bytesAfter] = [stored(values).bytes, bytesIn(instead, tensor)];
     if (bytesAfter + costs[instead] >= bytesBefore) {
-      leave(`it has too few weights for \`${instead}\` to make the file smaller`);
+      leave(`it has too few weights for ${instead} to make the file smaller`);
       continue;
     }
     layers.push({
