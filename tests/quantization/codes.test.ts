@@ -45,6 +45,13 @@ async function codesOf(form: 'int8' | 'int4', layer: ArrayLayer, importance?: Fl
   return { ...numbers, values, loss, places };
 }
 
+/** The nearest whole number, of two the even one. */
+function nearest(number: number): number {
+  const below = Math.floor(number);
+  const isUp = number - below > 0.5 || (number - below === 0.5 && below % 2 !== 0);
+  return below + Number(isUp) + 0;
+}
+
 const random = (length: number, seed: number): Float32Array<ArrayBuffer> => {
   const next = xorshift(seed);
   // About normal: a sum of four uniform numbers.
@@ -85,7 +92,7 @@ describe('int8', () => {
     expect(Math.max(...places)).toBe(scales.length - 1);
     expect(Array.from(scales)).toEqual(largest.map((each) => Math.max(Math.fround(each / 127), 2 ** -126)));
     expect(Array.from(codes)).toEqual(
-      Array.from(weightsOf(layer), (weight, position) => Math.round(weight / scales[places[position]!]!) + 0),
+      Array.from(weightsOf(layer), (weight, position) => nearest(weight / scales[places[position]!]!)),
     );
     expect(Array.from(decoded)).toEqual(
       Array.from(codes, (code, position) => Math.fround(code * scales[places[position]!]!)),
@@ -109,7 +116,7 @@ describe('int8', () => {
           const [code, scale] = [codes[position]!, scales[places[position]!]!];
           expect(Math.abs(code)).toBeLessThanOrEqual(127);
           if (weight === 0) expect([code, decoded[position]]).toEqual([0, 0]);
-          if (Math.abs(Math.round(weight / scale)) > 127) {
+          if (Math.abs(weight / scale) > 127.5) {
             clipped++;
             expect(Math.abs(code)).toBe(127);
           } else expect(Math.abs(weight - code * scale)).toBeLessThanOrEqual((scale / 2) * (1 + 1e-12));
@@ -190,9 +197,8 @@ describe('int4', () => {
     let clipped = 0;
     for (const [position, weight] of weightsOf(layer).entries()) {
       const [code, scale] = [codes[position]!, scales[places[position]!]!];
-      const nearest = Math.round(weight / scale);
-      expect(code).toBe(Math.min(Math.max(nearest, -8), 7) + 0);
-      if (code !== nearest) clipped++;
+      expect(code).toBe(nearest(Math.min(Math.max(weight / scale, -8), 7)));
+      if (Math.abs(weight / scale - code) > 0.5) clipped++;
       if (weight === 0) expect(code).toBe(0);
     }
     expect(loss.clipped).toBe(clipped);

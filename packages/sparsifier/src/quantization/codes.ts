@@ -3,7 +3,7 @@ import { int4Block, type Form, type NewNumbers } from '../model/forms.js';
 import type { WeightTensor } from '../model/model.js';
 import { bfloat16, float16, narrowed } from '../model/numbers.js';
 import { eachRun, inStoredOrder, matrixOf, type WeightMatrix } from './matrix.js';
-import { decoded, scalesByLeastSquares, scalesByRange, unclamped, type Codes } from './scales.js';
+import { codeOf, decoded, scalesByLeastSquares, scalesByRange, type Codes } from './scales.js';
 
 /** What storing numbers in a form does to them. */
 interface Loss {
@@ -74,12 +74,11 @@ async function coded(matrix: WeightMatrix, codes: Codes, scales: Float32Array) {
     const scale = scales[block]!;
     for (let place = row * columns + from; place < row * columns + to; place++) {
       const weight = weights[place]!;
-      const nearest = unclamped(weight, scale);
-      const code = Math.min(Math.max(nearest, codes.least), codes.most);
+      const code = codeOf(weight, scale, codes);
       const value = decoded(code, scale);
       found[place] = code;
       values[place] = value;
-      sums.add(weight, value, code !== nearest);
+      sums.add(weight, value, Math.abs(weight / scale - code) > 0.5);
     }
   };
   await eachRun(matrix, visit, codes.block);

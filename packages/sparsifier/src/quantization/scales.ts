@@ -11,10 +11,14 @@ export interface Codes {
 /** The smallest scale: smaller numbers of 32 bits are rounded to 0 by some hardware. */
 const leastScale = 2 ** -126;
 
-const clamped = (code: number, { least, most }: Codes): number => Math.min(Math.max(code, least), most);
+/** Adding and subtracting it rounds smaller numbers of 64 bits to whole ones, of two that are as near to the even one. */
+const rounding = 1.5 * 2 ** 52;
 
-/** The code of the number nearest to a weight, as if there were codes for all numbers. */
-export const unclamped = (weight: number, scale: number): number => Math.round(weight / scale);
+/** The code of the number nearest to a weight. */
+export function codeOf(weight: number, scale: number, { least, most }: Codes): number {
+  const exact = weight / scale;
+  return exact >= most ? most : exact <= least ? least : exact + rounding - rounding;
+}
 
 /** A weight as a runtime computes it, in 32 bits. */
 export const decoded = (code: number, scale: number): number => Math.fround(code * scale);
@@ -25,8 +29,8 @@ export async function scalesByRange(matrix: WeightMatrix, codes: Codes): Promise
   return scalesOf(peaks, (peak) => Math.abs(peak) / codes.most);
 }
 
-/** How many scales are tried on either side, and the smallest of them in proportion to that by range. */
-const [trials, leastShare] = [12, 0.64];
+/** The scales that are tried, in proportion to those by range. */
+const shares = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65];
 
 /**
  * The scales of the least squared error. For scales between that by range and a smaller one that clips, the codes are
@@ -40,23 +44,26 @@ export async function scalesByLeastSquares(
   importance: Float64Array | undefined,
 ): Promise<Float32Array<ArrayBuffer>> {
   const peaks = await peaksOf(matrix, codes);
-  const best = scalesOf(peaks, (peak) => Math.abs(peak) / codes.most);
-  const errors = await errorsOf(matrix, codes, best, importance);
-  for (let trial = 0; trial < trials; trial++) {
-    const share = 1 - ((1 - leastShare) * trial) / (trials - 1);
-    const starts = [(peak: number) => (share * Math.abs(peak)) / codes.most];
-    // The code that is farthest from 0 is a negative one, so the scale has the other sign than the largest weight.
-    if (-codes.least > codes.most) starts.push((peak) => (share * peak) / codes.least);
-    for (const start of starts) {
-      const scales = await refitted(matrix, codes, scalesOf(peaks, start), importance);
-      const found = await errorsOf(matrix, codes, scales, importance);
-      for (const [index, error] of found.entries()) {
-        if (error >= errors[index]!) continue;
-        [errors[index], best[index]] = [error, scales[index]!];
-      }
+  const starts = shares.map((share) => (peak: number) => (share * Math.abs(peak)) / codes.most);
+  // If the code that is farthest from 0 is a negative one, the scale may have the other sign than the largest weight.
+  if (-codes.least > codes.most) starts.push(...shares.map((share) => (peak: number) => (share * peak) / codes.least));
+  const range = scalesOf(peaks, starts[0]!);
+  const best = range.slice();
+  const explained = new Float64Array(best.length).fill(-Infinity);
+  for (const start of starts) {
+    const { products, squares } = await sumsOf(matrix, codes, scalesOf(peaks, start), importance);
+    for (const [index, product] of products.entries()) {
+      // For these codes this scale leaves the least error: all squares of the weights but these.
+      const [scale, gain] = [product / squares[index]!, (product * product) / squares[index]!];
+      if (!(gain > explained[index]!) || !(Math.abs(scale) >= leastScale)) continue;
+      [explained[index], best[index]] = [gain, scale];
     }
   }
-  return best;
+  const [before, after] = [
+    await errorsOf(matrix, codes, range, importance),
+    await errorsOf(matrix, codes, best, importance),
+  ];
+  return best.map((scale, index) => (after[index]! < before[index]! ? scale : range[index]!));
 }
 
 const scalesOf = (peaks: Float32Array, scale: (peak: number) => number): Float32Array<ArrayBuffer> =>
@@ -84,13 +91,13 @@ async function peaksOf(matrix: WeightMatrix, codes: Codes): Promise<Float32Array
   return peaks;
 }
 
-/** The scales that fit best to the codes that these scales give. */
-async function refitted(
+/** For the codes of these scales: the sums of code x weight and of code x code, in proportion to their importance. */
+async function sumsOf(
   matrix: WeightMatrix,
   codes: Codes,
   scales: Float32Array,
   importance: Float64Array | undefined,
-): Promise<Float32Array<ArrayBuffer>> {
+): Promise<{ readonly products: Float64Array; readonly squares: Float64Array }> {
   const { columns, weights, firstInputs } = matrix;
   const [products, squares] = [new Float64Array(scales.length), new Float64Array(scales.length)];
   const visit = (row: number, from: number, to: number, block: number) => {
@@ -98,7 +105,7 @@ async function refitted(
     let [product, square] = [products[block]!, squares[block]!];
     for (let column = from; column < to; column++) {
       const weight = weights[first + column]!;
-      const code = clamped(unclamped(weight, scale), codes);
+      const code = codeOf(weight, scale, codes);
       const weighted = importance === undefined ? code : code * importance[input + column]!;
       product += weighted * weight;
       square += weighted * code;
@@ -106,10 +113,7 @@ async function refitted(
     [products[block], squares[block]] = [product, square];
   };
   await eachRun(matrix, visit, codes.block);
-  return scales.map((scale, block) => {
-    const best = products[block]! / squares[block]!;
-    return Math.abs(best) >= leastScale && Number.isFinite(best) ? best : scale;
-  });
+  return { products, squares };
 }
 
 /** The sum of the squared errors of the weights of each scale, in proportion to their importance. */
@@ -126,7 +130,7 @@ async function errorsOf(
     let sum = errors[block]!;
     for (let column = from; column < to; column++) {
       const weight = weights[first + column]!;
-      const error = weight - decoded(clamped(unclamped(weight, scale), codes), scale);
+      const error = weight - decoded(codeOf(weight, scale, codes), scale);
       sum += error * error * (importance === undefined ? 1 : importance[input + column]!);
     }
     errors[block] = sum;
