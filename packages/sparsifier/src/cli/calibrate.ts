@@ -1,12 +1,12 @@
 import { checkTargets } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import type { Statistics } from '../calibration/statistics.js';
-import { SparsifyError } from '../errors.js';
 import { readModel } from '../formats/read-model.js';
 import { grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted } from '../pruning/text.js';
 import { measuringOptions, sessionDataOf, type MeasuringOptions } from './calibration.js';
 import { readBatches } from './inputs.js';
+import { outMissing } from './parse.js';
 import { allSaid, type Say } from './phrasing.js';
 import { print } from './print.js';
 import { startSpinner } from './spinner.js';
@@ -30,11 +30,7 @@ export async function calibrate(
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  if (out === undefined) {
-    throw new SparsifyError('usage', '-o, --out <file> must be given', {
-      hint: 'Such as: sparsifier calibrate model.onnx inputs.npz -o statistics.safetensors',
-    });
-  }
+  if (out === undefined) throw outMissing('sparsifier calibrate model.onnx inputs.npz -o statistics.safetensors');
   const batches = await readBatches(inputs);
   await engine;
   const spinner = startSpinner(json);

@@ -6,18 +6,27 @@ import { asked } from '../options/spelling.js';
 import { meaningOf } from '../options/words.js';
 import { calibrate } from './commands/calibrate.js';
 import { compare } from './commands/compare.js';
+import { dequantize } from './commands/dequantize.js';
 import { inspect } from './commands/inspect.js';
 import { prune } from './commands/prune.js';
+import { quantize } from './commands/quantize.js';
 import type { CommandEntry } from './commands/shared.js';
 import { inFlags } from './phrasing.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
 /** By name, in the order of the help. */
-const commands: Readonly<Record<string, CommandEntry>> = { inspect, compare, calibrate, prune };
+const commands: Readonly<Record<string, CommandEntry>> = {
+  inspect,
+  compare,
+  calibrate,
+  prune,
+  quantize,
+  dequantize,
+};
 
 const program = new Command('sparsifier')
-  .description('Prune neural networks: make the weights in a model file sparse.')
+  .description('Make neural networks sparse and small: prune and quantise the weights in a model file.')
   .version(version)
   .showHelpAfterError('(--help lists the options)')
   .exitOverride()

@@ -166,6 +166,10 @@ export function parseLayers(texts: readonly string[]): LayerDescriptions {
   return Object.fromEntries(layers);
 }
 
+/** The error for a command that writes a model, without a path to write it to. @param example what to write */
+export const outMissing = (example: string): SparsifyError =>
+  new SparsifyError('usage', '-o, --out <file> must be given', { hint: `Such as: ${example}` });
+
 /** `50`, `0,50,50,0`, or any number of `name-or-glob=60`, split at the last `=`. */
 export function parseSparsity(texts: readonly string[]): Sparsity {
   const [only = ''] = texts;

@@ -9,26 +9,32 @@ import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
 import { SparsifyError } from '../errors.js';
 import type { SparsifierOptions } from '../options/options.js';
+import type { Form } from '../model/forms.js';
+import { quantizeTable } from '../quantization/made-report.js';
+import { planFor, quantize } from '../quantization/quantize.js';
+import type { QuantizeReport } from '../quantization/report.js';
 import type { Report } from '../pruning/report.js';
 import type { RepairReport } from '../repair/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
-import { sentenceOf } from '../pruning/warnings.js';
+import { sentenceOf, type Words } from '../pruning/warnings.js';
 import { measuringOptions, sessionDataOf } from './calibration.js';
-import { readBatches, type InputOptions } from './inputs.js';
+import { readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
 import { checkRepairing, repairInFlags, type RepairingOptions } from './repairing.js';
+import { quantizedInData, quantizedInFlags } from './quantizing.js';
 import { startSpinner } from './spinner.js';
 import { explanations } from './table.js';
+import { checkVerifying, verified, type VerifyOptions } from './verifying.js';
 
 /** The options of the command, without `--threads`. */
 export interface PruneOptions
   extends
     ReadingOptions,
-    InputOptions,
+    VerifyOptions,
     RepairingOptions,
     Omit<
       SparsifierOptions,
@@ -60,7 +66,8 @@ export interface PruneOptions
   readonly initial?: string;
   readonly loadMasks?: string;
   readonly saveMasks?: string;
-  readonly verify?: boolean;
+  /** True without the name of a form. */
+  readonly quantize?: Form | true;
 }
 
 /**
@@ -75,32 +82,18 @@ export async function prune(
   say: Say,
 ): Promise<void> {
   const { json, out = '', dryRun, explain = dryRun } = options;
-  const verifying = [...(verify ? ['--verify'] : []), ...(input ? ['--input'] : []), ...(inputs ? ['--inputs'] : [])];
-  if (verifying.length > 0 && (explain || !verify)) {
-    throw new SparsifyError('usage', `${verifying[0]} is for comparing the sparse model with the input`, {
-      hint: explain ? '--explain writes no model' : 'Add --verify',
-    });
-  }
+  checkVerifying({ verify, input, inputs }, !explain);
   checkGiven(options);
+  const work = () => pruned(file, options, engine, say);
   if (!verify) {
-    const done = await pruned(file, options, engine, say);
+    const done = await work();
     return done && tell(done, out, json);
   }
-  const { compareFiles, inWords, unchanged } = await import('./compare.js');
   await engine;
-  let done: Pruned | undefined;
-  const { found, failure } = await compareFiles(
-    file,
-    async (model) => {
-      done = await pruned(file, options, engine, say);
-      const [main] = await model.outputs(out, unchanged(model));
-      return main!.path;
-    },
-    readingOptions(options),
-    { input, inputs },
-  );
+  const reading = readingOptions(options);
+  const { done, found, failure, text } = await verified(file, out, { reading, given: { input, inputs } }, work);
   tell(done!, out, json, { verify: found });
-  if (!json) print(`\ncompared: a is ${file}, b is ${out}\n${inWords(found).join('\n')}`);
+  if (!json) print(text);
   if (failure) throw failure;
 }
 
@@ -122,12 +115,18 @@ function checkGiven(options: PruneOptions): void {
     });
   }
   checkRepairing(options, criteria, explain);
+  if (options.quantize !== undefined && explain) {
+    throw new SparsifyError('usage', '--quantize cannot be combined with --explain or --dry-run', {
+      hint: 'These only show what would be pruned',
+    });
+  }
 }
 
 /** What was done. */
 interface Pruned {
   readonly report: Report;
   readonly repair: RepairReport | undefined;
+  readonly quantized?: QuantizeReport | undefined;
 }
 
 /** Writes the sparse model and returns what was done; or only explains it. */
@@ -139,7 +138,17 @@ async function pruned(
 ): Promise<Pruned | undefined> {
   const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
   const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...others } = rest;
-  const { calibrate, statistics: measured, holdOut, memory, repair: method, repairInputs, addBias, ...words } = others;
+  const {
+    calibrate,
+    statistics: measured,
+    holdOut,
+    memory,
+    repair: method,
+    repairInputs,
+    addBias,
+    quantize: form,
+    ...words
+  } = others;
   const asked = sparsity && parseSparsity(sparsity);
   // Whether the file exists can be checked at once. All input files are known only after the model is open.
   if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
@@ -157,11 +166,11 @@ async function pruned(
   const spinner = startSpinner(json);
   const { onProgress } = spinner;
   try {
-    if (!explain && out !== undefined && !loadMasks && !saveMasks && !calibrate && !measured) {
+    if (!explain && out !== undefined && !loadMasks && !saveMasks && !calibrate && !measured && !form) {
       const options = { ...rules, ...reading, initial, sparsity: asked, roundTo, onProgress, force };
       return { report: await sparsifyFile(file, out, options), repair: undefined };
     }
-    // Masks, --explain and what is made of statistics need the whole model in memory.
+    // Masks, --explain, --quantize and what is made of statistics need the whole model in memory.
     using model = await readModel(file, reading);
     using dense = initial === undefined ? undefined : await readModel(initial, reading);
     const compared = dense ? { ...rules, initial: dense } : rules;
@@ -173,6 +182,8 @@ async function pruned(
       });
     }
     const data = batches && (await sessionDataOf(model, file, batches));
+    const quantizing = form === undefined ? undefined : { weights: form === true ? undefined : form };
+    if (quantizing) planFor(model, quantizing);
     // Measuring may take long, so what is wrong with other options is told before, with a criterion that needs nothing.
     if (data) await new Sparsifier(model, { ...compared, criteria: defaults.criteria }).explain(asked, { roundTo });
     const read = measured === undefined ? undefined : await readStatistics(measured);
@@ -200,13 +211,21 @@ async function pruned(
         ...(repairInputs === 'pruned' ? { ...data, ...measuringOptions({ holdOut, memory }) } : {}),
         onProgress,
       }));
+    // Biases make up for what the inputs of the pruned model lose.
+    const seen =
+      quantizing && data
+        ? await measure(model, { ...data, ...measuringOptions({ holdOut: 0, memory }), onProgress })
+        : statistics;
+    const stored = quantizing && (await quantize(model, { ...quantizing, statistics: seen, onProgress }));
+    using small = stored?.model;
     spinner.show('writing');
-    await model.write(out, force ? { force } : {});
+    await (small ?? model).write(out, force ? { force } : {});
+    const quantized = stored && quantizedInFlags(stored.report, say);
     if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
-    if (statistics === undefined) return { report, repair: undefined };
-    if (repair) return { report: withoutHighError(report, repair), repair: repairInFlags(repair, say) };
+    if (statistics === undefined) return { report, repair: undefined, quantized };
+    if (repair) return { report: withoutHighError(report, repair), repair: repairInFlags(repair, say), quantized };
     const notes = [...report.notes, ...allSaid(statistics.notes, say), offer];
-    return { report: { ...report, notes }, repair };
+    return { report: { ...report, notes }, repair, quantized };
   } finally {
     spinner.stop();
   }
@@ -226,11 +245,32 @@ const repaired =
 const offer = 'the weights that are kept can make up for those that were removed: add --repair solve';
 
 /** @param more what JSON has besides the reports */
-function tell({ report, repair }: Pruned, out: string, json = false, more: object = {}): void {
+function tell({ report, repair, quantized }: Pruned, out: string, json = false, more: object = {}): void {
   if (!json) {
     const tables = [tableOf(report, { isCall: true, words: commandWords }), ...(repair ? [repair.table()] : [])];
+    if (quantized) tables.push(quantizeTable(quantized, quantizeWords));
     return print([...tables, `written: ${out}`].join('\n\n'));
   }
   const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));
-  print(JSON.stringify({ ...report, warnings, ...(repair && { repair }), out, ...more }, null, 2));
+  print(
+    JSON.stringify(
+      {
+        ...report,
+        warnings,
+        ...(repair && { repair }),
+        ...(quantized && { quantized: quantizedInData(quantized, quantizeWords) }),
+        out,
+        ...more,
+      },
+      null,
+      2,
+    ),
+  );
 }
+
+/** Here the form is the value of --quantize, and rules are those of pruning. */
+const quantizeWords: Words = {
+  ...commandWords,
+  option: (name, value) =>
+    name === 'weights' ? `--quantize ${value}` : `sparsifier quantize ${commandWords.option(name, value)}`,
+};

@@ -17,7 +17,7 @@ import { checkInputs, importanceOf, inputsOf } from './inputs.js';
 import { quantizeReportOf } from './made-report.js';
 import { checkOptions, type QuantizeOptions } from './options.js';
 import { othersIn, tooLarge } from './others.js';
-import { planOf, type PlannedLayer } from './plan.js';
+import { planOf, type PlannedLayer, type QuantizePlan } from './plan.js';
 import type { LeftTensor, QuantizedLayer, QuantizeReport } from './report.js';
 
 /** A model whose weights are stored in another form. */
@@ -36,8 +36,7 @@ export interface Quantized {
  *   `layer` and `kind` as rules do; `memory`
  */
 export async function quantize(model: FileModel, options: QuantizeOptions = {}): Promise<Quantized> {
-  checkModel(model);
-  checkOptions(options, storageOf(model).storage, model.format);
+  planFor(model, options);
   const { statistics, others: otherForm, signal } = options;
   const files = await model.toFiles();
   using copy = await readLike(model, files);
@@ -59,6 +58,17 @@ export async function quantize(model: FileModel, options: QuantizeOptions = {}):
     notes: [...notes, ...notesOn(layers, statistics)],
   });
   return { model: await readLike(corrected, written), report };
+}
+
+/**
+ * Chooses the form of each layer.
+ * @throws SparsifyError `usage`, `layer` and `kind` as {@link quantize} does; the signal's reason if it is aborted
+ */
+export function planFor(model: FileModel, options: QuantizeOptions): QuantizePlan {
+  checkModel(model);
+  const { storage } = storageOf(model);
+  checkOptions(options, storage, model.format);
+  return planOf(model, storage, options);
 }
 
 export const bytesOfAll = (files: ReadonlyMap<string, Uint8Array>): number =>

@@ -1,19 +1,22 @@
 import { Option } from 'commander';
+import { forms } from '../../model/forms.js';
 import { kinds } from '../../model/model.js';
 import { budgets } from '../../options/budgets.js';
 import { normalizerNames, reducerNames } from '../../options/criteria.js';
 import { defaults } from '../../options/defaults.js';
 import { granularityNames } from '../../options/granularity.js';
 import { contexts } from '../../options/rankings.js';
-import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, whole } from '../parse.js';
+import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, oneOf, whole } from '../parse.js';
 import type { PruneOptions } from '../prune.js';
 import {
   anyModel,
   begin,
+  calibrating,
   choice,
   holdOut,
   inputShape,
   inputValues,
+  measured,
   memory,
   type CommandEntry,
   type Threads,
@@ -104,17 +107,8 @@ export const prune: CommandEntry = {
         'remove at most this percentage of units from a layer, or name-or-glob=percentage; repeatable',
         collect,
       )
-      .addOption(
-        new Option(
-          '--calibrate <inputs>',
-          'measure the inputs of layers: run the ONNX model on an .npz, .npy or .safetensors file, or on what a JavaScript module gives',
-        ).argParser(nameOf),
-      )
-      .addOption(
-        new Option('--statistics <file>', 'what sparsifier calibrate measured, or PyTorch, as safetensors').argParser(
-          nameOf,
-        ),
-      )
+      .addOption(calibrating)
+      .addOption(measured)
       .addOption(holdOut)
       .addOption(memory)
       .addOption(
@@ -132,6 +126,14 @@ export const prune: CommandEntry = {
         ),
       )
       .option('--no-add-bias', 'do not give a bias to layers that have none when they are repaired')
+      .addOption(
+        new Option(
+          '--quantize [form]',
+          'store the weights of all layers in fewer bytes afterwards, as sparsifier quantize --weights does (default: the form that suits each kind of layer)',
+        )
+          .choices(forms)
+          .argParser(oneOf(forms)),
+      )
       .option('--force', 'overwrite existing output files')
       .option('--verify', 'compare the sparse model with the input, as compare does')
       .addOption(inputShape)
@@ -142,6 +144,7 @@ export const prune: CommandEntry = {
 Examples:
   $ sparsifier prune model.onnx -s 50 -o sparse.onnx
   $ sparsifier prune model.onnx -s 50 --criteria fluctuation --calibrate inputs.npz --repair solve -o sparse.onnx
+  $ sparsifier prune model.onnx -s 50 --calibrate inputs.npz --repair solve --quantize -o sparse.onnx
   $ sparsifier prune model.onnx -s 50 -g filter --round-to 8 -o sparse.onnx
   $ sparsifier prune model.onnx -s 0,50,50,0 -o sparse.onnx
   $ sparsifier prune model.onnx -s 'encoder.*=60' -s head=0 --layer-type all -o sparse.onnx

@@ -56,6 +56,15 @@ export const [inputShape, inputValues] = [
   ).argParser(nameOf),
 ] as const;
 
+/** Where statistics of the inputs of layers come from. */
+export const [calibrating, measured] = [
+  new Option(
+    '--calibrate <inputs>',
+    'measure the inputs of layers: run the ONNX model on an .npz, .npy or .safetensors file, or on what a JavaScript module gives',
+  ).argParser(nameOf),
+  new Option('--statistics <file>', 'what sparsifier calibrate measured, or PyTorch, as safetensors').argParser(nameOf),
+] as const;
+
 /** How the inputs of layers are measured. */
 export const [holdOut, memory] = [
   new Option(

@@ -1,0 +1,127 @@
+import { checkTargets } from '#host';
+import { calibrate as measure } from '../calibration/onnx.js';
+import { readStatistics } from '../calibration/statistics.js';
+import { SparsifyError } from '../errors.js';
+import { readModel } from '../formats/read-model.js';
+import type { Form } from '../model/forms.js';
+import type { Kind } from '../model/model.js';
+import type { OtherForm } from '../quantization/options.js';
+import { quantizeTable } from '../quantization/made-report.js';
+import { planFor, quantize as store } from '../quantization/quantize.js';
+import type { QuantizeReport } from '../quantization/report.js';
+import { measuringOptions, sessionDataOf, type MeasuringOptions } from './calibration.js';
+import { readBatches } from './inputs.js';
+import { outMissing, ruleOf } from './parse.js';
+import { commandWords, type Say } from './phrasing.js';
+import { print } from './print.js';
+import { quantizedInData, quantizedInFlags } from './quantizing.js';
+import { readingOptions, type ReadingOptions } from './reading.js';
+import { startSpinner } from './spinner.js';
+import { checkVerifying, verified, type VerifyOptions } from './verifying.js';
+
+/** The options of the command, without `--threads`. */
+export interface QuantizeCommandOptions
+  extends Pick<ReadingOptions, 'layer'>, VerifyOptions, Pick<MeasuringOptions, 'memory'> {
+  readonly weights?: Form;
+  readonly others?: OtherForm;
+  readonly layerType?: Kind[] | 'all';
+  readonly include?: string[];
+  readonly exclude?: string[];
+  readonly calibrate?: string;
+  readonly statistics?: string;
+  readonly out?: string;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+/**
+ * The command `quantize`.
+ * @param engine is still loading
+ * @param say for the messages of the library
+ */
+export async function quantize(
+  file: string,
+  { verify = false, input, inputs, ...options }: QuantizeCommandOptions,
+  engine: Promise<unknown>,
+  say: Say,
+): Promise<void> {
+  const { out, layer, json = false } = options;
+  checkVerifying({ verify, input, inputs });
+  if (out === undefined) throw outMissing('sparsifier quantize model.onnx -o small.onnx');
+  checkMeasuring(options);
+  const work = () => quantized(file, { ...options, out }, engine, say);
+  const tell = (report: QuantizeReport, more: object = {}) =>
+    print(
+      json
+        ? JSON.stringify({ ...quantizedInData(report, commandWords), out, ...more }, null, 2)
+        : `${quantizeTable(report, commandWords)}\n\nwritten: ${out}`,
+    );
+  if (!verify) return tell(await work());
+  await engine;
+  const reading = readingOptions({ layer });
+  const { done, found, failure, text } = await verified(file, out, { reading, given: { input, inputs } }, work);
+  tell(done, { verify: found });
+  if (!json) print(text);
+  if (failure) throw failure;
+}
+
+/** @throws SparsifyError `usage` for options that contradict each other, or that need others */
+function checkMeasuring({ calibrate, statistics, memory }: QuantizeCommandOptions): void {
+  if (calibrate !== undefined && statistics !== undefined) {
+    throw new SparsifyError('usage', '--calibrate and --statistics cannot be combined', {
+      hint: 'One measures what the other reads from a file',
+    });
+  }
+  if (memory !== undefined && calibrate === undefined) {
+    throw new SparsifyError('usage', '--memory is for measuring inputs', { hint: 'Give them with --calibrate <file>' });
+  }
+}
+
+/** Writes the model and returns what was done. */
+async function quantized(
+  file: string,
+  options: QuantizeCommandOptions & { readonly out: string },
+  engine: Promise<unknown>,
+  say: Say,
+): Promise<QuantizeReport> {
+  const { weights, others, layerType, include, exclude, layer, json, out, force = false, memory } = options;
+  const { calibrate, statistics: measured } = options;
+  const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
+  await engine;
+  const spinner = startSpinner(json);
+  const { onProgress } = spinner;
+  try {
+    using read = await readModel(file, readingOptions({ layer }));
+    await checkTargets(
+      (await read.outputs(out)).map(({ path }) => path),
+      { force, sourceFiles: [...read.sourceFiles, ...[calibrate, measured].filter((path) => path !== undefined)] },
+    );
+    const asked = {
+      weights,
+      others,
+      rules: {
+        layerType,
+        ...(include ? { include: include.map(ruleOf) } : {}),
+        ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
+      },
+    };
+    // Measuring may take long, so what is wrong with other options is told before.
+    planFor(read, asked);
+    const statistics = batches
+      ? await measure(read, {
+          ...(await sessionDataOf(read, file, batches)),
+          ...measuringOptions({ holdOut: 0, ...(memory === undefined ? {} : { memory }) }),
+          onProgress,
+        })
+      : measured === undefined
+        ? undefined
+        : await readStatistics(measured);
+    const { model, report } = await store(read, { ...asked, statistics, onProgress });
+    using written = model;
+    spinner.show('writing');
+    await written.write(out, { force });
+    return quantizedInFlags(report, say);
+  } finally {
+    spinner.stop();
+  }
+}

@@ -1,0 +1,56 @@
+import type { Comparison } from '../analysis/comparison/compare.js';
+import { SparsifyError } from '../errors.js';
+import type { ReadModelOptions } from '../formats/all.js';
+import type { InputOptions } from './inputs.js';
+
+/** The options of commands that compare what they write with what they read. */
+export interface VerifyOptions extends InputOptions {
+  readonly verify?: boolean;
+}
+
+/** @throws SparsifyError `usage` for inputs without a comparison, and for a comparison without an output */
+export function checkVerifying({ verify = false, input, inputs }: VerifyOptions, isWritten = true): void {
+  const given = [...(verify ? ['--verify'] : []), ...(input ? ['--input'] : []), ...(inputs ? ['--inputs'] : [])];
+  if (given.length === 0 || (isWritten && verify)) return;
+  throw new SparsifyError('usage', `${given[0]} is for comparing the new model with the input`, {
+    hint: isWritten ? 'Add --verify' : '--explain writes no model',
+  });
+}
+
+/** What a command did, and how the model that it wrote differs from the one that it read. */
+interface Verified<Done> {
+  readonly done: Done;
+  readonly found: Comparison;
+  /** Why a model could not be run. Then only the weights are compared. */
+  readonly failure?: SparsifyError;
+  /** The comparison as text. */
+  readonly text: string;
+}
+
+/**
+ * Runs a command between running the model that it reads and the one that it writes.
+ * @param file the model that it reads
+ * @param out the path that it writes to
+ * @param work the command
+ */
+export async function verified<Done>(
+  file: string,
+  out: string,
+  { reading, given }: { readonly reading: ReadModelOptions; readonly given: InputOptions },
+  work: () => Promise<Done>,
+): Promise<Verified<Done>> {
+  const { compareFiles, inWords, unchanged } = await import('./compare.js');
+  let done: { readonly of: Done } | undefined;
+  const compared = await compareFiles(
+    file,
+    async (model) => {
+      done = { of: await work() };
+      const [main] = await model.outputs(out, unchanged(model));
+      return main!.path;
+    },
+    reading,
+    given,
+  );
+  const text = `\ncompared: a is ${file}, b is ${out}\n${inWords(compared.found).join('\n')}`;
+  return { done: done!.of, ...compared, text };
+}
