@@ -30,6 +30,7 @@ export default {
         'src/cli/main.ts',
         'src/internal.ts',
         'src/host/{node,browser}.ts',
+        'src/host/{node,browser}-compressor-thread.ts',
       ],
       project: ['src/**'],
     },

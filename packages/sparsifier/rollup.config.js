@@ -29,6 +29,8 @@ const entries = [
   'host/browser',
   'host/node-thread',
   'host/browser-thread',
+  'host/node-compressor-thread',
+  'host/browser-compressor-thread',
 ];
 
 export default {

@@ -17,6 +17,10 @@ export function startThread(address?: string): Thread {
   return asThread(new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
 }
 
+/** Starts the thread of a `Compressor`, in the form that bundlers recognise. */
+export const startCompressor = (): Thread =>
+  asThread(new Worker(new URL('./browser-compressor-thread.js', import.meta.url), { type: 'module' }));
+
 /** The absolute URL, relative to the page. */
 export const addressOf = (given: string | URL): string => new URL(given, location.href).href;
 

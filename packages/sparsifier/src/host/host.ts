@@ -39,6 +39,8 @@ export interface Host extends KernelHost {
   cores(): number;
   /** Starts a thread from a URL, by default from the package's own file. */
   startThread(address?: string): Thread;
+  /** Starts the thread of a `Compressor`. */
+  startCompressor(): Thread;
   /** The absolute URL of a file that was passed to `loadEngine`. */
   addressOf(given: string | URL): string;
   /** @throws SparsifyError `file` if it cannot be opened or fetched, `usage` for anything else than a source */

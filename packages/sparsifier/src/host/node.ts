@@ -21,6 +21,9 @@ export const cores = (): number => availableParallelism();
 export const startThread = (address?: string): Thread =>
   startWorker(address === undefined ? new URL('./node-thread.js', import.meta.url) : new URL(address));
 
+/** Starts the thread of a `Compressor`. */
+export const startCompressor = (): Thread => startWorker(new URL('./node-compressor-thread.js', import.meta.url));
+
 /** The absolute URL of a path or URL. */
 export const addressOf = (given: string | URL): string =>
   /^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href;
