@@ -1,4 +1,10 @@
-export { compare, type Comparison, type CompareOptions } from './analysis/comparison/compare.js';
+export {
+  compare,
+  type ComparedSizes,
+  type ComparedSizesOptions,
+  type Comparison,
+  type CompareOptions,
+} from './analysis/comparison/compare.js';
 export type { Difference, Pair } from './analysis/comparison/difference.js';
 export type { InputMetadata, Inputs, SessionTensor } from './analysis/comparison/inputs.js';
 export type { CompareSession, CreateSession, OutputDifference } from './analysis/comparison/outputs.js';

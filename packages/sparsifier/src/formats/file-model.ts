@@ -263,6 +263,10 @@ export class StoredModel implements FileModel, CurrentFiles {
     return slices(this.#blockOf(file), start, end);
   }
 
+  sizeOf(file: string): number {
+    return this.#blockOf(file).bytes;
+  }
+
   get storage(): Storage {
     this.#checkOpen();
     return this.#open.storage!;

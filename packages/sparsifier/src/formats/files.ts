@@ -77,6 +77,11 @@ export class ModelFiles {
     return this.#held;
   }
 
+  /** How many bytes a file has. */
+  sizeOf(name: string): number {
+    return this.#held.get(name)?.bytes ?? this.#sources.get(name)!.size;
+  }
+
   /** The paths of all files that are on this machine. */
   get paths(): string[] {
     return this.#opened.flatMap(({ path }) => path ?? []);

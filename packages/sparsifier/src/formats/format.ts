@@ -99,12 +99,16 @@ export interface NewBias {
 export interface ModelOutput extends OutputFile {
   /** The file of the model that its bytes come from; undefined for a generated file. */
   readonly from: string | undefined;
+  /** How many bytes it has. Of a generated file, that is known once the others are written. */
+  size(): number;
 }
 
 /** The files of a model in their current state. */
 export interface CurrentFiles {
   /** The bytes of a file, by default all of them. */
   chunks(file: string, start?: number, end?: number): AsyncIterable<Uint8Array>;
+  /** How many bytes a file has. */
+  sizeOf(file: string): number;
   /** What the codes of values mean since they were last encoded; undefined if they never were. */
   meaning(values: StoredValues): unknown;
   /** The biases that were added, by the names of their layers. Each is a file that the model is not written to. */

@@ -11,7 +11,7 @@ import {
   type NewBias,
   type Storage,
 } from './format.js';
-import type { ModelSource } from './sources.js';
+import { sliceBytes, type ModelSource } from './sources.js';
 
 /** A model whose files are open. Only its description has been read. */
 export class OpenModel {
@@ -85,6 +85,19 @@ export class OpenModel {
     await this.files.discard();
   }
 }
+
+/** The files of a model as they are. */
+export const unchanged = ({ files }: OpenModel): CurrentFiles => ({
+  async *chunks(file, start = 0, end = files.sizeOf(file)) {
+    for (let from = start; from < end; from += sliceBytes) {
+      const slice = new Uint8Array(Math.min(sliceBytes, end - from));
+      await (files.held.get(file)?.read(from, slice) ?? files.sources.get(file)!.read(slice, from));
+      yield slice;
+    }
+  },
+  sizeOf: (file) => files.sizeOf(file),
+  meaning: () => undefined,
+});
 
 /**
  * Opens a model.

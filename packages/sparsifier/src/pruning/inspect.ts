@@ -1,6 +1,7 @@
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { plainEntry } from '../engine/record.js';
 import { run, writeTable, type Table } from '../engine/verbs.js';
+import { filesOfAny } from '../formats/sizes.js';
 import { addressOf, checkModel, type Model, type WeightTensor } from '../model/model.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
@@ -26,7 +27,7 @@ export async function inspect(model: Model): Promise<Report> {
   const notes = model.tensors.flatMap(({ name, notes, storage }) =>
     [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
   );
-  return reportOf({ layers, model, engine, notes, warnings: [], isCall: false });
+  return reportOf({ layers, model, files: await filesOfAny(model), engine, notes, warnings: [], isCall: false });
 }
 
 /** Counts the zeros of each tensor. */

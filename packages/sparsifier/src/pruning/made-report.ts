@@ -1,6 +1,9 @@
 import type { Squares } from '../engine/record.js';
 import type { Model } from '../model/model.js';
-import type { LayerReport, Report } from './report.js';
+import { SparsifyError } from '../errors.js';
+import type { SizedFiles, Sizes, SizesOptions } from '../formats/sizes.js';
+import { checkNames } from '../options/spelling.js';
+import type { LayerReport, Report, ReportTableOptions } from './report.js';
 import { tableOf } from './table.js';
 import { counted, formatted, percent, percentOf } from './text.js';
 import { errorOf } from './findings.js';
@@ -15,6 +18,8 @@ type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units'
 interface Contents {
   readonly layers: readonly (Counts & Pick<LayerReport, 'name' | 'kind' | 'shape' | 'fixed'>)[];
   readonly model: Pick<Model, 'tensors' | 'skipped' | 'weights'>;
+  /** Those of the model; undefined if it was not read from files. */
+  readonly files: SizedFiles | undefined;
   readonly engine: Report['engine'];
   readonly notes: readonly string[];
   readonly warnings: readonly Warning[];
@@ -28,12 +33,14 @@ class MadeReport implements Report {
   readonly skipped: Report['skipped'];
   readonly weights: Report['weights'];
   readonly total: Report['total'];
+  readonly bytes: number | undefined;
   readonly engine: Report['engine'];
   readonly notes: readonly string[];
   readonly warnings: readonly Warning[];
   readonly #isCall: boolean;
+  readonly #files: SizedFiles | undefined;
 
-  constructor({ layers, model, engine, notes, warnings, isCall }: Contents) {
+  constructor({ layers, model, files, engine, notes, warnings, isCall }: Contents) {
     const sum = (key: Exclude<keyof Counts, 'squares'>) => layers.reduce((total, layer) => total + layer[key], 0);
     const squares = (key: 'kept' | 'removed') => layers.reduce((total, layer) => total + layer.squares![key], 0);
     const hasSquares = layers.length > 0 && layers.every((layer) => layer.squares);
@@ -58,14 +65,24 @@ class MadeReport implements Report {
       removedUnits: sum('removedUnits'),
       ...(hasSquares ? { squares: { kept: squares('kept'), removed: squares('removed') } } : {}),
     });
+    this.bytes = files?.bytes;
     this.engine = { threads: engine.threads, why: engine.why };
     this.notes = notes;
     this.warnings = warnings;
     this.#isCall = isCall;
+    this.#files = files;
   }
 
-  table(): string {
-    return tableOf(this, { isCall: this.#isCall, words: libraryWords });
+  async sizes(options?: SizesOptions): Promise<Sizes> {
+    if (this.#files) return this.#files.sizes(options);
+    throw new SparsifyError('usage', 'the model was not read from files, so there are none to compress', {
+      hint: 'Read the model with `readModel`',
+    });
+  }
+
+  table(options: ReportTableOptions = {}): string {
+    checkNames(options, ['layers', 'sizes']);
+    return tableOf(this, { isCall: this.#isCall, words: libraryWords, ...options });
   }
 
   toString(): string {
@@ -78,7 +95,7 @@ class MadeReport implements Report {
     const zeros = `${formatted(total.zeros)} of ${counted(total.weights, 'weight')} are zero (${percent(total.sparsity)})`;
     const rest = notes.length > 0 ? `, ${counted(notes.length, 'note')}` : '';
     return [
-      `Report: ${counted(layers.length, 'layer')}, ${zeros}${rest}; table() shows each layer`,
+      `Report: ${counted(layers.length, 'layer')}, ${zeros}${rest}; table({ layers: true }) shows each layer`,
       ...warnings.map(({ message }) => `warning: ${message}`),
     ].join('\n');
   }

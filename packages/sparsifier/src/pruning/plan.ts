@@ -10,6 +10,7 @@ import {
   type ResolvedOptions,
   type SparsifierOptions,
 } from '../options/options.js';
+import type { SizedFiles } from '../formats/sizes.js';
 import { sumOf } from '../model/numbers.js';
 import { findingsOf, type Requested } from './findings.js';
 import type { Counts, Job, Removed } from './job.js';
@@ -282,6 +283,7 @@ export class Planner {
     jobs: readonly Pick<Job, 'tensor' | 'units'>[],
     outcomes: readonly Removed[],
     engine: Report['engine'],
+    files: SizedFiles | undefined,
     asked?: Asked,
   ): Report {
     const findings = findingsOf({
@@ -292,7 +294,7 @@ export class Planner {
       roundTo: asked?.roundTo,
       limits: (['minKeep', 'maxSparsity'] as const).filter((name) => this.#given[name] !== undefined),
     });
-    return this.#report(jobs, outcomes, engine, asked?.shares.notes ?? [], findings.map(warningOf));
+    return this.#report(jobs, outcomes, engine, files, asked?.shares.notes ?? [], findings.map(warningOf));
   }
 
   /** The report of a call that restored units. */
@@ -300,14 +302,16 @@ export class Planner {
     jobs: readonly Pick<Job, 'tensor' | 'units'>[],
     counts: readonly Counts[],
     engine: Report['engine'],
+    files: SizedFiles | undefined,
   ): Report {
-    return this.#report(jobs, counts, engine, [], []);
+    return this.#report(jobs, counts, engine, files, [], []);
   }
 
   #report(
     jobs: readonly Pick<Job, 'tensor' | 'units'>[],
     counts: readonly (Counts & Partial<Removed>)[],
     engine: Report['engine'],
+    files: SizedFiles | undefined,
     notes: readonly string[],
     warnings: readonly Warning[],
   ): Report {
@@ -318,7 +322,7 @@ export class Planner {
         ...(squares ? { squares } : {}),
       };
     });
-    return reportOf({ layers, model: this.#model, engine, notes, warnings, isCall: true });
+    return reportOf({ layers, model: this.#model, files, engine, notes, warnings, isCall: true });
   }
 
   /** @throws SparsifyError `granularity` that names all layers which do not have it */

@@ -1,3 +1,4 @@
+import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Kind, Skipped } from '../model/model.js';
 import type { Warning } from './warnings.js';
 
@@ -37,6 +38,17 @@ export interface LayerReport {
   readonly fixed?: string;
 }
 
+/** What the text of a report contains. */
+export interface ReportTableOptions {
+  /**
+   * Whether there is a line for each layer. By default there is one in reports of `inspect`; reports of calls have one
+   * for each layer that lost another share than most.
+   */
+  readonly layers?: boolean | undefined;
+  /** What {@link Report.sizes} returned. */
+  readonly sizes?: Sizes | undefined;
+}
+
 /** What a call did, or what a model holds. */
 export interface Report {
   readonly layers: readonly LayerReport[];
@@ -46,13 +58,21 @@ export interface Report {
   readonly weights: { readonly layers: number; readonly skipped: number; readonly model: number };
   /** All layers together. */
   readonly total: Omit<LayerReport, 'name' | 'kind' | 'shape' | 'fixed'>;
+  /** How many bytes the files of the model have together; undefined for models that were not read from files. */
+  readonly bytes: number | undefined;
   readonly engine: { readonly threads: number; readonly why: string };
   /** Sentences about what was left unchanged. */
   readonly notes: readonly string[];
   /** What is likely to surprise, or to break the model. At most one for each code. */
   readonly warnings: readonly Warning[];
-  /** The report as text, as the command line prints it: a line for each layer, what was not pruned, the warnings. */
-  table(): string;
+  /**
+   * How large the files are once they are compressed: those of the model as it is now, or those that `sparsifyFile`
+   * wrote to a path, which are read again.
+   * @throws SparsifyError as `sizesOf` does, and `usage` if the files were written to streams
+   */
+  sizes(options?: SizesOptions): Promise<Sizes>;
+  /** The report as text, as the command line prints it: a line of totals, layers, what was not pruned, the warnings. */
+  table(options?: ReportTableOptions): string;
   /** The same as {@link table}. */
   toString(): string;
 }

@@ -2,6 +2,7 @@ import * as host from '#host';
 import type { State } from '../options/criteria.js';
 import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
+import { filesOfAny } from '../formats/sizes.js';
 import { isPattern } from '../options/granularity.js';
 import type { Units } from '../options/units.js';
 import { DenseNumbers } from '../repair/dense.js';
@@ -97,7 +98,7 @@ export class Sparsifier {
       const engine = await loadEngine();
       const done = await reapply(engine, this.#plan(jobs, [], options));
       this.#keep(tensors, done);
-      return this.#planner.report(jobs, done, engine);
+      return this.#planner.report(jobs, done, engine, await filesOfAny(this.model));
     });
   }
 
@@ -131,7 +132,7 @@ export class Sparsifier {
       const counts = dense ? await restoreDense(engine, plan, dense) : await restore(engine, plan);
       this.#masks.clear();
       this.#saved.clear();
-      return this.#planner.restoredReport(jobs, counts, engine);
+      return this.#planner.restoredReport(jobs, counts, engine, await filesOfAny(this.model));
     });
   }
 
@@ -316,7 +317,8 @@ export class Sparsifier {
           this.#state?.set(tensor, snapshotIn(this.model, tensor));
         }
       }
-      return this.#planner.report(plan.jobs, done, engine, { request, shares, roundTo: options.roundTo });
+      const asked = { request, shares, roundTo: options.roundTo };
+      return this.#planner.report(plan.jobs, done, engine, await filesOfAny(this.model), asked);
     });
   }
 

@@ -1,5 +1,5 @@
 import type { Skipped } from '../model/model.js';
-import type { LayerReport, Report } from './report.js';
+import type { LayerReport, Report, ReportTableOptions } from './report.js';
 import { counted, formatted, listed, percent, percentOf } from './text.js';
 import { sentenceOf, type Words } from './warnings.js';
 
@@ -7,7 +7,7 @@ import { sentenceOf, type Words } from './warnings.js';
 const longestName = 64;
 
 /** How a report is printed. */
-export interface TableOptions {
+export interface TableOptions extends ReportTableOptions {
   /** Whether the report is that of a call, which has units and removes some of them. */
   readonly isCall: boolean;
   /** How warnings write the options that they suggest. */
@@ -15,27 +15,13 @@ export interface TableOptions {
 }
 
 /** A report as text. */
-export function tableOf(report: Report, { isCall, words }: TableOptions): string {
-  const { layers, skipped, weights, total, engine, notes, warnings } = report;
-  const row = (name: string, kind: string, shape: string, counts: Report['total']) => [
-    name,
-    kind,
-    shape,
-    formatted(counts.weights),
-    formatted(counts.zeros),
-    percent(counts.sparsity),
-    ...(isCall ? unitsOf(counts) : []),
-  ];
-  const whole = ['of the whole model', '', '', formatted(weights.model), formatted(total.zeros)];
-  const rows = [
-    ['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity', ...(isCall ? ['units', 'removed', 'of units'] : [])],
-    ...layers.map((layer) => row(layer.name, layer.kind, layer.shape.join(' x '), layer)),
-    row(counted(layers.length, 'layer'), '', '', total),
-    ...(isCall && weights.model > total.weights ? [[...whole, percent(percentOf(total.zeros, weights.model))]] : []),
-  ];
+export function tableOf(report: Report, options: TableOptions): string {
+  const { layers, skipped, weights, engine, notes, warnings } = report;
+  const { isCall, words } = options;
   const fixed = layers.flatMap(({ name, fixed }) => (fixed === undefined ? [] : [{ name, reason: fixed }]));
   return [
-    ...ruled(rows, { head: 1, body: layers.length, from: 3 }),
+    totalsLine(report, options),
+    ...layerLines(report, options),
     ...section('fixed tables, which rules leave out', grouped(fixed)),
     ...section('not pruned', grouped(skipped)),
     ...section('notes', notes),
@@ -47,12 +33,81 @@ export function tableOf(report: Report, { isCall, words }: TableOptions): string
   ].join('\n');
 }
 
-/** The columns about units. */
-const unitsOf = ({ units, removedUnits }: Pick<LayerReport, 'units' | 'removedUnits'>): string[] => [
-  formatted(units),
-  formatted(removedUnits),
-  percent(percentOf(removedUnits, units)),
-];
+/** All layers together, and how large the files are. */
+function totalsLine({ layers, weights, total, bytes }: Report, { isCall, sizes }: TableOptions): string {
+  const isPart = isCall && weights.model > total.weights;
+  const ofModel = isPart ? `, ${percent(percentOf(total.zeros, weights.model))} of the whole model` : '';
+  const raw = sizes?.raw ?? bytes;
+  return [
+    counted(layers.length, 'layer'),
+    counted(total.weights, 'weight'),
+    `${counted(total.zeros, 'zero')} (${percent(total.sparsity)}${ofModel})`,
+    ...(isCall && total.units !== total.weights
+      ? [`${formatted(total.removedUnits)} of ${counted(total.units, 'unit')} removed`]
+      : []),
+    ...(raw === undefined ? [] : [counted(raw, 'byte')]),
+    ...(sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`]),
+  ].join(', ');
+}
+
+/** The layers that are listed, and the others together. */
+function layerLines({ layers }: Report, { isCall, words, layers: listed, sizes }: TableOptions): string[] {
+  if (listed === false || layers.length === 0) return [];
+  const usual = listed === undefined && isCall && layers.length > 1 ? usualLayers(layers) : new Set<LayerReport>();
+  const shown = layers.filter((layer) => !usual.has(layer));
+  if (shown.length === 0) {
+    const share = percentOf(sumOf(layers, 'removedUnits'), sumOf(layers, 'units'));
+    return [`each layer lost about ${percent(share)} of its units; ${words.option('layers', true)} lists them`];
+  }
+  const estimates = new Map(sizes?.layers?.map((layer) => [layer.name, layer]));
+  const row = (name: string, kind: string, shape: string, members: readonly LayerReport[]) => {
+    const [weights, zeros, units, removed] = (['weights', 'zeros', 'units', 'removedUnits'] as const).map((key) =>
+      sumOf(members, key),
+    ) as [number, number, number, number];
+    const sizesOfThem = members.map((layer) => estimates.get(layer.name)!);
+    return [
+      ...[name, kind, shape, formatted(weights), formatted(zeros), percent(percentOf(zeros, weights))],
+      ...(isCall ? [formatted(units), formatted(removed), percent(percentOf(removed, units))] : []),
+      ...(estimates.size === 0 ? [] : (['raw', 'estimate'] as const).map((key) => formatted(sumOf(sizesOfThem, key)))),
+    ];
+  };
+  const head = [
+    ...['layer', 'kind', 'shape', 'weights', 'zeros', 'sparsity'],
+    ...(isCall ? ['units', 'removed', 'of units'] : []),
+    ...(estimates.size === 0 ? [] : ['bytes', 'about, in brotli']),
+  ];
+  const others = usual.size === 0 ? [] : [row(counted(usual.size, 'other layer'), '', '', [...usual])];
+  const body = shown.map((layer) => row(layer.name, layer.kind, layer.shape.join(' x '), [layer]));
+  return ['', ...ruled([head, ...body, ...others], { head: 1, body: body.length, from: 3 })];
+}
+
+/** The layers that lost the same share as most, but for what rounding to whole units makes of it. */
+function usualLayers(layers: readonly LayerReport[]): Set<LayerReport> {
+  const removed = median(layers, 'removedUnits', 'units');
+  const zero = median(layers, 'zeros', 'weights');
+  return new Set(
+    layers.filter(
+      ({ units, removedUnits, weights, zeros }) =>
+        Math.abs(removedUnits - removed * units) < 1 && Math.abs(zeros - zero * weights) < Math.max(1, weights / units),
+    ),
+  );
+}
+
+type Count = 'weights' | 'zeros' | 'units' | 'removedUnits';
+
+/** The share of which half of all numbers are in layers with at most this one. */
+function median(layers: readonly LayerReport[], part: Count, whole: Count): number {
+  const shares = layers
+    .filter((layer) => layer[whole] > 0)
+    .map((layer) => ({ share: layer[part] / layer[whole], size: layer[whole] }))
+    .sort((one, other) => one.share - other.share);
+  const half = sumOf(shares, 'size') / 2;
+  let below = 0;
+  return shares.find(({ size }) => (below += size) >= half)?.share ?? 0;
+}
+
+const sumOf = <Key extends string>(items: readonly Readonly<Record<Key, number>>[], key: Key): number =>
+  items.reduce((sum, item) => sum + item[key], 0);
 
 const weightsLine = ({ layers, skipped, model }: Report['weights']): string =>
   `weights: ${formatted(layers)} in layers, ${formatted(skipped)} skipped, ${formatted(model)} in the file`;

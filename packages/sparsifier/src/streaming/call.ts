@@ -4,6 +4,7 @@ import { StoredModel } from '../formats/file-model.js';
 import { stored, type CurrentFiles, type StoredValues } from '../formats/format.js';
 import type { OpenModel } from '../formats/open-model.js';
 import { readInto, slices } from '../formats/sources.js';
+import type { SizedFiles } from '../formats/sizes.js';
 import { parts } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
 import { remove, score } from '../pruning/call.js';
@@ -149,6 +150,10 @@ export class StreamingCall implements Model, CurrentFiles {
     }
   }
 
+  sizeOf(file: string): number {
+    return this.#open.files.sizeOf(file);
+  }
+
   meaning(values: StoredValues): unknown {
     return this.#isHeld(values) ? this.#held.meaning(values) : this.#meanings.get(values);
   }
@@ -193,11 +198,13 @@ export class StreamingCall implements Model, CurrentFiles {
     return this.#open.copy(values);
   }
 
-  report(): Report {
+  /** @param files those that were written */
+  report(files: SizedFiles): Report {
     return this.#planner.report(
       this.#layers,
       this.#layers.map(({ done }) => done!),
       this.#engine,
+      files,
       { request: this.#request, shares: this.#shares, roundTo: this.#options.roundTo },
     );
   }

@@ -66,17 +66,26 @@ export async function sparsifyFile(
     const words = picked(rest, (name) => !readingNames.includes(name)) as SparsifierOptions;
     const model = await openModel(input, (file) => formatOf(formats, file, reading), reading);
     opened.push(model);
+    // Functions return the files of the model itself, not of another one.
+    const own = picked(reading, (name) => typeof reading[name as keyof ReadModelOptions] !== 'function');
+    const reopen =
+      typeof output === 'string'
+        ? (path: string) => openModel(path, (file) => formatOf(formats, file, own), own)
+        : undefined;
     const compared: Partial<Record<'initial' | 'previous', WeightsOf>> = {};
     for (const name of ['initial', 'previous'] as const) {
       const source = options[name];
       if (!isFile(source)) continue;
-      // Functions return the files of the model itself, not of the one to compare with.
-      const own = picked(reading, (name) => typeof reading[name as keyof ReadModelOptions] !== 'function');
       const other = await openModel(source, (file) => formatOf(formats, file, {}), own);
       opened.push(other);
       compared[name] = other;
     }
-    return await stream(model, output, { ...words, ...compared }, { sparsity, roundTo, signal, onProgress, force });
+    return await stream(
+      model,
+      output,
+      { ...words, ...compared },
+      { sparsity, roundTo, signal, onProgress, force, reopen },
+    );
   } catch (error) {
     // Even if nothing was written to the stream yet.
     if (typeof output === 'object' && !output.locked) await output.abort(error).catch(() => {});

@@ -3,6 +3,7 @@ import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { ModelOutput } from '../formats/format.js';
 import type { OpenModel } from '../formats/open-model.js';
+import { bytesIn, filesOfOpen, type Sizes, type SizesOptions } from '../formats/sizes.js';
 import type { WeightTensor } from '../model/model.js';
 import type { Sparsity } from '../options/amounts.js';
 import { checkCallOptions, type CallOptions, type SparsifierOptions } from '../options/options.js';
@@ -23,6 +24,8 @@ export type Output = string | WritableStream<Uint8Array<ArrayBuffer>> | GiveStre
 export interface StreamOptions extends CallOptions {
   readonly sparsity?: Sparsity | undefined;
   readonly force?: boolean | undefined;
+  /** Opens the model that was written to a path. */
+  readonly reopen?: ((path: string) => Promise<OpenModel>) | undefined;
   /** How much is in memory at once. Results do not depend on it. */
   readonly room?: Room;
 }
@@ -36,7 +39,7 @@ export async function stream(
   open: OpenModel,
   output: Output,
   options: SparsifierOptions,
-  { sparsity, force = false, room = usualRoom, ...callOptions }: StreamOptions,
+  { sparsity, force = false, room = usualRoom, reopen, ...callOptions }: StreamOptions,
 ): Promise<Report> {
   checkCallOptions(callOptions);
   if (typeof output === 'string') open.checkEnding(output);
@@ -64,9 +67,28 @@ export async function stream(
         await host.writeStream(typeof output === 'function' ? await output(path) : output, chunks());
       }
     }
-    return call.report();
+    const written = outputs[0]!.path;
+    return call.report({
+      bytes: bytesIn(outputs),
+      sizes: (asked) => sizesAgain(reopen && (() => reopen(written)), asked),
+    });
   } finally {
     call.free();
+  }
+}
+
+/** The sizes of files that were written, which are read again. */
+async function sizesAgain(open: (() => Promise<OpenModel>) | undefined, options?: SizesOptions): Promise<Sizes> {
+  if (open === undefined) {
+    throw new SparsifyError('usage', 'files that were written to streams cannot be read again', {
+      hint: 'Read the model with `readModel`, and call `sizesOf(model)`',
+    });
+  }
+  const model = await open();
+  try {
+    return await (await filesOfOpen(model)).sizes(options);
+  } finally {
+    await model.close();
   }
 }
 

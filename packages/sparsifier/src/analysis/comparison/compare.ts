@@ -1,9 +1,12 @@
 import { SparsifyError } from '../../errors.js';
 import type { FileModel } from '../../formats/file-model.js';
 import type { ModelOutput } from '../../formats/format.js';
+import { filesOf, type SizedFiles, type Sizes, type SizesOptions, type SizesProgress } from '../../formats/sizes.js';
 import { checkModel, type Skipped } from '../../model/model.js';
+import { checkListeners } from '../../options/options.js';
 import { checkNames } from '../../options/spelling.js';
 import { haveSameBytes } from './bytes.js';
+import type { Pair } from './difference.js';
 import { checkInputs, seededInputs, type Inputs } from './inputs.js';
 import { compareOutputs, runModel, type CreateSession, type OutputDifference, type Runs } from './outputs.js';
 import { compareWeights, type LayerDifference, type WeightComparison, type Weights } from './weights.js';
@@ -34,6 +37,55 @@ export interface Comparison {
   readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
   /** Sentences about what else was not compared. */
   readonly notes: readonly string[];
+  /** How many bytes the files of each model have together. */
+  readonly bytes: Pair;
+  /**
+   * How large the files of each model are once they are compressed, both at the same time.
+   * @throws SparsifyError as `sizesOf` does
+   */
+  sizes(options?: ComparedSizesOptions): Promise<ComparedSizes>;
+}
+
+export interface ComparedSizes {
+  readonly a: Sizes;
+  readonly b: Sizes;
+}
+
+export interface ComparedSizesOptions extends Omit<SizesOptions, 'onProgress'> {
+  readonly onProgress?: ((progress: SizesProgress & { readonly model: 'a' | 'b' }) => void) | undefined;
+}
+
+/** The files of two models. */
+interface Files {
+  readonly a: SizedFiles;
+  readonly b: SizedFiles;
+}
+
+/** A comparison whose own properties are plain data. */
+class MadeComparison implements Comparison {
+  readonly layers: Comparison['layers'];
+  readonly outputs: Comparison['outputs'];
+  readonly skipped: Comparison['skipped'];
+  readonly notes: Comparison['notes'];
+  readonly bytes: Pair;
+  readonly #files: Files;
+
+  constructor(found: Pick<Comparison, 'layers' | 'outputs' | 'skipped' | 'notes'>, files: Files) {
+    this.layers = found.layers;
+    this.outputs = found.outputs;
+    this.skipped = found.skipped;
+    this.notes = found.notes;
+    this.bytes = { a: files.a.bytes, b: files.b.bytes };
+    this.#files = files;
+  }
+
+  async sizes({ onProgress, ...options }: ComparedSizesOptions = {}): Promise<ComparedSizes> {
+    checkListeners({ onProgress });
+    const sizesOfOne = (model: 'a' | 'b') =>
+      this.#files[model].sizes({ ...options, onProgress: (progress) => onProgress?.({ ...progress, model }) });
+    const [a, b] = await Promise.all([sizesOfOne('a'), sizesOfOne('b')]);
+    return { a, b };
+  }
 }
 
 /**
@@ -52,6 +104,7 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
     createSession,
     outputs: () => model.outputs(),
     files: () => model.toFiles(),
+    sized: () => filesOf(model),
   });
   const [first, second] = [sideOf(a), sideOf(b)] as const;
   if (createSession === undefined) return comparison(first, second);
@@ -75,17 +128,22 @@ export interface Side {
   outputs(): Promise<readonly ModelOutput[]>;
   /** The same files in memory. */
   files(): Promise<ReadonlyMap<string, Uint8Array<ArrayBuffer>>>;
+  /** How large they are. */
+  sized(): Promise<SizedFiles>;
   readonly createSession?: CreateSession | undefined;
 }
 
 /**
  * Compares weights, and the outputs of `a` with those of `b`.
  * @param runs those of `a`; undefined if outputs are not compared
+ * @param more further notes
  */
-export async function comparison(a: Side, b: Side, runs?: Runs): Promise<Comparison> {
+export async function comparison(a: Side, b: Side, runs?: Runs, more: readonly string[] = []): Promise<Comparison> {
   const weights = await compareWeights(a.model, b.model);
-  const notes = isEqual(weights) ? await notesOnBytes(a, b, weights) : weights.notes;
-  if (runs === undefined || b.createSession === undefined) return { ...weights, outputs: [], notes };
+  const notes = [...(isEqual(weights) ? await notesOnBytes(a, b, weights) : weights.notes), ...more];
+  const files = { a: await a.sized(), b: await b.sized() };
+  const weightsAlone = { ...weights, outputs: [] };
+  if (runs === undefined || b.createSession === undefined) return new MadeComparison({ ...weightsAlone, notes }, files);
   const misfits: string[] = [];
   const other = await runModel(await b.files(), b.createSession, (metadata) => {
     try {
@@ -97,9 +155,9 @@ export async function comparison(a: Side, b: Side, runs?: Runs): Promise<Compari
       return [];
     }
   });
-  if (misfits.length > 0) return { ...weights, outputs: [], notes: [...notes, ...misfits] };
+  if (misfits.length > 0) return new MadeComparison({ ...weightsAlone, notes: [...notes, ...misfits] }, files);
   const { outputs, skipped } = await compareOutputs(runs.outputs, other.outputs);
-  return { ...weights, outputs, skipped: [...weights.skipped, ...skipped], notes };
+  return new MadeComparison({ ...weights, outputs, skipped: [...weights.skipped, ...skipped], notes }, files);
 }
 
 const isEqual = ({ layers, skipped }: WeightComparison): boolean =>

@@ -122,6 +122,10 @@ export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
+/** How many bytes longer the edited file is. */
+export const growthOf = (edits: readonly Edit[]): number =>
+  edits.reduce((sum, { start, end, bytes }) => sum + sizeOf(bytes) - (end - start), 0);
+
 /** A length-delimited field. */
 export function lengthDelimited(number: number, ...content: readonly Piece[]): Piece[] {
   const writer = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(sizeOf(content));

@@ -3,7 +3,7 @@ import type { Block } from '../../engine/engine.js';
 import type { CurrentFiles, ModelOutput } from '../format.js';
 import { isFolder } from '../sources.js';
 import { addBiases, type Plan } from './adding.js';
-import { Edits, woven, type Edit } from './edits.js';
+import { Edits, growthOf, woven, type Edit } from './edits.js';
 import { relocate } from './external.js';
 import type { ModelFile } from './wire.js';
 
@@ -46,10 +46,16 @@ export async function outputsOf(
   const at = (file: string) => (folder === undefined ? file : host.join(folder, file));
   const main = (start: number, end?: number) => current.chunks(name, start, end);
   return [
-    { path: isRenamed ? path : at(name), from: name, chunks: () => woven(edits, main) },
+    {
+      path: isRenamed ? path : at(name),
+      from: name,
+      size: () => current.sizeOf(name) + growthOf(edits),
+      chunks: () => woven(edits, main),
+    },
     ...Array.from(names, ([location, to]) => ({
       path: at(to),
       from: location,
+      size: () => current.sizeOf(location),
       chunks: () => current.chunks(location),
     })),
   ];

@@ -17,6 +17,7 @@ export async function outputsOf(
   const output = (file: string, path: string): ModelOutput => ({
     path,
     from: file,
+    size: () => current.sizeOf(file),
     chunks: () => current.chunks(file),
   });
   if (path === undefined) return [main, ...shards].map((file) => output(file, file));

@@ -51,12 +51,18 @@ export async function outputsOf(
   const inFolder = (file: string) => (folder === undefined ? file : host.join(folder, file));
   const shards = groups.map(shardsOf);
   // Generated only when requested, since encoding the weights may change their quantisation.
-  const json = () => [modelJson(written, shards, current)];
+  const json = () => modelJson(written, shards, current);
   return [
-    { path: path === undefined || intoFolder ? inFolder(name) : path, from: undefined, chunks: json },
+    {
+      path: path === undefined || intoFolder ? inFolder(name) : path,
+      from: undefined,
+      size: () => json().length,
+      chunks: () => [json()],
+    },
     ...shards.flat().map((shard) => ({
       path: inFolder(shard.name),
       from: shard.group,
+      size: () => shard.end - shard.start,
       chunks: () => current.chunks(shard.group, shard.start, shard.end),
     })),
   ];
