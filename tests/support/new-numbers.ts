@@ -24,7 +24,7 @@ export function naiveNumbers(given: NewNumbers): Float32Array {
 }
 
 /** `length` numbers in a form, any at all: also infinities, NaN and -0 where the form has them. */
-export function anyNumbers(form: Form, length: number): fc.Arbitrary<NewNumbers> {
+function anyNumbers(form: Form, length: number): fc.Arbitrary<NewNumbers> {
   if (form === 'float16' || form === 'bfloat16') {
     return fc
       .uint16Array({ minLength: length, maxLength: length })
