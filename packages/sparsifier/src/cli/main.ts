@@ -7,6 +7,7 @@ import { meaningOf } from '../options/words.js';
 import { calibrate } from './commands/calibrate.js';
 import { compare } from './commands/compare.js';
 import { dequantize } from './commands/dequantize.js';
+import { doctor } from './commands/doctor.js';
 import { inspect } from './commands/inspect.js';
 import { prune } from './commands/prune.js';
 import { quantize } from './commands/quantize.js';
@@ -18,6 +19,7 @@ const { version } = createRequire(import.meta.url)('../../package.json') as { ve
 /** By name, in the order of the help. */
 const commands: Readonly<Record<string, CommandEntry>> = {
   inspect,
+  doctor,
   compare,
   calibrate,
   prune,

@@ -47,6 +47,11 @@ export const oneOf =
     throw notAllowed(text, names);
   };
 
+/** A parser of comma-separated names. */
+export const eachOf =
+  <Name extends string>(names: readonly Name[]) =>
+  (text: string): Name[] => [...new Set(text.split(',').map((word) => oneOf(names)(word.trim())))];
+
 /** The criteria for which an option of the command provides all that they need. */
 export const criteriaOfCommand: readonly CriteriaName[] = Object.values(Criteria).filter(
   (name) => needsStatistics(name) || [undefined, 'seed', 'initial'].includes(needsOf(name)),

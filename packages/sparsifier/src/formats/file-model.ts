@@ -14,6 +14,7 @@ import {
   type WeightTensor,
 } from '../model/model.js';
 import { checkNames } from '../options/spelling.js';
+import type { Anatomy } from './anatomy.js';
 import type { MainFile } from './files.js';
 import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
@@ -272,6 +273,11 @@ export class StoredModel implements FileModel, CurrentFiles {
     return this.#open.storage!;
   }
 
+  get anatomy(): Anatomy | undefined {
+    this.#checkOpen();
+    return this.#open.anatomy();
+  }
+
   meaning(values: StoredValues): unknown {
     return this.#meanings.get(values);
   }
@@ -344,6 +350,10 @@ const notFromFiles = (): SparsifyError =>
   new SparsifyError('usage', 'only models from files can be stored in another form', {
     hint: 'Read the model with `readModel`',
   });
+
+/** What a model that was read from files consists of; undefined if the files have only weights. */
+export const anatomyOf = (model: FileModel): Anatomy | undefined =>
+  model instanceof StoredModel ? model.anatomy : undefined;
 
 /** All bytes of a file in one array, which is not shared memory. */
 export async function joinedBytes(chunks: OutputFile['chunks']): Promise<Uint8Array<ArrayBuffer>> {

@@ -2,6 +2,7 @@ import { SparsifyError } from '../errors.js';
 import type { OutputFile } from '../host/host.js';
 import type { Form, NewNumbers } from '../model/forms.js';
 import { bytesOf, type DataType, type Kind, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import type { Anatomy } from './anatomy.js';
 import type { MainFile, ModelFiles } from './files.js';
 import { modelEndings, recognise } from './recognise.js';
 
@@ -45,6 +46,8 @@ export interface Contents {
   newBias?(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string>;
   /** How the numbers can be stored in other forms. */
   readonly storage?: Storage;
+  /** What the model consists of; undefined if its files have only weights. */
+  anatomy?(): Anatomy;
 }
 
 /** How the numbers of a model can be stored in other forms. */

@@ -1,4 +1,5 @@
 import type { Skipped, Values, WeightTensor } from '../model/model.js';
+import type { Anatomy } from './anatomy.js';
 import { ModelFiles, type MainFile } from './files.js';
 import { withFixed } from './fixed.js';
 import {
@@ -68,6 +69,11 @@ export class OpenModel {
   /** How the numbers can be stored in other forms: see {@link Contents}. */
   get storage(): Storage | undefined {
     return this.#contents.storage;
+  }
+
+  /** What the model consists of; undefined if its files have only weights. */
+  anatomy(): Anatomy | undefined {
+    return this.#contents.anatomy?.();
   }
 
   /** The numbers as they are in the files. */

@@ -6,6 +6,7 @@ import { valuesIn } from '../../model/model.js';
 import { stored, type Contents, type CurrentFiles, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
+import { anatomyOf } from './anatomy.js';
 import { newBias, plansIn, type Plan } from './adding.js';
 import { dequantized } from './dequantising.js';
 import { locationsIn } from './external.js';
@@ -89,6 +90,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
       return newBias(plan, current);
     },
     outputs,
+    anatomy: () => anatomyOf(graph, file, [...locations]),
     storage: {
       ...storageIn(graph, file, (current) => outputs(undefined, current)),
       dequantized: async (current) => dequantized(await outputs(undefined, current)),

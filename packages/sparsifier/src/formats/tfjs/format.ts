@@ -11,6 +11,7 @@ import { describe, isGraph } from './describe.js';
 import { outputsIn } from './graph-biases.js';
 import { lengthOf, mostIntegers, type PartnerWeight, type WeightEntry } from './description.js';
 import { bytesOfWeight, parseModel, startsOf, type Group, type ManifestWeight } from './manifest.js';
+import { anatomyOf } from './anatomy.js';
 import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
 import { TfjsStorage } from './storing.js';
@@ -81,6 +82,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
     ...(isGraph(model.topology) ? {} : { learned: new Set(tensors) }),
     outputs: (path, current) => outputsOf(path, stored, current),
     storage: new TfjsStorage(stored, new Map(description.tensors.map(({ name, weight }) => [name, weight]))),
+    anatomy: () => anatomyOf(model),
   };
 }
 
