@@ -14,7 +14,7 @@ export function newestRecord() {
 const megabytes = (bytes) => (bytes === undefined ? '-' : (bytes / 1e6).toFixed(0));
 /** Two significant digits, or all digits before the decimal point. */
 const short = (value) => (value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en'));
-const milliseconds = (time) => `${short(time)} ms`;
+export const milliseconds = (time) => `${short(time)} ms`;
 
 const isOurs = ({ name }) => name.startsWith('sparsifier');
 /** The engine that ratios refer to: this package on all threads in Node. */
@@ -32,7 +32,7 @@ export function textOfCase(result) {
       String(rounds).padStart(8),
     ].join(''),
   );
-  const head = ['engine, ms', 'copy in', 'copy out', 'whole', 'ratio'].map((word) => word.padStart(10)).join('');
+  export const head = ['engine, ms', 'copy in', 'copy out', 'whole', 'ratio'].map((word) => word.padStart(10)).join('');
   return `\n${titleOf(result).padEnd(32)}${head}${'zeros'.padStart(14)}${'peak MB'.padStart(9)}${'rounds'.padStart(8)}\n${lines.join('\n')}`;
 }
 
@@ -45,7 +45,7 @@ export function textOfCommand({ bytes, programs }) {
   return `\n${title.padEnd(32)}${'ms'.padStart(10)}${'peak MB'.padStart(10)}\n${lines.join('\n')}`;
 }
 
-const machineOf = ({ cpu, cores, date, versions }) => {
+export const machineOf = ({ cpu, cores, date, versions }) => {
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return `${cpu}, ${cores} cores, ${date}. ${list.join(', ')}`;
 };
@@ -90,7 +90,7 @@ ${lines.join('\n')}
 `;
 }
 
-const row = (cells) => `| ${cells.join(' | ')} |`;
+export const row = (cells) => `| ${cells.join(' | ')} |`;
 const head = (cells) => [row(cells), `|---|${'---:|'.repeat(cells.length - 1)}`];
 /** The time of another engine for a case, and its ratio to ours. */
 const compared = (result, name) => {

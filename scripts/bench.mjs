@@ -1,5 +1,6 @@
 // Sets up, builds, and runs a benchmark. `npm run bench` compares with other libraries; `-- --peers` installs those for
-// Python first. `npm run bench -- engine`, or another name, runs that file in bench/; `recovery` has such libraries, too.
+// Python first. `npm run bench -- engine`, or another name, runs that file in bench/; `recovery` and `quantise` have such
+// libraries, too.
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { setUpPeers } from './peers.mjs';

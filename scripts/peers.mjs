@@ -1,5 +1,6 @@
 // Installs the Python libraries that benchmarks compare with into the cache folder. Those of `npm run bench` take about
-// 5.5 GB, mostly GPU libraries that torch does not start without, and those of `npm run bench -- recovery` 0.3 GB.
+// 5.5 GB, mostly GPU libraries that torch does not start without, those of `npm run bench -- recovery` 0.3 GB, and those of
+// `npm run bench -- quantise` 0.4 GB, with a transformer.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep } from './cache.mjs';
@@ -10,6 +11,7 @@ const libraries = {
   // What fasterai requires is for training: of the sparsifier's requirements, the list has all.
   peers: { requirements: join(root, 'bench', 'engines', 'requirements.txt'), alone: 'fasterai==0.4.1' },
   recovery: { requirements: join(root, 'bench', 'recovery', 'requirements.txt'), alone: '' },
+  quantise: { requirements: join(root, 'bench', 'quantise', 'requirements.txt'), alone: '' },
 };
 const folderOf = ({ requirements, alone }) => join(cache, `peers-${fingerprint([requirements], alone).slice(0, 8)}`);
 const pythonIn = (folder) =>

@@ -17,21 +17,8 @@ import onnxruntime
 import onnxsim
 from onnx import numpy_helper
 
-
-def with_initializers(model):
-    """onnxsim does not see the weights of Constant nodes."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    graph = changed.graph
-    nodes = list(graph.node)
-    del graph.node[:]
-    for node in nodes:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            graph.initializer.add().CopyFrom(node.attribute[0].t)
-            graph.initializer[-1].name = node.output[0]
-        else:
-            graph.node.add().CopyFrom(node)
-    return changed
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from initializers import with_initializers
 
 
 def weights_of(model):

@@ -16,6 +16,8 @@ export interface RealModel {
   /** Which layers are made sparse. */
   readonly options: { readonly layerType?: 'all'; readonly exclude?: string };
   samples(count?: number): readonly object[];
+  /** Loads it for single runs. */
+  open(files: ModelFiles): Promise<{ run(sample: object): Promise<unknown>; dispose(): void }>;
   /** In the unit of the title. */
   measure(files: ModelFiles, samples: readonly object[]): Promise<number>;
 }

@@ -64,16 +64,20 @@ export const languages = {
       paths.map((path) => ({ language, text: readFileSync(path, 'utf8').slice(0, 20_000) })),
     );
   },
-  async measure(files, samples) {
+  async open(files) {
     const { content, data } = joined(files);
     const model = new vscode.ModelOperations({
       modelJsonLoaderFunc: async () => content,
       weightsLoaderFunc: async () => data,
     });
+    return { run: ({ text }) => model.runModel(text), dispose: () => model.dispose() };
+  },
+  async measure(files, samples) {
+    const model = await this.open(files);
     let right = 0;
-    for (const { language, text } of samples) {
-      const [best] = await model.runModel(text);
-      if (best?.languageId === language) right++;
+    for (const sample of samples) {
+      const [best] = await model.run(sample);
+      if (best?.languageId === sample.language) right++;
     }
     model.dispose();
     return (100 * right) / samples.length;
@@ -105,17 +109,25 @@ export const upscaler = {
   },
   load: (files) => tf.loadLayersModel(handlerOf(files)),
   inputOf: ({ half }) => half,
-  async measure(files, samples) {
+  async open(files) {
     const model = await this.load(files);
-    const psnr = samples.map(({ whole, half }) =>
-      tf.tidy(() => {
-        const error = tf
-          .squaredDifference(tf.clipByValue(/** @type {tf.Tensor} */ (model.predict(half)), 0, 255), whole)
-          .mean()
-          .dataSync()[0];
-        return 10 * Math.log10(255 ** 2 / error);
-      }),
-    );
+    const run = async (sample) => {
+      const enlarged = /** @type {tf.Tensor} */ (tf.tidy(() => model.predict(this.inputOf(sample))));
+      const values = Float32Array.from(await enlarged.data());
+      enlarged.dispose();
+      return values;
+    };
+    return { run, dispose: () => model.dispose() };
+  },
+  async measure(files, samples) {
+    const model = await this.open(files);
+    const psnr = [];
+    for (const sample of samples) {
+      const enlarged = await model.run(sample);
+      const whole = await sample.whole.data();
+      const error = enlarged.reduce((sum, value, at) => sum + (Math.min(255, Math.max(0, value)) - whole[at]) ** 2, 0);
+      psnr.push(10 * Math.log10(255 ** 2 / (error / whole.length)));
+    }
     model.dispose();
     return psnr.reduce((a, b) => a + b) / psnr.length;
   },
@@ -167,11 +179,15 @@ export const pitch = {
   },
   load: (files) => tf.loadGraphModel(handlerOf(files)),
   inputOf: ({ sound }) => tf.tensor3d(sound, [1, sound.length, 1]),
-  async measure(files, samples) {
+  async open(files) {
     const model = await this.load(files);
-    const listen = async (sound) =>
-      tf.tidy(() => model.execute(this.inputOf({ sound }), ['Identity', 'Identity_1', 'Identity_2'])[1].dataSync());
-    const score = await this.score(listen, samples);
+    const outputs = ['Identity', 'Identity_1', 'Identity_2'];
+    const run = async (sample) => tf.tidy(() => model.execute(this.inputOf(sample), outputs)[1].dataSync());
+    return { run, dispose: () => model.dispose() };
+  },
+  async measure(files, samples) {
+    const model = await this.open(files);
+    const score = await this.score((sound) => model.run({ sound }), samples);
     model.dispose();
     return score;
   },

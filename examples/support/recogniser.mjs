@@ -25,7 +25,7 @@ const words = (
 ).split(' ');
 
 /** Numbers from 0 to 1 (mulberry32). */
-function randomOf(seed) {
+export function randomOf(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -35,22 +35,22 @@ function randomOf(seed) {
   };
 }
 
-/** A line of two words or a number and a word, in one of several sizes, weights and shades. */
-function lineOf(random) {
+/** A line of two words, or of a number and a word. */
+export function textOf(random) {
   const pick = (list) => list[Math.floor(random() * list.length)];
   const word = () => {
     const plain = pick(words);
     return random() < 0.5 ? plain[0].toUpperCase() + plain.slice(1) : plain;
   };
   const number = () => String(Math.floor(random() * 100000));
-  return { text: pick([() => `${word()} ${word()}`, () => `${word()} ${number()}`, () => `${number()} ${word()}`])() };
+  return pick([() => `${word()} ${word()}`, () => `${word()} ${number()}`, () => `${number()} ${word()}`])();
 }
 
-/** `count` lines of text, each with the input that the recogniser takes. */
+/** `count` lines of text in several sizes, weights and shades, each with the input that the recogniser takes. */
 export function lines(count, seed = 1) {
   const random = randomOf(seed);
   return Array.from({ length: count }, () => {
-    const { text } = lineOf(random);
+    const text = textOf(random);
     const size = 26 + Math.floor(random() * 10);
     const weight = random() < 0.5 ? 400 : 700;
     const [ink, paper] = [Math.floor(random() * 80), 200 + Math.floor(random() * 55)];

@@ -1,0 +1,133 @@
+// Measures what real networks cost to download, and what is left of them: bytes, outcome and time in several forms, with
+// several percentages of zeros, repaired. Each result is kept in a file, and what it has is not measured again, so a run can be
+// split or repeated. Words choose rows: `npm run bench -- download recogniser '50 %'`. `--short` uses few samples, for a quick
+// check. Once all results are there, the table of docs/smaller.md is written.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Sparsifier } from 'sparsifier';
+import { quantize } from 'sparsifier/quantize';
+import { packageFolder, root } from '../scripts/steps.mjs';
+import { withTables } from '../scripts/pictures.mjs';
+import { networks } from './download/networks.mjs';
+import { sizesOf } from './download/sizes.mjs';
+import { recordFile, tableOf } from './download/table.mjs';
+import { takingTurns } from './sessions.mjs';
+
+const { values, positionals } = parseArgs({
+  options: { out: { type: 'string' }, short: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const isShort = values.short;
+const out = values.out ?? (isShort ? undefined : recordFile);
+const record = out && existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')) : { networks: {} };
+const sparsities = isShort ? [0, 50] : [0, 30, 50, 70];
+
+const all = await networks(isShort);
+for (const network of all) {
+  const { name, title, outcome } = network;
+  for (const sparsity of sparsities) {
+    if (!positionals.every((word) => `${name}, ${sparsity} %`.includes(word))) continue;
+    const own = (record.networks[name] ??= { title, outcome, rows: {} });
+    if (own.rows[sparsity]) continue;
+    const begun = performance.now();
+    own.rows[sparsity] = await measure(network, sparsity);
+    console.log(`\n${name}, ${sparsity} %: ${((performance.now() - begun) / 1000).toFixed(0)} s`);
+    console.log(tableOf({ ...own, rows: { [sparsity]: own.rows[sparsity] } }));
+    if (out) writeFileSync(out, `${JSON.stringify(Object.assign(record, about()), undefined, 2)}\n`);
+  }
+}
+const isComplete = all.every(({ name }) => sparsities.every((sparsity) => record.networks[name]?.rows[sparsity]));
+if (isComplete && out === recordFile) {
+  const page = join(root, 'docs', 'smaller.md');
+  writeFileSync(page, withTables(readFileSync(page, 'utf8')));
+}
+process.exit();
+
+/** All forms of a network with this percentage of zeros in each layer. */
+async function measure(network, sparsity) {
+  const forms = await formsOf(network, sparsity);
+  const rows = forms.map(({ form, isCorrected }) => ({ form, isCorrected }));
+  for (const [index, { files }] of forms.entries()) rows[index].outcome = await network.measure(files);
+  await inTwos(forms.entries(), async ([index, { files }]) => {
+    // Brotli's quality 11 takes 23 s for 10 MB.
+    Object.assign(rows[index], await sizesOf(files, isShort ? 5 : 11));
+  });
+  for (const { runtime, load } of network.runtimes) {
+    const dense = await load(await denseFilesOf(network));
+    const loaded = [];
+    for (const { files } of forms) loaded.push(await load(files));
+    const [base, ...times] = await takingTurns(
+      [dense, ...loaded].map(({ run }) => run),
+      isShort ? 0 : 4000,
+    );
+    for (const { free } of [dense, ...loaded]) await free();
+    for (const [index, time] of times.entries()) (rows[index].times ??= {})[runtime] = { time, ratio: time / base };
+  }
+  return rows;
+}
+
+/** The files of a network in each form. */
+async function formsOf(network, sparsity) {
+  const { model, statistics } = await pruned(network, sparsity);
+  const forms = [{ form: 'float32', files: await model.toFiles() }];
+  for (const weights of network.forms) {
+    const others = weights === 'float16' ? weights : undefined;
+    const isRounded = ['int8', 'uint8'].includes(weights);
+    for (const known of isRounded && statistics ? [undefined, statistics] : [undefined]) {
+      const { model: stored } = await quantize(model, { weights, others, statistics: known });
+      forms.push({ form: weights, isCorrected: known !== undefined, files: await stored.toFiles() });
+      stored.close();
+    }
+  }
+  model.close();
+  return forms;
+}
+
+/** A network with zeros, repaired if it can be calibrated; and the statistics of the inputs that its layers have then. */
+async function pruned({ read, calibrate, layers, repair }, sparsity) {
+  const model = await read();
+  const dense = await calibrate?.(model);
+  if (sparsity === 0) return { model, statistics: dense };
+  const criteria = dense ? { criteria: 'fluctuation', statistics: dense } : {};
+  const sparsifier = new Sparsifier(model, { ...layers, ...criteria });
+  await sparsifier.sparsifyModel(sparsity);
+  if (dense) await sparsifier.repair(repair);
+  sparsifier.clear();
+  return { model, statistics: await calibrate?.(model) };
+}
+
+async function denseFilesOf({ read }) {
+  const model = await read();
+  const files = await model.toFiles();
+  model.close();
+  return files;
+}
+
+/** Does work on a list, two at a time. */
+async function inTwos(list, work) {
+  const rest = list[Symbol.iterator]();
+  const worker = async () => {
+    for (const each of rest) await work(each);
+  };
+  await Promise.all([worker(), worker()]);
+}
+
+/** Where results come from. */
+function about() {
+  const versionIn = (...path) => JSON.parse(readFileSync(join(...path, 'package.json'), 'utf8')).version;
+  const installed = (name) => versionIn(root, 'node_modules', name);
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    cpu: cpus()[0].model,
+    cores: availableParallelism(),
+    versions: {
+      sparsifier: versionIn(packageFolder),
+      Node: process.versions.node,
+      'onnxruntime-node': installed('onnxruntime-node'),
+      'onnxruntime-web': installed('onnxruntime-web'),
+      tfjs: installed('@tensorflow/tfjs'),
+    },
+  };
+}

@@ -1,0 +1,33 @@
+// The tables of docs/smaller.md, from the record that bench/download.mjs keeps.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../../scripts/steps.mjs';
+import { head, machineOf, milliseconds, row } from '../report.mjs';
+
+export const recordFile = join(root, 'bench', 'download', 'record.json');
+
+/** A table for each network. */
+export function downloads() {
+  const record = JSON.parse(readFileSync(recordFile, 'utf8'));
+  const tables = Object.values(record.networks).map((network) => `**${network.title}**\n\n${tableOf(network)}`);
+  return [...tables, `${machineOf(record)}.`].join('\n\n');
+}
+
+/** A row for each form and percentage of zeros. */
+export function tableOf({ outcome, rows }) {
+  const all = Object.entries(rows).flatMap(([sparsity, forms]) => forms.map((each) => ({ sparsity, ...each })));
+  const runtimes = Object.keys(all[0].times);
+  const lines = all.map(({ sparsity, form, isCorrected, raw, gzip, brotli, outcome, times }) =>
+    row([
+      `${sparsity} %`,
+      isCorrected ? `${form}, corrected` : form,
+      ...[raw, gzip, brotli].map(kilobytes),
+      outcome.toFixed(1),
+      ...runtimes.map((runtime) => `${milliseconds(times[runtime].time)} (${times[runtime].ratio.toFixed(2)} x)`),
+    ]),
+  );
+  const [zeros, ...others] = ['zeros', 'form', 'bytes', '`gzip -9`', '`brotli -q 11`', outcome, ...runtimes];
+  return [...head([zeros, ...others]), ...lines].join('\n');
+}
+
+const kilobytes = (bytes) => `${Math.round(bytes / 1000).toLocaleString('en')} kB`;
