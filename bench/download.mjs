@@ -27,12 +27,14 @@ const sparsities = isShort ? [0, 50] : [0, 30, 50, 70];
 const all = await networks(isShort);
 for (const network of all) {
   const { name, title, outcome } = network;
+  let dense;
   for (const sparsity of sparsities) {
     if (!positionals.every((word) => `${name}, ${sparsity} %`.includes(word))) continue;
     const own = (record.networks[name] ??= { title, outcome, rows: {} });
     if (own.rows[sparsity]) continue;
     const begun = performance.now();
-    own.rows[sparsity] = await measure(network, sparsity);
+    dense ??= await denseOf(network);
+    own.rows[sparsity] = await measure(network, dense, sparsity);
     console.log(`\n${name}, ${sparsity} %: ${((performance.now() - begun) / 1000).toFixed(0)} s`);
     console.log(tableOf({ ...own, rows: { [sparsity]: own.rows[sparsity] } }));
     if (out) writeFileSync(out, `${JSON.stringify(Object.assign(record, about()), undefined, 2)}\n`);
@@ -45,9 +47,17 @@ if (isComplete && out === recordFile) {
 }
 process.exit();
 
+/** A network as it is: its files, and the statistics of the inputs of its layers if they can be measured. */
+async function denseOf({ read, calibrate }) {
+  const model = await read();
+  const dense = { files: await model.toFiles(), statistics: await calibrate?.(model) };
+  model.close();
+  return dense;
+}
+
 /** All forms of a network with this percentage of zeros in each layer. */
-async function measure(network, sparsity) {
-  const forms = await formsOf(network, sparsity);
+async function measure(network, dense, sparsity) {
+  const forms = await formsOf(network, await pruned(network, dense.statistics, sparsity));
   const rows = forms.map(({ form, isCorrected }) => ({ form, isCorrected }));
   for (const [index, { files }] of forms.entries()) rows[index].outcome = await network.measure(files);
   await inTwos(forms.entries(), async ([index, { files }]) => {
@@ -55,23 +65,33 @@ async function measure(network, sparsity) {
     Object.assign(rows[index], await sizesOf(files, isShort ? 5 : 11));
   });
   for (const { runtime, load } of network.runtimes) {
-    const dense = await load(await denseFilesOf(network));
     const loaded = [];
-    for (const { files } of forms) loaded.push(await load(files));
+    for (const { files } of [dense, ...forms]) loaded.push(await load(files));
     const [base, ...times] = await takingTurns(
-      [dense, ...loaded].map(({ run }) => run),
+      loaded.map(({ run }) => run),
       isShort ? 0 : 4000,
     );
-    for (const { free } of [dense, ...loaded]) await free();
+    for (const { free } of loaded) await free();
     for (const [index, time] of times.entries()) (rows[index].times ??= {})[runtime] = { time, ratio: time / base };
   }
   return rows;
 }
 
+/** A network with zeros, repaired if it can be calibrated; and the statistics of the inputs that its layers have then. */
+async function pruned({ read, calibrate, layers, repair }, statistics, sparsity) {
+  const model = await read();
+  if (sparsity === 0) return { model, statistics };
+  const criteria = statistics ? { criteria: 'fluctuation', statistics } : {};
+  const sparsifier = new Sparsifier(model, { ...layers, ...criteria });
+  await sparsifier.sparsifyModel(sparsity);
+  if (statistics) await sparsifier.repair(repair);
+  sparsifier.clear();
+  return { model, statistics: await calibrate?.(model) };
+}
+
 /** The files of a network in each form. */
-async function formsOf(network, sparsity) {
-  const { model, statistics } = await pruned(network, sparsity);
-  const forms = [{ form: 'float32', files: await model.toFiles() }];
+async function formsOf(network, { model, statistics }) {
+  const forms = [{ form: 'float32', isCorrected: false, files: await model.toFiles() }];
   for (const weights of network.forms) {
     const others = weights === 'float16' ? weights : undefined;
     const isRounded = ['int8', 'uint8'].includes(weights);
@@ -83,26 +103,6 @@ async function formsOf(network, sparsity) {
   }
   model.close();
   return forms;
-}
-
-/** A network with zeros, repaired if it can be calibrated; and the statistics of the inputs that its layers have then. */
-async function pruned({ read, calibrate, layers, repair }, sparsity) {
-  const model = await read();
-  const dense = await calibrate?.(model);
-  if (sparsity === 0) return { model, statistics: dense };
-  const criteria = dense ? { criteria: 'fluctuation', statistics: dense } : {};
-  const sparsifier = new Sparsifier(model, { ...layers, ...criteria });
-  await sparsifier.sparsifyModel(sparsity);
-  if (dense) await sparsifier.repair(repair);
-  sparsifier.clear();
-  return { model, statistics: await calibrate?.(model) };
-}
-
-async function denseFilesOf({ read }) {
-  const model = await read();
-  const files = await model.toFiles();
-  model.close();
-  return files;
 }
 
 /** Does work on a list, two at a time. */

@@ -11,8 +11,10 @@ import { findPeers } from '../scripts/peers.mjs';
 import { Failure, root } from '../scripts/steps.mjs';
 import { linesFor, readingText } from './download/networks.mjs';
 import { sizesOf } from './download/sizes.mjs';
+import { kilobytes } from './download/table.mjs';
 import { start } from './processes.mjs';
 import { transformerIn } from './quantise/transformer.mjs';
+import { head, milliseconds, row } from './report.mjs';
 import { takingTurns } from './sessions.mjs';
 
 const { values, positionals } = parseArgs({
@@ -40,8 +42,7 @@ const { request, stop } = start({ name: 'engine.py', program: python, parameters
 try {
   console.log(`${cpus()[0].model}, ${availableParallelism()} cores, Node ${process.version}`);
   const { transformer } = await request({});
-  const lines = linesFor(values.short);
-  const networks = [{ ...readingText(lines), ...lines }, transformerIn(transformer, values.short)];
+  const networks = [readingText(linesFor(values.short)), transformerIn(transformer, values.short)];
   for (const network of networks) {
     if (positionals.every((word) => network.name.includes(word))) await compare(network);
   }
@@ -59,47 +60,53 @@ async function compare(network) {
     each.outcome = await network.measure(new Map([['model', each.bytes]]));
   }
   for (const runtime of network.runtimes) await time(rows, runtime);
-  console.log(`\n${title}: bytes, gzip -9, ${outcome}, milliseconds and their ratio to float32`);
-  for (const { name, raw, gzip, outcome, times } of rows) {
-    const cells = Object.entries(times).map(([runtime, time]) => {
-      if (typeof time === 'string') return `${runtime}: ${time}`;
-      return `${runtime} ${time.toFixed(1)} (${(time / rows[0].times[runtime]).toFixed(2)} x)`;
+  const runtimes = network.runtimes.map(({ runtime }) => runtime);
+  const lines = rows.map(({ name, raw, gzip, outcome, times }) => {
+    const cells = runtimes.map((runtime) => {
+      if (times[runtime] === undefined) return 'does not run';
+      return `${milliseconds(times[runtime])} (${(times[runtime] / rows[0].times[runtime]).toFixed(2)} x)`;
     });
-    const [bytes, packed] = [raw, gzip].map((each) => each.toLocaleString('en').padStart(11));
-    console.log(`  ${[name.padEnd(46), bytes, packed, outcome.toFixed(2).padStart(6), ...cells].join('  ')}`);
-  }
+    return row([name, kilobytes(raw), kilobytes(gzip), outcome.toFixed(1), ...cells]);
+  });
+  console.log(['', ...head([title, 'bytes', '`gzip -9`', outcome, ...runtimes]), ...lines].join('\n'));
   for (const { method, options } of pairs.filter(({ options }) => options)) {
-    const named = (name) => rows.find((each) => each.name === name);
-    console.log(`  ${method}: ${judged(named(ownName(options)), named(method))}`);
+    const own = rows.find((each) => each.asked === options);
+    const their = rows.find(({ name }) => name === method);
+    console.log(`  ${own.name} against ${method}: ${judged(own, their)}`);
   }
 }
-
-const ownName = ({ weights, rules }, isCorrected) =>
-  ['sparsifier', weights, ...(rules ? ['MatMul only'] : []), ...(isCorrected ? ['corrected'] : [])].join(', ');
 
 /** The dense network and what `quantize` makes of it. */
 async function ownRows(network) {
   const model = await network.read();
   const rows = [{ name: 'float32', bytes: await model.bytes() }];
   const statistics = await network.calibrate(model);
-  const chosen = pairs.flatMap(({ options }) => options ?? []);
-  for (const given of [...chosen, { weights: 'int8' }, { weights: 'int8', statistics }]) {
-    const { model: stored } = await quantize(model, given);
-    rows.push({ name: ownName(given, given.statistics !== undefined), bytes: await stored.bytes() });
-    stored.close();
-  }
+  for (const { options } of pairs.filter(({ options }) => options)) rows.push(await ownRow(model, options));
+  rows.push(await ownRow(model, { weights: 'int8' }), await ownRow(model, { weights: 'int8', statistics }));
   model.close();
   return rows;
 }
 
+/** Where a form needs a later opset than the file has, it is `int8`: onnxruntime changes the opset. */
+async function ownRow(model, asked) {
+  const stored = await quantize(model, asked).catch((error) => {
+    console.log(error.message);
+    return quantize(model, { ...asked, weights: 'int8' });
+  });
+  const [{ form }] = stored.report.layers.toSorted((a, b) => b.weights - a.weights);
+  const words = [...(asked.rules ? ['MatMul only'] : []), ...(asked.statistics ? ['corrected'] : [])];
+  const row = { name: ['sparsifier', form, ...words].join(', '), asked, bytes: await stored.model.bytes() };
+  stored.model.close();
+  return row;
+}
+
 /** What onnxruntime makes of it. */
 async function theirRows({ name, file, calibrating }) {
-  const types = { float32: 'float32', int64: 'int64' };
   const batches = calibrating.map(({ feeds }, batch) =>
     Object.entries(feeds).map(([input, { type, data, dims }]) => {
       const path = join(folder, `${name}-${batch}-${input}`);
       writeFileSync(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-      return { name: input, type: types[type], shape: dims, file: path };
+      return { name: input, type, shape: dims, file: path };
     }),
   );
   const rows = [];
@@ -122,7 +129,7 @@ async function time(rows, { runtime, load }) {
       await model.run();
       loaded.push({ row, ...model });
     } catch (error) {
-      row.times[runtime] = `does not run (${String(error.message).split('\n')[0].slice(0, 120)})`;
+      console.log(`${row.name} does not run in ${runtime}: ${error.message}`);
     }
   }
   const times = await takingTurns(
@@ -140,7 +147,7 @@ function judged(own, their) {
   const compared = [
     { what: 'bytes', ratio: own.raw / their.raw, limit: most.bytes },
     ...Object.keys(own.times)
-      .filter((runtime) => [own, their].every(({ times }) => typeof times[runtime] === 'number'))
+      .filter((runtime) => their.times[runtime] !== undefined)
       .map((what) => ({ what, ratio: own.times[what] / their.times[what], limit: most.time })),
   ].map(({ what, ratio, limit }) => `${what} ${ratio.toFixed(3)} x${ratio > limit ? ' (too much)' : ''}`);
   const less = their.outcome - own.outcome;

@@ -32,7 +32,7 @@ export function textOfCase(result) {
       String(rounds).padStart(8),
     ].join(''),
   );
-  export const head = ['engine, ms', 'copy in', 'copy out', 'whole', 'ratio'].map((word) => word.padStart(10)).join('');
+  const head = ['engine, ms', 'copy in', 'copy out', 'whole', 'ratio'].map((word) => word.padStart(10)).join('');
   return `\n${titleOf(result).padEnd(32)}${head}${'zeros'.padStart(14)}${'peak MB'.padStart(9)}${'rounds'.padStart(8)}\n${lines.join('\n')}`;
 }
 
@@ -91,7 +91,7 @@ ${lines.join('\n')}
 }
 
 export const row = (cells) => `| ${cells.join(' | ')} |`;
-const head = (cells) => [row(cells), `|---|${'---:|'.repeat(cells.length - 1)}`];
+export const head = (cells) => [row(cells), `|---|${'---:|'.repeat(cells.length - 1)}`];
 /** The time of another engine for a case, and its ratio to ours. */
 const compared = (result, name) => {
   const other = result.engines.find((each) => each.name === name);

@@ -70,22 +70,27 @@ export const readingText = (lines) =>
     outcome: 'characters kept, %',
     file: recogniser.file,
     layers: usual,
+    inputs: 'pruned',
     ...lines,
     measureWith: likeDense(recogniser.file, recogniser.readAll, recogniser.keptCharacters),
   });
 
-/** An ONNX model. @param measureWith gives the outcome of a session for samples */
-export function inOnnx({ name, title, outcome, file, layers, calibrating, judging, measureWith }) {
+/**
+ * An ONNX model.
+ * @param inputs what a repair is for: the inputs of the dense network, or of the `pruned` one
+ * @param measureWith gives the outcome of a session for samples
+ */
+export function inOnnx({ name, title, outcome, file, layers, inputs, calibrating, judging, measureWith }) {
   const data = {
     createSession: (bytes) => InferenceSession.create(bytes),
     batches: () => calibrating.map(({ feeds }) => feeds),
   };
   return {
-    ...{ name, title, outcome, layers },
+    ...{ name, title, outcome, file, layers, calibrating },
     forms: ['float16', 'int8'],
     read: () => readOnnx(file),
     calibrate: (model) => calibrate(model, data),
-    repair: { inputs: 'pruned', ...data },
+    repair: inputs === 'pruned' ? { inputs, ...data } : {},
     measure: (files) => withSession(mainIn(files), (session) => measureWith(session, judging)),
     runtimes: Object.entries(onnxRuntimes).map(([runtime, ort]) => ({
       runtime,

@@ -6,9 +6,32 @@ import { head, machineOf, milliseconds, row } from '../report.mjs';
 
 export const recordFile = join(root, 'bench', 'download', 'record.json');
 
+const recorded = () => JSON.parse(readFileSync(recordFile, 'utf8'));
+
+/** The bytes after brotli and the outcome of each network in the forms that matter most. */
+export function expected() {
+  const columns = {
+    float32: [0, (forms) => forms[0]],
+    float16: [0, (forms) => forms[1]],
+    '8 bits': [0, (forms) => forms.at(-1)],
+    '50 % zeros, 8 bits': [50, (forms) => forms.at(-1)],
+    '70 % zeros, 8 bits': [70, (forms) => forms.at(-1)],
+  };
+  const lines = Object.values(recorded().networks).map(({ title, outcome, rows }) =>
+    row([
+      `${title}: ${outcome}`,
+      ...Object.values(columns).map(([sparsity, choose]) => {
+        const found = choose(rows[sparsity]);
+        return `${kilobytes(found.brotli)}: ${found.outcome.toFixed(1)}`;
+      }),
+    ]),
+  );
+  return [...head(['network: outcome', ...Object.keys(columns)]), ...lines].join('\n');
+}
+
 /** A table for each network. */
 export function downloads() {
-  const record = JSON.parse(readFileSync(recordFile, 'utf8'));
+  const record = recorded();
   const tables = Object.values(record.networks).map((network) => `**${network.title}**\n\n${tableOf(network)}`);
   return [...tables, `${machineOf(record)}.`].join('\n\n');
 }
@@ -30,4 +53,4 @@ export function tableOf({ outcome, rows }) {
   return [...head([zeros, ...others]), ...lines].join('\n');
 }
 
-const kilobytes = (bytes) => `${Math.round(bytes / 1000).toLocaleString('en')} kB`;
+export const kilobytes = (bytes) => `${Math.round(bytes / 1000).toLocaleString('en')} kB`;

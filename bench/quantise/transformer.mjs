@@ -7,7 +7,7 @@ import { randomOf } from '../../examples/support/recogniser.mjs';
 /** @param file its path */
 export function transformerIn(file, isShort) {
   const [calibrating, judging] = [sentences(isShort ? 2 : 16, 1), sentences(isShort ? 4 : 64, 2)];
-  const network = inOnnx({
+  return inOnnx({
     name: 'transformer',
     title: 'Transformer (ONNX)',
     outcome: 'cosine with float32, %',
@@ -16,7 +16,6 @@ export function transformerIn(file, isShort) {
     ...{ calibrating, judging },
     measureWith: likeDense(file, vectorsOf, cosine),
   });
-  return { ...network, file, calibrating };
 }
 
 /** Random tokens of the vocabulary, since the package has no tokenizer. */
