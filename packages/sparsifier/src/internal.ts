@@ -17,7 +17,7 @@ export { safetensorsChunks, type TensorToWrite } from './formats/safetensors/wri
 export type { Source } from './host/host.js';
 export { writeStream } from './host/stream.js';
 export { forms, int4Block, type Form, type NewNumbers } from './model/forms.js';
-export { float16, narrowed, widened } from './model/numbers.js';
+
 export { bfloat16, float16, narrowed, widened } from './model/numbers.js';
 export { layoutOf, rowsOf } from './model/rows.js';
 export { lostOutputs } from './quantization/bias.js';

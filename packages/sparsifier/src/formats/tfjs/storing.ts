@@ -118,6 +118,7 @@ export class TfjsStorage implements Storage {
     };
     const outputs = await outputsOf(undefined, written, {
       chunks: (group, start, end) => within(parts.get(group)!, start, end),
+      sizeOf: (group) => sumOf(parts.get(group)!.map(({ bytes }) => bytes)),
       meaning: (values) => current.meaning(values),
     });
     const files = new Map<string, Uint8Array<ArrayBuffer>>();
