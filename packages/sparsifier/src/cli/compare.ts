@@ -1,40 +1,58 @@
-import { comparison, type Comparison, type Side } from '../analysis/comparison/compare.js';
+import { comparison, type ComparedSizes, type Comparison, type Side } from '../analysis/comparison/compare.js';
 import type { Difference } from '../analysis/comparison/difference.js';
 import { runModel, type OutputDifference } from '../analysis/comparison/outputs.js';
 import type { SparsifyError } from '../errors.js';
 import { formats, type ReadModelOptions } from '../formats/all.js';
-import { formatOf, type CurrentFiles } from '../formats/format.js';
-import { openModel, type OpenModel } from '../formats/open-model.js';
-import { sliceBytes } from '../formats/sources.js';
+import { formatOf } from '../formats/format.js';
+import { openModel, unchanged, type OpenModel } from '../formats/open-model.js';
+import { filesOfOpen } from '../formats/sizes.js';
 import { chooseInputs, type InputOptions } from './inputs.js';
 import { ruled } from '../pruning/table.js';
-import { counted, formatted } from '../pruning/text.js';
+import { counted, formatted, percent } from '../pruning/text.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { RuntimeFailure, runtimeOf } from './runtime.js';
+import { startSpinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
 export interface CompareOptions extends Pick<ReadingOptions, 'layer'>, InputOptions {
   readonly json?: boolean;
+  /** Whether each layer that differs is listed. */
+  readonly layers?: boolean;
+  /** False with `--no-sizes`. */
+  readonly sizes?: boolean;
 }
 
 /** The command `compare`. @param engine is still loading */
 export async function compare(
   a: string,
   b: string,
-  { layer, json, ...given }: CompareOptions,
+  { layer, json, layers = false, sizes: compress = true, ...given }: CompareOptions,
   engine: Promise<unknown>,
 ): Promise<void> {
   await engine;
-  const { found, failure } = await compareFiles(a, async () => b, readingOptions({ layer }), given);
-  if (json) print(JSON.stringify({ a, b, ...found }, null, 2));
-  else print([`a: ${a}`, `b: ${b}`, '', ...layerTable(found), ...inWords(found)].join('\n'));
+  const spinner = startSpinner(json);
+  const sizesIn = async (found: Comparison) =>
+    compress ? found.sizes({ layers, onProgress: ({ model, ...rest }) => spinner.onProgress(rest, model) }) : undefined;
+  const { found, sizes, failure } = await compareFiles(
+    a,
+    async () => b,
+    readingOptions({ layer }),
+    given,
+    sizesIn,
+  ).finally(spinner.stop);
+  if (json) print(JSON.stringify({ a, b, ...found, sizes }, null, 2));
+  else {
+    const tables = [...(sizes ? sizesTable(sizes) : []), ...(layers ? layerTable(found, sizes) : [])];
+    print([`a: ${a}`, `b: ${b}`, '', ...tables, ...inWords(found)].join('\n'));
+  }
   if (failure) throw failure;
 }
 
 /** A comparison of files. */
 interface Compared {
   readonly found: Comparison;
+  readonly sizes: ComparedSizes | undefined;
   /** Why a model could not be run. Then only the weights are compared. */
   readonly failure?: SparsifyError;
 }
@@ -43,12 +61,14 @@ interface Compared {
  * Compares two files, of which only parts are in memory. The first one is run before the second one is needed, so that
  * whatever is wrong with the inputs is known before `other` writes a file.
  * @param other returns the path of the second file, given the first model
+ * @param sizesIn compresses the files, if their sizes are to be known
  */
 export async function compareFiles(
   file: string,
   other: (model: OpenModel) => Promise<string>,
   reading: ReadModelOptions,
   given: InputOptions,
+  sizesIn: (found: Comparison) => Promise<ComparedSizes | undefined>,
 ): Promise<Compared> {
   const open = (path: string) => openModel(path, (main) => formatOf(formats, main, reading), reading);
   let failure: SparsifyError | undefined;
@@ -65,18 +85,17 @@ export async function compareFiles(
   const a = await open(file);
   try {
     const { createSession, reason } = await runtimeOf(a);
-    const runs = createSession && (await attempt(async () => runModel(await filesOf(a), createSession, choose)));
+    const runs = createSession && (await attempt(async () => runModel(await filesIn(a), createSession, choose)));
     const b = await open(await other(a));
     try {
       const second = await runtimeOf(b);
       const sides = [sideOf(a), { ...sideOf(b), createSession: second.createSession }] as const;
       if (runs !== undefined && second.createSession !== undefined) {
         const found = await attempt(() => comparison(...sides, runs));
-        if (found !== undefined) return { found };
+        if (found !== undefined) return { found, sizes: await sizesIn(found) };
       }
-      const { notes, ...rest } = await comparison(...sides);
-      if (failure !== undefined) return { found: { notes, ...rest }, failure };
-      return { found: { ...rest, notes: [...notes, (reason ?? second.reason)!] } };
+      const found = await comparison(...sides, undefined, failure ? [] : [(reason ?? second.reason)!]);
+      return { found, sizes: await sizesIn(found), ...(failure && { failure }) };
     } finally {
       await b.close();
     }
@@ -88,11 +107,12 @@ export async function compareFiles(
 const sideOf = (model: OpenModel): Side => ({
   model,
   outputs: () => model.outputs(undefined, unchanged(model)),
-  files: () => filesOf(model),
+  files: () => filesIn(model),
+  sized: () => filesOfOpen(model),
 });
 
 /** The files of a model as they are, by name, the main one first. */
-async function filesOf(model: OpenModel): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+async function filesIn(model: OpenModel): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const { path, chunks } of await model.outputs(undefined, unchanged(model))) {
     const parts: Uint8Array[] = [];
@@ -102,17 +122,17 @@ async function filesOf(model: OpenModel): Promise<Map<string, Uint8Array<ArrayBu
   return files;
 }
 
-/** Gives the files of a model as they are. */
-export const unchanged = ({ files: { held, sources } }: OpenModel): CurrentFiles => ({
-  async *chunks(file, start = 0, end = held.get(file)?.bytes ?? sources.get(file)!.size) {
-    for (let from = start; from < end; from += sliceBytes) {
-      const slice = new Uint8Array(Math.min(sliceBytes, end - from));
-      await (held.get(file)?.read(from, slice) ?? sources.get(file)!.read(slice, from));
-      yield slice;
-    }
-  },
-  meaning: () => undefined,
-});
+/** How large the files are. */
+function sizesTable({ a, b }: ComparedSizes): string[] {
+  const row = (name: string, key: 'raw' | 'gzip' | 'brotli') => [
+    name,
+    formatted(a[key]),
+    formatted(b[key]),
+    percent((100 * b[key]) / a[key]),
+  ];
+  const rows = [row('bytes', 'raw'), row('gzip -9', 'gzip'), row('brotli -q 11', 'brotli')];
+  return [...ruled([['', 'a', 'b', 'b of a'], ...rows], { head: 1, body: rows.length, from: 1 }), ''];
+}
 
 /** A comparison in words, without the single layers. */
 export function inWords({ layers, outputs, skipped, notes }: Comparison): string[] {
@@ -134,8 +154,9 @@ function weightsInWords(layers: readonly Layer[]): string[] {
   const partners = layers.flatMap((layer) => layer.partners);
   const changed = layers.filter(isChanged).length;
   const where = changed === 0 ? counted(layers.length, 'layer') : `${changed} of ${counted(layers.length, 'layer')}`;
+  const most = layers.reduce((one, other) => ((other.relativeRms ?? 0) > (one.relativeRms ?? 0) ? other : one));
   return [
-    `weights: ${sumInWords(layers)}, in ${where}`,
+    `weights: ${sumInWords(layers)}, in ${where}${most.relativeRms ? `, most in ${most.name}: ${relative(most)} (relative RMS)` : ''}`,
     ...(partners.length === 0 ? [] : [`biases and norms: ${sumInWords(partners)}`]),
   ];
 }
@@ -149,7 +170,10 @@ function sumInWords(differences: readonly Difference[]): string {
 }
 
 /** The layers that differ. */
-function layerTable({ layers }: Comparison): string[] {
+function layerTable({ layers }: Comparison, sizes: ComparedSizes | undefined): string[] {
+  const estimates = (['a', 'b'] as const).map(
+    (side) => new Map(sizes?.[side].layers?.map(({ name, estimate }) => [name, formatted(estimate)])),
+  );
   const rows = layers
     .filter(isChanged)
     .map((layer) => [
@@ -163,9 +187,11 @@ function layerTable({ layers }: Comparison): string[] {
       formatted(layer.zeros.a),
       formatted(layer.zeros.b),
       formatted(layer.partners.reduce((all, partner) => all + partner.changed, 0)),
+      ...(sizes ? estimates.map((each) => each.get(layer.name) ?? '') : []),
     ]);
   if (rows.length === 0) return [];
   const values = ['weights', 'changed', 'relative RMS', 'at most', 'zeros in a', 'in b', 'biases, norms'];
+  if (sizes) values.push('about, in brotli: a', 'b');
   return [...ruled([['layer', 'kind', 'shape', ...values], ...rows], { head: 1, body: rows.length, from: 3 }), ''];
 }
 

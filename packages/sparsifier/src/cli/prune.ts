@@ -2,6 +2,7 @@ import { checkTargets } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import { readStatistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
+import { filesOf, type Sizes } from '../formats/sizes.js';
 import { defaults } from '../options/defaults.js';
 import { needsOf, type CriteriaName } from '../options/criteria.js';
 import { sourceFilesOf } from '../pruning/snapshots.js';
@@ -68,6 +69,10 @@ export interface PruneOptions
   readonly saveMasks?: string;
   /** True without the name of a form. */
   readonly quantize?: Form | true;
+  /** Whether each layer is listed. */
+  readonly layers?: boolean;
+  /** Whether the files are compressed to know their sizes. */
+  readonly sizes?: boolean;
 }
 
 /**
@@ -81,18 +86,23 @@ export async function prune(
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  const { json, out = '', dryRun, explain = dryRun } = options;
+  const { json, out = '', dryRun, explain = dryRun, layers = false, sizes = false } = options;
+  if (explain && (layers || sizes)) {
+    throw new SparsifyError('usage', `${layers ? '--layers' : '--sizes'} is for the report of what was pruned`, {
+      hint: '--explain lists the layers, and writes no model',
+    });
+  }
   checkVerifying({ verify, input, inputs }, !explain);
   checkGiven(options);
   const work = () => pruned(file, options, engine, say);
   if (!verify) {
     const done = await work();
-    return done && tell(done, out, json);
+    return done && tell(done, out, options);
   }
   await engine;
   const reading = readingOptions(options);
   const { done, found, failure, text } = await verified(file, out, { reading, given: { input, inputs } }, work);
-  tell(done!, out, json, { verify: found });
+  tell(done!, out, options, { verify: found });
   if (!json) print(text);
   if (failure) throw failure;
 }
@@ -125,6 +135,7 @@ function checkGiven(options: PruneOptions): void {
 /** What was done. */
 interface Pruned {
   readonly report: Report;
+  readonly sizes: Sizes | undefined;
   readonly repair: RepairReport | undefined;
   readonly quantized?: QuantizeReport | undefined;
 }
@@ -138,17 +149,8 @@ async function pruned(
 ): Promise<Pruned | undefined> {
   const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
   const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...others } = rest;
-  const {
-    calibrate,
-    statistics: measured,
-    holdOut,
-    memory,
-    repair: method,
-    repairInputs,
-    addBias,
-    quantize: form,
-    ...words
-  } = others;
+  const { calibrate, statistics: measured, holdOut, memory, repair: method, repairInputs, addBias, ...more } = others;
+  const { quantize: form, layers, sizes: compress = false, ...words } = more;
   const asked = sparsity && parseSparsity(sparsity);
   // Whether the file exists can be checked at once. All input files are known only after the model is open.
   if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
@@ -168,7 +170,8 @@ async function pruned(
   try {
     if (!explain && out !== undefined && !loadMasks && !saveMasks && !calibrate && !measured && !form) {
       const options = { ...rules, ...reading, initial, sparsity: asked, roundTo, onProgress, force };
-      return { report: await sparsifyFile(file, out, options), repair: undefined };
+      const report = await sparsifyFile(file, out, options);
+      return { report, sizes: compress ? await report.sizes({ layers, onProgress }) : undefined, repair: undefined };
     }
     // Masks, --explain, --quantize and what is made of statistics need the whole model in memory.
     using model = await readModel(file, reading);
@@ -198,7 +201,7 @@ async function pruned(
       print(json ? JSON.stringify(explained, null, 2) : explanations(explained));
       return undefined;
     }
-    const report =
+    const done =
       asked === undefined && loadMasks
         ? await sparsifier.apply({ onProgress })
         : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
@@ -222,10 +225,15 @@ async function pruned(
     await (small ?? model).write(out, force ? { force } : {});
     const quantized = stored && quantizedInFlags(stored.report, say);
     if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
-    if (statistics === undefined) return { report, repair: undefined, quantized };
-    if (repair) return { report: withoutHighError(report, repair), repair: repairInFlags(repair, say), quantized };
+    // A repair may have added biases, and codes take fewer bytes.
+    const written = await filesOf(small ?? model);
+    const sizes = compress ? await written.sizes({ layers, onProgress }) : undefined;
+    const report = { ...done, bytes: written.bytes };
+    if (statistics === undefined) return { report, sizes, repair: undefined, quantized };
+    if (repair)
+      return { report: withoutHighError(report, repair), sizes, repair: repairInFlags(repair, say), quantized };
     const notes = [...report.notes, ...allSaid(statistics.notes, say), offer];
-    return { report: { ...report, notes }, repair, quantized };
+    return { report: { ...report, notes }, sizes, repair, quantized };
   } finally {
     spinner.stop();
   }
@@ -245,9 +253,15 @@ const repaired =
 const offer = 'the weights that are kept can make up for those that were removed: add --repair solve';
 
 /** @param more what JSON has besides the reports */
-function tell({ report, repair, quantized }: Pruned, out: string, json = false, more: object = {}): void {
+function tell(
+  { report, sizes, repair, quantized }: Pruned,
+  out: string,
+  { json, layers }: Pick<PruneOptions, 'json' | 'layers'>,
+  more: object = {},
+): void {
   if (!json) {
-    const tables = [tableOf(report, { isCall: true, words: commandWords }), ...(repair ? [repair.table()] : [])];
+    const table = tableOf(report, { isCall: true, words: commandWords, layers, sizes });
+    const tables = [table, ...(repair ? [repair.table()] : [])];
     if (quantized) tables.push(quantizeTable(quantized, quantizeWords));
     return print([...tables, `written: ${out}`].join('\n\n'));
   }
@@ -256,6 +270,7 @@ function tell({ report, repair, quantized }: Pruned, out: string, json = false, 
     JSON.stringify(
       {
         ...report,
+        sizes,
         warnings,
         ...(repair && { repair }),
         ...(quantized && { quantized: quantizedInData(quantized, quantizeWords) }),

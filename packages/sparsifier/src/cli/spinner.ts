@@ -3,8 +3,11 @@ import yoctoSpinner from 'yocto-spinner';
 /** What a terminal shows while a command works. Nothing is shown in files and pipes, or beside JSON. */
 export interface Spinner {
   show(text: string): void;
-  /** Shows how far a stage has come. */
-  readonly onProgress: (progress: { readonly stage: string; readonly done: number; readonly total: number }) => void;
+  /** Shows how far a stage has come. @param of what has stages at the same time as others */
+  readonly onProgress: (
+    progress: { readonly stage: string; readonly done: number; readonly total: number },
+    of?: string,
+  ) => void;
   stop(): void;
 }
 
@@ -13,9 +16,13 @@ export function startSpinner(isSilent = false): Spinner {
   const show = (text: string) => {
     if (spinner) spinner.text = text;
   };
+  const stages = new Map<string, string>();
   return {
     show,
-    onProgress: ({ stage, done, total }) => show(`${stage} ${Math.round((100 * done) / total)} %`),
+    onProgress: ({ stage, done, total }, of = '') => {
+      stages.set(of, `${of}${of && ': '}${stage} ${Math.round((100 * done) / total)} %`);
+      show([...stages.values()].join(', '));
+    },
     stop: () => spinner?.stop(),
   };
 }

@@ -1,6 +1,7 @@
 import type { Comparison } from '../analysis/comparison/compare.js';
 import { SparsifyError } from '../errors.js';
 import type { ReadModelOptions } from '../formats/all.js';
+import { unchanged } from '../formats/open-model.js';
 import type { InputOptions } from './inputs.js';
 
 /** The options of commands that compare what they write with what they read. */
@@ -39,7 +40,7 @@ export async function verified<Done>(
   { reading, given }: { readonly reading: ReadModelOptions; readonly given: InputOptions },
   work: () => Promise<Done>,
 ): Promise<Verified<Done>> {
-  const { compareFiles, inWords, unchanged } = await import('./compare.js');
+  const { compareFiles, inWords } = await import('./compare.js');
   let done: { readonly of: Done } | undefined;
   const compared = await compareFiles(
     file,
@@ -50,6 +51,7 @@ export async function verified<Done>(
     },
     reading,
     given,
+    async () => undefined,
   );
   const text = `\ncompared: a is ${file}, b is ${out}\n${inWords(compared.found).join('\n')}`;
   return { done: done!.of, ...compared, text };

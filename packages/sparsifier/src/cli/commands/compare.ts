@@ -14,6 +14,8 @@ export const compare: CommandEntry = {
       .description('show which weights differ and how far each output moves')
       .addOption(inputShape)
       .addOption(inputValues)
+      .option('--layers', 'list the layers that differ')
+      .option('--no-sizes', 'do not compress the files as gzip -9 and brotli -q 11 do (2 s per megabyte)')
       .addHelpText(
         'after',
         `

@@ -16,8 +16,10 @@ import {
   holdOut,
   inputShape,
   inputValues,
+  listedLayers,
   measured,
   memory,
+  sizes,
   type CommandEntry,
   type Threads,
 } from './shared.js';
@@ -135,6 +137,8 @@ export const prune: CommandEntry = {
           .argParser(oneOf(forms)),
       )
       .option('--force', 'overwrite existing output files')
+      .addOption(listedLayers)
+      .addOption(sizes)
       .option('--verify', 'compare the sparse model with the input, as compare does')
       .addOption(inputShape)
       .addOption(inputValues)

@@ -65,6 +65,12 @@ export const [calibrating, measured] = [
   new Option('--statistics <file>', 'what sparsifier calibrate measured, or PyTorch, as safetensors').argParser(nameOf),
 ] as const;
 
+/** What a report tells besides the totals. */
+export const [listedLayers, sizes] = [
+  new Option('--layers', 'list every layer, also where all lost about the same share'),
+  new Option('--sizes', 'compress the files as gzip -9 and brotli -q 11 do, and print their sizes (2 s per megabyte)'),
+] as const;
+
 /** How the inputs of layers are measured. */
 export const [holdOut, memory] = [
   new Option(
