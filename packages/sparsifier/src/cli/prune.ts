@@ -262,7 +262,7 @@ function tell(
   if (!json) {
     const table = tableOf(report, { isCall: true, words: commandWords, layers, sizes });
     const tables = [table, ...(repair ? [repair.table()] : [])];
-    if (quantized) tables.push(quantizeTable(quantized, quantizeWords));
+    if (quantized) tables.push(quantizeTable(quantized, { words: quantizeWords, layers }));
     return print([...tables, `written: ${out}`].join('\n\n'));
   }
   const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));

@@ -3,6 +3,7 @@ import { calibrate as measure } from '../calibration/onnx.js';
 import { readStatistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import { readModel } from '../formats/read-model.js';
+import type { Sizes } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
 import type { Kind } from '../model/model.js';
 import type { OtherForm } from '../quantization/options.js';
@@ -32,6 +33,16 @@ export interface QuantizeCommandOptions
   readonly out?: string;
   readonly force?: boolean;
   readonly json?: boolean;
+  /** Whether each layer is listed. */
+  readonly layers?: boolean;
+  /** Whether the files are compressed to know their sizes. */
+  readonly sizes?: boolean;
+}
+
+/** What is told of a call. */
+interface Told {
+  readonly report: QuantizeReport;
+  readonly sizes: Sizes | undefined;
 }
 
 /**
@@ -45,16 +56,16 @@ export async function quantize(
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  const { out, layer, json = false } = options;
+  const { out, layer, json = false, layers } = options;
   checkVerifying({ verify, input, inputs });
   if (out === undefined) throw outMissing('sparsifier quantize model.onnx -o small.onnx');
   checkMeasuring(options);
   const work = () => quantized(file, { ...options, out }, engine, say);
-  const tell = (report: QuantizeReport, more: object = {}) =>
+  const tell = ({ report, sizes }: Told, more: object = {}) =>
     print(
       json
-        ? JSON.stringify({ ...quantizedInData(report, commandWords), out, ...more }, null, 2)
-        : `${quantizeTable(report, commandWords)}\n\nwritten: ${out}`,
+        ? JSON.stringify({ ...quantizedInData(report, commandWords, sizes), out, ...more }, null, 2)
+        : `${quantizeTable(report, { words: commandWords, layers, sizes })}\n\nwritten: ${out}`,
     );
   if (!verify) return tell(await work());
   await engine;
@@ -83,9 +94,9 @@ async function quantized(
   options: QuantizeCommandOptions & { readonly out: string },
   engine: Promise<unknown>,
   say: Say,
-): Promise<QuantizeReport> {
+): Promise<Told> {
   const { weights, others, layerType, include, exclude, layer, json, out, force = false, memory } = options;
-  const { calibrate, statistics: measured } = options;
+  const { calibrate, statistics: measured, layers, sizes: compress = false } = options;
   const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
   await engine;
   const spinner = startSpinner(json);
@@ -120,7 +131,8 @@ async function quantized(
     using written = model;
     spinner.show('writing');
     await written.write(out, { force });
-    return quantizedInFlags(report, say);
+    const sizes = compress ? await report.sizes({ layers, onProgress }) : undefined;
+    return { report: quantizedInFlags(report, say), sizes };
   } finally {
     spinner.stop();
   }

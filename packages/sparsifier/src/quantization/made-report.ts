@@ -1,10 +1,14 @@
+import type { Sizes, SizesOptions } from '../formats/sizes.js';
+import type { Form } from '../model/forms.js';
+import { checkNames } from '../options/spelling.js';
+import type { ReportTableOptions } from '../pruning/report.js';
 import { grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted, percent, percentOf } from '../pruning/text.js';
 import { libraryWords, type Words } from '../pruning/warnings.js';
 import type { DequantizeReport, FileBytes, LeftTensor, OtherTensor, QuantizedLayer, QuantizeReport } from './report.js';
 import { quantizeSentence, warningsOf, type QuantizeWarning } from './warnings.js';
 
-type Contents = Pick<QuantizeReport, 'layers' | 'skipped' | 'others' | 'bytes' | 'notes'>;
+type Contents = Pick<QuantizeReport, 'layers' | 'skipped' | 'others' | 'bytes' | 'notes' | 'sizes'>;
 
 /** A report whose own properties are plain data; its methods are those of the class. */
 class MadeQuantizeReport implements QuantizeReport {
@@ -14,18 +18,25 @@ class MadeQuantizeReport implements QuantizeReport {
   readonly bytes: FileBytes;
   readonly notes: readonly string[];
   readonly warnings: readonly QuantizeWarning[];
+  readonly #sizes: QuantizeReport['sizes'];
 
-  constructor({ layers, skipped, others, bytes, notes }: Contents) {
+  constructor({ layers, skipped, others, bytes, notes, sizes }: Contents) {
     this.layers = layers;
     this.skipped = skipped;
     this.others = others;
     this.bytes = bytes;
     this.notes = notes;
     this.warnings = warningsOf(layers);
+    this.#sizes = sizes;
   }
 
-  table(): string {
-    return quantizeTable(this, libraryWords);
+  sizes(options?: SizesOptions): Promise<Sizes> {
+    return this.#sizes(options);
+  }
+
+  table(options: ReportTableOptions = {}): string {
+    checkNames(options, ['layers', 'sizes']);
+    return quantizeTable(this, { ...options, words: libraryWords });
   }
 
   toString(): string {
@@ -36,7 +47,7 @@ class MadeQuantizeReport implements QuantizeReport {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const { layers, bytes, warnings } = this;
     return [
-      `QuantizeReport: ${counted(layers.length, 'layer')} stored in another form, ${bytesLine(bytes)}; table() shows each layer`,
+      `QuantizeReport: ${counted(layers.length, 'layer')} stored in another form, ${bytesLine(bytes)}; table({ layers: true }) shows each layer`,
       ...warnings.map(({ message }) => `warning: ${message}`),
     ].join('\n');
   }
@@ -82,32 +93,15 @@ export const dequantizeReportOf = (
 const bytesLine = ({ before, after }: FileBytes): string =>
   `${formatted(before)} -> ${formatted(after)} (${percent(percentOf(after, before))})`;
 
-/** A report as text. @param words how warnings write the options that they suggest */
-export function quantizeTable(report: QuantizeReport, words: Words): string {
-  const { layers, skipped, others, bytes, notes, warnings } = report;
-  const sum = (key: 'weights' | 'zeros' | 'clipped' | 'bytesBefore' | 'bytesAfter') =>
-    formatted(layers.reduce((total, layer) => total + layer[key], 0));
-  const rows = [
-    ['layer', 'kind', 'shape', 'form', 'weights', 'zeros', 'clipped', 'error', 'bytes', 'before', 'bias'],
-    ...layers.map((layer) => [
-      layer.name,
-      layer.kind,
-      layer.shape.join(' x '),
-      layer.form,
-      formatted(layer.weights),
-      formatted(layer.zeros),
-      formatted(layer.clipped),
-      percent(100 * layer.error),
-      formatted(layer.bytesAfter),
-      formatted(layer.bytesBefore),
-      layer.bias,
-    ]),
-    [
-      counted(layers.length, 'layer'),
-      ...['', '', ''],
-      ...[sum('weights'), sum('zeros'), sum('clipped'), '', sum('bytesAfter'), sum('bytesBefore')],
-    ],
-  ];
+/** How a report is printed. */
+interface Printing extends ReportTableOptions {
+  /** How warnings write the options that they suggest. */
+  readonly words: Words;
+}
+
+/** A report as text. */
+export function quantizeTable(report: QuantizeReport, printing: Printing): string {
+  const { layers, skipped, others, notes, warnings } = report;
   const reasons = layers.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
   const biases = layers.flatMap(({ name, biasReason }) =>
     biasReason === undefined ? [] : [{ name, reason: biasReason }],
@@ -115,7 +109,8 @@ export function quantizeTable(report: QuantizeReport, words: Words): string {
   const changed = others.filter(({ form }) => form !== undefined);
   const left = others.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
   return [
-    ...ruled(rows, { head: 1, body: layers.length, from: 4, to: 10 }),
+    totalsLine(report, printing),
+    ...layerLines(layers, printing),
     ...section('in another form than asked', grouped(reasons, 'layer')),
     ...section('without a new bias', grouped(biases, 'layer')),
     ...section('left as they are', grouped(skipped)),
@@ -126,9 +121,70 @@ export function quantizeTable(report: QuantizeReport, words: Words): string {
         : [`${counted(changed.length, 'tensor')} stored as ${changed[0]?.form ?? 'float16'}`, ...grouped(left)],
     ),
     ...section('notes', notes),
-    '',
-    `bytes: ${bytesLine(bytes)}`,
     ...(warnings.length > 0 ? [''] : []),
-    ...warnings.map((warning) => `warning: ${quantizeSentence(warning, words)}`),
+    ...warnings.map((warning) => `warning: ${quantizeSentence(warning, printing.words)}`),
   ].join('\n');
+}
+
+/** All layers together, and how large the files are. */
+function totalsLine({ layers, bytes }: QuantizeReport, { sizes }: Printing): string {
+  const { weights, zeros, clipped } = sumsOf(layers);
+  return [
+    counted(layers.length, 'layer'),
+    counted(weights, 'weight'),
+    counted(zeros, 'zero'),
+    `${formatted(clipped)} clipped`,
+    `${bytesLine(bytes)} bytes`,
+    ...(sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`]),
+  ].join(', ');
+}
+
+/** The layers that are listed, and the others together: by default those in another form than most weights. */
+function layerLines(layers: readonly QuantizedLayer[], { words, layers: isListed, sizes }: Printing): string[] {
+  if (isListed === false || layers.length === 0) return [];
+  const usual = isListed ? undefined : usualForm(layers);
+  const shown = layers.filter(({ form }) => form !== usual);
+  const others = layers.filter(({ form }) => form === usual);
+  if (shown.length === 0) return [`each layer is stored as ${usual}; ${words.option('layers', true)} lists them`];
+  const estimates = new Map(sizes?.layers?.map(({ name, estimate }) => [name, estimate]));
+  const row = (start: readonly string[], members: readonly QuantizedLayer[], end: readonly string[]) => {
+    const sums = sumsOf(members);
+    const estimate = members.reduce((sum, { name }) => sum + (estimates.get(name) ?? 0), 0);
+    const [error, ...rest] = end;
+    return [
+      ...[...start, formatted(sums.weights), formatted(sums.zeros), formatted(sums.clipped), error!],
+      ...[formatted(sums.bytesAfter), formatted(sums.bytesBefore)],
+      ...(estimates.size === 0 ? [] : [formatted(estimate)]),
+      ...rest,
+    ];
+  };
+  const rows = [
+    [
+      ...['layer', 'kind', 'shape', 'form', 'weights', 'zeros', 'clipped', 'error', 'bytes', 'before'],
+      ...(estimates.size === 0 ? [] : ['about, in brotli']),
+      'bias',
+    ],
+    ...shown.map((layer) => {
+      const { name, kind, shape, form, error, bias } = layer;
+      return row([name, kind, shape.join(' x '), form], [layer], [percent(100 * error), bias]);
+    }),
+    ...(others.length === 0 ? [] : [row([counted(others.length, 'other layer'), '', '', usual!], others, ['', ''])]),
+  ];
+  return ['', ...ruled(rows, { head: 1, body: shown.length, from: 4, to: estimates.size === 0 ? 10 : 11 })];
+}
+
+/** The form of most weights. */
+function usualForm(layers: readonly QuantizedLayer[]): Form | undefined {
+  const counts = new Map<Form, number>();
+  for (const { form, weights } of layers) counts.set(form, (counts.get(form) ?? 0) + weights);
+  return [...counts].sort(([, one], [, other]) => other - one)[0]?.[0];
+}
+
+function sumsOf(layers: readonly QuantizedLayer[]) {
+  const sum = (key: 'weights' | 'zeros' | 'clipped' | 'bytesBefore' | 'bytesAfter') =>
+    layers.reduce((total, layer) => total + layer[key], 0);
+  return {
+    ...{ weights: sum('weights'), zeros: sum('zeros'), clipped: sum('clipped') },
+    ...{ bytesBefore: sum('bytesBefore'), bytesAfter: sum('bytesAfter') },
+  };
 }

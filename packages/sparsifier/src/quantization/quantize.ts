@@ -3,6 +3,7 @@ import { SparsifyError } from '../errors.js';
 import { decoded } from '../formats/decoded.js';
 import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
 import { stored, type CurrentFiles } from '../formats/format.js';
+import { sizesOf } from '../formats/sizes.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import type { Form, NewNumbers } from '../model/forms.js';
 import { write } from '../model/kept.js';
@@ -50,14 +51,16 @@ export async function quantize(model: FileModel, options: QuantizeOptions = {}):
   const others = otherForm && (await othersIn(otherForm, last.storage, last.current, signal));
   signal?.throwIfAborted();
   const written = await last.storage.rewritten(numbers, others?.numbers ?? new Map(), last.current);
+  const small = await readLike(corrected, written);
   const report = quantizeReportOf({
     layers,
     skipped: [...skipped, ...plan.skipped],
     others: others?.others ?? [],
     bytes: { before: bytesOfAll(files), after: bytesOfAll(written) },
     notes: [...notes, ...notesOn(layers, statistics)],
+    sizes: (options) => sizesOf(small, options),
   });
-  return { model: await readLike(corrected, written), report };
+  return { model: small, report };
 }
 
 /**

@@ -1,5 +1,7 @@
+import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
 import type { Kind } from '../model/model.js';
+import type { ReportTableOptions } from '../pruning/report.js';
 import type { OtherForm } from './options.js';
 import type { QuantizeWarning } from './warnings.js';
 
@@ -72,8 +74,16 @@ export interface QuantizeReport {
   readonly notes: readonly string[];
   /** What is likely to break the model. At most one for each code. */
   readonly warnings: readonly QuantizeWarning[];
-  /** The report as text. */
-  table(): string;
+  /**
+   * How large the files of the new model are once they are compressed, as the model is now.
+   * @throws SparsifyError as `sizesOf` does
+   */
+  sizes(options?: SizesOptions): Promise<Sizes>;
+  /**
+   * The report as text: a line of totals, and layers that are stored in another form than most, or all of them with
+   * `layers: true`.
+   */
+  table(options?: ReportTableOptions): string;
   /** The same as {@link table}. */
   toString(): string;
 }

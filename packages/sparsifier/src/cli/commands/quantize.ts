@@ -10,8 +10,10 @@ import {
   choice,
   inputShape,
   inputValues,
+  listedLayers,
   measured,
   memory,
+  sizes,
   type CommandEntry,
   type Threads,
 } from './shared.js';
@@ -56,6 +58,8 @@ export const quantize: CommandEntry = {
       .addOption(measured)
       .addOption(memory)
       .option('--force', 'overwrite existing output files')
+      .addOption(listedLayers)
+      .addOption(sizes)
       .option('--verify', 'compare the model with the input, as compare does')
       .addOption(inputShape)
       .addOption(inputValues)
