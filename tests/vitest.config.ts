@@ -16,7 +16,7 @@ function browser(name: string, headers: Record<string, string>): TestProjectConf
     server: { headers },
     optimizeDeps: {
       // Bundled ahead of time, these would lose sight of their wasm and thread files, which lie beside their modules.
-      exclude: ['sparsifier', 'onnxruntime-web'],
+      exclude: ['sparsifier', 'brotli-wasm', 'onnxruntime-web'],
       // Found only while a test runs, these would reload the page under it.
       include: [
         'sparsifier > @bufbuild/protobuf/wire',

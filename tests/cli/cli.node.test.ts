@@ -188,6 +188,7 @@ describe.concurrent('reports', () => {
         ],
         skipped,
         total: { weights: 98, zeros: 0, removedWeights: 0, sparsity: 0, units: 98, removedUnits: 0, keptUnits: 98 },
+        bytes: small.length,
         weights,
         engine,
         notes: [],
@@ -269,10 +270,11 @@ describe.concurrent('reports', () => {
     inFolder(async () => {
       const { code, stdout, stderr } = await sparsifier(['inspect', 'model.onnx']);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/^layer +kind +shape +weights +zeros +sparsity\n-+\n/);
+      expect(stdout).toMatch(
+        /^4 layers, 98 weights, 0 zeros \(0\.00 %\), [\d,]+ bytes\n\nlayer +kind +shape +weights +zeros +sparsity\n-+\n/,
+      );
       expect(stdout).toMatch(/^encoder\.0 +conv2d +4 x 2 x 3 x 3 +72 +0 +0\.00 %$/m);
       expect(stdout).toMatch(/^head +dense +3 x 4 +12 +0 +0\.00 %$/m);
-      expect(stdout).toMatch(/^4 layers +98 +0 +0\.00 %$/m);
       expect(stdout).toContain('not pruned:\n  given: its weight is an input of the model\n');
       expect(stdout).toMatch(/^engine: .+\nweights: 98 in layers, 0 skipped, 98 in the file\n$/m);
     }),
@@ -285,8 +287,9 @@ describe.concurrent('reports', () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       expect(stdout).toMatch(/^layer .+ zeros +sparsity +units +removed +of units$/m);
       expect(stdout).toMatch(/^a=b +conv2d +3 x 2 x 1 x 1 +6 +4 +66\.67 % +3 +2 +66\.67 %$/m);
-      expect(stdout).toMatch(/^3 layers +86 +44 +51\.16 % +9 +5 +55\.56 %$/m);
-      expect(stdout).toMatch(/^of the whole model +98 +44 +44\.90 %$/m);
+      expect(stdout).toMatch(/^2 other layers +80 +40 +50\.00 % +6 +3 +50\.00 %$/m);
+      const totals = '3 layers, 86 weights, 44 zeros (51.16 %, 44.90 % of the whole model), 5 of 9 units removed, ';
+      expect(stdout.startsWith(`${totals}${small.length} bytes\n\n`)).toBe(true);
       expect(stdout).toMatch(/\nwritten: out\.onnx\n$/);
     }),
   );

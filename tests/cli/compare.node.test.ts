@@ -36,30 +36,34 @@ async function failure(...words: string[]): Promise<[code: unknown, message: str
 
 describe.concurrent('compare', () => {
   test(
-    'Weights and outputs are printed as a table and in sentences',
+    'Weights and outputs are printed in sentences, and layers that differ as a table if it is asked for',
     inFolder(async () => {
       await writeFile(at('x.npz'), npz({ x: x(1, 1, 0, 2, 5, 0) }));
       // y is [4, 6], [6, 8], [5, 10], and [4, 2], [6, 0], [5, 10].
-      expect(await printed('compare', 'a.onnx', 'b.onnx', '--inputs', 'x.npz')).toBe(
+      const words = ['compare', 'a.onnx', 'b.onnx', '--inputs', 'x.npz', '--no-sizes'];
+      expect(await printed(...words)).toBe(
         `a: a.onnx
 b: b.onnx
+
+weights: 1 of 4 differ, in 1 of 1 layer, most in head: 73 % (relative RMS)
+
+output y: moved by 53.7 % (relative RMS), cosine 0.844078, by at most 8, argmax (last axis) changed in 2 of 3 rows
+`,
+      );
+      expect(await printed(...words, '--layers')).toContain(`b: b.onnx
 
 layer  kind   shape  weights  changed  relative RMS  at most  zeros in a  in b  biases, norms
 ---------------------------------------------------------------------------------------------
 head   dense  2 x 2        4        1          73 %        4           0     1              0
 
-weights: 1 of 4 differ, in 1 of 1 layer
-
-output y: moved by 53.7 % (relative RMS), cosine 0.844078, by at most 8, argmax (last axis) changed in 2 of 3 rows
-`,
-      );
+weights: 1 of 4 differ`);
     }),
   );
 
   test(
     'Equal models are said to be equal',
     inFolder(async () => {
-      expect(await printed('compare', 'a.onnx', 'a.onnx', '--input', 'x:3,2')).toBe(
+      expect(await printed('compare', 'a.onnx', 'a.onnx', '--input', 'x:3,2', '--no-sizes')).toBe(
         'a: a.onnx\nb: a.onnx\n\nweights: all 4 are equal, in 1 layer\n\noutput y: equal\n\n' +
           'All bytes of the files are the same.\n',
       );
@@ -89,7 +93,7 @@ output y: moved by 53.7 % (relative RMS), cosine 0.844078, by at most 8, argmax 
     'Without a runtime, weights are compared, and a sentence says how to get one',
     inFolder(async () => {
       const text = await printed('compare', 'a.onnx', 'b.onnx');
-      expect(text).toMatch(/^weights: 1 of 4 differ, in 1 of 1 layer$/m);
+      expect(text).toMatch(/^weights: 1 of 4 differ, in 1 of 1 layer, most in head: 73 % \(relative RMS\)$/m);
       expect(text).toMatch(
         /\n\nThe outputs were not compared: for that, run npm install onnxruntime-node in this folder\.\n$/,
       );
@@ -108,7 +112,7 @@ output y: moved by 53.7 % (relative RMS), cosine 0.844078, by at most 8, argmax 
       await writeFile(at('a.safetensors'), safetensorsFile({ 'fc.weight': { shape: [1, 2], data: floats(1, 2) } }));
       await writeFile(at('b.safetensors'), safetensorsFile({ 'fc.weight': { shape: [1, 2], data: floats(1, 0) } }));
       const text = await printed('compare', 'a.safetensors', 'b.safetensors');
-      expect(text).toMatch(/^weights: 1 of 2 differ, in 1 of 1 layer$/m);
+      expect(text).toMatch(/^weights: 1 of 2 differ, in 1 of 1 layer, most in fc: /m);
       expect(text).toMatch(/\n\nThe outputs were not compared: a safetensors file has no network\.\n$/);
       const mixed = await comparisonOf('compare', 'a.onnx', 'a.safetensors', '--input', 'x:1,2');
       expect(mixed.skipped).toEqual([

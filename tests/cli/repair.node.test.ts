@@ -155,9 +155,8 @@ describe.concurrent('prune --repair', () => {
     'The terminal shows the repair below the table of what was removed',
     inFolder(async () => {
       const text = await prune('--calibrate', 'inputs.npz', '--repair', 'solve');
-      const [pruning, repair] = [text.indexOf('\n2 layers '), text.lastIndexOf('\nfirst ')];
-      expect(pruning).toBeGreaterThan(0);
-      expect(repair).toBeGreaterThan(pruning);
+      expect(text).toMatch(/^2 layers, /);
+      expect(text.lastIndexOf('\nfirst ')).toBeGreaterThan(0);
       expect(text).toMatch(/\n\nwritten: out\.onnx\n$/);
       expect(text).not.toMatch(/`|--repair solve/);
     }),

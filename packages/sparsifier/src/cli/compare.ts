@@ -149,14 +149,18 @@ type Layer = Comparison['layers'][number];
 const isChanged = ({ changed, partners }: Layer): boolean =>
   changed > 0 || partners.some((partner) => partner.changed > 0);
 
+/** How far the weights of a layer are from those of the first model, for comparing layers. */
+const moveOf = ({ relativeRms = Infinity }: Layer): number => relativeRms;
+
 function weightsInWords(layers: readonly Layer[]): string[] {
   if (layers.length === 0) return ['weights: no layer is in both models'];
   const partners = layers.flatMap((layer) => layer.partners);
   const changed = layers.filter(isChanged).length;
   const where = changed === 0 ? counted(layers.length, 'layer') : `${changed} of ${counted(layers.length, 'layer')}`;
-  const most = layers.reduce((one, other) => ((other.relativeRms ?? 0) > (one.relativeRms ?? 0) ? other : one));
+  const most = layers.reduce((one, other) => (moveOf(other) > moveOf(one) ? other : one));
+  const farthest = moveOf(most) === 0 ? '' : `, most in ${most.name}: ${relative(most)} (relative RMS)`;
   return [
-    `weights: ${sumInWords(layers)}, in ${where}${most.relativeRms ? `, most in ${most.name}: ${relative(most)} (relative RMS)` : ''}`,
+    `weights: ${sumInWords(layers)}, in ${where}${farthest}`,
     ...(partners.length === 0 ? [] : [`biases and norms: ${sumInWords(partners)}`]),
   ];
 }

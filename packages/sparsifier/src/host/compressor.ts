@@ -41,7 +41,7 @@ export function serveCounters({ post, listen }: Parent, counters: Counters): voi
 }
 
 /** The number of bytes that are copied to the thread at a time. */
-const sliceBytes = 2 ** 18;
+const sliceBytes = 2 ** 16;
 
 /** A thread that compresses, which never blocks the caller's. */
 export class Compressor {

@@ -234,6 +234,9 @@ export class GzipCounter {
   }
 
   end(): number {
+    if (this.#at >= windowSize + maxDistance) this.#slide();
+    // gzip looks for matches beyond the end as well: among those that reach it, the one that would be longer wins.
+    this.#buffer.fill(0, this.#end, this.#end + minMatch - 1);
     while (this.#at < this.#end) this.#step();
     if (this.#hasLiteral) this.#tally(0, this.#buffer[this.#at - 1]!);
     this.#flush();
@@ -267,7 +270,8 @@ export class GzipCounter {
     const last = this.#insert(this.#at);
     const [length, match] = [this.#length, this.#match];
     this.#length = minMatch - 1;
-    if (last !== 0 && length < maxMatch && this.#at - last <= maxDistance) {
+    const hasRoom = this.#at <= bufferSize - minLookahead;
+    if (last !== 0 && length < maxMatch && this.#at - last <= maxDistance && hasRoom) {
       this.#longestMatch(last, length);
       if (this.#length === minMatch && this.#at - this.#match > tooFar) this.#length--;
     }
@@ -288,17 +292,16 @@ export class GzipCounter {
   /** Finds the longest match of the next bytes that is longer than `atLeast`, the nearest of several. */
   #longestMatch(first: number, atLeast: number): void {
     const [buffer, before, at] = [this.#buffer, this.#before, this.#at];
-    const most = Math.min(maxMatch, this.#end - at);
     const limit = Math.max(0, at - maxDistance);
     let [best, place] = [atLeast, first];
     for (let chain = atLeast >= goodMatch ? maxChain >> 2 : maxChain; chain > 0; chain--) {
       if (buffer[place + best] === buffer[at + best] && buffer[place + best - 1] === buffer[at + best - 1]) {
         let length = 0;
-        while (length < most && buffer[place + length] === buffer[at + length]) length++;
+        while (length < maxMatch && buffer[place + length] === buffer[at + length]) length++;
         if (length > best) {
           this.#match = place;
           best = length;
-          if (length >= most) break;
+          if (length === maxMatch) break;
         }
       }
       place = before[place & windowMask]!;
