@@ -31,4 +31,4 @@ export { keyOf } from './streaming/search.js';
 export { stream } from './streaming/stream.js';
 export { remembered } from './calibration/remembered.js';
 export type { Probe } from './calibration/probe.js';
-export { GzipCounter } from './host/gzip.js';
+export { gzip } from './host/gzip.js';

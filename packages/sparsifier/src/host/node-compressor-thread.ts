@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { parentPort } from 'node:worker_threads';
 import { constants, createBrotliCompress } from 'node:zlib';
 import { serveCounters, type Counter } from './compressor.js';
-import { GzipCounter } from './gzip.js';
+import { gzip } from './gzip.js';
 
 const port = parentPort!;
 
@@ -37,7 +37,7 @@ function brotli(quality: number, bytes: number): Counter {
 serveCounters(
   { post: (message) => port.postMessage(message), listen: (receive) => port.on('message', receive) },
   {
-    'gzip-9': () => new GzipCounter(),
+    'gzip-9': () => gzip(),
     'brotli-11': (bytes) => brotli(11, bytes),
     'brotli-5': (bytes) => brotli(5, bytes),
   },
