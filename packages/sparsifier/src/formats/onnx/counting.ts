@@ -14,10 +14,13 @@ export function isCounted(constant: Constant): boolean {
 }
 
 /** The shape of the weights that a constant holds, and how many there are. */
-export function weightsIn({ tensor, packed }: Constant): { readonly shape: readonly number[]; readonly count: number } {
-  return packed === undefined
+export function weightsIn({ tensor, unpacked }: Constant): {
+  readonly shape: readonly number[];
+  readonly count: number;
+} {
+  return unpacked === undefined
     ? { shape: tensor.shape, count: tensor.length }
-    : { shape: packed, count: productOf(packed) };
+    : { shape: unpacked, count: productOf(unpacked) };
 }
 
 /** How many numbers all constants have that count as weights. */
@@ -40,11 +43,11 @@ export function markCodes(nodes: readonly Node[]): void {
   const factors = new Set<Value>();
   for (const node of nodes) {
     const { op, inputs } = node;
-    const packed = operators.get(op)?.packed?.(node);
+    const unpacked = operators.get(op)?.unpacked?.(node);
     for (const input of codesOf(op)) {
       if (inputs[input] === undefined) continue;
       codes.add(inputs[input]);
-      if (inputs[input].view !== undefined) inputs[input].view.constant.packed = packed;
+      if (inputs[input].view !== undefined) inputs[input].view.constant.unpacked = unpacked;
     }
     const isConstant = op === 'Mul' && inputs.every((value) => value?.isConstant ?? true);
     for (const value of isConstant ? inputs : []) if (value) factors.add(value);

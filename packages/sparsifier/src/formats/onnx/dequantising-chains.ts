@@ -1,14 +1,7 @@
 import type { Plan } from './dequantising.js';
 import { title, type Constant, type Node, type Reader, type Value } from './graph.js';
-import {
-  decodedFloats,
-  decodesLookup,
-  differently,
-  floatsOf,
-  sameQuantisation,
-  type Quantisation,
-  type ReadBytes,
-} from './quantised.js';
+import { differently, sameQuantisation, type Quantisation } from './quantisation.js';
+import { decodedFloats, decodesLookup, floatsOf, type ReadBytes } from './quantised.js';
 import { typeName } from './tensor.js';
 import { typeOf, type View } from './views.js';
 

@@ -2,15 +2,8 @@ import { inSlices } from '../../host/slices.js';
 import type { Plan, Replaced } from './dequantising.js';
 import { title, type Constant, type Node, type Value } from './graph.js';
 import { bitsIn } from './operators.js';
-import {
-  decodedFloats,
-  differently,
-  parameterAlong,
-  parametersOf,
-  sameQuantisation,
-  type Quantisation,
-  type ReadBytes,
-} from './quantised.js';
+import { differently, parameterAlong, sameQuantisation, type Quantisation } from './quantisation.js';
+import { codeBytes, decodedFloats, parametersOf, type ReadBytes } from './quantised.js';
 import { typeName } from './tensor.js';
 import { shapeOf, typeOf, type View } from './views.js';
 
@@ -231,7 +224,7 @@ async function blockedNumbers(
   const blocks = Math.ceil(inputs / size);
   const zeroConstant = zero?.view?.constant;
   const [codes, scales, zeros] = [
-    await parametersOf(constant, read),
+    await codeBytes(constant, read),
     await parametersOf(scale, read),
     zeroConstant && (await parametersOf(zeroConstant, read)),
   ];
@@ -241,7 +234,7 @@ async function blockedNumbers(
   const zeroBytes = Math.ceil((blocks * bits) / 8);
   const expected = isPacked ? outputs * zeroBytes : outputs * blocks;
   if (zero !== undefined && zeros?.length !== expected) return 'the shape of its zero point does not fit';
-  const code = (list: Float64Array, row: number, rowBytes: number, place: number) => {
+  const code = (list: Uint8Array | Float64Array, row: number, rowBytes: number, place: number) => {
     const bit = place * bits;
     return (list[row * rowBytes + (bit >> 3)]! >> (bit & 7)) & (2 ** bits - 1);
   };

@@ -101,7 +101,7 @@ function planFor(constant: Constant): Plan | string | undefined {
   const isCoded = isCode && tensor.values === undefined;
   if (!isCoded && !halvesIn(constant)) return undefined;
   if (holder === undefined) return 'it is in a local function';
-  if (typeof decoded === 'string' && tensor.packed === undefined) return decoded;
+  if (typeof decoded === 'string' && tensor.packedCodes === undefined) return decoded;
   if (decoded !== undefined || !isCoded) return chainOf(constant);
   const plan = productsOf(constant);
   if (typeof plan === 'object') return plan;
@@ -113,11 +113,7 @@ function planFor(constant: Constant): Plan | string | undefined {
 /** The names of layers, by their weights. */
 function namesOf(graph: Graph): Map<Constant, string> {
   const names = new Map<Constant, string>();
-  for (const {
-    names: [name],
-    constant,
-  } of findWeights(graph))
-    if (constant && name) names.set(constant, name);
+  for (const weight of findWeights(graph)) if (weight.constant) names.set(weight.constant, weight.names[0]!);
   return names;
 }
 

@@ -80,8 +80,8 @@ export interface Constant {
   readonly tensor: Tensor;
   /** Whether an operator decodes it or computes with its integers. */
   isCode: boolean;
-  /** The shape of its weights, if each of its numbers holds several codes. */
-  packed: readonly number[] | undefined;
+  /** The shape of its weights, if each of its numbers holds several of them. */
+  unpacked?: readonly number[] | undefined;
   /** The numbers that its codes stand for, or why they cannot be pruned: see `decodeConstants`. */
   decoded: StoredValues | string | undefined;
   /** The inputs that read it, in whatever arrangement. */
@@ -262,7 +262,7 @@ function constantAt({ constants }: Reading, place: number, name: string, tensor:
 }
 
 function newConstant(name: string, place: number, tensor: Tensor, holder?: Field): Constant {
-  const nothing = { isCode: false, packed: undefined, isOutput: false, decoded: undefined, overlaps: undefined };
+  const nothing = { isCode: false, isOutput: false, decoded: undefined, overlaps: undefined };
   return { name, place, holder, tensor, readers: [], uses: [], ...nothing };
 }
 

@@ -40,7 +40,7 @@ export interface Operator {
   /** The inputs that are codes, of an operator that decodes them or computes with them. */
   readonly codes?: readonly number[];
   /** The shape of the weights, if a number of the stored tensor holds the codes of several. */
-  packed?(node: Node): readonly number[] | undefined;
+  unpacked?(node: Node): readonly number[] | undefined;
 }
 
 const convolutions: Operator = { weights: () => [1], layout: convolution };
@@ -103,9 +103,9 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['com.microsoft.DynamicQuantizeLSTM', { ...quantised(1, 2), weights: () => [1, 2], furtherNames: ['recurrent'] }],
   [
     'com.microsoft.MatMulNBits',
-    { ...coded(bitsIn, 1), packed: matrixIn, others: { 2: 'the scale', 3: 'the zero point' } },
+    { ...coded(bitsIn, 1), unpacked: matrixIn, others: { 2: 'the scale', 3: 'the zero point' } },
   ],
-  ['com.microsoft.MatMulBnb4', { ...quantised(1), packed: matrixIn }],
+  ['com.microsoft.MatMulBnb4', { ...quantised(1), unpacked: matrixIn }],
   ['com.microsoft.MatMulFpQ4', quantised(1)],
   ['com.microsoft.GatherBlockQuantized', quantised(0)],
   ['com.microsoft.QMoE', { ...quantised(2, 5, 8), weights: () => [2, 5, 8] }],

@@ -107,7 +107,7 @@ export class ExternalData {
   /** The new numbers of a constant, or where they are. */
   numbersOf({ place, tensor }: Constant): StoredNumbers {
     const bytes = this.#replaced.get(place)!;
-    const location = (placeOf(tensor) ?? tensor.packed)!.file;
+    const location = (placeOf(tensor) ?? tensor.packedCodes)!.file;
     const run = this.#layouts.get(location)?.runs.find((each) => each.bytes === bytes);
     return run === undefined ? bytes : { location, offset: run.offset, length: bytes.length };
   }

@@ -19,7 +19,7 @@ export interface Tensor {
   /** The numbers, if they are integers of 8 to 32 bits. */
   readonly codes: StoredCodes | undefined;
   /** The numbers, if they are integers of 2 or 4 bits, of which a byte holds several. */
-  readonly packed?: Pick<StoredCodes, 'file' | 'start' | 'bytes'> | undefined;
+  readonly packedCodes?: Pick<StoredCodes, 'file' | 'start' | 'bytes'> | undefined;
   /** A short list of integers, such as a shape. */
   readonly integers: readonly number[] | undefined;
   /** The floats, unless they are in another file or so many that they are no parameters. */
@@ -96,7 +96,7 @@ export function readTensor(file: ModelFile, range: Range): Tensor {
   const length = lengthOf(found);
   const tensor = { name, shape, type, length, isSparse: false, values: undefined, codes: undefined };
   if (!Object.hasOwn(widths, type))
-    return { ...tensor, packed: packedPlace(found, length), integers: longIntegers(found) };
+    return { ...tensor, packedCodes: packedPlace(found, length), integers: longIntegers(found) };
   const place = placeOf(found, type as NumberType, length);
   if (type === 'float32' || type === 'float16' || type === 'bfloat16') {
     const values = new StoredValues(type, length, place.file, place.start, place.bytes, place.scattered);
@@ -185,7 +185,7 @@ function placeOf(found: TensorFields, type: NumberType, length: number): Place {
 }
 
 /** Where integers of 2 or 4 bits are; undefined for others, and those that are not in `raw_data` or external data. */
-function packedPlace(found: TensorFields, length: number): Tensor['packed'] {
+function packedPlace(found: TensorFields, length: number): Tensor['packedCodes'] {
   const type = typeName(found.type);
   if (!/^u?int[24]$/.test(type)) return undefined;
   const bytes = Math.ceil((length * bitsOf(type)) / 8);

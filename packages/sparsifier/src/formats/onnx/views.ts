@@ -1,5 +1,5 @@
 import type { Constant, Node, Value } from './graph.js';
-import { alignedWith, quantisationOf, sameQuantisation, type Parameter, type Quantisation } from './quantised.js';
+import { alignedWith, quantisationOf, sameQuantisation, type Parameter, type Quantisation } from './quantisation.js';
 import { isFloat, typeName } from './tensor.js';
 import { productOf } from '../../model/numbers.js';
 
