@@ -230,7 +230,7 @@ const half = (name: string, shape: readonly number[]) =>
   });
 
 /** Models that decode codes in another way than a chain of nodes, with the operators that are left. */
-const others: readonly (readonly [title: string, options: GraphOptions, operators: readonly string[]])[] = [
+const others: (readonly [title: string, options: GraphOptions, operators: readonly string[]])[] = [
   [
     'codes that are transposed before they are decoded',
     {
@@ -392,6 +392,45 @@ const others: readonly (readonly [title: string, options: GraphOptions, operator
     ['MatMul', 'Add', 'MatMul', 'Add', 'Add'],
   ],
 ];
+
+/** Products with blocks of codes that are stored in other ways. */
+const blocks = (
+  sizes: Readonly<Record<string, number>>,
+  inputs: string,
+  ...initializers: Uint8Array[]
+): GraphOptions => ({
+  nodes: [
+    node('MatMulNBits', inputs, 'y', {
+      domain: 'com.microsoft',
+      attributes: Object.entries({ N: 7, K: 5, ...sizes }).map(([key, value]) => integerAttribute(key, value)),
+    }),
+  ],
+  initializers,
+});
+others.push(
+  [
+    'blocks of 4 bits with zero points that are floats',
+    blocks(
+      { bits: 4, block_size: 16 },
+      'x w s z',
+      codes('w', 'uint8', [7, 1, 8]),
+      scale('s', [7]),
+      tensor('z', [7], { data: numbers('float32', [7.5, 8, 9, 1, 2, 3, 4]) }),
+    ),
+    ['MatMul'],
+  ],
+  [
+    'blocks of 8 bits with a zero point for each',
+    blocks(
+      { bits: 8, block_size: 16 },
+      'x w s z',
+      codes('w', 'uint8', [7, 1, 16]),
+      scale('s', [7]),
+      codes('z', 'uint8', [7]),
+    ),
+    ['MatMul'],
+  ],
+);
 
 const networkOf = (options: GraphOptions): Files => {
   const bytes = model({ ...options, inputs: { x: [5, 5] }, outputs: { y: undefined } }, 21);

@@ -18,6 +18,7 @@ import {
   textField,
   type GraphOptions,
 } from '../../support/onnx-builder.js';
+import { storageOf } from '../../support/internal.js';
 import { countWeights } from '../../support/onnx-count.js';
 import { codesOf, keptBytes, naiveCodes, type Affine, type CodeType } from '../../support/onnx-codes.js';
 
@@ -439,6 +440,28 @@ describe('codes that are decoded', () => {
     expect(await read.bytes()).toEqual(bytes);
   });
 
+  test.each(cases)(
+    'Dequantised, they are floats with these values, wherever they are stored: %s',
+    async (_title, layer) => {
+      const isVarying = layer.zeros.every((zero) => zero >= 0 && zero < 128);
+      for (const storage of isVarying ? storages : (['raw', 'external'] as const)) {
+        const { bytes, data, external } = stored(layer, storage);
+        using read = await readOnnx(bytes, { external });
+        const { storage: forms, current } = storageOf(read);
+        const { files, changed, skipped } = await forms.dequantized(current);
+        expect([changed.map(({ from }) => from), skipped]).toEqual([[layer.type], []]);
+        const [main, ...others] = [...files.values()];
+        expect(others).toHaveLength(storage === 'external' ? 1 : 0);
+        using again = await readOnnx(main!, { external: () => others[0]! });
+        const { kind, roles, shape } = layer;
+        expect(again.tensors).toMatchObject([{ kind, roles: roles.split(' '), shape }]);
+        expect(again.skipped).toEqual([]);
+        const values = new Float32Array((await again.copy(again.tensors[0]!.values)).buffer);
+        expect([...values]).toEqual(naiveCodes(layer, data).values);
+      }
+    },
+  );
+
   test('Scales and zero points may be external data, too', async () => {
     const layer = cases[0]![1];
     const data = codesOf('int8', layer.shape);
@@ -522,6 +545,21 @@ describe('codes that are decoded', () => {
     });
     const prunedBias = bias.map((byte, index) => (isRemoved[index >> 2] ? 0 : byte));
     expect(await read.bytes()).toEqual(keptBytes(keptBytes(bytes, data, pruned), bias, prunedBias));
+  });
+
+  test('A layer whose codes Cast and Mul decode has a geometry and a bias, or can be given one', async () => {
+    const layer = [cast('w', 'f'), node('Mul', 'f s', 'd')];
+    const initializers = [
+      tensor('w', [4, 3, 2, 2], { dtype: 'int8' }),
+      tensor('s', [4, 1, 1, 1], { data: numbers('float32', scales(4)) }),
+      tensor('b', [4]),
+    ];
+    using biased = await readOnnx(model({ nodes: [...layer, conv('d', ' b')], initializers }));
+    expect(biased.tensors).toMatchObject([{ geometry: { strides: [1, 1] }, bias: { sign: 1, values: { length: 4 } } }]);
+    expect(biased.tensors[0]!.partners).toMatchObject([{ part: 'bias' }]);
+    using plain = await readOnnx(model({ nodes: [...layer, conv('d')], initializers: initializers.slice(0, 2) }));
+    expect(plain.tensors[0]!.bias).toBeUndefined();
+    expect(await plain.addBias(plain.tensors[0]!)).toMatchObject({ sign: 1, values: { length: 4, dtype: 'float32' } });
   });
 
   test('Codes in a Constant node are a layer', async () => {

@@ -253,11 +253,8 @@ function storeInitializer(reading: Reading, scope: Scope, field: Field, tensor: 
 }
 
 function constantAt({ constants }: Reading, place: number, name: string, tensor: Tensor, holder?: Field): Constant {
-  let constant = constants.get(place);
-  if (constant === undefined) {
-    constant = newConstant(name, place, tensor, holder);
-    constants.set(place, constant);
-  }
+  const constant = constants.get(place) ?? newConstant(name, place, tensor, holder);
+  constants.set(place, constant);
   return constant;
 }
 
