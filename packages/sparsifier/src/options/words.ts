@@ -1,5 +1,5 @@
 /** What a word can be given for. */
-export type Topic = 'option' | 'kind' | 'granularity' | 'criteria';
+export type Topic = 'option' | 'kind' | 'granularity' | 'criteria' | 'form';
 
 /**
  * What PyTorch, Keras, ONNX and papers call things that have another name here, in small letters and without
@@ -22,6 +22,30 @@ const meanings: Readonly<Record<Topic, Readonly<Record<string, readonly string[]
     ignoredlayer: ['exclude'],
     ignore: ['exclude'],
     skip: ['exclude'],
+  },
+  form: {
+    fp16: ['float16'],
+    half: ['float16'],
+    f16: ['float16'],
+    bf16: ['bfloat16'],
+    bfp16: ['bfloat16'],
+    i8: ['int8'],
+    q8: ['int8'],
+    qint8: ['int8'],
+    s8: ['int8'],
+    qdq: ['int8'],
+    '8bit': ['int8', 'uint8'],
+    u8: ['uint8'],
+    quint8: ['uint8'],
+    u16: ['uint16'],
+    quint16: ['uint16'],
+    dynamic: ['int8-dynamic'],
+    i4: ['int4'],
+    q4: ['int4'],
+    '4bit': ['int4'],
+    nf4: ['int4'],
+    uint4: ['int4'],
+    matmulnbits: ['int4'],
   },
   kind: {
     linear: ['dense'],

@@ -69,6 +69,6 @@ const isOtherForm = (form: Form): form is OtherForm => form === 'float16' || for
 
 function checkForm(option: string, form: Form | undefined, allowed: readonly Form[], format: string): void {
   if (form === undefined || allowed.includes(form)) return;
-  if (!forms.includes(form)) throw unknownValue('usage', `form of \`${option}\``, form, allowed);
+  if (!forms.includes(form)) throw unknownValue('usage', `form of \`${option}\``, form, allowed, { topic: 'form' });
   throw new SparsifyError('usage', `${format} models have no \`${option}\` of this form`, { given: form, allowed });
 }

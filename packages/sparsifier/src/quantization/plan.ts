@@ -74,7 +74,8 @@ export function planOf(
     obstacles.length === selected &&
     (weights !== undefined || (others === undefined && obstacles.every(({ isLeft }) => isLeft)));
   if (isImpossible) throw impossible(weights, obstacles, storage);
-  return { layers, skipped: [...skipped, ...model.skipped.filter((each) => each.weights > 0)] };
+  for (const { name, reason, weights } of model.skipped) if (weights > 0) skipped.push({ name, reason, weights });
+  return { layers, skipped };
 }
 
 /** The form of layers that cannot have one that multiplies codes. */
