@@ -73,6 +73,7 @@ describe('the tarball', () => {
       './formats/tfjs': tfjs,
       './training': training,
       './calibration': calibration,
+      './quantize': quantize,
       './sensitivity': sensitivity,
       './compare': compare,
       './catalogue': catalogue,
@@ -90,6 +91,7 @@ describe('the tarball', () => {
       tfjs,
       training,
       calibration,
+      quantize,
       sensitivity,
       compare,
       catalogue,
@@ -201,6 +203,7 @@ describe('installed in Node', () => {
       import { readSafetensors, type LayerDescriptions } from 'sparsifier/formats/safetensors';
       import { readTfjs } from 'sparsifier/formats/tfjs';
       import { calibrate, type Statistics } from 'sparsifier/calibration';
+      import { dequantize, quantize, type QuantizeReport } from 'sparsifier/quantize';
       import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
       const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
@@ -218,6 +221,8 @@ describe('installed in Node', () => {
       await sparsifyFile('model.onnx', (name: string) => new WritableStream<Uint8Array>(), { ...asked, force: streamed.notes.length > 0 });
       const zeros: number = report.total.zeros + report.layers[0]!.zeros;
       const bytes: Uint8Array = await onnx.bytes();
+      const quantised: { model: FileModel; report: QuantizeReport } = await quantize(onnx, { weights: 'int8', rules: { exclude: 'head' } });
+      await (await dequantize(quantised.model)).model.toFiles();
       const data = new Float32Array(bytes.length);
       fromArrays({ w: { kind: 'dense', roles: ['out', 'in'], shape: [1, zeros], data } });
       export const codeOf = (error: SparsifyError): ErrorCode => error.code;

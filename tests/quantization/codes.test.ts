@@ -77,7 +77,7 @@ function errorsOf(layer: ArrayLayer, decoded: Float32Array, places: readonly num
   const errors = Array<number>(Math.max(...places) + 1).fill(0);
   for (const [position, { group, column }] of placesOf(layer).entries()) {
     const error = weightsOf(layer)[position]! - decoded[position]!;
-    errors[places[position]!]! += importance[group * columns + column]! * error ** 2;
+    errors[places[position]!] = errors[places[position]!]! + importance[group * columns + column]! * error ** 2;
   }
   return errors;
 }

@@ -39,12 +39,12 @@ export const kindsOf = (text: string): Kind[] | 'all' => {
   throw notAllowed(unknown, [...kinds, 'all'], 'kind');
 };
 
-/** A parser that accepts one of several names. */
+/** A parser that accepts one of several names. @param topic what other words may mean */
 export const oneOf =
-  <Name extends string>(names: readonly Name[]) =>
+  <Name extends string>(names: readonly Name[], topic?: Topic) =>
   (text: string): Name => {
     if (names.some((name) => name === text)) return text as Name;
-    throw notAllowed(text, names);
+    throw notAllowed(text, names, topic);
   };
 
 /** A parser of comma-separated names. */

@@ -6,7 +6,7 @@ import { normalizerNames, reducerNames } from '../../options/criteria.js';
 import { defaults } from '../../options/defaults.js';
 import { granularityNames } from '../../options/granularity.js';
 import { contexts } from '../../options/rankings.js';
-import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, oneOf, whole } from '../parse.js';
+import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, whole } from '../parse.js';
 import type { PruneOptions } from '../prune.js';
 import {
   anyModel,
@@ -129,12 +129,12 @@ export const prune: CommandEntry = {
       )
       .option('--no-add-bias', 'do not give a bias to layers that have none when they are repaired')
       .addOption(
-        new Option(
+        choice(
           '--quantize [form]',
           'store the weights of all layers in fewer bytes afterwards, as sparsifier quantize --weights does (default: the form that suits each kind of layer)',
-        )
-          .choices(forms)
-          .argParser(oneOf(forms)),
+          forms,
+          'form',
+        ),
       )
       .option('--force', 'overwrite existing output files')
       .addOption(listedLayers)

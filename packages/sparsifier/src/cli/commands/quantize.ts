@@ -33,6 +33,7 @@ export const quantize: CommandEntry = {
           '--weights <form>',
           'how weights are stored. ONNX: int8, int8-dynamic, int4, float16; TensorFlow.js: uint8, uint16, float16; safetensors: float16, bfloat16. By default the one that suits each kind of layer',
           forms,
+          'form',
         ),
       )
       .addOption(

@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import { loadEngine } from '../../engine/engine.js';
+import type { Topic } from '../../options/words.js';
 import { above0, collect, nameOf, oneOf, share, whole } from '../parse.js';
 import type { Say } from '../phrasing.js';
 
@@ -24,9 +25,9 @@ export function begin(threads: number | undefined): Promise<unknown> {
   return engine;
 }
 
-/** An option whose value is one of several names. */
-export const choice = (flags: string, description: string, names: readonly string[]): Option =>
-  new Option(flags, description).choices(names).argParser(oneOf(names));
+/** An option whose value is one of several names. @param topic what other words may mean */
+export const choice = (flags: string, description: string, names: readonly string[], topic?: Topic): Option =>
+  new Option(flags, description).choices(names).argParser(oneOf(names, topic));
 
 /** Options of all commands. */
 export const common = (command: Command): Command =>
