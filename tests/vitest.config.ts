@@ -10,6 +10,13 @@ const timeout = 100_000;
 const patience = { testTimeout: timeout, hookTimeout: timeout, expect: { poll: { timeout } } };
 const executablePath = await findChromium();
 
+const args = [
+  // As root, which CI often is, Chromium does not start its sandbox; a container's /dev/shm is small.
+  ...['--no-sandbox', '--disable-dev-shm-usage'],
+  // WebGPU without a GPU: an adapter in software.
+  ...['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'],
+];
+
 function browser(name: string, headers: Record<string, string>): TestProjectConfiguration {
   return {
     root,
@@ -34,8 +41,7 @@ function browser(name: string, headers: Record<string, string>): TestProjectConf
         enabled: true,
         headless: true,
         screenshotFailures: false,
-        // As root, which CI often is, Chromium does not start its sandbox; a container's /dev/shm is small.
-        provider: playwright({ launchOptions: { executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] } }),
+        provider: playwright({ launchOptions: { executablePath, args } }),
         instances: [{ browser: 'chromium' }],
       },
     },

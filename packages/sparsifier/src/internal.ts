@@ -1,6 +1,10 @@
 // What the tests and benchmarks of this repository use and no user needs. Built, but not among the exports.
 export { infinityKey, surveyWord, surveyWords } from './engine/codes.js';
 export { measure, type Measured } from './calibration/measure.js';
+export { diagnose } from './analysis/doctor/diagnose.js';
+export { facts, last, notCastInWebgpu } from './analysis/doctor/facts.js';
+export { kerasLayers, notInTfjsWasm, onCpu, onGpu, tensorFlowOperators } from './analysis/doctor/operators.js';
+export { runtimeNames, runtimes } from './analysis/doctor/runtimes.js';
 export { plainEntry } from './engine/record.js';
 export { run, writeTable } from './engine/verbs.js';
 export { fit, MomentSums, type Fitted, type Seen } from './engine/repair.js';

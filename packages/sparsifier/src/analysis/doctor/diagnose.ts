@@ -63,7 +63,6 @@ export async function diagnose(model: FileModel, file: string, names: readonly R
     weights: sum(layers.map(({ weights }) => weights)),
     zeros: sum(layers.map(({ zeros }) => zeros)),
   };
-  const denseWeights = sum(layers.map(({ kind, weights }) => (kind === 'dense' ? weights : 0)));
   const types = new Map<string, number>();
   for (const { type, bytes } of anatomy.constants) types.set(type, (types.get(type) ?? 0) + bytes);
   return {
@@ -73,17 +72,13 @@ export async function diagnose(model: FileModel, file: string, names: readonly R
     zeros: examined.zeros,
     types: Object.fromEntries([...types].sort(([, a], [, b]) => b - a)),
     operators: Object.fromEntries(anatomy.operators),
-    runtimes: names.map((name) => diagnosisOf(name, model.format, { ...examined, file, denseWeights })),
+    runtimes: names.map((name) => diagnosisOf(name, model.format, { ...examined, file })),
   };
 }
 
 const onlyWeights: Anatomy = { operators: new Map(), nodes: undefined, constants: [], external: [] };
 
-function diagnosisOf(
-  runtime: RuntimeName,
-  format: string,
-  model: Examined & { readonly file: string; readonly denseWeights: number },
-): Diagnosis {
+function diagnosisOf(runtime: RuntimeName, format: string, model: Examined & { readonly file: string }): Diagnosis {
   const { title, version, format: own } = runtimes[runtime];
   const about = { runtime, title, version };
   if (format !== own) {
