@@ -281,6 +281,51 @@ describe.concurrent('reports', () => {
   );
 
   test(
+    'With --sizes the totals have the sizes of the compressed files, and each layer an estimate',
+    inFolder(async () => {
+      const sizes = { gzip: expect.any(Number), brotli: expect.any(Number) };
+      const inspected = await sparsifier(['inspect', 'model.onnx', '--sizes']);
+      expect(inspected).toMatchObject({ code: 0, stderr: '' });
+      const ofFile = `${small.length} bytes, gzip -9: \\d+, brotli -q 11: \\d+\n\nlayer .* bytes +about, in brotli\n`;
+      expect(inspected.stdout).toMatch(new RegExp(ofFile));
+      expect(inspected.stdout).toMatch(/^encoder\.0 .* 288 +\d+$/m);
+      // Streamed, and in memory.
+      for (const words of [[], ['--save-masks', 'masks.safetensors']]) {
+        const { stdout } = await prune('-s', '50', '--sizes', '--force', ...words);
+        expect(stdout).toMatch(new RegExp(`^3 layers, .*, ${small.length} bytes, gzip -9: \\d+, brotli -q 11: \\d+\n`));
+        const report = JSON.parse((await prune('-s', '50', '--sizes', '--json', '--force', ...words)).stdout) as object;
+        expect(report).toMatchObject({ bytes: small.length, sizes: { raw: small.length, ...sizes } });
+        expect(report).toHaveProperty('sizes.files.length', 1);
+        expect(report).not.toHaveProperty('sizes.layers');
+      }
+      const listed = await prune('-s', '50', '--sizes', '--layers', '--force');
+      expect(listed.stdout).toMatch(/^encoder\.0 .* 36 +50\.00 % +288 +\d+$/m);
+    }),
+  );
+
+  test(
+    'Layers that all lost about the same share are only listed with --layers',
+    inFolder(async () => {
+      const { stdout } = await prune('-s', '50');
+      expect(stdout).toMatch(/^each layer lost about 50\.00 % of its units; --layers lists them$/m);
+      expect(stdout).not.toMatch(/^encoder/m);
+      const listed = await prune('-s', '50', '--layers', '--force');
+      expect(listed.stdout.match(/^(encoder\.0|encoder\.1|a=b) /gm)).toHaveLength(3);
+    }),
+  );
+
+  test.each(['--layers', '--sizes'])(
+    '%s is refused with --explain, which writes nothing',
+    inFolder(async (option: string) => {
+      await fails(
+        ['prune', 'model.onnx', '-s', '50', '--explain', option],
+        2,
+        new RegExp(`${option} is for the report`),
+      );
+    }),
+  );
+
+  test(
     'prune prints weights, units and the path of the output',
     inFolder(async () => {
       const { code, stdout, stderr } = await prune('-s', '50', '-g', 'filter');

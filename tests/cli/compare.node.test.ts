@@ -61,6 +61,27 @@ weights: 1 of 4 differ`);
   );
 
   test(
+    'The sizes of the files come first, unless they are left out, and are in the JSON',
+    inFolder(async () => {
+      const text = await printed('compare', 'a.onnx', 'b.onnx');
+      const [, bytes] = /^bytes +(\d+) +\1 +100\.00 %$/m.exec(text)!;
+      expect(text).toMatch(
+        /^a: a\.onnx\nb: b\.onnx\n\n +a +b +b of a\n-+\nbytes .*\ngzip -9 .*\nbrotli -q 11 .*\n\nweights: /,
+      );
+      const { sizes, ...found } = (await comparisonOf('compare', 'a.onnx', 'b.onnx')) as unknown as {
+        sizes: Record<'a' | 'b', { raw: number; gzip: number }>;
+        bytes: unknown;
+      };
+      expect(found.bytes).toEqual({ a: Number(bytes), b: Number(bytes) });
+      expect(sizes).toMatchObject({ a: { raw: Number(bytes) }, b: { gzip: expect.any(Number) } });
+      const listed = await printed('compare', 'a.onnx', 'b.onnx', '--layers');
+      expect(listed).toMatch(/ biases, norms +about, in brotli: a +b\n-+\nhead .* 0 +\d+ +\d+\n/);
+      expect(await printed('compare', 'a.onnx', 'b.onnx', '--no-sizes')).not.toContain('gzip');
+      expect(await comparisonOf('compare', 'a.onnx', 'b.onnx', '--no-sizes')).not.toHaveProperty('sizes');
+    }, []),
+  );
+
+  test(
     'Equal models are said to be equal',
     inFolder(async () => {
       expect(await printed('compare', 'a.onnx', 'a.onnx', '--input', 'x:3,2', '--no-sizes')).toBe(

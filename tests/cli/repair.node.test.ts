@@ -84,9 +84,11 @@ describe.concurrent('prune --repair', () => {
     'The file is what the library writes, and both reports are in the JSON',
     inFolder(async () => {
       const words = ['--criteria', 'fluctuation', '--calibrate', 'inputs.npz', '--repair', 'solve'];
-      const { repair, notes, layers } = JSON.parse(await prune(...words, '--json')) as Record<string, unknown[]>;
+      const text = await prune(...words, '--json');
+      const { repair, notes, layers, bytes: size } = JSON.parse(text) as Record<string, unknown[]>;
       const { bytes, report, repaired } = await made({ criteria: 'fluctuation' }, { method: 'solve' });
       expect(differsAt(await bytesIn('out.onnx'), bytes)).toBe(-1);
+      expect(size, 'with the bias that was added').toBe(bytes.length);
       expect(repair).toEqual(repaired);
       expect({ layers, notes }).toEqual({ layers: (report as typeof layers & object)['layers' as never], notes });
       expect(repair).toMatchObject({

@@ -4,6 +4,8 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright';
+import { Sparsifier } from 'sparsifier';
+import { readModel, sizesOf } from 'sparsifier/formats';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findChromium } from '../../scripts/chromium.mjs';
 import { namesIn, run } from '../support/command.js';
@@ -277,11 +279,15 @@ describe('bundled by Vite', () => {
     window.result = (async () => {
       const onnx = await readOnnx('model.onnx');
       const words = { granularity: 'weight', context: 'local', criteria: 'largeFinal' };
-      const { total, engine } = await new Sparsifier(onnx, words).sparsifyModel(50);
+      const report = await new Sparsifier(onnx, words).sparsifyModel(50);
+      const { total, engine } = report;
+      const compressed = location.hash === '#sizes' ? await report.sizes() : undefined;
       const { threads } = await loadEngine();
       const { length } = await onnx.bytes();
       const setting = { cores: navigator.hardwareConcurrency, isolated: crossOriginIsolated };
-      return { ...setting, zeros: total.zeros, threads, same: threads === engine.threads, bytes: length };
+      const fetched = performance.getEntriesByType('resource').map(({ name }) => name);
+      const result = { ...setting, zeros: total.zeros, threads, same: threads === engine.threads, bytes: length };
+      return { ...result, ...(compressed && { compressed }), brotli: fetched.filter((name) => /brotli|compressor/.test(name)).length };
     })();
   `;
   let emitted: string[];
@@ -302,8 +308,9 @@ describe('bundled by Vite', () => {
     emitted = await namesIn(at('built'));
   }, 120_000);
 
-  test('A bundle contains one wasm file', () => {
-    expect(emitted.filter((name) => name.endsWith('.wasm'))).toHaveLength(1);
+  test('A bundle contains one wasm file of the package, and that of brotli-wasm', () => {
+    const names = emitted.filter((name) => name.endsWith('.wasm')).map((name) => /(\w+?)_bg/.exec(name)?.[1]);
+    expect(names.sort()).toEqual(['brotli_wasm', 'sparsifier_wasm']);
   });
 
   test('A bundle contains no code for Node', async () => {
@@ -313,7 +320,7 @@ describe('bundled by Vite', () => {
   });
 
   /** What the page of a folder makes, where `first` is run before anything else in it. */
-  async function resultIn(built: string, isIsolated: boolean, first = ''): Promise<{ cores: number }> {
+  async function resultIn(built: string, isIsolated: boolean, first = '', hash = ''): Promise<{ cores: number }> {
     const site = await serve(built, isIsolated);
     const browser = await chromium.launch({
       executablePath: executablePath!,
@@ -324,7 +331,7 @@ describe('bundled by Vite', () => {
       const errors: string[] = [];
       tab.on('pageerror', (error) => errors.push(error.message));
       await tab.addInitScript(first);
-      await tab.goto(site.address);
+      await tab.goto(site.address + hash);
       await tab.waitForFunction('window.result');
       const result = await tab.evaluate<{ cores: number }>('window.result');
       expect(errors).toEqual([]);
@@ -348,7 +355,16 @@ describe('bundled by Vite', () => {
       cores: result.cores,
       isolated: isIsolated,
       bytes: size,
+      // Nothing of it is loaded before sizes are asked for.
+      brotli: 0,
     });
+    const { compressed } = (await resultIn(at('built'), isIsolated, '', '#sizes')) as unknown as {
+      compressed: unknown;
+    };
+    using read = await readModel(at('model.onnx'));
+    await new Sparsifier(read, { granularity: 'weight' }).sparsifyModel(50);
+    const { raw, gzip } = await sizesOf(read);
+    expect(compressed).toMatchObject({ raw, gzip, brotli: expect.any(Number) });
   });
 
   test.skipIf(!executablePath)(

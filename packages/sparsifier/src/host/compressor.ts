@@ -113,7 +113,7 @@ const failed = (error: unknown): SparsifyError =>
     'the files could not be compressed',
     {
       found: error instanceof Error ? error.message : String(error),
-      hint: "With Vite, set optimizeDeps: { exclude: ['sparsifier', 'brotli-wasm'] } in vite.config",
+      hint: "With the development server of Vite, set optimizeDeps: { exclude: ['sparsifier', 'brotli-wasm'] } in vite.config",
     },
     { cause: error },
   );
