@@ -26,7 +26,7 @@ export type Files = Map<string, Uint8Array<ArrayBuffer>>;
 export type Shapes = Readonly<Record<string, readonly number[]>>;
 
 /** The file with another IR version. */
-export const withVersion = (bytes: Uint8Array, version: number) => concat(integerField(1, version), bytes.subarray(2));
+const withVersion = (bytes: Uint8Array, version: number) => concat(integerField(1, version), bytes.subarray(2));
 
 export const read = (files: Files): Promise<FileModel> => {
   const [[, main], ...data] = [...files] as [[string, Uint8Array], ...[string, Uint8Array][]];
