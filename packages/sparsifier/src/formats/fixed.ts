@@ -24,12 +24,21 @@ export async function withFixed({ tensors, learned }: Contents, files: ModelFile
       const { length } = tensor.values;
       if (length < sizes.from || length > sizes.to || learned?.has(tensor)) return tensor;
       const table = await tableOf(tensor, files);
-      return table === undefined ? tensor : { ...tensor, fixed: `it is a table of fixed numbers: ${table}` };
+      return table === undefined ? tensor : { ...tensor, fixed: reasonOf(table) };
     };
     marked.push(...(await Promise.all(tensors.slice(from, from + atATime).map(mark))));
   }
   return marked;
 }
+
+/** Why these numbers of a tensor are a table of fixed numbers; undefined if they may be learned. */
+export function fixedTable(numbers: Float32Array, shape: readonly number[]): string | undefined {
+  const isCandidate = numbers.length >= sizes.from && numbers.length <= sizes.to;
+  const table = isCandidate ? tableIn(numbers, shape) : undefined;
+  return table && reasonOf(table);
+}
+
+const reasonOf = (table: string): string => `it is a table of fixed numbers: ${table}`;
 
 async function tableOf({ values, shape }: WeightTensor, files: ModelFiles): Promise<string | undefined> {
   const place = stored(values);

@@ -78,8 +78,8 @@ export interface Storage {
 export interface OtherNumbers {
   readonly name: string;
   readonly values: StoredValues;
-  /** Why they are a table of fixed numbers. */
-  readonly fixed?: string;
+  /** Of the tensor, as stored. */
+  readonly shape: readonly number[];
 }
 
 /** A model with its numbers as floats of 32 bits. */

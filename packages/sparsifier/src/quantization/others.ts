@@ -1,4 +1,5 @@
 import { decoded } from '../formats/decoded.js';
+import { fixedTable } from '../formats/fixed.js';
 import type { CurrentFiles, OtherNumbers, Storage } from '../formats/format.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import type { NewNumbers } from '../model/forms.js';
@@ -28,12 +29,11 @@ export async function othersIn(
 /** The numbers in a form, or why they cannot have it. */
 async function numbersIn(
   form: OtherForm,
-  { values, fixed }: OtherNumbers,
+  { values, shape }: OtherNumbers,
   current: CurrentFiles,
 ): Promise<NewNumbers | string> {
-  if (fixed !== undefined) return fixed;
   const numbers = await decoded(values, current);
-  return (await tooLarge(form, numbers)) ?? (await floats(form, numbers)).numbers;
+  return fixedTable(numbers, shape) ?? (await tooLarge(form, numbers)) ?? (await floats(form, numbers)).numbers;
 }
 
 /** Why numbers have no such form: one of them would be infinite. */

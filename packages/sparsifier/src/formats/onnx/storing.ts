@@ -45,6 +45,7 @@ export function storageIn(
   const others = Array.from(othersIn(graph, weights), ([name, { tensor }]): OtherNumbers => ({
     name,
     values: tensor.values!,
+    shape: tensor.shape,
   }));
   return {
     forms,

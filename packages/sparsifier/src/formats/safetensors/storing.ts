@@ -61,7 +61,7 @@ export class SafetensorsStorage implements Storage {
     const others = [...this.#tensors.values()].filter(
       ({ name, dtype, start, end }) => dtype === 'F32' && end > start && !layers.has(name),
     );
-    return others.map((tensor) => ({ name: tensor.name, values: valuesOf(tensor)! }));
+    return others.map((tensor) => ({ name: tensor.name, values: valuesOf(tensor)!, shape: tensor.shape }));
   }
 
   rewritten(

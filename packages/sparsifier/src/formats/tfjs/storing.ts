@@ -62,7 +62,10 @@ export class TfjsStorage implements Storage {
     const others = [...this.#model.values].filter(
       ([name, values]) => !layers.has(name) && formOf(values) === undefined && values.length >= fewestOthers,
     );
-    return others.map(([name, values]) => ({ name, values }));
+    const shapes = new Map(
+      this.#model.model.groups.flatMap(({ weights }) => weights.map(({ name, shape }) => [name, shape])),
+    );
+    return others.map(([name, values]) => ({ name, values, shape: shapes.get(name)! }));
   }
 
   async rewritten(
