@@ -1,4 +1,6 @@
+import type { WeightTensor } from 'sparsifier';
 import { describe, expect, test } from 'vitest';
+import { storageOf, widened } from '../../support/internal.js';
 import {
   constant,
   graph,
@@ -14,12 +16,14 @@ import {
   expectNear,
   files,
   narrowNumbers,
+  read,
   run,
   stored,
   weight,
   withOutputs,
   type Network,
 } from '../../support/stored-models.js';
+import { setNumbers, storedAs } from '../../support/storing.js';
 
 const layer = (op: string, inputs: string, ...attributes: readonly Uint8Array[]) =>
   node(op, inputs, 'y', { name: 'layer', attributes });
@@ -213,4 +217,30 @@ describe.each(Object.entries(networks))('%s', (_name, network) => {
       }
     },
   );
+});
+
+test('A bias that was added is in the files, beside the weights in their new form', async () => {
+  const { options, inputs } = networks['a product']!;
+  using before = await read(files({ options, inputs }));
+  const [layer] = before.tensors as [WeightTensor];
+  const bias = await before.addBias(layer);
+  if (typeof bias === 'string') throw new Error(bias);
+  await setNumbers(before, bias.values, bytesOf(7, 5).data);
+  const { storage, current } = storageOf(before);
+  const weights = widened(await before.copy(layer.values), 'float32');
+  const { numbers, values } = storedAs('int8', layer, weights);
+  const after = await storage.rewritten(new Map([[layer.name, numbers]]), new Map(), current);
+  await setNumbers(before, layer.values, new Uint8Array(values.buffer));
+  const reference = await before.toFiles();
+  expect(await run(after, inputs, 'all')).toEqual(await run(reference, inputs, 'all'));
+  // The bias matters.
+  expect(await run(after, inputs, 'all')).not.toEqual(
+    await run((await stored(files({ options, inputs }), 'int8')).after, inputs, 'all'),
+  );
+});
+
+test('A file none of whose numbers change is the same', async () => {
+  using before = await read(files(networks['a weight of a subgraph']!));
+  const { storage, current } = storageOf(before);
+  expect(await storage.rewritten(new Map(), new Map(), current)).toEqual(await before.toFiles());
 });
