@@ -48,6 +48,7 @@ interface Stored {
   axes: number;
   length: number;
   readonly type: number;
+  /** Whether a node reads it that does not read it as a scale or zero point. */
   isRead: boolean;
   isCode: boolean;
 }
@@ -63,6 +64,12 @@ const codes: Readonly<Record<string, readonly number[]>> = {
   QLinearMatMul: [0, 3],
   MatMulInteger: [0, 1],
   MatMulNBits: [1],
+};
+/** Inputs that are scales and zero points of codes, which are no weights. */
+const parameters: Readonly<Record<string, readonly number[]>> = {
+  QuantizeLinear: [1, 2],
+  DequantizeLinear: [1, 2],
+  MatMulNBits: [2, 3],
 };
 /** Operators that only arrange the numbers of their first input, or of all inputs. */
 const arranging = [
@@ -149,9 +156,15 @@ export function countWeights(file: Uint8Array): number {
         }
         continue;
       }
+      const hasCodes = inputs.map(({ reached }) =>
+        reached.some(({ tensor, isCast }) => isCast && integers.includes(tensor.type)),
+      );
       for (const [place, { reached }] of inputs.entries()) {
+        const isScale = op === 'Mul' && isConstant && hasCodes[1 - place] === true && !hasCodes[place];
+        const isZeroPoint = op === 'Sub' && isConstant && place === 1 && hasCodes[0] === true && !hasCodes[1];
+        const isParameter = isScale || isZeroPoint || parameters[op]?.includes(place) === true;
         for (const { tensor, isCast, isShifted } of reached) {
-          tensor.isRead = true;
+          if (!isParameter) tensor.isRead = true;
           if (!isShifted && codes[op]?.includes(place)) tensor.isCode = true;
           // Several codes are in a byte.
           const sizes = ['N', 'K'].map((name) => Number(numbersOf(attributes.get(name) ?? new Map(), 3)[0] ?? 0));
@@ -162,7 +175,8 @@ export function countWeights(file: Uint8Array): number {
         }
       }
       if (arranging.includes(op) || op === 'Sub') {
-        const passed = (op === 'Concat' ? inputs : inputs.slice(0, 1)).flatMap(({ reached }) => reached);
+        const all = (op === 'Concat' ? inputs : inputs.slice(0, 1)).flatMap(({ reached }) => reached);
+        const passed = all.filter(({ isCast }) => isCast || op !== 'Sub');
         const isToFloat = op === 'Cast' && floats.includes(Number(numbersOf(attributes.get('to') ?? new Map(), 3)[0]));
         const changed = passed.map((each) => ({
           tensor: each.tensor,

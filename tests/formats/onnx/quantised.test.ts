@@ -817,15 +817,17 @@ describe('codes that are decoded', () => {
     ]);
   });
 
-  test('A scale and a zero point of several axes are skipped as such', async () => {
+  test('A scale and a zero point of several axes are no weights', async () => {
     const nodes = [cast('w', 'f'), node('Sub', 'f z', 'g'), node('Mul', 's g', 'd'), matMul('d')];
     const initializers = [weight(), tensor('s', [6, 1]), tensor('z', [1, 4])];
     using read = await readOnnx(model({ nodes, initializers }));
     expect(read.tensors).toMatchObject([{ name: 'fc' }]);
-    expect(read.skipped).toMatchObject([
-      { name: 's', weights: 6, reason: 'it is the scale of Mul, not the weight of a layer' },
-      { name: 'z', weights: 4, reason: 'it is the zero point of Sub, not the weight of a layer' },
-    ]);
+    expect([read.skipped, read.weights]).toEqual([[], 24]);
+    // If something else reads them too, they are.
+    const both = model({ nodes: [...nodes, node('Add', 's x', 'v')], initializers });
+    using other = await readOnnx(both);
+    expect(other.skipped).toMatchObject([{ name: 's', weights: 6 }]);
+    expect([other.weights, countWeights(both)]).toEqual([30, 30]);
     const values = new Float32Array((await read.copy(read.tensors[0]!.values)).buffer);
     const expected = Array.from({ length: 24 }, (_, at) => (at + 1 - ((at % 4) + 1)) * (Math.floor(at / 4) + 1));
     expect([...values]).toEqual(expected);

@@ -86,6 +86,8 @@ export interface Constant {
   decoded: StoredValues | string | undefined;
   /** The inputs that read it, in whatever arrangement. */
   readonly readers: Reader[];
+  /** How many of them are scales or zero points of codes. */
+  parameterReads: number;
   /** Those of them that compute with it instead of passing it on. */
   readonly uses: Use[];
   /** An output of the model or of a subgraph. */
@@ -260,7 +262,7 @@ function constantAt({ constants }: Reading, place: number, name: string, tensor:
 
 function newConstant(name: string, place: number, tensor: Tensor, holder?: Field): Constant {
   const nothing = { isCode: false, isOutput: false, decoded: undefined, overlaps: undefined };
-  return { name, place, holder, tensor, readers: [], uses: [], ...nothing };
+  return { name, place, holder, tensor, readers: [], parameterReads: 0, uses: [], ...nothing };
 }
 
 function store(value: Value, constant: Constant): void {
@@ -371,20 +373,18 @@ function recordUses(node: Node, passed: Passed | undefined): void {
 
 /** The tensors in the attributes of a node: the output of a `Constant`, or tables of other operators. */
 function linkAttributes(reading: Reading, node: Node): void {
-  const { file } = reading;
   const [output] = node.outputs;
   const isConstant = node.op === 'Constant' && output !== undefined;
   if (isConstant) output.isConstant = true;
   for (const [key, attribute] of node.attributes) {
-    const { tensors, sparse } = attribute;
     const ranges = [
-      ...tensors.map((range) => ({ range, read: readTensor })),
-      ...sparse.map((range) => ({ range, read: readSparseTensor })),
+      ...attribute.tensors.map((range) => ({ range, read: readTensor })),
+      ...attribute.sparse.map((range) => ({ range, read: readSparseTensor })),
     ];
     for (const { range, read } of ranges) {
       const name = isConstant ? output.name : `${node.name || node.op}.${key}`;
       const holder = isConstant ? node.field : undefined;
-      const constant = constantAt(reading, range.start, name, read(file, range), holder);
+      const constant = constantAt(reading, range.start, name, read(reading.file, range), holder);
       if (isConstant) store(output, constant);
       else {
         constant.readers.push({ node, input: -1 });

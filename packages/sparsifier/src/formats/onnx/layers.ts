@@ -165,17 +165,10 @@ function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string 
   if (weights.length === uses.length) {
     return `it is the weight of ${list(weights.map(({ node }) => node.op))} only in parts, or together with other constants`;
   }
-  const parts = uses.map(({ node, input }) => `${otherInput(node, input)} of ${node.op}`);
+  const parts = uses.map(
+    ({ node, input }) => `${operators.get(node.op)?.others?.[input] ?? 'an operand'} of ${node.op}`,
+  );
   return `it is ${list(parts)}, not the weight of a layer`;
-}
-
-/** What an input is that is not a weight. */
-function otherInput({ op, inputs, outputs }: Node, input: number): string {
-  const decoded = outputs[0]?.view;
-  const isScale = op === 'Mul' && decoded?.quantisation?.scale.value === inputs[input];
-  const isZeroPoint = op === 'Sub' && decoded?.converted?.zeroPoint?.value === inputs[input];
-  if (isScale || isZeroPoint) return isScale ? 'the scale' : 'the zero point';
-  return operators.get(op)?.others?.[input] ?? 'an operand';
 }
 
 /** Why a stored weight cannot be pruned, considering everything that uses it. */

@@ -39,6 +39,8 @@ export interface Operator {
   readonly takesParts?: boolean;
   /** The inputs that are codes, of an operator that decodes them or computes with them. */
   readonly codes?: readonly number[];
+  /** The inputs that are scales and zero points of codes. */
+  readonly parameters?: readonly number[];
   /** The shape of the weights, if a number of the stored tensor holds the codes of several. */
   unpacked?(node: Node): readonly number[] | undefined;
 }
@@ -64,7 +66,7 @@ const cells = (kind: 'lstm' | 'gru' | 'rnn', gates: number): Operator => ({
   others: { 3: 'the bias', 5: 'the initial state', 6: 'the initial state', 7: 'the peephole weights' },
   takesParts: true,
 });
-const scaled: Operator = { weights: () => [], layout: quantised().layout, others: { 1: 'the scale' } };
+const scaled: Operator = { weights: () => [], layout: quantised().layout, parameters: [1, 2] };
 const decoding: Operator = { ...scaled, codes: [0] };
 const tables = { weights: () => [2, 3, 4], furtherNames: ['position', 'segment'] };
 
@@ -101,10 +103,7 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['com.microsoft.MatMulIntegerToFloat', quantised(1, 0)],
   ['com.microsoft.DynamicQuantizeMatMul', coded(eight, 1)],
   ['com.microsoft.DynamicQuantizeLSTM', { ...quantised(1, 2), weights: () => [1, 2], furtherNames: ['recurrent'] }],
-  [
-    'com.microsoft.MatMulNBits',
-    { ...coded(bitsIn, 1), unpacked: matrixIn, others: { 2: 'the scale', 3: 'the zero point' } },
-  ],
+  ['com.microsoft.MatMulNBits', { ...coded(bitsIn, 1), unpacked: matrixIn, parameters: [2, 3] }],
   ['com.microsoft.MatMulBnb4', { ...quantised(1), unpacked: matrixIn }],
   ['com.microsoft.MatMulFpQ4', quantised(1)],
   ['com.microsoft.GatherBlockQuantized', quantised(0)],
