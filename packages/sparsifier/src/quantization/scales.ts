@@ -1,3 +1,4 @@
+import { inSlices, stepsAtATime } from '../host/slices.js';
 import { eachRun, type WeightMatrix } from './matrix.js';
 
 /** The codes of a form, and how many columns of a row share a scale. */
@@ -47,30 +48,45 @@ export async function scalesByLeastSquares(
   const starts = shares.map((share) => (peak: number) => (share * Math.abs(peak)) / codes.most);
   // If the code that is farthest from 0 is a negative one, the scale may have the other sign than the largest weight.
   if (-codes.least > codes.most) starts.push(...shares.map((share) => (peak: number) => (share * peak) / codes.least));
-  const range = scalesOf(peaks, starts[0]!);
+  const range = await scalesOf(peaks, starts[0]!);
   const best = range.slice();
   const explained = new Float64Array(best.length).fill(-Infinity);
   for (const start of starts) {
-    const { products, squares } = await sumsOf(matrix, codes, scalesOf(peaks, start), importance);
-    for (const [index, product] of products.entries()) {
+    const { products, squares } = await sumsOf(matrix, codes, await scalesOf(peaks, start), importance);
+    await eachScale(best, (index) => {
+      const [product, square] = [products[index]!, squares[index]!];
       // For these codes this scale leaves the least error: all squares of the weights but these.
-      const [scale, gain] = [product / squares[index]!, (product * product) / squares[index]!];
-      if (!(gain > explained[index]!) || !(Math.abs(scale) >= leastScale)) continue;
+      const [scale, gain] = [product / square, (product * product) / square];
+      if (!(gain > explained[index]!) || !(Math.abs(scale) >= leastScale)) return;
       [explained[index], best[index]] = [gain, scale];
-    }
+    });
   }
-  const [before, after] = [
-    await errorsOf(matrix, codes, range, importance),
-    await errorsOf(matrix, codes, best, importance),
-  ];
-  return best.map((scale, index) => (after[index]! < before[index]! ? scale : range[index]!));
+  const before = await errorsOf(matrix, codes, range, importance);
+  const after = await errorsOf(matrix, codes, best, importance);
+  await eachScale(best, (index) => {
+    if (!(after[index]! < before[index]!)) best[index] = range[index]!;
+  });
+  return best;
 }
 
-const scalesOf = (peaks: Float32Array, scale: (peak: number) => number): Float32Array<ArrayBuffer> =>
-  Float32Array.from(peaks, (peak) => {
-    const found = scale(peak);
-    return Math.abs(found) >= leastScale ? found : leastScale;
+/** Visits all scales, slice by slice: there may be millions. */
+const eachScale = (scales: Float32Array, visit: (index: number) => void): Promise<void> =>
+  inSlices(
+    scales.length,
+    (from, to) => {
+      for (let index = from; index < to; index++) visit(index);
+    },
+    stepsAtATime,
+  );
+
+async function scalesOf(peaks: Float32Array, scale: (peak: number) => number): Promise<Float32Array<ArrayBuffer>> {
+  const scales = new Float32Array(peaks.length);
+  await eachScale(peaks, (index) => {
+    const found = scale(peaks[index]!);
+    scales[index] = Math.abs(found) >= leastScale ? found : leastScale;
   });
+  return scales;
+}
 
 /** How many scales a matrix has. */
 const countOf = ({ rows, columns }: WeightMatrix, { block = columns }: Codes): number =>
