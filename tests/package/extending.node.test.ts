@@ -137,7 +137,7 @@ export const toy = {
     const values = new StoredValues('float32', shape[0] * shape[1], name, 12);
     const tensor = { name: 'matrix', aliases: [], kind: 'dense', roles: ['out', 'in'], shape, groups: 1, values, partners: [], notes: [] };
     const outputs = async (path, current) => [
-      { path: path === undefined ? name : (await isFolder(path)) ? host.join(path, name) : path, from: name, chunks: () => current.chunks(name) },
+      { path: path === undefined ? name : (await isFolder(path)) ? host.join(path, name) : path, from: name, size: () => current.sizeOf(name), chunks: () => current.chunks(name) },
     ];
     return { tensors: [tensor], skipped: [], outputs };
   },
