@@ -1,15 +1,12 @@
 // Measures what real networks cost to download, and what is left of them: bytes, outcome and time in several forms, with
 // several percentages of zeros, repaired. Each result is kept in a file, and what it has is not measured again, so a run can be
 // split or repeated. Words choose rows: `npm run bench -- download recogniser '50 %'`. `--short` uses few samples, for a quick
-// check. Once all results are there, the table of docs/smaller.md is written.
+// check. The file is given by `--out`; `npm run pictures` makes the tables of docs/smaller.md from the usual one.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Sparsifier } from 'sparsifier';
 import { quantize } from 'sparsifier/quantize';
-import { packageFolder, root } from '../scripts/steps.mjs';
-import { withTables } from '../scripts/pictures.mjs';
+import { about } from './about.mjs';
 import { networks } from './download/networks.mjs';
 import { sizesOf } from './download/sizes.mjs';
 import { recordFile, tableOf } from './download/table.mjs';
@@ -22,6 +19,7 @@ const { values, positionals } = parseArgs({
 const isShort = values.short;
 const out = values.out ?? (isShort ? undefined : recordFile);
 const record = out && existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')) : { networks: {} };
+const packages = ['onnxruntime-node', 'onnxruntime-web', '@tensorflow/tfjs'];
 const sparsities = isShort ? [0, 50] : [0, 30, 50, 70];
 
 const all = await networks(isShort);
@@ -37,13 +35,8 @@ for (const network of all) {
     own.rows[sparsity] = await measure(network, dense, sparsity);
     console.log(`\n${name}, ${sparsity} %: ${((performance.now() - begun) / 1000).toFixed(0)} s`);
     console.log(tableOf({ ...own, rows: { [sparsity]: own.rows[sparsity] } }));
-    if (out) writeFileSync(out, `${JSON.stringify(Object.assign(record, about()), undefined, 2)}\n`);
+    if (out) writeFileSync(out, `${JSON.stringify(Object.assign(record, about(packages)), undefined, 2)}\n`);
   }
-}
-const isComplete = all.every(({ name }) => sparsities.every((sparsity) => record.networks[name]?.rows[sparsity]));
-if (isComplete && out === recordFile) {
-  const page = join(root, 'docs', 'smaller.md');
-  writeFileSync(page, withTables(readFileSync(page, 'utf8')));
 }
 process.exit();
 
@@ -112,22 +105,4 @@ async function inTwos(list, work) {
     for (const each of rest) await work(each);
   };
   await Promise.all([worker(), worker()]);
-}
-
-/** Where results come from. */
-function about() {
-  const versionIn = (...path) => JSON.parse(readFileSync(join(...path, 'package.json'), 'utf8')).version;
-  const installed = (name) => versionIn(root, 'node_modules', name);
-  return {
-    date: new Date().toISOString().slice(0, 10),
-    cpu: cpus()[0].model,
-    cores: availableParallelism(),
-    versions: {
-      sparsifier: versionIn(packageFolder),
-      Node: process.versions.node,
-      'onnxruntime-node': installed('onnxruntime-node'),
-      'onnxruntime-web': installed('onnxruntime-web'),
-      tfjs: installed('@tensorflow/tfjs'),
-    },
-  };
 }

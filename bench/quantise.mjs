@@ -1,26 +1,29 @@
 // Compares `quantize` with onnxruntime's own ways to quantise: the network that reads text, most of whose layers are
 // convolutions, and a transformer, most of whose layers are products with matrices. All run on one thread in one session,
 // taking turns. `npm run bench -- quantise --peers` installs what it compares with. Words choose networks; `--short` uses few
-// samples, for a quick check.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+// samples, for a quick check. Results are kept in a file, `--out`, from which `npm run pictures` makes the tables of
+// docs/smaller.md.
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { quantize } from 'sparsifier/quantize';
 import { findPeers } from '../scripts/peers.mjs';
 import { Failure, root } from '../scripts/steps.mjs';
+import { about } from './about.mjs';
 import { linesFor, readingText } from './download/networks.mjs';
 import { sizesOf } from './download/sizes.mjs';
-import { kilobytes } from './download/table.mjs';
 import { start } from './processes.mjs';
+import { recordFile, tableOf } from './quantise/table.mjs';
 import { transformerIn } from './quantise/transformer.mjs';
-import { head, milliseconds, row } from './report.mjs';
 import { takingTurns } from './sessions.mjs';
 
 const { values, positionals } = parseArgs({
-  options: { short: { type: 'boolean', default: false } },
+  options: { out: { type: 'string' }, short: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
+const out = values.out ?? (values.short ? undefined : recordFile);
+const record = out && existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')) : { networks: {} };
 const python = findPeers('quantise');
 if (!python) throw new Failure('The libraries to compare with are not installed: `npm run bench -- quantise --peers`.');
 
@@ -40,11 +43,13 @@ const folder = mkdtempSync(join(tmpdir(), 'sparsifier-quantise-'));
 const parameters = [join(root, 'bench', 'quantise', 'engine.py')];
 const { request, stop } = start({ name: 'engine.py', program: python, parameters });
 try {
-  console.log(`${cpus()[0].model}, ${availableParallelism()} cores, Node ${process.version}`);
-  const { transformer } = await request({});
+  const { transformer, versions: others } = await request({});
   const networks = [readingText(linesFor(values.short)), transformerIn(transformer, values.short)];
   for (const network of networks) {
-    if (positionals.every((word) => network.name.includes(word))) await compare(network);
+    if (!positionals.every((word) => network.name.includes(word))) continue;
+    record.networks[network.name] = await compare(network);
+    const versions = about(['onnxruntime-node', 'onnxruntime-web'], others);
+    if (out) writeFileSync(out, `${JSON.stringify(Object.assign(record, versions), undefined, 2)}\n`);
   }
 } finally {
   await stop();
@@ -56,24 +61,19 @@ async function compare(network) {
   const { title, outcome } = network;
   const rows = [...(await ownRows(network)), ...(await theirRows(network))];
   for (const each of rows) {
-    Object.assign(each, await sizesOf(new Map([['model', each.bytes]]), 5));
-    each.outcome = await network.measure(new Map([['model', each.bytes]]));
+    const files = new Map([['model', each.bytes]]);
+    Object.assign(each, await sizesOf(files, 5));
+    each.outcome = await network.measure(files);
   }
   for (const runtime of network.runtimes) await time(rows, runtime);
-  const runtimes = network.runtimes.map(({ runtime }) => runtime);
-  const lines = rows.map(({ name, raw, gzip, outcome, times }) => {
-    const cells = runtimes.map((runtime) => {
-      if (times[runtime] === undefined) return 'does not run';
-      return `${milliseconds(times[runtime])} (${(times[runtime] / rows[0].times[runtime]).toFixed(2)} x)`;
-    });
-    return row([name, kilobytes(raw), kilobytes(gzip), outcome.toFixed(1), ...cells]);
-  });
-  console.log(['', ...head([title, 'bytes', '`gzip -9`', outcome, ...runtimes]), ...lines].join('\n'));
+  const result = { title, outcome, rows: rows.map(({ bytes, asked, ...figures }) => figures) };
+  console.log(`\n${tableOf(result)}`);
   for (const { method, options } of pairs.filter(({ options }) => options)) {
     const own = rows.find((each) => each.asked === options);
     const their = rows.find(({ name }) => name === method);
-    console.log(`  ${own.name} against ${method}: ${judged(own, their)}`);
+    console.log(`${own.name} against ${method}: ${judged(own, their)}`);
   }
+  return result;
 }
 
 /** The dense network and what `quantize` makes of it. */
@@ -84,12 +84,14 @@ async function ownRows(network) {
   for (const { options } of pairs.filter(({ options }) => options)) rows.push(await ownRow(model, options));
   rows.push(await ownRow(model, { weights: 'int8' }), await ownRow(model, { weights: 'int8', statistics }));
   model.close();
-  return rows;
+  // Where a form is not possible, its row is the same as that of `int8`.
+  return rows.filter(({ name }, index) => rows.findIndex((each) => each.name === name) === index);
 }
 
 /** Where a form needs a later opset than the file has, it is `int8`: onnxruntime changes the opset. */
 async function ownRow(model, asked) {
   const stored = await quantize(model, asked).catch((error) => {
+    if (error.code !== 'usage') throw error;
     console.log(error.message);
     return quantize(model, { ...asked, weights: 'int8' });
   });

@@ -102,7 +102,7 @@ export function inOnnx({ name, title, outcome, file, layers, inputs, calibrating
 const mainIn = (files) => files.values().next().value;
 
 async function withSession(model, work) {
-  const session = await InferenceSession.create(model);
+  const session = await InferenceSession.create(model, { logSeverityLevel: 3 });
   const result = await work(session);
   await session.release();
   return result;

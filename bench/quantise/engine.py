@@ -2,10 +2,11 @@
 
 A line of JSON with a request comes in: the method, the paths of the model and of the new one, and the inputs for
 calibration, each with its name, type, shape and path. A line goes out once the new file is written, with the seconds. Without a
-method, the answer is the path of the transformer that the list of requirements installs.
+method, the answer is the path of the transformer that the list of requirements installs, and versions.
 """
 
 import glob
+import importlib.metadata
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import time
 
 import numpy
 import onnx
+import onnx.version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -42,6 +44,9 @@ def blocks_of_4_bits(model, batches, out):
 
 
 def static(model, batches, out):
+    # Scales per channel need opset 13, and the tool does not convert the rest of the model.
+    if next(each.version for each in model.opset_import if each.domain == "") < 13:
+        model = onnx.version_converter.convert_version(model, 13)
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     quantize_static(model, out, Reader(batches), quant_format=QuantFormat.QDQ, per_channel=True, **types)
 
@@ -65,7 +70,8 @@ def transformer():
 
 def answer(request):
     if "method" not in request:
-        return {"transformer": transformer()}
+        versions = {name: importlib.metadata.version(name) for name in ("onnxruntime", "onnx")}
+        return {"transformer": transformer(), "versions": {f"{name} in Python": each for name, each in versions.items()}}
     model = with_initializers(onnx.load(request["model"]))
     batches = [batch_of(inputs) for inputs in request["batches"]]
     begun = time.perf_counter()
