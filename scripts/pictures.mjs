@@ -1,7 +1,10 @@
 // Draws the pictures of docs/granularity.md, which show the weights of a unit, from the axes that the package computes.
-// Also updates the chart and the tables of README.md and docs/speed.md from the newest record in bench/record/.
+// Also updates the chart and the tables of README.md and docs/speed.md from the newest record in bench/record/, and those of
+// docs/smaller.md from the records in bench/download/ and bench/quantise/.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { downloads, expected } from '../bench/download/table.mjs';
+import { quantisers } from '../bench/quantise/table.mjs';
 import { chart, newestRecord, summary, tables } from '../bench/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
@@ -39,16 +42,24 @@ export async function pictures() {
   ]);
 }
 
-/** The files that contain tables of the newest record. */
-export const textsWithTables = ['README.md', 'docs/speed.md'];
+/** The files that contain tables of records. */
+export const textsWithTables = ['README.md', 'docs/speed.md', 'docs/smaller.md'];
 
-/** Replaces the tables between the marks of a text by those of the newest record. */
+const made = {
+  summary: () => summary(newestRecord()),
+  tables: () => tables(newestRecord()),
+  expected,
+  downloads,
+  quantisers,
+};
+
+/** Replaces the tables between the marks of a text by those of the records. */
 export const withTables = (text) =>
-  Object.entries({ summary, tables }).reduce(
-    (filled, [mark, made]) =>
+  Object.entries(made).reduce(
+    (filled, [mark, make]) =>
       filled.replace(
         new RegExp(`(<!-- ${mark} -->\\n)[^]*(<!-- end of ${mark} -->)`),
-        (_, start, end) => `${start}${made(newestRecord())}\n${end}`,
+        (_, start, end) => `${start}${make()}\n${end}`,
       ),
     text,
   );
