@@ -66,6 +66,11 @@ const cases: Readonly<Record<string, Case>> = {
     forms: ['int8-dynamic'],
     reason: 'its operators need opset 11 or later, and the file has opset 10',
   },
+  'sums that are too long': {
+    options: one([node('MatMul', 'x w', 'y', { name: 'layer' })], [tensor('w', [66312, 2])]),
+    forms: ['int8-dynamic'],
+    reason: 'sums of more than 66311 products of codes may not fit into 32 bits',
+  },
   'a convolution': {
     options: one([node('Conv', 'x w', 'y', { name: 'layer' })], [tensor('w', [8, 8, 1, 1])], { x: 4 }),
     forms: multiplied,
@@ -185,6 +190,11 @@ describe('What a form does not allow is said with the reason', () => {
       if (!forms.includes(form) && layer.values.dtype === 'float32')
         expect(storage.obstacle(layer, form)).toBeUndefined();
   });
+});
+
+test('Sums that just fit into 32 bits are no obstacle', async () => {
+  const { storage, tensors } = await storageIn(model(one([node('MatMul', 'x w', 'y')], [tensor('w', [66311, 2])])));
+  expect(storage.obstacle(tensors[0]!, 'int8-dynamic')).toBeUndefined();
 });
 
 test('A weight that is an output of the graph is no layer, so it has no form', async () => {

@@ -89,7 +89,7 @@ interface Matrix {
   readonly steps: { readonly input: number; readonly output: number };
 }
 
-function matrixOf([layer]: readonly Layer[]): Matrix {
+export function matrixOf([layer]: readonly Layer[]): Matrix {
   const { roles, shape } = layer!.layout;
   const [inputs, outputs] = [shape[roles.indexOf('in')] ?? 1, shape[roles.indexOf('out')]!];
   const isOutFirst = roles[0] === 'out';

@@ -8,7 +8,7 @@ import { Names } from './names.js';
 import { operators } from './operators.js';
 import { addConverted, addDecoded } from './storing-chains.js';
 import { ExternalData } from './storing-data.js';
-import { addProducts, codesOf, isProduct, productsOf, type NewCodes } from './storing-products.js';
+import { addProducts, codesOf, isProduct, matrixOf, productsOf, type NewCodes } from './storing-products.js';
 import type { ModelFile } from './wire.js';
 import { versionsIn, type Versions } from './versions.js';
 import { ModelWriter } from './writing.js';
@@ -17,6 +17,9 @@ const forms = ['int8', 'int8-dynamic', 'int4', 'float16'] as const satisfies rea
 
 /** The opset that has `DynamicQuantizeLinear`. */
 const firstDynamic = 11;
+
+/** How many products of an input from 0 to 255 and a code from -127 to 127 have a sum that fits into 32 bits. */
+const mostProducts = Math.floor((2 ** 31 - 1) / (255 * 127));
 
 /** Smaller constants stay as they are: a node that converts them takes as many bytes. */
 const fewestOthers = 64;
@@ -76,7 +79,9 @@ function obstacleTo({ constant, layers }: Weight, form: Form, { opset }: Version
     return `its operators need opset ${firstDynamic} or later, and the file has opset ${opset}`;
   }
   const products = productsOf(constant, layers);
-  return typeof products === 'string' ? products : undefined;
+  if (typeof products === 'string') return products;
+  const isSafe = form === 'int4' || matrixOf(layers).inputs <= mostProducts;
+  return isSafe ? undefined : `sums of more than ${mostProducts} products of codes may not fit into 32 bits`;
 }
 
 /** The constants that can be stored as 16-bit floats and are not the weights of layers, by names of their own. */
