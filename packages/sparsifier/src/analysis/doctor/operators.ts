@@ -4,7 +4,7 @@ const words = (text: string): readonly string[] => text.trim().split(/\s+/);
 
 /** ONNX operators that run on the GPU in the WebGPU build of onnxruntime-web, for inputs of type float32. */
 export const onGpu = words(`
-  Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Clip Concat Conv
+  Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Conv
   ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather
   GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample HardSigmoid HardSwish
   Identity InstanceNormalization LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LpNormalization MatMul Max MaxPool
@@ -15,7 +15,7 @@ export const onGpu = words(`
 
 /** ONNX operators that this build has only on the CPU, so that their inputs and outputs are copied. */
 export const onCpu = words(`
-  CastLike Celu ConstantOfShape ConvInteger Det DynamicQuantizeLinear GlobalLpPool GroupNormalization Hardmax IsInf IsNaN
+  Celu ConstantOfShape ConvInteger Det DynamicQuantizeLinear GlobalLpPool GroupNormalization Hardmax IsInf IsNaN
   LRN LogSoftmax LpPool MatMulInteger Mean MeanVarianceNormalization Mod NonMaxSuppression NonZero OneHot Or QLinearConv
   QLinearMatMul QuantizeLinear RNN RoiAlign Round Selu Shrink Sign Size Softsign SpaceToDepth Sum Upsample Xor
   com.microsoft.DynamicQuantizeMatMul`);
@@ -57,10 +57,9 @@ export const tensorFlowOperators = words(`
   TensorScatterUpdate Tile TopKV2 Transpose TruncatedNormal Unique UniqueV2 Unpack UpperBound Where While Zeros
   ZerosLike _FusedConv2D _FusedMatMul`);
 
-/** Nodes of a graph that TensorFlow.js runs by kernels that its WebGL backend has and its wasm backend lacks. */
+/** Those of them whose kernels, or the ones that they are made of, the WebGL backend has and the wasm backend lacks. */
 export const notInTfjsWasm = words(`
-  Complex ComplexAbs Conv2DBackpropFilter DepthwiseConv2dNativeBackpropFilter DepthwiseConv2dNativeBackpropInput Einsum FFT
-  IFFT Imag RaggedGather RaggedRange RaggedTensorToTensor Real StaticRegexReplace UnsortedSegmentSum`);
+  Complex ComplexAbs Einsum FFT IFFT IRFFT Imag RFFT RaggedGather RaggedRange RaggedTensorToTensor Real StaticRegexReplace`);
 
 /** The operators that are known to run, in every runtime of the format. */
 const known: Readonly<Record<NonNullable<Anatomy['nodes']>, ReadonlySet<string>>> = {

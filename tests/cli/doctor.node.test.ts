@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest';
+import { readBytes } from '../support/files.js';
+import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
+import { facts, runtimeNames } from '../support/internal.js';
+import { mixedNumbers, model, node, tensor } from '../support/onnx-builder.js';
+import * as models from '../support/runtime-models.js';
+import { safetensors } from '../support/safetensors-builder.js';
+
+const net = model(
+  {
+    nodes: [node('MatMul', 'x w', 'h', { name: 'layer' }), node('Relu', 'h', 'y')],
+    initializers: [tensor('w', [64, 256], { data: mixedNumbers(64 * 256, 1) })],
+    inputs: { x: [2, 64] },
+    outputs: { y: 2 },
+  },
+  13,
+);
+
+const inFolder = foldersWith({
+  'net.onnx': net,
+  'my net.onnx': net,
+  'codes.onnx': models.dequantizeLinear(),
+  'sparse.onnx': models.sparseModel(),
+});
+
+/** The lines about a runtime. */
+const about = (text: string, name: string) =>
+  text.split('\n\n').find((paragraph) => paragraph.split('\n')[0]!.endsWith(`(${name})`))!.split('\n').slice(1);
+
+interface Next {
+  readonly command: readonly string[];
+}
+interface Given {
+  readonly runtimes: readonly { readonly runtime: string; readonly loads: string; readonly next?: Next }[];
+}
+const given = async (...words: readonly string[]) => JSON.parse(await printed('doctor', ...words, '--json')) as Given;
+
+test(
+  'Every runtime has its paragraph: whether it loads the model, whether that is smaller and faster, and what helps',
+  inFolder(async () => {
+    const text = await printed('doctor', 'net.onnx');
+    expect(text.split('\n')[0]).toBe('net.onnx: ONNX, opset 13, 16,384 weights, 0.00 % zero, 0.07 MB float32');
+    expect(about(text, 'ort-node')).toEqual([
+      '  loads    yes',
+      '  smaller  no: 100 % of the stored bytes are float32 or float64: such numbers hardly compress',
+      '  faster   no',
+      '  next     sparsifier quantize net.onnx -o net-int8.onnx',
+      expect.stringContaining('a quarter of the bytes'),
+    ]);
+    expect(about(text, 'tfjs-wasm')).toEqual([expect.stringMatching(/^ {2}loads {4}no: it runs TensorFlow\.js models; this one is ONNX/)]);
+  }),
+);
+
+test(
+  'What one runtime refuses, another one may load',
+  inFolder(async () => {
+    const { runtimes } = await given('sparse.onnx', '--for', 'ort-web-webgpu,ort-node');
+    expect(runtimes.map(({ runtime, loads }) => [runtime, loads])).toEqual([
+      ['ort-web-webgpu', 'no'],
+      ['ort-node', 'yes'],
+    ]);
+  }),
+);
+
+test(
+  'JSON has the facts that apply, with their source, version and date',
+  inFolder(async () => {
+    const { runtimes } = await given('codes.onnx', '--for', 'ort-web-wasm');
+    const fact = facts.find(({ id }) => id === 'dequantize-linear-wasm')!;
+    expect(runtimes[0]).toMatchObject({
+      faster: 'slower',
+      facts: expect.arrayContaining([
+        {
+          ...{ id: fact.id, about: fact.about, effect: fact.effect, sentence: fact.sentence, source: fact.source },
+          ...{ concerns: '1 constant of type int8', version: '1.30.0', date: fact.date },
+        },
+      ]),
+    });
+  }),
+);
+
+describe('The next command', () => {
+  test(
+    'runs as it is printed, and so does the one after it',
+    inFolder(async () => {
+      for (const [file, runtime] of [
+        ['net.onnx', 'ort-web-wasm'],
+        ['codes.onnx', 'ort-web-wasm'],
+        ['my net.onnx', 'ort-web-webgpu'],
+      ] as const) {
+        const { next } = (await given(file, '--for', runtime)).runtimes[0]!;
+        await printed(...next!.command);
+        const after = next!.command.at(-1)!;
+        expect((await given(after, '--for', runtime)).runtimes[0]).toMatchObject({ loads: 'yes' });
+      }
+    }),
+  );
+
+  test(
+    'has names in quotes that a shell would split',
+    inFolder(async () => {
+      expect(await printed('doctor', 'my net.onnx', '--for', 'ort-node')).toContain(
+        "sparsifier quantize 'my net.onnx' -o 'my net-int8.onnx'\n",
+      );
+    }),
+  );
+
+  test(
+    'prunes with repair once a model is quantised',
+    inFolder(async () => {
+      await printed('quantize', 'net.onnx', '--weights', 'int8', '-o', 'small.onnx');
+      const { next } = (await given('small.onnx', '--for', 'ort-node')).runtimes[0]!;
+      expect(next!.command.slice(0, 2)).toEqual(['prune', 'small.onnx']);
+      await writeInputs();
+      await printed(...next!.command);
+    }),
+  );
+});
+
+/** Inputs as a file that --calibrate reads. */
+async function writeInputs(): Promise<void> {
+  const { writeFile } = await import('node:fs/promises');
+  const { npz } = await import('../support/npz-builder.js');
+  await writeFile(at('inputs.npz'), npz({ x: { shape: [4, 2, 64], numbers: [...Array(512).keys()].map(Math.sin) } }));
+}
+
+test(
+  'An unknown runtime is an error that names the one that was meant',
+  inFolder(async () => {
+    const { code, stderr } = await sparsifier('doctor', 'net.onnx', '--for', 'ort-wasm');
+    expect(code).toBe(2);
+    expect(stderr).toContain(`Allowed choices are ${runtimeNames.join(', ')}. Did you mean ort-web-wasm?`);
+  }),
+);
+
+test(
+  'A missing file is the usual error',
+  inFolder(async () => {
+    const { code, stderr } = await sparsifier('doctor', 'no.onnx');
+    expect(code).toBe(1);
+    expect(stderr).toContain('no.onnx');
+  }),
+);
