@@ -95,7 +95,7 @@ async function ownRow(model, asked) {
     console.log(error.message);
     return quantize(model, { ...asked, weights: 'int8' });
   });
-  const [{ form }] = stored.report.layers.toSorted((a, b) => b.weights - a.weights);
+  const form = stored.report.layers.some((layer) => layer.form === asked.weights) ? asked.weights : 'int8';
   const words = [...(asked.rules ? ['MatMul only'] : []), ...(asked.statistics ? ['corrected'] : [])];
   const row = { name: ['sparsifier', form, ...words].join(', '), asked, bytes: await stored.model.bytes() };
   stored.model.close();

@@ -29,9 +29,12 @@ function sentences(count, seed) {
   });
 }
 
+/** The output with a vector for each sentence. */
+const vector = '461';
+
 async function vectorsOf(session, samples) {
   const vectors = [];
-  for (const { feeds } of samples) vectors.push(Float32Array.from((await session.run(feeds)).output.data));
+  for (const { feeds } of samples) vectors.push(Float32Array.from((await session.run(feeds))[vector].data));
   return vectors;
 }
 
