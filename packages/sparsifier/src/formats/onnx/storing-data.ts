@@ -9,8 +9,11 @@ import type { StoredNumbers } from './storing-chains.js';
 import { bitsOf, readTensor } from './tensor.js';
 import { text } from './wire.js';
 
-/** The largest alignment that data keep, in bytes: that of pages in Windows. */
-const largestAlignment = 2 ** 16;
+/**
+ * The alignments that data keep at most, in bytes: a line of a cache, and a page where that adds little to them. An offset
+ * has larger ones by chance, where the sizes of tensors are powers of two.
+ */
+const alignments = { line: 64, page: 4096, fewestPaged: 2 ** 20 } as const;
 
 /** Bytes of an external data file. */
 interface Run {
@@ -32,8 +35,8 @@ interface Layout {
 
 /**
  * The numbers that replace those of constants. Where a constant is external data, so are they. Files that change are
- * written without what is no longer used. Tensors that share bytes keep sharing them, and every tensor is as aligned as
- * it was.
+ * written without what is no longer used. Tensors that share bytes keep sharing them, and every tensor stays
+ * aligned.
  */
 export class ExternalData {
   readonly #edits: Edits;
@@ -83,7 +86,8 @@ export class ExternalData {
       const isShared = run !== undefined && bytes === undefined && run.bytes === undefined && start < run.end;
       if (isShared) run!.end = Math.max(run!.end, end);
       else {
-        const offset = Math.ceil(size / alignmentOf(start)) * alignmentOf(start);
+        const alignment = alignmentOf(start, bytes?.length ?? end - start);
+        const offset = Math.ceil(size / alignment) * alignment;
         run = { start, end, bytes, offset };
         runs.push(run);
       }
@@ -131,10 +135,11 @@ export class ExternalData {
   }
 }
 
-/** The largest power of two that divides an offset, up to that of pages. */
-function alignmentOf(offset: number): number {
+/** The alignment that data of this length keep, given their offset. */
+function alignmentOf(offset: number, length: number): number {
+  const most = length < alignments.fewestPaged ? alignments.line : alignments.page;
   let alignment = 1;
-  while (alignment < largestAlignment && offset % (2 * alignment) === 0) alignment *= 2;
+  while (alignment < most && offset % (2 * alignment) === 0) alignment *= 2;
   return alignment;
 }
 
