@@ -330,8 +330,11 @@ describe('forms', () => {
   });
 
   test('A safetensors model keeps the description of its layers', async () => {
-    const data = new Uint8Array(numbers(60 * 40, 1).buffer);
-    const file = safetensorsFile({ 'h.c_attn.weight': { shape: [60, 40], data }, 'h.c_attn.bias': [40] });
+    const stored = (...shape: readonly number[]) => ({
+      shape,
+      data: new Uint8Array(numbers(product(shape), shape.length).buffer),
+    });
+    const file = safetensorsFile({ 'h.c_attn.weight': stored(60, 40), 'h.c_attn.bias': stored(40) });
     using read = await readSafetensors(file, { layers: { 'h.c_attn': { kind: 'dense', roles: ['in', 'out'] } } });
     for (const weights of ['float16', 'bfloat16'] as const) {
       const { model: quantised, report } = await quantize(read, { weights, others: weights });
