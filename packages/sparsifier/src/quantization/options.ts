@@ -11,10 +11,10 @@ export type OtherForm = 'float16' | 'bfloat16';
 /** The options of {@link quantize}. */
 export interface QuantizeOptions {
   /**
-   * The form of the weights. ONNX: `int8`, `int8-dynamic`, `int4` and `float16`; `int8` by default. TensorFlow.js:
-   * `uint8`, `uint16` and `float16`; by default `uint16` for convolutions, and `uint8` for all other layers. safetensors:
-   * `float16` and `bfloat16`; `float16` by default. Convolutions, embeddings and recurrent layers have no `int8-dynamic`
-   * and no `int4`: where these are asked for, they become `int8`.
+   * The form of the weights. ONNX: `int8`, `int8-dynamic`, `int4` and `float16`; by default `int8-dynamic` for dense layers
+   * from opset 11 on, and `int8` for all others. TensorFlow.js: `uint8`, `uint16` and `float16`; by default `uint16` for
+   * convolutions, and `uint8` for all others. safetensors: `float16` and `bfloat16`; `float16` by default. Convolutions,
+   * embeddings and recurrent layers have no `int8-dynamic` and no `int4`: where these are asked for, they become `int8`.
    */
   readonly weights?: Form | undefined;
   /** The layers whose weights are stored in that form; all by default. */
@@ -26,8 +26,8 @@ export interface QuantizeOptions {
    */
   readonly statistics?: InputStatistics | undefined;
   /**
-   * The form of all other numbers of 32 bits: biases, normalisations, tables, layers that the rules leave out. By default
-   * they stay as they are. `bfloat16` is for safetensors.
+   * The form of the numbers of 32 bits that are not weights of layers, such as biases and normalisations. By default they
+   * stay as they are, and tables of fixed numbers always do. `bfloat16` is for safetensors.
    */
   readonly others?: OtherForm | undefined;
   /** Ends the call with the signal's reason. */
