@@ -174,11 +174,11 @@ describe.concurrent('what programs print', () => {
       const file = await write('model.onnx', layers);
       const text = await printed('console.log(String(report));');
       const lines = await prune(file, '-s', '50');
-      const words = (line: string) => line.replace(/--(repair|exclude)/g, '`$1`');
+      const words = (line: string) => line.replace(/--(repair|exclude)/g, '`$1`').replace('--layers', '`layers: true`');
       expect(text.trimEnd().split('\n')).toEqual(lines.slice(0, -2).map(words));
       expect(await printed('console.log(report.table() === `${report}`);')).toBe('true\n');
       expect(await printed('console.log(report);')).toMatch(
-        /^Report: 20 layers, 5,760 of 11,520 weights are zero \(50\.00 %\); table\(\) shows each layer\nwarning: [^\n]+\n$/,
+        /^Report: 20 layers, 5,760 of 11,520 weights are zero \(50\.00 %\); table\(\{ layers: true \}\) shows each layer\nwarning: [^\n]+\n$/,
       );
     }),
   );
