@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { readBytes } from '../support/files.js';
-import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
+import { foldersWith, printed, sparsifier } from '../support/folder.js';
 import { facts, runtimeNames } from '../support/internal.js';
 import { mixedNumbers, model, node, tensor } from '../support/onnx-builder.js';
 import * as models from '../support/runtime-models.js';
-import { safetensors } from '../support/safetensors-builder.js';
+import { npz } from '../support/npz-builder.js';
+import { safetensorsFile } from '../support/safetensors-builder.js';
 
 const net = model(
   {
     nodes: [node('MatMul', 'x w', 'h', { name: 'layer' }), node('Relu', 'h', 'y')],
     initializers: [tensor('w', [64, 256], { data: mixedNumbers(64 * 256, 1) })],
-    inputs: { x: [2, 64] },
+    inputs: { x: { shape: ['n', 64] } },
     outputs: { y: 2 },
   },
   13,
@@ -21,11 +21,18 @@ const inFolder = foldersWith({
   'my net.onnx': net,
   'codes.onnx': models.dequantizeLinear(),
   'sparse.onnx': models.sparseModel(),
+  'weights.safetensors': safetensorsFile({ w: [1, 2, 3] }),
+  'inputs.npz': npz({ x: { shape: [8, 64], data: new Float32Array(mixedNumbers(512, 3).buffer) } }),
 });
 
 /** The lines about a runtime. */
 const about = (text: string, name: string) =>
-  text.split('\n\n').find((paragraph) => paragraph.split('\n')[0]!.endsWith(`(${name})`))!.split('\n').slice(1);
+  text
+    .trimEnd()
+    .split('\n\n')
+    .find((paragraph) => paragraph.split('\n')[0]!.endsWith(`(${name})`))!
+    .split('\n')
+    .slice(1);
 
 interface Next {
   readonly command: readonly string[];
@@ -47,7 +54,9 @@ test(
       '  next     sparsifier quantize net.onnx -o net-int8.onnx',
       expect.stringContaining('a quarter of the bytes'),
     ]);
-    expect(about(text, 'tfjs-wasm')).toEqual([expect.stringMatching(/^ {2}loads {4}no: it runs TensorFlow\.js models; this one is ONNX/)]);
+    expect(about(text, 'tfjs-wasm')).toEqual([
+      expect.stringMatching(/^ {2}loads {4}no: it runs TensorFlow\.js models; this one is ONNX/),
+    ]);
   }),
 );
 
@@ -111,18 +120,18 @@ describe('The next command', () => {
       await printed('quantize', 'net.onnx', '--weights', 'int8', '-o', 'small.onnx');
       const { next } = (await given('small.onnx', '--for', 'ort-node')).runtimes[0]!;
       expect(next!.command.slice(0, 2)).toEqual(['prune', 'small.onnx']);
-      await writeInputs();
       await printed(...next!.command);
     }),
   );
 });
 
-/** Inputs as a file that --calibrate reads. */
-async function writeInputs(): Promise<void> {
-  const { writeFile } = await import('node:fs/promises');
-  const { npz } = await import('../support/npz-builder.js');
-  await writeFile(at('inputs.npz'), npz({ x: { shape: [4, 2, 64], numbers: [...Array(512).keys()].map(Math.sin) } }));
-}
+test(
+  'A file that has only weights is loaded by no runtime',
+  inFolder(async () => {
+    const { runtimes } = await given('weights.safetensors');
+    expect(runtimes.map(({ loads }) => loads)).toEqual(runtimeNames.map(() => 'no'));
+  }),
+);
 
 test(
   'An unknown runtime is an error that names the one that was meant',

@@ -34,7 +34,7 @@ function networkOf(
 
 const pads = integersAttribute('pads', [1, 1, 1, 1]);
 
-export const networks: readonly Network[] = [7, 13].flatMap((opset) => [
+const networks: readonly Network[] = [7, 13].flatMap((opset) => [
   networkOf(
     `convolutions of opset ${opset}`,
     [1, 8, 8, 8],

@@ -62,15 +62,15 @@ const rows: readonly Row[] = [
     runtimes: ort,
     applies: ({ facts, weights }) => !facts.has('zeros-size') && weights > 0,
     command: (file) => [
-      ...['prune', file, '-s', '30', '--criteria', 'fluctuation', '--calibrate', 'inputs.npz', '--repair', 'solve'],
-      ...['-o', named(file, 'sparse')],
+      ...['prune', file, '-s', '30', '--layer-type', 'all', '--criteria', 'fluctuation', '--calibrate', 'inputs.npz'],
+      ...['--repair', 'solve', '-o', named(file, 'sparse')],
     ],
     why: 'zeros make the download smaller; inputs.npz has inputs as the model gets them',
   },
   {
     runtimes: tfjs,
     applies: ({ facts, weights }) => !facts.has('zeros-size') && weights > 0,
-    command: (file) => ['prune', file, '-s', '30', '-o', `${named(file, 'sparse')}/`],
+    command: (file) => ['prune', file, '-s', '30', '--layer-type', 'all', '-o', `${named(file, 'sparse')}/`],
     why: 'zeros make the download smaller',
   },
 ];
