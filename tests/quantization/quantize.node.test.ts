@@ -142,12 +142,15 @@ describe('statistics', () => {
       {
         using read = await readOnnx(file);
         const statistics = await calibrate(read, dataFor(shape));
-        const { model: plain } = await quantize(read, { weights: 'int8' });
+        const { model: plain, report: byRange } = await quantize(read, { weights: 'int8' });
         const { model: quantised, report } = await quantize(read, { weights: 'int8', statistics });
         using closing = plain;
         using alsoClosing = quantised;
         expect(report.layers).toMatchObject([{ name: 'layer', form: 'int8', bias }]);
         expect(report.layers[0]).not.toHaveProperty('biasReason');
+        expect(byRange.layers).toMatchObject([{ bias: 'none', clipped: 0 }]);
+        // Scales are no longer those of the largest weights.
+        expect(report.layers[0]!.error).not.toBe(byRange.layers[0]!.error);
         const before = await meansOf(file, shape, axis);
         const off = async (bytes: Uint8Array) => {
           const means = await meansOf(bytes, shape, axis);
