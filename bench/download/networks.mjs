@@ -23,7 +23,7 @@ export async function networks(isShort) {
   await tf.setBackend('wasm');
   const lines = linesFor(isShort);
   // The first ones judge, as in docs/repair.md.
-  const sounds = splitAt(isShort ? 1 : 6, pitch.samples(isShort ? 5 : 22));
+  const sounds = splitAt(isShort ? 1 : 6, pitch.samples(isShort ? 5 : 14));
   const pictures = splitAt(isShort ? 1 : 3, upscaler.samples(isShort ? 5 : 19));
   const [forPages, judgingPages] = splitAt(isShort ? 2 : 8, detector.pages(isShort ? 4 : 24));
   return [
@@ -58,7 +58,7 @@ const splitAt = (count, list) => [list.slice(0, count), list.slice(count)];
 
 /** Lines of text: the first 16 for calibration, as in docs/repair.md. */
 export function linesFor(isShort) {
-  const [calibrating, judging] = splitAt(isShort ? 4 : 16, recogniser.lines(isShort ? 8 : 160));
+  const [calibrating, judging] = splitAt(isShort ? 4 : 16, recogniser.lines(isShort ? 8 : 112));
   return { calibrating, judging };
 }
 
