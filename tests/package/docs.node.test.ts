@@ -251,7 +251,9 @@ describe('the pages that list names', () => {
 
   test('The documentation lists all options of the command line', async () => {
     const helps = await Promise.all(
-      ['inspect', 'calibrate', 'prune', 'compare'].map((name) => run(process.execPath, [command, name, '--help'])),
+      ['inspect', 'doctor', 'calibrate', 'prune', 'quantize', 'dequantize', 'compare'].map((name) =>
+        run(process.execPath, [command, name, '--help']),
+      ),
     );
     const flags = helps.flatMap(({ stdout }) =>
       [...stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)].map(([, name]) => `--${name!}`),
@@ -317,9 +319,9 @@ describe('examples', () => {
     return own;
   }
 
-  test('Every guide has an example, except the lists of pages and measurements', () => {
+  test('Every guide has an example, except the list of pages, the measurements and the page about one command', () => {
     const without = guides.filter((name) => !blocks.some(({ guide }) => guide === name));
-    expect(without.sort()).toEqual(['docs/README.md', 'docs/speed.md']);
+    expect(without.sort()).toEqual(['docs/README.md', 'docs/doctor.md', 'docs/speed.md']);
   });
 
   test.each(blocks)('The example $title is valid JavaScript with existing imports', async ({ code }) => {
