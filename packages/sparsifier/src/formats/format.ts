@@ -58,7 +58,12 @@ export interface Storage {
   usualForm(kind: Kind): Form;
   /** Why a layer cannot be stored in a form of the format; undefined if it can. */
   obstacle(tensor: WeightTensor, form: Form): string | undefined;
-  /** The numbers of 32 bits that can be stored with 16, and are not those of a layer: biases, normalisations, tables. */
+  /** Whether a layer is stored in such a form already, or in that of another tool. */
+  isQuantized(tensor: WeightTensor): boolean;
+  /**
+   * The numbers of 32 bits that can be stored with 16, and are not those of a layer: biases, normalisations, tables. Layers
+   * that rules leave out are none of them.
+   */
   others(): readonly OtherNumbers[];
   /**
    * The files of the model with some of its numbers in other forms, the main file first. All others stay as they are.

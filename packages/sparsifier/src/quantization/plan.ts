@@ -18,6 +18,13 @@ export interface PlannedLayer {
   readonly bytesAfter: number;
 }
 
+/** Why a layer cannot have the form that is asked for, and whether it keeps its own then. */
+interface Obstacle {
+  readonly tensor: WeightTensor;
+  readonly reason: string;
+  readonly isLeft: boolean;
+}
+
 /** What becomes of the weights of a model. */
 export interface QuantizePlan {
   readonly layers: readonly PlannedLayer[];
@@ -36,7 +43,7 @@ export function planOf(
 ): QuantizePlan {
   const layers: PlannedLayer[] = [];
   const skipped: LeftTensor[] = [];
-  const obstacles: { readonly name: string; readonly reason: string; readonly isLeft: boolean }[] = [];
+  const obstacles: Obstacle[] = [];
   let selected = 0;
   for (const [index, decision] of decisionsOf({ ...rules, layerType: rules.layerType ?? 'all' }, model).entries()) {
     const tensor = model.tensors[index]!;
@@ -51,7 +58,7 @@ export function planOf(
     const obstacle = storage.obstacle(tensor, asked);
     const instead = obstacle === undefined ? asked : insteadOf(asked);
     const isPossible = instead !== undefined && storage.obstacle(tensor, instead) === undefined;
-    if (obstacle !== undefined) obstacles.push({ name, reason: obstacle, isLeft: !isPossible });
+    if (obstacle !== undefined) obstacles.push({ tensor, reason: obstacle, isLeft: !isPossible });
     if (!isPossible) {
       leave(obstacle!);
       continue;
@@ -100,7 +107,7 @@ function bytesIn(form: Form, { roles, shape, values: { length } }: WeightTensor)
     case 'int8-dynamic':
       return length + 4 * rows;
     case 'int4':
-      return rows * Math.ceil(length / rows / int4Block) * (int4Block / 2 + 4);
+      return length === 0 ? 0 : rows * Math.ceil(length / rows / int4Block) * (int4Block / 2 + 4);
     case 'uint8':
       return length;
     default:
@@ -108,18 +115,19 @@ function bytesIn(form: Form, { roles, shape, values: { length } }: WeightTensor)
   }
 }
 
-function impossible(
-  weights: Form | undefined,
-  obstacles: readonly { readonly name: string; readonly reason: string }[],
-  { forms }: Storage,
-): SparsifyError {
-  const reasons = new Map(obstacles.map(({ name, reason }) => [reason, `${name}: ${reason}`]));
-  return new SparsifyError(
-    'usage',
-    weights === undefined ? 'no layer can be stored in another form' : 'no layer can be stored in this form',
-    {
-      ...(weights === undefined ? {} : { given: weights, allowed: forms.filter((form) => form !== weights) }),
-      found: listed(reasons.size === 1 ? [obstacles[0]!.reason] : [...reasons.values()]),
-    },
+function impossible(weights: Form | undefined, obstacles: readonly Obstacle[], storage: Storage): SparsifyError {
+  const found = new Map(obstacles.map(({ tensor: { name }, reason }) => [reason, `${name}: ${reason}`]));
+  const allowed = storage.forms.filter((form) =>
+    obstacles.some(({ tensor }) => storage.obstacle(tensor, form) === undefined),
   );
+  const isQuantized = allowed.length === 0 && obstacles.every(({ tensor }) => storage.isQuantized(tensor));
+  const summary = isQuantized
+    ? 'the model is quantised already'
+    : `no layer can be stored in ${weights === undefined ? 'another' : 'this'} form`;
+  return new SparsifyError('usage', summary, {
+    ...(weights === undefined ? {} : { given: weights }),
+    ...(allowed.length === 0 ? {} : { allowed }),
+    found: listed(found.size === 1 ? [obstacles[0]!.reason] : [...found.values()]),
+    ...(isQuantized ? { hint: 'Dequantize the model first' } : {}),
+  });
 }

@@ -54,6 +54,7 @@ export function storageIn(
     forms,
     usualForm: (kind) => (kind === 'dense' && versions.opset >= firstDynamic ? 'int8-dynamic' : 'int8'),
     obstacle: ({ name }, form) => (obstacles.has(name) ? obstacles.get(name)!.get(form) : storedAsCodes),
+    isQuantized: ({ name, values: { dtype } }) => !obstacles.has(name) || dtype !== 'float32',
     others: () => others,
     rewritten: async (layers, others, current) => rewritten(await outputs(current), layers, others),
   };

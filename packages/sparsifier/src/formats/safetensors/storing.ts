@@ -56,6 +56,10 @@ export class SafetensorsStorage implements Storage {
     return dtype === 'float32' ? undefined : `it is already stored as ${dtype}`;
   }
 
+  isQuantized({ values: { dtype } }: WeightTensor): boolean {
+    return dtype !== 'float32';
+  }
+
   others(): readonly OtherNumbers[] {
     const layers = new Set(this.#stored.names.values());
     const others = [...this.#tensors.values()].filter(

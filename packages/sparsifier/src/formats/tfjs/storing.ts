@@ -57,6 +57,10 @@ export class TfjsStorage implements Storage {
     return form === undefined ? undefined : `it is already stored as ${form}`;
   }
 
+  isQuantized({ values }: WeightTensor): boolean {
+    return formOf(stored(values)) !== undefined;
+  }
+
   others(): readonly OtherNumbers[] {
     const layers = new Set(this.#weights.values());
     const others = [...this.#model.values].filter(
