@@ -12,6 +12,12 @@ export function widened(bytes: Uint8Array, dtype: DataType): Float32Array<ArrayB
   return numbers;
 }
 
+/** The smallest normal float of 32 bits. Some hardware takes smaller ones for 0. */
+export const leastNormal = 2 ** -126;
+
+/** The largest float of 32 bits. */
+export const largestFloat = 2 ** 128 - 2 ** 104;
+
 /** The number that these 16 bits stand for (IEEE 754, binary16). */
 export function float16(bits: number): number {
   const sign = bits >> 15 ? -1 : 1;

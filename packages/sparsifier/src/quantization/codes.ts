@@ -85,7 +85,10 @@ async function coded(matrix: WeightMatrix, codes: Codes, scales: Float32Array) {
   return { found, values, loss: sums.loss };
 }
 
-/** Codes with one scale and offset for all numbers, of which one code is 0. None is clipped. */
+/**
+ * Codes with one scale and offset for all numbers, of which one code is 0. None is clipped, but where its nearest code stands
+ * for an infinite number.
+ */
 async function affine(form: 'uint8' | 'uint16', numbers: Float32Array): Promise<Stored> {
   const most = form === 'uint8' ? 0xff : 0xffff;
   let [low, high] = [0, 0];
@@ -104,6 +107,10 @@ async function affine(form: 'uint8' | 'uint16', numbers: Float32Array): Promise<
   const zero = Math.min(Math.max(nearest, low < 0 ? 1 : 0), high > 0 ? most - 1 : most);
   const scale = Math.max(zero > 0 ? -low / zero : 0, zero < most ? high / (most - zero) : 0) || 1;
   const min = zero === 0 ? 0 : -(zero * scale);
+  const valueOf = (code: number) => Math.fround(code * scale + min);
+  let [first, last] = [0, most];
+  while (!Number.isFinite(valueOf(first))) first++;
+  while (!Number.isFinite(valueOf(last))) last--;
   const codes = form === 'uint8' ? new Uint8Array(numbers.length) : new Uint16Array(numbers.length);
   const values = new Float32Array(numbers.length);
   const sums = new Sums();
@@ -111,10 +118,11 @@ async function affine(form: 'uint8' | 'uint16', numbers: Float32Array): Promise<
     numbers.length,
     (from, to) => {
       for (let index = from; index < to; index++) {
-        const code = Math.min(Math.max(Math.round(numbers[index]! / scale) + zero, 0), most);
+        const nearest = Math.min(Math.max(Math.round(numbers[index]! / scale) + zero, 0), most);
+        const code = Math.min(Math.max(nearest, first), last);
         codes[index] = code;
-        values[index] = code * scale + min;
-        sums.add(numbers[index]!, values[index]!, false);
+        values[index] = valueOf(code);
+        sums.add(numbers[index]!, values[index]!, code !== nearest);
       }
     },
     stepsAtATime,

@@ -1,4 +1,5 @@
 import { inSlices, stepsAtATime } from '../host/slices.js';
+import { largestFloat, leastNormal } from '../model/numbers.js';
 import { eachRun, type WeightMatrix } from './matrix.js';
 
 /** The codes of a form, and how many columns of a row share a scale. */
@@ -8,9 +9,6 @@ export interface Codes {
   /** Undefined if all of them do. */
   readonly block?: number;
 }
-
-/** The smallest scale: smaller numbers of 32 bits are rounded to 0 by some hardware. */
-const leastScale = 2 ** -126;
 
 /** Adding and subtracting it rounds smaller numbers of 64 bits to whole ones, of two that are as near to the even one. */
 const rounding = 1.5 * 2 ** 52;
@@ -27,7 +25,7 @@ export const decoded = (code: number, scale: number): number => Math.fround(code
 /** The scales by which the largest weight has the largest code, so that no weight is clipped. */
 export async function scalesByRange(matrix: WeightMatrix, codes: Codes): Promise<Float32Array<ArrayBuffer>> {
   const peaks = await peaksOf(matrix, codes);
-  return scalesOf(peaks, (peak) => Math.abs(peak) / codes.most);
+  return scalesOf(peaks, codes, (peak) => Math.abs(peak) / codes.most);
 }
 
 /** The scales that are tried, in proportion to those by range. */
@@ -48,17 +46,17 @@ export async function scalesByLeastSquares(
   const starts = shares.map((share) => (peak: number) => (share * Math.abs(peak)) / codes.most);
   // If the code that is farthest from 0 is a negative one, the scale may have the other sign than the largest weight.
   if (-codes.least > codes.most) starts.push(...shares.map((share) => (peak: number) => (share * peak) / codes.least));
-  const range = await scalesOf(peaks, starts[0]!);
+  const range = await scalesOf(peaks, codes, starts[0]!);
   const best = range.slice();
   const explained = new Float64Array(best.length).fill(-Infinity);
   for (const start of starts) {
-    const { products, squares } = await sumsOf(matrix, codes, await scalesOf(peaks, start), importance);
+    const { products, squares } = await sumsOf(matrix, codes, await scalesOf(peaks, codes, start), importance);
     await eachScale(best, (index) => {
       const [product, square] = [products[index]!, squares[index]!];
       // For these codes this scale leaves the least error: all squares of the weights but these.
       const [scale, gain] = [product / square, (product * product) / square];
-      if (!(gain > explained[index]!) || !(Math.abs(scale) >= leastScale)) return;
-      [explained[index], best[index]] = [gain, scale];
+      if (!(gain > explained[index]!) || !(Math.abs(scale) >= leastNormal)) return;
+      [explained[index], best[index]] = [gain, withinFloats(scale, codes)];
     });
   }
   const before = await errorsOf(matrix, codes, range, importance);
@@ -79,13 +77,24 @@ const eachScale = (scales: Float32Array, visit: (index: number) => void): Promis
     stepsAtATime,
   );
 
-async function scalesOf(peaks: Float32Array, scale: (peak: number) => number): Promise<Float32Array<ArrayBuffer>> {
+async function scalesOf(
+  peaks: Float32Array,
+  codes: Codes,
+  scale: (peak: number) => number,
+): Promise<Float32Array<ArrayBuffer>> {
   const scales = new Float32Array(peaks.length);
   await eachScale(peaks, (index) => {
     const found = scale(peaks[index]!);
-    scales[index] = Math.abs(found) >= leastScale ? found : leastScale;
+    scales[index] = Math.abs(found) >= leastNormal ? withinFloats(found, codes) : leastNormal;
   });
   return scales;
+}
+
+/** A scale for which no code stands for an infinite number, once both are floats of 32 bits. */
+function withinFloats(scale: number, { least, most }: Codes): number {
+  // Rounding such a quotient to 32 bits adds at most 2 ** -24 of it.
+  const largest = (largestFloat / Math.max(-least, most)) * (1 - 2 ** -23);
+  return Math.min(Math.max(scale, -largest), largest);
 }
 
 /** How many scales a matrix has. */
