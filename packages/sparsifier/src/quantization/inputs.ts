@@ -53,6 +53,14 @@ export function inputsOf(layer: LayerInputStatistics): Inputs {
   };
 }
 
+/** Means and moments have 32 bits, so the variance of an input that never changes may be this part of its moment. */
+const noise = 2 ** -20;
+
 /** How much the error of a weight counts: the square of its input, without its mean where a bias makes up for that. */
 export const importanceOf = ({ mean, moment }: Inputs, hasBias: boolean): Float64Array =>
-  hasBias ? moment.map((square, index) => Math.max(0, square - mean[index]! * mean[index]!)) : moment;
+  hasBias
+    ? moment.map((square, index) => {
+        const variance = square - mean[index]! * mean[index]!;
+        return variance > noise * square ? variance : 0;
+      })
+    : moment;

@@ -27,7 +27,9 @@ export interface QuantizeOptions {
   readonly statistics?: InputStatistics | undefined;
   /**
    * The form of the numbers of 32 bits that are not weights of layers, such as biases and normalisations. By default they
-   * stay as they are, and tables of fixed numbers always do. `bfloat16` is for safetensors.
+   * stay as they are. Tables of fixed numbers always do, and so do tensors with a number that has no such form: it is too
+   * large, or would lose more than 1 % because it is too small. Weights of layers have the form of `weights`, or stay as they
+   * are where `rules` leave them out. `bfloat16` is for safetensors.
    */
   readonly others?: OtherForm | undefined;
   /** Ends the call with the signal's reason. */

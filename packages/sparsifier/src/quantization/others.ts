@@ -3,6 +3,7 @@ import { fixedTable } from '../formats/fixed.js';
 import type { CurrentFiles, OtherNumbers, Storage } from '../formats/format.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import type { NewNumbers } from '../model/forms.js';
+import { leastNormal } from '../model/numbers.js';
 import { floats } from './codes.js';
 import type { OtherForm } from './options.js';
 import type { OtherTensor } from './report.js';
@@ -33,7 +34,30 @@ async function numbersIn(
   current: CurrentFiles,
 ): Promise<NewNumbers | string> {
   const numbers = await decoded(values, current);
-  return fixedTable(numbers, shape) ?? (await tooLarge(form, numbers)) ?? (await floats(form, numbers)).numbers;
+  return fixedTable(numbers, shape) ?? (await tooLarge(form, numbers)) ?? (await roundedIn(form, numbers));
+}
+
+/** How far a number may be from what it becomes, in proportion. Normal numbers of 16 bits are nearer. */
+const mostOff = 0.01;
+
+/**
+ * The numbers in a form, or why they stay: one of them would lose more than 1 %. What divides by a number, such as a
+ * variance, depends on the smallest ones.
+ */
+async function roundedIn(form: OtherForm, before: Float32Array): Promise<NewNumbers | string> {
+  const { numbers, values } = await floats(form, before);
+  let found: number | undefined;
+  const look = (from: number, to: number) => {
+    for (let index = from; found === undefined && index < to; index++) {
+      const number = before[index]!;
+      const isOff = Math.abs(number - values[index]!) > mostOff * Math.abs(number);
+      if (isOff && Math.abs(number) >= leastNormal) found = index;
+    }
+  };
+  await inSlices(before.length, look, stepsAtATime);
+  if (found === undefined) return numbers;
+  const [number, value] = [before[found]!, values[found]!].map((each) => Number(each.toPrecision(3)));
+  return `it has the number ${number}, which ${form} rounds to ${value}`;
 }
 
 /** Why numbers have no such form: one of them would be infinite. */
