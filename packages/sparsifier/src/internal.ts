@@ -25,6 +25,7 @@ export { forms, int4Block, type Form, type NewNumbers } from './model/forms.js';
 export { bfloat16, float16, narrowed, widened } from './model/numbers.js';
 export { layoutOf, rowsOf } from './model/rows.js';
 export { lostOutputs } from './quantization/bias.js';
+export { channelLossOf } from './quantization/channels.js';
 export { storedAs } from './quantization/codes.js';
 export { importanceOf, inputsOf } from './quantization/inputs.js';
 export { errorLimits } from './pruning/warnings.js';

@@ -146,13 +146,15 @@ function layerLines(layers: readonly QuantizedLayer[], { words, layers: isListed
   const shown = layers.filter(({ form }) => form !== usual);
   const others = layers.filter(({ form }) => form === usual);
   if (shown.length === 0) return [`each layer is stored as ${usual}; ${words.option('layers', true)} lists them`];
+  const isMeasured = layers.some(({ outputError }) => outputError !== undefined);
   const estimates = new Map(sizes?.layers?.map(({ name, estimate }) => [name, estimate]));
   const row = (start: readonly string[], members: readonly QuantizedLayer[], end: readonly string[]) => {
     const sums = sumsOf(members);
     const estimate = members.reduce((sum, { name }) => sum + (estimates.get(name) ?? 0), 0);
-    const [error, ...rest] = end;
+    const [error, ofOutputs, ...rest] = end;
     return [
       ...[...start, formatted(sums.weights), formatted(sums.zeros), formatted(sums.clipped), error!],
+      ...(isMeasured ? [ofOutputs!] : []),
       ...[formatted(sums.bytesAfter), formatted(sums.bytesBefore)],
       ...(estimates.size === 0 ? [] : [formatted(estimate)]),
       ...rest,
@@ -160,17 +162,22 @@ function layerLines(layers: readonly QuantizedLayer[], { words, layers: isListed
   };
   const rows = [
     [
-      ...['layer', 'kind', 'shape', 'form', 'weights', 'zeros', 'clipped', 'error', 'bytes', 'before'],
+      ...['layer', 'kind', 'shape', 'form', 'weights', 'zeros', 'clipped', 'error'],
+      ...(isMeasured ? ['error of outputs'] : []),
+      ...['bytes', 'before'],
       ...(estimates.size === 0 ? [] : ['about, in brotli']),
       'bias',
     ],
     ...shown.map((layer) => {
-      const { name, kind, shape, form, error, bias } = layer;
-      return row([name, kind, shape.join(' x '), form], [layer], [percent(100 * error), bias]);
+      const { name, kind, shape, form, error, outputError, bias } = layer;
+      const ofOutputs = outputError === undefined ? '' : percent(100 * outputError);
+      return row([name, kind, shape.join(' x '), form], [layer], [percent(100 * error), ofOutputs, bias]);
     }),
-    ...(others.length === 0 ? [] : [row([counted(others.length, 'other layer'), '', '', usual!], others, ['', ''])]),
+    ...(others.length === 0
+      ? []
+      : [row([counted(others.length, 'other layer'), '', '', usual!], others, ['', '', ''])]),
   ];
-  return ['', ...ruled(rows, { head: 1, body: shown.length, from: 4, to: estimates.size === 0 ? 10 : 11 })];
+  return ['', ...ruled(rows, { head: 1, body: shown.length, from: 4, to: rows[0]!.length - 1 })];
 }
 
 /** The form of most weights. */

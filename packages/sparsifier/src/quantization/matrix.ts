@@ -3,14 +3,12 @@ import { isTransposed } from '../model/channels.js';
 import { roles as canonicalOrder, type WeightTensor } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
 
-/** The weights of a layer as a matrix: a row for each place on the axes that count output channels. */
-export interface WeightMatrix {
+/** Where the entries of a matrix of weights are: a row for each place on the axes that count output channels. */
+export interface MatrixPlaces {
   /** The places on the axes `out` and `multiplier`, in stored order. */
   readonly rows: number;
   /** The places on the other axes, in canonical order. */
   readonly columns: number;
-  /** Row by row. So sums over a row do not depend on how the tensor is stored. */
-  readonly weights: Float32Array<ArrayBuffer>;
   /** Where each row begins in the stored tensor, and how far from there each column is. */
   readonly starts: readonly number[];
   readonly places: readonly number[];
@@ -21,8 +19,25 @@ export interface WeightMatrix {
   readonly firstInputs: readonly number[];
 }
 
+/** The weights of a layer as a matrix. */
+export interface WeightMatrix extends MatrixPlaces {
+  /** Row by row. So sums over a row do not depend on how the tensor is stored. */
+  readonly weights: Float32Array<ArrayBuffer>;
+}
+
 /** @param stored the weights of the tensor in stored order */
 export async function matrixOf(tensor: WeightTensor, stored: Float32Array): Promise<WeightMatrix> {
+  const matrix = placesIn(tensor);
+  const { columns, starts, places } = matrix;
+  const weights = new Float32Array(stored.length);
+  await eachRun(matrix, (row, from, to) => {
+    const [start, first] = [starts[row]!, row * columns];
+    for (let column = from; column < to; column++) weights[first + column] = stored[start + places[column]!]!;
+  });
+  return { ...matrix, weights };
+}
+
+export function placesIn(tensor: WeightTensor): MatrixPlaces {
   const { roles, shape, groups } = tensor;
   const axes = [...roles.keys()];
   const isChannel = (axis: number) => roles[axis] === 'out' || roles[axis] === 'multiplier';
@@ -30,16 +45,11 @@ export async function matrixOf(tensor: WeightTensor, stored: Float32Array): Prom
   const starts = offsets(shape, axes.filter(isChannel));
   const places = offsets(shape, axes.filter((axis) => !isChannel(axis)).sort(byRole));
   const [rows, columns] = [starts.length, places.length];
-  const weights = new Float32Array(stored.length);
-  await eachRun({ rows, columns }, (row, from, to) => {
-    const [start, first] = [starts[row]!, row * columns];
-    for (let column = from; column < to; column++) weights[first + column] = stored[start + places[column]!]!;
-  });
   const out = roles.indexOf('out');
   const [outputs, step] = [shape[out]!, productOf(shape.slice(out + 1))];
   const groupOf = (start: number) => Math.floor((Math.floor(start / step) % outputs) / (outputs / groups));
   const firstInputs = starts.map((start) => (isTransposed(tensor) ? 0 : groupOf(start) * columns));
-  return { rows, columns, weights, starts, places, firstInputs };
+  return { rows, columns, starts, places, firstInputs };
 }
 
 /** The offsets of all places on some axes of a tensor. The last axis varies fastest. */
@@ -56,7 +66,7 @@ const offsets = (shape: readonly number[], axes: readonly number[]): number[] =>
  * @param block how many columns a block has; by default a row is one
  */
 export async function eachRun(
-  { rows, columns }: Pick<WeightMatrix, 'rows' | 'columns'>,
+  { rows, columns }: Pick<MatrixPlaces, 'rows' | 'columns'>,
   visit: (row: number, from: number, to: number, block: number) => void,
   block = columns,
 ): Promise<void> {

@@ -13,6 +13,7 @@ import type { InputStatistics } from '../options/options.js';
 import { counted, listed } from '../pruning/text.js';
 import { withShift } from '../repair/layer.js';
 import { biasOf, lostOutputs } from './bias.js';
+import { channelLossOf } from './channels.js';
 import { storedAs } from './codes.js';
 import { checkInputs, importanceOf, inputsOf } from './inputs.js';
 import { quantizeReportOf } from './made-report.js';
@@ -49,12 +50,15 @@ export async function quantize(model: FileModel, options: QuantizeOptions = {}):
   using corrected = await readLike(copy, await copy.toFiles());
   const last = storageOf(corrected);
   const others = otherForm && (await othersIn(otherForm, last.storage, last.current, signal));
+  // Skipped tensors that are no layers are listed only once, among the others if those were asked for.
+  const listedAlready = new Set(others?.others.map(({ name }) => name));
+  for (const { name } of copy.tensors) listedAlready.delete(name);
   signal?.throwIfAborted();
   const written = await last.storage.rewritten(numbers, others?.numbers ?? new Map(), last.current);
   const small = await readLike(corrected, written);
   const report = quantizeReportOf({
     layers,
-    skipped: [...skipped, ...plan.skipped],
+    skipped: [...skipped, ...plan.skipped.filter(({ name }) => !listedAlready.has(name))],
     others: others?.others ?? [],
     bytes: { before: bytesOfAll(files), after: bytesOfAll(written) },
     notes: [...notes, ...notesOn(layers, statistics)],
@@ -94,9 +98,10 @@ async function quantizedLayers(
     signal?.throwIfAborted();
     const { name, kind, shape, values } = tensor;
     const weights = await decoded(stored(values), current);
-    const infinite = isFloat(form) ? await tooLarge(form, weights) : await checkFinite(tensor, weights);
-    if (infinite !== undefined) {
-      skipped.push({ name, reason: infinite, weights: values.length });
+    await checkFinite(tensor, weights);
+    const large = isFloat(form) ? await tooLarge(form, weights) : undefined;
+    if (large !== undefined) {
+      skipped.push({ name, reason: large, weights: values.length });
     } else {
       const known = isCorrected(form) ? statistics?.layers.get(name) : undefined;
       const inputs = known && inputsOf(known);
@@ -112,7 +117,9 @@ async function quantizedLayers(
       layers.push({
         ...{ name, kind, shape, weights: values.length, form },
         ...(reason === undefined ? {} : { reason }),
-        ...{ ...loss, bias: bias?.origin ?? 'none' },
+        ...loss,
+        ...(await channelLossOf(tensor, weights, after, importance)),
+        bias: bias?.origin ?? 'none',
         ...(typeof found === 'string' ? { biasReason: found } : {}),
         ...{ bytesBefore, bytesAfter },
       });
@@ -128,8 +135,8 @@ const isFloat = (form: Form) => form === 'float16' || form === 'bfloat16';
 /** Whether a form changes weights so much that biases can make up for it. */
 const isCorrected = (form: Form): boolean => !isFloat(form) && form !== 'uint16';
 
-/** @throws SparsifyError `weights` for weights that have no codes */
-async function checkFinite({ name, shape }: WeightTensor, weights: Float32Array): Promise<undefined> {
+/** @throws SparsifyError `weights` for weights that are infinite or not numbers */
+async function checkFinite({ name, shape }: WeightTensor, weights: Float32Array): Promise<void> {
   let found: number | undefined;
   const look = (from: number, to: number) => {
     for (let index = from; found === undefined && index < to; index++)
@@ -137,7 +144,7 @@ async function checkFinite({ name, shape }: WeightTensor, weights: Float32Array)
   };
   await inSlices(weights.length, look, stepsAtATime);
   if (found === undefined) return;
-  throw new SparsifyError('weights', 'a weight is infinite or not a number, so it has no code', {
+  throw new SparsifyError('weights', 'a weight is infinite or not a number', {
     subject: name,
     found: `at index ${found} of shape [${shape.join(', ')}]`,
     hint: 'Correct the weights, or `exclude` this layer',

@@ -26,6 +26,15 @@ export interface QuantizedLayer {
   /** The relative error of the weights: ||W - V|| / ||W||, where V are the weights as they are stored. */
   readonly error: number;
   /**
+   * The relative error of the outputs that is to be expected, after the correction of the bias, if inputs are not
+   * correlated: the root of sum h (w - v)^2 / sum h w^2, where h is the variance of the input of a weight, or the mean of its
+   * square if no bias was corrected. Undefined without statistics of the layer, and for 16-bit forms.
+   */
+  readonly outputError?: number;
+  /** How many output channels the layer has, and how many lost all of their weights: these were not 0, and are now. */
+  readonly channels: number;
+  readonly lostChannels: number;
+  /**
    * The bias that makes up for what the outputs lose on average: the layer's own, one that was added, or none. Without
    * statistics of the layer it is none.
    */

@@ -1,6 +1,6 @@
 import type { Form } from '../model/forms.js';
 import type { Kind } from '../model/model.js';
-import { listed } from '../pruning/text.js';
+import { formatted, listed } from '../pruning/text.js';
 import type { Words } from '../pruning/warnings.js';
 import { libraryWords } from '../pruning/warnings.js';
 import type { QuantizedLayer } from './report.js';
@@ -27,9 +27,10 @@ export interface QuantizeWarningDetails {
     readonly layers: readonly { readonly name: string; readonly kind: Kind; readonly error: number }[];
   };
   /**
-   * Layers whose weights changed so much that the model may not work: the relative error of the weights is above 0.05
-   * with 8 bits, or above 0.25 with 4. It is usually below 0.02, or 0.15. A few weights of a channel are then much larger
-   * than the others.
+   * Layers whose weights changed so much that the model may not work: the relative error of the outputs that is expected
+   * with statistics, or else that of the weights, is above 0.05 with 8 bits, above 0.25 with 4, or above 0.01 with 16. It is
+   * usually below 0.02, 0.15 or 0.001. A few weights of a channel are then much larger than the others, or all are too small
+   * for `float16`.
    */
   'high-error': {
     readonly layers: readonly {
@@ -37,12 +38,32 @@ export interface QuantizeWarningDetails {
       readonly kind: Kind;
       readonly form: Form;
       readonly error: number;
+      readonly outputError?: number;
+    }[];
+  };
+  /**
+   * Layers of whose output channels some have no weights any more: they were not 0, and all are now. They are much
+   * smaller than those of other channels with `uint8` and `uint16`, or too small for `float16`.
+   */
+  'lost-channels': {
+    readonly layers: readonly {
+      readonly name: string;
+      readonly kind: Kind;
+      readonly form: Form;
+      readonly lostChannels: number;
+      readonly channels: number;
     }[];
   };
 }
 
-/** The errors of a layer above which `high-error` warns, for the forms that can have such errors. */
-const errorLimits: Partial<Readonly<Record<Form, number>>> = { int8: 0.05, 'int8-dynamic': 0.05, int4: 0.25 };
+/** The errors of a layer above which `high-error` warns. Of `uint8` there always is a warning. */
+const errorLimits: Readonly<Record<Form, number>> = {
+  ...{ int8: 0.05, 'int8-dynamic': 0.05, int4: 0.25, uint8: Infinity },
+  ...{ uint16: 0.01, float16: 0.01, bfloat16: 0.01 },
+};
+
+/** The error that matters: that of the outputs, if their inputs are known. Inputs need not care about large errors of weights. */
+const errorOf = ({ error, outputError = error }: Pick<QuantizedLayer, 'error' | 'outputError'>): number => outputError;
 
 type Finding = {
   readonly [Code in QuantizeWarningCode]: {
@@ -53,13 +74,31 @@ type Finding = {
 
 /** What a user should know about quantised layers, the worst first. */
 export function warningsOf(layers: readonly QuantizedLayer[]): QuantizeWarning[] {
-  const sorted = [...layers].sort((first, second) => second.error - first.error);
-  const withOneScale = sorted.filter(({ form }) => form === 'uint8');
-  const withHighError = sorted.filter(({ form, error }) => error > (errorLimits[form] ?? Infinity));
+  const sorted = [...layers].sort((first, second) => errorOf(second) - errorOf(first));
+  const withOneScale = [...layers]
+    .sort((first, second) => second.error - first.error)
+    .filter(({ form }) => form === 'uint8');
+  const withHighError = sorted.filter((layer) => errorOf(layer) > errorLimits[layer.form]);
+  const withLostChannels = layers
+    .filter(({ lostChannels }) => lostChannels > 0)
+    .sort((first, second) => second.lostChannels / second.channels - first.lostChannels / first.channels);
   const findings: Finding[] = [
     {
+      code: 'lost-channels',
+      details: {
+        layers: withLostChannels.map(({ name, kind, form, lostChannels, channels }) => ({
+          ...{ name, kind, form, lostChannels, channels },
+        })),
+      },
+    },
+    {
       code: 'high-error',
-      details: { layers: withHighError.map(({ name, kind, form, error }) => ({ name, kind, form, error })) },
+      details: {
+        layers: withHighError.map(({ name, kind, form, error, outputError }) => ({
+          ...{ name, kind, form, error },
+          ...(outputError === undefined ? {} : { outputError }),
+        })),
+      },
     },
     { code: 'one-scale', details: { layers: withOneScale.map(({ name, kind, error }) => ({ name, kind, error })) } },
   ];
@@ -76,14 +115,42 @@ export function warningsOf(layers: readonly QuantizedLayer[]): QuantizeWarning[]
 }
 
 /** A warning as a sentence. */
-export const quantizeSentence = (
-  { code, details: { layers } }: Pick<Finding, 'code' | 'details'>,
-  { option }: Words,
-): string => {
-  const errors = listed(layers.map(({ name, error }) => `${error.toFixed(3)} in ${name}`));
-  return code === 'one-scale'
-    ? `uint8 has one scale for all channels of a layer, which often costs accuracy: the relative error is ${errors}; ` +
-        `measure the accuracy, or use ${option('weights', 'uint16')} or ${option('weights', 'float16')}`
-    : `weights changed so much that the model may not work: the relative error is ${errors}; ` +
-        `measure the accuracy, or leave layers out with ${option('exclude')}`;
+export function quantizeSentence({ code, details }: Pick<Finding, 'code' | 'details'>, words: Words): string {
+  return sentences[code](details as never, words);
+}
+
+const sentences: {
+  readonly [Code in QuantizeWarningCode]: (details: QuantizeWarningDetails[Code], words: Words) => string;
+} = {
+  'one-scale': ({ layers }, { option }) => {
+    const errors = listed(layers.map(({ name, error }) => `${error.toFixed(3)} in ${name}`));
+    return (
+      `uint8 has one scale for all channels of a layer, which often costs accuracy: the relative error is ${errors}; ` +
+      `measure the accuracy, or use ${option('weights', 'uint16')} or ${option('weights', 'float16')}`
+    );
+  },
+  'high-error': ({ layers }, { option }) => {
+    const errors = listed(
+      layers.map((layer) => {
+        const ofOutputs = layer.outputError === undefined ? '' : ' of the outputs';
+        return `${errorOf(layer).toFixed(3)}${ofOutputs} in ${layer.name}`;
+      }),
+    );
+    return (
+      `weights changed so much that the model may not work: the relative error is ${errors}; ` +
+      `measure the accuracy, or leave layers out with ${option('exclude')}`
+    );
+  },
+  'lost-channels': ({ layers }, { option }) => {
+    const lost = layers.map(
+      ({ name, form, lostChannels, channels }) =>
+        `${formatted(lostChannels)} of ${formatted(channels)} in ${name} (${form})`,
+    );
+    const hasOneScale = layers.some(({ form }) => form === 'uint8' || form === 'uint16');
+    const other = hasOneScale ? `use ${option('weights', 'float16')}, or ` : '';
+    return (
+      `output channels lost all of their weights, which are too small for the form: ${listed(lost)}; ` +
+      `${other}leave layers out with ${option('exclude')}`
+    );
+  },
 };
