@@ -195,6 +195,8 @@ describe.concurrent('prune --quantize', () => {
       const text = await printed('prune', 'model.onnx', '-s', '50', '-o', 'out.onnx', '--quantize');
       expect(text).toMatch(/\n2 other layers +int8 +1,584 /);
       expect(text).toMatch(/\nthird +dense +6 x 160 +int8-dynamic /);
+      const alike = await printed('prune', 'model.onnx', '-s', '50', '-o', 'half.onnx', '--quantize', 'float16');
+      expect(alike).toMatch(/\neach layer is stored as float16; --layers lists them\n/);
     }),
   );
 });

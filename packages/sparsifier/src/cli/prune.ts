@@ -286,6 +286,9 @@ function tell(
 /** Here the form is the value of --quantize, and rules are those of pruning. */
 const quantizeWords: Words = {
   ...commandWords,
-  option: (name, value) =>
-    name === 'weights' ? `--quantize ${value}` : `sparsifier quantize ${commandWords.option(name, value)}`,
+  option: (name, value) => {
+    if (name === 'weights') return `--quantize ${value}`;
+    const option = commandWords.option(name, value);
+    return name === 'layers' ? option : `sparsifier quantize ${option}`;
+  },
 };
