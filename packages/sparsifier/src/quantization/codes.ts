@@ -3,7 +3,7 @@ import { int4Block, type Form, type NewNumbers } from '../model/forms.js';
 import type { WeightTensor } from '../model/model.js';
 import { bfloat16, float16, narrowed } from '../model/numbers.js';
 import { eachRun, inStoredOrder, matrixOf, type WeightMatrix } from './matrix.js';
-import { codeOf, decoded, scalesByLeastSquares, scalesByRange, type Codes } from './scales.js';
+import { codeOf, decoded, scalesByLeastSquares, scalesByRange, scalesOfTable, type Codes } from './scales.js';
 
 /** What storing numbers in a form does to them. */
 interface Loss {
@@ -47,7 +47,11 @@ export async function storedAs(
       const codes = form === 'int4' ? int4 : int8;
       // Blocks of few codes gain from clipping whatever they are multiplied with.
       const isFitted = form === 'int4' || importance !== undefined;
-      const scales = await (isFitted ? scalesByLeastSquares(matrix, codes, importance) : scalesByRange(matrix, codes));
+      const scales = await (isFitted
+        ? scalesByLeastSquares(matrix, codes, importance)
+        : tensor.kind === 'embedding'
+          ? scalesOfTable(matrix, codes)
+          : scalesByRange(matrix, codes));
       const { found, values, loss } = await coded(matrix, codes, scales);
       return {
         numbers: { form, codes: await inStoredOrder(matrix, found, new Int8Array(found.length)), scales },

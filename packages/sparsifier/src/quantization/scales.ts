@@ -28,6 +28,32 @@ export async function scalesByRange(matrix: WeightMatrix, codes: Codes): Promise
   return scalesOf(peaks, codes, (peak) => Math.abs(peak) / codes.most);
 }
 
+/** The relative error that the codes of a table may have, and how many times coarser than by range they may be. */
+const [tableError, coarsest] = [0.04, 16];
+
+/**
+ * The scales of a table, of which a row is looked up. The rows are of similar size: with about one step for all of them they have
+ * few codes in common use, which compress far better than those of scales by range. A step s gives a mean squared error of
+ * s^2 / 12 (Bennett 1948, "Spectra of quantized signals"), so the step is the one whose error is {@link tableError} times the
+ * root mean square of the table.
+ */
+export async function scalesOfTable(matrix: WeightMatrix, codes: Codes): Promise<Float32Array<ArrayBuffer>> {
+  const scales = await scalesByRange(matrix, codes);
+  let squares = 0;
+  await eachRun(matrix, (row, from, to) => {
+    for (let place = row * matrix.columns + from; place < row * matrix.columns + to; place++)
+      squares += matrix.weights[place]! * matrix.weights[place]!;
+  });
+  const step = tableError * Math.sqrt((12 * squares) / matrix.weights.length);
+  // The infinite step of squares that overflow leaves the scales as they are.
+  if (!Number.isFinite(step)) return scales;
+  await eachScale(scales, (index) => {
+    const byRange = scales[index]!;
+    scales[index] = Math.min(Math.max(byRange, step), coarsest * byRange);
+  });
+  return scales;
+}
+
 /** The scales that are tried, in proportion to those by range. */
 const shares = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65];
 
