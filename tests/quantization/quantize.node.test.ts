@@ -248,6 +248,37 @@ describe('forms', () => {
     expect(difference / whole).toBeLessThan(expected.includes('int4') ? 0.12 : 0.012);
   });
 
+  test.each<Form>(['int8', 'int8-dynamic', 'int4', 'float16'])(
+    'Layers that are named after their weights have the same names as %s, and once they are floats again',
+    async (weights) => {
+      const nodes = [
+        node('Conv', 'x conv.weight', 'h'),
+        node('GlobalAveragePool', 'h', 'p'),
+        node('Flatten', 'p', 'f'),
+        node('MatMul', 'f dense.weight', 'y'),
+      ];
+      const shapes = { 'conv.weight': [64, 3, 3, 3], 'dense.weight': [64, 48] };
+      const initializers = Object.entries(shapes).map(([name, shape], seed) => floats(name, shape, seed + 1));
+      // Some exporters list initializers among the values of the graph, whose type then is not that of codes.
+      const file = build(nodes, initializers, { outputs: { y: undefined }, values: shapes });
+      using read = await readOnnx(file);
+      const namesIn = ({ tensors }: FileModel) => tensors.map(({ name }) => name);
+      expect(namesIn(read)).toEqual(Object.keys(shapes));
+      const { model: quantised } = await quantize(read, { weights });
+      using small = quantised;
+      const isProduct = weights === 'int8-dynamic' || weights === 'int4';
+      expect(namesIn(small)).toEqual(isProduct ? ['conv.weight'] : Object.keys(shapes));
+      const { model: again } = await dequantize(small);
+      using whole = again;
+      expect(namesIn(whole)).toEqual(Object.keys(shapes));
+      const feeds = { x: { data: numbers(192, 5), shape: [1, 3, 8, 8] } };
+      for (const each of [small, whole]) {
+        const { y } = await outputsOf([...(await each.toFiles()).values()][0]!, feeds);
+        expect(y!.shape).toEqual([1, 48]);
+      }
+    },
+  );
+
   test('A form that the opset lacks is refused with that reason', async () => {
     using read = await readOnnx(mixed(10));
     await expect(quantize(read, { weights: 'int8-dynamic' })).rejects.toMatchObject({

@@ -218,6 +218,8 @@ export interface GraphOptions {
   /** Names, with the number of axes or their sizes where these are given, or with sizes and a type. */
   readonly inputs?: Readonly<Record<string, number | readonly number[] | ValueInfo | undefined>>;
   readonly outputs?: Readonly<Record<string, number | readonly number[] | ValueInfo | undefined>>;
+  /** What `value_info` says of other values. */
+  readonly values?: Readonly<Record<string, number | readonly number[] | ValueInfo | undefined>>;
 }
 
 /** The sizes of a value, or the names of those that are not fixed, and the number of its type: 1 (float32) by default. */
@@ -227,7 +229,14 @@ interface ValueInfo {
 }
 
 /** A `GraphProto`. */
-export function graph({ nodes = [], initializers = [], sparse = [], inputs = {}, outputs = {} }: GraphOptions): Bytes {
+export function graph({
+  nodes = [],
+  initializers = [],
+  sparse = [],
+  inputs = {},
+  outputs = {},
+  values = {},
+}: GraphOptions): Bytes {
   return concat(
     ...nodes.map((bytes) => bytesField(1, bytes)),
     textField(2, 'graph'),
@@ -235,6 +244,7 @@ export function graph({ nodes = [], initializers = [], sparse = [], inputs = {},
     ...sparse.map((bytes) => bytesField(15, bytes)),
     ...Object.entries(inputs).map(([name, stated]) => bytesField(11, valueInfo(name, stated))),
     ...Object.entries(outputs).map(([name, stated]) => bytesField(12, valueInfo(name, stated))),
+    ...Object.entries(values).map(([name, stated]) => bytesField(13, valueInfo(name, stated))),
   );
 }
 

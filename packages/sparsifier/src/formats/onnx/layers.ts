@@ -93,7 +93,7 @@ export function findWeights({ nodes }: Graph, names = new Names()): Iterable<Fin
     const key = constant ?? reader;
     let finding = findings.get(key);
     if (finding === undefined) {
-      const first = names.take(name, constant?.name ?? value.name);
+      const first = names.take(name, view?.name ?? constant?.name ?? value.name);
       finding = { names: [first], layers: [], constant, operator: node.op, reason: undefined };
       findings.set(key, finding);
     } else if (names.isFree(name)) {

@@ -16,6 +16,8 @@ export interface View {
   readonly quantisation?: Quantisation | undefined;
   /** Set once a `Cast` has made floats of integers, until a `Mul` by their scale decodes them. */
   readonly converted?: { readonly zeroPoint: Parameter | undefined } | undefined;
+  /** The name of its numbers as floats, if they are stored in another form: the same before and after `quantize`. */
+  readonly name?: string | undefined;
   /** How a `QuantizeLinear` rounded the numbers, until a `DequantizeLinear` follows. */
   readonly rounding?: Quantisation | undefined;
 }
@@ -131,10 +133,11 @@ function together(node: Node, inputs: readonly number[]): Passed | undefined {
 const isReal = ({ constant, quantisation, rounding }: View): boolean =>
   rounding === undefined && (quantisation !== undefined || isFloat(constant.tensor.type));
 
-function cast(view: View, { attributes }: Node): View | undefined {
-  const type = typeName(attributes.get('to')?.integer ?? 0);
+function cast(view: View, node: Node): View | undefined {
+  const type = typeName(node.attributes.get('to')?.integer ?? 0);
   if (!isFloat(type)) return undefined;
-  if (isReal(view) || view.converted !== undefined) return { ...view, type };
+  if (isReal(view)) return { ...named(view, node), type };
+  if (view.converted !== undefined) return { ...view, type };
   return view.constant.tensor.codes && { ...view, type, converted: { zeroPoint: undefined } };
 }
 
@@ -146,10 +149,14 @@ function subtracted(view: View, { inputs }: Node): View | undefined {
 }
 
 /** Multiplies integers that are floats by now with their scale. */
-function multiplied({ converted, ...view }: View, { inputs }: Node, input: number): View | undefined {
-  const scale = converted && alignedWith(view, inputs[1 - input]);
-  return scale && { ...view, quantisation: { scale, zeroPoint: converted.zeroPoint } };
+function multiplied({ converted, ...view }: View, node: Node, input: number): View | undefined {
+  const scale = converted && alignedWith(view, node.inputs[1 - input]);
+  return scale && { ...named(view, node), quantisation: { scale, zeroPoint: converted.zeroPoint } };
 }
+
+/** A view whose numbers are floats behind a node. Of one that is only a part of them, the node's name is not its own. */
+const named = (view: View, { outputs: [output] }: Node): View =>
+  view.cut === undefined ? { ...view, name: output?.name } : view;
 
 function transposed(view: View, { attributes }: Node): View | undefined {
   const { axes } = view;
@@ -219,5 +226,5 @@ function dequantised(view: View, node: Node): View | undefined {
   const type = stated === 0 ? scale && typeOf(scale) : typeName(stated);
   // Rounded numbers are as near to the stored ones as codes allow, and zero stays zero.
   if (rounding !== undefined) return sameQuantisation(rounding, quantisation) ? { ...rest, type } : undefined;
-  return isReal(view) || view.converted !== undefined ? undefined : { ...view, quantisation, type };
+  return isReal(view) || view.converted !== undefined ? undefined : { ...named(view, node), quantisation, type };
 }
