@@ -133,12 +133,17 @@ test(
   }),
 );
 
-test(
-  'An unknown runtime is an error that names the one that was meant',
-  inFolder(async () => {
-    const { code, stderr } = await sparsifier('doctor', 'net.onnx', '--for', 'ort-wasm');
+test.each([
+  ['ort-wasm', 'ort-web-wasm'],
+  ['node', 'ort-node'],
+  ['WebGPU', 'ort-web-webgpu'],
+  ['onnxruntime-web', 'ort-web-wasm or ort-web-webgpu'],
+])(
+  'The unknown runtime %s is an error that asks for %s',
+  inFolder(async (word: string, meant: string) => {
+    const { code, stderr } = await sparsifier('doctor', 'net.onnx', '--for', word);
     expect(code).toBe(2);
-    expect(stderr).toContain(`Allowed choices are ${runtimeNames.join(', ')}. Did you mean ort-web-wasm?`);
+    expect(stderr).toContain(`Allowed choices are ${runtimeNames.join(', ')}. Did you mean ${meant}?`);
   }),
 );
 

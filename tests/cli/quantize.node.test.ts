@@ -139,7 +139,7 @@ describe.concurrent('quantize', () => {
     [['quantize', 'model.onnx', '-o', 'x.onnx', '--weights', 'fp16'], 'Did you mean float16?'],
     [
       ['quantize', 'model.onnx', '-o', 'x.onnx', '--weights', 'uint8'],
-      'ONNX models have no --weights of this form. given: uint8. allowed: int8, int8-dynamic, int4, float16.',
+      'ONNX models have no weights of this form. given: uint8. allowed: int8, int8-dynamic, int4, float16.',
     ],
     [['quantize', 'model.onnx', '-o', 'model.onnx', '--force'], 'an input file cannot be overwritten'],
     [['quantize', 'model.onnx', '-o', 'x.onnx', '--memory', '5'], '--memory is for measuring inputs'],
@@ -151,10 +151,15 @@ describe.concurrent('quantize', () => {
       ['quantize', 'model.onnx', '-o', 'x.onnx', '--input', 'x:1'],
       '--input is for comparing the new model with the input. Add --verify',
     ],
+    [
+      ['prune', '--quantize', 'model.onnx', '-s', '50', '-o', 'x.onnx'],
+      'What follows --quantize is a form. Write the model first, such as: sparsifier prune model.onnx -s 50 --quantize',
+    ],
+    [['prune', 'model.onnx', '-s', '50', '-o', 'x.onnx', '--quantize', 'fp16'], 'Did you mean float16?'],
     [['prune', 'model.onnx', '-s', '50', '--explain', '--quantize'], '--quantize cannot be combined with --explain'],
     [
       ['prune', 'model.onnx', '-s', '50', '-o', 'x.onnx', '--quantize', 'uint16'],
-      'ONNX models have no --weights of this form',
+      'ONNX models have no weights of this form',
     ],
   ])(
     'The command %j ends with an error message',

@@ -279,6 +279,14 @@ describe('forms', () => {
     },
   );
 
+  test('A form that no layer can have is refused with the forms that one of them can have', async () => {
+    using read = await readOnnx(build([convolution('x w')], [floats('w', [16, 4, 3, 3], 1)]));
+    await expect(quantize(read, { weights: 'int4' })).rejects.toMatchObject({
+      code: 'usage',
+      details: { given: 'int4', allowed: ['int8', 'float16'] },
+    });
+  });
+
   test('A form that the opset lacks is refused with that reason', async () => {
     using read = await readOnnx(mixed(10));
     await expect(quantize(read, { weights: 'int8-dynamic' })).rejects.toMatchObject({

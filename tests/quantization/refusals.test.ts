@@ -33,12 +33,12 @@ describe('options', () => {
     [
       'a form of another format',
       { weights: 'uint16' },
-      'ONNX models have no `weights` of this form. given: uint16. allowed: int8, int8-dynamic, int4, float16.',
+      'ONNX models have no weights of this form. given: uint16. allowed: int8, int8-dynamic, int4, float16.',
     ],
     [
       'a form of the others that is none',
       { others: 'int8' },
-      'ONNX models have no `others` of this form. given: int8. allowed: float16.',
+      'ONNX models have no other numbers of this form. given: int8. allowed: float16.',
     ],
     [
       'an unknown option',
@@ -195,7 +195,7 @@ describe('TensorFlow.js', () => {
   test('A form for codes that are multiplied is none of TensorFlow.js', async () => {
     using given = await read();
     await expect(quantize(given, { weights: 'int8' })).rejects.toMatchObject({
-      message: 'TensorFlow.js models have no `weights` of this form. given: int8. allowed: float16, uint16, uint8.',
+      message: 'TensorFlow.js models have no weights of this form. given: int8. allowed: float16, uint16, uint8.',
     });
   });
 });

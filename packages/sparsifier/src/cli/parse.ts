@@ -8,6 +8,7 @@ import type { Topic } from '../options/words.js';
 import type { PerLayer, Sparsity } from '../options/amounts.js';
 import type { RankTogether } from '../options/rankings.js';
 import type { Rule } from '../options/rules.js';
+import { forms, type Form } from '../model/forms.js';
 import { kinds, type Kind, type Role } from '../model/model.js';
 
 export const whole = (text: string): number => {
@@ -47,10 +48,18 @@ export const oneOf =
     throw notAllowed(text, names, topic);
   };
 
-/** A parser of comma-separated names. */
+/** A parser of comma-separated names. @param topic what other words may mean */
 export const eachOf =
-  <Name extends string>(names: readonly Name[]) =>
-  (text: string): Name[] => [...new Set(text.split(',').map((word) => oneOf(names)(word.trim())))];
+  <Name extends string>(names: readonly Name[], topic?: Topic) =>
+  (text: string): Name[] => [...new Set(text.split(',').map((word) => oneOf(names, topic)(word.trim())))];
+
+/** A parser of the name of a form that may be left out, so that what follows the option is taken for it. */
+export const formAfter =
+  (option: string, example: string) =>
+  (text: string): Form => {
+    if (forms.some((form) => form === text) || !/[./\\]/.test(text)) return oneOf(forms, 'form')(text);
+    throw new InvalidArgumentError(`What follows ${option} is a form. Write the model first, such as: ${example}`);
+  };
 
 /** The criteria for which an option of the command provides all that they need. */
 export const criteriaOfCommand: readonly CriteriaName[] = Object.values(Criteria).filter(

@@ -1,5 +1,5 @@
 /** What a word can be given for. */
-export type Topic = 'option' | 'kind' | 'granularity' | 'criteria' | 'form';
+export type Topic = 'option' | 'kind' | 'granularity' | 'criteria' | 'form' | 'runtime';
 
 /**
  * What PyTorch, Keras, ONNX and papers call things that have another name here, in small letters and without
@@ -46,6 +46,26 @@ const meanings: Readonly<Record<Topic, Readonly<Record<string, readonly string[]
     nf4: ['int4'],
     uint4: ['int4'],
     matmulnbits: ['int4'],
+  },
+  runtime: {
+    ort: ['ort-web-wasm', 'ort-web-webgpu', 'ort-node'],
+    onnxruntime: ['ort-web-wasm', 'ort-web-webgpu', 'ort-node'],
+    ortweb: ['ort-web-wasm', 'ort-web-webgpu'],
+    onnxruntimeweb: ['ort-web-wasm', 'ort-web-webgpu'],
+    onnxruntimenode: ['ort-node'],
+    web: ['ort-web-wasm', 'ort-web-webgpu', 'tfjs-webgl', 'tfjs-wasm'],
+    browser: ['ort-web-wasm', 'ort-web-webgpu', 'tfjs-webgl', 'tfjs-wasm'],
+    node: ['ort-node'],
+    nodejs: ['ort-node'],
+    cpu: ['ort-node', 'ort-web-wasm', 'tfjs-wasm'],
+    gpu: ['ort-web-webgpu', 'tfjs-webgl'],
+    webgpu: ['ort-web-webgpu'],
+    webgl: ['tfjs-webgl'],
+    wasm: ['ort-web-wasm', 'tfjs-wasm'],
+    webassembly: ['ort-web-wasm', 'tfjs-wasm'],
+    tfjs: ['tfjs-webgl', 'tfjs-wasm'],
+    tensorflow: ['tfjs-webgl', 'tfjs-wasm'],
+    tensorflowjs: ['tfjs-webgl', 'tfjs-wasm'],
   },
   kind: {
     linear: ['dense'],

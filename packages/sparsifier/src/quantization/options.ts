@@ -69,8 +69,15 @@ export function checkOptions(options: QuantizeOptions, storage: Storage, format:
 
 const isOtherForm = (form: Form): form is OtherForm => form === 'float16' || form === 'bfloat16';
 
-function checkForm(option: string, form: Form | undefined, allowed: readonly Form[], format: string): void {
+function checkForm(
+  option: 'weights' | 'others',
+  form: Form | undefined,
+  allowed: readonly Form[],
+  format: string,
+): void {
   if (form === undefined || allowed.includes(form)) return;
   if (!forms.includes(form)) throw unknownValue('usage', `form of \`${option}\``, form, allowed, { topic: 'form' });
-  throw new SparsifyError('usage', `${format} models have no \`${option}\` of this form`, { given: form, allowed });
+  // In words, since a command may have another option for it, such as --quantize.
+  const what = option === 'weights' ? 'weights' : 'other numbers';
+  throw new SparsifyError('usage', `${format} models have no ${what} of this form`, { given: form, allowed });
 }

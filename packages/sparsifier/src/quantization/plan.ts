@@ -95,8 +95,8 @@ const costs: Readonly<Record<Form, number>> = {
   int4: 250,
   float16: 64,
   bfloat16: 0,
-  uint8: 100,
-  uint16: 100,
+  uint8: 120,
+  uint16: 120,
 };
 
 /** How many bytes the numbers of a layer take in a form, with their scales. */

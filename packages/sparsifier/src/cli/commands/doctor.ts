@@ -15,7 +15,7 @@ export const doctor: CommandEntry = {
           new Option(
             '--for <runtimes>',
             `comma-separated runtimes: ${runtimeNames.join(', ')} (default: all)`,
-          ).argParser(eachOf(runtimeNames)),
+          ).argParser(eachOf(runtimeNames, 'runtime')),
         ),
     )
       .description('say which runtimes load a model, whether it is smaller and faster there, and what would help')

@@ -6,7 +6,7 @@ import { normalizerNames, reducerNames } from '../../options/criteria.js';
 import { defaults } from '../../options/defaults.js';
 import { granularityNames } from '../../options/granularity.js';
 import { contexts } from '../../options/rankings.js';
-import { collect, criteriaOfCommand, criterionOf, granularityOf, kindsOf, nameOf, whole } from '../parse.js';
+import { collect, criteriaOfCommand, criterionOf, formAfter, granularityOf, kindsOf, nameOf, whole } from '../parse.js';
 import type { PruneOptions } from '../prune.js';
 import {
   anyModel,
@@ -129,12 +129,12 @@ export const prune: CommandEntry = {
       )
       .option('--no-add-bias', 'do not give a bias to layers that have none when they are repaired')
       .addOption(
-        choice(
+        new Option(
           '--quantize [form]',
           'store the weights of all layers in fewer bytes afterwards, as sparsifier quantize --weights does (default: the form that suits each kind of layer)',
-          forms,
-          'form',
-        ),
+        )
+          .choices(forms)
+          .argParser(formAfter('--quantize', 'sparsifier prune model.onnx -s 50 --quantize -o sparse.onnx')),
       )
       .option('--force', 'overwrite existing output files')
       .addOption(listedLayers)
