@@ -1,6 +1,7 @@
 import { Sparsifier, type SparsifyError } from 'sparsifier';
 import { compare, sessionsOfTfjs, type CompareSession, type InputMetadata, type Inputs } from 'sparsifier/compare';
 import { readModel, type FileModel } from 'sparsifier/formats';
+import { quantize } from 'sparsifier/quantize';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { errorOf } from '../support/layers.js';
 import { naiveArgmax, naiveDifference } from '../support/naive-difference.js';
@@ -65,6 +66,22 @@ describe('weights', () => {
       { name: 'c', reason: 'this layer is only in a' },
       { name: 'd', reason: 'this layer is only in b' },
     ]);
+  });
+
+  test('A layer whose weights are no layer of the other model is listed with the reason', async () => {
+    using dense = await readModel(
+      model({
+        nodes: [node('MatMul', 'x w', 'y', { name: 'head' })],
+        initializers: [tensor('w', [64, 32], { data: mixedNumbers(2048, 1) })],
+        inputs: { x: 2 },
+        outputs: { y: 2 },
+      }),
+    );
+    const { model: quantised } = await quantize(dense, { weights: 'int4' });
+    using small = quantised;
+    const reason = 'it is stored as 4-bit codes (MatMulNBits); dequantize the model to prune it';
+    expect((await compare(dense, small)).skipped).toEqual([{ name: 'head', reason: `it is no layer of b: ${reason}` }]);
+    expect((await compare(small, dense)).skipped).toEqual([{ name: 'head', reason: `it is no layer of a: ${reason}` }]);
   });
 
   test('Layers of different formats are compared by the roles of their axes', async () => {

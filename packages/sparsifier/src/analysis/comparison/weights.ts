@@ -43,13 +43,14 @@ export async function compareWeights(a: Weights, b: Weights): Promise<WeightComp
   const skipped: Pick<Skipped, 'name' | 'reason'>[] = [];
   const others = new Map(b.tensors.flatMap((tensor) => namesOf(tensor).map((name) => [name, tensor] as const)));
   const matched = new Set<WeightTensor>();
+  const [leftInA, leftInB] = [leftIn(a), leftIn(b)];
   for (const tensor of a.tensors) {
     const { name, kind, shape } = tensor;
     const other = namesOf(tensor)
       .map((each) => others.get(each))
       .find((each) => each !== undefined);
     if (other === undefined) {
-      skipped.push({ name, reason: 'this layer is only in a' });
+      skipped.push({ name, reason: missing(tensor, 'a', leftInB, 'b') });
       continue;
     }
     matched.add(other);
@@ -69,10 +70,20 @@ export async function compareWeights(a: Weights, b: Weights): Promise<WeightComp
     });
   }
   for (const tensor of b.tensors) {
-    if (!matched.has(tensor)) skipped.push({ name: tensor.name, reason: 'this layer is only in b' });
+    if (!matched.has(tensor)) skipped.push({ name: tensor.name, reason: missing(tensor, 'b', leftInA, 'a') });
   }
   return { layers, skipped, notes: notesOn(a) };
 }
+
+/** Why a layer of one model is not compared. In the other model its weights may be stored so that they are no layer. */
+function missing(tensor: WeightTensor, own: 'a' | 'b', left: ReadonlyMap<string, string>, other: 'a' | 'b'): string {
+  const name = namesOf(tensor).find((each) => left.has(each));
+  return name === undefined ? `this layer is only in ${own}` : `it is no layer of ${other}: ${left.get(name)}`;
+}
+
+/** Why tensors are no layers, by their names. */
+const leftIn = ({ skipped }: Weights): ReadonlyMap<string, string> =>
+  new Map(skipped.map(({ name, reason }) => [name, reason]));
 
 const namesOf = ({ name, aliases }: WeightTensor): readonly string[] => [name, ...aliases];
 
