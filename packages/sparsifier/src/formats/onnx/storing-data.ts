@@ -35,8 +35,8 @@ interface Layout {
 
 /**
  * The numbers that replace those of constants. Where a constant is external data, so are they. Files that change are
- * written without what is no longer used. Tensors that share bytes keep sharing them, and every tensor stays
- * aligned.
+ * written without what is no longer used. Tensors that share bytes keep sharing them. The first of them, and every other
+ * tensor, stays aligned.
  */
 export class ExternalData {
   readonly #edits: Edits;
