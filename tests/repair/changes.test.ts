@@ -218,6 +218,23 @@ describe('diagonal moments', () => {
     expect(skipped.map(({ name }) => name)).toEqual(['lstm', 'lstm of tfjs', 'gru']);
     await expectNoMemoryInUse();
   });
+
+  test('A layer of more than a megabyte, which is read in slices, gets its bias', async () => {
+    const [inputs, outputs] = [512, 513];
+    const layer: ArrayLayer = {
+      ...{ kind: 'dense', roles: ['in', 'out'], shape: [inputs, outputs] },
+      data: Float32Array.from({ length: inputs * outputs }, (_, index) => Math.sin(index)),
+      bias: new Float32Array(outputs),
+    };
+    const rows = rowsFor({ groups: 1, outputs, columns: inputs }, 4);
+    const own = statisticsOf({ layer: layerStatistics(layer, rows, { isDiagonal: true }) });
+    const { copies, sparsifier } = begin({ statistics: own }, { layer });
+    await sparsifier.sparsifyModel(50);
+    const { layers: reports } = await sparsifier.repair();
+    expect(reports.map(({ isRepaired }) => isRepaired)).toEqual([true]);
+    const [gained] = shiftOf(matricesOf(layer), matricesOf(copies.layer!), rows);
+    for (const [channel, each] of gained!.entries()) expect(copies.layer!.bias![channel]).toBeCloseTo(each, 3);
+  });
 });
 
 describe('what fails', () => {

@@ -221,7 +221,7 @@ async function withMask(
   } finally {
     table.release();
   }
-  return numbers.read(0, new Uint8Array(weights.length));
+  return await numbers.read(0, new Uint8Array(weights.length));
 }
 
 /** One number per output channel, with +0.0 for those that are removed. */
