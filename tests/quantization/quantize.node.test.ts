@@ -402,7 +402,7 @@ describe('dequantize', () => {
         expect(differsAt(await closing.bytes(), bytes)).toBe(-1);
         expect(report.tensors).toHaveLength(2);
         expect(report.bytes).toEqual({ before: bytes.length, after: (await last.bytes()).length });
-        expect(report.table()).toContain(`bytes: ${bytes.length.toLocaleString('en')} -> `);
+        expect(report.table()).toContain(`2 tensors now stored as float32, ${bytes.length.toLocaleString('en')} -> `);
         expect(last.tensors.map(({ values }) => values.dtype)).toEqual(['float32', 'float32']);
         const feeds = inputs(mixedShape)[0]!;
         const [before, after] = [await outputsOf(bytes, feeds), await outputsOf(await last.bytes(), feeds)];

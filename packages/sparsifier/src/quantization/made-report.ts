@@ -67,16 +67,10 @@ class MadeDequantizeReport implements DequantizeReport {
   }
 
   table(): string {
-    const rows = this.tensors.map(({ name, from }) => [name, from, 'float32']);
     return [
-      ...ruled([['tensor', 'before', 'after'], ...rows, [counted(rows.length, 'tensor')]], {
-        head: 1,
-        body: rows.length,
-        from: 3,
-      }),
+      `${counted(this.tensors.length, 'tensor')} now stored as float32, ${bytesLine(this.bytes)}`,
+      ...section('before', grouped(this.tensors.map(({ name, from }) => ({ name, reason: from })))),
       ...section('left as they are', grouped(this.skipped)),
-      '',
-      `bytes: ${bytesLine(this.bytes)}`,
     ].join('\n');
   }
 
@@ -89,9 +83,9 @@ export const dequantizeReportOf = (
   contents: Pick<DequantizeReport, 'tensors' | 'skipped' | 'bytes'>,
 ): DequantizeReport => new MadeDequantizeReport(contents);
 
-/** `1,000 -> 250 (25.00 %)` */
+/** `1,000 -> 250 bytes (25.00 %)` */
 const bytesLine = ({ before, after }: FileBytes): string =>
-  `${formatted(before)} -> ${formatted(after)} (${percent(percentOf(after, before))})`;
+  `${formatted(before)} -> ${formatted(after)} bytes (${percent(percentOf(after, before))})`;
 
 /** How a report is printed. */
 interface Printing extends ReportTableOptions {
@@ -134,7 +128,7 @@ function totalsLine({ layers, bytes }: QuantizeReport, { sizes }: Printing): str
     counted(weights, 'weight'),
     counted(zeros, 'zero'),
     `${formatted(clipped)} clipped`,
-    `${bytesLine(bytes)} bytes`,
+    bytesLine(bytes),
     ...(sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`]),
   ].join(', ');
 }
