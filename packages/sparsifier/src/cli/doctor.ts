@@ -29,8 +29,8 @@ function summary(file: string, { format, versions, weights, zeros, types }: Doct
   const facts = [
     format,
     versions && `opset ${versions.opset}`,
-    counted(weights, 'weight'),
-    `${percent(percentOf(zeros, weights))} zero`,
+    // Operands of integer products are no weights of layers.
+    ...(weights === 0 ? [] : [counted(weights, 'weight'), `${percent(percentOf(zeros, weights))} zero`]),
     ...stored.slice(0, 3),
   ];
   return `${file}: ${facts.filter((fact) => fact !== undefined).join(', ')}`;
