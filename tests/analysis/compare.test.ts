@@ -84,6 +84,28 @@ describe('weights', () => {
     expect((await compare(small, dense)).skipped).toEqual([{ name: 'head', reason: `it is no layer of a: ${reason}` }]);
   });
 
+  test('A layer that is stored for integer products cannot be pruned, with that reason', async () => {
+    using dense = await readModel(
+      model(
+        {
+          nodes: [node('MatMul', 'x v', 'y', { name: 'head' })],
+          initializers: [tensor('v', [64, 64], { data: mixedNumbers(64 * 64, 3) })],
+          inputs: { x: 2 },
+          outputs: { y: 2 },
+        },
+        13,
+      ),
+    );
+    const { model: small } = await quantize(dense, { weights: 'int8-dynamic' });
+    using second = small;
+    const codes = 'it is stored as 8-bit codes (MatMulInteger); dequantize the model to prune it';
+    const pruning = new Sparsifier(second, { layerType: 'all' }).sparsifyModel(50);
+    await expect(pruning).rejects.toMatchObject({
+      code: 'kind',
+      details: { found: `no layer that can be pruned; head: ${codes}` },
+    });
+  });
+
   test('Layers of different formats are compared by the roles of their axes', async () => {
     const weight = [1, 2, 3, 4, 5, 6];
     const transposed = [1, 4, 2, 5, 3, 60];

@@ -7,7 +7,7 @@ import { formatOf } from '../formats/format.js';
 import { openModel, unchanged, type OpenModel } from '../formats/open-model.js';
 import { filesOfOpen } from '../formats/sizes.js';
 import { chooseInputs, type InputOptions } from './inputs.js';
-import { ruled } from '../pruning/table.js';
+import { grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted, percent } from '../pruning/text.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
@@ -139,7 +139,7 @@ export function inWords({ layers, outputs, skipped, notes }: Comparison): string
   return [
     ...weightsInWords(layers),
     ...(outputs.length > 0 ? ['', ...outputs.map(outputInWords)] : []),
-    ...(skipped.length > 0 ? ['', 'not compared:', ...skipped.map(({ name, reason }) => `  ${name}: ${reason}`)] : []),
+    ...section('not compared', grouped(skipped)),
     ...(notes.length > 0 ? ['', ...notes] : []),
   ];
 }

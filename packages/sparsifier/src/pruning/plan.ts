@@ -151,7 +151,7 @@ export class Planner {
       const summary = isEmptied ? 'the rules leave no layer to prune' : 'the model has no layer of the requested kind';
       throw new SparsifyError('kind', summary, {
         given: typesOf(this.#options).join(', ') + (exclude ? ', without those excluded' : ''),
-        found: found.length > 0 ? `layers of kind ${found.join(', ')}` : 'no layer that can be pruned',
+        found: found.length > 0 ? `layers of kind ${found.join(', ')}` : noneIn(this.#model),
         ...(found.length > 0
           ? {
               hint: isEmptied
@@ -347,4 +347,12 @@ export class Planner {
       hint: 'Choose another `granularity`, or set `layerType` to the kinds that have it',
     });
   }
+}
+
+/** That a model has no layers, and why its largest tensor is none. */
+function noneIn({ skipped }: Pick<Model, 'skipped'>): string {
+  const none = 'no layer that can be pruned';
+  if (skipped.length === 0) return none;
+  const { name, reason } = skipped.reduce((one, other) => (other.weights > one.weights ? other : one));
+  return `${none}; ${name}: ${reason}`;
 }
