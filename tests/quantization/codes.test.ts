@@ -83,25 +83,50 @@ function errorsOf(layer: ArrayLayer, decoded: Float32Array, places: readonly num
 }
 
 describe('int8', () => {
-  test.each(layouts)('Each output channel of a $title has the scale of its largest weight', async (layout) => {
-    const layer = withZeros(weightsOnly(layout));
-    const { codes, scales, values: decoded, loss, places } = await codesOf('int8', layer);
-    const largest = Array<number>(scales.length).fill(0);
-    for (const [position, weight] of weightsOf(layer).entries())
-      largest[places[position]!] = Math.max(largest[places[position]!]!, Math.abs(weight));
-    expect(Math.max(...places)).toBe(scales.length - 1);
-    expect(Array.from(scales)).toEqual(largest.map((each) => Math.max(Math.fround(each / 127), 2 ** -126)));
-    expect(Array.from(codes)).toEqual(
-      Array.from(weightsOf(layer), (weight, position) => nearest(weight / scales[places[position]!]!)),
-    );
-    expect(Array.from(decoded)).toEqual(
-      Array.from(codes, (code, position) => Math.fround(code * scales[places[position]!]!)),
-    );
-    expect(loss.clipped).toBe(0);
-    expect(loss.zeros).toBe(codes.filter((code) => code === 0).length);
-    const norm = (numbers: ArrayLike<number>) => Math.hypot(...Array.from(numbers));
-    const difference = norm(weightsOf(layer).map((weight, position) => weight - decoded[position]!));
-    expect(loss.error).toBeCloseTo(difference / norm(weightsOf(layer)), 6);
+  test.each(layouts)(
+    'Each output channel of a $title has the scale of its largest weight, or of its table',
+    async (layout) => {
+      const layer = withZeros(weightsOnly(layout));
+      const { codes, scales, values: decoded, loss, places } = await codesOf('int8', layer);
+      const largest = Array<number>(scales.length).fill(0);
+      for (const [position, weight] of weightsOf(layer).entries())
+        largest[places[position]!] = Math.max(largest[places[position]!]!, Math.abs(weight));
+      expect(Math.max(...places)).toBe(scales.length - 1);
+      const byRange = largest.map((each) => Math.max(Math.fround(each / 127), 2 ** -126));
+      // The rows of a table share a step, which costs 4 % of its norm, unless one needs a coarser or much finer one.
+      const squares = weightsOf(layer).reduce((sum, weight) => sum + weight * weight, 0);
+      const step = layer.kind === 'embedding' ? 0.04 * Math.sqrt((12 * squares) / layer.data.length) : 0;
+      expect(Array.from(scales)).toEqual(byRange.map((each) => Math.fround(Math.min(Math.max(each, step), 16 * each))));
+      expect(Array.from(codes)).toEqual(
+        Array.from(weightsOf(layer), (weight, position) => nearest(weight / scales[places[position]!]!)),
+      );
+      expect(Array.from(decoded)).toEqual(
+        Array.from(codes, (code, position) => Math.fround(code * scales[places[position]!]!)),
+      );
+      expect(loss.clipped).toBe(0);
+      expect(loss.zeros).toBe(codes.filter((code) => code === 0).length);
+      const norm = (numbers: ArrayLike<number>) => Math.hypot(...Array.from(numbers));
+      const difference = norm(weightsOf(layer).map((weight, position) => weight - decoded[position]!));
+      expect(loss.error).toBeCloseTo(difference / norm(weightsOf(layer)), 6);
+    },
+  );
+
+  test('The codes of a table have a relative error of 4 %, and those of its smallest rows keep it at most 16 times as coarse', async () => {
+    const [rows, columns] = [400, 64];
+    const data = random(rows * columns, 5);
+    // A row that is far smaller, and one that is far larger than the others.
+    for (let column = 0; column < columns; column++) {
+      data[column]! /= 1000;
+      data[columns + column]! *= 3;
+    }
+    const layer: ArrayLayer = { kind: 'embedding', roles: ['out', 'in'], shape: [rows, columns], data };
+    const { codes, loss } = await codesOf('int8', layer);
+    expect(loss.error).toBeGreaterThan(0.03);
+    expect(loss.error).toBeLessThan(0.045);
+    const largest = (row: number) => Math.max(...codes.subarray(row * columns, (row + 1) * columns).map(Math.abs));
+    expect(largest(0)).toBe(8);
+    expect(largest(1)).toBeGreaterThan(largest(2));
+    expect(largest(2)).toBeLessThan(40);
   });
 
   test('Kept weights are within half a step, clipped ones are counted, and zeros stay zero', async () => {

@@ -138,7 +138,7 @@ describe('weights', () => {
     expect(Object.keys(data)).toEqual(['layers', 'skipped', 'others', 'bytes', 'notes', 'warnings']);
     expect(String(report)).toBe(report.table());
     const lines = report.table({ layers: true }).split('\n');
-    expect(lines[0]).toMatch(/^1 layer, 576 weights, \d zeros?, 0 clipped, 2,458 -> 896 \(36\.45 %\) bytes$/);
+    expect(lines[0]).toMatch(/^1 layer, 576 weights, \d zeros?, 0 clipped, 2,458 -> 896 bytes \(36\.45 %\)$/);
     expect(lines[2]).toMatch(/^layer +kind +shape +form +weights +zeros +clipped +error +bytes +before +bias$/);
     expect(lines[4]).toMatch(/^conv +conv2d +16 x 4 x 3 x 3 +int8 +576 +\d+ +0 +\d\.\d\d % +640 +2,304 +none$/);
   });

@@ -49,7 +49,7 @@ export async function storedAs(
       const isFitted = form === 'int4' || importance !== undefined;
       const scales = await (isFitted
         ? scalesByLeastSquares(matrix, codes, importance)
-        : tensor.kind === 'embedding'
+        : tensor.kind === 'embedding' && tensor.onlyWeight === undefined
           ? scalesOfTable(matrix, codes)
           : scalesByRange(matrix, codes));
       const { found, values, loss } = await coded(matrix, codes, scales);
