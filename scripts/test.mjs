@@ -119,13 +119,10 @@ function countRust(output) {
 }
 
 /** The names of failed tests, as nextest and cargo test print them. */
-const failedRust = (output) => [
-  ...new Set(
-    [...output.matchAll(/^ *(?:FAIL|ABORT|SIGABRT|TIMEOUT) \[[^\]]*\] +(.*)$|^test (.*) \.\.\. FAILED$/gm)].map(
-      ([, nextest, libtest]) => nextest ?? libtest,
-    ),
-  ),
-];
+function failedRust(output) {
+  const lines = output.matchAll(/^ *(?:FAIL|ABORT|SIGABRT|TIMEOUT) \[[^\]]*\] +(.*)$|^test (.*) \.\.\. FAILED$/gm);
+  return [...new Set(Array.from(lines, ([, nextest, libtest]) => nextest ?? libtest))];
+}
 
 async function testWithVitest(project) {
   const file = join(results, `${project}.json`);

@@ -112,3 +112,26 @@ test('A model that cannot be copied makes calls fail, and nothing beside them', 
   await sparsifier.sparsifyModel(50);
   await expect(sparsifier.repair()).rejects.toThrow('no copy');
 });
+
+test('The report has the bytes of the repaired model, with the biases that were added, and their sizes', async () => {
+  const { read, sparsifier } = await begin();
+  const before = (await sparsifier.sparsifyModel(50)).bytes!;
+  for (const inputs of ['dense', 'pruned'] as const) {
+    const report = await sparsifier.repair(inputs === 'pruned' ? pruned : {});
+    expect(report.bytes).toBe((await read.bytes()).length);
+    expect(report.bytes).toBeGreaterThan(before);
+    expect((await report.sizes()).raw).toBe(report.bytes);
+  }
+  read.close();
+});
+
+test('The report on a model that was not read from files has no bytes', async () => {
+  const layer = { kind: 'dense', roles: ['out', 'in'], shape: [2, 3], data: numbers(6, 1) } as const;
+  const rows = rowsFor({ groups: 1, outputs: 2, columns: 3 }, 8);
+  const statistics = statisticsOf({ layer: layerStatistics(layer, rows) });
+  const sparsifier = new Sparsifier(fromArrays({ layer }), { layerType: 'dense', statistics });
+  await sparsifier.sparsifyModel(50);
+  const report = await sparsifier.repair();
+  expect(report.bytes).toBeUndefined();
+  expect((await errorOf(() => report.sizes())).code).toBe('usage');
+});

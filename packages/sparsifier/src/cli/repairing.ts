@@ -45,9 +45,13 @@ export function checkRepairing(options: RepairingOptions, criteria: CriteriaName
 }
 
 /** A report whose sentences are those of the command line. */
-export const repairInFlags = ({ layers, skipped, notes }: RepairReport, say: Say): RepairReport =>
+export const repairInFlags = (report: RepairReport, say: Say): RepairReport =>
   repairReportOf({
-    layers: layers.map((layer) => (layer.reason === undefined ? layer : { ...layer, reason: say(layer.reason) })),
-    skipped: skipped.map(({ name, reason }) => ({ name, reason: say(reason) })),
-    notes: allSaid(notes, say),
+    bytes: report.bytes,
+    sizes: (options) => report.sizes(options),
+    layers: report.layers.map((layer) =>
+      layer.reason === undefined ? layer : { ...layer, reason: say(layer.reason) },
+    ),
+    skipped: report.skipped.map(({ name, reason }) => ({ name, reason: say(reason) })),
+    notes: allSaid(report.notes, say),
   });

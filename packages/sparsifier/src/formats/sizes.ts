@@ -82,6 +82,17 @@ export const filesOf = async (model: FileModel): Promise<SizedFiles> => ({
 export const filesOfAny = async (model: Model): Promise<SizedFiles | undefined> =>
   model instanceof StoredModel ? filesOf(model) : undefined;
 
+/**
+ * The sizes of the files that a report is about.
+ * @throws SparsifyError `usage` if its model was not read from files
+ */
+export async function sizesIn(files: SizedFiles | undefined, options?: SizesOptions): Promise<Sizes> {
+  if (files) return files.sizes(options);
+  throw new SparsifyError('usage', 'the model was not read from files, so there are none to compress', {
+    hint: 'Read the model with `readModel`',
+  });
+}
+
 /** The files of an open model. */
 export async function filesOfOpen(model: OpenModel): Promise<SizedFiles> {
   const current = unchanged(model);

@@ -1,7 +1,6 @@
 import type { Squares } from '../engine/record.js';
 import type { Model } from '../model/model.js';
-import { SparsifyError } from '../errors.js';
-import type { SizedFiles, Sizes, SizesOptions } from '../formats/sizes.js';
+import { sizesIn, type SizedFiles, type Sizes, type SizesOptions } from '../formats/sizes.js';
 import { checkNames } from '../options/spelling.js';
 import type { LayerReport, Report, ReportTableOptions } from './report.js';
 import { tableOf } from './table.js';
@@ -73,11 +72,8 @@ class MadeReport implements Report {
     this.#files = files;
   }
 
-  async sizes(options?: SizesOptions): Promise<Sizes> {
-    if (this.#files) return this.#files.sizes(options);
-    throw new SparsifyError('usage', 'the model was not read from files, so there are none to compress', {
-      hint: 'Read the model with `readModel`',
-    });
+  sizes(options?: SizesOptions): Promise<Sizes> {
+    return sizesIn(this.#files, options);
   }
 
   table(options: ReportTableOptions = {}): string {

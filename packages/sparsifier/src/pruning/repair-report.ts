@@ -1,17 +1,28 @@
+import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { RepairedLayer, RepairReport } from '../repair/report.js';
 import { grouped, ruled, section } from './table.js';
 import { counted, formatted, percent } from './text.js';
+
+type Contents = Pick<RepairReport, 'layers' | 'skipped' | 'notes' | 'bytes' | 'sizes'>;
 
 /** A report whose own properties are plain data; its methods are those of the class. */
 class MadeRepairReport implements RepairReport {
   readonly layers: readonly RepairedLayer[];
   readonly skipped: RepairReport['skipped'];
   readonly notes: readonly string[];
+  readonly bytes: number | undefined;
+  readonly #sizes: RepairReport['sizes'];
 
-  constructor({ layers, skipped, notes }: Pick<RepairReport, 'layers' | 'skipped' | 'notes'>) {
+  constructor({ layers, skipped, notes, bytes, sizes }: Contents) {
     this.layers = layers;
     this.skipped = skipped;
     this.notes = notes;
+    this.bytes = bytes;
+    this.#sizes = sizes;
+  }
+
+  sizes(options?: SizesOptions): Promise<Sizes> {
+    return this.#sizes(options);
   }
 
   table(): string {
@@ -53,5 +64,4 @@ class MadeRepairReport implements RepairReport {
   }
 }
 
-export const repairReportOf = (contents: Pick<RepairReport, 'layers' | 'skipped' | 'notes'>): RepairReport =>
-  new MadeRepairReport(contents);
+export const repairReportOf = (contents: Contents): RepairReport => new MadeRepairReport(contents);

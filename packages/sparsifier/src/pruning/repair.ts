@@ -1,6 +1,7 @@
 import type { Measured } from '../calibration/measure.js';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
+import { filesOfAny, sizesIn } from '../formats/sizes.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import type { InputStatistics } from '../options/options.js';
 import type { MaskedLayer, Repairing } from '../repair/layer.js';
@@ -53,7 +54,7 @@ export async function repairForDense(
 ): Promise<RepairReport> {
   const { layers: repaired, skipped } = await repairByStatistics(repairing, layers, statistics, options);
   const all = [...notes, ...notesOn(repaired), ...(await notesOnChannels(layers))];
-  return repairReportOf({ layers: repaired, skipped, notes: all });
+  return repairReportOf({ layers: repaired, skipped, notes: all, ...(await filesIn(repairing)) });
 }
 
 /**
@@ -80,7 +81,15 @@ export async function repairForPruned<Feeds>(
     ...{ createSession: createSession!, batches: batches!, holdOut, memory, signal, onProgress },
   });
   const { layers: repaired, skipped } = outcome;
-  return { report: repairReportOf({ layers: repaired, skipped, notes: [...notes, ...notesOn(repaired)] }), masks };
+  const all = [...notes, ...notesOn(repaired)];
+  const report = repairReportOf({ layers: repaired, skipped, notes: all, ...(await filesIn(repairing)) });
+  return { report, masks };
+}
+
+/** The bytes of the repaired model, and how to compress them. */
+async function filesIn({ model }: Pick<Repairing, 'model'>): Promise<Pick<RepairReport, 'bytes' | 'sizes'>> {
+  const files = await filesOfAny(model);
+  return { bytes: files?.bytes, sizes: (options) => sizesIn(files, options) };
 }
 
 /** Whether scores depend on statistics, or may do so. */

@@ -1,3 +1,4 @@
+import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Kind, Skipped } from '../model/model.js';
 
 /** What became of one layer. */
@@ -40,6 +41,16 @@ export interface RepairReport {
   /** The layers that have a mask and were not repaired, and why. */
   readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
   readonly notes: readonly string[];
+  /**
+   * How many bytes the files of the model have together, with biases that were added; undefined for models that were not
+   * read from files.
+   */
+  readonly bytes: number | undefined;
+  /**
+   * How large the files are once they are compressed, of the model as it is now.
+   * @throws SparsifyError as `sizesOf` does
+   */
+  sizes(options?: SizesOptions): Promise<Sizes>;
   /** The report as text. */
   table(): string;
   /** The same as {@link table}. */
