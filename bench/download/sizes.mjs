@@ -1,4 +1,5 @@
-// How many bytes files take when a server compresses them, as the commands `gzip -9` and `brotli -q 11` do.
+// How many bytes files take when a server compresses them: with gzip at the highest level of zlib, which is what servers have, and as
+// the command `brotli -q 11` does.
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 

@@ -285,7 +285,7 @@ export const facts: readonly Fact[] = [
     about: 'form',
     effect: { on: 'faster', answer: 'yes' },
     concerns: nodesOf(products8),
-    sentence: '8-bit products, two to three times as fast as float32',
+    sentence: '8-bit products, about twice as fast as float32, and more for large matrices',
     source: 'measured',
     date,
   },
