@@ -197,6 +197,10 @@ describe('the built package with one more format', () => {
       stderr: expect.stringMatching(/\.toy/),
     });
     expect(await command('inspect', 'model.bin', '--layer', 'matrix=none')).toMatchObject({ code: 2 });
+    expect(await command('quantize', 'model.bin', '-o', 'small.toy')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('the numbers of toy models cannot be stored in another form'),
+    });
     await writeFile(at('other.bin'), 'words');
     expect((await command('inspect', 'other.bin')).stderr).toMatch(/toy, safetensors, TensorFlow\.js, ONNX/);
   });

@@ -268,9 +268,9 @@ export class StoredModel implements FileModel, CurrentFiles {
     return this.#blockOf(file).bytes;
   }
 
-  get storage(): Storage {
+  get storage(): Storage | undefined {
     this.#checkOpen();
-    return this.#open.storage!;
+    return this.#open.storage;
   }
 
   get anatomy(): Anatomy | undefined {
@@ -339,11 +339,13 @@ export class StoredModel implements FileModel, CurrentFiles {
 
 /**
  * How the numbers of a model can be stored in other forms, and its files as they are now.
- * @throws SparsifyError `usage` for models that were not read from files
+ * @throws SparsifyError `usage` for models that were not read from files, and of a format without other forms
  */
 export function storageOf(model: FileModel): { readonly storage: Storage; readonly current: CurrentFiles } {
-  if (model instanceof StoredModel) return { storage: model.storage, current: model };
-  throw notFromFiles();
+  if (!(model instanceof StoredModel)) throw notFromFiles();
+  const { storage, format } = model;
+  if (storage !== undefined) return { storage, current: model };
+  throw new SparsifyError('usage', `the numbers of ${format} models cannot be stored in another form`);
 }
 
 const notFromFiles = (): SparsifyError =>
