@@ -44,8 +44,8 @@ export interface Contents {
    * {@link CurrentFiles.biases}, unless their numbers are still these.
    */
   newBias?(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string>;
-  /** How the numbers can be stored in other forms; undefined if the format has none. */
-  readonly storage?: Storage;
+  /** How the numbers can be stored in other forms; undefined if the format has none. Called once, and only if needed. */
+  storage?(): Storage;
   /** What the model consists of; undefined if its files have only weights. */
   anatomy?(): Anatomy;
 }

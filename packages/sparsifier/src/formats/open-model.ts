@@ -19,6 +19,7 @@ export class OpenModel {
   readonly files: ModelFiles;
   readonly #format: Pick<Format, 'name' | 'endings'>;
   readonly #contents: Contents;
+  #storage: Storage | undefined;
 
   constructor(format: Pick<Format, 'name' | 'endings'>, files: ModelFiles, contents: Contents) {
     this.#format = format;
@@ -68,7 +69,7 @@ export class OpenModel {
 
   /** How the numbers can be stored in other forms: see {@link Contents}. */
   get storage(): Storage | undefined {
-    return this.#contents.storage;
+    return (this.#storage ??= this.#contents.storage?.());
   }
 
   /** What the model consists of; undefined if its files have only weights. */

@@ -1,14 +1,13 @@
 import type { Anatomy } from '../anatomy.js';
 import type { Constant, Graph } from './graph.js';
 import { bitsOf } from './tensor.js';
-import { versionsIn } from './versions.js';
-import type { ModelFile } from './wire.js';
+import type { Versions } from './versions.js';
 
 /**
  * What an ONNX model consists of. Each call of a local function counts as the nodes of its body.
  * @param external the files with its external data
  */
-export function anatomyOf({ nodes, constants }: Graph, file: ModelFile, external: readonly string[]): Anatomy {
+export function anatomyOf({ nodes, constants }: Graph, { ir, opset }: Versions, external: readonly string[]): Anatomy {
   const operators = new Map<string, number>();
   const readers = new Map<Constant, Set<string>>(constants.map((constant) => [constant, new Set()]));
   for (const { op, inputs } of nodes) {
@@ -16,7 +15,6 @@ export function anatomyOf({ nodes, constants }: Graph, file: ModelFile, external
     for (const value of inputs) if (value?.view !== undefined) readers.get(value.view.constant)?.add(op);
   }
   for (const constant of constants) for (const { node } of constant.readers) readers.get(constant)!.add(node.op);
-  const { ir, opset } = versionsIn(file);
   return {
     versions: { ir, opset },
     operators,

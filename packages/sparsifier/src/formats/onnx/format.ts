@@ -8,13 +8,13 @@ import { recognise } from '../recognise.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
 import { anatomyOf } from './anatomy.js';
 import { newBias, plansIn, type Plan } from './adding.js';
-import { dequantized } from './dequantising.js';
 import { locationsIn } from './external.js';
 import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
 import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
 import { storageIn } from './storing.js';
+import { versionsIn } from './versions.js';
 import type { ModelFile } from './wire.js';
 
 export interface ReadOnnxOptions {
@@ -75,6 +75,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   });
   const { tensors, skipped, weights } = readLayers(graph);
   for (const tensor of tensors) for (const each of valuesIn(tensor)) checkExternal(tensor.name, stored(each), files);
+  const versions = versionsIn(file);
   let plans: ReadonlyMap<string, Plan | string> | undefined;
   const planned = async () => (plans ??= plansIn(await bytesIn(block, name)));
   const outputs = (path: string | undefined, current: CurrentFiles) =>
@@ -90,11 +91,8 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
       return newBias(plan, current);
     },
     outputs,
-    anatomy: () => anatomyOf(graph, file, [...locations]),
-    storage: {
-      ...storageIn(graph, file, (current) => outputs(undefined, current)),
-      dequantized: async (current) => dequantized(await outputs(undefined, current)),
-    },
+    anatomy: () => anatomyOf(graph, versions, [...locations]),
+    storage: () => storageIn(graph, versions, (current) => outputs(undefined, current)),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Form, NewNumbers } from '../../model/forms.js';
 import { joinedBytes } from '../file-model.js';
 import type { CurrentFiles, ModelOutput, OtherNumbers, Storage } from '../format.js';
+import { dequantized } from './dequantising.js';
 import { Edits, edited } from './edits.js';
 import { readGraph, type Constant, type Graph } from './graph.js';
 import { findWeights, type Layer } from './layers.js';
@@ -10,7 +11,7 @@ import { addConverted, addDecoded } from './storing-chains.js';
 import { ExternalData } from './storing-data.js';
 import { addProducts, codesOf, isProduct, matrixOf, productsOf, type NewCodes } from './storing-products.js';
 import type { ModelFile } from './wire.js';
-import { versionsIn, type Versions } from './versions.js';
+import type { Versions } from './versions.js';
 import { ModelWriter } from './writing.js';
 
 const forms = ['int8', 'int8-dynamic', 'int4', 'float16'] as const satisfies readonly Form[];
@@ -36,10 +37,9 @@ interface Weight {
  */
 export function storageIn(
   graph: Graph,
-  file: ModelFile,
+  versions: Versions,
   outputs: (current: CurrentFiles) => Promise<readonly ModelOutput[]>,
-): Omit<Storage, 'dequantized'> {
-  const versions = versionsIn(file);
+): Storage {
   const weights = weightsIn(graph);
   const obstacles = new Map<string, ReadonlyMap<Form, string | undefined>>();
   for (const [name, weight] of weights) {
@@ -57,6 +57,7 @@ export function storageIn(
     isQuantized: ({ name, values: { dtype } }) => !obstacles.has(name) || dtype !== 'float32',
     others: () => others,
     rewritten: async (layers, others, current) => rewritten(await outputs(current), layers, others),
+    dequantized: async (current) => dequantized(await outputs(current)),
   };
 }
 

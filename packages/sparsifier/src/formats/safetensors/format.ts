@@ -51,6 +51,6 @@ async function open(files: ModelFiles, { layers, shards }: ReadSafetensorsOption
   return {
     ...found,
     outputs: (path, current) => outputsOf(path, { main, names: all }, current),
-    storage: new SafetensorsStorage({ main, index: files.main.json, parts, names }),
+    storage: () => new SafetensorsStorage({ main, index: files.main.json, parts, names }),
   };
 }

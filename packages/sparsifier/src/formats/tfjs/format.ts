@@ -81,7 +81,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
     // The constants of a graph may be anything, while the layers of a Keras config are learned.
     ...(isGraph(model.topology) ? {} : { learned: new Set(tensors) }),
     outputs: (path, current) => outputsOf(path, stored, current),
-    storage: new TfjsStorage(stored, new Map(description.tensors.map(({ name, weight }) => [name, weight]))),
+    storage: () => new TfjsStorage(stored, new Map(description.tensors.map(({ name, weight }) => [name, weight]))),
     anatomy: () => anatomyOf(model),
   };
 }
