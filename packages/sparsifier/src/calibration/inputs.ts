@@ -1,7 +1,6 @@
 import type { Block, Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { inSlices, stepsAtATime } from '../host/slices.js';
-import { productOf } from '../model/numbers.js';
+import { firstNotFinite, productOf } from '../model/numbers.js';
 import type { Activations } from './probe.js';
 
 /** An input of layers. */
@@ -49,16 +48,12 @@ export class Inputs {
       });
     }
     if (numbers.length === 0) return undefined;
-    const check = (from: number, to: number) => {
-      let at = from;
-      while (at < to && Number.isFinite(numbers[at])) at++;
-      if (at === to) return;
+    if ((await firstNotFinite(numbers)) !== undefined) {
       throw new SparsifyError('criteria', 'an input of the layer is infinite or not a number', {
         subject: layer,
         hint: 'Look for such numbers in the inputs of the model',
       });
-    };
-    await inSlices(numbers.length, check, stepsAtATime);
+    }
     const block = await this.#engine.allocate(numbers.byteLength);
     const input = { shape, numbers, block };
     this.#taken.set(value, input);

@@ -1,5 +1,4 @@
-import { inSlices, stepsAtATime } from '../host/slices.js';
-import { widened } from '../model/numbers.js';
+import { widenedInSlices } from '../model/numbers.js';
 import { joinedBytes } from './file-model.js';
 import type { CurrentFiles, StoredValues } from './format.js';
 
@@ -9,8 +8,5 @@ export async function decoded(values: StoredValues, current: CurrentFiles): Prom
   const stored = await joinedBytes(() => current.chunks(file, start, start + bytes));
   const plain = coding ? await coding.decode(stored, current.meaning(values)) : stored;
   if (dtype === 'float32') return new Float32Array(plain.buffer, plain.byteOffset, length);
-  const numbers = new Float32Array(length);
-  const widen = (from: number, to: number) => numbers.set(widened(plain.subarray(2 * from, 2 * to), dtype), from);
-  await inSlices(length, widen, stepsAtATime);
-  return numbers;
+  return widenedInSlices(plain, dtype);
 }

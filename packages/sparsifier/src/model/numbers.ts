@@ -1,3 +1,4 @@
+import { inSlices, stepsAtATime } from '../host/slices.js';
 import { bytesOf, type DataType } from './model.js';
 
 /** The numbers in these little-endian bytes, as 32-bit floats. */
@@ -10,6 +11,41 @@ export function widened(bytes: Uint8Array, dtype: DataType): Float32Array<ArrayB
     else numbers[index] = bfloat16(view.getUint16(index * 2, true));
   }
   return numbers;
+}
+
+/** The same as {@link widened}, slice by slice. */
+export async function widenedInSlices(bytes: Uint8Array, dtype: DataType): Promise<Float32Array<ArrayBuffer>> {
+  const width = bytesOf[dtype];
+  const numbers = new Float32Array(bytes.length / width);
+  const widen = (from: number, to: number) =>
+    numbers.set(widened(bytes.subarray(from * width, to * width), dtype), from);
+  await inSlices(numbers.length, widen, stepsAtATime);
+  return numbers;
+}
+
+/** These numbers with 16 bits each, little-endian, slice by slice. Those that are too large become infinite. */
+export async function narrowedInSlices(
+  numbers: Float32Array,
+  dtype: keyof typeof narrow,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(2 * numbers.length);
+  const view = new DataView(bytes.buffer);
+  const narrowAll = (from: number, to: number) => {
+    for (let index = from; index < to; index++) view.setUint16(2 * index, narrowed(numbers[index]!, dtype), true);
+  };
+  await inSlices(numbers.length, narrowAll, stepsAtATime >> 2);
+  return bytes;
+}
+
+/** The index of the first number that is infinite or not a number, slice by slice; undefined if there is none. */
+export async function firstNotFinite(numbers: Float32Array): Promise<number | undefined> {
+  let found: number | undefined;
+  const look = (from: number, to: number) => {
+    for (let index = from; found === undefined && index < to; index++)
+      if (!Number.isFinite(numbers[index])) found = index;
+  };
+  await inSlices(numbers.length, look, stepsAtATime);
+  return found;
 }
 
 /** The smallest normal float of 32 bits. Some hardware takes smaller ones for 0. */

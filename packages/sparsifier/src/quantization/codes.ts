@@ -1,7 +1,7 @@
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { int4Block, type Form, type NewNumbers } from '../model/forms.js';
 import type { WeightTensor } from '../model/model.js';
-import { bfloat16, float16, narrowed } from '../model/numbers.js';
+import { narrowedInSlices, widenedInSlices } from '../model/numbers.js';
 import { eachRun, inStoredOrder, matrixOf, type WeightMatrix } from './matrix.js';
 import { codeOf, decoded, scalesByLeastSquares, scalesByRange, scalesOfTable, type Codes } from './scales.js';
 
@@ -136,23 +136,13 @@ async function affine(form: 'uint8' | 'uint16', numbers: Float32Array): Promise<
 
 /** The numbers with 16 bits each, little-endian. Those that are too large become infinite. */
 export async function floats(form: 'float16' | 'bfloat16', numbers: Float32Array): Promise<Stored> {
-  const bytes = new Uint8Array(2 * numbers.length);
-  const view = new DataView(bytes.buffer);
-  const float = form === 'float16' ? float16 : bfloat16;
-  const values = new Float32Array(numbers.length);
+  const bytes = await narrowedInSlices(numbers, form);
+  const values = await widenedInSlices(bytes, form);
   const sums = new Sums();
-  await inSlices(
-    numbers.length,
-    (from, to) => {
-      for (let index = from; index < to; index++) {
-        const bits = narrowed(numbers[index]!, form);
-        view.setUint16(2 * index, bits, true);
-        values[index] = float(bits);
-        sums.add(numbers[index]!, values[index]!, false);
-      }
-    },
-    stepsAtATime >> 2,
-  );
+  const add = (from: number, to: number) => {
+    for (let index = from; index < to; index++) sums.add(numbers[index]!, values[index]!, false);
+  };
+  await inSlices(numbers.length, add, stepsAtATime);
   return { numbers: { form, numbers: bytes }, values, loss: sums.loss };
 }
 

@@ -46,32 +46,34 @@ const mostOff = 0.01;
  */
 async function roundedIn(form: OtherForm, before: Float32Array): Promise<NewNumbers | string> {
   const { numbers, values } = await floats(form, before);
-  let found: number | undefined;
-  const look = (from: number, to: number) => {
-    for (let index = from; found === undefined && index < to; index++) {
-      const number = before[index]!;
-      const isOff = Math.abs(number - values[index]!) > mostOff * Math.abs(number);
-      if (isOff && Math.abs(number) >= leastNormal) found = index;
-    }
-  };
-  await inSlices(before.length, look, stepsAtATime);
+  const found = await firstIn(before.length, (index) => {
+    const number = before[index]!;
+    const isOff = Math.abs(number - values[index]!) > mostOff * Math.abs(number);
+    return isOff && Math.abs(number) >= leastNormal;
+  });
   if (found === undefined) return numbers;
   const [number, value] = [before[found]!, values[found]!].map((each) => Number(each.toPrecision(3)));
   return `it has the number ${number}, which ${form} rounds to ${value}`;
 }
 
+/** The index of the first of so many numbers that is looked for; undefined if there is none. */
+async function firstIn(length: number, isFound: (index: number) => boolean): Promise<number | undefined> {
+  let found: number | undefined;
+  const look = (from: number, to: number) => {
+    for (let index = from; found === undefined && index < to; index++) if (isFound(index)) found = index;
+  };
+  await inSlices(length, look, stepsAtATime);
+  return found;
+}
+
 /** Why numbers have no such form: one of them would be infinite. */
 export async function tooLarge(form: OtherForm, numbers: Float32Array): Promise<string | undefined> {
   const most = largest[form];
-  let found: number | undefined;
-  const look = (from: number, to: number) => {
-    for (let index = from; found === undefined && index < to; index++) {
-      const number = numbers[index]!;
-      if (Math.abs(number) > most && Number.isFinite(number)) found = number;
-    }
-  };
-  await inSlices(numbers.length, look, stepsAtATime);
-  return found === undefined ? undefined : `it has the number ${found}, and ${form} ends at ${most}`;
+  const found = await firstIn(numbers.length, (index) => {
+    const number = numbers[index]!;
+    return Math.abs(number) > most && Number.isFinite(number);
+  });
+  return found === undefined ? undefined : `it has the number ${numbers[found]}, and ${form} ends at ${most}`;
 }
 
 const largest: Readonly<Record<OtherForm, number>> = { float16: 65504, bfloat16: 2 ** 128 - 2 ** 120 };

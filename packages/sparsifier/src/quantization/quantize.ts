@@ -4,11 +4,10 @@ import { decoded } from '../formats/decoded.js';
 import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
 import { stored, type CurrentFiles } from '../formats/format.js';
 import { sizesOf } from '../formats/sizes.js';
-import { inSlices, stepsAtATime } from '../host/slices.js';
 import type { Form, NewNumbers } from '../model/forms.js';
 import { write } from '../model/kept.js';
 import { checkModel, type Values, type WeightTensor } from '../model/model.js';
-import { sumOf } from '../model/numbers.js';
+import { firstNotFinite, sumOf } from '../model/numbers.js';
 import type { InputStatistics } from '../options/options.js';
 import { counted, listed } from '../pruning/text.js';
 import { withShift } from '../repair/layer.js';
@@ -137,12 +136,7 @@ const isCorrected = (form: Form): boolean => !isFloat(form) && form !== 'uint16'
 
 /** @throws SparsifyError `weights` for weights that are infinite or not numbers */
 async function checkFinite({ name, shape }: WeightTensor, weights: Float32Array): Promise<void> {
-  let found: number | undefined;
-  const look = (from: number, to: number) => {
-    for (let index = from; found === undefined && index < to; index++)
-      if (!Number.isFinite(weights[index])) found = index;
-  };
-  await inSlices(weights.length, look, stepsAtATime);
+  const found = await firstNotFinite(weights);
   if (found === undefined) return;
   throw new SparsifyError('weights', 'a weight is infinite or not a number', {
     subject: name,

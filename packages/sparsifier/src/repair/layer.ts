@@ -4,9 +4,8 @@ import { isKept, plainEntry, storedUnits } from '../engine/record.js';
 import { fit, type Moments, type Seen } from '../engine/repair.js';
 import { run, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
-import { inSlices, stepsAtATime } from '../host/slices.js';
 import { bytesOf, type Bias, type DataType, type Model, type Values, type WeightTensor } from '../model/model.js';
-import { narrowed, productOf, widened } from '../model/numbers.js';
+import { firstNotFinite, narrowed, productOf, widened } from '../model/numbers.js';
 import { columnPlaces, layoutOf } from '../model/rows.js';
 import type { Units } from '../options/units.js';
 import { isCoded, type DenseNumbers } from './dense.js';
@@ -283,22 +282,13 @@ export async function checkKnown(
         found: `${groups} groups of ${columns} columns`,
       });
     }
-    if ((await areFinite(mean)) && (await areFinite(moment))) return;
+    if (((await firstNotFinite(mean)) ?? (await firstNotFinite(moment))) === undefined) return;
     throw new SparsifyError('criteria', 'the statistics have numbers that are infinite or not numbers', { subject });
   };
   for (const each of heldOut ? [seen, heldOut] : [seen]) {
     await check(each.pruned);
     if (each.dense) await check(each.dense.own);
   }
-}
-
-async function areFinite(numbers: Float32Array): Promise<boolean> {
-  let finite = true;
-  const look = (from: number, to: number) => {
-    for (let place = from; finite && place < to; place++) finite = Number.isFinite(numbers[place]);
-  };
-  await inSlices(numbers.length, look, stepsAtATime);
-  return finite;
 }
 
 const notFinite = (subject: string, weights: Float32Array): SparsifyError =>

@@ -1,5 +1,4 @@
-import { inSlices, stepsAtATime } from '../../host/slices.js';
-import { narrowed, widened } from '../../model/numbers.js';
+import { narrowedInSlices } from '../../model/numbers.js';
 import { joinedBytes } from '../file-model.js';
 import type { Dequantized, ModelOutput } from '../format.js';
 import { chainOf, halvesIn } from './dequantising-chains.js';
@@ -127,19 +126,10 @@ function readerOf(main: ModelFile, data: readonly ModelOutput[]): ReadBytes {
 }
 
 /** Floats of 32 bits as those of another type. */
-async function inType(bytes: Uint8Array<ArrayBuffer>, type: Plan['type']): Promise<Uint8Array<ArrayBuffer>> {
-  if (type === 'float32') return bytes;
-  const numbers = widened(bytes, 'float32');
-  const halves = new Uint16Array(numbers.length);
-  await inSlices(
-    numbers.length,
-    (from, to) => {
-      for (let index = from; index < to; index++) halves[index] = narrowed(numbers[index]!, type);
-    },
-    stepsAtATime,
-  );
-  return new Uint8Array(halves.buffer);
-}
+const inType = async (bytes: Uint8Array<ArrayBuffer>, type: Plan['type']): Promise<Uint8Array<ArrayBuffer>> =>
+  type === 'float32'
+    ? bytes
+    : narrowedInSlices(new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), type);
 
 /** What all plans leave unused. */
 class Changes {

@@ -1,6 +1,5 @@
 import { inSlices, stepsAtATime } from '../../host/slices.js';
-import { widened } from '../../model/numbers.js';
-import { bytesOf } from '../../model/model.js';
+import { widened, widenedInSlices } from '../../model/numbers.js';
 import { StoredValues, type Coding, type Encoded } from '../format.js';
 import type { Constant, Node, Reader } from './graph.js';
 import { widths, type NumberType } from './scattered.js';
@@ -171,16 +170,10 @@ export async function floatsOf(
   subject: string,
   read: ReadBytes,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { dtype, length, coding } = values;
+  const { dtype, coding } = values;
   const stored = await read(values, subject);
   const bytes = coding ? await coding.decode(stored, undefined) : stored;
-  if (dtype === 'float32') return bytes.slice();
-  const floats = new Float32Array(length);
-  const width = bytesOf[dtype];
-  const slice = (from: number, to: number) =>
-    floats.set(widened(bytes.subarray(from * width, to * width), dtype), from);
-  await inSlices(length, slice, stepsAtATime);
-  return new Uint8Array(floats.buffer);
+  return dtype === 'float32' ? bytes.slice() : new Uint8Array((await widenedInSlices(bytes, dtype)).buffer);
 }
 
 /** The codes of a constant as they are stored, little-endian; undefined for those of less than 8 bits. */
