@@ -18,6 +18,28 @@ export const measuringOptions = ({ holdOut, memory }: MeasuringOptions): Measure
   ...(memory === undefined ? {} : { memory: memory * 2 ** 20 }),
 });
 
+/** Where statistics of inputs come from. */
+export interface StatisticsOptions extends MeasuringOptions {
+  readonly calibrate?: string;
+  readonly statistics?: string;
+}
+
+/** @throws SparsifyError `usage` if statistics come from two places */
+export function checkSource({ calibrate, statistics }: StatisticsOptions): void {
+  if (calibrate === undefined || statistics === undefined) return;
+  throw new SparsifyError('usage', '--calibrate and --statistics cannot be combined', {
+    hint: 'One measures what the other reads from a file',
+  });
+}
+
+/** @throws SparsifyError `usage` for options of measuring where nothing is measured */
+export function checkMeasuring({ calibrate, holdOut, memory }: StatisticsOptions): void {
+  if ((holdOut ?? memory) === undefined || calibrate !== undefined) return;
+  throw new SparsifyError('usage', `${holdOut === undefined ? '--memory' : '--hold-out'} is for measuring inputs`, {
+    hint: 'Give them with --calibrate <file>',
+  });
+}
+
 /** How a model is run, and the inputs that it is run on. */
 export interface SessionData {
   readonly createSession: CreateOnnxSession;

@@ -68,7 +68,7 @@ export async function compareFiles(
   other: (model: OpenModel) => Promise<string>,
   reading: ReadModelOptions,
   given: InputOptions,
-  sizesIn: (found: Comparison) => Promise<ComparedSizes | undefined>,
+  sizesIn: (found: Comparison) => Promise<ComparedSizes | undefined> = async () => undefined,
 ): Promise<Compared> {
   const open = (path: string) => openModel(path, (main) => formatOf(formats, main, reading), reading);
   let failure: SparsifyError | undefined;

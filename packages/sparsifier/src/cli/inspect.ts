@@ -3,8 +3,8 @@ import { inspect as look } from '../pruning/inspect.js';
 import { tableOf } from '../pruning/table.js';
 import { commandWords } from './phrasing.js';
 import { print } from './print.js';
-import { compressed } from './sizes.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
+import { startSpinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
 export interface InspectOptions extends Pick<ReadingOptions, 'layer'> {
@@ -21,7 +21,10 @@ export async function inspect(
   await engine;
   using model = await readModel(file, readingOptions({ layer }));
   const report = await look(model);
-  const sizes = compress ? await compressed(report, { layers: true }, json) : undefined;
+  const spinner = startSpinner(json || !compress);
+  const sizes = compress
+    ? await report.sizes({ layers: true, onProgress: spinner.onProgress }).finally(spinner.stop)
+    : undefined;
   if (json) print(JSON.stringify({ ...report, sizes }, null, 2));
   else print(tableOf(report, { isCall: false, words: commandWords, sizes }));
 }

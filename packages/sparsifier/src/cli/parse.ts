@@ -7,7 +7,7 @@ import { didYouMean, withoutUnderscores } from '../options/spelling.js';
 import type { Topic } from '../options/words.js';
 import type { PerLayer, Sparsity } from '../options/amounts.js';
 import type { RankTogether } from '../options/rankings.js';
-import type { Rule } from '../options/rules.js';
+import type { Rule, Rules } from '../options/rules.js';
 import { forms, type Form } from '../model/forms.js';
 import { kinds, type Kind, type Role } from '../model/model.js';
 
@@ -110,8 +110,20 @@ export function granularityOf(text: string): Granularity {
   }
 }
 
+/** The rules of --include and --exclude. */
+export const rulesOf = ({
+  include,
+  exclude,
+}: {
+  readonly include: readonly string[] | undefined;
+  readonly exclude: readonly string[] | undefined;
+}): Pick<Rules, 'include' | 'exclude'> => ({
+  ...(include ? { include: include.map(ruleOf) } : {}),
+  ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
+});
+
 /** A name or glob, `kind:dense`, `is:depthwise`, `smaller:1000`, or an expression after `re:`. */
-export function ruleOf(text: string): Rule {
+function ruleOf(text: string): Rule {
   const [, form, value = ''] = /^(kind|is|smaller|re):(.*)$/s.exec(text) ?? [];
   if (form === undefined) return text;
   if (form === 'kind') return { kind: value as Kind };

@@ -24,7 +24,7 @@ import { readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
-import { parseLimit, parseRankings, parseSparsity, ruleOf } from './parse.js';
+import { parseLimit, parseRankings, parseSparsity, rulesOf } from './parse.js';
 import { checkRepairing, repairInFlags, type RepairingOptions } from './repairing.js';
 import { quantizedInData, quantizedInFlags } from './quantizing.js';
 import { startSpinner } from './spinner.js';
@@ -159,8 +159,7 @@ async function pruned(
   await engine;
   const rules: SparsifierOptions = {
     ...words,
-    ...(include ? { include: include.map(ruleOf) } : {}),
-    ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
+    ...rulesOf({ include, exclude }),
     ...(rankTogether ? { rankTogether: parseRankings(rankTogether) } : {}),
     ...(minKeep ? { minKeep: parseLimit(minKeep) } : {}),
     ...(maxSparsity ? { maxSparsity: parseLimit(maxSparsity) } : {}),

@@ -1,7 +1,6 @@
 import { checkTargets } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import { readStatistics } from '../calibration/statistics.js';
-import { SparsifyError } from '../errors.js';
 import { readModel } from '../formats/read-model.js';
 import type { Sizes } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
@@ -10,9 +9,9 @@ import type { OtherForm } from '../quantization/options.js';
 import { quantizeTable } from '../quantization/made-report.js';
 import { planFor, quantize as store } from '../quantization/quantize.js';
 import type { QuantizeReport } from '../quantization/report.js';
-import { measuringOptions, sessionDataOf, type MeasuringOptions } from './calibration.js';
+import { checkMeasuring, checkSource, measuringOptions, sessionDataOf, type StatisticsOptions } from './calibration.js';
 import { readBatches } from './inputs.js';
-import { outMissing, ruleOf } from './parse.js';
+import { outMissing, rulesOf } from './parse.js';
 import { commandWords, type Say } from './phrasing.js';
 import { print } from './print.js';
 import { quantizedInData, quantizedInFlags } from './quantizing.js';
@@ -22,14 +21,12 @@ import { checkVerifying, verified, type VerifyOptions } from './verifying.js';
 
 /** The options of the command, without `--threads`. */
 export interface QuantizeCommandOptions
-  extends Pick<ReadingOptions, 'layer'>, VerifyOptions, Pick<MeasuringOptions, 'memory'> {
+  extends Pick<ReadingOptions, 'layer'>, VerifyOptions, Omit<StatisticsOptions, 'holdOut'> {
   readonly weights?: Form;
   readonly others?: OtherForm;
   readonly layerType?: Kind[] | 'all';
   readonly include?: string[];
   readonly exclude?: string[];
-  readonly calibrate?: string;
-  readonly statistics?: string;
   readonly out?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -59,6 +56,7 @@ export async function quantize(
   const { out, layer, json = false, layers } = options;
   checkVerifying({ verify, input, inputs });
   if (out === undefined) throw outMissing('sparsifier quantize model.onnx -o small.onnx');
+  checkSource(options);
   checkMeasuring(options);
   const work = () => quantized(file, { ...options, out }, engine, say);
   const tell = ({ report, sizes }: Told, more: object = {}) =>
@@ -74,18 +72,6 @@ export async function quantize(
   tell(done, { verify: found });
   if (!json) print(text);
   if (failure) throw failure;
-}
-
-/** @throws SparsifyError `usage` for options that contradict each other, or that need others */
-function checkMeasuring({ calibrate, statistics, memory }: QuantizeCommandOptions): void {
-  if (calibrate !== undefined && statistics !== undefined) {
-    throw new SparsifyError('usage', '--calibrate and --statistics cannot be combined', {
-      hint: 'One measures what the other reads from a file',
-    });
-  }
-  if (memory !== undefined && calibrate === undefined) {
-    throw new SparsifyError('usage', '--memory is for measuring inputs', { hint: 'Give them with --calibrate <file>' });
-  }
 }
 
 /** Writes the model and returns what was done. */
@@ -110,11 +96,7 @@ async function quantized(
     const asked = {
       weights,
       others,
-      rules: {
-        layerType,
-        ...(include ? { include: include.map(ruleOf) } : {}),
-        ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
-      },
+      rules: { layerType, ...rulesOf({ include, exclude }) },
     };
     // Measuring may take long, so what is wrong with other options is told before.
     planFor(read, asked);

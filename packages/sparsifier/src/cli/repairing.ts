@@ -3,14 +3,12 @@ import type { CriteriaName } from '../options/criteria.js';
 import { repairReportOf } from '../pruning/repair-report.js';
 import type { RepairOptions } from '../repair/options.js';
 import type { RepairReport } from '../repair/report.js';
-import type { MeasuringOptions } from './calibration.js';
+import { checkMeasuring, checkSource, type StatisticsOptions } from './calibration.js';
 import { needsStatistics } from './parse.js';
 import { allSaid, type Say } from './phrasing.js';
 
 /** The options of `prune` for statistics of inputs, and for what is made of them. */
-export interface RepairingOptions extends MeasuringOptions {
-  readonly calibrate?: string;
-  readonly statistics?: string;
+export interface RepairingOptions extends StatisticsOptions {
   readonly repair?: NonNullable<RepairOptions['method']>;
   readonly repairInputs?: NonNullable<RepairOptions['inputs']>;
   /** False with `--no-add-bias`. */
@@ -19,14 +17,13 @@ export interface RepairingOptions extends MeasuringOptions {
 
 /** @throws SparsifyError `usage` for options that need others, or that contradict them */
 export function checkRepairing(options: RepairingOptions, criteria: CriteriaName, isExplained = false): void {
-  const { calibrate, statistics, holdOut, memory, repair, repairInputs, addBias = true } = options;
+  const { calibrate, statistics, repair, repairInputs, addBias = true } = options;
   const fail = (summary: string, hint: string) => {
     throw new SparsifyError('usage', summary, { hint });
   };
   const isMeasured = calibrate !== undefined || statistics !== undefined;
   const howToMeasure = 'Give inputs with --calibrate <file>, or statistics with --statistics <file>';
-  if (calibrate !== undefined && statistics !== undefined)
-    fail('--calibrate and --statistics cannot be combined', 'One measures what the other reads from a file');
+  checkSource(options);
   if (needsStatistics(criteria) && !isMeasured)
     fail(`the criterion ${criteria} needs statistics of the inputs of layers`, howToMeasure);
   if (repair !== undefined && !isMeasured) fail('--repair needs statistics of the inputs of layers', howToMeasure);
@@ -35,11 +32,7 @@ export function checkRepairing(options: RepairingOptions, criteria: CriteriaName
   const without = repairInputs === undefined ? '--no-add-bias' : '--repair-inputs';
   if (repair === undefined && (repairInputs !== undefined || !addBias))
     fail(`${without} is for models that are repaired`, 'Add --repair solve');
-  if ((holdOut ?? memory) !== undefined && calibrate === undefined)
-    fail(
-      `${holdOut === undefined ? '--memory' : '--hold-out'} is for measuring inputs`,
-      'Give them with --calibrate <file>',
-    );
+  checkMeasuring(options);
   if (repairInputs === 'pruned' && calibrate === undefined)
     fail('--repair-inputs pruned measures inputs again and again', 'Give them with --calibrate <file>');
 }

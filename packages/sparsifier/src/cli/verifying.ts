@@ -51,7 +51,6 @@ export async function verified<Done>(
     },
     reading,
     given,
-    async () => undefined,
   );
   const text = `\ncompared: a is ${file}, b is ${out}\n${inWords(compared.found).join('\n')}`;
   return { done: done!.of, ...compared, text };
