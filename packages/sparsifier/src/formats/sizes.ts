@@ -64,11 +64,7 @@ export interface SizedFiles {
  *   the thread cannot be started; the signal's reason if aborted
  */
 export async function sizesOf(model: FileModel, options: SizesOptions = {}): Promise<Sizes> {
-  if (!(model instanceof StoredModel)) {
-    throw new SparsifyError('usage', 'only models from files have files to compress', {
-      hint: 'Read the model with `readModel`',
-    });
-  }
+  if (!(model instanceof StoredModel)) throw withoutFiles();
   return compressed(model.tensors, await model.outputs(), model, options);
 }
 
@@ -88,10 +84,13 @@ export const filesOfAny = async (model: Model): Promise<SizedFiles | undefined> 
  */
 export async function sizesIn(files: SizedFiles | undefined, options?: SizesOptions): Promise<Sizes> {
   if (files) return files.sizes(options);
-  throw new SparsifyError('usage', 'the model was not read from files, so there are none to compress', {
+  throw withoutFiles();
+}
+
+const withoutFiles = (): SparsifyError =>
+  new SparsifyError('usage', 'the model was not read from files, so there are none to compress', {
     hint: 'Read the model with `readModel`',
   });
-}
 
 /** The files of an open model. */
 export async function filesOfOpen(model: OpenModel): Promise<SizedFiles> {

@@ -1,3 +1,4 @@
+import type { Sizes } from '../formats/sizes.js';
 import type { Skipped } from '../model/model.js';
 import type { LayerReport, Report, ReportTableOptions } from './report.js';
 import { counted, formatted, listed, percent, percentOf } from './text.js';
@@ -46,9 +47,13 @@ function totalsLine({ layers, weights, total, bytes }: Report, { isCall, sizes }
       ? [`${formatted(total.removedUnits)} of ${counted(total.units, 'unit')} removed`]
       : []),
     ...(raw === undefined ? [] : [counted(raw, 'byte')]),
-    ...(sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`]),
+    ...compressedInWords(sizes),
   ].join(', ');
 }
+
+/** How large files are once they are compressed; nothing if that is not known. */
+export const compressedInWords = (sizes: Sizes | undefined): string[] =>
+  sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`];
 
 /** The layers that are listed, and the others together. */
 function layerLines({ layers }: Report, { isCall, words, layers: listed, sizes }: TableOptions): string[] {

@@ -1,4 +1,5 @@
 import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
+import { filesOf } from '../formats/sizes.js';
 import { checkModel } from '../model/model.js';
 import { checkListeners } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
@@ -32,9 +33,7 @@ export async function dequantize(model: FileModel, options: DequantizeOptions = 
   const { signal } = options;
   signal?.throwIfAborted();
   const { storage, current } = storageOf(model);
-  const before = await model.outputs();
-  let bytes = 0;
-  for (const { chunks } of before) for await (const { length } of chunks()) bytes += length;
+  const { bytes } = await filesOf(model);
   const { files, changed, skipped } = await storage.dequantized(current);
   signal?.throwIfAborted();
   const report = dequantizeReportOf({ tensors: changed, skipped, bytes: { before: bytes, after: bytesOfAll(files) } });

@@ -2,7 +2,7 @@ import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
 import { checkNames } from '../options/spelling.js';
 import type { ReportTableOptions } from '../pruning/report.js';
-import { grouped, ruled, section } from '../pruning/table.js';
+import { compressedInWords, grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted, percent, percentOf } from '../pruning/text.js';
 import { libraryWords, type Words } from '../pruning/warnings.js';
 import type { DequantizeReport, FileBytes, LeftTensor, OtherTensor, QuantizedLayer, QuantizeReport } from './report.js';
@@ -129,7 +129,7 @@ function totalsLine({ layers, bytes }: QuantizeReport, { sizes }: Printing): str
     counted(zeros, 'zero'),
     `${formatted(clipped)} clipped`,
     bytesLine(bytes),
-    ...(sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`]),
+    ...compressedInWords(sizes),
   ].join(', ');
 }
 

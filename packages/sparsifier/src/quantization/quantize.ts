@@ -46,15 +46,16 @@ export async function quantize(model: FileModel, options: QuantizeOptions = {}):
   const notes = statistics ? await checkInputs(statistics, copy) : [];
   const { layers, skipped, numbers, biases } = await quantizedLayers(copy, current, plan.layers, options);
   await write(await loadEngine(), copy, biases);
-  using corrected = await readLike(copy, await copy.toFiles());
-  const last = storageOf(corrected);
+  // Biases that were added are among the other numbers only once the model is read again.
+  using corrected = biases.size > 0 ? await readLike(copy, await copy.toFiles()) : undefined;
+  const last = storageOf(corrected ?? copy);
   const others = otherForm && (await othersIn(otherForm, last.storage, last.current, signal));
   // Skipped tensors that are no layers are listed only once, among the others if those were asked for.
   const listedAlready = new Set(others?.others.map(({ name }) => name));
   for (const { name } of copy.tensors) listedAlready.delete(name);
   signal?.throwIfAborted();
   const written = await last.storage.rewritten(numbers, others?.numbers ?? new Map(), last.current);
-  const small = await readLike(corrected, written);
+  const small = await readLike(copy, written);
   const report = quantizeReportOf({
     layers,
     skipped: [...skipped, ...plan.skipped.filter(({ name }) => !listedAlready.has(name))],
