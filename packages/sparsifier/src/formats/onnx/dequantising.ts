@@ -10,7 +10,7 @@ import type { Names } from './names.js';
 import { decodeConstants, type ReadBytes } from './quantised.js';
 import { removed } from './storing-chains.js';
 import { ExternalData } from './storing-data.js';
-import { fields, text, WireType, type Field, type ModelFile } from './wire.js';
+import { fields, valueName, WireType, type Field, type ModelFile } from './wire.js';
 import { ModelWriter, type NewNode } from './writing.js';
 
 /** The floats that take the place of a constant, and what becomes of the nodes that decode it. */
@@ -137,13 +137,19 @@ class Changes {
   readonly #changed = new Set<Node>();
   /** What the new nodes read. */
   readonly #read = new Set<Value>();
+  /** The constants that those values have. */
+  readonly #kept = new Set<Constant>();
 
   constructor({ nodes }: Graph, plans: readonly Plan[]) {
     const dropped = new Set(plans.flatMap((plan) => plan.dropped));
     for (const node of dropped) this.#changed.add(node);
     for (const { node, inputs, bias } of plans.flatMap(({ replaced }) => replaced)) {
       this.#changed.add(node);
-      for (const value of [...inputs, bias]) if (value) this.#read.add(value);
+      for (const value of [...inputs, bias]) {
+        if (value === undefined) continue;
+        this.#read.add(value);
+        for (const { constant } of value.view ? [value.view] : value.parts) this.#kept.add(constant);
+      }
     }
     // A node comes before those that read its outputs.
     for (const node of [...nodes].reverse()) {
@@ -164,10 +170,7 @@ class Changes {
   isUnused(constant: Constant): boolean {
     const { holder, readers, isOutput } = constant;
     if (holder === undefined || isOutput || readers.length === 0) return false;
-    const isRead = [...this.#read].some(({ view, parts }) =>
-      (view ? [view] : parts).some((each) => each.constant === constant),
-    );
-    return !isRead && readers.every(({ node }) => this.#changed.has(node));
+    return !this.#kept.has(constant) && readers.every(({ node }) => this.#changed.has(node));
   }
 }
 
@@ -205,8 +208,7 @@ function dropTypes(edits: Edits, { nodes }: Graph, plans: ReadonlyMap<Constant, 
   for (const graph of graphs.values()) {
     for (const entry of fields(edits.file, graph, 'graph')) {
       if (entry.number !== 13 || entry.type !== WireType.LengthDelimited) continue;
-      const name = [...fields(edits.file, entry, 'valueInfo')].find(({ number }) => number === 1);
-      if (name !== undefined && retyped.has(text(edits.file, name))) edits.drop(entry);
+      if (retyped.has(valueName(edits.file, entry))) edits.drop(entry);
     }
   }
 }

@@ -4,7 +4,7 @@ import { Edits, edited, lengthDelimited } from './edits.js';
 import { incomingOf } from './geometry.js';
 import { readGraph } from './graph.js';
 import { findWeights, tieOf } from './layers.js';
-import { fields, text, wholeFile, type Field, type ModelFile } from './wire.js';
+import { fields, valueName, wholeFile, type Field, type ModelFile } from './wire.js';
 
 /** A use of a weight. */
 export interface Incoming {
@@ -34,7 +34,7 @@ export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Arr
   const graphs = [...fields(file, wholeFile(file), 'model')].filter((field) => field.number === 7 && isMessage(field));
   const entries = graphs.flatMap((graph) => [...fields(file, graph, 'graph')]).filter(isMessage);
   const namesIn = (number: number) =>
-    entries.filter((each) => each.number === number).map((field) => ({ field, name: nameIn(file, field) }));
+    entries.filter((each) => each.number === number).map((field) => ({ field, name: valueName(file, field) }));
   const given = new Set(namesIn(11).map(({ name }) => name));
   const outputs = namesIn(12);
   const wanted = new Set(names.filter((name) => !given.has(name)));
@@ -51,10 +51,3 @@ export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Arr
 }
 
 const isMessage = ({ type }: Field): boolean => type === WireType.LengthDelimited;
-
-/** The name of an input or output. */
-const nameIn = (file: ModelFile, field: Field): string =>
-  [...fields(file, field, 'valueInfo')]
-    .filter((each) => each.number === 1 && isMessage(each))
-    .map((each) => text(file, each))
-    .at(-1) ?? '';

@@ -2,8 +2,7 @@ import type { Constant } from './graph.js';
 import type { Layer } from './layers.js';
 import type { Layout } from './operators.js';
 import { typeNumber } from './tensor.js';
-import { fields, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
-import type { ModelWriter, NewNode, NewTensor } from './writing.js';
+import { nodeField, type ModelWriter, type NewNode, type NewTensor } from './writing.js';
 
 // A constant in another form: nodes behind the stored numbers give a value with its name, so that what reads it stays.
 
@@ -64,9 +63,8 @@ export interface PlaceInGraph {
 /** Removes a constant, with what its graph says about its type. Returns its place in its graph, for what replaces it. */
 export function removed(writer: ModelWriter, { holder, name }: Constant): PlaceInGraph {
   const { edits } = writer;
-  const { file } = edits;
   const graph = holder!.within!;
-  const { firstNode, described } = entriesOf(file, graph);
+  const { firstNode, described } = writer.entriesOf(graph);
   edits.drop(holder!);
   for (const entry of described.get(name) ?? []) edits.drop(entry);
   const at = holder!.number === nodeField ? holder!.tagStart : firstNode!.tagStart;
@@ -74,50 +72,6 @@ export function removed(writer: ModelWriter, { holder, name }: Constant): PlaceI
     store: (name, tensor) => writer.store(graph, at, name, tensor),
     add: (node) => writer.add(graph, at, node),
   };
-}
-
-/** The nodes, the inputs and the `value_info` of a `GraphProto`. */
-const nodeField = 1;
-const inputField = 11;
-const valueField = 13;
-
-/** The entries of a graph that matter here. */
-interface Entries {
-  readonly firstNode: Field | undefined;
-  /** By name: an initializer may also be listed as an input, whose default it is then, and among the values. */
-  readonly described: ReadonlyMap<string, readonly Field[]>;
-}
-
-/** What was read of the graphs of a file, by where they begin. */
-const known = new WeakMap<ModelFile, Map<number, Entries>>();
-
-function entriesOf(file: ModelFile, graph: Range): Entries {
-  const graphs = known.get(file) ?? new Map<number, Entries>();
-  known.set(file, graphs);
-  const before = graphs.get(graph.start);
-  if (before !== undefined) return before;
-  let firstNode: Field | undefined;
-  const described = new Map<string, Field[]>();
-  for (const entry of fields(file, graph, 'graph')) {
-    if (entry.number === nodeField) firstNode ??= entry;
-    if (entry.number !== inputField && entry.number !== valueField) continue;
-    const name = nameOf(file, entry);
-    if (name === undefined) continue;
-    const entries = described.get(name);
-    if (entries) entries.push(entry);
-    else described.set(name, [entry]);
-  }
-  const entries = { firstNode, described };
-  graphs.set(graph.start, entries);
-  return entries;
-}
-
-/** The name of an input or a value of a graph. */
-function nameOf(file: ModelFile, value: Field): string | undefined {
-  const names = [...fields(file, value, 'valueInfo')].filter(
-    ({ number, type }) => number === 1 && type === WireType.LengthDelimited,
-  );
-  return names.length === 0 ? undefined : text(file, names.at(-1)!);
 }
 
 /** The shape of scales that broadcast to a tensor: its sizes on the axes of the output channels, 1 on the others. */

@@ -4,7 +4,6 @@ import type { ModelOutput } from '../format.js';
 import { lengthDelimited, textField, type Edits } from './edits.js';
 import { externalTensors, locationOf, type ExternalTensor } from './external.js';
 import type { Constant } from './graph.js';
-import { placeOf } from './quantised.js';
 import type { StoredNumbers } from './storing-chains.js';
 import { bitsOf, readTensor } from './tensor.js';
 import { text } from './wire.js';
@@ -40,8 +39,9 @@ interface Layout {
  */
 export class ExternalData {
   readonly #edits: Edits;
-  /** By the places of their constants. */
+  /** By the places of their constants, and where those are that are external data. */
   readonly #replaced = new Map<number, Uint8Array>();
+  readonly #placed = new Map<number, StoredNumbers>();
   readonly #layouts = new Map<string, Layout>();
 
   constructor(edits: Edits) {
@@ -94,6 +94,7 @@ export class ExternalData {
       const { offset } = run!;
       size = offset + (bytes?.length ?? run!.end - run!.start);
       if (bytes === undefined) this.#move({ tensor, entries }, start, offset + (start - run!.start));
+      else this.#placed.set(tensor.start, { location, offset, length: bytes.length });
     }
     this.#layouts.set(location, { runs, size });
   }
@@ -109,11 +110,8 @@ export class ExternalData {
   }
 
   /** The new numbers of a constant, or where they are. */
-  numbersOf({ place, tensor }: Constant): StoredNumbers {
-    const bytes = this.#replaced.get(place)!;
-    const location = (placeOf(tensor) ?? tensor.packedCodes)!.file;
-    const run = this.#layouts.get(location)?.runs.find((each) => each.bytes === bytes);
-    return run === undefined ? bytes : { location, offset: run.offset, length: bytes.length };
+  numbersOf({ place }: Constant): StoredNumbers {
+    return this.#placed.get(place) ?? this.#replaced.get(place)!;
   }
 
   /** The bytes of an external data file. */

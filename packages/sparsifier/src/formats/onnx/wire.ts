@@ -134,6 +134,14 @@ export function integer(file: ModelFile, field: Field, message: Message): number
   return integers(file, field, message)[0]!;
 }
 
+/** The name in a `ValueInfoProto`; empty if it has none. */
+export function valueName(file: ModelFile, value: Field): string {
+  const names = [...fields(file, value, 'valueInfo')].filter(
+    ({ number, type }) => number === 1 && type === WireType.LengthDelimited,
+  );
+  return names.length === 0 ? '' : text(file, names.at(-1)!);
+}
+
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** The text of a string field. TextDecoder refuses shared memory in browsers, so the bytes are copied first. */

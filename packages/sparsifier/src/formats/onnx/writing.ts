@@ -2,10 +2,22 @@ import { integerField, lengthDelimited, textField, type Edits, type Piece } from
 import { Names, namesIn } from './names.js';
 import { typeNumber } from './tensor.js';
 import { versionsIn, type Versions } from './versions.js';
-import type { Field } from './wire.js';
+import { fields, valueName, type Field } from './wire.js';
 
 /** The IR version from which on an initializer need not be an input of its graph. */
 const firstWithInitializers = 4;
+
+/** The nodes, the inputs and the `value_info` of a `GraphProto`. */
+export const nodeField = 1;
+const inputField = 11;
+const valueField = 13;
+
+/** The entries of a graph that matter where constants are replaced. */
+interface Entries {
+  readonly firstNode: Field | undefined;
+  /** By name: an initializer may also be listed as an input, whose default it is then, and among the values. */
+  readonly described: ReadonlyMap<string, readonly Field[]>;
+}
 
 export interface NewTensor {
   /** The name of its type, as in {@link Tensor}. */
@@ -36,10 +48,30 @@ export interface NewNode {
 export class ModelWriter {
   readonly names: Names;
   readonly versions: Versions;
+  /** Those that were read, by where their graphs begin. */
+  readonly #entries = new Map<number, Entries>();
 
   constructor(readonly edits: Edits) {
     this.names = new Names(namesIn(edits.file));
     this.versions = versionsIn(edits.file);
+  }
+
+  /** The entries of a graph of the file as it was. */
+  entriesOf(graph: Field): Entries {
+    const known = this.#entries.get(graph.start);
+    if (known !== undefined) return known;
+    const { file } = this.edits;
+    let firstNode: Field | undefined;
+    const described = new Map<string, Field[]>();
+    for (const entry of fields(file, graph, 'graph')) {
+      if (entry.number === nodeField) firstNode ??= entry;
+      if (entry.number !== inputField && entry.number !== valueField) continue;
+      const name = valueName(file, entry);
+      described.set(name, [...(described.get(name) ?? []), entry]);
+    }
+    const entries = { firstNode, described };
+    this.#entries.set(graph.start, entries);
+    return entries;
   }
 
   /**
