@@ -12,9 +12,12 @@ import {
   bytesField,
   concat,
   graph,
+  graphAttribute,
+  integerAttribute,
   integerField,
   mixedNumbers,
   model,
+  node,
   tensor,
   type GraphOptions,
   type TensorOptions,
@@ -151,3 +154,44 @@ export interface Network {
 
 export const files = ({ options, opset, version = 8 }: Network): Files =>
   new Map([['model.onnx', withVersion(model(options, opset), version) as Uint8Array<ArrayBuffer>]]);
+
+/** A weight, `w`, that two nodes share. */
+export const twoReaders: Network = {
+  options: {
+    nodes: [node('MatMul', 'x w', 'h', { name: 'first' }), node('MatMul', 'h w', 'y', { name: 'second' })],
+    initializers: [weight('w', [5, 5])],
+    inputs: { x: [3, 5] },
+    outputs: { y: undefined },
+  },
+  inputs: { x: [3, 5] },
+};
+
+/** A weight of a subgraph, `inner`, and one outside of it, `outer`, which only a subgraph reads. */
+export const inBranches: Network = {
+  options: {
+    nodes: [
+      node('ReduceMax', 'x', 'most', { attributes: [integerAttribute('keepdims', 0)] }),
+      node('Greater', 'most zero', 'condition'),
+      node('If', 'condition', 'y', {
+        attributes: [
+          graphAttribute(
+            'then_branch',
+            graph({
+              nodes: [node('Relu', 'x', 'h'), node('MatMul', 'h inner', 'a', { name: 'inside' })],
+              initializers: [weight('inner', [5, 7])],
+              outputs: { a: undefined },
+            }),
+          ),
+          graphAttribute(
+            'else_branch',
+            graph({ nodes: [node('MatMul', 'x outer', 'b', { name: 'outside' })], outputs: { b: undefined } }),
+          ),
+        ],
+      }),
+    ],
+    initializers: [weight('outer', [5, 7]), tensor('zero', [], { data: new Uint8Array(4) })],
+    inputs: { x: [3, 5] },
+    outputs: { y: undefined },
+  },
+  inputs: { x: [3, 5] },
+};

@@ -22,13 +22,15 @@ import {
   bytesOf,
   expectNear,
   files,
+  type Files,
+  inBranches,
   narrowNumbers,
+  type Network,
   read,
   run,
   stored,
+  twoReaders,
   weight,
-  type Files,
-  type Network,
 } from '../../support/stored-models.js';
 
 /** The files of a model with its codes as floats, and what is said about them. */
@@ -85,16 +87,7 @@ const networks: Readonly<Record<string, Network>> = {
     inputs: { x: [3, 5] },
     forms: ['int8', 'float16', 'int8-dynamic', 'int4'],
   },
-  'a weight that two nodes share': {
-    options: {
-      nodes: [node('MatMul', 'x w', 'h', { name: 'first' }), node('MatMul', 'h w', 'y', { name: 'second' })],
-      initializers: [weight('w', [5, 5])],
-      inputs: { x: [3, 5] },
-      outputs: { y: undefined },
-    },
-    inputs: { x: [3, 5] },
-    forms: ['int8', 'float16', 'int8-dynamic', 'int4'],
-  },
+  'a weight that two nodes share': { ...twoReaders, forms: ['int8', 'float16', 'int8-dynamic', 'int4'] },
   'a file whose constants are inputs of the graph': older({
     options: {
       nodes: [node('MatMul', 'x w', 'y', { name: 'layer' })],
@@ -116,32 +109,7 @@ const networks: Readonly<Record<string, Network>> = {
     forms: ['int8'],
   },
   'a weight of a subgraph, and one outside of it': {
-    options: {
-      nodes: [
-        node('ReduceMax', 'x', 'most', { attributes: [integerAttribute('keepdims', 0)] }),
-        node('Greater', 'most zero', 'condition'),
-        node('If', 'condition', 'y', {
-          attributes: [
-            graphAttribute(
-              'then_branch',
-              graph({
-                nodes: [node('MatMul', 'x inner', 'a', { name: 'inside' })],
-                initializers: [weight('inner', [5, 7])],
-                outputs: { a: undefined },
-              }),
-            ),
-            graphAttribute(
-              'else_branch',
-              graph({ nodes: [node('MatMul', 'x outer', 'b', { name: 'outside' })], outputs: { b: undefined } }),
-            ),
-          ],
-        }),
-      ],
-      initializers: [weight('outer', [5, 7]), tensor('zero', [], { data: new Uint8Array(4) })],
-      inputs: { x: [3, 5] },
-      outputs: { y: undefined },
-    },
-    inputs: { x: [3, 5] },
+    ...inBranches,
     forms: ['int8', 'float16', 'int8-dynamic', 'int4'],
   },
 };

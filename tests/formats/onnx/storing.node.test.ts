@@ -3,8 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { storageOf, widened } from '../../support/internal.js';
 import {
   constant,
-  graph,
-  graphAttribute,
   integerAttribute,
   integersAttribute,
   list,
@@ -15,13 +13,15 @@ import {
   bytesOf,
   expectNear,
   files,
+  inBranches,
   narrowNumbers,
+  type Network,
   read,
   run,
   stored,
+  twoReaders,
   weight,
   withOutputs,
-  type Network,
 } from '../../support/stored-models.js';
 import { setNumbers, storedAs } from '../../support/storing.js';
 
@@ -139,15 +139,7 @@ const networks: Readonly<Record<string, Network>> = {
     },
     inputs: { x: [3, 5] },
   },
-  'a weight that two nodes share': {
-    options: {
-      nodes: [node('MatMul', 'x w', 'h', { name: 'first' }), node('MatMul', 'h w', 'y', { name: 'second' })],
-      initializers: [weight('w', [5, 5])],
-      inputs: { x: [3, 5] },
-      outputs: { y: undefined },
-    },
-    inputs: { x: [3, 5] },
-  },
+  'a weight that two nodes share': twoReaders,
   'a table that is also the weight of a product': {
     options: {
       nodes: [node('Gather', 'w indices', 'h', { name: 'table' }), layer('Gemm', 'h w', integerAttribute('transB', 1))],
@@ -170,35 +162,7 @@ const networks: Readonly<Record<string, Network>> = {
   'a bfloat16 weight behind Cast': narrow('bfloat16'),
   'an LSTM': recurrent('LSTM', 4),
   'a GRU': recurrent('GRU', 3),
-  'a weight of a subgraph': {
-    options: {
-      nodes: [
-        node('ReduceMax', 'x', 'most', { attributes: [integerAttribute('keepdims', 0)] }),
-        node('Greater', 'most zero', 'condition'),
-        node('If', 'condition', 'y', {
-          attributes: [
-            graphAttribute(
-              'then_branch',
-              graph({
-                nodes: [node('Relu', 'x', 'h'), node('MatMul', 'h inner', 'a', { name: 'inside' })],
-                initializers: [weight('inner', [5, 7])],
-                outputs: { a: undefined },
-              }),
-            ),
-            graphAttribute(
-              'else_branch',
-              graph({ nodes: [node('MatMul', 'x outer', 'b', { name: 'outside' })], outputs: { b: undefined } }),
-            ),
-          ],
-        }),
-      ],
-      initializers: [weight('outer', [5, 7]), tensor('zero', [], { data: new Uint8Array(4) })],
-      inputs: { x: [3, 5] },
-      outputs: { y: undefined },
-    },
-    inputs: { x: [3, 5] },
-    weights: [],
-  },
+  'a weight of a subgraph': { ...inBranches, weights: [] },
 };
 
 describe.each(Object.entries(networks))('%s', (_name, network) => {
