@@ -55,7 +55,7 @@ async function measure(network, dense, sparsity) {
   for (const [index, { files }] of forms.entries()) rows[index].outcome = await network.measure(files);
   await inTwos(forms.entries(), async ([index, { files }]) => {
     // Brotli's quality 11 takes 23 s for 10 MB.
-    Object.assign(rows[index], await sizesOf(files, isShort ? 5 : 11));
+    Object.assign(rows[index], await sizesOf(files, isShort ? 'brotli-5' : 'brotli-11'));
   });
   for (const { runtime, load } of network.runtimes) {
     const loaded = [];

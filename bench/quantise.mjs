@@ -62,7 +62,7 @@ async function compare(network) {
   const rows = [...(await ownRows(network)), ...(await theirRows(network))];
   for (const each of rows) {
     const files = new Map([['model', each.bytes]]);
-    Object.assign(each, await sizesOf(files, 5));
+    Object.assign(each, await sizesOf(files, 'brotli-5'));
     each.outcome = await network.measure(files);
   }
   for (const runtime of network.runtimes) await time(rows, runtime);

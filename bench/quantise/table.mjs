@@ -24,5 +24,5 @@ export function tableOf({ title, outcome, rows }) {
     );
     return row([name, kilobytes(raw), kilobytes(gzip), outcome.toFixed(1), ...cells]);
   });
-  return [...head([title, 'bytes', 'gzip', outcome, ...runtimes]), ...lines].join('\n');
+  return [...head([title, 'bytes', '`gzip -9`', outcome, ...runtimes]), ...lines].join('\n');
 }

@@ -1,14 +1,7 @@
 import type { WeightTensor } from 'sparsifier';
 import { describe, expect, test } from 'vitest';
 import { storageOf, widened } from '../../support/internal.js';
-import {
-  constant,
-  integerAttribute,
-  integersAttribute,
-  list,
-  node,
-  tensor,
-} from '../../support/onnx-builder.js';
+import { constant, integerAttribute, integersAttribute, list, node, tensor } from '../../support/onnx-builder.js';
 import {
   bytesOf,
   expectNear,

@@ -299,9 +299,7 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-    const files = new Map<string, Uint8Array<ArrayBuffer>>();
-    for (const output of await this.outputs()) files.set(output.path, await joinedBytes(output.chunks));
-    return files;
+    return joinedFiles(await this.outputs());
   }
 
   close(): void {
@@ -368,6 +366,13 @@ export async function joinedBytes(chunks: OutputFile['chunks']): Promise<Uint8Ar
     at += chunk.length;
   }
   return bytes;
+}
+
+/** All bytes of files by name, the main one first. */
+export async function joinedFiles(outputs: readonly ModelOutput[]): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const { path, chunks } of outputs) files.set(path, await joinedBytes(chunks));
+  return files;
 }
 
 /** Frees the memory of models that were garbage-collected. */

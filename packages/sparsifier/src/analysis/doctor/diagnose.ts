@@ -55,21 +55,16 @@ export interface DoctorReport {
  * @param file the path of the model, for the commands that are suggested
  */
 export async function diagnose(model: FileModel, file: string, names: readonly RuntimeName[]): Promise<DoctorReport> {
-  const { layers } = await inspect(model);
+  const { weights, zeros } = (await inspect(model)).total;
   const anatomy = anatomyOf(model) ?? onlyWeights;
-  const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
-  const examined: Examined = {
-    anatomy,
-    weights: sum(layers.map(({ weights }) => weights)),
-    zeros: sum(layers.map(({ zeros }) => zeros)),
-  };
+  const examined: Examined = { anatomy, weights, zeros };
   const types = new Map<string, number>();
   for (const { type, bytes } of anatomy.constants) types.set(type, (types.get(type) ?? 0) + bytes);
   return {
     format: model.format,
     ...(anatomy.versions && { versions: anatomy.versions }),
-    weights: examined.weights,
-    zeros: examined.zeros,
+    weights,
+    zeros,
     types: Object.fromEntries([...types].sort(([, a], [, b]) => b - a)),
     operators: Object.fromEntries(anatomy.operators),
     runtimes: names.map((name) => diagnosisOf(name, model.format, { ...examined, file })),

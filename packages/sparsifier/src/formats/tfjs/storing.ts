@@ -2,7 +2,7 @@ import type { Form, NewNumbers } from '../../model/forms.js';
 import type { Kind, WeightTensor } from '../../model/model.js';
 import { sumOf } from '../../model/numbers.js';
 import { decoded } from '../decoded.js';
-import { joinedBytes } from '../file-model.js';
+import { joinedFiles } from '../file-model.js';
 import {
   stored,
   type CurrentFiles,
@@ -128,9 +128,7 @@ export class TfjsStorage implements Storage {
       sizeOf: (group) => sumOf(parts.get(group)!.map(({ bytes }) => bytes)),
       meaning: (values) => current.meaning(values),
     });
-    const files = new Map<string, Uint8Array<ArrayBuffer>>();
-    for (const { path, chunks } of outputs) files.set(path, await joinedBytes(chunks));
-    return files;
+    return joinedFiles(outputs);
   }
 }
 
