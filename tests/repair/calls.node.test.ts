@@ -82,14 +82,17 @@ test('After clear, statistics are compared with the weights that are there', asy
   await expectNoMemoryInUse();
 });
 
-test('A model that is closed during a repair says so, and leaves no memory in use', async () => {
+test('A model that is closed during a repair is repaired first, then refuses calls, and leaves no memory in use', async () => {
   for (const options of [{}, pruned]) {
     const { read, sparsifier } = await begin();
     await sparsifier.sparsifyModel(50);
     const onProgress = () => read.close();
-    const { code, message } = await errorOf(() => sparsifier.repair({ ...options, onProgress }));
-    expect([code, message]).toEqual(['usage', expect.stringContaining('the model is closed')]);
+    expect((await sparsifier.repair({ ...options, onProgress })).layers).toHaveLength(2);
     await expectNoMemoryInUse();
+    for (const call of [() => sparsifier.repair(), () => read.bytes(), () => read.outputs()]) {
+      const { code, message } = await errorOf(async () => call());
+      expect([code, message]).toEqual(['usage', expect.stringContaining('the model is closed')]);
+    }
   }
 });
 

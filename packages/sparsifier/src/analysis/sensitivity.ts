@@ -7,6 +7,7 @@ import { linePlot } from '../training/plot.js';
 import type { Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { held } from '../model/kept.js';
+import { inTurn } from '../model/turns.js';
 import { checkModel, typeOf, valuesIn, type Model, type WeightTensor } from '../model/model.js';
 
 /** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
@@ -95,7 +96,8 @@ const ownNames: readonly string[] = [
 
 /**
  * Measures how much each layer matters: makes it sparse by itself at each level, evaluates the model, and restores the
- * layer exactly (Li et al. 2017, section 3.2; fasterai's `SensitivityAnalyzer`).
+ * layer exactly (Li et al. 2017, section 3.2; fasterai's `SensitivityAnalyzer`). Between the evaluations it changes the
+ * model, so no other call may: `evaluate` may read it.
  * @param evaluate returns a measure of the model as it is then, such as its accuracy
  * @throws SparsifyError `usage` or `sparsity` for unknown options or values, `criteria` if `evaluate` returns no
  *   number, and what `sparsifyLayer` throws; what `evaluate` throws. In any case the model is as it was before.
@@ -239,11 +241,15 @@ async function restoring<Result>(
 ): Promise<Result> {
   const backs: (() => Promise<void>)[] = [];
   try {
-    for (const tensor of tensors)
-      backs.push(...(await Promise.all(valuesIn(tensor).map((each) => held(engine, model, each)))));
+    await inTurn(model, async () => {
+      for (const tensor of tensors)
+        backs.push(...(await Promise.all(valuesIn(tensor).map((each) => held(engine, model, each)))));
+    });
     return await change();
   } finally {
-    for (const putBack of backs) await putBack();
+    await inTurn(model, async () => {
+      for (const putBack of backs) await putBack();
+    });
   }
 }
 

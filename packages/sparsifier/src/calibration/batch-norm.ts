@@ -10,7 +10,8 @@ import {
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { typeOf, type Skipped } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
-import { batchesOf, noBatches, type Batches } from './batches.js';
+import { askedFor, inTurn } from '../model/turns.js';
+import { batchesOf, checkBatches, noBatches, type Batches } from './batches.js';
 
 /** The members of a `tf.LayersModel` that are used to run it. */
 export interface RunnableModel extends LayersModelLike {
@@ -50,6 +51,14 @@ export async function recalibrateBatchNorm(
   batches: () => Batches<unknown>,
 ): Promise<BatchNormReport> {
   checkArguments(tf, model, batches);
+  return inTurn(model, () => recalibrated(tf, model, askedFor(model, batches)));
+}
+
+async function recalibrated(
+  tf: TfLike,
+  model: RunnableModel,
+  batches: () => Batches<unknown>,
+): Promise<BatchNormReport> {
   const norms = normsIn(model.layers);
   const order = norms.length > 0 ? await orderOf(model, batches, norms) : [];
   const skipped = norms
@@ -86,12 +95,7 @@ function checkArguments(tf: unknown, model: unknown, batches: unknown): void {
       ...(typeof execute === 'function' && { hint: 'Its batch normalisations usually are part of other layers' }),
     });
   }
-  if (typeof batches !== 'function') {
-    throw new SparsifyError('usage', '`batches` is a function that returns the batches, each time it is called', {
-      found: typeOf(batches),
-      hint: 'Such as `() => list`',
-    });
-  }
+  checkBatches(batches);
 }
 
 /** What is used of a `tf.layers.BatchNormalization`. */

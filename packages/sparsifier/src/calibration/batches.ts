@@ -1,10 +1,20 @@
 import { SparsifyError } from '../errors.js';
+import { typeOf } from '../model/model.js';
 
 /** Batches, one after the other. */
 export type Batches<Batch> = Iterable<Batch> | AsyncIterable<Batch>;
 
 export const noBatches = (): SparsifyError =>
   new SparsifyError('criteria', 'there is no batch', { hint: 'Pass some typical inputs of the model' });
+
+/** @throws SparsifyError `usage` for anything but a function */
+export function checkBatches(batches: unknown): void {
+  if (typeof batches === 'function') return;
+  throw new SparsifyError('usage', '`batches` is a function that returns the batches, each time it is called', {
+    found: typeOf(batches),
+    hint: 'Such as `batches: () => list`',
+  });
+}
 
 /**
  * The batches of one pass.

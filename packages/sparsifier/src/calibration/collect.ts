@@ -1,5 +1,4 @@
 import { columnsOf } from '../engine/rows.js';
-import { SparsifyError } from '../errors.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
 import { rowSizes } from '../model/channels.js';
 import type { Batches } from './batches.js';
@@ -8,32 +7,39 @@ import { measure, type Measured, type MeasureOptions } from './measure.js';
 import type { Probe } from './probe.js';
 import { digestOf, listed, Statistics } from './statistics.js';
 
-/** Statistics of all layers of a model whose inputs a probe gives. */
-export async function collect<Batch>(
+/** The layers of a model whose inputs are measured. */
+interface MeasurableLayers {
+  /** The digest of the weights of each. */
+  readonly digests: ReadonlyMap<WeightTensor, string | undefined>;
+  readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
+}
+
+/** The layers whose inputs a probe gives, with their weights as they are now. */
+export async function measurableLayers(
   model: Pick<Model, 'tensors' | 'copy'>,
-  probe: Probe<Batch>,
-  batches: () => Batches<Batch>,
-  options: MeasureOptions,
-): Promise<Statistics> {
-  if (typeof batches !== 'function') {
-    throw new SparsifyError('usage', '`batches` is a function that returns the batches, each time it is called', {
-      found: typeof batches,
-      hint: 'Such as `batches: () => list`',
-    });
-  }
-  const tensors: WeightTensor[] = [];
+  probe: Probe<never>,
+): Promise<MeasurableLayers> {
+  const digests = new Map<WeightTensor, string | undefined>();
   const skipped: Pick<Skipped, 'name' | 'reason'>[] = [];
   for (const tensor of model.tensors) {
     const uses = probe.usesOf(tensor);
     if (typeof uses === 'string') skipped.push({ name: tensor.name, reason: uses });
     else if (uses.length === 0) skipped.push({ name: tensor.name, reason: 'the model does not use it' });
-    else tensors.push(tensor);
+    else digests.set(tensor, await digestOf(await model.copy(tensor.values)));
   }
-  const measured = await measure(tensors, batches, { pruned: probe }, options);
+  return { digests, skipped };
+}
+
+/** Statistics of layers of a model. */
+export async function collect<Batch>(
+  { digests, skipped }: MeasurableLayers,
+  probe: Probe<Batch>,
+  batches: () => Batches<Batch>,
+  options: MeasureOptions,
+): Promise<Statistics> {
+  const measured = await measure([...digests.keys()], batches, { pruned: probe }, options);
   const layers = new Map<string, LayerStatistics>();
-  for (const [tensor, each] of measured) {
-    layers.set(tensor.name, statisticsOf(tensor, each, await digestOf(await model.copy(tensor.values))));
-  }
+  for (const [tensor, each] of measured) layers.set(tensor.name, statisticsOf(tensor, each, digests.get(tensor)));
   return new Statistics(layers, skipped, notesOn(layers, options));
 }
 

@@ -1,12 +1,13 @@
 import { SparsifyError } from '../errors.js';
-import type { FileModel } from '../formats/file-model.js';
+import { joinedFiles, type FileModel } from '../formats/file-model.js';
 import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import { isObject } from '../model/json.js';
 import { checkModel } from '../model/model.js';
 import { float16 } from '../model/numbers.js';
+import { inTurn } from '../model/turns.js';
 import { checkNames } from '../options/spelling.js';
-import type { Batches } from './batches.js';
-import { collect } from './collect.js';
+import { checkBatches, type Batches } from './batches.js';
+import { collect, measurableLayers } from './collect.js';
 import type { MeasureOptions } from './measure.js';
 import type { Activations, Probe } from './probe.js';
 import type { Statistics } from './statistics.js';
@@ -62,7 +63,13 @@ export async function calibrate<Feeds>(model: FileModel, options: CalibrateOptio
   }
   const { createSession, batches, ...rest } = options;
   if (typeof createSession !== 'function') throw wrongSession('is a function that makes a session', createSession);
-  return collect(model, probeOfOnnx(await model.toFiles(), createSession), batches, rest);
+  checkBatches(batches);
+  // Sessions run on a copy, while other calls may change the model.
+  const { probe, layers } = await inTurn(model, async () => {
+    const probe = probeOfOnnx(await joinedFiles(await model.outputs()), createSession);
+    return { probe, layers: await measurableLayers(model, probe) };
+  });
+  return collect(layers, probe, batches, rest);
 }
 
 const wrongSession = (what: string, found: unknown): SparsifyError =>

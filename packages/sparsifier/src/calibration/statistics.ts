@@ -5,6 +5,7 @@ import { joinedBytes } from '../formats/file-model.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
+import { inTurn } from '../model/turns.js';
 import type { InputStatistics, LayerInputStatistics } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
 import { chunksOf, readLayers } from './file.js';
@@ -81,6 +82,10 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
+    return inTurn(model, () => this.#checked(model));
+  }
+
+  async #checked(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
     const { found, notes } = measuredOf(this, model.tensors);
     const unchecked: string[] = [];
     for (const { name, values } of found) {

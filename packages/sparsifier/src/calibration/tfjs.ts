@@ -11,9 +11,10 @@ import {
   type TfLike,
 } from '../formats/tfjs/live.js';
 import { productOf } from '../model/numbers.js';
+import { askedFor, inTurn } from '../model/turns.js';
 import { checkNames } from '../options/spelling.js';
-import type { Batches } from './batches.js';
-import { collect } from './collect.js';
+import { checkBatches, type Batches } from './batches.js';
+import { collect, measurableLayers } from './collect.js';
 import type { MeasureOptions } from './measure.js';
 import type { Activations, OpenProbe, Probe, Use } from './probe.js';
 import type { Statistics } from './statistics.js';
@@ -46,10 +47,13 @@ export async function calibrateTfjs(
   const live = fromTfjs(tf, model);
   checkNames(options, ['batches', 'holdOut', 'memory', 'signal', 'onProgress']);
   const { batches, ...rest } = options;
+  checkBatches(batches);
   const probe = Array.isArray(model.weights)
     ? probeOfLayers(tf, model as LayersModelLike & Insides, live)
     : probeOfGraph(model as GraphModelLike);
-  return collect(live, probe, batches, rest);
+  return inTurn(live, async () =>
+    collect(await measurableLayers(live, probe), probe, askedFor(live, batches), rest),
+  );
 }
 
 /** A use of a layer. */

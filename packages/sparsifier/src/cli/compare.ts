@@ -1,4 +1,11 @@
-import { comparison, type ComparedSizes, type Comparison, type Side } from '../analysis/comparison/compare.js';
+import {
+  compareStored,
+  made,
+  withOutputs,
+  type ComparedSizes,
+  type Comparison,
+  type Side,
+} from '../analysis/comparison/compare.js';
 import type { Difference } from '../analysis/comparison/difference.js';
 import { runModel, type OutputDifference } from '../analysis/comparison/outputs.js';
 import type { SparsifyError } from '../errors.js';
@@ -89,12 +96,13 @@ export async function compareFiles(
     const b = await open(await other(a));
     try {
       const second = await runtimeOf(b);
-      const sides = [sideOf(a), { ...sideOf(b), createSession: second.createSession }] as const;
+      const compared = await compareStored(sideOf(a), sideOf(b));
       if (runs !== undefined && second.createSession !== undefined) {
-        const found = await attempt(() => comparison(...sides, runs));
+        const runnable = { createSession: second.createSession, files: () => filesIn(b) };
+        const found = await attempt(() => withOutputs(compared, runs, runnable));
         if (found !== undefined) return { found, sizes: await sizesIn(found) };
       }
-      const found = await comparison(...sides, undefined, failure ? [] : [(reason ?? second.reason)!]);
+      const found = made(compared, failure ? [] : [(reason ?? second.reason)!]);
       return { found, sizes: await sizesIn(found), ...(failure && { failure }) };
     } finally {
       await b.close();
@@ -107,7 +115,6 @@ export async function compareFiles(
 const sideOf = (model: OpenModel): Side => ({
   model,
   outputs: () => model.outputs(undefined, unchanged(model)),
-  files: () => filesIn(model),
   sized: () => filesOfOpen(model),
 });
 

@@ -20,7 +20,10 @@ export interface Block {
   write(source: Uint8Array, offset?: number): Promise<void>;
   /** Fills `target` from the block, starting at `offset`, in slices as well, and returns it. */
   read<Target extends Uint8Array>(offset: number, target: Target): Promise<Target>;
-  /** Keeps the memory until the returned function is called, even if the block is freed in the meantime. */
+  /**
+   * Keeps the memory until the returned function is called, even if the block is freed in the meantime.
+   * @throws SparsifyError `usage` if it has been freed already
+   */
   retain(): () => void;
   /** Frees the memory, once nobody retains it. A second call does nothing. */
   free(): void;
@@ -59,7 +62,7 @@ export class AllocatedBlock implements Block {
     const { failure } = this.#access;
     if (failure) throw failure;
     if (this.#users > 0) return this.#address;
-    throw new SparsifyError('usage', 'this memory has been freed', { hint: 'The model was closed; read it again' });
+    throw freed();
   }
 
   view(offset = 0, length = this.bytes - offset): Uint8Array | undefined {
@@ -85,6 +88,7 @@ export class AllocatedBlock implements Block {
   }
 
   retain(): () => void {
+    if (this.#isFree) throw freed();
     this.#users++;
     let isHeld = true;
     return () => {
@@ -102,3 +106,6 @@ export class AllocatedBlock implements Block {
     if (--this.#users === 0) this.#release();
   }
 }
+
+const freed = (): SparsifyError =>
+  new SparsifyError('usage', 'this memory has been freed', { hint: 'The model was closed; read it again' });

@@ -13,6 +13,7 @@ import {
   type Values,
   type WeightTensor,
 } from '../model/model.js';
+import { endTurns, inTurn } from '../model/turns.js';
 import { checkNames } from '../options/spelling.js';
 import type { Anatomy } from './anatomy.js';
 import type { MainFile } from './files.js';
@@ -109,9 +110,11 @@ export interface FileModel extends Model, Disposable {
   readonly sourceFiles: readonly string[];
   /**
    * The files that {@link write} would write, the main one first. Their bytes come in chunks that are views of the
-   * model's memory if this thread shares it.
+   * model's memory if this thread shares it: they are valid until the next chunk is asked for. Bytes are those of the
+   * moment in which they are read, so no call may change the model in the meantime. After {@link close}, asking for a
+   * chunk is an error; the last one stays valid until then, or until the iteration is ended, as `for await` does.
    * @param path as for {@link write}; if omitted, files have the names that they have in the model
-   * @throws SparsifyError `usage` if such a model cannot be written to this path
+   * @throws SparsifyError `usage` if such a model cannot be written to this path, or if the model is closed
    */
   outputs(path?: string): Promise<readonly ModelOutput[]>;
   /**
@@ -130,7 +133,10 @@ export interface FileModel extends Model, Disposable {
   toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>>;
   /** Only ONNX models are given biases. Otherwise as {@link Model.addBias}. */
   addBias(tensor: WeightTensor): Promise<Bias | string>;
-  /** Frees the memory. The model cannot be used afterwards. A second call does nothing. */
+  /**
+   * Frees the memory. Calls that were made before, such as {@link write}, are carried out; the memory is freed when the
+   * last one has ended. Later calls are refused. A second `close` does nothing.
+   */
   close(): void;
 }
 
@@ -152,7 +158,7 @@ export class StoredModel implements FileModel, CurrentFiles {
   readonly #added = new Map<string, Promise<Bias | string>>();
   /** What the codes mean since they were last encoded. */
   readonly #meanings = new Map<Values, unknown>();
-  #isClosed = false;
+  #isFree = false;
 
   /** @param blocks files by their names in the model; other files are read elsewhere */
   constructor(open: OpenModel, blocks: Map<string, Block>, sourceFiles = open.sourceFiles) {
@@ -291,21 +297,26 @@ export class StoredModel implements FileModel, CurrentFiles {
       });
     }
     const { force = false } = options;
-    await host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles });
+    await inTurn(this, async () =>
+      host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles }),
+    );
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return joinedBytes((await this.outputs())[0]!.chunks);
+    return inTurn(this, async () => joinedBytes((await this.outputs())[0]!.chunks));
   }
 
   async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-    return joinedFiles(await this.outputs());
+    return inTurn(this, async () => joinedFiles(await this.outputs()));
   }
 
   close(): void {
-    this.#isClosed = true;
-    abandoned.unregister(this);
-    for (const block of this.#blocks.values()) block.free();
+    const free = () => {
+      this.#isFree = true;
+      abandoned.unregister(this);
+      for (const block of this.#blocks.values()) block.free();
+    };
+    endTurns(this, () => this.#closed(), free);
   }
 
   [Symbol.dispose](): void {
@@ -313,8 +324,11 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   #checkOpen(): void {
-    if (!this.#isClosed) return;
-    throw new SparsifyError('usage', 'the model is closed', { subject: this.#open.files.main.name ?? 'model' });
+    if (this.#isFree) throw this.#closed();
+  }
+
+  #closed(): SparsifyError {
+    return new SparsifyError('usage', 'the model is closed', { subject: this.#open.files.main.name ?? 'model' });
   }
 
   #blockOf(file: string): Block {

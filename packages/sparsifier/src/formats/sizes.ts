@@ -2,6 +2,7 @@ import { startCompressor } from '#host';
 import { SparsifyError } from '../errors.js';
 import { Compressor, type Compression } from '../host/compressor.js';
 import type { Model, WeightTensor } from '../model/model.js';
+import { inTurn } from '../model/turns.js';
 import { checkListeners } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
 import { StoredModel, type FileModel } from './file-model.js';
@@ -65,7 +66,7 @@ export interface SizedFiles {
  */
 export async function sizesOf(model: FileModel, options: SizesOptions = {}): Promise<Sizes> {
   if (!(model instanceof StoredModel)) throw withoutFiles();
-  return compressed(model.tensors, await model.outputs(), model, options);
+  return inTurn(model, async () => compressed(model.tensors, await model.outputs(), model, options));
 }
 
 /** The files of a model as they will be when it is written. */

@@ -3,6 +3,7 @@ import { plainEntry } from '../engine/record.js';
 import { run, writeTable, type Table } from '../engine/verbs.js';
 import { filesOfAny } from '../formats/sizes.js';
 import { addressOf, checkModel, type Model, type WeightTensor } from '../model/model.js';
+import { inTurn } from '../model/turns.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
 
@@ -12,7 +13,10 @@ import type { Report } from './report.js';
 export async function inspect(model: Model): Promise<Report> {
   checkModel(model);
   const engine = await loadEngine();
-  const zeros = await countZeros(engine, model, model.tensors);
+  const { zeros, files } = await inTurn(model, async () => ({
+    zeros: await countZeros(engine, model, model.tensors),
+    files: await filesOfAny(model),
+  }));
   const layers = model.tensors.map(({ name, kind, shape, values, fixed }, index) => ({
     name,
     kind,
@@ -27,7 +31,7 @@ export async function inspect(model: Model): Promise<Report> {
   const notes = model.tensors.flatMap(({ name, notes, storage }) =>
     [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
   );
-  return reportOf({ layers, model, files: await filesOfAny(model), engine, notes, warnings: [], isCall: false });
+  return reportOf({ layers, model, files, engine, notes, warnings: [], isCall: false });
 }
 
 /** Counts the zeros of each tensor. */

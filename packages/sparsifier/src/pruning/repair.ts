@@ -1,8 +1,10 @@
 import type { Measured } from '../calibration/measure.js';
+import type { SessionData } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { filesOfAny, sizesIn } from '../formats/sizes.js';
 import type { Model, WeightTensor } from '../model/model.js';
+import { asked, askedFor } from '../model/turns.js';
 import type { InputStatistics } from '../options/options.js';
 import type { MaskedLayer, Repairing } from '../repair/layer.js';
 import { settingsOf, type RepairOptions, type Settings } from '../repair/options.js';
@@ -78,13 +80,24 @@ export async function repairForPruned<Feeds>(
   // Apart, so that whoever prunes other models need not load what reads ONNX.
   const { repairAlong } = await import('../repair/walk.js');
   const { outcome, masks } = await repairAlong(walking, layers, {
-    ...{ createSession: createSession!, batches: batches!, holdOut, memory, signal, onProgress },
+    ...{ createSession: sessionsIn(walking.model, createSession!), batches: askedFor(walking.model, batches!) },
+    ...{ holdOut, memory, signal, onProgress },
   });
   const { layers: repaired, skipped } = outcome;
   const all = [...notes, ...notesOn(repaired)];
   const report = repairReportOf({ layers: repaired, skipped, notes: all, ...(await filesIn(repairing)) });
   return { report, masks };
 }
+
+/** Sessions of the caller, which the repair of a model waits for. */
+const sessionsIn =
+  <Feeds>(model: Model, createSession: SessionData<Feeds>['createSession']): SessionData<Feeds>['createSession'] =>
+  async (...words) => {
+    const session = await asked(model, () => createSession(...words));
+    if (typeof (session as Partial<typeof session> | undefined)?.run !== 'function') return session;
+    const run = (...given: Parameters<typeof session.run>) => asked(model, () => session.run(...given));
+    return { run, release: async () => session.release?.() };
+  };
 
 /** The bytes of the repaired model, and how to compress them. */
 async function filesIn({ model }: Pick<Repairing, 'model'>): Promise<Pick<RepairReport, 'bytes' | 'sizes'>> {

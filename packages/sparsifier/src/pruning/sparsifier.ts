@@ -27,10 +27,10 @@ import { eachAlone } from '../options/rankings.js';
 import { checkRepair, repairForDense, repairForPruned } from './repair.js';
 import type { Report } from './report.js';
 import { restoreDense } from './restored.js';
-import { inTurn } from './turns.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
 import { comparedWith, givenBy, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
 import { checkModel, type Model, type WeightTensor } from '../model/model.js';
+import { inTurn } from '../model/turns.js';
 
 export interface WriteMasksOptions {
   /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
@@ -192,8 +192,10 @@ export class Sparsifier {
     options: WriteMasksOptions = {},
   ): Promise<void> {
     checkNames(options, ['force']);
-    this.#checkTouched();
-    const chunks = await maskFile(this.#masksInOrder(), this.#planner.granularity);
+    const chunks = await inTurn(this.model, () => {
+      this.#checkTouched();
+      return maskFile(this.#masksInOrder(), this.#planner.granularity);
+    });
     if (typeof target !== 'string') return host.writeStream(target, chunks);
     const sourceFiles = sourceFilesOf(this.model, this.#options);
     await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles });

@@ -1,6 +1,7 @@
 import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
 import { filesOf } from '../formats/sizes.js';
 import { checkModel } from '../model/model.js';
+import { inTurn } from '../model/turns.js';
 import { checkListeners } from '../options/options.js';
 import { checkNames } from '../options/spelling.js';
 import { dequantizeReportOf } from './made-report.js';
@@ -33,9 +34,11 @@ export async function dequantize(model: FileModel, options: DequantizeOptions = 
   const { signal } = options;
   signal?.throwIfAborted();
   const { storage, current } = storageOf(model);
-  const { bytes } = await filesOf(model);
-  const { files, changed, skipped } = await storage.dequantized(current);
+  const { before, files, changed, skipped } = await inTurn(model, async () => ({
+    before: (await filesOf(model)).bytes,
+    ...(await storage.dequantized(current)),
+  }));
   signal?.throwIfAborted();
-  const report = dequantizeReportOf({ tensors: changed, skipped, bytes: { before: bytes, after: bytesOfAll(files) } });
+  const report = dequantizeReportOf({ tensors: changed, skipped, bytes: { before, after: bytesOfAll(files) } });
   return { model: await readLike(model, files), report };
 }

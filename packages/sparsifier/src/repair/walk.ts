@@ -3,7 +3,7 @@ import { probeOfOnnx, type SessionData } from '../calibration/onnx.js';
 import type { Use } from '../calibration/probe.js';
 import { remembered } from '../calibration/remembered.js';
 import { held, write } from '../model/kept.js';
-import type { FileModel } from '../formats/file-model.js';
+import { joinedFiles, type FileModel } from '../formats/file-model.js';
 import type { WeightTensor } from '../model/model.js';
 import { changedBy, repairedLayer, type MaskedLayer, type Repairing } from './layer.js';
 import type { RepairOptions } from './options.js';
@@ -58,7 +58,7 @@ async function walk<Feeds>(
   const { engine, model } = repairing;
   const outcome = new Outcome(layers, onProgress);
   const masks = new Map<WeightTensor, Uint8Array>();
-  const probe = async () => probeOfOnnx(await model.toFiles(), createSession);
+  const probe = async () => probeOfOnnx(await joinedFiles(await model.outputs()), createSession);
   const dense = await probe();
   const measurable: { readonly layer: MaskedLayer; readonly uses: readonly Use[] }[] = [];
   for (const layer of layers) {

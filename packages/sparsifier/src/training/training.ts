@@ -1,5 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import { fromTfjs, variableOf, weightNames, type LayersModelLike, type TensorLike } from '../formats/tfjs/live.js';
+import { inTurn } from '../model/turns.js';
 import { checkGranularity, isPattern, type Granularity } from '../options/granularity.js';
 import { defaults } from '../options/defaults.js';
 import type { SparsifierOptions } from '../options/options.js';
@@ -179,9 +180,11 @@ export class Training {
   /** After a step of the optimizer: removed weights become zero again. */
   async after(): Promise<void> {
     this.#step++;
-    if (this.#rewindsNow) this.#rewind();
-    this.#rewindsNow = false;
-    this.#masks!.apply();
+    await inTurn(this.#model!, async () => {
+      if (this.#rewindsNow) this.#rewind();
+      this.#rewindsNow = false;
+      this.#masks!.apply();
+    });
   }
 
   async closeEpoch(logs: Logs): Promise<void> {
@@ -197,10 +200,11 @@ export class Training {
       const changed = await this.#sparsifyAt(1);
       const { saveTickets, resetEnd } = this.#options;
       if (saveTickets && changed) await this.#saveTicket();
-      if (resetEnd) {
+      if (!resetEnd) return;
+      await inTurn(this.#model!, async () => {
         this.#rewind();
         this.#masks!.apply();
-      }
+      });
     } finally {
       this.#release();
     }

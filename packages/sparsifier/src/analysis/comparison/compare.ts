@@ -1,8 +1,9 @@
 import { SparsifyError } from '../../errors.js';
-import type { FileModel } from '../../formats/file-model.js';
+import { joinedFiles, type FileModel } from '../../formats/file-model.js';
 import type { ModelOutput } from '../../formats/format.js';
 import { filesOf, type SizedFiles, type Sizes, type SizesOptions, type SizesProgress } from '../../formats/sizes.js';
 import { checkModel, type Skipped } from '../../model/model.js';
+import { inTurn } from '../../model/turns.js';
 import { checkListeners } from '../../options/options.js';
 import { checkNames } from '../../options/spelling.js';
 import { haveSameBytes } from './bytes.js';
@@ -101,24 +102,26 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
   const { createSession, inputs, shapes } = options;
   const sideOf = (model: FileModel): Side => ({
     model,
-    createSession,
     outputs: () => model.outputs(),
-    files: () => model.toFiles(),
     sized: () => filesOf(model),
   });
-  const [first, second] = [sideOf(a), sideOf(b)] as const;
-  if (createSession === undefined) return comparison(first, second);
+  if (createSession === undefined) return inTurn([a, b], async () => made(await compareStored(sideOf(a), sideOf(b))));
   if (inputs !== undefined && shapes !== undefined) {
     throw new SparsifyError('usage', '`shapes` are for seeded inputs', { hint: 'Give either `inputs` or `shapes`' });
   }
-  const runs = await runModel(await a.toFiles(), createSession, (metadata) => {
+  // Sessions are the caller's: they run on copies, while other calls may change the models.
+  const { compared, files } = await inTurn([a, b], async () => ({
+    compared: await compareStored(sideOf(a), sideOf(b)),
+    files: { a: await joinedFiles(await a.outputs()), b: await joinedFiles(await b.outputs()) },
+  }));
+  const runs = await runModel(files.a, createSession, (metadata) => {
     if (inputs === undefined) return [seededInputs(metadata, shapes)];
     const given = Array.isArray(inputs) ? (inputs as readonly Inputs[]) : [inputs as Inputs];
     if (given.length === 0) throw new SparsifyError('usage', 'there are no inputs to run the models with');
     for (const each of given) checkInputs(metadata, each);
     return given;
   });
-  return comparison(first, second, runs);
+  return withOutputs(compared, runs, { createSession, files: async () => files.b });
 }
 
 /** One of two models that are compared. */
@@ -126,24 +129,36 @@ export interface Side {
   readonly model: Weights;
   /** Its files, whose bytes come in chunks. */
   outputs(): Promise<readonly ModelOutput[]>;
-  /** The same files in memory. */
-  files(): Promise<ReadonlyMap<string, Uint8Array<ArrayBuffer>>>;
   /** How large they are. */
   sized(): Promise<SizedFiles>;
-  readonly createSession?: CreateSession | undefined;
 }
 
-/**
- * Compares weights, and the outputs of `a` with those of `b`.
- * @param runs those of `a`; undefined if outputs are not compared
- * @param more further notes
- */
-export async function comparison(a: Side, b: Side, runs?: Runs, more: readonly string[] = []): Promise<Comparison> {
+/** How the second model is run. */
+interface Runnable {
+  readonly createSession: CreateSession;
+  /** Its files in memory. */
+  files(): Promise<ReadonlyMap<string, Uint8Array<ArrayBuffer>>>;
+}
+
+/** What differs between two models that are not run. */
+interface Compared {
+  readonly weights: WeightComparison;
+  readonly files: Files;
+}
+
+/** Compares weights and bytes. */
+export async function compareStored(a: Side, b: Side): Promise<Compared> {
   const weights = await compareWeights(a.model, b.model);
-  const notes = [...(isEqual(weights) ? await notesOnBytes(a, b, weights) : weights.notes), ...more];
-  const files = { a: await a.sized(), b: await b.sized() };
-  const weightsAlone = { ...weights, outputs: [] };
-  if (runs === undefined || b.createSession === undefined) return new MadeComparison({ ...weightsAlone, notes }, files);
+  const notes = isEqual(weights) ? await notesOnBytes(a, b, weights) : weights.notes;
+  return { weights: { ...weights, notes }, files: { a: await a.sized(), b: await b.sized() } };
+}
+
+/** A comparison without outputs. @param more further notes */
+export const made = ({ weights, files }: Compared, more: readonly string[] = []): Comparison =>
+  new MadeComparison({ ...weights, outputs: [], notes: [...weights.notes, ...more] }, files);
+
+/** Compares the outputs of `a` with those of `b`, too. @param runs those of `a` */
+export async function withOutputs(compared: Compared, runs: Runs, b: Runnable): Promise<Comparison> {
   const misfits: string[] = [];
   const other = await runModel(await b.files(), b.createSession, (metadata) => {
     try {
@@ -155,9 +170,10 @@ export async function comparison(a: Side, b: Side, runs?: Runs, more: readonly s
       return [];
     }
   });
-  if (misfits.length > 0) return new MadeComparison({ ...weightsAlone, notes: [...notes, ...misfits] }, files);
+  if (misfits.length > 0) return made(compared, misfits);
+  const { weights, files } = compared;
   const { outputs, skipped } = await compareOutputs(runs.outputs, other.outputs);
-  return new MadeComparison({ ...weights, outputs, skipped: [...weights.skipped, ...skipped], notes }, files);
+  return new MadeComparison({ ...weights, outputs, skipped: [...weights.skipped, ...skipped] }, files);
 }
 
 const isEqual = ({ layers, skipped }: WeightComparison): boolean =>

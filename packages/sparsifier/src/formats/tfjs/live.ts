@@ -1,6 +1,7 @@
 import { isObject } from '../../model/json.js';
 import type { Engine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
+import { shareTurns } from '../../model/turns.js';
 import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
 import { outputsIn } from './graph-biases.js';
@@ -178,12 +179,18 @@ export function fromTfjs(tf: TfLike, model: LayersModelLike | GraphModelLike): L
     throw new SparsifyError('usage', 'the first argument must be TensorFlow.js itself', { found: typeof tf });
   }
   const { weights } = model ?? {};
-  if (Array.isArray(weights)) return fromLayersModel(tf, model as LayersModelLike);
-  if (isObject(weights)) return fromGraphModel(tf, model as GraphModelLike);
+  if (Array.isArray(weights)) return sharing(fromLayersModel(tf, model as LayersModelLike), model);
+  if (isObject(weights)) return sharing(fromGraphModel(tf, model as GraphModelLike), model);
   throw new SparsifyError('usage', 'the second argument must be a tf.LayersModel or a tf.GraphModel', {
     found: typeof model,
     hint: 'Pass the model that tf.loadLayersModel, tf.loadGraphModel or tf.sequential returned',
   });
+}
+
+/** Calls take turns also with those on other wrappers of the same model. */
+function sharing(live: LiveModel, model: LayersModelLike | GraphModelLike): LiveModel {
+  shareTurns(live, model);
+  return live;
 }
 
 /**
