@@ -7,6 +7,7 @@ import { packageFolder } from './steps.mjs';
 const entryPoints = 'entry points';
 /** From the lowest to the highest. */
 const floors = [
+  'printable.ts',
   'errors.ts',
   // The built wasm.
   'wasm',

@@ -1,9 +1,11 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect, Sparsifier } from 'sparsifier';
 import { readModel } from 'sparsifier/formats';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { errorOf } from '../support/layers.js';
+import { differsAt } from '../support/bytes.js';
+import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
 import { safetensorsFile } from '../support/safetensors-builder.js';
 
 let folder: string;
@@ -28,4 +30,23 @@ test.each<[what: string, words: unknown[], message: RegExp]>([
   const error = await errorOf(() => write.apply(model, words));
   expect([error.code, error.message]).toEqual(['usage', expect.stringMatching(message)]);
   expect(await readdir(folder)).toEqual([]);
+});
+
+test('A model that is closed, and pruned, while it is written is written as it was, in full', async () => {
+  const file = safetensorsFile({ 'a.weight': [3000, 2000], 'b.weight': [2000, 3000] });
+  const model = await readModel(file);
+  const sparsifier = new Sparsifier(model, { layerType: 'all' });
+  const written = model.write('out.safetensors');
+  const pruned = sparsifier.sparsifyModel(50);
+  const again = model.write('sparse.safetensors');
+  model.close();
+  await written;
+  expect(differsAt(await readFile('out.safetensors'), file)).toBe(-1);
+  await again;
+  using sparse = await readModel('sparse.safetensors');
+  expect((await inspect(sparse)).total.zeros).toBe((await pruned).total.zeros);
+  const { code } = await errorOf(() => model.write('late.safetensors'));
+  expect([code, await readdir(folder)]).toEqual(['usage', ['out.safetensors', 'sparse.safetensors']]);
+  sparse.close();
+  await expectNoMemoryInUse();
 });

@@ -96,6 +96,35 @@ test('A model that is closed during a repair is repaired first, then refuses cal
   }
 });
 
+test('A function that a repair waits for cannot wait for the model, and is told so', async () => {
+  const { read, sparsifier } = await begin();
+  await sparsifier.sparsifyModel(50);
+  const before = await read.bytes();
+  const session = (bytes: Uint8Array, files: SessionFiles) => InferenceSession.create(bytes, files);
+  const options: readonly (typeof pruned)[] = [
+    { ...pruned, createSession: async (bytes, files) => (await read.bytes()) && session(bytes, files) },
+    {
+      ...pruned,
+      createSession: async (bytes, files) => {
+        const real = await session(bytes, files);
+        const run: typeof real.run = async (...words: never[]) => {
+          await read.toFiles();
+          return (real.run as (...words: never[]) => ReturnType<typeof real.run>)(...words);
+        };
+        return { run, release: () => real.release() } as InferenceSession;
+      },
+    },
+  ];
+  for (const each of options) {
+    const { code, message } = await errorOf(() => sparsifier.repair(each));
+    expect([code, message]).toEqual(['usage', expect.stringContaining('in use by the call that waits')]);
+    expect(differsAt(await read.bytes(), before)).toBe(-1);
+  }
+  expect((await sparsifier.repair(pruned)).layers).toHaveLength(2);
+  read.close();
+  await expectNoMemoryInUse();
+});
+
 test('A model that cannot be copied makes calls fail, and nothing beside them', async () => {
   const layer = line([1, 2, 3]);
   const arrays = fromArrays({ layer });

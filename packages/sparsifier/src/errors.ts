@@ -1,3 +1,5 @@
+import { printable, shortened } from './printable.js';
+
 /** The causes an operation can fail for; the `code` of a {@link SparsifyError}. */
 export type ErrorCode =
   'file' | 'format' | 'layer' | 'kind' | 'granularity' | 'criteria' | 'sparsity' | 'weights' | 'memory' | 'usage';
@@ -36,19 +38,24 @@ export class SparsifyError extends Error {
 
 const listedAtMost = 20;
 
+/** On one line. What cannot be seen in names is escaped, and long values are shortened. */
 function messageOf(summary: string, { subject, given, found, allowed, hint }: ErrorDetails): string {
-  const parts = [subject === undefined ? summary : `${subject}: ${summary}`];
+  const parts = [subject === undefined ? summary : `${shortened(subject)}: ${summary}`];
   if (given !== undefined) parts.push(`given: ${show(given)}`);
   if (found !== undefined) parts.push(`found: ${show(found)}`);
   if (allowed !== undefined) {
     const more = allowed.length - listedAtMost;
-    parts.push(`allowed: ${allowed.slice(0, listedAtMost).join(', ')}${more > 0 ? ` and ${more} more` : ''}`);
+    parts.push(
+      `allowed: ${allowed.slice(0, listedAtMost).map(shortened).join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
+    );
   }
   if (hint !== undefined) parts.push(hint);
-  return parts.map((part) => (/[.?]$/.test(part) ? part : `${part}.`)).join(' ');
+  return printable(parts.map((part) => (/[.?]$/.test(part) ? part : `${part}.`)).join(' '));
 }
 
-function show(value: unknown): string {
+const show = (value: unknown): string => shortened(inFull(value));
+
+function inFull(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return String(value);
   try {

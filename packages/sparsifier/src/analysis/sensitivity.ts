@@ -1,3 +1,4 @@
+import { printable, shortened } from '../printable.js';
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { checkListeners, optionNames, type SparsifierOptions } from '../options/options.js';
@@ -274,7 +275,7 @@ function tableOf(baseline: number, levels: readonly number[], layers: readonly L
   const cell = (value: number) => String(Number(value.toPrecision(4)));
   const rows = [
     ['layer', ...levels.map((level) => `${level} %`)],
-    ...layers.map(({ name, points }) => [name, ...points.map(({ drop }) => cell(drop))]),
+    ...layers.map(({ name, points }) => [shortened(printable(name)), ...points.map(({ drop }) => cell(drop))]),
   ];
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>

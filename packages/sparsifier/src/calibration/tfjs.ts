@@ -51,9 +51,7 @@ export async function calibrateTfjs(
   const probe = Array.isArray(model.weights)
     ? probeOfLayers(tf, model as LayersModelLike & Insides, live)
     : probeOfGraph(model as GraphModelLike);
-  return inTurn(live, async () =>
-    collect(await measurableLayers(live, probe), probe, askedFor(live, batches), rest),
-  );
+  return inTurn(live, async () => collect(await measurableLayers(live, probe), probe, askedFor(live, batches), rest));
 }
 
 /** A use of a layer. */

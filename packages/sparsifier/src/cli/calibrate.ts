@@ -1,3 +1,4 @@
+import { textOf } from '../printable.js';
 import { checkTargets } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import type { Statistics } from '../calibration/statistics.js';
@@ -8,7 +9,7 @@ import { measuringOptions, sessionDataOf, type MeasuringOptions } from './calibr
 import { readBatches } from './inputs.js';
 import { outMissing } from './parse.js';
 import { allSaid, type Say } from './phrasing.js';
-import { print } from './print.js';
+import { print, writtenTo } from './print.js';
 import { startSpinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
@@ -47,7 +48,7 @@ export async function calibrate(
     await statistics.write(out, { force });
     spinner.stop();
     const facts = { ...inData(statistics), notes: allSaid(statistics.notes, say) };
-    print(json ? JSON.stringify({ ...facts, out }, null, 2) : `${inWords(facts)}\n\nwritten: ${out}`);
+    print(json ? JSON.stringify({ ...facts, out }, null, 2) : `${inWords(facts)}\n\n${writtenTo(out)}`);
   } finally {
     spinner.stop();
   }
@@ -76,9 +77,9 @@ function inWords({ layers, skipped, notes }: ReturnType<typeof inData> & Pick<St
     isDiagonal ? 'diagonal' : 'all',
   ]);
   const head = ['layer', 'rows', 'held out', 'columns', 'groups', 'moments'];
-  return [
+  return textOf([
     ...ruled([head, ...rows, [counted(rows.length, 'layer')]], { head: 1, body: rows.length, from: 1, to: 5 }),
     ...section('not measured', grouped(skipped, 'layer')),
     ...section('notes', notes),
-  ].join('\n');
+  ]);
 }

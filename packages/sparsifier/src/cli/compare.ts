@@ -14,6 +14,7 @@ import { formatOf } from '../formats/format.js';
 import { openModel, unchanged, type OpenModel } from '../formats/open-model.js';
 import { filesOfOpen } from '../formats/sizes.js';
 import { chooseInputs, type InputOptions } from './inputs.js';
+import { textOf } from '../printable.js';
 import { grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted, percent } from '../pruning/text.js';
 import { print } from './print.js';
@@ -51,7 +52,7 @@ export async function compare(
   if (json) print(JSON.stringify({ a, b, ...found, sizes }, null, 2));
   else {
     const tables = [...(sizes ? sizesTable(sizes) : []), ...(layers ? layerTable(found, sizes) : [])];
-    print([`a: ${a}`, `b: ${b}`, '', ...tables, ...inWords(found)].join('\n'));
+    print(textOf([`a: ${a}`, `b: ${b}`, '', ...tables, ...inWords(found)]));
   }
   if (failure) throw failure;
 }

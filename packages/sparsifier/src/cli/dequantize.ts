@@ -2,7 +2,7 @@ import { checkTargets } from '#host';
 import { readModel } from '../formats/read-model.js';
 import { dequantize as store } from '../quantization/dequantize.js';
 import { outMissing } from './parse.js';
-import { print } from './print.js';
+import { print, writtenTo } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { startSpinner } from './spinner.js';
 
@@ -33,7 +33,7 @@ export async function dequantize(
     spinner.show('writing');
     await written.write(out, { force });
     spinner.stop();
-    print(json ? JSON.stringify({ ...report, out }, null, 2) : `${report.table()}\n\nwritten: ${out}`);
+    print(json ? JSON.stringify({ ...report, out }, null, 2) : `${report.table()}\n\n${writtenTo(out)}`);
   } finally {
     spinner.stop();
   }

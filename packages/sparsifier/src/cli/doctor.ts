@@ -1,3 +1,4 @@
+import { textOf } from '../printable.js';
 import { diagnose, type Applied, type Diagnosis, type DoctorReport } from '../analysis/doctor/diagnose.js';
 import { runtimeNames, type RuntimeName } from '../analysis/doctor/runtimes.js';
 import { readModel } from '../formats/read-model.js';
@@ -19,9 +20,7 @@ export async function doctor(
   await engine;
   using model = await readModel(file);
   const report = await diagnose(model, file, names);
-  print(
-    json ? JSON.stringify({ file, ...report }, null, 2) : [summary(file, report), ...paragraphs(report)].join('\n'),
-  );
+  print(json ? JSON.stringify({ file, ...report }, null, 2) : textOf([summary(file, report), ...paragraphs(report)]));
 }
 
 function summary(file: string, { format, versions, weights, zeros, types }: DoctorReport): string {
@@ -63,9 +62,9 @@ function paragraph({ runtime, title, version, otherFormat, facts, next, ...diagn
     ...line('loads', answers.loads[diagnosis.loads]),
     ...line('smaller', answers.smaller[diagnosis.smaller]),
     ...line('faster', answers.faster[diagnosis.faster]),
-    next
-      ? `  next     sparsifier ${next.command.map(quoted).join(' ')}\n           ${next.why}`
-      : '  next     nothing that this package does',
+    ...(next
+      ? [`  next     sparsifier ${next.command.map(quoted).join(' ')}`, `           ${next.why}`]
+      : ['  next     nothing that this package does']),
   ];
 }
 

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { SparsifyError } from '../errors.js';
 import { asked } from '../options/spelling.js';
+import { textOf } from '../printable.js';
 import { meaningOf } from '../options/words.js';
 import { calibrate } from './commands/calibrate.js';
 import { compare } from './commands/compare.js';
@@ -33,7 +34,8 @@ const program = new Command('sparsifier')
   .showHelpAfterError('(--help lists the options)')
   .exitOverride()
   .configureOutput({
-    outputError: (text, write) => {
+    outputError: (given, write) => {
+      const text = textOf(given.split('\n'));
       // Commander suggests what is spelt alike, which words of other libraries are not.
       const hinted = text.replace(/(unknown option '--([\w-]+)')(\n\(Did you mean.*\))?/, (all, unknown, name) => {
         const meant = (meaningOf(name as string, 'option') ?? []).flatMap((option) => flags.get(option) ?? []);

@@ -22,7 +22,7 @@ import { sentenceOf, type Words } from '../pruning/warnings.js';
 import { measuringOptions, sessionDataOf } from './calibration.js';
 import { readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
-import { print } from './print.js';
+import { print, writtenTo } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, rulesOf } from './parse.js';
 import { checkRepairing, repairInFlags, type RepairingOptions } from './repairing.js';
@@ -262,7 +262,7 @@ function tell(
     const table = tableOf(report, { isCall: true, words: commandWords, layers, sizes });
     const tables = [table, ...(repair ? [repair.table()] : [])];
     if (quantized) tables.push(quantizeTable(quantized, { words: quantizeWords, layers }));
-    return print([...tables, `written: ${out}`].join('\n\n'));
+    return print([...tables, writtenTo(out)].join('\n\n'));
   }
   const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));
   print(

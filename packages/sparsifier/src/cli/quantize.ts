@@ -13,7 +13,7 @@ import { checkMeasuring, checkSource, measuringOptions, sessionDataOf, type Stat
 import { readBatches } from './inputs.js';
 import { outMissing, rulesOf } from './parse.js';
 import { commandWords, type Say } from './phrasing.js';
-import { print } from './print.js';
+import { print, writtenTo } from './print.js';
 import { quantizedInData, quantizedInFlags } from './quantizing.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { startSpinner } from './spinner.js';
@@ -63,7 +63,7 @@ export async function quantize(
     print(
       json
         ? JSON.stringify({ ...quantizedInData(report, commandWords, sizes), out, ...more }, null, 2)
-        : `${quantizeTable(report, { words: commandWords, layers, sizes })}\n\nwritten: ${out}`,
+        : `${quantizeTable(report, { words: commandWords, layers, sizes })}\n\n${writtenTo(out)}`,
     );
   if (!verify) return tell(await work());
   await engine;

@@ -1,3 +1,4 @@
+import { printable } from '../printable.js';
 import yoctoSpinner from 'yocto-spinner';
 
 /** What a terminal shows while a command works. Nothing is shown in files and pipes, or beside JSON. */
@@ -14,7 +15,7 @@ export interface Spinner {
 export function startSpinner(isSilent = false): Spinner {
   const spinner = !isSilent && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
   const show = (text: string) => {
-    if (spinner) spinner.text = text;
+    if (spinner) spinner.text = printable(text);
   };
   const stages = new Map<string, string>();
   return {

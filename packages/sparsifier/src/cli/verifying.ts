@@ -1,3 +1,4 @@
+import { textOf } from '../printable.js';
 import type { Comparison } from '../analysis/comparison/compare.js';
 import { SparsifyError } from '../errors.js';
 import type { ReadModelOptions } from '../formats/all.js';
@@ -52,6 +53,6 @@ export async function verified<Done>(
     reading,
     given,
   );
-  const text = `\ncompared: a is ${file}, b is ${out}\n${inWords(compared.found).join('\n')}`;
+  const text = textOf(['', `compared: a is ${file}, b is ${out}`, ...inWords(compared.found)]);
   return { done: done!.of, ...compared, text };
 }

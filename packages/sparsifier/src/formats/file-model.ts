@@ -297,9 +297,7 @@ export class StoredModel implements FileModel, CurrentFiles {
       });
     }
     const { force = false } = options;
-    await inTurn(this, async () =>
-      host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles }),
-    );
+    await inTurn(this, async () => host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles }));
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {

@@ -12,11 +12,12 @@ import type { Report } from './report.js';
  */
 export async function inspect(model: Model): Promise<Report> {
   checkModel(model);
+  return inTurn(model, () => inspected(model));
+}
+
+async function inspected(model: Model): Promise<Report> {
   const engine = await loadEngine();
-  const { zeros, files } = await inTurn(model, async () => ({
-    zeros: await countZeros(engine, model, model.tensors),
-    files: await filesOfAny(model),
-  }));
+  const zeros = await countZeros(engine, model, model.tensors);
   const layers = model.tensors.map(({ name, kind, shape, values, fixed }, index) => ({
     name,
     kind,
@@ -31,7 +32,7 @@ export async function inspect(model: Model): Promise<Report> {
   const notes = model.tensors.flatMap(({ name, notes, storage }) =>
     [...notes, ...(storage ? [storage] : [])].map((note) => `${name}: ${note}`),
   );
-  return reportOf({ layers, model, files, engine, notes, warnings: [], isCall: false });
+  return reportOf({ layers, model, files: await filesOfAny(model), engine, notes, warnings: [], isCall: false });
 }
 
 /** Counts the zeros of each tensor. */

@@ -1,3 +1,4 @@
+import { textOf } from '../printable.js';
 import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { RepairedLayer, RepairReport } from '../repair/report.js';
 import { grouped, ruled, section } from './table.js';
@@ -44,12 +45,12 @@ class MadeRepairReport implements RepairReport {
     const repaired = this.layers.filter(({ isRepaired }) => isRepaired).length;
     const sums = [counted(this.layers.length, 'layer'), '', '', '', '', '', '', '', `${formatted(repaired)} repaired`];
     const reasons = this.layers.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
-    return [
+    return textOf([
       ...ruled([...rows, sums], { head: 1, body: this.layers.length, from: 3, to: 7 }),
       ...section('not repaired', grouped(this.skipped, 'layer')),
       ...section('repaired in part, or left with the mask alone', grouped(reasons, 'layer')),
       ...section('notes', this.notes),
-    ].join('\n');
+    ]);
   }
 
   toString(): string {

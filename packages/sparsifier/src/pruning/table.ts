@@ -1,5 +1,6 @@
 import type { Sizes } from '../formats/sizes.js';
 import type { Skipped } from '../model/model.js';
+import { printable, shortened, textOf } from '../printable.js';
 import type { LayerReport, Report, ReportTableOptions } from './report.js';
 import { counted, formatted, listed, percent, percentOf } from './text.js';
 import { sentenceOf, type Words } from './warnings.js';
@@ -20,7 +21,7 @@ export function tableOf(report: Report, options: TableOptions): string {
   const { layers, skipped, weights, engine, notes, warnings } = report;
   const { isCall, words } = options;
   const fixed = layers.flatMap(({ name, fixed }) => (fixed === undefined ? [] : [{ name, reason: fixed }]));
-  return [
+  return textOf([
     totalsLine(report, options),
     ...layerLines(report, options),
     ...section('fixed tables, which rules leave out', grouped(fixed)),
@@ -31,7 +32,7 @@ export function tableOf(report: Report, options: TableOptions): string {
     ...(isCall ? [] : [weightsLine(weights)]),
     ...(warnings.length > 0 ? [''] : []),
     ...warnings.map((warning) => `warning: ${sentenceOf(warning, words)}`),
-  ].join('\n');
+  ]);
 }
 
 /** All layers together, and how large the files are. */
@@ -131,7 +132,7 @@ export function grouped(
   }
   return [...groups].map(([reason, { names, weights }]) =>
     names.length === 1
-      ? `${names[0]}: ${reason}`
+      ? `${shortened(names[0]!)}: ${reason}`
       : `${counted(names.length, noun)}${weights > 0 ? ` of ${counted(weights, 'weight')}` : ''}: ${reason}: ${listed(names)}`,
   );
 }
@@ -147,7 +148,8 @@ interface Setting {
 }
 
 /** Rows as lines, with a rule below the head and one below the body, unless that is empty. */
-export function ruled(rows: readonly (readonly string[])[], { head, body, from, to = Infinity }: Setting): string[] {
+export function ruled(given: readonly (readonly string[])[], { head, body, from, to = Infinity }: Setting): string[] {
+  const rows = given.map((cells) => cells.map((cell) => shortened(printable(cell))));
   const isLong = (name: string) => name.length > longestName;
   const widths = rows[0]!.map((_, column) =>
     Math.max(

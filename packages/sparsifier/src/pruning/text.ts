@@ -1,3 +1,5 @@
+import { shortened } from '../printable.js';
+
 const number = new Intl.NumberFormat('en');
 
 /** A number with thousands separators. */
@@ -16,5 +18,5 @@ export function listed(items: readonly string[], most = 3): string {
   // Instead of "and 1 more" there is room for the item.
   const shown = items.length === most + 1 ? items.length : most;
   const rest = items.length - shown;
-  return items.slice(0, shown).join(', ') + (rest > 0 ? ` and ${formatted(rest)} more` : '');
+  return items.slice(0, shown).map(shortened).join(', ') + (rest > 0 ? ` and ${formatted(rest)} more` : '');
 }

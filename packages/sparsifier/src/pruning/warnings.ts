@@ -1,3 +1,4 @@
+import { printable } from '../printable.js';
 import type { Kind, Leak } from '../model/model.js';
 import { counted, formatted, listed, percent, percentOf } from './text.js';
 
@@ -132,7 +133,7 @@ export const warningOf = (finding: Finding): Warning => ({ ...finding, message: 
 export const sentenceOf = <Code extends WarningCode>(
   { code, details }: { readonly code: Code; readonly details: WarningDetails[Code] },
   words: Words,
-): string => sentences[code](details, words);
+): string => printable(sentences[code](details, words));
 
 const sentences: { readonly [Code in WarningCode]: (details: WarningDetails[Code], words: Words) => string } = {
   'high-error': ({ layers, convolutions, others }, { option }) => {

@@ -1,3 +1,4 @@
+import { textOf } from '../printable.js';
 import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
 import { checkNames } from '../options/spelling.js';
@@ -67,11 +68,11 @@ class MadeDequantizeReport implements DequantizeReport {
   }
 
   table(): string {
-    return [
+    return textOf([
       `${counted(this.tensors.length, 'tensor')} now stored as float32, ${bytesLine(this.bytes)}`,
       ...section('before', grouped(this.tensors.map(({ name, from }) => ({ name, reason: from })))),
       ...section('left as they are', grouped(this.skipped)),
-    ].join('\n');
+    ]);
   }
 
   toString(): string {
@@ -102,7 +103,7 @@ export function quantizeTable(report: QuantizeReport, printing: Printing): strin
   );
   const changed = others.filter(({ form }) => form !== undefined);
   const left = others.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
-  return [
+  return textOf([
     totalsLine(report, printing),
     ...layerLines(layers, printing),
     ...section('in another form than asked', grouped(reasons, 'layer')),
@@ -117,7 +118,7 @@ export function quantizeTable(report: QuantizeReport, printing: Printing): strin
     ...section('notes', notes),
     ...(warnings.length > 0 ? [''] : []),
     ...warnings.map((warning) => `warning: ${quantizeSentence(warning, printing.words)}`),
-  ].join('\n');
+  ]);
 }
 
 /** All layers together, and how large the files are. */

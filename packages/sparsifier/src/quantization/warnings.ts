@@ -1,3 +1,4 @@
+import { printable } from '../printable.js';
 import type { Form } from '../model/forms.js';
 import type { Kind } from '../model/model.js';
 import { formatted, listed } from '../pruning/text.js';
@@ -116,7 +117,7 @@ export function warningsOf(layers: readonly QuantizedLayer[]): QuantizeWarning[]
 
 /** A warning as a sentence. */
 export function quantizeSentence({ code, details }: Pick<Finding, 'code' | 'details'>, words: Words): string {
-  return sentences[code](details as never, words);
+  return printable(sentences[code](details as never, words));
 }
 
 const sentences: {

@@ -1,5 +1,6 @@
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
+import { printable } from '../printable.js';
 
 /** A line of a plot. */
 interface Series {
@@ -86,6 +87,11 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
 }
 
 /** Names of layers may be paths, whose ends tell more. */
-const short = (name: string): string => (name.length > 24 ? `…${name.slice(-23)}` : name);
+function short(name: string): string {
+  const characters = [...printable(name)];
+  return characters.length > 24 ? `…${characters.slice(-23).join('')}` : characters.join('');
+}
 
-const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+/** As the content of an element of XML, which cannot have control characters at all. */
+const escape = (text: string): string =>
+  printable(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
