@@ -29,6 +29,7 @@ export { channelLossOf } from './quantization/channels.js';
 export { storedAs } from './quantization/codes.js';
 export { importanceOf, inputsOf } from './quantization/inputs.js';
 export { errorLimits } from './pruning/warnings.js';
+export { printable } from './printable.js';
 export { Granularity, granularitiesOf, granularityNames, inWords, isPattern } from './options/granularity.js';
 export { matcherOf } from './options/names.js';
 export { unitsOfTensor } from './options/units.js';
