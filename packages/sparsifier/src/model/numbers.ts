@@ -48,6 +48,16 @@ export async function firstNotFinite(numbers: Float32Array): Promise<number | un
   return found;
 }
 
+/** How many of these numbers are zero, slice by slice. */
+export async function zerosIn(numbers: Float32Array): Promise<number> {
+  let zeros = 0;
+  const count = (from: number, to: number) => {
+    for (let index = from; index < to; index++) if (numbers[index] === 0) zeros++;
+  };
+  await inSlices(numbers.length, count, stepsAtATime);
+  return zeros;
+}
+
 /** The smallest normal float of 32 bits. Some hardware takes smaller ones for 0. */
 export const leastNormal = 2 ** -126;
 

@@ -2,7 +2,7 @@ import { loadEngine, type Engine } from '../engine/engine.js';
 import { plainEntry } from '../engine/record.js';
 import { run, writeTable, type Table } from '../engine/verbs.js';
 import { filesOfAny } from '../formats/sizes.js';
-import { addressOf, checkModel, type Model, type WeightTensor } from '../model/model.js';
+import { addressOf, checkModel, type Model } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
@@ -17,7 +17,7 @@ export async function inspect(model: Model): Promise<Report> {
 
 async function inspected(model: Model): Promise<Report> {
   const engine = await loadEngine();
-  const zeros = await countZeros(engine, model, model.tensors);
+  const zeros = await countZeros(engine, model);
   const layers = model.tensors.map(({ name, kind, shape, values, fixed }, index) => ({
     name,
     kind,
@@ -36,9 +36,9 @@ async function inspected(model: Model): Promise<Report> {
 }
 
 /** Counts the zeros of each tensor. */
-export async function countZeros(engine: Engine, model: Model, tensors: readonly WeightTensor[]): Promise<number[]> {
+async function countZeros(engine: Engine, model: Model): Promise<number[]> {
   const zeros: number[] = [];
-  for (const { values } of tensors) {
+  for (const { values } of model.tensors) {
     const region = await model.load(engine, values);
     let table: Table | undefined;
     try {
