@@ -137,7 +137,7 @@ test('Memory is freed at once where no call is in progress, also right after one
   await expectNoMemoryInUse();
 });
 
-test('A chunk stays as it is until the next one is asked for, which a closed model does not give', async () => {
+test('Chunks stay as they are when the model is closed, which then gives no more of them', async () => {
   const file = safetensorsFile({ 'd.weight': { shape: [2100, 2100], data: new Uint8Array(2100 * 2100 * 4).fill(64) } });
   const engine = await loadEngine();
   const expected: Uint8Array[] = [];
@@ -160,13 +160,6 @@ test('A chunk stays as it is until the next one is asked for, which a closed mod
   const { code, message } = await errorOf(() => iteration.next());
   expect([code, message]).toEqual(['usage', expect.stringContaining('The model was closed')]);
   other.free();
-  await expectNoMemoryInUse();
-
-  const again = await readModel(file);
-  for await (const _ of (await again.outputs())[0]!.chunks()) {
-    again.close();
-    break;
-  }
   await expectNoMemoryInUse();
 });
 

@@ -1,5 +1,6 @@
 import { SparsifyError } from '../errors.js';
-import { joinedFiles, type FileModel } from '../formats/file-model.js';
+import type { FileModel } from '../formats/file-model.js';
+import { joinedFiles } from '../formats/joined.js';
 import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import { isObject } from '../model/json.js';
 import { checkModel } from '../model/model.js';

@@ -1,7 +1,7 @@
 import * as host from '#host';
 import { columnsOf } from '../engine/rows.js';
 import { SparsifyError } from '../errors.js';
-import { joinedBytes } from '../formats/file-model.js';
+import { joinedBytes } from '../formats/joined.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';

@@ -1,5 +1,5 @@
 import { widenedInSlices } from '../model/numbers.js';
-import { joinedBytes } from './file-model.js';
+import { joinedBytes } from './joined.js';
 import type { CurrentFiles, StoredValues } from './format.js';
 
 /** The current numbers of a tensor as floats of 32 bits, however they are stored. */

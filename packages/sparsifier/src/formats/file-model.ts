@@ -1,8 +1,6 @@
 import * as host from '#host';
 import { loadEngine, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import type { OutputFile } from '../host/host.js';
-import { inSlices } from '../host/slices.js';
 import {
   bytesOf,
   valuesIn,
@@ -19,6 +17,7 @@ import type { Anatomy } from './anatomy.js';
 import type { MainFile } from './files.js';
 import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
+import { joinedBytes, joinedFiles } from './joined.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
@@ -109,10 +108,9 @@ export interface FileModel extends Model, Disposable {
   readonly format: string;
   readonly sourceFiles: readonly string[];
   /**
-   * The files that {@link write} would write, the main one first. Their bytes come in chunks that are views of the
-   * model's memory if this thread shares it: they are valid until the next chunk is asked for. Bytes are those of the
-   * moment in which they are read, so no call may change the model in the meantime. After {@link close}, asking for a
-   * chunk is an error; the last one stays valid until then, or until the iteration is ended, as `for await` does.
+   * The files that {@link write} would write, the main one first. Their bytes come in chunks, each a copy of what the
+   * model has when the chunk is asked for, so no call should change the model in the meantime. After {@link close},
+   * asking for a chunk is an error.
    * @param path as for {@link write}; if omitted, files have the names that they have in the model
    * @throws SparsifyError `usage` if such a model cannot be written to this path, or if the model is closed
    */
@@ -263,6 +261,17 @@ export class StoredModel implements FileModel, CurrentFiles {
 
   outputs(path?: string): Promise<readonly ModelOutput[]> {
     this.#checkOpen();
+    return this.#open.outputs(path, {
+      chunks: (...part) => copies(this.chunks(...part)),
+      sizeOf: (file) => this.sizeOf(file),
+      meaning: (values) => this.meaning(values),
+      biases: this.biases,
+    });
+  }
+
+  /** The same with views of memory, for calls during which nothing changes or frees it. */
+  #views(path?: string): Promise<readonly ModelOutput[]> {
+    this.#checkOpen();
     return this.#open.outputs(path, this);
   }
 
@@ -297,15 +306,15 @@ export class StoredModel implements FileModel, CurrentFiles {
       });
     }
     const { force = false } = options;
-    await inTurn(this, async () => host.writeFiles(await this.outputs(path), { force, sourceFiles: this.sourceFiles }));
+    await inTurn(this, async () => host.writeFiles(await this.#views(path), { force, sourceFiles: this.sourceFiles }));
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return inTurn(this, async () => joinedBytes((await this.outputs())[0]!.chunks));
+    return inTurn(this, async () => joinedBytes((await this.#views())[0]!.chunks));
   }
 
   async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-    return inTurn(this, async () => joinedFiles(await this.outputs()));
+    return inTurn(this, async () => joinedFiles(await this.#views()));
   }
 
   close(): void {
@@ -367,24 +376,8 @@ const notFromFiles = (): SparsifyError =>
 export const anatomyOf = (model: FileModel): Anatomy | undefined =>
   model instanceof StoredModel ? model.anatomy : undefined;
 
-/** All bytes of a file in one array, which is not shared memory. */
-export async function joinedBytes(chunks: OutputFile['chunks']): Promise<Uint8Array<ArrayBuffer>> {
-  let length = 0;
-  for await (const chunk of chunks()) length += chunk.length;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for await (const chunk of chunks()) {
-    await inSlices(chunk.length, (from, to) => bytes.set(chunk.subarray(from, to), at + from));
-    at += chunk.length;
-  }
-  return bytes;
-}
-
-/** All bytes of files by name, the main one first. */
-export async function joinedFiles(outputs: readonly ModelOutput[]): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-  const files = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const { path, chunks } of outputs) files.set(path, await joinedBytes(chunks));
-  return files;
+async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield new Uint8Array(chunk);
 }
 
 /** Frees the memory of models that were garbage-collected. */

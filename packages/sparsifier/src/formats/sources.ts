@@ -64,16 +64,11 @@ export async function readInto(block: Block, file: Source, start: number, bytes:
   for (const each of ended) if (each.status === 'rejected') throw each.reason;
 }
 
-/** The bytes of a block, slice by slice. Its memory is kept while a slice is in use, even if the block is freed. */
+/** The bytes of a block, slice by slice. */
 export async function* slices(block: Block, start = 0, end = block.bytes): AsyncGenerator<Uint8Array> {
   for (let at = start; at < end; at += sliceBytes) {
     const length = Math.min(sliceBytes, end - at);
-    const release = block.retain();
-    try {
-      yield block.view(at, length) ?? (await block.read(at, new Uint8Array(length)));
-    } finally {
-      release();
-    }
+    yield block.view(at, length) ?? (await block.read(at, new Uint8Array(length)));
   }
 }
 

@@ -1,5 +1,6 @@
 import { SparsifyError } from '../../errors.js';
-import { joinedFiles, type FileModel } from '../../formats/file-model.js';
+import type { FileModel } from '../../formats/file-model.js';
+import { joinedFiles } from '../../formats/joined.js';
 import type { ModelOutput } from '../../formats/format.js';
 import { filesOf, type SizedFiles, type Sizes, type SizesOptions, type SizesProgress } from '../../formats/sizes.js';
 import { checkModel, type Skipped } from '../../model/model.js';

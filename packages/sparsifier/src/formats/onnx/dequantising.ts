@@ -1,5 +1,5 @@
 import { narrowedInSlices } from '../../model/numbers.js';
-import { joinedBytes } from '../file-model.js';
+import { joinedBytes } from '../joined.js';
 import type { Dequantized, ModelOutput } from '../format.js';
 import { chainOf, halvesIn } from './dequantising-chains.js';
 import { productsOf } from './dequantising-products.js';

@@ -1,5 +1,5 @@
 import { productOf } from '../../model/numbers.js';
-import { joinedBytes } from '../file-model.js';
+import { joinedBytes } from '../joined.js';
 import type { ModelOutput } from '../format.js';
 import { lengthDelimited, textField, type Edits } from './edits.js';
 import { externalTensors, locationOf, type ExternalTensor } from './external.js';

@@ -1,5 +1,5 @@
 import type { Form, NewNumbers } from '../../model/forms.js';
-import { joinedBytes } from '../file-model.js';
+import { joinedBytes } from '../joined.js';
 import type { CurrentFiles, ModelOutput, OtherNumbers, Storage } from '../format.js';
 import { dequantized } from './dequantising.js';
 import { Edits, edited } from './edits.js';

@@ -3,7 +3,7 @@ import { isObject } from '../../model/json.js';
 import type { WeightTensor } from '../../model/model.js';
 import { productOf, sumOf } from '../../model/numbers.js';
 import { decoded } from '../decoded.js';
-import { joinedBytes } from '../file-model.js';
+import { joinedBytes } from '../joined.js';
 import type { CurrentFiles, Dequantized, OtherNumbers, Storage } from '../format.js';
 import type { StoredTensor } from './header.js';
 import { dataTypes, isWeight, valuesOf, type NamedHeader, type Tensor } from './layers.js';

@@ -2,7 +2,7 @@ import type { Form, NewNumbers } from '../../model/forms.js';
 import type { Kind, WeightTensor } from '../../model/model.js';
 import { sumOf } from '../../model/numbers.js';
 import { decoded } from '../decoded.js';
-import { joinedFiles } from '../file-model.js';
+import { joinedFiles } from '../joined.js';
 import {
   stored,
   type CurrentFiles,
