@@ -89,7 +89,7 @@ function isCopied(given: Value, dtype: DataType, count: number, axis: number): b
   const values = view?.constant.tensor.values;
   if (view === undefined || values?.length !== count) return false;
   const place = { axis, size: count, offset: 0, first: 0, count };
-  return typeOf(view) === dtype && values.dtype === dtype && fits(shapeOf(view), place);
+  return typeOf(view) === dtype && values.dtype === dtype && fits(view, place);
 }
 
 /** Whether a node multiplies decoded codes with each other, so that runtimes compute with the codes instead. */

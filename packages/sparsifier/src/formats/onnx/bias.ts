@@ -5,7 +5,6 @@ import type { Node, Reader, Value } from './graph.js';
 import type { Layer } from './layers.js';
 import { withBias } from './partners.js';
 import { valuesOf } from './quantised.js';
-import { shapeOf } from './views.js';
 
 /** Where the output channels of a layer are before anything else is done with them. */
 interface LayerOutput {
@@ -62,15 +61,16 @@ function numbersAt(found: readonly Candidate[]): Bias | undefined {
   const isOwn = (use: Reader) => own.get(use.node) === use.input;
   const values = valuesOf(constant);
   const isSame = found.every((each) => each.sign === sign && each.node.inputs[each.input]?.view?.constant === constant);
+  if (typeof values === 'string' || !isSame || obstacleTo(constant, isOwn) !== undefined) return undefined;
+  // All readers are only looked at once no other layer has the constant, since many layers may read it.
   const isRounded = constant.readers.some((reader) => reader.node.op.endsWith('QuantizeLinear'));
-  if (typeof values === 'string' || !isSame || isRounded || obstacleTo(constant, isOwn) !== undefined) return undefined;
-  return { values, sign };
+  return isRounded ? undefined : { values, sign };
 }
 
 /** The numbers of an input, if it is a constant with one for each channel, which are on this axis, counted from the end. */
 function perChannel(reader: Reader, sign: Bias['sign'], axis: number, count: number): Candidate | undefined {
   const view = reader.node.inputs[reader.input]?.view;
-  const isFitting = view !== undefined && fits(shapeOf(view), { axis, size: count, offset: 0, first: 0, count });
+  const isFitting = view !== undefined && fits(view, { axis, size: count, offset: 0, first: 0, count });
   return isFitting ? { ...reader, sign } : undefined;
 }
 

@@ -3,7 +3,8 @@ import { StoredValues } from '../format.js';
 import type { Place, Track } from './channels.js';
 import { valuesOf } from './quantised.js';
 import { title, type Constant, type Node, type Reader, type Value } from './graph.js';
-import { shapeOf } from './views.js';
+import { extremesOf } from './shapes.js';
+import { mostAxes, shapeOf, type View } from './views.js';
 
 /** An input of a node that may have one number per channel. */
 interface Candidate extends Reader {
@@ -57,13 +58,12 @@ export class Claims {
       reasonWithout(value) ??
       (at.place === undefined
         ? (at.reason ?? 'the axis of the channels is unknown')
-        : fits(shapeOf(view!), at.place)
+        : fits(view!, at.place)
           ? shared
           : 'it does not have one entry per output channel') ??
       this.#takeEntries(view!.constant, owner, at.place!, { part, node, input, isNeeded });
     if (reason === undefined) return undefined;
-    const isZero = view?.constant.tensor.floats?.()?.every((number) => number === 0);
-    return isZero ? undefined : { name: value.name, reason };
+    return isZero(view) ? undefined : { name: value.name, reason };
   }
 
   /** Compares what all layers claim. From then on {@link take} says which numbers are those of one weight alone. */
@@ -152,6 +152,14 @@ export function obstacleTo(constant: Constant, isOwn: (use: Reader) => boolean):
   return constant.overlaps === undefined ? undefined : `it shares bytes with ${constant.overlaps.name}`;
 }
 
+/** Whether a constant is known to consist of zeros. */
+function isZero(view: View | undefined): boolean {
+  const floats = view?.constant.tensor.floats?.();
+  if (floats === undefined) return false;
+  const { least, greatest } = extremesOf(floats);
+  return least >= 0 && greatest <= 0;
+}
+
 /** Why a value cannot be removed entry by entry, wherever the channels are. */
 function reasonWithout({ isConstant, view }: Value): string | undefined {
   if (view === undefined) return isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
@@ -160,7 +168,9 @@ function reasonWithout({ isConstant, view }: Value): string | undefined {
 }
 
 /** Whether a constant, its shape aligned from the right, has one entry per channel and is broadcast along other axes. */
-export function fits(shape: readonly number[], { axis, size, offset, count }: Place): boolean {
+export function fits(view: View, { axis, size, offset, count }: Place): boolean {
+  if (view.axes.length > mostAxes) return false;
+  const shape = shapeOf(view);
   const at = shape.length - axis;
   const entries = shape[at] ?? 1;
   // The size of the axis is that of the constant if it is above 1, even where the file does not give it.

@@ -107,12 +107,17 @@ const isInteger = ({ constant, quantisation, converted }: View): boolean =>
 /** The stored constants that a value contains. */
 const viewsIn = ({ view, parts }: Value): readonly View[] => (view ? [view] : parts);
 
-/** What a value is arranged from that is not followed to stored constants, also by this further operator. */
-function sourcesOf({ view, producer }: Value, further?: string): readonly Value[] {
+/**
+ * What a value is arranged from that is not followed to stored constants, also by this further operator. The many inputs of
+ * a `Concat` are those of its output alone: values that only pass that on come from it.
+ */
+function sourcesOf(value: Value, further?: string): readonly Value[] {
+  const { view, producer } = value;
   if (view !== undefined || producer === undefined) return [];
-  const { op, inputs } = producer;
+  const { op, inputs, outputs } = producer;
   if (!arranging.has(op) && op !== further) return [];
-  return (op === 'Concat' ? inputs : inputs.slice(0, 1)).filter((value) => value !== undefined);
+  const sources = op !== 'Concat' ? inputs.slice(0, 1) : value === outputs[0] ? inputs : outputs.slice(0, 1);
+  return sources.filter((source) => source !== undefined);
 }
 
 const isFloatCast = ({ op, attributes }: Node): boolean =>

@@ -29,6 +29,8 @@ export function chainOf(constant: Constant): Plan | string {
   const isCoded = tensor.values === undefined;
   const decoding: Node[] = [];
   const retyped: Value[] = [];
+  // Several nodes may look up values of one name.
+  const found = new Set<Value>();
   for (const { node } of constant.readers.filter((each) => isRaw(constant, each))) {
     const [result] = node.outputs;
     const isPassed = result?.view?.constant === constant;
@@ -36,6 +38,8 @@ export function chainOf(constant: Constant): Plan | string {
     if (isPassed && isDecoder) decoding.push(node);
     else if (isPassed && arranging.test(node.op)) retyped.push(result);
     else if (isCoded && decodesLookup(node)) {
+      if (found.has(result!)) continue;
+      found.add(result!);
       retyped.push(result!);
       for (const reader of result!.readers) decoding.push(reader.node);
     } else return `${title(node)} reads it as ${tensor.type}`;

@@ -5,7 +5,7 @@ import { bitsIn } from './operators.js';
 import { differently, parameterAlong, sameQuantisation, type Quantisation } from './quantisation.js';
 import { codeBytes, decodedFloats, parametersOf, type ReadBytes } from './quantised.js';
 import { typeName } from './tensor.js';
-import { shapeOf, typeOf, type View } from './views.js';
+import { mostAxes, shapeOf, typeOf, type View } from './views.js';
 
 // Products of codes: the floats take the place of the codes, and a product of floats that of the nodes.
 
@@ -113,7 +113,8 @@ function productAt(node: Node, view: View): Product | string {
 
 /** Whether a constant differs along one axis alone, counted from the end, or not at all. */
 function isAlong(value: Value | undefined, axis: number): boolean {
-  const shape = value?.view && shapeOf(value.view);
+  const { view } = value ?? {};
+  const shape = view === undefined || view.axes.length > mostAxes ? undefined : shapeOf(view);
   return shape !== undefined && shape.every((size, place) => size === 1 || shape.length - place === axis);
 }
 
@@ -135,7 +136,8 @@ export function productsOf(constant: Constant): Plan | string | undefined {
   if (!products.every((each) => sameQuantisation(each.meaning, meaning))) {
     return differently;
   }
-  const arranged = constant.readers.flatMap(({ node }) => (node.op in parts ? [] : node.outputs));
+  const readers = new Set(constant.readers.map(({ node }) => node));
+  const arranged = [...readers].flatMap(({ op, outputs }) => (op in parts ? [] : outputs));
   return {
     from: tensor.type,
     type: 'float32',

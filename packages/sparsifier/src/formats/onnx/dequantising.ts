@@ -135,6 +135,8 @@ const inType = async (bytes: Uint8Array<ArrayBuffer>, type: Plan['type']): Promi
 class Changes {
   readonly dropped: ReadonlySet<Node>;
   readonly #changed = new Set<Node>();
+  /** How many inputs of other nodes read a value. */
+  readonly #readers = new Map<Value, number>();
   /** What the new nodes read. */
   readonly #read = new Set<Value>();
   /** The constants that those values have. */
@@ -142,9 +144,9 @@ class Changes {
 
   constructor({ nodes }: Graph, plans: readonly Plan[]) {
     const dropped = new Set(plans.flatMap((plan) => plan.dropped));
-    for (const node of dropped) this.#changed.add(node);
+    for (const node of dropped) this.#change(node);
     for (const { node, inputs, bias } of plans.flatMap(({ replaced }) => replaced)) {
-      this.#changed.add(node);
+      this.#change(node);
       for (const value of [...inputs, bias]) {
         if (value === undefined) continue;
         this.#read.add(value);
@@ -157,13 +159,23 @@ class Changes {
       const wasRead = node.outputs.some(({ readers }) => readers.length > 0);
       if (!wasRead || !node.outputs.every((value) => !value.isOutput && this.#isUnread(value))) continue;
       dropped.add(node);
-      this.#changed.add(node);
+      this.#change(node);
     }
     this.dropped = dropped;
   }
 
+  #change(node: Node): void {
+    if (this.#changed.has(node)) return;
+    this.#changed.add(node);
+    for (const value of node.inputs) if (value) this.#readers.set(value, this.#readersOf(value) - 1);
+  }
+
+  #readersOf(value: Value): number {
+    return this.#readers.get(value) ?? value.readers.length;
+  }
+
   #isUnread(value: Value): boolean {
-    return !this.#read.has(value) && value.readers.every(({ node }) => this.#changed.has(node));
+    return !this.#read.has(value) && this.#readersOf(value) === 0;
   }
 
   /** Whether only the nodes before read a constant. */

@@ -138,4 +138,11 @@ export const textField = (number: number, value: string): Uint8Array =>
 export const integerField = (number: number, value: number): Uint8Array =>
   new BinaryWriter().tag(number, WireType.Varint).int64(value).finish();
 
+/** A repeated field of integers. They are one piece, since there may be more than a call can have arguments. */
+export function integerFields(number: number, values: readonly number[]): Uint8Array {
+  const writer = new BinaryWriter();
+  for (const value of values) writer.tag(number, WireType.Varint).int64(value);
+  return writer.finish();
+}
+
 const sizeOf = (pieces: readonly Piece[]): number => pieces.reduce((sum, { length }) => sum + length, 0);

@@ -10,6 +10,9 @@ export interface Product {
   readonly activation: number | undefined;
 }
 
+/** The most characters of an equation: three terms of all letters, with an ellipsis and spaces between all of them. */
+export const longestEquation = 400;
+
 /**
  * Reads the equation of an `Einsum` of two operands as a product of matrices.
  * @param operand which of the two is the constant

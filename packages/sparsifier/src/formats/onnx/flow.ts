@@ -79,9 +79,12 @@ export function followChannels(
           const passed = pass?.(arrival);
           if (passed === undefined) report(track);
           else if ('ends' in passed) report(passed.ends);
-          else
+          else {
+            // Each further output is a step as well.
+            steps += Math.max(0, passed.length - 1);
             for (const [output, onward] of passed.entries())
               if (onward !== undefined) put(node.outputs[output], onward);
+          }
         }
       }
     }

@@ -8,6 +8,7 @@ import {
   readFunction,
   readNode,
   readValueInfo,
+  sizeOf,
   type Attribute,
   type FunctionFields,
   type NodeFields,
@@ -104,8 +105,8 @@ export interface Use extends Reader {
 /** The first version of the operators in which `Add` aligns shapes from the right. */
 const firstOpset = 7;
 
-/** How much the bodies of local functions amount to: nodes, inputs and attributes, each counted once per call. */
-const mostInlined = 200_000;
+/** How much the bodies of local functions amount to: nodes, inputs, outputs and attributes, each counted once per call. */
+const mostInlined = 1_000_000;
 
 /** The most local functions that call each other in turn. */
 const deepestCall = 50;
@@ -129,7 +130,7 @@ export function readGraph(file: ModelFile): Graph {
       hint: 'It is not an ONNX model. Export the model to ONNX first',
     });
   }
-  const reading: Reading = { file, functions, nodes: [], constants: new Map(), inlined: 0 };
+  const reading: Reading = { file, functions, nodes: [], constants: new Map(), bodies: new Map(), inlined: 0 };
   linkGraph(reading, graph, undefined, 0);
   const constants = [...reading.constants.values()];
   markOverlaps(constants);
@@ -160,6 +161,8 @@ interface Reading {
   readonly nodes: Node[];
   /** By their place in the file: the body of a local function is read for each of its calls. */
   readonly constants: Map<number, Constant>;
+  /** The subgraphs in local functions, by their place in the file. */
+  readonly bodies: Map<number, GraphFields>;
   /** How much of local functions has been read. */
   inlined: number;
 }
@@ -214,14 +217,19 @@ class Scope {
   }
 }
 
-function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, depth: number): void {
-  const { file } = reading;
-  const nodes: NodeFields[] = [];
-  const initializers: Field[] = [];
-  const sparse: Field[] = [];
-  const inputs: string[] = [];
-  const outputs: string[] = [];
-  const shapes = new Map<string, Shape>();
+/** A `GraphProto` as it is stored. */
+interface GraphFields {
+  readonly nodes: NodeFields[];
+  readonly initializers: Field[];
+  readonly sparse: Field[];
+  readonly inputs: string[];
+  readonly outputs: string[];
+  readonly shapes: Map<string, Shape>;
+}
+
+function readGraphFields(file: ModelFile, range: Range): GraphFields {
+  const found: GraphFields = { nodes: [], initializers: [], sparse: [], inputs: [], outputs: [], shapes: new Map() };
+  const { nodes, initializers, sparse, inputs, outputs, shapes } = found;
   for (const field of fields(file, range, 'graph')) {
     if (field.type !== WireType.LengthDelimited) continue;
     if (field.number === 1) nodes.push(readNode(file, field));
@@ -231,13 +239,27 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
     else if (field.number === 12) outputs.push(readValueInfo(file, field, shapes));
     else if (field.number === 13) readValueInfo(file, field, shapes);
   }
+  return found;
+}
 
-  if (depth > 0) spend(reading, depth, nodes.length + initializers.length);
+/** The subgraph of a local function, which is read once for all calls. */
+function bodyIn({ file, bodies }: Reading, range: Range): GraphFields {
+  const body = bodies.get(range.start) ?? readGraphFields(file, range);
+  bodies.set(range.start, body);
+  return body;
+}
+
+function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, depth: number): void {
+  const { nodes, initializers, sparse, inputs, outputs, shapes } =
+    depth > 0 ? bodyIn(reading, range) : readGraphFields(reading.file, range);
+  if (depth > 0) {
+    spend(reading, depth, sizeOf(nodes) + initializers.length + sparse.length + inputs.length + outputs.length);
+  }
   const scope = new Scope(outer, shapes, outer?.attributes, depth);
   for (const name of inputs) scope.declare(name);
   for (const node of nodes) for (const name of node.outputs) scope.declare(name);
-  for (const field of initializers) storeInitializer(reading, scope, field, readTensor(file, field));
-  for (const field of sparse) storeInitializer(reading, scope, field, readSparseTensor(file, field));
+  for (const field of initializers) storeInitializer(reading, scope, field, readTensor);
+  for (const field of sparse) storeInitializer(reading, scope, field, readSparseTensor);
 
   linkNodes(reading, scope, nodes);
   for (const name of outputs) {
@@ -249,14 +271,27 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
   }
 }
 
-function storeInitializer(reading: Reading, scope: Scope, field: Field, tensor: Tensor): void {
-  const holder = scope.depth > 0 ? undefined : field;
-  store(scope.declare(tensor.name), constantAt(reading, field.start, tensor.name, tensor, holder));
+function storeInitializer(reading: Reading, scope: Scope, field: Field, read: typeof readTensor): void {
+  const constant = constantAt(reading, field, read, undefined, scope.depth > 0 ? undefined : field);
+  store(scope.declare(constant.name), constant);
 }
 
-function constantAt({ constants }: Reading, place: number, name: string, tensor: Tensor, holder?: Field): Constant {
-  const constant = constants.get(place) ?? newConstant(name, place, tensor, holder);
-  constants.set(place, constant);
+/**
+ * The constant at a place in the file, which is read once.
+ * @param name that of its tensor if undefined
+ */
+function constantAt(
+  { file, constants }: Reading,
+  range: Range,
+  read: typeof readTensor,
+  name: string | undefined,
+  holder: Field | undefined,
+): Constant {
+  const known = constants.get(range.start);
+  if (known !== undefined) return known;
+  const tensor = read(file, range);
+  const constant = newConstant(name ?? tensor.name, range.start, tensor, holder);
+  constants.set(range.start, constant);
   return constant;
 }
 
@@ -298,15 +333,17 @@ function spend(reading: Reading, depth: number, size: number): void {
   if (depth <= deepestCall && reading.inlined <= mostInlined) return;
   throw new SparsifyError('format', 'the local functions of the model call each other too often', {
     subject: reading.file.name,
-    found: depth > deepestCall ? `${depth} calls inside each other` : `${reading.inlined} nodes, inputs and attributes`,
-    allowed: [`${deepestCall} calls inside each other`, `${mostInlined} nodes, inputs and attributes`],
+    found: depth > deepestCall ? `${depth} calls inside each other` : `${reading.inlined} ${inlinedParts}`,
+    allowed: [`${deepestCall} calls inside each other`, `${mostInlined} ${inlinedParts}`],
   });
 }
+
+const inlinedParts = 'nodes, inputs, outputs and attributes';
 
 /** Links the body of a local function in place of a node that calls it. */
 function linkCall(reading: Reading, scope: Scope, call: NodeFields, called: FunctionFields): void {
   const depth = scope.depth + 1;
-  spend(reading, depth, called.nodes.length + called.inputs.length + called.outputs.length + called.defaults.size);
+  spend(reading, depth, called.size);
   const attributes = new Map([...called.defaults, ...attributesOf(call, scope)]);
   const body = new Scope(undefined, new Map(), attributes, depth);
   const given = new Map(called.inputs.map((name, place) => [name, scope.find(call.inputs[place] ?? '')]));
@@ -366,7 +403,7 @@ function recordUses(node: Node, passed: Passed | undefined): void {
   node.inputs.forEach((value, input) => {
     for (const { constant, axes } of value?.view ? [value.view] : (value?.parts ?? [])) {
       constant.readers.push({ node, input });
-      if (!passed?.inputs.includes(input)) constant.uses.push({ node, input, axes });
+      if (!passed?.inputs.has(input)) constant.uses.push({ node, input, axes });
     }
   });
 }
@@ -384,7 +421,7 @@ function linkAttributes(reading: Reading, node: Node): void {
     for (const { range, read } of ranges) {
       const name = isConstant ? output.name : `${node.name || node.op}.${key}`;
       const holder = isConstant ? node.field : undefined;
-      const constant = constantAt(reading, range.start, name, read(reading.file, range), holder);
+      const constant = constantAt(reading, range, read, name, holder);
       if (isConstant) store(output, constant);
       else {
         constant.readers.push({ node, input: -1 });

@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Geometry } from '../../model/geometry.js';
-import { Edits, edited, lengthDelimited } from './edits.js';
+import { Edits, edited, textField } from './edits.js';
 import { incomingOf } from './geometry.js';
 import { readGraph } from './graph.js';
 import { findWeights, tieOf } from './layers.js';
@@ -41,12 +41,10 @@ export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Arr
   const edits = new Edits(file);
   if (wanted.size > 0) for (const { field, name } of outputs) if (!wanted.has(name)) edits.drop(field);
   for (const { name } of outputs) wanted.delete(name);
-  const added = [...wanted].flatMap((name) => {
-    const value = new BinaryWriter().tag(1, WireType.LengthDelimited).string(name).finish();
-    return lengthDelimited(12, value);
-  });
+  const added = new BinaryWriter();
+  for (const name of wanted) added.tag(12, WireType.LengthDelimited).bytes(textField(1, name));
   const graph = graphs.at(-1);
-  if (graph) edits.insert(graph, graph.end, ...added);
+  if (graph) edits.insert(graph, graph.end, added.finish());
   return edited(edits);
 }
 

@@ -19,6 +19,7 @@ import {
   splitSizes,
   type Shape,
 } from './shapes.js';
+import { mostAxes } from './views.js';
 
 // Where the channels of an input are in the outputs of operators that move or summarise numbers.
 
@@ -47,9 +48,10 @@ export function resized(node: Node): (at: Location) => Location {
 export function transposed(node: Node): (at: Location) => Location {
   const order = node.attributes.get('perm')?.integers;
   const rank = node.inputs[0]?.rank ?? order?.length;
+  const isOrder = order === undefined || (order.length === rank && rank <= mostAxes);
   return ({ place, reason }) => {
     if (place === undefined || rank === undefined) return unknown(reason ?? rankUnknown);
-    const axis = order === undefined ? place.axis - 1 : order.indexOf(rank - place.axis);
+    const axis = order === undefined ? place.axis - 1 : isOrder ? order.indexOf(rank - place.axis) : -1;
     return axis < 0
       ? unknown(`the perm of ${title(node)} is not a permutation`)
       : { place: { ...place, axis: rank - axis } };
@@ -165,7 +167,8 @@ export function slicing(node: Node): Pass {
   const [starts, ends] = [list('starts', 1), list('ends', 2)];
   const steps = inputs[4] === undefined ? starts?.map(() => 1) : integersOf(inputs[4]);
   const named = axesOf(node, 3);
-  const axes = named ?? starts?.map((_, axis) => axis) ?? 'unknown';
+  const isList = starts !== undefined && starts.length <= mostAxes;
+  const axes = named ?? (isList ? starts.map((_, axis) => axis) : 'unknown');
   return ({ input, track }) => {
     const { place, reason } = track.at;
     if (input !== 0) return undefined;

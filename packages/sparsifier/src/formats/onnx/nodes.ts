@@ -44,6 +44,8 @@ export interface FunctionFields {
   readonly inputs: string[];
   readonly outputs: string[];
   readonly nodes: NodeFields[];
+  /** How much each call amounts to: nodes, inputs, outputs and attributes. */
+  size: number;
   /** Attributes of calls that do not give them. */
   readonly defaults: Map<string, Attribute>;
 }
@@ -86,7 +88,7 @@ export function readNode(file: ModelFile, field: Field): NodeFields {
 /** Reads a `FunctionProto`. Returns it with its {@link functionKey}. */
 export function readFunction(file: ModelFile, range: Range): [key: string, FunctionFields] {
   const name = { op: '', domain: '', overload: '' };
-  const found: FunctionFields = { inputs: [], outputs: [], nodes: [], defaults: new Map() };
+  const found: FunctionFields = { inputs: [], outputs: [], nodes: [], size: 0, defaults: new Map() };
   for (const field of fields(file, range, 'function')) {
     if (field.type !== WireType.LengthDelimited) continue;
     if (field.number === 1) name.op = text(file, field);
@@ -97,7 +99,16 @@ export function readFunction(file: ModelFile, range: Range): [key: string, Funct
     else if (field.number === 11) readAttribute(file, field, found.defaults);
     else if (field.number === 13) name.overload = text(file, field);
   }
+  const { inputs, outputs, nodes, defaults } = found;
+  found.size = inputs.length + outputs.length + defaults.size + sizeOf(nodes);
   return [functionKey(name), found];
+}
+
+/** How much nodes amount to: they themselves, their inputs, outputs and attributes. */
+export function sizeOf(nodes: readonly NodeFields[]): number {
+  let size = nodes.length;
+  for (const { inputs, outputs, attributes } of nodes) size += inputs.length + outputs.length + attributes.size;
+  return size;
 }
 
 function readAttribute(file: ModelFile, range: Range, attributes: Map<string, Attribute>): void {

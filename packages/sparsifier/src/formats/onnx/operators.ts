@@ -1,5 +1,5 @@
 import type { Kind, Role } from '../../model/model.js';
-import { einsum } from './einsum.js';
+import { einsum, longestEquation } from './einsum.js';
 import type { Node, Value } from './graph.js';
 import { shapeOf, type View } from './views.js';
 
@@ -206,6 +206,7 @@ function dense(node: Node, view: View, input: number): Layout | string {
 function equation({ attributes, inputs }: Node, view: View, input: number): Layout | string {
   if (inputs[1 - input]?.isConstant) return 'both inputs of Einsum are constants';
   const text = attributes.get('equation')?.text ?? '';
+  if (text.length > longestEquation) return `an Einsum with an equation of ${text.length} characters is not supported`;
   const product = inputs.length === 2 ? einsum(text, input, shapeOf(view)) : undefined;
   if (product === undefined) return `Einsum '${text}' is not a product of matrices`;
   const { roles, channel, activation } = product;

@@ -15,7 +15,7 @@ import {
   transposed,
 } from './moving.js';
 import type { Node } from './graph.js';
-import { numbersOf, unknownSize, type Size } from './shapes.js';
+import { extremesOf, numbersOf, unknownSize, type Size } from './shapes.js';
 
 /** A parameter decides whether f(0) = 0; undefined if the file does not say. */
 const deciding =
@@ -78,7 +78,7 @@ export const passing: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['Clip', deciding((node) => reachesZero(bound(node, 'min', 1), bound(node, 'max', 2)))],
   ['Max', deciding((node) => reachesZero(constantBound(node), -Infinity))],
   ['Min', deciding((node) => reachesZero(-Infinity, constantBound(node)))],
-  ['Pow', deciding(({ inputs }) => (numbersOf(inputs[1])?.every((power) => power > 0) ? true : undefined))],
+  ['Pow', deciding(({ inputs }) => (isPositive(numbersOf(inputs[1])) ? true : undefined))],
   ...['MaxPool', 'AveragePool', 'LpPool', 'GlobalMaxPool', 'GlobalAveragePool', 'GlobalLpPool'].map(
     (op): [string, Rule] => [op, pooling],
   ),
@@ -124,6 +124,8 @@ function reachesZero(least: number | undefined, most: number | undefined): boole
   return least === undefined || most === undefined ? undefined : least <= 0 && most >= 0;
 }
 
+const isPositive = (list: readonly number[] | undefined): boolean => list !== undefined && extremesOf(list).least > 0;
+
 /** The other operand of a Max or Min of two, if it is one known number. */
 function constantBound({ inputs }: Node): number | undefined {
   const numbers =
@@ -154,9 +156,13 @@ function multiplying(node: Node): Pass {
   };
 }
 
+/** The most terms of a sum that are compared with each other. */
+const mostTerms = 64;
+
 /** Constants with one number per channel are biases. The sum with another value is not the channel of this layer. */
 function adding(node: Node): Pass {
   const { inputs } = node;
+  if (inputs.length > mostTerms) return () => undefined;
   return ({ input, track, claims, twin }) => {
     const others = [...inputs.keys()].filter((other) => other !== input && inputs[other] !== undefined);
     if (!others.every((other) => twin(other) !== undefined || inputs[other]!.isConstant)) return undefined;

@@ -1,7 +1,7 @@
 import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { widened, widenedInSlices } from '../../model/numbers.js';
 import { StoredValues, type Coding, type Encoded } from '../format.js';
-import type { Constant, Node, Reader } from './graph.js';
+import type { Constant, Node, Reader, Value } from './graph.js';
 import { widths, type NumberType } from './scattered.js';
 import { bitsOf, type StoredCodes, type Tensor } from './tensor.js';
 import {
@@ -12,27 +12,32 @@ import {
   type Place,
   type Quantisation,
 } from './quantisation.js';
+import { extremesOf } from './shapes.js';
 import type { View } from './views.js';
 
 /** Whether a node looks up codes of which `DequantizeLinear` decodes those that are found. */
 export function decodesLookup({ op, inputs, outputs }: Node): boolean {
-  const [table, readers] = [inputs[0]?.view, outputs[0]?.readers ?? []];
-  const isDecoded = ({ node, input }: Reader) => input === 0 && node.op.endsWith('DequantizeLinear');
-  const isOutput = outputs[0]?.isOutput ?? true;
+  const [table, found] = [inputs[0]?.view, outputs[0]];
   return (
-    op === 'Gather' &&
-    table?.constant.tensor.codes !== undefined &&
-    !isOutput &&
-    readers.length > 0 &&
-    readers.every(isDecoded)
+    op === 'Gather' && table?.constant.tensor.codes !== undefined && found !== undefined && isOnlyDecoded(found)
   );
 }
 
-/**
- * The codes that a node decodes, and their meaning.
- * @param lookups what is known of nodes that look codes up
- */
-function decoding(node: Node, lookups: Map<Node, boolean>): { constant: Constant; meaning: Quantisation } | undefined {
+/** What is known of values of whole graphs. Many nodes may have an output of one name. */
+const onlyDecoded = new WeakMap<Value, boolean>();
+
+function isOnlyDecoded(value: Value): boolean {
+  const known = onlyDecoded.get(value);
+  if (known !== undefined) return known;
+  const { readers, isOutput } = value;
+  const isDecoded = ({ node, input }: Reader) => input === 0 && node.op.endsWith('DequantizeLinear');
+  const result = !isOutput && readers.length > 0 && readers.every(isDecoded);
+  onlyDecoded.set(value, result);
+  return result;
+}
+
+/** The codes that a node decodes, and their meaning. */
+function decoding(node: Node): { constant: Constant; meaning: Quantisation } | undefined {
   const [value, result] = [node.inputs[0], node.outputs[0]?.view];
   // A Mul passes on nothing else.
   if (node.op === 'Mul') return result && { constant: result.constant, meaning: result.quantisation! };
@@ -42,9 +47,7 @@ function decoding(node: Node, lookups: Map<Node, boolean>): { constant: Constant
     return meaning && { constant: value.view.constant, meaning };
   }
   const lookup = value.producer;
-  if (lookup === undefined) return undefined;
-  if (!lookups.has(lookup)) lookups.set(lookup, decodesLookup(lookup));
-  if (!lookups.get(lookup)) return undefined;
+  if (lookup === undefined || !decodesLookup(lookup)) return undefined;
   // The axes of what was looked up are not those of the table, so only a single scale is known to fit.
   const view = lookup.inputs[0]!.view!;
   return { constant: view.constant, meaning: quantisationOf({ ...view, axes: [] }, node) };
@@ -57,9 +60,8 @@ export type ReadBytes = (place: Pick<StoredCodes, 'file' | 'start' | 'bytes'>, s
 export async function decodeConstants(nodes: readonly Node[], read: ReadBytes): Promise<void> {
   const parameters = new Map<Constant, Float64Array>();
   const meanings = new Map<Constant, Quantisation>();
-  const lookups = new Map<Node, boolean>();
   for (const node of nodes) {
-    const found = decoding(node, lookups);
+    const found = decoding(node);
     if (found === undefined) continue;
     const { constant, meaning } = found;
     const first = meanings.get(constant);
@@ -131,11 +133,17 @@ async function readParameters(
   }
 }
 
+/** Those that were read. Scales and zero points never change, and many constants may have the same. */
+const knownParameters = new WeakMap<Constant, Promise<Float64Array | undefined>>();
+
 /** The numbers of a scale or zero point; undefined for a type that is not read. */
-export async function parametersOf(
-  { tensor, name }: Pick<Constant, 'tensor' | 'name'>,
-  read: ReadBytes,
-): Promise<Float64Array | undefined> {
+export function parametersOf(constant: Constant, read: ReadBytes): Promise<Float64Array | undefined> {
+  let parameters = knownParameters.get(constant);
+  if (parameters === undefined) knownParameters.set(constant, (parameters = readNumbers(constant, read)));
+  return parameters;
+}
+
+async function readNumbers({ tensor, name }: Constant, read: ReadBytes): Promise<Float64Array | undefined> {
   const place = placeOf(tensor);
   if (place !== undefined) return numbersIn(place, await read(place, name));
   if (tensor.packedCodes !== undefined) return Float64Array.from(await unpacked(tensor, name, read));
@@ -218,16 +226,18 @@ function decoded(
   const zeros = zeroPoint === undefined ? Float64Array.of(0) : numbersOf(zeroPoint);
   if (scales === undefined) return 'its scale is not a stored tensor';
   if (zeros === undefined) return 'its zero point is not a stored tensor';
-  if (!scales.every(Number.isFinite)) return 'its scale is not finite';
+  const { least, greatest } = extremesOf(scales);
+  if (!(least > -Infinity && greatest < Infinity)) return 'its scale is not finite';
   const [scalePlaces, zeroPlaces] = [scale.places, zeroPoint?.places ?? []];
   if (typeof scalePlaces === 'string') return scalePlaces;
   if (typeof zeroPlaces === 'string') return zeroPlaces;
   const [lowest, highest] = rangeOf(codes.type);
-  if (!zeros.every((zero) => Number.isInteger(zero) && zero >= lowest && zero <= highest)) {
+  const ofZeros = extremesOf(zeros);
+  if (!(ofZeros.isWhole && ofZeros.least >= lowest && ofZeros.greatest <= highest)) {
     return 'its zero point is not one of its codes';
   }
   // Such a number takes one byte, so it fits where any other was.
-  if (codes.scattered && !zeros.every((zero) => zero >= 0 && zero < 128)) {
+  if (codes.scattered && !(ofZeros.least >= 0 && ofZeros.greatest < 128)) {
     return 'its codes are stored as numbers of varying length; save the model with raw_data';
   }
   const { length, file, start, bytes } = codes;

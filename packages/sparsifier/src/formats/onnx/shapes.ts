@@ -23,10 +23,36 @@ export const integersOf = (value: Value | undefined): readonly number[] | undefi
 export const numbersOf = (value: Value | undefined): readonly number[] | undefined =>
   integersOf(value) ?? value?.view?.constant.tensor.floats?.();
 
+/** The least and the greatest number of a list, both NaN if it has NaN, and whether all are integers. */
+interface Extremes {
+  readonly least: number;
+  readonly greatest: number;
+  readonly isWhole: boolean;
+}
+
+/** Those that are known. Many nodes may read one list. */
+const knownExtremes = new WeakMap<ArrayLike<number>, Extremes>();
+
+/** The extremes of a list that does not change. Those of an empty list are infinite. */
+export function extremesOf(list: ArrayLike<number>): Extremes {
+  const known = knownExtremes.get(list);
+  if (known !== undefined) return known;
+  let [least, greatest, isWhole] = [Infinity, -Infinity, true];
+  for (let index = 0; index < list.length; index++) {
+    const number = list[index]!;
+    least = Math.min(least, number);
+    greatest = Math.max(greatest, number);
+    isWhole &&= Number.isInteger(number);
+  }
+  const extremes = { least, greatest, isWhole };
+  knownExtremes.set(list, extremes);
+  return extremes;
+}
+
 /** The axes that an operator names in an attribute or, in later versions, in an input; undefined for none. */
 export function axesOf({ attributes, inputs }: Node, input: number): readonly number[] | undefined | 'unknown' {
   const given = attributes.get('axes')?.integers;
-  if (given !== undefined) return given;
+  if (given !== undefined) return given.length > mostAxes ? 'unknown' : given;
   return inputs[input] === undefined ? undefined : (integersOf(inputs[input]) ?? 'unknown');
 }
 
@@ -163,6 +189,7 @@ function transposed(shape: (input: number) => Shape | undefined, { attributes }:
   const before = shape(0);
   const order = attributes.get('perm')?.integers;
   if (order === undefined) return before && [...before].reverse();
+  if (order.length > mostAxes) return undefined;
   return order.map((axis) => before?.[axis] ?? unknownSize());
 }
 
@@ -182,8 +209,9 @@ function reshaped(shape: (input: number) => Shape | undefined, node: Node): Shap
   const wanted = integersOf(inputs[1]) ?? attributes.get('shape')?.integers;
   if (wanted === undefined) {
     const rank = inputs[1]?.shape?.[0];
-    return typeof rank === 'number' && rank <= 64 ? unknownSizes(rank) : undefined;
+    return typeof rank === 'number' && rank <= mostAxes ? unknownSizes(rank) : undefined;
   }
+  if (wanted.length > mostAxes) return undefined;
   const copies = attributeOf(node, 'allowzero', 0) === 0;
   const sizes = wanted.map((size, axis) => (size === 0 && copies ? (before?.[axis] ?? unknownSize()) : size));
   const rest = sizes.indexOf(-1);

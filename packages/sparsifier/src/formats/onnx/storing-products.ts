@@ -37,6 +37,9 @@ interface Products {
   readonly arranging: readonly Field[];
 }
 
+/** The most different factors of the products of one weight: its scales are stored for each of them. */
+const mostFactors = 16;
+
 /** The products that a weight is read by, or why it cannot be multiplied as codes. */
 export function productsOf(constant: Constant, layers: readonly Layer[]): Products | string {
   const tie = tieOf(layers);
@@ -47,6 +50,9 @@ export function productsOf(constant: Constant, layers: readonly Layer[]): Produc
     const product = productOf(layer);
     if (typeof product === 'string') return product;
     list.push(product);
+  }
+  if (new Set(list.map(({ factor }) => factor)).size > mostFactors) {
+    return `several nodes share it, and multiply it with more than ${mostFactors} different factors`;
   }
   list.sort((one, other) => one.node.start - other.node.start);
   const arranging = new Set<Field>();

@@ -129,7 +129,15 @@ export function listOf(
   const { length } = (integers ?? floats)!;
   const nothing = { isSparse: false, values: undefined, codes: undefined };
   const type = floats === undefined ? 'int64' : 'float32';
-  return { name: '', shape: isScalar ? [] : [length], type, length, ...nothing, integers, floats: () => floats };
+  return {
+    name: '',
+    shape: isScalar ? [] : [length],
+    type,
+    length,
+    ...nothing,
+    integers: length > longestList ? undefined : integers,
+    floats: () => (length > mostParameters ? undefined : floats),
+  };
 }
 
 function readField(found: TensorFields, field: Field): void {

@@ -1,4 +1,5 @@
 import type { Constant, Node, Value } from './graph.js';
+import type { Attribute } from './nodes.js';
 import { alignedWith, quantisationOf, sameQuantisation, type Parameter, type Quantisation } from './quantisation.js';
 import { isFloat, typeName } from './tensor.js';
 import { productOf } from '../../model/numbers.js';
@@ -74,7 +75,7 @@ export interface Passed {
   /** The constants that it is put together from, entirely or in parts. */
   readonly parts: readonly View[];
   /** The inputs that contain them. */
-  readonly inputs: readonly number[];
+  readonly inputs: ReadonlySet<number>;
 }
 
 /** What a node passes on of stored constants; undefined if it does something else with them. */
@@ -84,7 +85,7 @@ export function passedOn(node: Node): Passed | undefined {
     const inputs = node.op === 'Mul' ? [0, 1] : [0];
     for (const input of inputs) {
       const found = after(step, node, input);
-      if (found !== undefined) return { ...found, inputs: [input] };
+      if (found !== undefined) return { ...found, inputs: new Set([input]) };
     }
     return undefined;
   }
@@ -107,7 +108,7 @@ function after(step: Step, node: Node, input: number): Pick<Passed, 'view' | 'pa
 
 /** The axes that a node cuts or joins values along; undefined if they are not known. */
 function cutAxes({ op, inputs, attributes }: Node): readonly number[] | undefined {
-  if (op === 'Slice') return inputs[3] === undefined ? attributes.get('axes')?.integers : integersOf(inputs[3]);
+  if (op === 'Slice') return inputs[3] === undefined ? shortList(attributes.get('axes')) : integersOf(inputs[3]);
   return [attributes.get('axis')?.integer ?? 0];
 }
 
@@ -126,7 +127,7 @@ function together(node: Node, inputs: readonly number[]): Passed | undefined {
     }
     if (parts.size > mostParts) return undefined;
   }
-  return { view: undefined, parts: [...parts.values()], inputs };
+  return { view: undefined, parts: [...parts.values()], inputs: new Set(inputs) };
 }
 
 /** Whether a view consists of floats, stored as such or as codes. */
@@ -190,7 +191,11 @@ const integersOf = (value: Value | undefined): readonly number[] | undefined => 
 
 /** The axes that `Unsqueeze` or `Squeeze` is about: an attribute before opset 13, an input since. */
 const axesOf = ({ inputs, attributes }: Node): readonly number[] | undefined =>
-  inputs[1] === undefined ? attributes.get('axes')?.integers : integersOf(inputs[1]);
+  inputs[1] === undefined ? shortList(attributes.get('axes')) : integersOf(inputs[1]);
+
+/** The integers of an attribute, unless they are more than there are axes. */
+const shortList = (attribute: Attribute | undefined): readonly number[] | undefined =>
+  attribute !== undefined && attribute.integers.length <= mostAxes ? attribute.integers : undefined;
 
 /** Only axes of size 1 may come and go. */
 function reshaped(view: View, target: readonly number[] | undefined, keepsZero: boolean): View | undefined {

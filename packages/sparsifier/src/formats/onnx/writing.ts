@@ -1,4 +1,4 @@
-import { integerField, lengthDelimited, textField, type Edits, type Piece } from './edits.js';
+import { integerField, integerFields, lengthDelimited, textField, type Edits, type Piece } from './edits.js';
 import { Names, namesIn } from './names.js';
 import { typeNumber } from './tensor.js';
 import { versionsIn, type Versions } from './versions.js';
@@ -67,7 +67,9 @@ export class ModelWriter {
       if (entry.number === nodeField) firstNode ??= entry;
       if (entry.number !== inputField && entry.number !== valueField) continue;
       const name = valueName(file, entry);
-      described.set(name, [...(described.get(name) ?? []), entry]);
+      const known = described.get(name);
+      if (known === undefined) described.set(name, [entry]);
+      else known.push(entry);
     }
     const entries = { firstNode, described };
     this.#entries.set(graph.start, entries);
@@ -107,7 +109,7 @@ export class ModelWriter {
 
 function tensorMessage(name: string, { type, shape, numbers }: NewTensor): Piece[] {
   return [
-    ...shape.map((size) => integerField(1, size)),
+    integerFields(1, shape),
     integerField(2, typeNumber(type)),
     ...(name === '' ? [] : [textField(8, name)]),
     ...('location' in numbers ? externalFields(numbers) : lengthDelimited(9, numbers)),
