@@ -46,15 +46,16 @@ export interface Host extends KernelHost {
   /** @throws SparsifyError `file` if it cannot be opened or fetched, `usage` for anything else than a source */
   open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;
   /**
-   * Checks before any work is done that files can be written.
+   * Checks before any work is done that files can be written. Undoes what runs that were killed began in their folders.
    * @throws SparsifyError `file` if a file is also read, or if it exists and `force` is not set; `usage` if two of the
    *   files are the same, and always in browsers
    */
-  checkTargets(paths: readonly string[], options: TargetOptions): Promise<void>;
+  checkTargets(paths: readonly string[], options: TargetOptions): Promise<unknown>;
   /**
-   * Writes all files or none: each is written to a temporary file in the folder of its target, and all are renamed at
-   * the end. Missing folders are created. Nothing is written if {@link checkTargets} fails. An error thrown by the
-   * chunks is not wrapped.
+   * Writes all files or none, also if the process is killed: what was there before then comes back with the next call
+   * that writes there, and {@link open} refuses the files until then. Missing folders are created. A file that is
+   * replaced keeps its permissions. Nothing is written if {@link checkTargets} fails. An error thrown by the chunks is
+   * not wrapped.
    */
   writeFiles(files: readonly OutputFile[], options: TargetOptions): Promise<void>;
   /** @throws SparsifyError `usage` for what is no stream, `file` where the stream is locked */

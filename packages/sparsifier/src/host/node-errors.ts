@@ -1,3 +1,5 @@
+import { SparsifyError } from '../errors.js';
+
 /** Why a call of the file system failed, in words. */
 export const reason = (error: unknown): string => {
   const code = (error as NodeJS.ErrnoException).code;
@@ -10,3 +12,14 @@ export const reason = (error: unknown): string => {
   };
   return (code && known[code]) || (error instanceof Error ? error.message : String(error));
 };
+
+/** What a call of the file system threw while a file was to be written. */
+export const notWritten = (subject: string, cause: unknown, hint?: string): SparsifyError =>
+  cause instanceof SparsifyError
+    ? cause
+    : new SparsifyError(
+        'file',
+        'could not be written',
+        { subject, found: reason(cause), ...(hint === undefined ? {} : { hint }) },
+        { cause },
+      );

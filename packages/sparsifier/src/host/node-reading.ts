@@ -3,6 +3,7 @@ import * as path from 'node:path';
 import { SparsifyError } from '../errors.js';
 import type { Source } from './host.js';
 import { reason } from './node-errors.js';
+import { checkFinished } from './node-recovery.js';
 import { asPath } from './node-worker.js';
 import { inSlices } from './slices.js';
 import { checkSource, fetchFrom, fromBlob, noSibling, siblingOf } from './source.js';
@@ -16,6 +17,7 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
   const address = source.toString();
   if (/^https?:/.test(address)) return fetched(new URL(address));
   const file = asPath(source);
+  await checkFinished(file);
   const handle = await openFile(file, 'r').catch((cause) => {
     throw new SparsifyError('file', 'could not be opened', { subject: file, found: reason(cause) }, { cause });
   });

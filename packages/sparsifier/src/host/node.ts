@@ -7,7 +7,8 @@ import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
 export { open } from './node-reading.js';
-export { checkTargets, isFolder, writeFiles } from './node-writing.js';
+export { checkTargets } from './node-targets.js';
+export { isFolder, writeFiles } from './node-writing.js';
 export { checkStream, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './node-worker.js';
 

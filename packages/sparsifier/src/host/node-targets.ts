@@ -1,0 +1,154 @@
+import { realpath, stat } from 'node:fs/promises';
+import * as path from 'node:path';
+import { SparsifyError } from '../errors.js';
+import type { TargetOptions } from './host.js';
+import { notWritten } from './node-errors.js';
+import { recover } from './node-recovery.js';
+import { found } from './node-staging.js';
+import { asPath } from './node-worker.js';
+
+/** A file that is to be written. */
+export interface Target {
+  /** The path that was given. */
+  readonly given: string;
+  /** The nearest folder that exists, with links resolved. */
+  readonly folder: string;
+  /** The path in that folder. */
+  readonly name: string;
+  /** The permissions of the file that is replaced. */
+  readonly mode: number | undefined;
+}
+
+/**
+ * Says before any work is done that files could not be written. What runs that were killed left unfinished in the same
+ * folders is undone first.
+ * @throws SparsifyError `file` where one is read, or exists and `force` is not set, or is no file; `usage` where two are
+ *   the same file, or one is no path
+ */
+export async function checkTargets(
+  paths: readonly string[],
+  { force = false, sourceFiles = [] }: TargetOptions = {},
+): Promise<readonly Target[]> {
+  const address = paths.find((target) => target === '' || /^(file|https?):/i.test(target));
+  if (address !== undefined) {
+    throw new SparsifyError('usage', 'a file is written to a path', {
+      given: address === '' ? 'an empty one' : address,
+      hint: 'Give a path rather than an address. `fileURLToPath` makes one of a file: address',
+    });
+  }
+  const places = await Promise.all(paths.map(placeOf));
+  for (const folder of new Set(places.map((place) => place.folder))) {
+    await recover(
+      folder,
+      places.flatMap((place) => (place.folder === folder ? place.name : [])),
+    );
+  }
+  const read = new Set(await Promise.all(sourceFiles.map(async (file) => identityOf(await placeOf(asPath(file))))));
+  const written = new Set<string>();
+  for (const [index, subject] of paths.entries()) {
+    const identity = await identityOf(places[index]!);
+    if (read.has(identity)) {
+      throw new SparsifyError('file', 'an input file cannot be overwritten', {
+        subject,
+        hint: 'Write to another path, then move the file',
+      });
+    }
+    if (written.has(identity)) throw sameFile(subject);
+    written.add(identity);
+  }
+  const targets: Target[] = [];
+  for (const [index, given] of paths.entries()) {
+    const { folder, name } = places[index]!;
+    // Of folders that do not exist, only the first could be a link, which then leads nowhere.
+    targets.push({ given, folder, name, mode: await checkFree(folder, name.split(path.sep)[0]!, force, given) });
+  }
+  return targets;
+}
+
+/** @throws SparsifyError `usage` */
+export const sameFile = (subject: string): SparsifyError =>
+  new SparsifyError('usage', 'two outputs would be the same file', { subject, hint: 'Give each output its own path' });
+
+/**
+ * Checks that a file can get a name in a folder. If there is a link, it is the link that is replaced, never the file that
+ * it leads to.
+ * @param subject the file, for errors
+ * @returns the permissions of the file that is replaced; undefined if there is none
+ * @throws SparsifyError `file` if it cannot
+ */
+export async function checkFree(
+  folder: string,
+  name: string,
+  force: boolean,
+  subject: string,
+): Promise<number | undefined> {
+  const place = path.join(folder, name);
+  const entry = await found(place).catch((cause) => {
+    throw notWritten(subject, cause);
+  });
+  if (entry === undefined) return undefined;
+  const file = await stat(place).catch(() => undefined);
+  if (file === undefined) {
+    throw new SparsifyError('file', 'there is a link that leads nowhere', {
+      subject,
+      found: place,
+      hint: 'Remove the link, or write to another path',
+    });
+  }
+  if (!force) {
+    throw new SparsifyError('file', 'already exists', {
+      subject,
+      hint: 'Choose another name, or overwrite it with `force: true`',
+    });
+  }
+  if (!file.isFile()) throw new SparsifyError('file', 'exists and is not a file', { subject });
+  return file.mode & 0o7777;
+}
+
+type Place = Pick<Target, 'folder' | 'name'>;
+
+async function placeOf(given: string): Promise<Place> {
+  try {
+    const { folder, name } = await folderOf(path.dirname(given));
+    return { folder, name: path.join(name, path.basename(given)) };
+  } catch (cause) {
+    throw notWritten(given, cause);
+  }
+}
+
+/** The nearest folder that exists, with links resolved, and the path in it. */
+async function folderOf(name: string): Promise<Place> {
+  const parent = path.dirname(name);
+  try {
+    return { folder: await realpath(name), name: '' };
+  } catch (error) {
+    // The working folder itself may have been removed.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === name) throw error;
+  }
+  const above = await folderOf(parent);
+  // Folders that do not exist are no links, so `..` behind them is what they are in.
+  const place = path.join(above.folder, above.name, path.basename(name));
+  const folder = await realpath(place).catch(() => undefined);
+  return folder ? { folder, name: '' } : { ...above, name: path.relative(above.folder, place) };
+}
+
+/** Equal for two places that lead to the same file, through links or not, even if the file does not exist yet. */
+async function identityOf({ folder, name }: Place): Promise<string> {
+  const place = path.join(folder, name);
+  const file = await stat(place, { bigint: true }).catch(() => undefined);
+  if (file) return `${file.dev}:${file.ino}`;
+  return (await ignoresCase(folder)) ? path.join(folder, name.normalize().toLowerCase()) : place;
+}
+
+/** Whether names that differ in their case are the same name in a folder, as on most disks of macOS and Windows. */
+async function ignoresCase(folder: string): Promise<boolean> {
+  const name = path.basename(folder);
+  const parent = path.dirname(folder);
+  const other = name === name.toLowerCase() ? name.toUpperCase() : name.toLowerCase();
+  if (other === name) return parent !== folder && ignoresCase(parent);
+  const identities = await Promise.all(
+    [folder, path.join(parent, other)].map((each) => stat(each, { bigint: true }).catch(() => undefined)),
+  );
+  const [own, same] = identities;
+  return own !== undefined && own.dev === same?.dev && own.ino === same.ino;
+}
