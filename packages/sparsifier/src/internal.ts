@@ -38,5 +38,5 @@ export { stream } from './streaming/stream.js';
 export { remembered } from './calibration/remembered.js';
 export type { Probe } from './calibration/probe.js';
 export { gzip } from './host/gzip.js';
-export { startCompressor } from '#host';
+export { checkTargets, open, startCompressor, writeFiles } from '#host';
 export { Compressor } from './host/compressor.js';

@@ -78,6 +78,10 @@ async function unfinishedOf(staging: Staging, names: readonly string[]): Promise
 }
 
 async function stagingsIn(folder: string): Promise<Staging[]> {
-  const names = await readdir(folder).catch(() => []);
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    // A folder may be written to that cannot be listed.
+    if (!['ENOENT', 'ENOTDIR', 'EACCES'].includes(error.code ?? '')) throw error;
+    return [];
+  });
   return names.filter(isStagingName).map((name) => new Staging(folder, name));
 }

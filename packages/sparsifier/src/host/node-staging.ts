@@ -161,7 +161,8 @@ export class Staging {
   }
 }
 
-const ifMissing = (error: NodeJS.ErrnoException): undefined => {
+/** Undefined for what is not there. */
+export const ifMissing = (error: NodeJS.ErrnoException): undefined => {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 };
 

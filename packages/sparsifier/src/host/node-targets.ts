@@ -4,7 +4,7 @@ import { SparsifyError } from '../errors.js';
 import type { TargetOptions } from './host.js';
 import { notWritten } from './node-errors.js';
 import { recover } from './node-recovery.js';
-import { found } from './node-staging.js';
+import { found, ifMissing } from './node-staging.js';
 import { asPath } from './node-worker.js';
 
 /** A file that is to be written. */
@@ -36,17 +36,20 @@ export async function checkTargets(
       hint: 'Give a path rather than an address. `fileURLToPath` makes one of a file: address',
     });
   }
-  const places = await Promise.all(paths.map(placeOf));
-  for (const folder of new Set(places.map((place) => place.folder))) {
-    await recover(
-      folder,
-      places.flatMap((place) => (place.folder === folder ? place.name : [])),
-    );
+  const places: Place[] = [];
+  for (const given of paths) places.push(await placeOf(given));
+  for (const { folder, given } of new Map(places.map((place) => [place.folder, place])).values()) {
+    const names = places.flatMap((place) => (place.folder === folder ? place.name : []));
+    await recover(folder, names).catch((cause) => {
+      throw notWritten(given, cause);
+    });
   }
-  const read = new Set(await Promise.all(sourceFiles.map(async (file) => identityOf(await placeOf(asPath(file))))));
+  const read = new Set<string>();
+  for (const file of sourceFiles) read.add(await identityOf(await placeOf(asPath(file))));
   const written = new Set<string>();
-  for (const [index, subject] of paths.entries()) {
-    const identity = await identityOf(places[index]!);
+  for (const place of places) {
+    const { given: subject } = place;
+    const identity = await identityOf(place);
     if (read.has(identity)) {
       throw new SparsifyError('file', 'an input file cannot be overwritten', {
         subject,
@@ -57,10 +60,10 @@ export async function checkTargets(
     written.add(identity);
   }
   const targets: Target[] = [];
-  for (const [index, given] of paths.entries()) {
-    const { folder, name } = places[index]!;
+  for (const place of places) {
+    const { folder, name, given } = place;
     // Of folders that do not exist, only the first could be a link, which then leads nowhere.
-    targets.push({ given, folder, name, mode: await checkFree(folder, name.split(path.sep)[0]!, force, given) });
+    targets.push({ ...place, mode: await checkFree(folder, name.split(path.sep)[0]!, force, given) });
   }
   return targets;
 }
@@ -105,19 +108,19 @@ export async function checkFree(
   return file.mode & 0o7777;
 }
 
-type Place = Pick<Target, 'folder' | 'name'>;
+type Place = Omit<Target, 'mode'>;
 
 async function placeOf(given: string): Promise<Place> {
   try {
     const { folder, name } = await folderOf(path.dirname(given));
-    return { folder, name: path.join(name, path.basename(given)) };
+    return { given, folder, name: path.join(name, path.basename(given)) };
   } catch (cause) {
     throw notWritten(given, cause);
   }
 }
 
 /** The nearest folder that exists, with links resolved, and the path in it. */
-async function folderOf(name: string): Promise<Place> {
+async function folderOf(name: string): Promise<Pick<Place, 'folder' | 'name'>> {
   const parent = path.dirname(name);
   try {
     return { folder: await realpath(name), name: '' };
@@ -133,9 +136,13 @@ async function folderOf(name: string): Promise<Place> {
 }
 
 /** Equal for two places that lead to the same file, through links or not, even if the file does not exist yet. */
-async function identityOf({ folder, name }: Place): Promise<string> {
+async function identityOf({ folder, name, given }: Place): Promise<string> {
   const place = path.join(folder, name);
-  const file = await stat(place, { bigint: true }).catch(() => undefined);
+  const file = await stat(place, { bigint: true })
+    .catch(ifMissing)
+    .catch((cause) => {
+      throw notWritten(given, cause);
+    });
   if (file) return `${file.dev}:${file.ino}`;
   return (await ignoresCase(folder)) ? path.join(folder, name.normalize().toLowerCase()) : place;
 }

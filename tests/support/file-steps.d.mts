@@ -1,0 +1,1 @@
+export function onEachStep(before: (name: string) => void | Promise<void>, isAll?: boolean): () => void;
