@@ -14,6 +14,7 @@ import { prune } from './commands/prune.js';
 import { quantize } from './commands/quantize.js';
 import type { CommandEntry } from './commands/shared.js';
 import { inFlags } from './phrasing.js';
+import { handleSignals } from './signals.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -72,6 +73,8 @@ const flags = new Map([
 function phrased(message: string): string {
   return inFlags(message, flags);
 }
+
+handleSignals();
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader may close the pipe early, as `head` does.

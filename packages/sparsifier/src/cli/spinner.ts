@@ -13,7 +13,12 @@ export interface Spinner {
 }
 
 export function startSpinner(isSilent = false): Spinner {
-  const spinner = !isSilent && process.stderr.isTTY ? yoctoSpinner({ text: 'reading' }).start() : undefined;
+  // It would end the process at a signal itself, before files are as they were: `signals.ts` does that.
+  const options = { text: 'reading', handleSignals: false };
+  const spinner = !isSilent && process.stderr.isTTY ? yoctoSpinner(options).start() : undefined;
+  const stop = () => void spinner?.stop();
+  // So that the cursor is seen again.
+  if (spinner) process.once('exit', stop);
   const show = (text: string) => {
     if (spinner) spinner.text = printable(text);
   };
@@ -24,6 +29,9 @@ export function startSpinner(isSilent = false): Spinner {
       stages.set(of, `${of}${of && ': '}${stage} ${Math.round((100 * done) / total)} %`);
       show([...stages.values()].join(', '));
     },
-    stop: () => spinner?.stop(),
+    stop: () => {
+      process.off('exit', stop);
+      stop();
+    },
   };
 }
