@@ -1,6 +1,7 @@
 import { columnsOf } from '../engine/rows.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
 import { rowSizes } from '../model/channels.js';
+import { sourceFilesOf } from '../model/source-files.js';
 import type { Batches } from './batches.js';
 import type { LayerStatistics } from './layer-statistics.js';
 import { measure, type Measured, type MeasureOptions } from './measure.js';
@@ -12,11 +13,13 @@ interface MeasurableLayers {
   /** The digest of the weights of each. */
   readonly digests: ReadonlyMap<WeightTensor, string | undefined>;
   readonly skipped: readonly Pick<Skipped, 'name' | 'reason'>[];
+  /** The files that the model was read from. */
+  readonly sourceFiles: readonly string[];
 }
 
 /** The layers whose inputs a probe gives, with their weights as they are now. */
 export async function measurableLayers(
-  model: Pick<Model, 'tensors' | 'copy'>,
+  model: Pick<Model, 'tensors' | 'copy' | 'sourceFiles'>,
   probe: Probe<never>,
 ): Promise<MeasurableLayers> {
   const digests = new Map<WeightTensor, string | undefined>();
@@ -27,12 +30,12 @@ export async function measurableLayers(
     else if (uses.length === 0) skipped.push({ name: tensor.name, reason: 'the model does not use it' });
     else digests.set(tensor, await digestOf(await model.copy(tensor.values)));
   }
-  return { digests, skipped };
+  return { digests, skipped, sourceFiles: sourceFilesOf(model) };
 }
 
 /** Statistics of layers of a model. */
 export async function collect<Batch>(
-  { digests, skipped }: MeasurableLayers,
+  { digests, skipped, sourceFiles }: MeasurableLayers,
   probe: Probe<Batch>,
   batches: () => Batches<Batch>,
   options: MeasureOptions,
@@ -40,7 +43,7 @@ export async function collect<Batch>(
   const measured = await measure([...digests.keys()], batches, { pruned: probe }, options);
   const layers = new Map<string, LayerStatistics>();
   for (const [tensor, each] of measured) layers.set(tensor.name, statisticsOf(tensor, each, digests.get(tensor)));
-  return new Statistics(layers, skipped, notesOn(layers, options));
+  return new Statistics(layers, skipped, notesOn(layers, options), sourceFiles);
 }
 
 function statisticsOf(

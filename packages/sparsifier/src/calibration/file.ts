@@ -74,7 +74,9 @@ type Stored = Partial<Record<Part, StoredTensor>>;
  * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, or if its tensors do
  *   not have the types, shapes and numbers that statistics have
  */
-export async function readLayers(source: ModelSource): Promise<Map<string, LayerStatistics>> {
+export async function readLayers(
+  source: ModelSource,
+): Promise<{ readonly layers: Map<string, LayerStatistics>; readonly path: string | undefined }> {
   const file = await host.open(source);
   try {
     const { tensors, metadata } = await readHeader(file);
@@ -102,7 +104,7 @@ export async function readLayers(source: ModelSource): Promise<Map<string, Layer
         sha256: digestIn(metadata, sha256 + name),
       });
     }
-    return layers;
+    return { layers, path: file.path };
   } finally {
     await file.close();
   }

@@ -12,7 +12,7 @@ import { chunksOf, readLayers } from './file.js';
 import { mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
 
 export interface WriteStatisticsOptions {
-  /** Overwrite an existing file. */
+  /** Overwrite an existing file. Files that the statistics, or the model, were read from are never overwritten. */
   readonly force?: boolean;
 }
 
@@ -26,15 +26,19 @@ export class Statistics {
    * Notes on what was not measured: held-out rows, or all moments of layers that are too large. Not stored in files.
    */
   readonly notes: readonly string[];
+  /** The paths of the files that they were read from, or that the model was. {@link write} does not write to these. */
+  readonly sourceFiles: readonly string[];
 
   constructor(
     layers: ReadonlyMap<string, LayerStatistics>,
     skipped: readonly Pick<Skipped, 'name' | 'reason'>[] = [],
     notes: readonly string[] = [],
+    sourceFiles: readonly string[] = [],
   ) {
     this.layers = layers;
     this.skipped = skipped;
     this.notes = notes;
+    this.sourceFiles = sourceFiles;
   }
 
   /**
@@ -51,7 +55,8 @@ export class Statistics {
     const skipped = new Map(
       [...this.skipped, ...other.skipped].filter(({ name }) => !layers.has(name)).map((each) => [each.name, each]),
     );
-    return new Statistics(layers, [...skipped.values()], [...new Set([...this.notes, ...other.notes])]);
+    const notes = new Set([...this.notes, ...other.notes]);
+    return new Statistics(layers, [...skipped.values()], [...notes], [...this.sourceFiles, ...other.sourceFiles]);
   }
 
   /** The bytes of a file that {@link readStatistics} reads. */
@@ -63,7 +68,8 @@ export class Statistics {
   /**
    * Writes a file that {@link readStatistics} reads.
    * @param target a path, in Node, or a stream, which is closed afterwards
-   * @throws SparsifyError `file` if the file exists and `force` is not set; `usage` for a path in browsers
+   * @throws SparsifyError `file` if the file exists and `force` is not set, or the statistics or the model were read from
+   *   it; `usage` for a path in browsers
    */
   async write(
     target: string | WritableStream<Uint8Array<ArrayBuffer>>,
@@ -72,7 +78,7 @@ export class Statistics {
     checkNames(options, ['force']);
     const chunks = chunksOf(this.layers);
     if (typeof target !== 'string') return host.writeStream(target, chunks);
-    await host.writeFiles([{ path: target, chunks: () => chunks }], options);
+    await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles: this.sourceFiles });
   }
 
   /**
@@ -150,8 +156,10 @@ export const listed = (names: readonly string[]): string =>
  * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, a tensor is
  *   missing or has another type or shape, or no inputs can have such numbers
  */
-export const readStatistics = async (source: ModelSource): Promise<Statistics> =>
-  new Statistics(await readLayers(source));
+export async function readStatistics(source: ModelSource): Promise<Statistics> {
+  const { layers, path } = await readLayers(source);
+  return new Statistics(layers, [], [], path === undefined ? [] : [path]);
+}
 
 /** The SHA-256 of bytes in hexadecimal; undefined where there is none, in pages that are no secure contexts. */
 export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string | undefined> {

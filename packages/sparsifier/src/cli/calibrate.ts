@@ -1,5 +1,4 @@
 import { textOf } from '../printable.js';
-import { checkTargets } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import type { Statistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
@@ -7,6 +6,7 @@ import { grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted } from '../pruning/text.js';
 import { measuringOptions, sessionDataOf, type MeasuringOptions } from './calibration.js';
 import { readBatches } from './inputs.js';
+import { checkOutputs } from './outputs.js';
 import { outMissing } from './parse.js';
 import { allSaid, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
@@ -38,7 +38,7 @@ export async function calibrate(
   try {
     using model = await readModel(file);
     // Before anything is measured.
-    await checkTargets([out], { force, sourceFiles: [...model.sourceFiles, inputs] });
+    await checkOutputs(model, [out], { force, read: [inputs] });
     const statistics = await measure(model, {
       ...(await sessionDataOf(model, file, batches)),
       ...measuringOptions(measuring),

@@ -1,6 +1,6 @@
-import { checkTargets } from '#host';
 import { readModel } from '../formats/read-model.js';
 import { dequantize as store } from '../quantization/dequantize.js';
+import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing } from './parse.js';
 import { print, writtenTo } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
@@ -24,10 +24,7 @@ export async function dequantize(
   const spinner = startSpinner(json);
   try {
     using read = await readModel(file, readingOptions({ layer }));
-    await checkTargets(
-      (await read.outputs(out)).map(({ path }) => path),
-      { force, sourceFiles: read.sourceFiles },
-    );
+    await checkOutputs(read, pathsOf(await read.outputs(out)), { force, read: [] });
     const { model, report } = await store(read);
     using written = model;
     spinner.show('writing');

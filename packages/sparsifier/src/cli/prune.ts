@@ -1,16 +1,16 @@
-import { checkTargets } from '#host';
+import { checkTargets, writeFiles, type OutputFile } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import { readStatistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
 import { filesOf, type Sizes } from '../formats/sizes.js';
 import { defaults } from '../options/defaults.js';
 import { needsOf, type CriteriaName } from '../options/criteria.js';
-import { sourceFilesOf } from '../pruning/snapshots.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
 import { SparsifyError } from '../errors.js';
 import type { SparsifierOptions } from '../options/options.js';
 import type { Form } from '../model/forms.js';
+import { sourceFilesOf } from '../model/source-files.js';
 import { quantizeTable } from '../quantization/made-report.js';
 import { planFor, quantize } from '../quantization/quantize.js';
 import type { QuantizeReport } from '../quantization/report.js';
@@ -23,6 +23,7 @@ import { measuringOptions, sessionDataOf } from './calibration.js';
 import { readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
+import { checkOutputs, pathsOf } from './outputs.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { parseLimit, parseRankings, parseSparsity, rulesOf } from './parse.js';
 import { checkRepairing, repairInFlags, type RepairingOptions } from './repairing.js';
@@ -94,14 +95,19 @@ export async function prune(
   }
   checkVerifying({ verify, input, inputs }, !explain);
   checkGiven(options);
-  const work = () => pruned(file, options, engine, say);
+  const work = () => pruned(file, { ...options, inputs }, engine, say);
   if (!verify) {
     const done = await work();
     return done && tell(done, out, options);
   }
   await engine;
   const reading = readingOptions(options);
-  const { done, found, failure, text } = await verified(file, out, { reading, given: { input, inputs } }, work);
+  const { done, found, failure, text } = await verified(
+    file,
+    out,
+    { reading, given: { input, inputs }, force: options.force },
+    work,
+  );
   tell(done!, out, options, { verify: found });
   if (!json) print(text);
   if (failure) throw failure;
@@ -143,7 +149,7 @@ interface Pruned {
 /** Writes the sparse model and returns what was done; or only explains it. */
 async function pruned(
   file: string,
-  options: PruneOptions,
+  { inputs, ...options }: Omit<PruneOptions, 'verify' | 'input'>,
   engine: Promise<unknown>,
   say: Say,
 ): Promise<Pruned | undefined> {
@@ -177,10 +183,9 @@ async function pruned(
     using dense = initial === undefined ? undefined : await readModel(initial, reading);
     const compared = dense ? { ...rules, initial: dense } : rules;
     if (!explain && out !== undefined) {
-      const inputs = [loadMasks, calibrate, measured].filter((path) => path !== undefined);
-      await checkTargets([...(await model.outputs(out)).map(({ path }) => path), ...(saveMasks ? [saveMasks] : [])], {
+      await checkOutputs(model, [...pathsOf(await model.outputs(out)), saveMasks], {
         force,
-        sourceFiles: [...sourceFilesOf(model, compared), ...inputs],
+        read: [...(dense?.sourceFiles ?? []), loadMasks, calibrate, measured, inputs],
       });
     }
     const data = batches && (await sessionDataOf(model, file, batches));
@@ -221,9 +226,14 @@ async function pruned(
     const stored = quantizing && (await quantize(model, { ...quantizing, statistics: seen, onProgress }));
     using small = stored?.model;
     spinner.show('writing');
-    await (small ?? model).write(out, force ? { force } : {});
+    const files: OutputFile[] = [...(await (small ?? model).outputs(out))];
+    if (saveMasks !== undefined) {
+      const chunks = await masksOf(sparsifier);
+      files.push({ path: saveMasks, chunks: () => chunks });
+    }
+    // The model and its masks belong together.
+    await writeFiles(files, { force, sourceFiles: sourceFilesOf(small ?? model) });
     const quantized = stored && quantizedInFlags(stored.report, say);
-    if (saveMasks) await sparsifier.saveMasks(saveMasks, force ? { force } : {});
     // A repair may have added biases, and codes take fewer bytes.
     const written = await filesOf(small ?? model);
     const sizes = compress ? await written.sizes({ layers, onProgress }) : undefined;
@@ -236,6 +246,13 @@ async function pruned(
   } finally {
     spinner.stop();
   }
+}
+
+/** The bytes of a file with masks. */
+async function masksOf(sparsifier: Sparsifier): Promise<readonly Uint8Array[]> {
+  const chunks: Uint8Array[] = [];
+  await sparsifier.saveMasks(new WritableStream({ write: (chunk: Uint8Array) => void chunks.push(chunk) }));
+  return chunks;
 }
 
 /** The warning about much that was removed is about the mask alone. A repair makes up for that, unless it changes nothing. */

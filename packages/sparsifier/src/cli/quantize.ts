@@ -1,4 +1,3 @@
-import { checkTargets } from '#host';
 import { calibrate as measure } from '../calibration/onnx.js';
 import { readStatistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
@@ -11,6 +10,7 @@ import { planFor, quantize as store } from '../quantization/quantize.js';
 import type { QuantizeReport } from '../quantization/report.js';
 import { checkMeasuring, checkSource, measuringOptions, sessionDataOf, type StatisticsOptions } from './calibration.js';
 import { readBatches } from './inputs.js';
+import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing, rulesOf } from './parse.js';
 import { commandWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
@@ -58,7 +58,7 @@ export async function quantize(
   if (out === undefined) throw outMissing('sparsifier quantize model.onnx -o small.onnx');
   checkSource(options);
   checkMeasuring(options);
-  const work = () => quantized(file, { ...options, out }, engine, say);
+  const work = () => quantized(file, { ...options, out, inputs }, engine, say);
   const tell = ({ report, sizes }: Told, more: object = {}) =>
     print(
       json
@@ -68,7 +68,12 @@ export async function quantize(
   if (!verify) return tell(await work());
   await engine;
   const reading = readingOptions({ layer });
-  const { done, found, failure, text } = await verified(file, out, { reading, given: { input, inputs } }, work);
+  const { done, found, failure, text } = await verified(
+    file,
+    out,
+    { reading, given: { input, inputs }, force: options.force },
+    work,
+  );
   tell(done, { verify: found });
   if (!json) print(text);
   if (failure) throw failure;
@@ -77,22 +82,19 @@ export async function quantize(
 /** Writes the model and returns what was done. */
 async function quantized(
   file: string,
-  options: QuantizeCommandOptions & { readonly out: string },
+  options: Omit<QuantizeCommandOptions, 'out' | 'inputs'> & Record<'out', string> & Pick<VerifyOptions, 'inputs'>,
   engine: Promise<unknown>,
   say: Say,
 ): Promise<Told> {
   const { weights, others, layerType, include, exclude, layer, json, out, force = false, memory } = options;
-  const { calibrate, statistics: measured, layers, sizes: compress = false } = options;
+  const { calibrate, statistics: measured, inputs, layers, sizes: compress = false } = options;
   const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
   await engine;
   const spinner = startSpinner(json);
   const { onProgress } = spinner;
   try {
     using read = await readModel(file, readingOptions({ layer }));
-    await checkTargets(
-      (await read.outputs(out)).map(({ path }) => path),
-      { force, sourceFiles: [...read.sourceFiles, ...[calibrate, measured].filter((path) => path !== undefined)] },
-    );
+    await checkOutputs(read, pathsOf(await read.outputs(out)), { force, read: [calibrate, measured, inputs] });
     const asked = {
       weights,
       others,

@@ -77,8 +77,10 @@ export function sessionsOfOnnx(file: string, hint?: Hint): CreateOnnxSession | u
 
 /** A package that the working folder has. */
 function installed<Module>(name: string): Module | undefined {
-  const require = createRequire(join(process.cwd(), 'package.json'));
+  let require: NodeJS.Require;
   try {
+    // The working folder may have been removed.
+    require = createRequire(join(process.cwd(), 'package.json'));
     require.resolve(name);
   } catch {
     return undefined;

@@ -4,6 +4,7 @@ import { SparsifyError } from '../errors.js';
 import type { ReadModelOptions } from '../formats/all.js';
 import { unchanged } from '../formats/open-model.js';
 import type { InputOptions } from './inputs.js';
+import { checkOutputs, pathsOf } from './outputs.js';
 
 /** The options of commands that compare what they write with what they read. */
 export interface VerifyOptions extends InputOptions {
@@ -38,7 +39,11 @@ interface Verified<Done> {
 export async function verified<Done>(
   file: string,
   out: string,
-  { reading, given }: { readonly reading: ReadModelOptions; readonly given: InputOptions },
+  {
+    reading,
+    given,
+    force,
+  }: { readonly reading: ReadModelOptions; readonly given: InputOptions; readonly force: boolean | undefined },
   work: () => Promise<Done>,
 ): Promise<Verified<Done>> {
   const { compareFiles, inWords } = await import('./compare.js');
@@ -46,9 +51,10 @@ export async function verified<Done>(
   const compared = await compareFiles(
     file,
     async (model) => {
+      const outputs = pathsOf(await model.outputs(out, unchanged(model)));
+      await checkOutputs(model, outputs, { force, read: [given.inputs] });
       done = { of: await work() };
-      const [main] = await model.outputs(out, unchanged(model));
-      return main!.path;
+      return outputs[0]!;
     },
     reading,
     given,

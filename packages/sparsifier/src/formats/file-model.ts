@@ -12,6 +12,7 @@ import {
   type WeightTensor,
 } from '../model/model.js';
 import { endTurns, inTurn } from '../model/turns.js';
+import { sourceFilesOf } from '../model/source-files.js';
 import { checkNames } from '../options/spelling.js';
 import type { Anatomy } from './anatomy.js';
 import type { MainFile } from './files.js';
@@ -21,7 +22,10 @@ import { joinedBytes, joinedFiles } from './joined.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
-  /** Overwrite existing files. The files that the model was read from are never overwritten. */
+  /**
+   * Overwrite existing files. The files that the model was read from are never overwritten, nor those from which calls on
+   * it got masks, statistics or weights to compare with.
+   */
   readonly force?: boolean;
 }
 
@@ -62,7 +66,7 @@ export async function readFileModel<Options>(
   }
   const model = new StoredModel(open, blocks, sourceFiles);
   abandoned.register(model, blocks, model);
-  readings.set(model, (files) => readFiles(files, format, options, model.sourceFiles));
+  readings.set(model, (files) => readFiles(files, format, options, sourceFilesOf(model)));
   return model;
 }
 
@@ -306,7 +310,7 @@ export class StoredModel implements FileModel, CurrentFiles {
       });
     }
     const { force = false } = options;
-    await inTurn(this, async () => host.writeFiles(await this.#views(path), { force, sourceFiles: this.sourceFiles }));
+    await inTurn(this, async () => host.writeFiles(await this.#views(path), { force, sourceFiles: sourceFilesOf(this) }));
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {

@@ -22,6 +22,8 @@ export type WeightsOf = ComparedModel | LayerArrays;
 export interface InputStatistics {
   /** By the name of the layer. */
   readonly layers: ReadonlyMap<string, LayerInputStatistics>;
+  /** The paths of files that they depend on, which calls with them do not write to. */
+  readonly sourceFiles?: readonly string[];
   /**
    * @returns sentences about what could not be checked
    * @throws SparsifyError if they are those of another model, or of layers of another shape

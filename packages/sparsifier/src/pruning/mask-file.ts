@@ -38,7 +38,7 @@ export async function readMasks(
   source: string | URL | Blob | Uint8Array | ArrayBuffer,
   { tensors }: Model,
   granularity: Granularity,
-): Promise<Map<WeightTensor, Uint8Array>> {
+): Promise<{ readonly masks: Map<WeightTensor, Uint8Array>; readonly path: string | undefined }> {
   const file = await host.open(source);
   try {
     const subject = file.name ?? 'mask file';
@@ -57,7 +57,7 @@ export async function readMasks(
       checkShape(stored, roles[stored.name], tensor, granularity);
       masks.set(tensor, await bitsOf(file, stored));
     }
-    return masks;
+    return { masks, path: file.path };
   } finally {
     await file.close();
   }

@@ -8,6 +8,7 @@ import { keptIn } from '../model/kept.js';
 import { channelSteps, inputChannels } from '../model/channels.js';
 import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
 import { widened } from '../model/numbers.js';
+import { sourceFilesOf } from '../model/source-files.js';
 
 /** Numbers of one tensor, little-endian: in JavaScript's memory, or where the model keeps them. */
 export interface Snapshot {
@@ -22,13 +23,10 @@ export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 
 const isModel = (source: WeightsOf): source is ComparedModel => 'copy' in source && typeof source.copy === 'function';
 
-/** The files that a call reads: those of its model, and of models that the criterion compares it with. */
-export const sourceFilesOf = (
-  model: Pick<Model, 'sourceFiles'>,
-  { initial, previous }: Pick<SparsifierOptions, 'initial' | 'previous'>,
-): string[] => [
-  ...(model.sourceFiles ?? []),
-  ...[initial, previous].flatMap((source) => (source && isModel(source) ? (source.sourceFiles ?? []) : [])),
+/** The files that options come from: those of models that the criterion compares weights with, and of statistics. */
+export const sourceFilesIn = ({ initial, previous, statistics }: SparsifierOptions): readonly string[] => [
+  ...[initial, previous].flatMap((source) => (source && isModel(source) ? sourceFilesOf(source) : [])),
+  ...(statistics ? sourceFilesOf(statistics) : []),
 ];
 
 /** The weights of all tensors as they are at this moment. */

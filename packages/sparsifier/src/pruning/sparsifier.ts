@@ -28,12 +28,16 @@ import { checkRepair, repairForDense, repairForPruned } from './repair.js';
 import type { Report } from './report.js';
 import { restoreDense } from './restored.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
-import { comparedWith, givenBy, snapshotIn, snapshotsOf, sourceFilesOf, type Snapshot } from './snapshots.js';
+import { comparedWith, givenBy, snapshotIn, snapshotsOf, sourceFilesIn, type Snapshot } from './snapshots.js';
 import { checkModel, type Model, type WeightTensor } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
+import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 
 export interface WriteMasksOptions {
-  /** Replace a file that exists. The files that the model, or one to compare with, was read from are never replaced. */
+  /**
+   * Replace a file that exists. The files that the model, models to compare with, statistics and masks were read from are
+   * never replaced.
+   */
   readonly force?: boolean;
 }
 
@@ -67,6 +71,7 @@ export class Sparsifier {
     this.model = model;
     this.#planner = new Planner(model, options);
     this.#options = options;
+    addSourceFiles(model, sourceFilesIn(options));
     if (options.statistics) this.#dense = new DenseNumbers(model);
     const needs = this.#needs();
     if (needs === undefined) return;
@@ -184,8 +189,8 @@ export class Sparsifier {
   /**
    * Writes the masks of all layers that calls have pruned to a file (in Node) or a stream, as safetensors: a U8 tensor
    * for each layer by name, with 1 for a unit that is kept; granularity, roles and version are in the metadata.
-   * @throws SparsifyError `layer` if nothing has been removed yet, `file` if it cannot be written, or if a model was read
-   *   from it
+   * @throws SparsifyError `layer` if nothing has been removed yet, `file` if it cannot be written, or if the model, one to
+   *   compare with, statistics or masks were read from it
    */
   async saveMasks(
     target: string | WritableStream<Uint8Array<ArrayBuffer>>,
@@ -197,7 +202,7 @@ export class Sparsifier {
       return maskFile(this.#masksInOrder(), this.#planner.granularity);
     });
     if (typeof target !== 'string') return host.writeStream(target, chunks);
-    const sourceFiles = sourceFilesOf(this.model, this.#options);
+    const sourceFiles = sourceFilesOf(this.model);
     await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles });
   }
 
@@ -210,10 +215,11 @@ export class Sparsifier {
    */
   async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<void> {
     await inTurn(this.model, async () => {
-      const masks = await readMasks(source, this.model, this.#planner.granularity);
+      const { masks, path } = await readMasks(source, this.model, this.#planner.granularity);
       this.#masks.clear();
       this.#saved.clear();
       for (const [tensor, bits] of masks) this.#masks.set(tensor, bits);
+      addSourceFiles(this.model, path === undefined ? [] : [path]);
     });
   }
 

@@ -8,6 +8,7 @@ import type { Form, NewNumbers } from '../model/forms.js';
 import { write } from '../model/kept.js';
 import { checkModel, type Values, type WeightTensor } from '../model/model.js';
 import { firstNotFinite, sumOf } from '../model/numbers.js';
+import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 import type { InputStatistics } from '../options/options.js';
 import { counted, listed } from '../pruning/text.js';
 import { withShift } from '../repair/layer.js';
@@ -39,6 +40,7 @@ export interface Quantized {
 export async function quantize(model: FileModel, options: QuantizeOptions = {}): Promise<Quantized> {
   planFor(model, options);
   const { statistics, others: otherForm, signal } = options;
+  if (statistics) addSourceFiles(model, sourceFilesOf(statistics));
   const files = await model.toFiles();
   using copy = await readLike(model, files);
   const { storage, current } = storageOf(copy);

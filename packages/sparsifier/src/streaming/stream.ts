@@ -9,7 +9,7 @@ import type { Sparsity } from '../options/amounts.js';
 import { checkCallOptions, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
-import { givenBy, snapshotOf, sourceFilesOf, type Snapshots } from '../pruning/snapshots.js';
+import { givenBy, snapshotOf, sourceFilesIn, type Snapshots } from '../pruning/snapshots.js';
 import { StreamingCall } from './call.js';
 import { usualRoom, type Room } from './search.js';
 
@@ -50,7 +50,7 @@ export async function stream(
   await options.statistics?.check(open);
   const call = new StreamingCall(engine, open, planner, request, snapshots, callOptions);
   const outputs = await open.outputs(typeof output === 'string' ? output : undefined, call);
-  const targets = { force, sourceFiles: sourceFilesOf(open, options) };
+  const targets = { force, sourceFiles: [...open.sourceFiles, ...sourceFilesIn(options)] };
   if (typeof output === 'string') {
     await host.checkTargets(
       outputs.map(({ path }) => path),
