@@ -1,9 +1,22 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SparsifyError } from 'sparsifier';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { spawn } from 'node:child_process';
 import { namesIn, run } from '../support/command.js';
 import { onEachStep } from '../support/file-steps.mjs';
 import { checkTargets, open, writeFiles } from '../support/internal.js';
@@ -201,5 +214,358 @@ describe('a run that is killed', () => {
     expect(ended.old).toBeGreaterThan(60);
     expect(ended.new).toBeGreaterThan(3);
     expect(ended.refused).toBeGreaterThan(10);
+  });
+});
+
+/** Writes one file, and does something else before its last byte. */
+const meanwhile = (name: string, other: () => Promise<unknown>, force = false) =>
+  writeFiles(
+    [
+      output('first'),
+      {
+        path: at(name),
+        chunks: async function* () {
+          yield Buffer.from('new');
+          await other();
+        },
+      },
+    ],
+    { force },
+  );
+
+describe('what is in the way', () => {
+  test.each([true, false])(
+    'A file that appears meanwhile is kept, as is all the rest; with force it is replaced (%s)',
+    async (force) => {
+      const error = meanwhile('a', () => writeFile(at('a'), 'other'), force);
+      if (!force)
+        expect(await errorOf(() => error)).toMatchObject({
+          code: 'file',
+          message: expect.stringMatching(/a: already exists/),
+        });
+      await error.catch(() => {});
+      expect(await snapshot(folder)).toEqual(
+        force
+          ? { a: expect.stringMatching(/bmV3$/), first: expect.anything() }
+          : { a: expect.stringMatching(/b3RoZXI=$/) },
+      );
+    },
+  );
+
+  test('A file that appears after all were checked is kept, as is all the rest', async () => {
+    await writeFile(at('old'), 'old');
+    let hasAppeared = false;
+    // The journal is written after the last check.
+    const restore = onEachStep(async (name) => {
+      if (name !== 'link' || hasAppeared) return;
+      hasAppeared = true;
+      await writeFile(at('z'), 'new z');
+    });
+    const files = ['old', 'z'].map((name) => output(name));
+    const error = await errorOf(() => writeFiles(files, { force: true })).finally(restore);
+    expect(error).toMatchObject({
+      code: 'file',
+      message: expect.stringMatching(/z: was written by someone else meanwhile/),
+    });
+    expect(await namesIn(folder)).toEqual(['old', 'z']);
+    expect([await readFile(at('old'), 'utf8'), await readFile(at('z'), 'utf8')]).toEqual(['old', 'new z']);
+  });
+
+  test.each([true, false])(
+    'A target that becomes a folder meanwhile is an error, and it is kept, with force: %s',
+    async (force) => {
+      if (force) await writeFile(at('a'), 'old');
+      const becomes = async () => {
+        await rm(at('a'), { force: true });
+        await mkdir(at('a', 'inside'), { recursive: true });
+      };
+      expect(await errorOf(() => meanwhile('a', becomes, force))).toMatchObject({ code: 'file' });
+      expect(await namesIn(folder)).toEqual(['a', 'a/inside']);
+    },
+  );
+
+  test('A folder that appears meanwhile gets the files, beside those that are in it', async () => {
+    const appears = async () => {
+      await mkdir(at('new', 'deep'), { recursive: true });
+      await writeFile(at('new', 'other'), 'other');
+    };
+    const files = ['new/a', 'new/deep/b', 'new/deeper/c'].map((name) => output(name));
+    const late = {
+      path: at('d'),
+      chunks: async function* () {
+        await appears();
+        yield Buffer.from('d');
+      },
+    };
+    await writeFiles([...files, late]);
+    expect(await namesIn(folder)).toEqual([
+      'd',
+      'new',
+      'new/a',
+      'new/deep',
+      'new/deep/b',
+      'new/deeper',
+      'new/deeper/c',
+      'new/other',
+    ]);
+  });
+
+  test('If a folder that appeared meanwhile has one of the files, nothing is written', async () => {
+    const appears = async () => {
+      await mkdir(at('new'));
+      await writeFile(at('new', 'a'), 'other');
+    };
+    const late = {
+      path: at('d'),
+      chunks: async function* () {
+        await appears();
+        yield Buffer.from('d');
+      },
+    };
+    expect(await errorOf(() => writeFiles([output('new/a'), output('new/b'), late]))).toMatchObject({ code: 'file' });
+    expect(await namesIn(folder)).toEqual(['new', 'new/a']);
+    expect(await readFile(at('new', 'a'), 'utf8')).toBe('other');
+  });
+
+  test.skipIf(process.platform === 'win32')(
+    'A link that leads nowhere is an error, with or without force, also as a folder',
+    async () => {
+      await symlink('nowhere', at('a'));
+      for (const force of [true, false]) {
+        for (const name of ['a', 'a/b', 'a/b/c']) {
+          const error = await errorOf(() => writeFiles([output('first'), output(name)], { force }));
+          expect(error, name).toMatchObject({
+            code: 'file',
+            message: expect.stringMatching(/a link that leads nowhere/),
+          });
+        }
+      }
+      expect(await namesIn(folder)).toEqual(['a']);
+    },
+  );
+
+  test.skipIf(process.platform === 'win32')(
+    'With force, a link to a file is replaced, and that file stays',
+    async () => {
+      await writeFile(at('kept'), 'kept');
+      await chmod(at('kept'), 0o600);
+      await symlink('kept', at('a'));
+      expect(await errorOf(() => writeFiles([output('a')]))).toMatchObject({
+        code: 'file',
+        message: expect.stringMatching(/already exists/),
+      });
+      expect(await readlink(at('a'))).toBe('kept');
+      const failing = meanwhile('a', () => mkdir(at('first')), true);
+      expect(await errorOf(() => failing)).toMatchObject({ code: 'file' });
+      await rm(at('first'), { recursive: true });
+      expect(await readlink(at('a'))).toBe('kept');
+      await writeFiles([output('a')], { force: true });
+      expect((await lstat(at('a'))).isFile()).toBe(true);
+      expect((await lstat(at('a'))).mode & 0o777).toBe(0o600);
+      expect(await readFile(at('kept'), 'utf8')).toBe('kept');
+      expect(await namesIn(folder)).toEqual(['a', 'kept']);
+    },
+  );
+
+  test('Two outputs that are one file are an error, and nothing is left over', async () => {
+    await mkdir(at('m'));
+    for (const [one, other] of [
+      ['m/a', 'm/./a'],
+      ['n/a', 'n/b/../a'],
+      ['n/a', './m/../n/a'],
+    ]) {
+      const error = await errorOf(() => writeFiles([output(one!), { ...output('x'), path: `${folder}/${other}` }]));
+      expect(error).toMatchObject({
+        code: 'usage',
+        message: expect.stringMatching(/two outputs would be the same file/),
+      });
+    }
+    expect(await namesIn(folder)).toEqual(['m']);
+  });
+});
+
+describe('file systems', () => {
+  test.each([
+    ['link', 'EPERM'],
+    ['link', 'ENOSYS'],
+    ['sync of folders', 'EINVAL'],
+    ['sync of folders', 'EISDIR'],
+  ])('Files are written where there is no %s (%s), and come back when a step fails', async (missing, code) => {
+    const fail = (name: string) => {
+      throw Object.assign(new Error(`${code}: ${name}`), { code });
+    };
+    const after = await written();
+    await makeOld();
+    const before = await snapshot(folder);
+    const isMissing = (name: string, flags?: string) =>
+      missing === 'link' ? name === 'link' : name === 'sync' && flags === 'r';
+    let [renames, isFailing] = [0, true];
+    const restore = onEachStep((name, flags) => {
+      if (isMissing(name, flags)) fail(name);
+      if (isFailing && name === 'rename' && ++renames === 8) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    });
+    try {
+      expect(await errorOf(() => writeNew())).toMatchObject({ code: 'file' });
+      expect(await snapshot(folder)).toEqual(before);
+      isFailing = false;
+      await writeNew();
+      expect(await snapshot(folder)).toEqual(after);
+    } finally {
+      restore();
+    }
+  });
+});
+
+describe('staging folders', () => {
+  const host = hostname()
+    .replace(/[^\w.]/g, '_')
+    .slice(0, 60);
+  const day = 24 * 60 * 60 * 1000;
+  /** Makes a staging folder that was changed last some time ago. */
+  async function stage(owner: string, pid: number, age: number): Promise<string> {
+    const name = `.sparsifier-${owner}-${pid}-0123456789ab`;
+    await mkdir(at(name, 'new'), { recursive: true });
+    await writeFile(at(name, 'new', 'a'), 'half');
+    const time = new Date(Date.now() - age);
+    for (const place of [at(name, 'new', 'a'), at(name, 'new'), at(name)]) await utimes(place, time, time);
+    return name;
+  }
+  /** The id of a process that has ended. */
+  const gone = async () => {
+    const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
+    await new Promise((resolve) => child.on('close', resolve));
+    return child.pid!;
+  };
+  const isKept = async (name: string) => {
+    await writeFiles([output('a')], { force: true });
+    return (await namesIn(folder)).includes(name);
+  };
+
+  test('Those of processes of this host that are gone are removed', async () => {
+    expect(await isKept(await stage(host, await gone(), 0))).toBe(false);
+  });
+
+  test('Those of a process that had the number of this one, which did not begin them, are removed', async () => {
+    expect(await isKept(await stage(host, process.pid, 0))).toBe(false);
+  });
+
+  test('Those of processes that run are kept', async () => {
+    expect(await isKept(await stage(host, process.ppid, 0))).toBe(true);
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'Those that are older than the process that has their number now are removed',
+    async () => {
+      expect(await isKept(await stage(host, process.ppid, 30 * day))).toBe(false);
+    },
+  );
+
+  test('Those of other hosts are removed after 24 hours', async () => {
+    expect(await isKept(await stage('elsewhere', 1, day - 60_000))).toBe(true);
+    expect(await isKept(await stage('elsewhere', 1, day + 60_000))).toBe(false);
+  });
+
+  test('What another host writes for more than 24 hours is kept', async () => {
+    const name = await stage('elsewhere', 1, 2 * day);
+    await writeFile(at(name, 'new', 'a'), 'more');
+    expect(await isKept(name)).toBe(true);
+  });
+
+  test('Folders of other names and files are kept', async () => {
+    const names = ['.sparsifier-x', '.sparsifier-x-1-zz', '.sparsifier', 'sparsifier-x-1-0123456789ab'];
+    for (const name of names) await mkdir(at(name));
+    await writeFile(at('.sparsifier-elsewhere-1-0123456789ab'), '');
+    await utimes(at('.sparsifier-elsewhere-1-0123456789ab'), 0, 0);
+    await writeFiles([output('a')]);
+    expect(await namesIn(folder)).toEqual(['a', '.sparsifier-elsewhere-1-0123456789ab', ...names].sort());
+  });
+
+  describe('a journal of another run', () => {
+    /** As if that run was killed after it placed `a` and set the old `b` aside. */
+    async function unfinished(pid: number, journal?: object): Promise<string> {
+      const name = await stage(host, pid, 0);
+      await mkdir(at(name, 'old'));
+      await rm(at(name, 'new', 'a'));
+      await writeFile(at('a'), 'new a');
+      await writeFile(at(name, 'old', '1'), 'old b');
+      const stampOf = async (place: string) => {
+        const { size, mtimeMs } = await lstat(place);
+        return { size, time: mtimeMs };
+      };
+      const entries = [
+        { name: 'a', replaces: false, stamps: [await stampOf(at('a'))] },
+        { name: 'b', replaces: true, stamps: [{ size: 1, time: 1 }] },
+      ];
+      const content = { version: 1, leader: '', others: [], entries, ...journal };
+      await writeFile(at(name, 'journal.json'), JSON.stringify(content));
+      return name;
+    }
+
+    test('It is undone before the same files, or others beside them, are written', async () => {
+      for (const name of ['a', 'c']) {
+        await unfinished(await gone());
+        await writeFiles([output(name)]);
+        expect(await namesIn(folder)).toEqual([name, 'b'].sort());
+        expect(await readFile(at('b'), 'utf8')).toBe('old b');
+        await rm(at(name));
+        await rm(at('b'));
+      }
+    });
+
+    test('Files that someone else has written since are kept', async () => {
+      await unfinished(await gone());
+      await writeFile(at('a'), 'by hand');
+      await writeFile(at('b'), 'by hand, too');
+      await writeFiles([output('c')]);
+      expect(await namesIn(folder)).toEqual(['a', 'b', 'c']);
+      expect([await readFile(at('a'), 'utf8'), await readFile(at('b'), 'utf8')]).toEqual(['by hand', 'by hand, too']);
+    });
+
+    test('The files of a run that is still going on are neither read nor written, and others beside them are', async () => {
+      const name = await unfinished(process.ppid);
+      const before = await snapshot(folder);
+      for (const each of ['a', 'b']) {
+        const error = await errorOf(() => writeFiles([output(each)], { force: true }));
+        expect(error).toMatchObject({ code: 'file', message: expect.stringMatching(/another run is writing it/) });
+        const refused = { code: 'file', message: expect.stringMatching(/not written to its end.*Run the command/) };
+        expect(await errorOf(() => open(at(each)))).toMatchObject(refused);
+      }
+      expect(await snapshot(folder)).toEqual(before);
+      await writeFiles([output('c')]);
+      await (await open(at('c'))).close();
+      expect(await namesIn(folder)).toContain(name);
+    });
+
+    test.each([
+      ['names a path', { entries: [{ name: '../precious', replaces: true, stamps: [] }] }],
+      ['names the folder above', { entries: [{ name: '..', replaces: false, stamps: [{ size: 8, time: 1 }] }] }],
+      ['is of another version', { version: 2 }],
+      ['has no entries', { entries: null }],
+      ['has no stamps', { entries: [{ name: 'a', replaces: false }] }],
+    ])('A journal that %s, which no run has written, changes nothing', async (_, journal) => {
+      const name = await unfinished(await gone(), journal);
+      await mkdir(at('m'));
+      await writeFile(at('precious'), 'precious');
+      const before = await snapshot(folder);
+      await writeFiles([output('c')]);
+      await (await open(at('a'))).close();
+      const { c, ...after } = await snapshot(folder);
+      expect(c).toMatch(/ /);
+      expect(after).toEqual(before);
+      expect(Object.keys(after)).toContain(name);
+    });
+  });
+
+  test('Of two runs that write the same files at once, the files are all from one of them', async () => {
+    const both = ['one', 'two'].map((text) => names.map((name) => output(name, `${text} ${name}`)));
+    for (let round = 0; round < 10; round++) {
+      const ended = await Promise.allSettled(both.map((files) => writeFiles(files, { force: true })));
+      for (const end of ended) if (end.status === 'rejected') expect(end.reason).toMatchObject({ code: 'file' });
+      const texts = await Promise.all(
+        names.map(async (name) => (await readFile(at(name), 'utf8').catch(() => 'none')).slice(0, 3)),
+      );
+      expect(new Set(texts).size).toBe(1);
+      expect((await namesIn(folder)).filter((name) => name.includes('.sparsifier-'))).toEqual([]);
+    }
   });
 });

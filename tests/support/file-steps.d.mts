@@ -1,1 +1,1 @@
-export function onEachStep(before: (name: string) => void | Promise<void>, isAll?: boolean): () => void;
+export function onEachStep(before: (name: string, flags?: string) => void | Promise<void>, isAll?: boolean): () => void;

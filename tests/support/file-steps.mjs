@@ -8,7 +8,8 @@ const ofHandles = ['chmod', 'close', 'datasync', 'stat', 'sync', 'write', 'write
 const real = Object.fromEntries([...changing, ...looking, 'open'].map((name) => [name, files[name]]));
 
 /**
- * @param before is told the name of each step before it is made; what it throws is thrown in place of the step
+ * @param before is told the name of each step before it is made, and the flags of an open file; what it throws is thrown in
+ *   place of the step
  * @param isAll whether steps count that only look at files
  * @returns makes everything as it was
  */
@@ -27,7 +28,7 @@ export function onEachStep(before, isAll = true) {
       const step = handle[name].bind(handle);
       handle[name] = async (...given) => {
         try {
-          await before(name);
+          await before(name, flags);
         } catch (error) {
           // A system that cannot close a file has closed it all the same.
           if (name === 'close') await step();
