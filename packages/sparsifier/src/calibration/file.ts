@@ -3,6 +3,7 @@ import { SparsifyError } from '../errors.js';
 import { readHeader, type StoredTensor } from '../formats/safetensors/header.js';
 import { safetensorsChunks, type TensorToWrite } from '../formats/safetensors/write.js';
 import type { ModelSource } from '../formats/sources.js';
+import type { Reading } from '../host/reading.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { productOf } from '../model/numbers.js';
 import type { LayerMoments, LayerStatistics } from './layer-statistics.js';
@@ -76,10 +77,11 @@ type Stored = Partial<Record<Part, StoredTensor>>;
  */
 export async function readLayers(
   source: ModelSource,
+  reading: Reading,
 ): Promise<{ readonly layers: Map<string, LayerStatistics>; readonly path: string | undefined }> {
-  const file = await host.open(source);
+  const file = await host.open(source, reading);
   try {
-    const { tensors, metadata } = await readHeader(file);
+    const { tensors, metadata } = await readHeader(file, reading);
     if (metadata.get('format') !== format || metadata.get('version') !== version) {
       throw new SparsifyError('format', 'this is not a file with statistics of a known version', {
         subject: file.name ?? 'statistics',

@@ -2,6 +2,7 @@ import * as host from '#host';
 import { columnsOf } from '../engine/rows.js';
 import { SparsifyError } from '../errors.js';
 import { joinedBytes } from '../formats/joined.js';
+import { readingOf, readOptionNames, type ReadOptions } from '../formats/reading.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
@@ -154,10 +155,12 @@ export const listed = (names: readonly string[]): string =>
  * missing; numbers of 64 bits (F64) are rounded to 32.
  * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
  * @throws SparsifyError `file` if it cannot be read; `format` if it is not a file of a known version, a tensor is
- *   missing or has another type or shape, or no inputs can have such numbers
+ *   missing or has another type or shape, no inputs can have such numbers, or a limit is exceeded; `usage` for unknown
+ *   options; the signal's reason if aborted
  */
-export async function readStatistics(source: ModelSource): Promise<Statistics> {
-  const { layers, path } = await readLayers(source);
+export async function readStatistics(source: ModelSource, options: ReadOptions = {}): Promise<Statistics> {
+  checkNames(options, readOptionNames);
+  const { layers, path } = await readLayers(source, readingOf(options));
   return new Statistics(layers, [], [], path === undefined ? [] : [path]);
 }
 

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { arrayOf, type InputMetadata, type NumberType, type SessionTensor } from '../analysis/comparison/inputs.js';
 import { SparsifyError } from '../errors.js';
+import { usualReading } from '../host/reading.js';
 import { isObject } from '../model/json.js';
 import { typeOf } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
@@ -22,7 +23,7 @@ const howToExport = 'Such as export default [{ x: { data: new Float32Array(6), d
  */
 export async function readModule(path: string): Promise<() => AsyncIterable<unknown>> {
   // A missing file is told as that of any other kind.
-  await (await host.open(path)).close();
+  await (await host.open(path, usualReading)).close();
   const { default: exported } = await attempt(
     path,
     'loaded',

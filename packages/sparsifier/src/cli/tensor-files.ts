@@ -2,6 +2,7 @@ import * as host from '#host';
 import { positionsOf } from '../analysis/comparison/axes.js';
 import { arrayOf, type NumberType, type SessionTensor } from '../analysis/comparison/inputs.js';
 import { SparsifyError } from '../errors.js';
+import { newBytes, usualReading } from '../host/reading.js';
 import { readHeader } from '../formats/safetensors/header.js';
 import { productOf } from '../model/numbers.js';
 
@@ -17,9 +18,9 @@ export const nameless = '';
  *   if its numbers cannot be read
  */
 export async function readTensors(path: string): Promise<LazyTensors> {
-  const source = await host.open(path);
+  const source = await host.open(path, usualReading);
   try {
-    const bytes = new Uint8Array(source.size);
+    const bytes = newBytes(source.size, path);
     await source.read(bytes, 0);
     if (begins(bytes, 'PK')) return await readNpz(bytes, path);
     if (begins(bytes, npyMagic)) return new Map([[nameless, () => readNpy(bytes, path)]]);

@@ -19,6 +19,7 @@ import type { MainFile } from './files.js';
 import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
 import { joinedBytes, joinedFiles } from './joined.js';
+import { readOptionNames, trusted, type ReadOptions } from './reading.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
@@ -33,12 +34,12 @@ export interface WriteModelOptions {
  * Reads a model of this format, whatever its file looks like.
  * @throws SparsifyError `usage` for an option that the format does not take
  */
-export async function readAs<Options extends object>(
+export async function readAs<Options extends ReadOptions>(
   format: Format<Options>,
   source: ModelSource,
   options: Options,
 ): Promise<FileModel> {
-  checkNames(options, format.options);
+  checkNames(options, [...format.options, ...readOptionNames]);
   return readFileModel(source, () => format, options);
 }
 
@@ -46,7 +47,7 @@ export async function readAs<Options extends object>(
  * Reads a model whose format is known once its main file is open.
  * @param sourceFiles those that no call writes to, if they are not the ones that are read
  */
-export async function readFileModel<Options>(
+export async function readFileModel<Options extends ReadOptions>(
   source: ModelSource,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
@@ -87,7 +88,7 @@ export async function readLike(model: FileModel, files: Files): Promise<FileMode
   return read(files);
 }
 
-function readFiles<Options>(
+function readFiles<Options extends ReadOptions>(
   files: Files,
   format: Format<Options>,
   options: Options,
@@ -97,7 +98,7 @@ function readFiles<Options>(
   const give = (name: string) => files.get(name)!;
   const giving = furtherFiles.filter((option) => (format.options as readonly string[]).includes(option));
   const further = Object.fromEntries(giving.map((option) => [option, give]));
-  return readFileModel(new File([bytes], name), () => format, { ...options, ...further }, sourceFiles);
+  return readFileModel(new File([bytes], name), () => format, { ...options, ...further, ...trusted }, sourceFiles);
 }
 
 /** The options by which further files of a model are given. */

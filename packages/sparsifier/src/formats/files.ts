@@ -2,8 +2,10 @@ import * as host from '#host';
 import type { Block, Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { Source } from '../host/host.js';
+import { overLimit, type Reading } from '../host/reading.js';
 import { parseJson } from '../model/json.js';
 import { modelIn } from './folder.js';
+import { unlessAborted } from './reading.js';
 import { emptyFile, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
 
 /** The main file of a model, with the parts of it that identify the format. */
@@ -21,24 +23,30 @@ export interface MainFile {
 
 type Json = Readonly<Record<string, unknown>> | readonly unknown[];
 
-/** JSON of more bytes is not parsed: it may not fit in a string. */
+/** JSON of more bytes is not parsed, whatever the limit: it may not fit in a string. */
 const longestJson = 2 ** 28;
 
-/** Reads the parts of a file that identify its format. */
-export async function begin(source: Source): Promise<MainFile> {
+/**
+ * Reads the parts of a file that identify its format.
+ * @throws SparsifyError `format` for JSON that is too long or nested too deeply
+ */
+export async function begin(source: Source, reading: Reading): Promise<MainFile> {
   const head = new Uint8Array(Math.min(64, source.size));
   await source.read(head, 0);
   const text = String.fromCharCode(...head);
   const file = { source, name: source.name, head, json: undefined, jsonFailure: undefined };
   // JSON contains no zero bytes, while the length before a safetensors header ends with zeros.
   if (!/^(\xef\xbb\xbf)?\s*[{[]/.test(text) || text.slice(0, 8).includes('\0')) return file;
-  if (source.size > longestJson)
-    return { ...file, jsonFailure: `JSON of ${source.size} bytes, of which at most ${longestJson} are read` };
+  const subject = source.name ?? 'the bytes';
+  const most = Math.min(reading.limits.headerBytes, longestJson);
+  if (source.size > most) throw overLimit('headerBytes', subject, most, source.size);
   const bytes = new Uint8Array(source.size);
   await source.read(bytes, 0);
   try {
-    return { ...file, json: parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Json };
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return { ...file, json: parseJson(text, subject, reading) as Json };
   } catch (cause) {
+    if (cause instanceof SparsifyError) throw cause;
     return { ...file, jsonFailure: `text that is not JSON: ${(cause as Error).message.slice(0, 100)}` };
   }
 }
@@ -46,21 +54,24 @@ export async function begin(source: Source): Promise<MainFile> {
 /** The files of a model that is being read, by their names in the model. */
 export class ModelFiles {
   readonly main: MainFile;
+  /** How they are read. */
+  readonly reading: Reading;
   readonly #opened: Source[];
   readonly #sources = new Map<string, Source>();
   readonly #held = new Map<string, Block>();
 
-  private constructor(main: MainFile) {
+  private constructor(main: MainFile, reading: Reading) {
     this.main = main;
+    this.reading = reading;
     this.#opened = [main.source];
   }
 
   /** Opens the main file and reads its beginning. */
-  static async open(from: ModelSource): Promise<ModelFiles> {
-    const source = await host.open(await modelIn(from));
+  static async open(from: ModelSource, reading: Reading): Promise<ModelFiles> {
+    const source = await host.open(await modelIn(from), reading);
     try {
       if (source.size === 0) throw emptyFile(source.name ?? 'the bytes');
-      return new ModelFiles(await begin(source));
+      return new ModelFiles(await begin(source, reading), reading);
     } catch (error) {
       await source.close();
       throw error;
@@ -93,7 +104,8 @@ export class ModelFiles {
    * @throws SparsifyError `file` if there is none
    */
   async further(name: string, give: GiveFile | undefined, option: string): Promise<Source> {
-    const source = give === undefined ? await this.main.source.sibling(name) : await given(name, give, option);
+    const source =
+      give === undefined ? await this.main.source.sibling(name) : await given(name, give, option, this.reading);
     this.#opened.push(source);
     return source;
   }
@@ -131,14 +143,14 @@ export class ModelFiles {
   }
 }
 
-async function given(name: string, give: GiveFile, option: string): Promise<Source> {
+async function given(name: string, give: GiveFile, option: string, reading: Reading): Promise<Source> {
   if (typeof give !== 'function') {
     throw new SparsifyError('usage', `the option ${option} is a function that gives a file by its name`, {
       given: typeof give,
     });
   }
-  const bytes = (await give(name)) as Bytes | null | undefined;
-  if (bytes !== undefined && bytes !== null) return host.open(bytes);
+  const bytes = (await unlessAborted(reading, give(name))) as Bytes | null | undefined;
+  if (bytes !== undefined && bytes !== null) return host.open(bytes, reading);
   throw new SparsifyError('file', 'a file of the model is missing', {
     subject: name,
     hint: `${option}('${name}') returned undefined`,

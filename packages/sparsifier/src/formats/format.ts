@@ -4,13 +4,14 @@ import type { Form, NewNumbers } from '../model/forms.js';
 import { bytesOf, type DataType, type Kind, type Skipped, type Values, type WeightTensor } from '../model/model.js';
 import type { Anatomy } from './anatomy.js';
 import type { MainFile, ModelFiles } from './files.js';
+import { readOptionNames } from './reading.js';
 import { modelEndings, recognise } from './recognise.js';
 
 /** A format of model files. all.ts lists all of them. */
 export interface Format<Options = object> {
   /** Its usual name. */
   readonly name: string;
-  /** The options that {@link open} takes. */
+  /** The options that {@link open} takes, besides those of everything that reads files. */
   readonly options: readonly (keyof Options & string)[];
   /** The endings of its file names. Outputs that end like files of other formats are refused. */
   readonly endings: readonly string[];
@@ -195,7 +196,8 @@ export function formatOf<Options>(
     });
   }
   const given = Object.entries(options as object).filter(([, value]) => value !== undefined);
-  const other = given.find(([name]) => !(format.options as readonly string[]).includes(name));
+  const own: readonly string[] = [...format.options, ...readOptionNames];
+  const other = given.find(([name]) => !own.includes(name));
   if (other !== undefined) {
     const takers = formats.filter(({ options }) => (options as readonly string[]).includes(other[0]));
     throw new SparsifyError(

@@ -1,3 +1,4 @@
+import { newBytes } from '../host/reading.js';
 import type { Skipped, Values, WeightTensor } from '../model/model.js';
 import type { Anatomy } from './anatomy.js';
 import { ModelFiles, type MainFile } from './files.js';
@@ -12,6 +13,7 @@ import {
   type NewBias,
   type Storage,
 } from './format.js';
+import { readingOf, type ReadOptions } from './reading.js';
 import { sliceBytes, type ModelSource } from './sources.js';
 
 /** A model whose files are open. Only its description has been read. */
@@ -80,7 +82,7 @@ export class OpenModel {
   /** The numbers as they are in the files. */
   async copy(values: Values): Promise<Uint8Array<ArrayBuffer>> {
     const { file, start, bytes, coding } = stored(values);
-    const target = new Uint8Array(bytes);
+    const target = newBytes(bytes, file);
     const block = this.files.held.get(file);
     if (block) await block.read(start, target);
     else await this.files.sources.get(file)!.read(target, start);
@@ -109,14 +111,15 @@ export const unchanged = ({ files }: OpenModel): CurrentFiles => ({
 /**
  * Opens a model.
  * @param choose returns the format, given the main file
- * @throws SparsifyError as the format does, and if a file cannot be opened
+ * @throws SparsifyError as the format does, and if a file cannot be opened or exceeds a limit; the signal's reason if
+ *   aborted
  */
-export async function openModel<Options>(
+export async function openModel<Options extends ReadOptions>(
   source: ModelSource,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
 ): Promise<OpenModel> {
-  const files = await ModelFiles.open(source);
+  const files = await ModelFiles.open(source, readingOf(options));
   try {
     const format = choose(files.main);
     const contents = await format.open(files, options);

@@ -2,10 +2,11 @@ import { checkNames } from '../options/spelling.js';
 import { formats, type ReadModelOptions } from './all.js';
 import { readFileModel, type FileModel } from './file-model.js';
 import { formatOf } from './format.js';
+import { readOptionNames } from './reading.js';
 import type { ModelSource } from './sources.js';
 
-/** The names of the options of all formats. */
-const readOptionNames: readonly string[] = [...new Set(formats.flatMap(({ options }) => options))];
+/** The names of all options. */
+const names: readonly string[] = [...new Set([...formats.flatMap(({ options }) => options), ...readOptionNames])];
 
 /**
  * Reads a model of any format: ONNX, safetensors or TensorFlow.js. The format is recognised by the content of the file,
@@ -15,6 +16,6 @@ const readOptionNames: readonly string[] = [...new Set(formats.flatMap(({ option
  *   take; otherwise as `readOnnx`, `readSafetensors` and `readTfjs` do
  */
 export async function readModel(source: ModelSource, options: ReadModelOptions = {}): Promise<FileModel> {
-  checkNames(options, readOptionNames);
+  checkNames(options, names);
   return readFileModel(source, (file) => formatOf(formats, file, options), options);
 }

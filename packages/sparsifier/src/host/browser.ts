@@ -1,7 +1,8 @@
 import { SparsifyError } from '../errors.js';
 import { asThread, startWorker } from './browser-worker.js';
 import type { OutputFile, Source, TargetOptions } from './host.js';
-import { checkSource, fetchFrom, fromBlob, siblingOf } from './source.js';
+import type { Reading } from './reading.js';
+import { checkSource, fetched, fromBlob, urlOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
@@ -25,15 +26,11 @@ export const startCompressor = (): Thread =>
 export const addressOf = (given: string | URL): string => new URL(given, location.href).href;
 
 /** Opens a source of a model: a URL, a Blob or bytes. */
-export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source> {
+export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffer, reading: Reading): Promise<Source> {
   checkSource(source);
-  if (typeof source !== 'string' && !(source instanceof URL)) {
-    const blob = source instanceof Blob ? source : new Blob([source as BlobPart]);
-    return fromBlob(blob, source instanceof File ? source.name : undefined);
-  }
-  const url = new URL(source, location.href);
-  const blob = await (await fetchFrom(url)).blob();
-  return { ...fromBlob(blob, baseName(url.pathname)), sibling: (name) => open(siblingOf(url, name)) };
+  if (typeof source === 'string' || source instanceof URL) return fetched(urlOf(source, location.href), reading);
+  const blob = source instanceof Blob ? source : new Blob([source as BlobPart]);
+  return fromBlob(blob, source instanceof File ? source.name : undefined, reading);
 }
 
 export async function checkTargets(_paths: readonly string[], _options: TargetOptions = {}): Promise<void> {

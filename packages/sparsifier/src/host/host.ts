@@ -1,3 +1,4 @@
+import type { Reading } from './reading.js';
 import type { KernelHost, Thread } from './thread.js';
 
 /** A source of bytes: a file, a response to a URL, a Blob, or bytes in memory. */
@@ -8,12 +9,16 @@ export interface Source {
   readonly size: number;
   /** The path of the file with links resolved; undefined if the source is not a file on this machine. */
   readonly path?: string;
-  /** Fills `target`, which may be a view of shared memory, with the bytes from `position` on. */
+  /**
+   * Fills `target`, which may be a view of shared memory, with the bytes from `position` on.
+   * @throws SparsifyError `file` if they cannot be read; the signal's reason if aborted
+   */
   read(target: Uint8Array, position: number): Promise<void>;
   /**
    * Opens a file relative to the folder of this one. `name` is a relative path with `/` between its parts, each of
    * which is taken literally (and encoded in a URL).
-   * @throws SparsifyError `file` if there is no such file, or if this source is neither a path nor a URL
+   * @throws SparsifyError `file` if there is no such file, if this source is neither a path nor a URL, or if links lead
+   *   out of the folder and are not followed
    */
   sibling(name: string): Promise<Source>;
   close(): Promise<void>;
@@ -43,8 +48,12 @@ export interface Host extends KernelHost {
   startCompressor(): Thread;
   /** The absolute URL of a file that was passed to `loadEngine`. */
   addressOf(given: string | URL): string;
-  /** @throws SparsifyError `file` if it cannot be opened or fetched, `usage` for anything else than a source */
-  open(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<Source>;
+  /**
+   * Opens a source. In Node only a file can be a path: a pipe, socket or device is refused before it is opened.
+   * @throws SparsifyError `file` if it cannot be opened or fetched or exceeds a limit, `usage` for anything else than a
+   *   source; the signal's reason if aborted
+   */
+  open(source: string | URL | Blob | Uint8Array | ArrayBuffer, reading: Reading): Promise<Source>;
   /**
    * Checks before any work is done that files can be written. Undoes what runs that were killed began in their folders.
    * @throws SparsifyError `file` if a file is also read, or if it exists and `force` is not set; `usage` if two of the

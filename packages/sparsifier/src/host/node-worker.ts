@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker, type TransferListItem } from 'node:worker_threads';
+import { SparsifyError } from '../errors.js';
 import type { Thread } from './thread.js';
 
 /** Why threads cannot share memory here. In Node they always can. */
@@ -10,8 +11,19 @@ export const whyNoThreads = (): string | undefined => undefined;
 export const wasmSource = (address: string | undefined): Promise<Uint8Array<ArrayBuffer>> =>
   readFile(address === undefined ? new URL('../wasm/sparsifier_wasm_bg.wasm', import.meta.url) : asPath(address));
 
-export const asPath = (source: string | URL): string =>
-  source instanceof URL || source.startsWith('file:') ? fileURLToPath(source) : source;
+/**
+ * The path of a file that is given by its path or `file:` URL.
+ * @throws SparsifyError `file` for a URL that is not that of a file on this machine
+ */
+export function asPath(source: string | URL): string {
+  if (!(source instanceof URL) && !/^file:/i.test(source)) return source;
+  try {
+    return fileURLToPath(source);
+  } catch (cause) {
+    const found = cause instanceof Error ? cause.message : undefined;
+    throw new SparsifyError('file', 'is not the URL of a file', { subject: source.toString(), found }, { cause });
+  }
+}
 
 export function startWorker(url: URL): Thread {
   // Options of the process, such as --eval or a loader, must not apply to these threads.

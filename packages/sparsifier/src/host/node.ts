@@ -27,7 +27,7 @@ export const addressOf = (given: string | URL): string =>
   /^[a-z]{2,}:/.test(given.toString()) ? given.toString() : pathToFileURL(given.toString()).href;
 
 export async function namesIn(folder: string | URL): Promise<readonly string[] | undefined> {
-  if (/^https?:/.test(folder.toString())) return undefined;
+  if (/^https?:/i.test(folder.toString())) return undefined;
   try {
     return (await readdir(asPath(folder))).sort();
   } catch {

@@ -1,6 +1,8 @@
 import { SparsifyError } from '../errors.js';
-import { inSlices } from './slices.js';
+import { download } from './download.js';
 import type { Source } from './host.js';
+import { checkFile, type Reading } from './reading.js';
+import { inSlices } from './slices.js';
 
 /** @throws SparsifyError `usage` for what is neither bytes nor where they are */
 export function checkSource(source: unknown): void {
@@ -14,18 +16,42 @@ export function checkSource(source: unknown): void {
   });
 }
 
-/** @throws SparsifyError `file` where there is no good answer */
-export async function fetchFrom(url: URL): Promise<Response> {
-  const response = await fetch(url).catch((cause: unknown) => {
-    throw new SparsifyError('file', 'could not be fetched', { subject: url.href }, { cause });
-  });
-  if (response.ok) return response;
-  throw new SparsifyError('file', 'could not be fetched', { subject: url.href, found: `status ${response.status}` });
+/** @throws SparsifyError `file` for a text that is not a URL */
+export function urlOf(text: string | URL, base?: string): URL {
+  try {
+    return new URL(text, base);
+  } catch (cause) {
+    throw new SparsifyError('file', 'is not a valid URL', { subject: text.toString() }, { cause });
+  }
 }
 
-/** The URL of a file in the folder of another; each part of `name` is taken literally. */
-export const siblingOf = (url: URL, name: string): URL =>
-  new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+/**
+ * What is at a URL, which is fetched at once.
+ * @throws SparsifyError as {@link download} does
+ */
+export async function fetched(url: URL, reading: Reading): Promise<Source> {
+  const name = url.pathname.slice(url.pathname.lastIndexOf('/') + 1);
+  return {
+    ...fromBlob(await download(url, reading), name, reading),
+    // Each part of the name is taken literally.
+    sibling: (name) => fetched(siblingOf(url, name), reading),
+  };
+}
+
+function siblingOf(url: URL, name: string): URL {
+  try {
+    return new URL(name.split('/').map(encodeURIComponent).join('/'), url);
+  } catch (cause) {
+    // Half of a surrogate pair, or a URL without folders, such as that of a Blob.
+    const found = url.href.slice(0, 100);
+    throw new SparsifyError(
+      'file',
+      'the file has no URL beside that of the model',
+      { subject: name, found },
+      { cause },
+    );
+  }
+}
 
 /** Always fails: a source without a path or URL has no folder. */
 export async function noSibling(name: string): Promise<never> {
@@ -36,13 +62,33 @@ export async function noSibling(name: string): Promise<never> {
 }
 
 /** A Blob, of which only the requested bytes are read, in slices. */
-export const fromBlob = (blob: Blob, name: string | undefined): Source => ({
-  name,
-  size: blob.size,
-  read: (target, position) =>
-    inSlices(target.length, async (from, to) => {
-      target.set(new Uint8Array(await blob.slice(position + from, position + to).arrayBuffer()), from);
-    }),
-  sibling: noSibling,
-  close: async () => {},
-});
+export function fromBlob(blob: Blob, name: string | undefined, reading: Reading): Source {
+  const subject = name ?? 'the Blob';
+  checkFile(reading, subject, blob.size);
+  return {
+    name,
+    size: blob.size,
+    read: (target, position) =>
+      inSlices(target.length, async (from, to) => {
+        reading.signal?.throwIfAborted();
+        const bytes = await blob
+          .slice(position + from, position + to)
+          .arrayBuffer()
+          .catch((cause: unknown) => {
+            throw notReadable(subject, (cause as Error).message, cause);
+          });
+        if (bytes.byteLength < to - from) throw notReadable(subject, 'it has become shorter');
+        target.set(new Uint8Array(bytes), from);
+      }),
+    sibling: noSibling,
+    close: async () => {},
+  };
+}
+
+const notReadable = (subject: string, found: string, cause?: unknown): SparsifyError =>
+  new SparsifyError(
+    'file',
+    'could not be read',
+    { subject, found, hint: 'The file may have been changed, moved or deleted. Choose it again' },
+    { cause },
+  );

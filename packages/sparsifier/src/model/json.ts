@@ -1,26 +1,34 @@
+import { overLimit, type Reading } from '../host/reading.js';
+
 /** Whether a value, such as one read from JSON, is an object and not a list. */
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The levels that JSON may have. Real models have less than a hundred. */
-const mostLevels = 1000;
-
 /**
- * Parses JSON from a file. `JSON.parse` reads any depth, while whatever walks the content afterwards, such as
- * `JSON.stringify`, needs a stack: so the depth is limited here, once for all.
- * @throws SyntaxError for what is not JSON, or is nested more than 1000 levels deep
+ * Parses JSON from a file. Whatever walks the content, such as `JSON.stringify`, and `JSON.parse` itself in some
+ * browsers, needs a stack: so the depth is limited before, once for all.
+ * @param subject the file, for errors
+ * @throws SparsifyError `format` if it is nested too deeply, SyntaxError if it is not JSON
  */
-export function parseJson(text: string): unknown {
-  const content: unknown = JSON.parse(text);
+export function parseJson(text: string, subject: string, { limits: { depth } }: Reading): unknown {
+  if (!isWithin(text, depth)) throw overLimit('depth', subject, depth);
+  return JSON.parse(text);
+}
+
+const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [...'"\\{}[]'].map((character) =>
+  character.charCodeAt(0),
+);
+
+/** Whether no bracket of a text, which may not be JSON, is inside more than `most` others. */
+function isWithin(text: string, most: number): boolean {
   let level = 0;
-  // Behind `JSON.parse` all quotes are paired, and all brackets outside of texts.
   for (let at = 0; at < text.length; at++) {
-    const character = text[at];
-    if (character === '"') {
-      while (text[++at] !== '"') if (text[at] === '\\') at++;
-    } else if (character === '{' || character === '[') {
-      if (++level > mostLevels) throw new SyntaxError(`it is nested more than ${mostLevels} levels deep`);
-    } else if (character === '}' || character === ']') level--;
+    const code = text.charCodeAt(at);
+    if (code === quote) {
+      while (++at < text.length && text.charCodeAt(at) !== quote) if (text.charCodeAt(at) === backslash) at++;
+    } else if (code === openBrace || code === openBracket) {
+      if (++level > most) return false;
+    } else if (code === closeBrace || code === closeBracket) level--;
   }
-  return content;
+  return true;
 }

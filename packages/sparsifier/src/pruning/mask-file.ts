@@ -1,12 +1,15 @@
 import * as host from '#host';
 import { maskBytes, unitsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
+import { readingOf, readOptionNames, type ReadOptions } from '../formats/reading.js';
 import { readHeader, type Header, type StoredTensor } from '../formats/safetensors/header.js';
 import { safetensorsChunks, type TensorToWrite } from '../formats/safetensors/write.js';
+import { newBytes, type Reading } from '../host/reading.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { parseJson } from '../model/json.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import { inWords, type Granularity } from '../options/granularity.js';
+import { checkNames } from '../options/spelling.js';
 import { unitsOfTensor } from '../options/units.js';
 import { unpack } from './bits.js';
 import type { Masks } from './masks.js';
@@ -38,12 +41,15 @@ export async function readMasks(
   source: string | URL | Blob | Uint8Array | ArrayBuffer,
   { tensors }: Model,
   granularity: Granularity,
+  options: ReadOptions = {},
 ): Promise<{ readonly masks: Map<WeightTensor, Uint8Array>; readonly path: string | undefined }> {
-  const file = await host.open(source);
+  checkNames(options, readOptionNames);
+  const reading = readingOf(options);
+  const file = await host.open(source, reading);
   try {
     const subject = file.name ?? 'mask file';
-    const header = await readHeader(file);
-    const roles = checkMetadata(header, subject, granularity);
+    const header = await readHeader(file, reading);
+    const roles = checkMetadata(header, subject, granularity, reading);
     const masks = new Map<WeightTensor, Uint8Array>();
     for (const stored of header.tensors) {
       const tensor = tensors.find(({ name }) => name === stored.name);
@@ -64,7 +70,12 @@ export async function readMasks(
 }
 
 /** The roles by layer. */
-function checkMetadata({ metadata }: Header, subject: string, granularity: Granularity): Record<string, unknown> {
+function checkMetadata(
+  { metadata }: Header,
+  subject: string,
+  granularity: Granularity,
+  reading: Reading,
+): Record<string, unknown> {
   if (metadata.get('format') !== format || metadata.get('version') !== version) {
     throw new SparsifyError('format', 'this is not a mask file of a known version', {
       subject,
@@ -74,8 +85,9 @@ function checkMetadata({ metadata }: Header, subject: string, granularity: Granu
   }
   const parsed = (key: string): unknown => {
     try {
-      return parseJson(metadata.get(key) ?? '');
+      return parseJson(metadata.get(key) ?? '', subject, reading);
     } catch (cause) {
+      if (cause instanceof SparsifyError) throw cause;
       throw new SparsifyError('format', `the file does not give the ${key} of its masks`, { subject }, { cause });
     }
   };
@@ -105,7 +117,7 @@ function checkShape(stored: StoredTensor, roles: unknown, tensor: WeightTensor, 
 /** One bit per unit in whole words; bits beyond the last unit are 1. */
 async function bitsOf(file: host.Source, { name, start, end }: StoredTensor): Promise<Uint8Array> {
   const bits = new Uint8Array(maskBytes(end - start)).fill(255);
-  const units = new Uint8Array(end - start);
+  const units = newBytes(end - start, name);
   await file.read(units, start);
   const pack = (from: number, to: number) => {
     for (let index = from; index < to; index++) {

@@ -2,6 +2,7 @@ import * as host from '#host';
 import type { State } from '../options/criteria.js';
 import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
+import type { ReadOptions } from '../formats/reading.js';
 import { filesOfAny } from '../formats/sizes.js';
 import { isPattern } from '../options/granularity.js';
 import type { Units } from '../options/units.js';
@@ -210,12 +211,12 @@ export class Sparsifier {
    * Replaces the masks with those that {@link saveMasks} wrote: the next call builds on them, and `apply()` zeroes what
    * they remove. No weight is changed yet. What was removed before can no longer be restored.
    * @param source a path or URL in Node; a URL, a Blob or bytes anywhere
-   * @throws SparsifyError `file`, `format`, `granularity` or `layer` if the masks do not fit this model; then the masks
-   *   stay as they were
+   * @throws SparsifyError `file`, `format`, `granularity` or `layer` if the masks do not fit this model, `usage` for unknown
+   *   options; the signal's reason if aborted. Then the masks stay as they were
    */
-  async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer): Promise<void> {
+  async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer, options: ReadOptions = {}): Promise<void> {
     await inTurn(this.model, async () => {
-      const { masks, path } = await readMasks(source, this.model, this.#planner.granularity);
+      const { masks, path } = await readMasks(source, this.model, this.#planner.granularity, options);
       this.#masks.clear();
       this.#saved.clear();
       for (const [tensor, bits] of masks) this.#masks.set(tensor, bits);

@@ -2,6 +2,7 @@ import { SparsifyError } from '../errors.js';
 import { formats, type ReadModelOptions } from '../formats/all.js';
 import { formatOf } from '../formats/format.js';
 import { openModel, type OpenModel } from '../formats/open-model.js';
+import { readOptionNames, trusted } from '../formats/reading.js';
 import type { ModelSource } from '../formats/sources.js';
 import type { Sparsity } from '../options/amounts.js';
 import {
@@ -61,7 +62,7 @@ export async function sparsifyFile(
   const opened: OpenModel[] = [];
   try {
     checkNames(options, names);
-    const { sparsity, roundTo, signal, onProgress, force, ...rest } = options;
+    const { sparsity, roundTo, onProgress, force, ...rest } = options;
     const reading: ReadModelOptions = picked(rest, (name) => readingNames.includes(name));
     const words = picked(rest, (name) => !readingNames.includes(name)) as SparsifierOptions;
     const model = await openModel(input, (file) => formatOf(formats, file, reading), reading);
@@ -70,7 +71,7 @@ export async function sparsifyFile(
     const own = picked(reading, (name) => typeof reading[name as keyof ReadModelOptions] !== 'function');
     const reopen =
       typeof output === 'string'
-        ? (path: string) => openModel(path, (file) => formatOf(formats, file, own), own)
+        ? (path: string) => openModel(path, (file) => formatOf(formats, file, own), { ...own, ...trusted })
         : undefined;
     const compared: Partial<Record<'initial' | 'previous', WeightsOf>> = {};
     for (const name of ['initial', 'previous'] as const) {
@@ -84,7 +85,7 @@ export async function sparsifyFile(
       model,
       output,
       { ...words, ...compared },
-      { sparsity, roundTo, signal, onProgress, force, reopen },
+      { sparsity, roundTo, signal: options.signal, onProgress, force, reopen },
     );
   } catch (error) {
     // Even if nothing was written to the stream yet.
@@ -106,7 +107,7 @@ const isFile = (source: SparsifyFileOptions['initial']): source is string | URL 
 const picked = (options: object, isWanted: (name: string) => boolean): object =>
   Object.fromEntries(Object.entries(options).filter(([name]) => isWanted(name)));
 
-const readingNames: readonly string[] = formats.flatMap((format) => format.options);
+const readingNames: readonly string[] = [...formats.flatMap((format) => format.options), ...readOptionNames];
 const names: readonly string[] = [
   ...optionNames.filter((name) => name !== 'restorable'),
   ...callOptionNames,

@@ -1,4 +1,3 @@
-import { SparsifyError } from '../../errors.js';
 import { pathInFolder } from '../sources.js';
 import type { Edits } from './edits.js';
 import {
@@ -16,9 +15,6 @@ import {
 
 /** The `TensorProto.data_location` of a tensor with external data. */
 export const externalFlag = 1;
-
-/** Protobuf's limit for the nesting of messages. */
-const deepest = 100;
 
 /** A key of `TensorProto.external_data`, and where its value is. */
 export function readEntry(file: ModelFile, range: Range): { readonly key: string; readonly value: Field | undefined } {
@@ -44,19 +40,12 @@ export interface ExternalTensor {
   readonly entries: ReadonlyMap<string, Field>;
 }
 
-/**
- * All tensors of the model with external data.
- * @throws SparsifyError `format` if messages are nested too deeply
- */
+/** All tensors of the model with external data. */
 export function* externalTensors(
   file: ModelFile,
   range: Range | Field = wholeFile(file),
   message: Message = 'model',
-  depth = 0,
 ): Generator<ExternalTensor> {
-  if (depth > deepest) {
-    throw new SparsifyError('format', `messages are nested more than ${deepest} levels deep`, { subject: file.name });
-  }
   if (message === 'tensor') {
     const entries = isExternal(file, range) ? entriesIn(file, range) : undefined;
     if (entries !== undefined) yield { tensor: range as Field, entries };
@@ -65,7 +54,7 @@ export function* externalTensors(
   for (const field of fields(file, range, message)) {
     const child = childOf(message, field.number);
     if (child === undefined || field.type !== WireType.LengthDelimited) continue;
-    yield* externalTensors(file, field, child, depth + 1);
+    yield* externalTensors(file, field, child);
   }
 }
 

@@ -5,19 +5,21 @@ import type { MainFile, ModelFiles } from '../files.js';
 import { valuesIn } from '../../model/model.js';
 import { stored, type Contents, type CurrentFiles, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
+import type { ReadOptions } from '../reading.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
 import { anatomyOf } from './anatomy.js';
 import { newBias, plansIn, type Plan } from './adding.js';
 import { locationsIn } from './external.js';
 import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
+import { checkLimits } from './limits.js';
 import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
 import { storageIn } from './storing.js';
 import { versionsIn } from './versions.js';
 import type { ModelFile } from './wire.js';
 
-export interface ReadOnnxOptions {
+export interface ReadOnnxOptions extends ReadOptions {
   /** Returns an external data file, given its location in the model, in place of a file in the folder of the model. */
   readonly external?: GiveFile | undefined;
 }
@@ -38,7 +40,7 @@ export const onnx: Format<ReadOnnxOptions> = {
  * Reads an ONNX model with its external data.
  * @param source a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL.
  * @throws SparsifyError `file` if a file is missing or is outside the folder of the model; `format` if the file is not
- *   a complete ONNX model; `memory` if the model does not fit
+ *   a complete ONNX model, or exceeds a limit; `memory` if the model does not fit; the signal's reason if aborted
  */
 export const readOnnx = (source: ModelSource, options: ReadOnnxOptions = {}): Promise<FileModel> =>
   readAs(onnx, source, options);
@@ -60,7 +62,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   const engine = await loadEngine();
   const block = await files.hold(engine, name, main.source);
   const file = await bytesIn(block, name);
-  const { graph, locations } = parse(file, main);
+  const { graph, locations } = parse(file, files);
   for (const location of locations) {
     const source = await files.further(location, external, 'external');
     if (source.size === 0) throw emptyFile(location);
@@ -97,11 +99,10 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
 }
 
 /** The graph of a model file and the locations of its external data. */
-function parse(file: ModelFile, main: MainFile) {
+function parse(file: ModelFile, { main, reading }: ModelFiles) {
   try {
-    // This comes first because it rejects files whose messages are nested too deeply.
-    const locations = locationsIn(file);
-    return { graph: readGraph(file), locations };
+    checkLimits(file, reading);
+    return { graph: readGraph(file), locations: locationsIn(file) };
   } catch (error) {
     const known = recognise(main);
     const isOther = known.found !== undefined && known.found !== 'an ONNX model';

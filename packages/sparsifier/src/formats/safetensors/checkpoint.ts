@@ -1,6 +1,8 @@
 import { SparsifyError } from '../../errors.js';
 import type { Source } from '../../host/host.js';
+import type { Reading } from '../../host/reading.js';
 import { begin, type MainFile, type ModelFiles } from '../files.js';
+import { checkTensors } from '../reading.js';
 import { recognise } from '../recognise.js';
 import { pathInFolder, type GiveFile } from '../sources.js';
 import { quoted, readHeader } from './header.js';
@@ -18,33 +20,35 @@ export interface Checkpoint {
  * Opens a safetensors file, or an index with the shards that it names, and reads the headers.
  * @param shards returns a shard, given its name, in place of a file in the folder of the index
  * @throws SparsifyError `file` if a shard is missing or is outside the folder of the index; `format` if a file is not a
- *   complete safetensors file, or if the index disagrees with its shards
+ *   complete safetensors file or exceeds a limit, or if the index disagrees with its shards
  */
 export async function openCheckpoint(files: ModelFiles, shards?: GiveFile): Promise<Checkpoint> {
   const { main } = files;
   if (main.json === undefined && main.jsonFailure === undefined) {
     const name = main.name ?? 'model.safetensors';
     files.add(name, main.source);
-    return { main: name, parts: [await withHeader(main.source, name, main)] };
+    return { main: name, parts: [await withHeader(main.source, name, files.reading, main)] };
   }
   const index = main.name ?? 'model.safetensors.index.json';
   files.add(index, main.source);
   const parts: NamedHeader[] = [];
-  for (const [name, tensors] of shardsOf(main, index)) {
+  let tensors = 0;
+  for (const [name, expected] of shardsOf(main, index)) {
     const source = await files.further(name, shards, 'shards');
     files.add(name, source);
-    const part = await withHeader(source, name);
-    checkShard(part, tensors, index);
+    const part = await withHeader(source, name, files.reading);
+    checkShard(part, expected, index);
+    checkTensors(files.reading, index, (tensors += part.header.tensors.length));
     parts.push(part);
   }
   return { main: index, parts };
 }
 
-async function withHeader(source: Source, name: string, main?: MainFile): Promise<NamedHeader> {
+async function withHeader(source: Source, name: string, reading: Reading, main?: MainFile): Promise<NamedHeader> {
   try {
-    return { name, header: await readHeader({ ...source, name }) };
+    return { name, header: await readHeader({ ...source, name }, reading) };
   } catch (error) {
-    const known = recognise(main ?? (await begin(source)));
+    const known = recognise(main ?? (await begin(source, reading)));
     const isOther = known.found !== undefined && known.found !== 'a safetensors file';
     if (!isOther || !(error instanceof SparsifyError) || error.code !== 'format') throw error;
     throw new SparsifyError(

@@ -1,13 +1,14 @@
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import type { Contents, Format } from '../format.js';
+import type { ReadOptions } from '../reading.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { openCheckpoint } from './checkpoint.js';
 import { readLayers, type LayerDescriptions } from './layers.js';
 import { outputsOf } from './outputs.js';
 import { SafetensorsStorage } from './storing.js';
 
-export interface ReadSafetensorsOptions {
+export interface ReadSafetensorsOptions extends ReadOptions {
   /**
    * Describes tensors, by name or glob, whose names and shapes are not enough: transposed convolutions, dense layers
    * stored as (in, out), grouped convolutions. `false` excludes a tensor.

@@ -1,6 +1,8 @@
 import { SparsifyError, type ErrorDetails } from '../../errors.js';
 import type { Source } from '../../host/host.js';
+import { overLimit, usualReading, type Reading } from '../../host/reading.js';
 import { isObject, parseJson } from '../../model/json.js';
+import { checkTensors } from '../reading.js';
 
 /** A tensor in a safetensors file: row-major, little-endian. */
 export interface StoredTensor {
@@ -48,17 +50,19 @@ export function agrees(dtype: string, shape: readonly number[], bytes: number): 
 
 /**
  * Reads the header of a safetensors file. As strict as the format: each byte of data must belong to exactly one tensor.
- * @throws SparsifyError `format` if the file is not a complete safetensors file
+ * @throws SparsifyError `format` if the file is not a complete safetensors file, or exceeds a limit
  */
-export async function readHeader(source: Source): Promise<Header> {
+export async function readHeader(source: Source, reading: Reading = usualReading): Promise<Header> {
+  const subject = source.name ?? 'safetensors file';
   const failure: Failure = (summary, details) =>
     new SparsifyError('format', summary, {
-      subject: source.name ?? 'safetensors file',
+      subject,
       hint: 'The file is damaged or is not a safetensors file. Save or download it again',
       ...details,
     });
-  const text = await readText(source, failure);
-  const { tensors, metadata } = parse(text.content, failure);
+  const text = await readText(source, subject, reading, failure);
+  const { tensors, metadata } = parse(text.content, subject, reading, failure);
+  checkTensors(reading, subject, tensors.length);
   checkLayout(tensors, source.size - text.end, failure);
   return {
     tensors: tensors.map((tensor) => ({ ...tensor, start: text.end + tensor.start, end: text.end + tensor.end })),
@@ -69,7 +73,12 @@ export async function readHeader(source: Source): Promise<Header> {
 type Failure = (summary: string, details: ErrorDetails) => SparsifyError;
 
 /** The text of the header, and the offset of its end in the file. */
-async function readText(source: Source, failure: Failure): Promise<{ content: string; end: number }> {
+async function readText(
+  source: Source,
+  subject: string,
+  { limits: { headerBytes } }: Reading,
+  failure: Failure,
+): Promise<{ content: string; end: number }> {
   if (source.size < lengthBytes)
     throw failure('the file is too short for a safetensors file', { found: `${source.size} bytes` });
   const start = new Uint8Array(lengthBytes);
@@ -81,6 +90,7 @@ async function readText(source: Source, failure: Failure): Promise<{ content: st
       allowed: [`up to ${longestHeader} bytes`],
     });
   }
+  if (length > headerBytes) throw overLimit('headerBytes', subject, headerBytes, Number(length));
   const end = lengthBytes + Number(length);
   if (end > source.size)
     throw failure('the file ends inside its header', { found: `${source.size} bytes`, allowed: [`${end} or more`] });
@@ -96,12 +106,18 @@ async function readText(source: Source, failure: Failure): Promise<{ content: st
 }
 
 /** The tensors in the order of the header, with offsets from the end of the header, and the metadata. */
-function parse(content: string, failure: Failure): { tensors: StoredTensor[]; metadata: Map<string, string> } {
+function parse(
+  content: string,
+  subject: string,
+  reading: Reading,
+  failure: Failure,
+): { tensors: StoredTensor[]; metadata: Map<string, string> } {
   let entries: [string, unknown][];
   try {
     // Of two entries with the same name only one remains, so the bytes of the other belong to no tensor.
-    entries = Object.entries(parseJson(content) as object);
+    entries = Object.entries(parseJson(content, subject, reading) as object);
   } catch (cause) {
+    if (cause instanceof SparsifyError) throw cause;
     throw failure('the header is not JSON', { found: (cause as Error).message.slice(0, 100) });
   }
   const tensors: StoredTensor[] = [];

@@ -1,4 +1,4 @@
-import { isObject, parseJson } from '../../model/json.js';
+import { isObject } from '../../model/json.js';
 import type { Anatomy } from '../anatomy.js';
 import { lengthOf } from './description.js';
 import { isGraph } from './describe.js';
@@ -7,7 +7,7 @@ import { bytesOfWeight, type ModelJson } from './manifest.js';
 
 /** What a TensorFlow.js model consists of. Functions of a graph count once, however often they are called. */
 export function anatomyOf({ topology, groups }: ModelJson): Anatomy {
-  const { nodes, names } = nodesOf(typeof topology === 'string' ? parseJson(topology) : topology);
+  const { nodes, names } = nodesOf(topology);
   const operators = new Map<string, number>();
   for (const name of names) operators.set(name, (operators.get(name) ?? 0) + 1);
   const constants = groups.flatMap(({ weights }) =>

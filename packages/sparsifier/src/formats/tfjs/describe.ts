@@ -1,4 +1,4 @@
-import { isObject, parseJson } from '../../model/json.js';
+import { isObject } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
 import type { Skipped } from '../../model/model.js';
 import { checkLayout } from '../layout.js';
@@ -9,8 +9,7 @@ import { readNames } from './names.js';
 
 /**
  * Finds the layers of a model in the Keras config of a LayersModel or the nodes of a GraphModel.
- * @param topology the `modelTopology` of a model.json, which is a string in some old files. Without a topology, layers
- *   are inferred from the names and shapes of their weights.
+ * @param topology the `modelTopology` of a model.json. Without a topology, layers are inferred from the names and shapes of their weights.
  * @param outputs the names of nodes that are outputs of a GraphModel, even if others read them
  * @throws SparsifyError `format` if the topology is neither, or disagrees with the weights
  */
@@ -19,9 +18,8 @@ export function describe(
   entries: readonly WeightEntry[],
   outputs: ReadonlySet<string> = new Set(),
 ): Description {
-  const parsed = typeof topology === 'string' ? parse(topology) : topology;
   const weights: Weights = new Map(entries.map((entry) => [entry.name, entry]));
-  const { tensors, skipped, weights: total } = read(parsed, weights, outputs);
+  const { tensors, skipped, weights: total } = read(topology, weights, outputs);
   const usable: Described[] = [];
   const refused: Skipped[] = [];
   for (const tensor of tensors) {
@@ -54,13 +52,4 @@ function read(topology: unknown, weights: Weights, outputs: ReadonlySet<string>)
     allowed: ['{ model_config: { class_name, config } }', '{ node: [...] }'],
     hint: 'Save the model with model.save, or convert it with tensorflowjs_converter',
   });
-}
-
-function parse(topology: string): unknown {
-  try {
-    return parseJson(topology);
-  } catch (cause) {
-    const found = (cause as Error).message.slice(0, 100);
-    throw new SparsifyError('format', 'the modelTopology is a string that is not JSON', { found }, { cause });
-  }
 }

@@ -5,6 +5,7 @@ import { readAs, type FileModel } from '../file-model.js';
 import { joined, type MainFile, type ModelFiles } from '../files.js';
 import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
+import type { ReadOptions } from '../reading.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
 import { describe, isGraph } from './describe.js';
@@ -16,7 +17,7 @@ import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
 import { TfjsStorage } from './storing.js';
 
-export interface ReadTfjsOptions {
+export interface ReadTfjsOptions extends ReadOptions {
   /** Returns a file with weights, given its path in the manifest, in place of a file in the folder of the model. */
   readonly shards?: GiveFile | undefined;
   /**
@@ -51,7 +52,7 @@ export const readTfjs = (source: ModelSource, options: ReadTfjsOptions = {}): Pr
 
 async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOptions): Promise<Contents> {
   const name = files.main.name ?? 'model.json';
-  const model = parseModel(files.main, name);
+  const model = parseModel(files.main, name, files.reading);
   const groups: OpenGroup[] = [];
   for (const [index, group] of model.groups.entries()) {
     groups.push(await openGroup(files, group, `group${index + 1}`, { shards, keepScale }));

@@ -1,6 +1,8 @@
-import { isObject } from '../../model/json.js';
+import { isObject, parseJson } from '../../model/json.js';
 import { SparsifyError } from '../../errors.js';
+import type { Reading } from '../../host/reading.js';
 import type { MainFile } from '../files.js';
+import { checkTensors } from '../reading.js';
 import { recognise } from '../recognise.js';
 import { pathInFolder } from '../sources.js';
 import { lengthOf, type WeightEntry } from './description.js';
@@ -45,7 +47,7 @@ const sizes: Readonly<Record<string, number>> = {
  * @throws SparsifyError `format` if the file is not a model.json, `file` if a path in its manifest leaves the folder of
  *   the model
  */
-export function parseModel(file: MainFile, subject: string): ModelJson {
+export function parseModel(file: MainFile, subject: string, reading: Reading): ModelJson {
   const content = file.json;
   if (content === undefined) {
     const { found, hint = 'Pass the model.json in the folder of the weights' } = recognise(file);
@@ -61,6 +63,7 @@ export function parseModel(file: MainFile, subject: string): ModelJson {
   }
   const groups = manifest.map((group, place) => groupOf(group, `${subject}, group ${place + 1}`));
   const names = groups.flatMap(({ weights }) => weights.map(({ name }) => name));
+  checkTensors(reading, subject, names.length);
   const seen = new Set<string>();
   const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) {
@@ -83,7 +86,18 @@ export function parseModel(file: MainFile, subject: string): ModelJson {
       hint: 'The file contains only weights. Save the whole model with model.save',
     });
   }
-  return { content, topology, groups };
+  return { content, topology: typeof topology === 'string' ? parsed(topology, subject, reading) : topology, groups };
+}
+
+/** A topology that is a string, as some old files have it. */
+function parsed(topology: string, subject: string, reading: Reading): unknown {
+  try {
+    return parseJson(topology, subject, reading);
+  } catch (cause) {
+    if (cause instanceof SparsifyError) throw cause;
+    const found = (cause as Error).message.slice(0, 100);
+    throw new SparsifyError('format', 'the modelTopology is a string that is not JSON', { subject, found }, { cause });
+  }
 }
 
 function groupOf(group: unknown, subject: string): Group {
