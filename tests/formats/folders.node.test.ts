@@ -44,8 +44,10 @@ test('JSON that is too long to be a string is an error of the format', async () 
     await writeFile(path, `{"weightsManifest":[{"paths":["${'a'.repeat(100)}`);
     // The file takes no room on the disk.
     await truncate(path, 5 * 2 ** 30);
-    const error = await errorOf(() => readModel(folder));
-    expect(error).toMatchObject({ code: 'format', message: expect.stringMatching(/JSON of 5368709120 bytes/) });
+    const tooLong = await errorOf(() => readModel(folder));
+    expect(tooLong).toMatchObject({ code: 'format', message: expect.stringMatching(/found: 5368709120 bytes/) });
+    const unlimited = await errorOf(() => readModel(folder, { limits: { headerBytes: Infinity } }));
+    expect(unlimited).toMatchObject({ code: 'format', message: expect.stringMatching(/JSON of 5368709120 bytes/) });
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -354,7 +354,7 @@ describe('files that are not complete safetensors files', () => {
     ['digits', (length) => `{"a":{"shape":[${'1'.repeat(length)}`],
     ['spaces', (length) => `{${' '.repeat(length)}`],
   ])('A header with a million %s is an error', async (_title, header) => {
-    expect((await errorOf(read(file(header(1e6))))).message).toMatch(/not JSON/);
+    expect((await errorOf(read(file(header(1e6))))).message).toMatch(/not JSON|nested too deeply/);
   });
 
   test('A file with changed bytes is an error, or has the content that its JSON describes', async () => {

@@ -38,8 +38,10 @@ export async function begin(source: Source, reading: Reading): Promise<MainFile>
   // JSON contains no zero bytes, while the length before a safetensors header ends with zeros.
   if (!/^(\xef\xbb\xbf)?\s*[{[]/.test(text) || text.slice(0, 8).includes('\0')) return file;
   const subject = source.name ?? 'the bytes';
-  const most = Math.min(reading.limits.headerBytes, longestJson);
-  if (source.size > most) throw overLimit('headerBytes', subject, most, source.size);
+  const { headerBytes } = reading.limits;
+  if (source.size > headerBytes) throw overLimit('headerBytes', subject, headerBytes, source.size);
+  if (source.size > longestJson)
+    return { ...file, jsonFailure: `JSON of ${source.size} bytes, of which at most ${longestJson} are read` };
   const bytes = new Uint8Array(source.size);
   await source.read(bytes, 0);
   try {
