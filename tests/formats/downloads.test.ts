@@ -215,7 +215,7 @@ test('A further file whose name cannot be part of a URL is an error of the file'
   expect(await errorOf(() => readModel('https://models.example/index.json'))).toMatchObject({ code: 'file' });
 });
 
-test.each(['http://', 'https://[::1', 'http://host:99999/x', 'https://a b/', 'http://%/'])(
+test.each(['http://', 'https://[::1', 'http://host:99999/x', 'http://%/'])(
   'The address %s is an error of the file',
   async (given) => {
     const error = await errorOf(() => readModel(given));

@@ -22,22 +22,12 @@ export async function download(url: URL, reading: Reading): Promise<Blob> {
     timer = setTimeout(idle, milliseconds);
   };
   signal?.addEventListener('abort', abort);
+  // In Node 20 a body that cannot be decompressed may never end, not even if the request is aborted.
+  const ended = new Promise<never>((_, reject) => {
+    ending.signal.addEventListener('abort', () => reject(ending.signal.reason));
+  });
   try {
-    const response = await fetch(url, { signal: ending.signal });
-    arrived();
-    if (!response.ok) throw notFetched(url, `status ${response.status}`);
-    // The length of a compressed answer says nothing about that of the file.
-    const stated = response.headers.has('content-encoding') ? 0 : Number(response.headers.get('content-length'));
-    if (stated > most) throw overLimit('fileBytes', url.href, most, stated);
-    const parts = new Parts();
-    const reader = response.body?.getReader();
-    for (;;) {
-      const { value, done } = (await reader?.read()) ?? { done: true, value: undefined };
-      if (done) return parts.whole();
-      arrived();
-      parts.add(value);
-      if (parts.bytes > most) throw overLimit('fileBytes', url.href, most);
-    }
+    return await Promise.race([receive(url, most, ending.signal, arrived), ended]);
   } catch (cause) {
     if (ending.signal.aborted) throw ending.signal.reason;
     throw cause instanceof SparsifyError ? cause : notFetched(url, reasonOf(cause), cause);
@@ -47,6 +37,24 @@ export async function download(url: URL, reading: Reading): Promise<Blob> {
     // Ends what is still on its way after an error.
     ending.abort();
   }
+}
+
+/** @param arrived is called whenever something arrives */
+async function receive(url: URL, most: number, signal: AbortSignal, arrived: () => void): Promise<Blob> {
+  const response = await fetch(url, { signal });
+  arrived();
+  if (!response.ok) throw notFetched(url, `status ${response.status}`);
+  // The length of a compressed answer says nothing about that of the file.
+  const stated = response.headers.has('content-encoding') ? 0 : Number(response.headers.get('content-length'));
+  if (stated > most) throw overLimit('fileBytes', url.href, most, stated);
+  const parts = new Parts();
+  const reader = response.body?.getReader();
+  for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
+    arrived();
+    parts.add(next.value);
+    if (parts.bytes > most) throw overLimit('fileBytes', url.href, most);
+  }
+  return parts.whole();
 }
 
 const notFetched = (url: URL, found: string, cause?: unknown): SparsifyError =>
