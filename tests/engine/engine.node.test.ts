@@ -29,9 +29,12 @@ interface Ended {
   readonly errors: string;
 }
 
-function run(parameters: readonly string[]): Promise<Ended> {
+function run(parameters: readonly string[], [program, ...first] = [process.execPath]): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, parameters, { timeout: timeout - 5_000, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program!, [...first, ...parameters], {
+      timeout: timeout - 5_000,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let [output, errors] = ['', ''];
     child.stdout.on('data', (data) => (output += data));
     child.stderr.on('data', (data) => (errors += data));
@@ -296,3 +299,21 @@ describe.concurrent('an engine that stops working', { timeout }, () => {
     expect(output.split('\n')).toEqual(['2', 'memory true', 'true']);
   });
 });
+
+test.runIf(process.platform === 'linux')(
+  'A process with too little address space gets an error of the memory from the thread of the engine',
+  async () => {
+    // In KiB: enough for Node itself, and too little for the memory of the engine.
+    const script = 'ulimit -v 4000000; exec "$0" --input-type=module --eval "$1"';
+    const text = `${imports} await sparsify().catch(({ code, message }) => console.log(code, message));`;
+    const { output, errors } = await run([script, process.execPath, text], ['bash', '-c']);
+    // Other versions of Node may need more for themselves.
+    if (!errors.includes('Fatal process')) {
+      expect({ output, errors }).toEqual({
+        output: expect.stringMatching(/^memory .*could not be loaded/),
+        errors: '',
+      });
+      expect(output).not.toMatch(/bundler/);
+    }
+  },
+);

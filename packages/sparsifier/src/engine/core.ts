@@ -1,4 +1,4 @@
-import { SparsifyError, type ErrorDetails } from '../errors.js';
+import { SparsifyError, type ErrorCode, type ErrorDetails } from '../errors.js';
 import { toldAddresses, type KernelHost } from '../host/thread.js';
 import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
 import { startThreads, type PoolThread } from './pool.js';
@@ -55,14 +55,24 @@ export async function start(threads: number, wasm: string | undefined, host: Ker
   }
 }
 
+/** Why the kernels could not be loaded, in a form that messages can carry. */
+export interface NotStarted {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+}
+
 /** What is known of why {@link start} failed. */
-export const whyNotStarted = (error: unknown): ErrorDetails =>
-  error instanceof SparsifyError
-    ? error.details
-    : {
-        found: error instanceof Error ? error.message : String(error),
-        hint: `Where a bundler moved the package, ${toldAddresses}`,
-      };
+export function whyNotStarted(error: unknown): NotStarted {
+  if (error instanceof SparsifyError) return error;
+  const found = error instanceof Error ? error.message : String(error);
+  // Hosts throw it where they have no room for the memory, or for the code.
+  if (error instanceof RangeError) {
+    const hint =
+      'Close what takes memory, or allow the process more address space, of which the engine reserves up to 4 GiB';
+    return { code: 'memory', details: { found, hint } };
+  }
+  return { code: 'file', details: { found, hint: `Where a bundler moved the package, ${toldAddresses}` } };
+}
 
 /** Calls a verb, and returns its number: an address, or a status. */
 export function call([verb, ...numbers]: Call): number {

@@ -1,8 +1,8 @@
 import * as host from '#host';
-import { SparsifyError, type ErrorDetails } from '../errors.js';
+import { SparsifyError } from '../errors.js';
 import type { Thread } from '../host/thread.js';
 import { AllocatedBlock, type Block, type MemoryAccess } from './block.js';
-import type { Call } from './core.js';
+import type { Call, NotStarted } from './core.js';
 import { ready } from './pool.js';
 import type { Answer, EngineThread, Ready, Request } from './thread.js';
 
@@ -109,7 +109,7 @@ let loading: { readonly asked: Asked; readonly engine: Promise<Engine>; hasStopp
  * `engine.why` says which case it is.
  *
  * @throws SparsifyError `usage` if it was loaded before with other options or an option is invalid, `file` if it cannot
- *   be loaded
+ *   be loaded, `memory` if there is no room for its memory
  */
 export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engine> {
   if (options === null || typeof options !== 'object') {
@@ -172,8 +172,8 @@ async function begin({ threads, wasm, thread: address }: Asked, stopped: () => v
   return new LoadedEngine(overMessages(thread, answer.memory, answer.alarms, stopped), answer);
 }
 
-const notLoaded = (details: ErrorDetails, options?: ErrorOptions): SparsifyError =>
-  new SparsifyError('file', 'the engine could not be loaded', details, options);
+const notLoaded = ({ code, details }: NotStarted, options?: ErrorOptions): SparsifyError =>
+  new SparsifyError(code, 'the engine could not be loaded', details, options);
 
 const brokenBy = (cause: unknown, hint: string): SparsifyError =>
   new SparsifyError('memory', 'the engine stopped working', { found: String(cause), hint }, { cause });

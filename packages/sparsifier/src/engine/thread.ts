@@ -1,6 +1,5 @@
-import type { ErrorDetails } from '../errors.js';
 import type { KernelHost, Transfer } from '../host/thread.js';
-import { call, joinPool, start, whyNotStarted, type Call } from './core.js';
+import { call, joinPool, start, whyNotStarted, type Call, type NotStarted } from './core.js';
 import { alarms, type PoolThread } from './pool.js';
 
 /** The first message to a thread that becomes the engine. */
@@ -31,7 +30,7 @@ export type Ready =
       readonly alarms: readonly MessagePort[];
       readonly memory?: WebAssembly.Memory;
     }
-  | { readonly error: ErrorDetails };
+  | { readonly error: NotStarted };
 
 /** The other end: the thread that started this one. */
 export interface Parent {
@@ -60,7 +59,10 @@ export function serve(parent: Parent, host: KernelHost): void {
         answerTo = (request) => answer(parent, memory, request);
         parent.post({ threads, why, alarms, ...(parent.sharesMemory ? { memory } : {}) } satisfies Ready, alarms);
       },
-      (error) => parent.post({ error: whyNotStarted(error) } satisfies Ready),
+      (error) => {
+        const { code, details } = whyNotStarted(error);
+        parent.post({ error: { code, details } } satisfies Ready);
+      },
     );
   });
 }
