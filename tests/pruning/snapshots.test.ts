@@ -580,7 +580,7 @@ describe('progress', () => {
   });
 
   test.each(stages)(
-    'An error of a progress listener during the stage %s leaves all layers or none changed, and is not lost',
+    'An error of a progress listener during the stage %s leaves all layers or none changed, and rejects the call',
     async (stage) => {
       const after = without(three, removal(three, 50, { ...weightwise, granularity: 'filter' }), 'filter');
       const broken = new Error('a broken progress bar');
@@ -590,22 +590,13 @@ describe('progress', () => {
         const onProgress = (progress: Progress) => {
           if (progress.stage === stage && ++seen === nth) throw broken;
         };
-        // An error that no promise can carry any more is thrown by itself: the test takes it from there.
-        const thrown: unknown[] = [];
-        const microtasks = vi.spyOn(globalThis, 'queueMicrotask').mockImplementation((work) => {
-          void Promise.resolve()
-            .then(work)
-            .catch((error) => thrown.push(error));
-        });
         const outcome = await sparsifier.sparsifyModel(50, { onProgress }).then(
           () => 'done',
           (error) => error,
         );
-        await Promise.resolve();
-        microtasks.mockRestore();
         const changes = differences(layers, three);
         if (changes.length > 0) expectSame(layers, after, `where the ${nth}. event of ${stage} throws`);
-        if (seen >= nth) expect([outcome, thrown]).toEqual(changes.length > 0 ? ['done', [broken]] : [broken, []]);
+        if (seen >= nth) expect(outcome).toBe(broken);
         await expectNoMemoryInUse();
         // The mask is remembered if, and only if, the weights were changed.
         const earlier = changes.length > 0 ? removal(three, 50, { ...weightwise, granularity: 'filter' }) : {};

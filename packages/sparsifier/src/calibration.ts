@@ -7,7 +7,7 @@ export {
 export type { Batches } from './calibration/batches.js';
 export { gradientsOfTfjs, type Gradients, type GradientTf } from './calibration/gradients.js';
 export type { LayerMoments, LayerStatistics } from './calibration/layer-statistics.js';
-export type { CalibrateProgress, MeasureOptions } from './calibration/measure.js';
+export type { CalibrateProgress, MeasureOptions } from './calibration/options.js';
 export {
   calibrate,
   type CalibrateOptions,

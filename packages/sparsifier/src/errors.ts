@@ -36,7 +36,24 @@ export class SparsifyError extends Error {
   }
 }
 
+/**
+ * Reads what a caller gave.
+ * @param what is read, for the error
+ * @throws SparsifyError `usage` where a getter throws or a proxy is revoked, with that error as the cause
+ */
+export function attempt<Value>(what: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof SparsifyError) throw cause;
+    const found = cause instanceof Error ? cause.message : cause;
+    throw new SparsifyError('usage', `${what} could not be read`, { found }, { cause });
+  }
+}
+
 const listedAtMost = 20;
+/** Longer lists are not shown, but counted. */
+const shownAtMost = 1000;
 
 /** On one line. What cannot be seen in names is escaped, and long values are shortened. */
 function messageOf(summary: string, { subject, given, found, allowed, hint }: ErrorDetails): string {
@@ -59,9 +76,19 @@ function inFull(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return String(value);
   try {
+    if (Array.isArray(value) && value.length > shownAtMost) return `a list of ${value.length}`;
+    if (ArrayBuffer.isView(value)) return `${value.constructor.name} of ${value.byteLength} bytes`;
     return JSON.stringify(value instanceof Map ? Object.fromEntries(value) : value) ?? String(value);
   } catch {
-    // A bigint, or an object that contains itself.
-    return String(value);
+    return inOneWord(value);
+  }
+}
+
+/** A bigint, an object that contains itself or is nested too deeply, or one that cannot be read. */
+function inOneWord(value: unknown): string {
+  try {
+    return typeof value === 'object' ? Object.prototype.toString.call(value) : String(value);
+  } catch {
+    return typeof value;
   }
 }

@@ -1,11 +1,12 @@
 import { printable, shortened } from '../printable.js';
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { checkListeners, optionNames, type SparsifierOptions } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
+import { aBoolean, asGiven, aSignal, optionsOf, without, type Shape } from '../options/check.js';
+import { Listener } from '../options/listener.js';
+import { listeningShape, sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
 import { linePlot } from '../training/plot.js';
-import type { Rule } from '../options/rules.js';
+import { someRules, type Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { held } from '../model/kept.js';
 import { inTurn } from '../model/turns.js';
@@ -85,15 +86,33 @@ export interface WholeModelOptions {
   readonly signal?: AbortSignal;
 }
 
+const usualLevels = [10, 20, 30, 40, 50, 60, 70, 80, 90];
+
 /** How often the search for the targets of the whole model evaluates it at most. */
 const evaluationsAtMost = 8;
 
-const ownNames: readonly string[] = [
-  ...['levels', 'layers', 'higherIsBetter', 'signal', 'onProgress'],
-  ...optionNames.filter(
-    (name) => !['context', 'rankTogether', 'budget', 'restorable', 'include', 'layerType'].includes(name),
-  ),
-];
+const sensitivityShape: Shape<SensitivityOptions> = {
+  levels: percentages,
+  layers: someRules,
+  higherIsBetter: aBoolean,
+  ...listeningShape,
+  ...without(sparsifierShape, 'context', 'rankTogether', 'budget', 'restorable', 'include', 'layerType'),
+};
+
+/** Sorted, each once. */
+function percentages(value: unknown): readonly number[] {
+  const isLevel = (level: unknown) => typeof level === 'number' && level >= 0 && level <= 100;
+  const isList = Array.isArray(value) && value.length > 0;
+  // One by one, which ends at the first hole of a list.
+  if (isList) for (const level of value) if (!isLevel(level)) throw wrongLevels(value);
+  if (!isList) throw wrongLevels(value);
+  return [...new Set(value as readonly number[])].sort((a, b) => a - b);
+}
+
+const wrongLevels = (given: unknown): SparsifyError =>
+  new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { given });
+
+const wholeShape: Shape<WholeModelOptions> = { evaluate: asGiven, signal: aSignal };
 
 /**
  * Measures how much each layer matters: makes it sparse by itself at each level, evaluates the model, and restores the
@@ -109,16 +128,10 @@ export async function sensitivity(
   options: SensitivityOptions = {},
 ): Promise<Sensitivity> {
   checkModel(model);
-  checkNames(options, ownNames);
-  checkListeners(options);
-  checkEvaluate(evaluate);
-  const { levels: given = [10, 20, 30, 40, 50, 60, 70, 80, 90], layers: rules, signal, onProgress, ...rest } = options;
+  const { levels = usualLevels, layers: rules, signal, onProgress, ...rest } = optionsOf(options, sensitivityShape);
   const { higherIsBetter = true, ...words } = rest;
-  const isLevel = (level: number) => typeof level === 'number' && level >= 0 && level <= 100;
-  if (!Array.isArray(given) || given.length === 0 || !given.every(isLevel)) {
-    throw new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { given: given });
-  }
-  const levels = [...new Set(given as readonly number[])].sort((a, b) => a - b);
+  checkEvaluate(evaluate);
+  const listener = new Listener(onProgress);
   /** Calls a Sparsifier without masks, which keeps nothing afterwards. */
   const fresh = async <Result>(call: (sparsifier: Sparsifier) => Promise<Result>): Promise<Result> => {
     const sparsifier = new Sparsifier(model, {
@@ -158,10 +171,11 @@ export async function sensitivity(
         return measured(name, evaluate, signal);
       });
       points.push({ level, value, drop: dropOf(value) });
-      onProgress?.({ layer: name, level, done: ++done, total });
+      listener.tell({ layer: name, level, done: ++done, total });
     }
     layers.push({ name, points });
   }
+  await listener.settle();
   return {
     baseline,
     layers,
@@ -194,17 +208,16 @@ export async function sensitivity(
     drop: number,
     whole: WholeModelOptions,
   ): Promise<Record<string, number>> {
-    checkNames(whole, ['evaluate', 'signal']);
-    checkListeners(whole);
-    checkEvaluate(whole.evaluate);
+    const { evaluate, signal } = optionsOf(whole, wholeShape);
+    checkEvaluate(evaluate);
     const scaled = (factor: number) => new Map(estimate.map(([name, target]) => [name, down(factor * target)]));
     const tensors = model.tensors.filter(({ name }) => chosen.includes(name));
     const isAnyPruned = estimate.some(([, target]) => target > 0);
     let [within, beyond] = isAnyPruned ? [0, 1] : [1, 1];
     for (let count = 0, factor = 1; count < evaluationsAtMost && within < 1; count++) {
       const value = await restoring(engine, model, tensors, async () => {
-        await fresh((sparsifier) => sparsifier.sparsifyModel(scaled(factor), { signal: whole.signal }));
-        return measured('the whole model', whole.evaluate, whole.signal);
+        await fresh((sparsifier) => sparsifier.sparsifyModel(scaled(factor), { signal }));
+        return measured('the whole model', evaluate, signal);
       });
       if (dropOf(value) <= drop) within = factor;
       else beyond = factor;

@@ -11,7 +11,7 @@ import { inSlices, stepsAtATime } from '../host/slices.js';
 import { typeOf, type Skipped } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
 import { askedFor, inTurn } from '../model/turns.js';
-import { batchesOf, checkBatches, noBatches, type Batches } from './batches.js';
+import { batchesOf, noBatches, type Batches, givesBatches } from './batches.js';
 
 /** The members of a `tf.LayersModel` that are used to run it. */
 export interface RunnableModel extends LayersModelLike {
@@ -95,7 +95,7 @@ function checkArguments(tf: unknown, model: unknown, batches: unknown): void {
       ...(typeof execute === 'function' && { hint: 'Its batch normalisations usually are part of other layers' }),
     });
   }
-  checkBatches(batches);
+  givesBatches(batches, '`batches`');
 }
 
 /** What is used of a `tf.layers.BatchNormalization`. */

@@ -4,7 +4,8 @@ import { rowSizes } from '../model/channels.js';
 import { sourceFilesOf } from '../model/source-files.js';
 import type { Batches } from './batches.js';
 import type { LayerStatistics } from './layer-statistics.js';
-import { measure, type Measured, type MeasureOptions } from './measure.js';
+import { measure, type Measured } from './measure.js';
+import type { MeasureOptions } from './options.js';
 import type { Probe } from './probe.js';
 import { digestOf, listed, Statistics } from './statistics.js';
 

@@ -2,38 +2,12 @@ import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
 import { productOf, sumOf } from '../model/numbers.js';
-import { checkListeners } from '../options/options.js';
+import { Listener } from '../options/listener.js';
 import { batchesOf, noBatches, type Batches } from './batches.js';
 import { Inputs } from './inputs.js';
+import { defaultMemory, type CalibrateProgress, type MeasureOptions } from './options.js';
 import type { Activations, OpenProbe, Probe, Use } from './probe.js';
 import { bytesOfSums, SumsByLayer, type LayerSeen, type SumsOptions } from './sums.js';
-
-/** How far a calibration has come. */
-export interface CalibrateProgress {
-  readonly stage: 'calibrate';
-  /** The weights of the layers that are finished. In the first pass over the batches their number is not known yet. */
-  readonly done: number;
-  /** All weights of the layers that have inputs. */
-  readonly total: number;
-}
-
-export interface MeasureOptions {
-  /**
-   * The share of the batches that is held out: repairs are checked on them, and computed from the others. From 0 up to,
-   * but not including, 1; 0.25 by default. Batch i, counted from 0, is held out if
-   * floor((i + 1) * holdOut) > floor(i * holdOut).
-   */
-  readonly holdOut?: number | undefined;
-  /**
-   * How many bytes the sums and inputs of layers may take in one pass over the batches; 2^30 by default. A layer of d
-   * columns takes 8 d^2 for each group, twice that if batches are held out. If the sums of a single layer take more,
-   * only the diagonal of its moments is measured.
-   */
-  readonly memory?: number | undefined;
-  /** Ends the call with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: CalibrateProgress) => void) | undefined;
-}
 
 /** What was measured of a layer. */
 export interface Measured {
@@ -78,22 +52,17 @@ export async function measure<Batch>(
   probes: Probes<Batch>,
   options: MeasureOptions,
 ): Promise<Map<WeightTensor, Measured>> {
-  const measuring = new Measuring(await loadEngine(), layers, batches, probes, resolved(options));
+  const measuring = new Measuring(await loadEngine(), layers, batches, probes, {
+    ...options,
+    holdOut: options.holdOut ?? 0.25,
+    memory: options.memory ?? defaultMemory,
+  });
   return measuring.run();
 }
 
-/** In bytes. */
-export const defaultMemory = 2 ** 30;
-
-type Resolved = ReturnType<typeof resolved>;
-
-function resolved({ holdOut = 0.25, memory = defaultMemory, signal, onProgress }: MeasureOptions) {
-  if (!(holdOut >= 0 && holdOut < 1)) {
-    throw new SparsifyError('usage', '`holdOut` is a share, from 0 up to, but not including, 1', { given: holdOut });
-  }
-  if (!(memory > 0)) throw new SparsifyError('usage', '`memory` is a number of bytes', { given: memory });
-  checkListeners({ signal, onProgress });
-  return { holdOut, memory, signal, onProgress };
+interface Resolved extends MeasureOptions {
+  readonly holdOut: number;
+  readonly memory: number;
 }
 
 class Measuring<Batch> {
@@ -101,6 +70,7 @@ class Measuring<Batch> {
   readonly #batches: () => Batches<Batch>;
   readonly #probes: Probes<Batch>;
   readonly #options: Resolved;
+  readonly #listener: Listener<CalibrateProgress>;
   readonly #plans: readonly Plan[];
   /** The bytes of values, as far as they are known, by model. */
   readonly #sizes = { pruned: new Map<string, number>(), dense: new Map<string, number>() };
@@ -119,6 +89,7 @@ class Measuring<Batch> {
     this.#batches = batches;
     this.#probes = probes;
     this.#options = options;
+    this.#listener = new Listener(options.onProgress);
     this.#plans = layers.map((tensor) => planOf(tensor, probes, options));
   }
 
@@ -126,6 +97,7 @@ class Measuring<Batch> {
     for (let rest = this.#plans; rest.length > 0; rest = this.#plans.slice(this.#measured.size)) {
       await this.#pass(this.#fitting(rest));
     }
+    await this.#listener.settle();
     return this.#measured;
   }
 
@@ -224,7 +196,7 @@ class Measuring<Batch> {
     const weightsOf = (some: readonly Plan[]) => sumOf(some.map(({ tensor }) => tensor.values.length));
     const share = this.#count === undefined ? 0 : Math.min(1, index / this.#count);
     const done = weightsOf(this.#plans.slice(0, this.#measured.size)) + Math.floor(share * weightsOf(plans));
-    this.#options.onProgress?.({ stage: 'calibrate', done, total: weightsOf(this.#plans) });
+    this.#listener.tell({ stage: 'calibrate', done, total: weightsOf(this.#plans) });
   }
 }
 

@@ -3,13 +3,13 @@ import type { FileModel } from '../formats/file-model.js';
 import { joinedFiles } from '../formats/joined.js';
 import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import { isObject } from '../model/json.js';
-import { checkModel } from '../model/model.js';
+import { checkModel, typeOf } from '../model/model.js';
 import { float16 } from '../model/numbers.js';
 import { inTurn } from '../model/turns.js';
-import { checkNames } from '../options/spelling.js';
-import { checkBatches, type Batches } from './batches.js';
+import { type Batches, givesBatches } from './batches.js';
 import { collect, measurableLayers } from './collect.js';
-import type { MeasureOptions } from './measure.js';
+import { asGiven, optionsOf, type Shape } from '../options/check.js';
+import { measureShape, type MeasureOptions } from './options.js';
 import type { Activations, Probe } from './probe.js';
 import type { Statistics } from './statistics.js';
 
@@ -48,6 +48,8 @@ export interface SessionData<Feeds> {
 
 export interface CalibrateOptions<Feeds> extends SessionData<Feeds>, MeasureOptions {}
 
+const calibrateShape: Shape<CalibrateOptions<never>> = { createSession: asGiven, batches: asGiven, ...measureShape };
+
 /**
  * Statistics of the inputs of each layer of an ONNX model. The model is run on all batches, in as many passes as
  * `memory` requires; it is not changed.
@@ -58,13 +60,12 @@ export interface CalibrateOptions<Feeds> extends SessionData<Feeds>, MeasureOpti
  */
 export async function calibrate<Feeds>(model: FileModel, options: CalibrateOptions<Feeds>): Promise<Statistics> {
   checkModel(model);
-  checkNames(options, ['createSession', 'batches', 'holdOut', 'memory', 'signal', 'onProgress']);
+  const { createSession, batches, ...rest } = optionsOf(options, calibrateShape as Shape<CalibrateOptions<Feeds>>);
   if (model.format !== 'ONNX') {
     throw new SparsifyError('usage', 'calibrate takes an ONNX model', { found: `${model.format ?? 'another'} model` });
   }
-  const { createSession, batches, ...rest } = options;
   if (typeof createSession !== 'function') throw wrongSession('is a function that makes a session', createSession);
-  checkBatches(batches);
+  givesBatches(batches, '`batches`');
   // Sessions run on a copy, while other calls may change the model.
   const { probe, layers } = await inTurn(model, async () => {
     const probe = probeOfOnnx(await joinedFiles(await model.outputs()), createSession);
@@ -75,7 +76,7 @@ export async function calibrate<Feeds>(model: FileModel, options: CalibrateOptio
 
 const wrongSession = (what: string, found: unknown): SparsifyError =>
   new SparsifyError('usage', `\`createSession\` ${what}`, {
-    found: typeof found,
+    found: typeOf(found),
     hint: 'Such as `(bytes, files) => InferenceSession.create(bytes, files)`',
   });
 

@@ -2,13 +2,13 @@ import * as host from '#host';
 import { columnsOf } from '../engine/rows.js';
 import { SparsifyError } from '../errors.js';
 import { joinedBytes } from '../formats/joined.js';
-import { readingOf, readOptionNames, type ReadOptions } from '../formats/reading.js';
+import { readingOf, type ReadOptions, readingShape } from '../formats/reading.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
 import type { Model, Skipped, WeightTensor } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
 import type { InputStatistics, LayerInputStatistics } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
+import { aBoolean, optionsOf } from '../options/check.js';
 import { chunksOf, readLayers } from './file.js';
 import { mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
 
@@ -76,10 +76,11 @@ export class Statistics {
     target: string | WritableStream<Uint8Array<ArrayBuffer>>,
     options: WriteStatisticsOptions = {},
   ): Promise<void> {
-    checkNames(options, ['force']);
+    const { force } = optionsOf(options, { force: aBoolean });
+    host.checkTarget(target);
     const chunks = chunksOf(this.layers);
     if (typeof target !== 'string') return host.writeStream(target, chunks);
-    await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles: this.sourceFiles });
+    await host.writeFiles([{ path: target, chunks: () => chunks }], { force, sourceFiles: this.sourceFiles });
   }
 
   /**
@@ -159,8 +160,7 @@ export const listed = (names: readonly string[]): string =>
  *   options; the signal's reason if aborted
  */
 export async function readStatistics(source: ModelSource, options: ReadOptions = {}): Promise<Statistics> {
-  checkNames(options, readOptionNames);
-  const { layers, path } = await readLayers(source, readingOf(options));
+  const { layers, path } = await readLayers(source, readingOf(optionsOf(options, readingShape)));
   return new Statistics(layers, [], [], path === undefined ? [] : [path]);
 }
 

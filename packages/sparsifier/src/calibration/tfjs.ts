@@ -12,10 +12,10 @@ import {
 } from '../formats/tfjs/live.js';
 import { productOf } from '../model/numbers.js';
 import { askedFor, inTurn } from '../model/turns.js';
-import { checkNames } from '../options/spelling.js';
-import { checkBatches, type Batches } from './batches.js';
+import { type Batches, givesBatches } from './batches.js';
 import { collect, measurableLayers } from './collect.js';
-import type { MeasureOptions } from './measure.js';
+import { asGiven, optionsOf, type Shape } from '../options/check.js';
+import { measureShape, type MeasureOptions } from './options.js';
 import type { Activations, OpenProbe, Probe, Use } from './probe.js';
 import type { Statistics } from './statistics.js';
 
@@ -32,6 +32,8 @@ export interface CalibrateTfjsOptions extends MeasureOptions {
   readonly batches: () => Batches<unknown>;
 }
 
+const calibrateTfjsShape: Shape<CalibrateTfjsOptions> = { batches: asGiven, ...measureShape };
+
 /**
  * Statistics of the inputs of each layer of a TensorFlow.js model in memory. The model is run on all batches, in as
  * many passes as `memory` requires. It is not changed, and no tensor is leaked.
@@ -45,9 +47,8 @@ export async function calibrateTfjs(
   options: CalibrateTfjsOptions,
 ): Promise<Statistics> {
   const live = fromTfjs(tf, model);
-  checkNames(options, ['batches', 'holdOut', 'memory', 'signal', 'onProgress']);
-  const { batches, ...rest } = options;
-  checkBatches(batches);
+  const { batches, ...rest } = optionsOf(options, calibrateTfjsShape);
+  givesBatches(batches, '`batches`');
   const probe = Array.isArray(model.weights)
     ? probeOfLayers(tf, model as LayersModelLike & Insides, live)
     : probeOfGraph(model as GraphModelLike);

@@ -1,5 +1,5 @@
 import type { Inputs } from '../analysis/comparison/inputs.js';
-import type { MeasureOptions } from '../calibration/measure.js';
+import type { MeasureOptions } from '../calibration/options.js';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import type { Batches } from './inputs.js';

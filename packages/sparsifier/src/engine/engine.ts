@@ -1,5 +1,5 @@
 import * as host from '#host';
-import { SparsifyError } from '../errors.js';
+import { SparsifyError, attempt } from '../errors.js';
 import type { Thread } from '../host/thread.js';
 import { AllocatedBlock, type Block, type MemoryAccess } from './block.js';
 import type { Call, NotStarted } from './core.js';
@@ -118,7 +118,9 @@ export async function loadEngine(options: LoadEngineOptions = {}): Promise<Engin
       hint: 'Such as `loadEngine({ threads: 4 })`',
     });
   }
-  const asked = loading && Object.keys(options).length === 0 ? loading.asked : askedFor(options);
+  const asked = attempt('the options', () =>
+    loading && Object.keys(options).length === 0 ? loading.asked : askedFor(options),
+  );
   if (loading && JSON.stringify(loading.asked) !== JSON.stringify(asked)) {
     throw new SparsifyError('usage', 'the engine is loaded already, with other options', {
       given: asked,
@@ -149,8 +151,12 @@ function askedFor({ threads = host.cores(), wasm, thread, ...others }: LoadEngin
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new SparsifyError('usage', 'the number of threads is a whole number from 1 to 256', { given: threads });
   }
-  const address = (given: string | URL | undefined) => (given === undefined ? undefined : host.addressOf(given));
-  return { threads, wasm: address(wasm), thread: address(thread) };
+  const address = (name: string, given: string | URL | undefined) => {
+    if (given === undefined) return undefined;
+    if (typeof given === 'string' || given instanceof URL) return host.addressOf(given);
+    throw new SparsifyError('usage', `\`${name}\` is a path or a URL`, { given });
+  };
+  return { threads, wasm: address('wasm', wasm), thread: address('thread', thread) };
 }
 
 /** @param stopped is called when the engine no longer works, and another one can be loaded */

@@ -13,13 +13,13 @@ import {
 } from '../model/model.js';
 import { endTurns, inTurn } from '../model/turns.js';
 import { sourceFilesOf } from '../model/source-files.js';
-import { checkNames } from '../options/spelling.js';
+import { aBoolean, optionsOf, type Shape } from '../options/check.js';
 import type { Anatomy } from './anatomy.js';
 import type { MainFile } from './files.js';
 import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
 import { joinedBytes, joinedFiles } from './joined.js';
-import { readOptionNames, trusted, type ReadOptions } from './reading.js';
+import { trusted, type ReadOptions } from './reading.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
@@ -39,8 +39,7 @@ export async function readAs<Options extends ReadOptions>(
   source: ModelSource,
   options: Options,
 ): Promise<FileModel> {
-  checkNames(options, [...format.options, ...readOptionNames]);
-  return readFileModel(source, () => format, options);
+  return readFileModel(source, () => format, optionsOf(options, format.options as Shape<Options>));
 }
 
 /**
@@ -96,7 +95,7 @@ function readFiles<Options extends ReadOptions>(
 ): Promise<FileModel> {
   const [[name, bytes]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
   const give = (name: string) => files.get(name)!;
-  const giving = furtherFiles.filter((option) => (format.options as readonly string[]).includes(option));
+  const giving = furtherFiles.filter((option) => option in format.options);
   const further = Object.fromEntries(giving.map((option) => [option, give]));
   return readFileModel(new File([bytes], name), () => format, { ...options, ...further, ...trusted }, sourceFiles);
 }
@@ -303,15 +302,16 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   async write(path: string, options: WriteModelOptions = {}): Promise<void> {
-    checkNames(options, ['force']);
+    const { force } = optionsOf(options, { force: aBoolean });
     if (typeof path !== 'string') {
       throw new SparsifyError('usage', 'a model is written to a path', {
         given: path,
         hint: 'Give a file, or a folder that exists or whose path ends with /',
       });
     }
-    const { force = false } = options;
-    await inTurn(this, async () => host.writeFiles(await this.#views(path), { force, sourceFiles: sourceFilesOf(this) }));
+    await inTurn(this, async () =>
+      host.writeFiles(await this.#views(path), { force, sourceFiles: sourceFilesOf(this) }),
+    );
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {

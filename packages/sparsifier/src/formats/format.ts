@@ -2,17 +2,17 @@ import { SparsifyError } from '../errors.js';
 import type { OutputFile } from '../host/host.js';
 import type { Form, NewNumbers } from '../model/forms.js';
 import { bytesOf, type DataType, type Kind, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import type { Shape } from '../options/check.js';
 import type { Anatomy } from './anatomy.js';
 import type { MainFile, ModelFiles } from './files.js';
-import { readOptionNames } from './reading.js';
 import { modelEndings, recognise } from './recognise.js';
 
 /** A format of model files. all.ts lists all of them. */
 export interface Format<Options = object> {
   /** Its usual name. */
   readonly name: string;
-  /** The options that {@link open} takes, besides those of everything that reads files. */
-  readonly options: readonly (keyof Options & string)[];
+  /** Checks the options that {@link open} takes. */
+  readonly options: Partial<Shape<Options>>;
   /** The endings of its file names. Outputs that end like files of other formats are refused. */
   readonly endings: readonly string[];
   /** Whether a file has this format, judging by its first bytes or its JSON. */
@@ -196,10 +196,9 @@ export function formatOf<Options>(
     });
   }
   const given = Object.entries(options as object).filter(([, value]) => value !== undefined);
-  const own: readonly string[] = [...format.options, ...readOptionNames];
-  const other = given.find(([name]) => !own.includes(name));
+  const other = given.find(([name]) => !(name in format.options));
   if (other !== undefined) {
-    const takers = formats.filter(({ options }) => (options as readonly string[]).includes(other[0]));
+    const takers = formats.filter(({ options }) => other[0] in options);
     throw new SparsifyError(
       'usage',
       `the option \`${other[0]}\` is only for ${takers.map(({ name }) => name).join(' and ')} models`,

@@ -1,12 +1,8 @@
-import { checkNames } from '../options/spelling.js';
-import { formats, type ReadModelOptions } from './all.js';
+import { optionsOf } from '../options/check.js';
+import { formats, readShape, type ReadModelOptions } from './all.js';
 import { readFileModel, type FileModel } from './file-model.js';
 import { formatOf } from './format.js';
-import { readOptionNames } from './reading.js';
 import type { ModelSource } from './sources.js';
-
-/** The names of all options. */
-const names: readonly string[] = [...new Set([...formats.flatMap(({ options }) => options), ...readOptionNames])];
 
 /**
  * Reads a model of any format: ONNX, safetensors or TensorFlow.js. The format is recognised by the content of the file,
@@ -16,6 +12,6 @@ const names: readonly string[] = [...new Set([...formats.flatMap(({ options }) =
  *   take; otherwise as `readOnnx`, `readSafetensors` and `readTfjs` do
  */
 export async function readModel(source: ModelSource, options: ReadModelOptions = {}): Promise<FileModel> {
-  checkNames(options, names);
-  return readFileModel(source, (file) => formatOf(formats, file, options), options);
+  const asked = optionsOf(options, readShape);
+  return readFileModel(source, (file) => formatOf(formats, file, asked), asked);
 }

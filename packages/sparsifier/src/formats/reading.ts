@@ -1,7 +1,5 @@
-import { SparsifyError } from '../errors.js';
 import { mostLevels, overLimit, usualReading, type Reading, type ReadLimits } from '../host/reading.js';
-import { checkListeners } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
+import { aBoolean, aSignal, being, optionsOf, type Shape } from '../options/check.js';
 
 export type { ReadLimits } from '../host/reading.js';
 
@@ -18,7 +16,26 @@ export interface ReadOptions {
   readonly followLinks?: boolean | undefined;
 }
 
-export const readOptionNames: readonly (keyof ReadOptions)[] = ['limits', 'signal', 'followLinks'];
+const aLimit = being<number>(
+  'a whole number above 0',
+  (value) => (Number.isSafeInteger(value) && (value as number) > 0) || value === Infinity,
+);
+const limitsShape: Shape<ReadLimits> = {
+  headerBytes: aLimit,
+  depth: being(
+    `a whole number from 1 to ${mostLevels}`,
+    (value) => Number.isInteger(value) && (value as number) > 0 && (value as number) <= mostLevels,
+  ),
+  tensors: aLimit,
+  fileBytes: aLimit,
+  idleSeconds: being('a number above 0', (value) => typeof value === 'number' && value > 0),
+};
+
+export const readingShape: Shape<ReadOptions> = {
+  limits: (value) => optionsOf(value as ReadLimits, limitsShape),
+  signal: aSignal,
+  followLinks: aBoolean,
+};
 
 /** Options for files that this package wrote itself. */
 export const trusted: ReadOptions = {
@@ -29,32 +46,12 @@ export const trusted: ReadOptions = {
 
 /**
  * How files are read with these options.
- * @throws SparsifyError `usage` for wrong values; the signal's reason if aborted
+ * @param options checked by {@link readingShape}
+ * @throws the signal's reason if aborted
  */
-export function readingOf({ limits = {}, signal, followLinks = true }: ReadOptions): Reading {
-  checkNames(limits, Object.keys(usualReading.limits));
-  const given = Object.entries(limits as Record<string, unknown>).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) checkLimit(name as keyof ReadLimits, value);
-  checkListeners({ signal });
-  if (typeof followLinks !== 'boolean') {
-    throw new SparsifyError('usage', '`followLinks` is true or false', { given: followLinks });
-  }
+export function readingOf({ limits, signal, followLinks = true }: ReadOptions): Reading {
   signal?.throwIfAborted();
-  return { limits: { ...usualReading.limits, ...Object.fromEntries(given) }, signal, followLinks };
-}
-
-function checkLimit(name: keyof ReadLimits, value: unknown): void {
-  const isNumber = typeof value === 'number' && value > 0;
-  const isCount = isNumber && (Number.isSafeInteger(value) || value === Infinity);
-  if (name === 'depth' ? isCount && value <= mostLevels : name === 'idleSeconds' ? isNumber : isCount) return;
-  throw new SparsifyError(
-    'usage',
-    `the limit \`${name}\` is ${name === 'idleSeconds' ? 'a' : 'a whole'} number above 0`,
-    {
-      given: value,
-      allowed: name === 'depth' ? [`1 to ${mostLevels}`] : undefined,
-    },
-  );
+  return { limits: { ...usualReading.limits, ...limits }, signal, followLinks };
 }
 
 /** @throws SparsifyError `format` if a model has too many tensors */

@@ -3,8 +3,9 @@ import { SparsifyError } from '../errors.js';
 import { Compressor, type Compression } from '../host/compressor.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
-import { checkListeners } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
+import { listeningShape } from '../options/options.js';
+import { aBoolean, optionsOf, type Shape } from '../options/check.js';
+import { Listener } from '../options/listener.js';
 import { StoredModel, type FileModel } from './file-model.js';
 import { stored, type CurrentFiles, type ModelOutput } from './format.js';
 import { unchanged, type OpenModel } from './open-model.js';
@@ -50,6 +51,8 @@ export interface SizesOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SizesProgress) => void) | undefined;
 }
+
+export const sizesShape: Shape<SizesOptions> = { layers: aBoolean, ...listeningShape };
 
 /** The files that a report is about. */
 export interface SizedFiles {
@@ -110,10 +113,9 @@ async function compressed(
   current: CurrentFiles,
   options: SizesOptions = {},
 ): Promise<Sizes> {
-  checkNames(options, ['layers', 'signal', 'onProgress']);
-  checkListeners(options);
-  const { layers = false, signal, onProgress } = options;
+  const { layers = false, signal, onProgress } = optionsOf(options, sizesShape);
   signal?.throwIfAborted();
+  const listener = new Listener(onProgress);
   const compressor = new Compressor(startCompressor());
   /** The sizes of pieces that are compressed one after another. */
   const sizesOfEach = async (
@@ -123,7 +125,7 @@ async function compressed(
   ): Promise<number[]> => {
     const total = pieces.reduce((sum, [bytes]) => sum + bytes, 0);
     let done = 0;
-    const onBytes = (bytes: number) => onProgress?.({ stage, done: (done += bytes), total });
+    const onBytes = (bytes: number) => listener.tell({ stage, done: (done += bytes), total });
     const sizes: number[] = [];
     for (const [bytes, chunks] of pieces)
       sizes.push(await compressor.sizeOf(compression, bytes, chunks(), { signal, onBytes }));
@@ -141,13 +143,17 @@ async function compressed(
     }));
     const sum = (key: keyof ByteCounts) => files.reduce((total, file) => total + file[key], 0);
     const sizes = { raw: sum('raw'), gzip: sum('gzip'), brotli: sum('brotli'), files };
-    if (!layers) return sizes;
+    if (!layers) {
+      await listener.settle();
+      return sizes;
+    }
     const places = tensors.map(({ values }) => stored(values));
     const estimates = await sizesOfEach(
       'layers',
       'brotli-5',
       places.map(({ file, start, bytes }) => [bytes, () => current.chunks(file, start, start + bytes)] as const),
     );
+    await listener.settle();
     return {
       ...sizes,
       layers: tensors.map(({ name }, index) => ({ name, raw: places[index]!.bytes, estimate: estimates[index]! })),

@@ -6,7 +6,7 @@ import { checkSource, fetched, fromBlob, urlOf } from './source.js';
 import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
-export { checkStream, writeStream } from './stream.js';
+export { checkStream, checkTarget, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './browser-worker.js';
 
 /** The number of threads that the machine has. */

@@ -67,6 +67,8 @@ export interface Host extends KernelHost {
    * not wrapped.
    */
   writeFiles(files: readonly OutputFile[], options: TargetOptions): Promise<void>;
+  /** @throws SparsifyError `usage` for what is neither a path nor a stream, `file` where the stream is locked */
+  checkTarget(target: string | WritableStream<Uint8Array<ArrayBuffer>>): void;
   /** @throws SparsifyError `usage` for what is no stream, `file` where the stream is locked */
   checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): void;
   /**

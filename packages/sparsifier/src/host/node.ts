@@ -9,7 +9,7 @@ export type { OutputFile, Source } from './host.js';
 export { open } from './node-reading.js';
 export { checkTargets } from './node-targets.js';
 export { isFolder, writeFiles } from './node-writing.js';
-export { checkStream, writeStream } from './stream.js';
+export { checkStream, checkTarget, writeStream } from './stream.js';
 export { wasmSource, whyNoThreads } from './node-worker.js';
 
 /** The number of threads that the process may use at once. */

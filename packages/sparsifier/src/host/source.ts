@@ -1,4 +1,4 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { download } from './download.js';
 import type { Source } from './host.js';
 import { checkFile, type Reading } from './reading.js';
@@ -8,7 +8,9 @@ import { inSlices } from './slices.js';
 export function checkSource(source: unknown): void {
   const isSource =
     typeof source === 'string' ||
-    [URL, Blob, Uint8Array, ArrayBuffer].some((type) => source instanceof (type as new () => object));
+    attempt('the source', () =>
+      [URL, Blob, Uint8Array, ArrayBuffer].some((type) => source instanceof (type as new () => object)),
+    );
   if (isSource) return;
   throw new SparsifyError('usage', 'a file is given by its path or URL, or as a Blob or bytes', {
     given: Object.prototype.toString.call(source).slice('[object '.length, -1),

@@ -1,4 +1,4 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { inSlices } from './slices.js';
 
 /** The number of bytes that are copied and written to a stream at a time. */
@@ -6,13 +6,19 @@ const sliceBytes = 2 ** 24;
 
 /** @throws SparsifyError `usage` for what is no stream, `file` where the stream is locked */
 export function checkStream(stream: WritableStream<Uint8Array<ArrayBuffer>>): void {
-  if (typeof stream?.getWriter !== 'function') {
+  const isStream = attempt('the stream', () => typeof stream?.getWriter === 'function');
+  if (!isStream) {
     throw new SparsifyError('usage', 'a file is written to a WritableStream', { given: typeof stream });
   }
   if (!stream.locked) return;
   throw new SparsifyError('file', 'the stream is locked', {
     hint: 'Release its writer, or pass a stream that nothing else writes to',
   });
+}
+
+/** @throws SparsifyError as {@link checkStream} for what is neither a path nor a stream */
+export function checkTarget(target: string | WritableStream<Uint8Array<ArrayBuffer>>): void {
+  if (typeof target !== 'string') checkStream(target);
 }
 
 /**

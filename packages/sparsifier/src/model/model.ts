@@ -1,6 +1,6 @@
 import type { Block, Engine } from '../engine/engine.js';
 import type { DataType } from '../engine/record.js';
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import type { Geometry } from './geometry.js';
 
 export type { Geometry } from './geometry.js';
@@ -179,8 +179,11 @@ export const typeOf = (value: unknown): string =>
 
 /** @throws SparsifyError `usage` for anything but a model, such as the path of one */
 export function checkModel(model: unknown): void {
-  const { tensors, load } = (model ?? {}) as Partial<Model>;
-  if (Array.isArray(tensors) && typeof load === 'function') return;
+  const isModel = attempt('the model', () => {
+    const { tensors, skipped, load, store, copy } = (model ?? {}) as Partial<Model>;
+    return [tensors, skipped].every(Array.isArray) && [load, store, copy].every((each) => typeof each === 'function');
+  });
+  if (isModel) return;
   throw new SparsifyError('usage', 'the first argument must be a model', {
     ...(typeof model === 'string' || model instanceof URL ? { given: String(model) } : {}),
     found: typeOf(model),

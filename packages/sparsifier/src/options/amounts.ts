@@ -1,5 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
+import { aBoolean, type Check, type Shape } from './check.js';
 import { defaults } from './defaults.js';
 import { byName, type LeftOut, type Named } from './names.js';
 
@@ -128,39 +129,37 @@ export interface Limits {
   readonly maxSparsity: number;
 }
 
-/** The limits of each layer. @throws SparsifyError `sparsity` for a value out of range, `layer` for a name without layer */
+/** `sparsity` for a value out of range. */
+export const limitsShape: Shape<LimitOptions> = {
+  allowEmpty: aBoolean,
+  minKeep: forLayers('`minKeep` is a whole number of units from 0', (count) => Number.isInteger(count) && count >= 0),
+  maxSparsity: forLayers('`maxSparsity` is a percentage from 0 to 100', (share) => share >= 0 && share <= 100),
+};
+
+/** Checks one number for all layers, or each of those by name or glob. */
+function forLayers(what: string, is: (value: number) => boolean): Check<PerLayer> {
+  return (value) => {
+    const isPerLayer = typeof value === 'object' && value !== null && !(Symbol.iterator in value);
+    for (const each of isPerLayer ? Object.values(value) : [value]) {
+      if (typeof each !== 'number' || !is(each)) throw new SparsifyError('sparsity', what, { given: each });
+    }
+    return isPerLayer ? { ...value } : (value as number);
+  };
+}
+
+/** The limits of each layer. @throws SparsifyError `layer` for a name without layer */
 export function limitsOf(
   { allowEmpty, minKeep, maxSparsity }: Required<LimitOptions>,
   tensors: readonly WeightTensor[],
 ): Limits[] {
-  const keeps = perLayer(minKeep, tensors, defaults.minKeep, checkCount);
-  const shares = perLayer(maxSparsity, tensors, defaults.maxSparsity, checkShare);
+  const keeps = perLayer(minKeep, tensors, defaults.minKeep);
+  const shares = perLayer(maxSparsity, tensors, defaults.maxSparsity);
   return tensors.map((_, index) => ({ allowEmpty, minKeep: keeps[index]!, maxSparsity: shares[index]! }));
 }
 
-function perLayer(
-  value: PerLayer,
-  tensors: readonly WeightTensor[],
-  otherwise: number,
-  check: (value: number) => void,
-): number[] {
-  if (typeof value !== 'object' || value === null) {
-    check(value);
-    return tensors.map(() => value);
-  }
-  const entries = Object.entries(value);
-  for (const [, each] of entries) check(each);
-  return byName(entries, tensors).map((each) => each ?? otherwise);
-}
-
-function checkCount(count: number): void {
-  if (Number.isInteger(count) && count >= 0) return;
-  throw new SparsifyError('sparsity', '`minKeep` is a whole number of units from 0', { given: count });
-}
-
-function checkShare(share: number): void {
-  if (typeof share === 'number' && share >= 0 && share <= 100) return;
-  throw new SparsifyError('sparsity', '`maxSparsity` is a percentage from 0 to 100', { given: share });
+function perLayer(value: PerLayer, tensors: readonly WeightTensor[], otherwise: number): number[] {
+  if (typeof value === 'number') return tensors.map(() => value);
+  return byName(Object.entries(value), tensors).map((each) => each ?? otherwise);
 }
 
 /** The most of `units` that may be removed. */

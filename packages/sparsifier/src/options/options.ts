@@ -1,13 +1,14 @@
 import { SparsifyError } from '../errors.js';
 import { typeOf, type Model } from '../model/model.js';
-import type { LimitOptions } from './amounts.js';
+import { limitsShape, type LimitOptions } from './amounts.js';
 import { budgets, type Budget } from './budgets.js';
 import { needsOf, type CriteriaName, type CustomCriterion, type Normalizer, type Reducer } from './criteria.js';
 import { defaults } from './defaults.js';
 import { checkGranularity, inWords, isPattern, type Granularity, type Pattern } from './granularity.js';
-import { contexts, type Context, type RankTogether } from './rankings.js';
-import type { Rules } from './rules.js';
-import { checkNames, unknownValue, withoutUnderscores } from './spelling.js';
+import { aBoolean, aCount, aFunction, asGiven, aSignal, being, oneOf, optionsOf, type Shape } from './check.js';
+import { contexts, someRankings, type Context, type RankTogether } from './rankings.js';
+import { rulesShape, type Rules } from './rules.js';
+import { withoutUnderscores } from './spelling.js';
 
 /** Arrays by layer name or glob, in stored order: one number for each weight, or for each input channel. */
 export type LayerArrays = Readonly<Record<string, Float32Array>> | ReadonlyMap<string, Float32Array>;
@@ -117,65 +118,57 @@ export interface CallOptions {
   readonly roundTo?: number | undefined;
   /** Ends the call with the signal's reason, unless the model is being changed already. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * If it throws, the call is rejected with the same error. Where the model is being changed already, that happens after
+   * the change. A promise that it returns is not awaited; if it is rejected while the call runs, the call is, too.
+   */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-export const optionNames: readonly (keyof SparsifierOptions)[] = [
-  'granularity',
-  'context',
-  'criteria',
-  'layerType',
-  'include',
-  'exclude',
-  'rankTogether',
-  'budget',
-  'seed',
-  'reducer',
-  'normalizer',
-  'allowEmpty',
-  'minKeep',
-  'maxSparsity',
-  'initial',
-  'previous',
-  'gradient',
-  'activations',
-  'statistics',
-  'restorable',
-];
-export const callOptionNames: readonly (keyof CallOptions)[] = ['roundTo', 'signal', 'onProgress'];
+/** The names and types of the options; what they mean together is checked when a model is planned. */
+export const sparsifierShape: Shape<SparsifierOptions> = {
+  granularity: (value) => checkGranularity(value as Granularity),
+  context: oneOf('context', contexts),
+  criteria: asGiven,
+  ...rulesShape,
+  rankTogether: someRankings,
+  budget: oneOf('budget', budgets),
+  seed: being(
+    'a whole number from 0 to 4294967295',
+    (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32,
+  ),
+  reducer: asGiven,
+  normalizer: asGiven,
+  ...limitsShape,
+  initial: asGiven,
+  previous: asGiven,
+  gradient: asGiven,
+  activations: asGiven,
+  statistics: someStatistics,
+  restorable: aBoolean,
+};
 
-/** @throws SparsifyError `usage` for an unknown option, `sparsity` for a wrong `roundTo`; the signal's reason if aborted */
-export function checkCallOptions(options: CallOptions): void {
-  checkNames(options, callOptionNames);
-  const { roundTo, signal } = options;
-  if (roundTo !== undefined && !(Number.isInteger(roundTo) && roundTo > 0)) {
-    throw new SparsifyError('sparsity', '`roundTo` is a whole number above 0', { given: roundTo });
-  }
-  checkListeners(options);
-  signal?.throwIfAborted();
+/** The options of calls that take time. */
+export const listeningShape = { signal: aSignal, onProgress: aFunction } as const;
+
+export const callShape: Shape<CallOptions> = { roundTo: aCount('sparsity'), ...listeningShape };
+
+/** @throws SparsifyError as {@link optionsOf}, `sparsity` for a wrong `roundTo`; the signal's reason if it is aborted */
+export function callOptionsOf(given: CallOptions): CallOptions {
+  const options = optionsOf(given, callShape);
+  options.signal?.throwIfAborted();
+  return options;
 }
 
-/** @throws SparsifyError `usage` for a signal or a listener of another type */
-export function checkListeners({
-  signal,
-  onProgress,
-}: {
-  readonly signal?: unknown;
-  readonly onProgress?: unknown;
-}): void {
-  const isSignal = typeof (signal as Partial<AbortSignal> | null)?.throwIfAborted === 'function';
-  if (signal !== undefined && !isSignal) {
-    throw new SparsifyError('usage', '`signal` is an AbortSignal', {
-      found: typeOf(signal),
-      hint: signal instanceof AbortController ? 'Pass the `signal` of the controller' : undefined,
-    });
-  }
-  if (onProgress === undefined || typeof onProgress === 'function') return;
-  throw new SparsifyError('usage', '`onProgress` is a function', { given: onProgress, found: typeOf(onProgress) });
+/** @throws SparsifyError `usage` for what are no statistics, such as a promise of them */
+export function someStatistics(value: unknown): InputStatistics {
+  const { layers, check } = (value ?? {}) as Partial<InputStatistics>;
+  if (typeof layers?.get === 'function' && typeof check === 'function') return value as InputStatistics;
+  throw new SparsifyError('usage', '`statistics` are what `calibrate` measures or `readStatistics` reads', {
+    found: value instanceof Promise ? 'a promise' : typeOf(value),
+    hint: 'Await them first: `statistics: await calibrate(...)`',
+  });
 }
-
-const definedOf = (options: SparsifierOptions): SparsifierOptions =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 /** The options of a Sparsifier with their defaults; that of `layerType` depends on `include`. */
 export type ResolvedOptions = SparsifierOptions &
@@ -183,20 +176,13 @@ export type ResolvedOptions = SparsifierOptions &
 
 /**
  * Fills in the defaults, and checks what can be checked without a model and without the criterion.
- * @throws SparsifyError `granularity` for an unknown one, `usage` for other unknown values and for options that
- *   contradict each other
+ * @param options checked by {@link sparsifierShape}
+ * @throws SparsifyError `usage` for options that contradict each other
  */
 export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   const { layerType: _, ...always } = defaults;
-  const resolved: ResolvedOptions = { ...always, ...definedOf(options) };
-  const { context, budget, seed } = resolved;
-  const granularity = checkGranularity(resolved.granularity);
-  if (!contexts.includes(context)) throw unknownValue('usage', 'context', context, contexts);
-  if (budget !== undefined && !budgets.includes(budget)) throw unknownValue('usage', 'budget', budget, budgets);
-  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
-    throw new SparsifyError('usage', 'a seed is a whole number from 0 to 4294967295', { given: seed });
-  }
-  if (resolved.statistics !== undefined) checkStatistics(resolved.statistics);
+  const resolved: ResolvedOptions = { ...always, ...options };
+  const { granularity } = resolved;
   if (resolved.activations && resolved.statistics) {
     throw new SparsifyError('usage', 'statistics contain the norms of activations', {
       given: '`activations` and `statistics`',
@@ -204,23 +190,13 @@ export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
     });
   }
   if (isPattern(granularity)) checkWithPattern(options, granularity);
-  checkRankings({ ...resolved, granularity });
-  return { ...resolved, granularity };
-}
-
-/** @throws SparsifyError `usage` for what are no statistics, such as a promise of them */
-export function checkStatistics(given: InputStatistics): void {
-  const { layers, check } = ((given as InputStatistics | null) ?? {}) as Partial<InputStatistics>;
-  if (typeof layers?.get === 'function' && typeof check === 'function') return;
-  throw new SparsifyError('usage', '`statistics` are what `calibrate` measures or `readStatistics` reads', {
-    found: given instanceof Promise ? 'a promise' : typeOf(given),
-    hint: 'Await them first: `statistics: await calibrate(...)`',
-  });
+  checkRankings(resolved);
+  return resolved;
 }
 
 /** A sentence for each option that was given and that changes nothing beside the others. */
 export function withoutEffect(given: SparsifierOptions): string[] {
-  const { context, criteria, reducer } = { ...defaults, ...definedOf(given) };
+  const { context, criteria, reducer } = { ...defaults, ...given };
   const needs = typeof criteria === 'string' ? needsOf(withoutUnderscores(criteria) as CriteriaName) : undefined;
   const named = typeof criteria === 'string' ? `the criterion ${criteria}` : 'a criterion of your own';
   const unused = (['seed', 'initial', 'previous', 'gradient', 'activations'] as const)
@@ -270,13 +246,6 @@ function checkRankings({ granularity, context, rankTogether, budget }: ResolvedO
     throw new SparsifyError('usage', 'a budget says how much each layer loses, but here whole layers are removed', {
       given: `\`budget: '${budget}'\` with \`granularity: 'layer'\``,
       hint: 'Leave out `budget`, or choose another `granularity`',
-    });
-  }
-  const lists: unknown[] = Object.values(rankTogether ?? {});
-  if (!lists.every((list) => Array.isArray(list) && list.every((glob) => typeof glob === 'string'))) {
-    throw new SparsifyError('usage', '`rankTogether` lists names or globs of layers for each ranking', {
-      given: rankTogether,
-      hint: "Such as `rankTogether: { encoder: ['enc*', 'stem'] }`",
     });
   }
 }

@@ -1,5 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
+import type { Check } from './check.js';
 import { byName, type LeftOut, type Named } from './names.js';
 
 export const contexts = ['local', 'global'] as const;
@@ -14,6 +15,18 @@ export interface Ranking extends Named {
   /** Their places among the layers of the call. */
   readonly members: readonly number[];
 }
+
+/** `usage` for anything but lists of names. */
+export const someRankings: Check<RankTogether> = (value) => {
+  const lists: [string, unknown][] = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+  const isList = (list: unknown) => Array.isArray(list) && [...list].every((glob) => typeof glob === 'string');
+  const isRankings = typeof value === 'object' && value !== null && !(Symbol.iterator in value);
+  if (isRankings && lists.every(([, list]) => isList(list))) return Object.fromEntries(lists) as RankTogether;
+  throw new SparsifyError('usage', '`rankTogether` lists names or globs of layers for each ranking', {
+    given: value,
+    hint: "Such as `rankTogether: { encoder: ['enc*', 'stem'] }`",
+  });
+};
 
 const network = 'the network';
 

@@ -1,6 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import { isDepthwise } from '../model/channels.js';
 import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
+import type { Check, Shape } from './check.js';
 import { defaults } from './defaults.js';
 import { kindsMeantBy, matcherOf, nearestGlobs, type Named } from './names.js';
 import { asked, didYouMean, unknownValue } from './spelling.js';
@@ -50,17 +51,33 @@ export function typesOf({ layerType, include }: Rules): readonly (Kind | 'all')[
   return listOf<Kind | 'all'>(layerType ?? (listOf(include).length > 0 ? 'all' : defaults.layerType));
 }
 
+/** One value or a list of them, each of which is checked. */
+const oneOrSeveral =
+  <Item>(check: (item: Item) => void): Check<never> =>
+  (value) => {
+    const items = [...listOf(value as Item | readonly Item[])];
+    for (const item of items) check(item);
+    return items as never;
+  };
+
+/** `usage` for a value that is not a rule, `kind` for an unknown kind. */
+export const someRules: Check<readonly Rule[]> = oneOrSeveral(checkRule);
+
+export const rulesShape: Shape<Rules> = {
+  layerType: oneOrSeveral<Kind | 'all'>((kind) => kind === 'all' || checkKind(kind)),
+  include: someRules,
+  exclude: someRules,
+};
+
 /**
  * Decides for each tensor of the model whether it is pruned.
- * @throws SparsifyError `kind` for an unknown kind, `usage` for a value that is not a rule, `layer` for a rule that
- *   matches no layer
+ * @param rules checked by {@link rulesShape}
+ * @throws SparsifyError `layer` for a rule that matches no layer
  */
 export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'tensors' | 'skipped'>): Decision[] {
   const include = listOf(rules.include);
   const exclude = listOf(rules.exclude);
   const types = typesOf(rules);
-  for (const type of types) if (type !== 'all') checkKind(type);
-  for (const rule of [...include, ...exclude]) checkRule(rule);
   const isOfType = ({ kind }: WeightTensor) => types.includes('all') || types.includes(kind);
 
   const everything: readonly Candidate[] = [...tensors, ...skipped.map(({ name }) => ({ name, aliases: [] }))];

@@ -10,7 +10,9 @@ export const withoutUnderscores = (name: string): string =>
  * @throws SparsifyError `usage` for a key of `options` that is not in `names`
  */
 export function checkNames(options: object, names: readonly string[]): void {
-  if (options === null || typeof options !== 'object') {
+  // A list, a map or a promise has no options either, which would silently do nothing.
+  const isOther = options === null || typeof options !== 'object' || Symbol.iterator in options || 'then' in options;
+  if (isOther) {
     throw new SparsifyError('usage', 'options are given as an object', { given: options, allowed: names });
   }
   const unknown = Object.keys(options).filter((name) => !names.includes(name));

@@ -87,14 +87,6 @@ export class PruningCall<Allowed extends Verb = Reading> {
 
   /** @param done how many weights the stage has finished */
   tell(stage: Progress['stage'], done: number): void {
-    try {
-      this.plan.onProgress?.({ stage, done, total: this.#total });
-    } catch (error) {
-      // Half a change would be worse than a listener's error that surfaces by itself.
-      if (!this.#isCommitted) throw error;
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    this.plan.listener.tell({ stage, done, total: this.#total }, this.#isCommitted);
   }
 }

@@ -1,6 +1,7 @@
 import type { ChannelStep, Squares } from '../engine/record.js';
 import type { DataType, Model, WeightTensor } from '../model/model.js';
 import type { Recipe } from '../options/criteria.js';
+import type { Listener } from '../options/listener.js';
 import type { Progress } from '../options/options.js';
 import type { Units } from '../options/units.js';
 
@@ -67,5 +68,5 @@ export interface Plan {
   /** Whether removed numbers are kept. */
   readonly restorable: boolean;
   readonly signal: AbortSignal | undefined;
-  readonly onProgress: ((progress: Progress) => void) | undefined;
+  readonly listener: Listener<Progress>;
 }

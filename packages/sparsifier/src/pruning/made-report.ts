@@ -1,8 +1,8 @@
 import type { Squares } from '../engine/record.js';
 import type { Model } from '../model/model.js';
 import { sizesIn, type SizedFiles, type Sizes, type SizesOptions } from '../formats/sizes.js';
-import { checkNames } from '../options/spelling.js';
-import type { LayerReport, Report, ReportTableOptions } from './report.js';
+import { optionsOf } from '../options/check.js';
+import { tableShape, type LayerReport, type Report, type ReportTableOptions } from './report.js';
 import { tableOf } from './table.js';
 import { counted, formatted, percent, percentOf } from './text.js';
 import { errorOf } from './findings.js';
@@ -77,8 +77,8 @@ class MadeReport implements Report {
   }
 
   table(options: ReportTableOptions = {}): string {
-    checkNames(options, ['layers', 'sizes']);
-    return tableOf(this, { isCall: this.#isCall, words: libraryWords, ...options });
+    const given = optionsOf(options, tableShape);
+    return tableOf(this, { isCall: this.#isCall, words: libraryWords, ...given });
   }
 
   toString(): string {

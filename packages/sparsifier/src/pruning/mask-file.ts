@@ -1,15 +1,15 @@
 import * as host from '#host';
 import { maskBytes, unitsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import { readingOf, readOptionNames, type ReadOptions } from '../formats/reading.js';
+import { readingOf, readingShape, type ReadOptions } from '../formats/reading.js';
 import { readHeader, type Header, type StoredTensor } from '../formats/safetensors/header.js';
 import { safetensorsChunks, type TensorToWrite } from '../formats/safetensors/write.js';
 import { newBytes, type Reading } from '../host/reading.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import { parseJson } from '../model/json.js';
 import type { Model, WeightTensor } from '../model/model.js';
+import { optionsOf } from '../options/check.js';
 import { inWords, type Granularity } from '../options/granularity.js';
-import { checkNames } from '../options/spelling.js';
 import { unitsOfTensor } from '../options/units.js';
 import { unpack } from './bits.js';
 import type { Masks } from './masks.js';
@@ -43,8 +43,7 @@ export async function readMasks(
   granularity: Granularity,
   options: ReadOptions = {},
 ): Promise<{ readonly masks: Map<WeightTensor, Uint8Array>; readonly path: string | undefined }> {
-  checkNames(options, readOptionNames);
-  const reading = readingOf(options);
+  const reading = readingOf(optionsOf(options, readingShape));
   const file = await host.open(source, reading);
   try {
     const subject = file.name ?? 'mask file';

@@ -1,10 +1,12 @@
 import { recipeOf, type Recipe } from '../options/criteria.js';
 import { unitsOf, weightsOf } from '../engine/record.js';
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor, type Units } from '../options/units.js';
+import { optionsOf } from '../options/check.js';
 import {
   resolveOptions,
+  sparsifierShape,
   withoutEffect,
   type CallOptions,
   type ResolvedOptions,
@@ -80,35 +82,32 @@ export interface Asked {
 export class Planner {
   readonly granularity: Granularity;
   readonly context: Context;
+  /** The options as they were given, without defaults. */
+  readonly given: SparsifierOptions;
   readonly recipe: Recipe;
   /** For each tensor of the model, as the limits. */
   readonly decisions: readonly Decision[];
   readonly #limits: readonly Limits[];
   readonly #model: PlannedModel;
   readonly #options: ResolvedOptions;
-  readonly #given: SparsifierOptions;
 
   /**
    * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for unknown or contradicting
    *   options, `layer` for a name, glob or rule that matches nothing
    */
-  constructor(model: PlannedModel, given: SparsifierOptions) {
-    const options = resolveOptions(given);
-    const { granularity, context, criteria, rankTogether, budget, reducer, normalizer } = options;
+  constructor(model: PlannedModel, options: SparsifierOptions) {
+    const given = optionsOf(options, sparsifierShape);
+    const resolved = resolveOptions(given);
+    const { granularity, context, criteria, rankTogether, budget, reducer, normalizer } = resolved;
     this.#model = model;
     this.granularity = granularity;
     this.context = context;
     this.recipe = recipeOf(criteria, reducer, normalizer, budget === 'lamp');
-    this.#options = options;
-    this.#given = given;
-    this.decisions = decisionsOf(options, model);
-    this.#limits = limitsOf(options, model.tensors);
+    this.#options = resolved;
+    this.given = given;
+    this.decisions = decisionsOf(resolved, model);
+    this.#limits = limitsOf(resolved, model.tensors);
     if (rankTogether) this.rankings(this.chosen());
-  }
-
-  /** What is known of the inputs of layers. */
-  get statistics(): SparsifierOptions['statistics'] {
-    return this.#given.statistics;
   }
 
   /** The layers that the rules select. */
@@ -142,7 +141,12 @@ export class Planner {
     });
   }
 
+  /** What a call asks for. @param options checked by {@link callOptionsOf} */
   request(sparsity: Sparsity | undefined, options: CallOptions): Request {
+    return attempt('the sparsity', () => this.#request(sparsity, options));
+  }
+
+  #request(sparsity: Sparsity | undefined, options: CallOptions): Request {
     const tensors = this.chosen();
     if (tensors.length === 0) {
       const found = [...new Set(this.#model.tensors.map(({ kind }) => kind))];
@@ -214,7 +218,7 @@ export class Planner {
     const own = tensors.map((tensor) => this.#limits[this.#model.tensors.indexOf(tensor)]!);
     const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, own[index]!)));
 
-    const notes = withoutEffect(this.#given);
+    const notes = withoutEffect(this.given);
     for (const [index, { axes, pattern }] of units.entries()) {
       if (!pattern || pattern.rest === 0) continue;
       notes.push(
@@ -292,7 +296,7 @@ export class Planner {
       requested: asked?.shares.requested ?? [],
       leftAlone: asked?.request.leftAlone ?? [],
       roundTo: asked?.roundTo,
-      limits: (['minKeep', 'maxSparsity'] as const).filter((name) => this.#given[name] !== undefined),
+      limits: (['minKeep', 'maxSparsity'] as const).filter((name) => this.given[name] !== undefined),
     });
     return this.#report(jobs, outcomes, engine, files, asked?.shares.notes ?? [], findings.map(warningOf));
   }

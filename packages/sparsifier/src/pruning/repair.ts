@@ -5,6 +5,7 @@ import type { FileModel } from '../formats/file-model.js';
 import { filesOfAny, sizesIn } from '../formats/sizes.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import { asked, askedFor } from '../model/turns.js';
+import { Listener } from '../options/listener.js';
 import type { InputStatistics } from '../options/options.js';
 import type { MaskedLayer, Repairing } from '../repair/layer.js';
 import { settingsOf, type RepairOptions, type Settings } from '../repair/options.js';
@@ -128,7 +129,7 @@ function selection(
       model,
       jobs: [planner.job(tensor, units, ranking)],
       removes: units.pattern ? [] : [removes],
-      ...{ roundTo: undefined, restorable: false, signal, onProgress: undefined },
+      ...{ roundTo: undefined, restorable: false, signal, listener: new Listener() },
     });
     return done!.mask;
   };

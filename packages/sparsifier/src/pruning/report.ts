@@ -1,5 +1,7 @@
 import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Kind, Skipped } from '../model/model.js';
+import { aBoolean, being, type Shape } from '../options/check.js';
+import { isObject } from '../model/json.js';
 import type { Warning } from './warnings.js';
 
 /** What one layer holds, and what masks remove of it. */
@@ -47,6 +49,23 @@ export interface ReportTableOptions {
   readonly layers?: boolean | undefined;
   /** What {@link Report.sizes} returned. */
   readonly sizes?: Sizes | undefined;
+}
+
+export const tableShape: Shape<ReportTableOptions> = {
+  layers: aBoolean,
+  sizes: being('what `sizes()` returns', (value) => isSizes(value)),
+};
+
+function isSizes(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { raw, gzip, brotli, layers = [] } = value;
+  const isLayer = (layer: unknown) =>
+    isObject(layer) && [layer.raw, layer.estimate].every((bytes) => typeof bytes === 'number');
+  return (
+    [raw, gzip, brotli].every((bytes) => typeof bytes === 'number') &&
+    Array.isArray(layers) &&
+    [...layers].every(isLayer)
+  );
 }
 
 /** What a call did, or what a model holds. */

@@ -6,7 +6,7 @@ import type { Counts, Plan } from './job.js';
 /** Gives the layers of a plan back all numbers that they had. */
 export async function restoreDense(
   engine: Engine,
-  { jobs, signal, onProgress }: Plan,
+  { jobs, signal, listener }: Plan,
   dense: DenseNumbers,
 ): Promise<Counts[]> {
   const tensors = jobs.map(({ tensor }) => tensor);
@@ -16,6 +16,6 @@ export async function restoreDense(
   for (const { values } of tensors)
     zeros.push(await zerosIn(await widenedInSlices(await dense.bytes(values), values.dtype)));
   await dense.restore(engine, tensors, signal);
-  onProgress?.({ stage: 'store', done: total, total });
+  listener.tell({ stage: 'store', done: total, total }, true);
   return zeros.map((count) => ({ zeros: count, removedUnits: 0, removedWeights: 0 }));
 }

@@ -7,22 +7,17 @@ import { filesOfAny } from '../formats/sizes.js';
 import { isPattern } from '../options/granularity.js';
 import type { Units } from '../options/units.js';
 import { DenseNumbers } from '../repair/dense.js';
-import type { RepairOptions } from '../repair/options.js';
+import { repairOptionsOf, type RepairOptions } from '../repair/options.js';
 import type { RepairReport } from '../repair/report.js';
 import { rank, reapply, remove, restore } from './call.js';
 import { explanationsOf, type Explanation } from './explain.js';
 import { unranked, type Done, type Job, type Plan } from './job.js';
 import { maskFile, readMasks } from './mask-file.js';
 import { unitMask, type UnitMask } from './masks.js';
-import {
-  callOptionNames,
-  checkCallOptions,
-  optionNames,
-  type CallOptions,
-  type SparsifierOptions,
-} from '../options/options.js';
+import { aBoolean, optionsOf } from '../options/check.js';
+import { Listener } from '../options/listener.js';
+import { callOptionsOf, listeningShape, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import { layerNamed } from '../options/names.js';
-import { checkNames } from '../options/spelling.js';
 import { leastScore, Planner, type Request, type Shares } from './plan.js';
 import { eachAlone } from '../options/rankings.js';
 import { checkRepair, repairForDense, repairForPruned } from './repair.js';
@@ -68,15 +63,14 @@ export class Sparsifier {
    */
   constructor(model: Model, options: SparsifierOptions = {}) {
     checkModel(model);
-    checkNames(options, optionNames);
     this.model = model;
     this.#planner = new Planner(model, options);
-    this.#options = options;
-    addSourceFiles(model, sourceFilesIn(options));
-    if (options.statistics) this.#dense = new DenseNumbers(model);
+    this.#options = this.#planner.given;
+    addSourceFiles(model, sourceFilesIn(this.#options));
+    if (this.#options.statistics) this.#dense = new DenseNumbers(model);
     const needs = this.#needs();
     if (needs === undefined) return;
-    this.#state = givenBy(options, model.tensors, needs);
+    this.#state = givenBy(this.#options, model.tensors, needs);
     if (needs === 'initial' || needs === 'previous') this.#state ??= snapshotsOf(model);
   }
 
@@ -92,18 +86,17 @@ export class Sparsifier {
    * @throws SparsifyError `layer` if nothing has been removed yet
    */
   async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
-    checkNames(
-      options,
-      callOptionNames.filter((name) => name !== 'roundTo'),
-    );
+    const given = optionsOf(options, listeningShape);
     return inTurn(this.model, async () => {
       this.#checkTouched();
       const tensors = [...this.#masksInOrder().keys()];
       const units = this.#planner.unitsOf(tensors);
       const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
       const engine = await loadEngine();
-      const done = await reapply(engine, this.#plan(jobs, [], options));
+      const plan = this.#plan(jobs, [], given);
+      const done = await reapply(engine, plan);
       this.#keep(tensors, done);
+      await plan.listener.settle();
       return this.#planner.report(jobs, done, engine, await filesOfAny(this.model));
     });
   }
@@ -116,10 +109,7 @@ export class Sparsifier {
    *   removed
    */
   async restore(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
-    checkNames(
-      options,
-      callOptionNames.filter((name) => name !== 'roundTo'),
-    );
+    const given = optionsOf(options, listeningShape);
     if (!this.#options.restorable && !this.#options.statistics) {
       throw new SparsifyError('usage', 'removed values are not kept', {
         hint: 'Make the Sparsifier with `{ restorable: true }`',
@@ -134,10 +124,11 @@ export class Sparsifier {
       const units = this.#planner.unitsOf(tensors);
       const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
       const engine = await loadEngine();
-      const plan = this.#plan(jobs, [], options);
+      const plan = this.#plan(jobs, [], given);
       const counts = dense ? await restoreDense(engine, plan, dense) : await restore(engine, plan);
       this.#masks.clear();
       this.#saved.clear();
+      await plan.listener.settle();
       return this.#planner.restoredReport(jobs, counts, engine, await filesOfAny(this.model));
     });
   }
@@ -150,7 +141,8 @@ export class Sparsifier {
    * @throws SparsifyError `usage` without `statistics` and for contradicting options, `layer` if nothing has been removed yet,
    *   `criteria` for statistics of another model, `weights`; nothing is changed then
    */
-  async repair<Feeds = never>(options: RepairOptions<Feeds> = {}): Promise<RepairReport> {
+  async repair<Feeds = never>(given: RepairOptions<Feeds> = {}): Promise<RepairReport> {
+    const options = repairOptionsOf(given);
     const settings = checkRepair(this.model, this.#options.statistics, options);
     return inTurn(this.model, async () => {
       this.#checkTouched();
@@ -197,14 +189,15 @@ export class Sparsifier {
     target: string | WritableStream<Uint8Array<ArrayBuffer>>,
     options: WriteMasksOptions = {},
   ): Promise<void> {
-    checkNames(options, ['force']);
+    const { force } = optionsOf(options, { force: aBoolean });
+    host.checkTarget(target);
     const chunks = await inTurn(this.model, () => {
       this.#checkTouched();
       return maskFile(this.#masksInOrder(), this.#planner.granularity);
     });
     if (typeof target !== 'string') return host.writeStream(target, chunks);
     const sourceFiles = sourceFilesOf(this.model);
-    await host.writeFiles([{ path: target, chunks: () => chunks }], { ...options, sourceFiles });
+    await host.writeFiles([{ path: target, chunks: () => chunks }], { force, sourceFiles });
   }
 
   /**
@@ -272,7 +265,8 @@ export class Sparsifier {
    * N:M pattern takes no amount.
    * @throws SparsifyError `layer` for an unknown name, `sparsity`, `granularity` or `weights`; nothing is changed then
    */
-  async sparsifyLayer(layer: string, amount?: Amount, options: CallOptions = {}): Promise<Report> {
+  async sparsifyLayer(layer: string, amount?: Amount, given: CallOptions = {}): Promise<Report> {
+    const options = callOptionsOf(given);
     const tensors = [layerNamed(this.model, layer)];
     if (isPattern(this.#planner.granularity)) this.#planner.checkPattern(amount, options);
     else checkAmount(amount as Amount, layer);
@@ -291,7 +285,8 @@ export class Sparsifier {
    * @throws SparsifyError `kind` if the model has no such layer, `layer`, `sparsity`, `granularity` or `weights`;
    *   nothing is changed then
    */
-  async sparsifyModel(sparsity?: Sparsity, options: CallOptions = {}): Promise<Report> {
+  async sparsifyModel(sparsity?: Sparsity, given: CallOptions = {}): Promise<Report> {
+    const options = callOptionsOf(given);
     return this.#sparsify(this.#planner.request(sparsity, options), options);
   }
 
@@ -301,8 +296,8 @@ export class Sparsifier {
    * @param sparsity without it (and without a pattern) the layers are not ranked
    * @throws SparsifyError what `sparsifyModel` would
    */
-  async explain(sparsity?: Sparsity, options: CallOptions = {}): Promise<Explanation[]> {
-    checkCallOptions(options);
+  async explain(sparsity?: Sparsity, given: CallOptions = {}): Promise<Explanation[]> {
+    const options = callOptionsOf(given);
     const isRanked = sparsity !== undefined || isPattern(this.#planner.granularity);
     const removed = isRanked ? await this.#foreseen(this.#planner.request(sparsity, options), options) : undefined;
     return explanationsOf(this.model, this.#planner, this.#options, removed);
@@ -314,7 +309,7 @@ export class Sparsifier {
   }
 
   async #sparsify(request: Request, options: CallOptions): Promise<Report> {
-    const units = this.#checked(request, options);
+    const units = this.#planner.unitsOf(request.tensors);
     return inTurn(this.model, async () => {
       const { plan, shares } = await this.#planned(request, units, options);
       const engine = await loadEngine();
@@ -326,6 +321,7 @@ export class Sparsifier {
           this.#state?.set(tensor, snapshotIn(this.model, tensor));
         }
       }
+      await plan.listener.settle();
       const asked = { request, shares, roundTo: options.roundTo };
       return this.#planner.report(plan.jobs, done, engine, await filesOfAny(this.model), asked);
     });
@@ -333,18 +329,13 @@ export class Sparsifier {
 
   /** How many units of each layer a call would remove. */
   #foreseen(request: Request, options: CallOptions): Promise<Map<WeightTensor, number>> {
-    const units = this.#checked(request, options);
+    const units = this.#planner.unitsOf(request.tensors);
     return inTurn(this.model, async () => {
       const { plan } = await this.#planned(request, units, options);
       const removed = await rank(await loadEngine(), plan);
+      await plan.listener.settle();
       return new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
     });
-  }
-
-  /** The units of a call's layers. Invalid options are refused here, before the call waits for others. */
-  #checked({ tensors }: Request, options: CallOptions): Units[] {
-    checkCallOptions(options);
-    return this.#planner.unitsOf(tensors);
   }
 
   /** The plan of a call, and what it was made from. */
@@ -361,7 +352,7 @@ export class Sparsifier {
     for (const [index, tensor] of request.tensors.entries()) {
       const other = await comparedWith(tensor, needs, this.model, this.#state, {
         least: leastScore(request),
-        statistics: this.#planner.statistics,
+        statistics: this.#options.statistics,
       });
       // Where a pattern fixes how much is removed there are no selections.
       const group = Math.max(
@@ -383,7 +374,7 @@ export class Sparsifier {
   #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {
     // With statistics, all numbers are kept.
     const restorable = (this.#options.restorable && !this.#options.statistics) ?? false;
-    return { model: this.model, jobs, removes, roundTo, restorable, signal, onProgress };
+    return { model: this.model, jobs, removes, roundTo, restorable, signal, listener: new Listener(onProgress) };
   }
 
   #job(tensor: WeightTensor, units: Units, ranking: Pick<Job, 'other' | 'group' | 'limit'>): Job {

@@ -57,6 +57,9 @@ export const compressedInWords = (sizes: Sizes | undefined): string[] =>
   sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`];
 
 /** The layers that are listed, and the others together. */
+/** The sizes of a layer that the sizes do not list, such as those of another model. */
+const none = { raw: 0, estimate: 0 };
+
 function layerLines({ layers }: Report, { isCall, words, layers: listed, sizes }: TableOptions): string[] {
   if (listed === false || layers.length === 0) return [];
   const usual = listed === undefined && isCall && layers.length > 1 ? usualLayers(layers) : new Set<LayerReport>();
@@ -70,7 +73,7 @@ function layerLines({ layers }: Report, { isCall, words, layers: listed, sizes }
     const [weights, zeros, units, removed] = (['weights', 'zeros', 'units', 'removedUnits'] as const).map((key) =>
       sumOf(members, key),
     ) as [number, number, number, number];
-    const sizesOfThem = members.map((layer) => estimates.get(layer.name)!);
+    const sizesOfThem = members.map((layer) => estimates.get(layer.name) ?? none);
     return [
       ...[name, kind, shape, formatted(weights), formatted(zeros), percent(percentOf(zeros, weights))],
       ...(isCall ? [formatted(units), formatted(removed), percent(percentOf(removed, units))] : []),

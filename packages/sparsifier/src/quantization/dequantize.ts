@@ -2,8 +2,7 @@ import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
 import { filesOf } from '../formats/sizes.js';
 import { checkModel } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
-import { checkListeners } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
+import { aSignal, optionsOf } from '../options/check.js';
 import { dequantizeReportOf } from './made-report.js';
 import { bytesOfAll } from './quantize.js';
 import type { DequantizeReport } from './report.js';
@@ -29,9 +28,7 @@ export interface Dequantized {
  */
 export async function dequantize(model: FileModel, options: DequantizeOptions = {}): Promise<Dequantized> {
   checkModel(model);
-  checkNames(options, ['signal']);
-  checkListeners(options);
-  const { signal } = options;
+  const { signal } = optionsOf(options, { signal: aSignal });
   signal?.throwIfAborted();
   const { storage, current } = storageOf(model);
   const { before, files, changed, skipped } = await inTurn(model, async () => ({

@@ -1,8 +1,8 @@
 import { textOf } from '../printable.js';
 import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
-import { checkNames } from '../options/spelling.js';
-import type { ReportTableOptions } from '../pruning/report.js';
+import { optionsOf } from '../options/check.js';
+import { tableShape, type ReportTableOptions } from '../pruning/report.js';
 import { compressedInWords, grouped, ruled, section } from '../pruning/table.js';
 import { counted, formatted, percent, percentOf } from '../pruning/text.js';
 import { libraryWords, type Words } from '../pruning/warnings.js';
@@ -36,8 +36,8 @@ class MadeQuantizeReport implements QuantizeReport {
   }
 
   table(options: ReportTableOptions = {}): string {
-    checkNames(options, ['layers', 'sizes']);
-    return quantizeTable(this, { ...options, words: libraryWords });
+    const given = optionsOf(options, tableShape);
+    return quantizeTable(this, { ...given, words: libraryWords });
   }
 
   toString(): string {

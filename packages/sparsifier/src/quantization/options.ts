@@ -1,9 +1,10 @@
 import { SparsifyError } from '../errors.js';
 import type { Storage } from '../formats/format.js';
 import { forms, type Form } from '../model/forms.js';
-import { checkListeners, checkStatistics, type InputStatistics } from '../options/options.js';
-import type { Rules } from '../options/rules.js';
-import { checkNames, unknownValue } from '../options/spelling.js';
+import { asGiven, optionsOf, type Shape } from '../options/check.js';
+import { listeningShape, someStatistics, type InputStatistics } from '../options/options.js';
+import { rulesShape, type Rules } from '../options/rules.js';
+import { unknownValue } from '../options/spelling.js';
 
 /** The forms that numbers other than weights of layers can have. */
 export type OtherForm = 'float16' | 'bfloat16';
@@ -46,25 +47,25 @@ export interface QuantizeProgress {
   readonly total: number;
 }
 
-const optionNames: readonly (keyof QuantizeOptions)[] = [
-  'weights',
-  'rules',
-  'statistics',
-  'others',
-  'signal',
-  'onProgress',
-];
+const quantizeShape: Shape<QuantizeOptions> = {
+  weights: asGiven,
+  rules: (value) => optionsOf(value as Rules, rulesShape),
+  statistics: someStatistics,
+  others: asGiven,
+  ...listeningShape,
+};
 
-/** @throws SparsifyError `usage` for unknown options and wrong values; the signal's reason if it is aborted */
-export function checkOptions(options: QuantizeOptions, storage: Storage, format: string): void {
-  checkNames(options, optionNames);
-  const { weights, rules, statistics, others, signal } = options;
+/**
+ * The options of a call, checked.
+ * @throws SparsifyError `usage` for unknown options and wrong values; the signal's reason if it is aborted
+ */
+export function quantizeOptionsOf(given: QuantizeOptions, storage: Storage, format: string): QuantizeOptions {
+  const options = optionsOf(given, quantizeShape);
+  const { weights, others, signal } = options;
   checkForm('weights', weights, storage.forms, format);
   checkForm('others', others, storage.forms.filter(isOtherForm), format);
-  if (rules !== undefined) checkNames(rules, ['layerType', 'include', 'exclude']);
-  if (statistics !== undefined) checkStatistics(statistics);
-  checkListeners(options);
   signal?.throwIfAborted();
+  return options;
 }
 
 const isOtherForm = (form: Form): form is OtherForm => form === 'float16' || form === 'bfloat16';

@@ -9,6 +9,7 @@ import { write } from '../model/kept.js';
 import { checkModel, type Values, type WeightTensor } from '../model/model.js';
 import { firstNotFinite, sumOf } from '../model/numbers.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
+import { Listener } from '../options/listener.js';
 import type { InputStatistics } from '../options/options.js';
 import { counted, listed } from '../pruning/text.js';
 import { withShift } from '../repair/layer.js';
@@ -17,7 +18,7 @@ import { channelLossOf } from './channels.js';
 import { storedAs } from './codes.js';
 import { checkInputs, importanceOf, inputsOf } from './inputs.js';
 import { quantizeReportOf } from './made-report.js';
-import { checkOptions, type QuantizeOptions } from './options.js';
+import { quantizeOptionsOf, type QuantizeOptions } from './options.js';
 import { othersIn, tooLarge } from './others.js';
 import { planOf, type PlannedLayer, type QuantizePlan } from './plan.js';
 import type { LeftTensor, QuantizedLayer, QuantizeReport } from './report.js';
@@ -38,15 +39,15 @@ export interface Quantized {
  *   `layer` and `kind` as rules do; `memory`
  */
 export async function quantize(model: FileModel, options: QuantizeOptions = {}): Promise<Quantized> {
-  planFor(model, options);
-  const { statistics, others: otherForm, signal } = options;
+  const asked = planFor(model, options).options;
+  const { statistics, others: otherForm, signal } = asked;
   if (statistics) addSourceFiles(model, sourceFilesOf(statistics));
   const files = await model.toFiles();
   using copy = await readLike(model, files);
   const { storage, current } = storageOf(copy);
-  const plan = planOf(copy, storage, options);
+  const plan = planOf(copy, storage, asked);
   const notes = statistics ? await checkInputs(statistics, copy) : [];
-  const { layers, skipped, numbers, biases } = await quantizedLayers(copy, current, plan.layers, options);
+  const { layers, skipped, numbers, biases } = await quantizedLayers(copy, current, plan.layers, asked);
   await write(await loadEngine(), copy, biases);
   // Biases that were added are among the other numbers only once the model is read again.
   using corrected = biases.size > 0 ? await readLike(copy, await copy.toFiles()) : undefined;
@@ -70,14 +71,17 @@ export async function quantize(model: FileModel, options: QuantizeOptions = {}):
 }
 
 /**
- * Chooses the form of each layer.
+ * Checks the options, and chooses the form of each layer.
  * @throws SparsifyError `usage`, `layer` and `kind` as {@link quantize} does; the signal's reason if it is aborted
  */
-export function planFor(model: FileModel, options: QuantizeOptions): QuantizePlan {
+export function planFor(
+  model: FileModel,
+  given: QuantizeOptions,
+): { readonly plan: QuantizePlan; readonly options: QuantizeOptions } {
   checkModel(model);
   const { storage } = storageOf(model);
-  checkOptions(options, storage, model.format);
-  return planOf(model, storage, options);
+  const options = quantizeOptionsOf(given, storage, model.format);
+  return { plan: planOf(model, storage, options), options };
 }
 
 export const bytesOfAll = (files: ReadonlyMap<string, Uint8Array>): number =>
@@ -95,6 +99,7 @@ async function quantizedLayers(
   const numbers = new Map<string, NewNumbers>();
   const biases = new Map<Values, Uint8Array>();
   const total = sumOf(planned.map(({ tensor }) => tensor.values.length));
+  const listener = new Listener(onProgress);
   let done = 0;
   for (const { tensor, form, reason, bytesBefore, bytesAfter } of planned) {
     signal?.throwIfAborted();
@@ -127,8 +132,9 @@ async function quantizedLayers(
       });
     }
     done += values.length;
-    onProgress?.({ stage: 'quantize', done, total });
+    listener.tell({ stage: 'quantize', done, total });
   }
+  await listener.settle();
   return { layers, skipped, numbers, biases };
 }
 

@@ -1,11 +1,12 @@
-import type { MeasureOptions } from '../calibration/measure.js';
+import { measureShape, type MeasureOptions } from '../calibration/options.js';
 import type { SessionData } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
-import { checkListeners } from '../options/options.js';
-import { checkNames, unknownValue } from '../options/spelling.js';
+import { aBoolean, aFunction, being, oneOf, optionsOf, type Shape } from '../options/check.js';
+import { listeningShape } from '../options/options.js';
 
 const methods = ['solve', 'bias'] as const;
 const inputs = ['dense', 'pruned'] as const;
+const mostSteps = 1000;
 
 /** The options of `Sparsifier.repair`. */
 export interface RepairOptions<Feeds = never> {
@@ -50,19 +51,24 @@ export interface RepairProgress {
   readonly total: number;
 }
 
-const optionNames: readonly (keyof RepairOptions)[] = [
-  'method',
-  'steps',
-  'ridge',
-  'addBias',
-  'inputs',
-  'createSession',
-  'batches',
-  'holdOut',
-  'memory',
-  'signal',
-  'onProgress',
-];
+const repairShape: Shape<RepairOptions> = {
+  method: oneOf('method', methods),
+  steps: being(
+    `a whole number from 0 to ${mostSteps}`,
+    (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= mostSteps,
+  ),
+  ridge: being('a number that is not negative', (value) => Number.isFinite(value) && (value as number) >= 0),
+  addBias: aBoolean,
+  inputs: oneOf('inputs', inputs),
+  createSession: aFunction,
+  batches: aFunction,
+  ...measureShape,
+  ...listeningShape,
+};
+
+/** @throws SparsifyError as {@link optionsOf} */
+export const repairOptionsOf = <Feeds>(options: RepairOptions<Feeds>): RepairOptions<Feeds> =>
+  optionsOf(options, repairShape as Shape<RepairOptions<Feeds>>);
 
 /** What options ask for, with their defaults. */
 export interface Settings {
@@ -75,39 +81,26 @@ export interface Settings {
 /** The steps after which solutions are compared, if there are as many. */
 const usualChecks = [0, 1, 3, 10];
 
-/** @throws SparsifyError `usage` for unknown or contradicting options; the signal's reason if it is aborted */
+/** @throws SparsifyError `usage` for contradicting options; the signal's reason if it is aborted */
 export function settingsOf<Feeds>(options: RepairOptions<Feeds>): Settings {
-  checkNames(options, optionNames);
   const { method = 'solve', steps = 10, ridge = 0.01, addBias = true, signal } = options;
-  if (!methods.includes(method)) throw unknownValue('usage', 'method', method, methods);
-  if (!(Number.isInteger(steps) && steps >= 0 && steps <= mostSteps)) {
-    throw new SparsifyError('usage', `\`steps\` is a whole number from 0 to ${mostSteps}`, { given: steps });
-  }
-  if (!(Number.isFinite(ridge) && ridge >= 0)) {
-    throw new SparsifyError('usage', '`ridge` is a number that is not negative', { given: ridge });
-  }
-  if (typeof addBias !== 'boolean') throw new SparsifyError('usage', '`addBias` is true or false', { given: addBias });
   checkInputs(options);
-  checkListeners(options);
   signal?.throwIfAborted();
   const last = method === 'bias' ? 0 : steps;
   const checks = [...new Set([...usualChecks.filter((each) => each < last), last])];
   return { checks, ridge, addBias };
 }
 
-const mostSteps = 1000;
-
 /** @throws SparsifyError `usage` */
 function checkInputs<Feeds>(options: RepairOptions<Feeds>): void {
   const { inputs: given = 'dense', createSession, batches, holdOut, memory } = options;
-  if (!inputs.includes(given)) throw unknownValue('usage', 'inputs', given, inputs);
   const extra = Object.entries({ createSession, batches, holdOut, memory }).find(([, value]) => value !== undefined);
   if (given === 'dense' && extra) {
     throw new SparsifyError('usage', `the option \`${extra[0]}\` is for \`inputs: 'pruned'\``, {
       hint: "Add `inputs: 'pruned'`, or leave it out",
     });
   }
-  const missing = Object.entries({ createSession, batches }).find(([, value]) => typeof value !== 'function');
+  const missing = Object.entries({ createSession, batches }).find(([, value]) => value === undefined);
   if (given === 'pruned' && missing) {
     throw new SparsifyError('usage', "`inputs: 'pruned'` runs the model, which needs `createSession` and `batches`", {
       given: `${missing[0]}: ${String(missing[1])}`,

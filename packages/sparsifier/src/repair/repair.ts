@@ -1,5 +1,6 @@
 import { write } from '../model/kept.js';
 import type { Values } from '../model/model.js';
+import { Listener } from '../options/listener.js';
 import type { InputMoments, InputStatistics, LayerInputStatistics } from '../options/options.js';
 import {
   changedBy,
@@ -9,20 +10,20 @@ import {
   type Repaired,
   type Repairing,
 } from './layer.js';
-import type { RepairOptions } from './options.js';
+import type { RepairOptions, RepairProgress } from './options.js';
 import type { RepairedLayer, RepairReport } from './report.js';
 
 /** What has come of the layers so far. */
 export class Outcome {
   readonly #layers: readonly MaskedLayer[];
-  readonly #onProgress: RepairOptions['onProgress'];
+  readonly #listener: Listener<RepairProgress>;
   readonly #total: number;
   readonly #results = new Map<MaskedLayer, Repaired | string>();
   #done = 0;
 
   constructor(layers: readonly MaskedLayer[], onProgress: RepairOptions['onProgress']) {
     this.#layers = layers;
-    this.#onProgress = onProgress;
+    this.#listener = new Listener(onProgress);
     this.#total = layers.reduce((sum, { tensor }) => sum + tensor.values.length, 0);
   }
 
@@ -31,7 +32,12 @@ export class Outcome {
     // What is reported needs no numbers.
     this.#results.set(layer, typeof result === 'string' ? result : { ...result, numbers: new Map() });
     this.#done += layer.tensor.values.length;
-    this.#onProgress?.({ stage: 'repair', done: this.#done, total: this.#total });
+    this.#listener.tell({ stage: 'repair', done: this.#done, total: this.#total });
+  }
+
+  /** @throws what the listener threw */
+  settle(): Promise<void> {
+    return this.#listener.settle();
   }
 
   /** In model order. */
@@ -70,6 +76,7 @@ export async function repairByStatistics(
     for (const [values, bytes] of await changedBy(repairing, layer, result)) numbers.set(values, bytes);
     outcome.add(layer, result);
   }
+  await outcome.settle();
   signal?.throwIfAborted();
   await write(repairing.engine, repairing.model, numbers);
   return outcome;

@@ -1,5 +1,6 @@
-import { defaultMemory, measure, type Measured } from '../calibration/measure.js';
+import { measure, type Measured } from '../calibration/measure.js';
 import { probeOfOnnx, type SessionData } from '../calibration/onnx.js';
+import { defaultMemory } from '../calibration/options.js';
 import type { Use } from '../calibration/probe.js';
 import { remembered } from '../calibration/remembered.js';
 import { held, write } from '../model/kept.js';
@@ -92,6 +93,7 @@ async function walk<Feeds>(
       outcome.add(layer, result);
     }
   }
+  await outcome.settle();
   return { outcome, masks };
 }
 

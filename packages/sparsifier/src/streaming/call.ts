@@ -9,7 +9,8 @@ import { parts } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
 import { remove, score } from '../pruning/call.js';
 import type { Plan, Removed } from '../pruning/job.js';
-import type { CallOptions } from '../options/options.js';
+import { Listener } from '../options/listener.js';
+import type { CallOptions, Progress } from '../options/options.js';
 import type { Units } from '../options/units.js';
 import { leastScore, type Planner, type Request, type Shares } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
@@ -52,6 +53,7 @@ export class StreamingCall implements Model, CurrentFiles {
   readonly #shares: Shares;
   readonly #snapshots: Snapshots | undefined;
   readonly #options: CallOptions;
+  readonly #listener: Listener<Progress>;
   readonly #least: number;
   readonly #total: number;
   /** Holds the weights of one layer at a time. All layers use the same block, so that memory is not fragmented. */
@@ -84,6 +86,7 @@ export class StreamingCall implements Model, CurrentFiles {
     this.#shares = shares;
     this.#snapshots = snapshots;
     this.#options = options;
+    this.#listener = new Listener(options.onProgress);
     this.#least = leastScore(request);
     this.#weights = new Set(open.tensors.map(({ values }) => values));
     this.#layers = request.tensors.map((tensor, index) => ({
@@ -125,7 +128,7 @@ export class StreamingCall implements Model, CurrentFiles {
         await score(this.#engine, await this.#plan([layer], []), look);
         // Further passes are rare and report no progress.
         scored = Math.min(this.#total, scored + weightsOf(layer.units.axes));
-        this.#options.onProgress?.({ stage: 'score', done: scored, total: this.#total });
+        this.#listener.tell({ stage: 'score', done: scored, total: this.#total });
       },
       runs: ({ values }: Member, starts: readonly number[], length: number) =>
         this.#isHeld(values)
@@ -134,6 +137,11 @@ export class StreamingCall implements Model, CurrentFiles {
     };
     const counts = await search(this.#engine, together, this.#planner.recipe, looker, room);
     for (const [index, remove] of counts) this.#layers[index]!.remove = remove;
+  }
+
+  /** To be awaited before the call ends. @throws what the listener threw */
+  settle(): Promise<void> {
+    return this.#listener.settle();
   }
 
   /** Prunes the layers that are held in memory, several at a time, since each exchange with the engine takes time. */
@@ -261,19 +269,19 @@ export class StreamingCall implements Model, CurrentFiles {
       // Without the masks, which would accumulate over all layers; those of whole channels are small.
       layer.done = { zeros, removedUnits, removedWeights, squares, channels };
     }
-    this.#options.onProgress?.({ stage: 'store', done: this.#done, total: this.#total });
+    this.#listener.tell({ stage: 'store', done: this.#done, total: this.#total });
   }
 
   async #plan(layers: readonly Layer[], removes: readonly number[]): Promise<Plan> {
-    const { recipe, statistics } = this.#planner;
+    const { recipe, given } = this.#planner;
     const { signal, roundTo } = this.#options;
     const jobs: Plan['jobs'][number][] = [];
     for (const [group, { tensor, units, limit }] of layers.entries()) {
-      const known = { least: this.#least, statistics };
+      const known = { least: this.#least, statistics: given.statistics };
       const other = await comparedWith(tensor, recipe.needs, this, this.#snapshots, known);
       jobs.push(this.#planner.job(tensor, units, { earlier: undefined, saved: undefined, other, group, limit }));
     }
-    return { model: this, jobs, removes, roundTo, restorable: false, signal, onProgress: undefined };
+    return { model: this, jobs, removes, roundTo, restorable: false, signal, listener: new Listener() };
   }
 }
 

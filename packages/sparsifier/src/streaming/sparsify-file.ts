@@ -1,18 +1,18 @@
-import { SparsifyError } from '../errors.js';
-import { formats, type ReadModelOptions } from '../formats/all.js';
+import { attempt, SparsifyError } from '../errors.js';
+import { formats, readShape, type ReadModelOptions } from '../formats/all.js';
 import { formatOf } from '../formats/format.js';
 import { openModel, type OpenModel } from '../formats/open-model.js';
-import { readOptionNames, trusted } from '../formats/reading.js';
+import { trusted } from '../formats/reading.js';
 import type { ModelSource } from '../formats/sources.js';
 import type { Sparsity } from '../options/amounts.js';
+import { aBoolean, asGiven, optionsOf, without, type Shape } from '../options/check.js';
 import {
-  callOptionNames,
-  optionNames,
+  callShape,
+  sparsifierShape,
   type CallOptions,
   type SparsifierOptions,
   type WeightsOf,
 } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
 import type { Report } from '../pruning/report.js';
 import { stream, type Output } from './stream.js';
 
@@ -52,19 +52,19 @@ export interface SparsifyFileOptions
 export async function sparsifyFile(
   input: ModelSource,
   output: Output,
-  options: SparsifyFileOptions = {},
+  given: SparsifyFileOptions = {},
 ): Promise<Report> {
-  if (!isOutput(output)) {
+  if (!attempt('the output', () => isOutput(output))) {
     throw new SparsifyError('usage', 'the output must be a path, a WritableStream, or a function that returns one', {
       given: typeof output,
     });
   }
   const opened: OpenModel[] = [];
   try {
-    checkNames(options, names);
+    const options = optionsOf(given, fileShape);
     const { sparsity, roundTo, onProgress, force, ...rest } = options;
-    const reading: ReadModelOptions = picked(rest, (name) => readingNames.includes(name));
-    const words = picked(rest, (name) => !readingNames.includes(name)) as SparsifierOptions;
+    const reading: ReadModelOptions = picked(rest, (name) => name in readShape);
+    const words = picked(rest, (name) => !(name in readShape)) as SparsifierOptions;
     const model = await openModel(input, (file) => formatOf(formats, file, reading), reading);
     opened.push(model);
     // Functions return the files of the model itself, not of another one.
@@ -107,10 +107,12 @@ const isFile = (source: SparsifyFileOptions['initial']): source is string | URL 
 const picked = (options: object, isWanted: (name: string) => boolean): object =>
   Object.fromEntries(Object.entries(options).filter(([name]) => isWanted(name)));
 
-const readingNames: readonly string[] = [...formats.flatMap((format) => format.options), ...readOptionNames];
-const names: readonly string[] = [
-  ...optionNames.filter((name) => name !== 'restorable'),
-  ...callOptionNames,
-  ...readingNames,
-  ...['sparsity', 'force'],
-];
+const fileShape: Shape<SparsifyFileOptions> = {
+  ...without(sparsifierShape, 'restorable'),
+  ...callShape,
+  ...readShape,
+  initial: asGiven,
+  previous: asGiven,
+  sparsity: asGiven,
+  force: aBoolean,
+};

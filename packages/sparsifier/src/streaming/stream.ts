@@ -6,7 +6,7 @@ import type { OpenModel } from '../formats/open-model.js';
 import { bytesIn, filesOfOpen, type Sizes, type SizesOptions } from '../formats/sizes.js';
 import type { WeightTensor } from '../model/model.js';
 import type { Sparsity } from '../options/amounts.js';
-import { checkCallOptions, type CallOptions, type SparsifierOptions } from '../options/options.js';
+import { callOptionsOf, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
 import { givenBy, snapshotOf, sourceFilesIn, type Snapshots } from '../pruning/snapshots.js';
@@ -39,18 +39,18 @@ export async function stream(
   open: OpenModel,
   output: Output,
   options: SparsifierOptions,
-  { sparsity, force = false, room = usualRoom, reopen, ...callOptions }: StreamOptions,
+  { sparsity, force = false, room = usualRoom, reopen, ...given }: StreamOptions,
 ): Promise<Report> {
-  checkCallOptions(callOptions);
+  const callOptions = callOptionsOf(given);
   if (typeof output === 'string') open.checkEnding(output);
   const engine = await loadEngine();
   const planner = new Planner(open, options);
   const request = planner.request(sparsity, callOptions);
-  const snapshots = snapshotsFor(planner, options, request.tensors, open.tensors);
-  await options.statistics?.check(open);
+  const snapshots = snapshotsFor(planner, request.tensors, open.tensors);
+  await planner.given.statistics?.check(open);
   const call = new StreamingCall(engine, open, planner, request, snapshots, callOptions);
   const outputs = await open.outputs(typeof output === 'string' ? output : undefined, call);
-  const targets = { force, sourceFiles: [...open.sourceFiles, ...sourceFilesIn(options)] };
+  const targets = { force, sourceFiles: [...open.sourceFiles, ...sourceFilesIn(planner.given)] };
   if (typeof output === 'string') {
     await host.checkTargets(
       outputs.map(({ path }) => path),
@@ -60,7 +60,7 @@ export async function stream(
   try {
     await call.rank(room);
     await call.pruneHeld();
-    const files = inOrder(open, outputs);
+    const files = inOrder(open, outputs).map((file) => settling(file, call));
     if (typeof output === 'string') await host.writeFiles(files, targets);
     else {
       for (const { path, chunks } of files) {
@@ -76,6 +76,15 @@ export async function stream(
     call.free();
   }
 }
+
+/** A file whose bytes end once the listener of the call has not failed. */
+const settling = (file: ModelOutput, call: StreamingCall): ModelOutput => ({
+  ...file,
+  async *chunks() {
+    yield* file.chunks();
+    await call.settle();
+  },
+});
 
 /** The sizes of files that were written, which are read again. */
 async function sizesAgain(open: (() => Promise<OpenModel>) | undefined, options?: SizesOptions): Promise<Sizes> {
@@ -113,19 +122,18 @@ function checkOneStream(output: WritableStream<Uint8Array<ArrayBuffer>>, outputs
 
 /** The weights that the criterion compares with, by tensor. */
 function snapshotsFor(
-  { recipe: { needs } }: Planner,
-  options: SparsifierOptions,
+  { recipe: { needs }, given }: Planner,
   tensors: readonly WeightTensor[],
   all: readonly WeightTensor[],
 ): Snapshots | undefined {
   if (typeof needs !== 'string') return undefined;
-  const snapshots = givenBy(options, all, needs, true);
+  const snapshots = givenBy(given, all, needs, true);
   if (snapshots === undefined && (needs === 'initial' || needs === 'previous')) {
     throw new SparsifyError(
       'criteria',
       `the criterion needs the ${needs} weights, which cannot be recorded while a model is streamed`,
       {
-        given: options.criteria,
+        given: given.criteria,
         found: 'one layer in memory at a time',
         hint: `Give them with \`${needs}\`. In \`sparsifyFile\` that is a path, arrays by layer name, or another model`,
       },

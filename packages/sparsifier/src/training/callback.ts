@@ -1,11 +1,17 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import type { LayersModelLike } from '../formats/tfjs/live.js';
-import { optionNames } from '../options/options.js';
-import { checkNames } from '../options/spelling.js';
+import { optionsOf } from '../options/check.js';
 import type { Report } from '../pruning/report.js';
 import type { MaskingTf } from './backend-masks.js';
 import type { Schedule } from './schedule.js';
-import { Training, type EpochRecord, type Logs, type SparsifyCallbackOptions, type Ticket } from './training.js';
+import {
+  callbackShape,
+  Training,
+  type EpochRecord,
+  type Logs,
+  type SparsifyCallbackOptions,
+  type Ticket,
+} from './training.js';
 
 /** What is used of TensorFlow.js, with its layers. */
 export interface TrainingTf extends MaskingTf {
@@ -31,22 +37,6 @@ export interface SparsifyCallback {
   end(): Promise<void>;
 }
 
-const ownNames: readonly string[] = [
-  ...[
-    'sparsity',
-    'schedule',
-    'roundTo',
-    'lottery',
-    'rewindEpoch',
-    'resetEnd',
-    'saveTickets',
-    'every',
-    'steps',
-    'epochs',
-  ],
-  ...optionNames.filter((name) => !['restorable', 'initial', 'previous'].includes(name)),
-];
-
 /**
  * Makes a model sparse while it is trained: the counterpart of fasterai's SparsifyCallback.
  *
@@ -59,14 +49,15 @@ const ownNames: readonly string[] = [
  */
 export function sparsifyCallback<Tf extends TrainingTf>(
   tf: Tf,
-  options: SparsifyCallbackOptions,
+  given: SparsifyCallbackOptions,
 ): SparsifyCallback & InstanceType<Tf['Callback']> {
-  if (typeof tf?.Callback !== 'function') {
+  const hasLayers = attempt('TensorFlow.js', () => typeof tf?.Callback === 'function');
+  if (!hasLayers) {
     throw new SparsifyError('usage', 'the first argument must be TensorFlow.js with its layers', {
       found: `${typeof tf}${tf ? ' without Callback' : ''}`,
     });
   }
-  checkNames(options, ownNames);
+  const options = optionsOf(given, callbackShape);
   const training = new Training(tf, options);
   let model: LayersModelLike | undefined;
   let params: FitParams = {};

@@ -1,4 +1,6 @@
 import { SparsifyError } from '../errors.js';
+import { being, optionsOf, type Shape } from '../options/check.js';
+import { handled } from '../options/listener.js';
 import { unknownValue } from '../options/spelling.js';
 import { linePlot } from './plot.js';
 
@@ -20,7 +22,7 @@ export interface Schedule {
 }
 
 /** How the share rises from start to end, and the default start and end. */
-type Shape = readonly [rise: (position: number) => number, start: number, end: number];
+type Curve = readonly [rise: (position: number) => number, start: number, end: number];
 
 /** Half a wave of a cosine, from 0 to 1. */
 const wave = (position: number): number => (1 + Math.cos(Math.PI * (1 - position))) / 2;
@@ -41,7 +43,7 @@ const shapes = {
   linear: [(position) => position, 0, 1],
   /** Up to all in the first half and down to nothing in the second: dense, sparse, dense (Han et al. 2017). */
   dsd: [(position) => (position < 0.5 ? wave(2 * position) : 1 - wave(2 * position - 1)), 0, 1],
-} as const satisfies Record<string, Shape>;
+} as const satisfies Record<string, Curve>;
 
 export type ScheduleName = keyof typeof shapes;
 
@@ -64,7 +66,11 @@ export function scheduleOf(schedule: ScheduleLike): Schedule {
   throw unknownValue('usage', 'schedule', schedule, [...Object.keys(shapes), 'a function']);
 }
 
-function made(name: string, [rise, from, to]: Shape, { start = from, end = to }: ScheduleOptions): Schedule {
+const aNumber = being<number>('a number', (value) => typeof value === 'number');
+const scheduleShape: Shape<ScheduleOptions> = { start: aNumber, end: aNumber };
+
+function made(name: string, [rise, from, to]: Curve, options: ScheduleOptions): Schedule {
+  const { start = from, end = to } = optionsOf(options, scheduleShape);
   if (!(start >= 0 && start <= end && end <= 1)) {
     throw new SparsifyError('usage', 'a schedule must begin and end between 0 and 1, in this order', {
       subject: name,
@@ -78,9 +84,19 @@ function made(name: string, [rise, from, to]: Shape, { start = from, end = to }:
   return whole(name, share, start, end);
 }
 
+/** @throws SparsifyError `usage` for a progress that is no number; what a function of the caller's throws */
+function shareOf(share: (progress: number) => number, progress: number): number {
+  if (typeof progress !== 'number' || Number.isNaN(progress)) {
+    throw new SparsifyError('usage', 'the progress of the training is a number from 0 to 1', { given: progress });
+  }
+  const found = share(progress);
+  handled(found);
+  return found;
+}
+
 function whole(scheduleName: string, share: (progress: number) => number, start: number, end: number): Schedule {
   const plot = () => {
-    const points = Array.from({ length: 201 }, (_, step) => [step / 200, share(step / 200)] as const);
+    const points = Array.from({ length: 201 }, (_, step) => [step / 200, shareOf(share, step / 200)] as const);
     return linePlot({
       title: `schedule ${scheduleName}`,
       xLabel: 'progress of the training',
@@ -88,5 +104,5 @@ function whole(scheduleName: string, share: (progress: number) => number, start:
       series: [{ name: scheduleName, points }],
     });
   };
-  return Object.assign((progress: number) => share(progress), { scheduleName, start, end, plot });
+  return Object.assign((progress: number) => shareOf(share, progress), { scheduleName, start, end, plot });
 }

@@ -1,9 +1,10 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { fromTfjs, variableOf, weightNames, type LayersModelLike, type TensorLike } from '../formats/tfjs/live.js';
 import { inTurn } from '../model/turns.js';
-import { checkGranularity, isPattern, type Granularity } from '../options/granularity.js';
+import { isPattern, type Granularity } from '../options/granularity.js';
 import { defaults } from '../options/defaults.js';
-import type { SparsifierOptions } from '../options/options.js';
+import { aBoolean, aCount, asGiven, being, without, type Shape } from '../options/check.js';
+import { sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { BackendMasks, type MaskingTf } from './backend-masks.js';
@@ -62,6 +63,20 @@ const isList = (sparsity: TargetSparsity): sparsity is readonly number[] => Arra
 const entriesOf = (sparsity: Exclude<TargetSparsity, number | readonly number[]>): [string, number][] =>
   sparsity instanceof Map ? [...sparsity] : Object.entries(sparsity);
 
+export const callbackShape: Shape<SparsifyCallbackOptions> = {
+  ...without(sparsifierShape, 'restorable', 'initial', 'previous'),
+  sparsity: asGiven,
+  schedule: asGiven,
+  roundTo: aCount('sparsity'),
+  lottery: aBoolean,
+  rewindEpoch: being('a whole number', (value) => Number.isInteger(value) && (value as number) >= 0),
+  resetEnd: aBoolean,
+  saveTickets: aBoolean,
+  every: aCount(),
+  steps: aCount(),
+  epochs: aCount(),
+};
+
 /** Amounts as counts are refused: a schedule multiplies percentages. */
 function checkTarget(sparsity: TargetSparsity | undefined): void {
   const isTarget = sparsity !== null && (typeof sparsity === 'number' || typeof sparsity === 'object');
@@ -105,28 +120,31 @@ export class Training {
   /** The weights to rewind to. */
   #initial: TensorLike[] = [];
 
+  /** @param options checked by {@link callbackShape} */
   constructor(tf: MaskingTf, options: SparsifyCallbackOptions) {
-    const { sparsity, schedule, roundTo: _, lottery, rewindEpoch, resetEnd, saveTickets, ...rest } = options;
-    const { every = 1, steps, epochs, ...words } = rest;
+    const {
+      sparsity,
+      schedule,
+      roundTo: _,
+      lottery,
+      rewindEpoch: _rewindEpoch,
+      resetEnd,
+      saveTickets,
+      ...rest
+    } = options;
+    const { every: _every, steps: _steps, epochs: _epochs, ...words } = rest;
     this.#tf = tf;
     this.#options = options;
     this.#sparsifierOptions = words;
     this.schedule = scheduleOf(schedule ?? 'oneShot');
-    this.#granularity = checkGranularity(options.granularity ?? defaults.granularity);
-    for (const [name, value] of Object.entries({ every, steps, epochs })) {
-      if (value === undefined || (Number.isInteger(value) && value > 0)) continue;
-      throw new SparsifyError('usage', `${name} is a whole number above 0`, { given: value });
-    }
-    if (rewindEpoch !== undefined && (!Number.isInteger(rewindEpoch) || rewindEpoch < 0)) {
-      throw new SparsifyError('usage', 'rewindEpoch is a whole number', { given: rewindEpoch });
-    }
+    this.#granularity = options.granularity ?? defaults.granularity;
     if (saveTickets && !lottery && !resetEnd) {
       throw new SparsifyError('usage', 'there are no tickets without weights to rewind to', {
         given: 'saveTickets',
         hint: 'Also set lottery or resetEnd',
       });
     }
-    if (!isPattern(this.#granularity)) checkTarget(sparsity);
+    if (!isPattern(this.#granularity)) attempt('the sparsity', () => checkTarget(sparsity));
     else if (sparsity !== undefined) {
       throw new SparsifyError('sparsity', 'an N:M pattern already fixes how much is removed', { given: sparsity });
     }
@@ -239,7 +257,7 @@ export class Training {
 
   #shareAt(progress: number): number {
     const share = this.schedule(progress);
-    if (share >= 0 && share <= 1) return share;
+    if (typeof share === 'number' && share >= 0 && share <= 1) return share;
     throw new SparsifyError('usage', 'a schedule must return a share from 0 to 1', {
       subject: this.schedule.scheduleName,
       given: `progress ${progress}`,

@@ -2,14 +2,20 @@ import { SparsifyError } from '../../errors.js';
 import type { FileModel } from '../../formats/file-model.js';
 import { joinedFiles } from '../../formats/joined.js';
 import type { ModelOutput } from '../../formats/format.js';
-import { filesOf, type SizedFiles, type Sizes, type SizesOptions, type SizesProgress } from '../../formats/sizes.js';
+import {
+  filesOf,
+  sizesShape,
+  type SizedFiles,
+  type Sizes,
+  type SizesOptions,
+  type SizesProgress,
+} from '../../formats/sizes.js';
 import { checkModel, type Skipped } from '../../model/model.js';
 import { inTurn } from '../../model/turns.js';
-import { checkListeners } from '../../options/options.js';
-import { checkNames } from '../../options/spelling.js';
+import { aFunction, optionsOf, type Shape } from '../../options/check.js';
 import { haveSameBytes } from './bytes.js';
 import type { Pair } from './difference.js';
-import { checkInputs, seededInputs, type Inputs } from './inputs.js';
+import { checkInputs, seededInputs, someInputs, someShapes, type Inputs } from './inputs.js';
 import { compareOutputs, runModel, type CreateSession, type OutputDifference, type Runs } from './outputs.js';
 import { compareWeights, type LayerDifference, type WeightComparison, type Weights } from './weights.js';
 
@@ -28,6 +34,12 @@ export interface CompareOptions {
   /** The shapes of seeded inputs, by name: needed for those with axes of any size. */
   readonly shapes?: Readonly<Record<string, readonly number[]>>;
 }
+
+const compareShape: Shape<CompareOptions> = {
+  createSession: aFunction,
+  inputs: someInputs,
+  shapes: someShapes,
+};
 
 /** How far model `b` is from model `a`. */
 export interface Comparison {
@@ -81,10 +93,13 @@ class MadeComparison implements Comparison {
     this.#files = files;
   }
 
-  async sizes({ onProgress, ...options }: ComparedSizesOptions = {}): Promise<ComparedSizes> {
-    checkListeners({ onProgress });
+  async sizes(given: ComparedSizesOptions = {}): Promise<ComparedSizes> {
+    const { onProgress, ...options } = optionsOf(given, sizesShape as Shape<ComparedSizesOptions>);
     const sizesOfOne = (model: 'a' | 'b') =>
-      this.#files[model].sizes({ ...options, onProgress: (progress) => onProgress?.({ ...progress, model }) });
+      this.#files[model].sizes({
+        ...options,
+        onProgress: onProgress && ((progress) => onProgress({ ...progress, model })),
+      });
     const [a, b] = await Promise.all([sizesOfOne('a'), sizesOfOne('b')]);
     return { a, b };
   }
@@ -97,10 +112,9 @@ class MadeComparison implements Comparison {
  *   unknown options, and for anything but models; what the session throws
  */
 export async function compare(a: FileModel, b: FileModel, options: CompareOptions = {}): Promise<Comparison> {
-  checkNames(options, ['createSession', 'inputs', 'shapes']);
   checkModel(a);
   checkModel(b);
-  const { createSession, inputs, shapes } = options;
+  const { createSession, inputs, shapes } = optionsOf(options, compareShape);
   const sideOf = (model: FileModel): Side => ({
     model,
     outputs: () => model.outputs(),
@@ -117,8 +131,7 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
   }));
   const runs = await runModel(files.a, createSession, (metadata) => {
     if (inputs === undefined) return [seededInputs(metadata, shapes)];
-    const given = Array.isArray(inputs) ? (inputs as readonly Inputs[]) : [inputs as Inputs];
-    if (given.length === 0) throw new SparsifyError('usage', 'there are no inputs to run the models with');
+    const given = [inputs].flat() as readonly Inputs[];
     for (const each of given) checkInputs(metadata, each);
     return given;
   });

@@ -1,5 +1,8 @@
 import { SparsifyError } from '../../errors.js';
+import { isObject } from '../../model/json.js';
+import { typeOf } from '../../model/model.js';
 import { productOf } from '../../model/numbers.js';
+import type { Check } from '../../options/check.js';
 
 /** A tensor as sessions of `onnxruntime` take and return it. An `ort.Tensor` is one. */
 export interface SessionTensor {
@@ -14,6 +17,37 @@ export interface SessionTensor {
 
 /** The inputs of one run, by name. */
 export type Inputs = Readonly<Record<string, SessionTensor>>;
+
+/** `usage` for anything but the tensors of one run or of several. */
+export const someInputs: Check<readonly Inputs[]> = (value) => {
+  const runs: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (runs.length === 0) throw new SparsifyError('usage', 'there are no inputs to run the models with');
+  for (const run of runs) {
+    const entries: [string, unknown][] = isObject(run) ? Object.entries(run) : [['inputs', run]];
+    const wrong = entries.find(([, tensor]) => !isTensor(tensor));
+    if (wrong === undefined) continue;
+    throw new SparsifyError('usage', 'inputs are tensors by their names', {
+      subject: wrong[0],
+      found: typeOf(wrong[1]),
+      hint: libraryHints.inputs,
+    });
+  }
+  return [...runs] as readonly Inputs[];
+};
+
+const isTensor = (value: unknown): boolean =>
+  isObject(value) && typeof value.type === 'string' && isSizes(value.dims) && 'data' in value;
+
+const isSizes = (value: unknown): boolean =>
+  Array.isArray(value) && [...value].every((size) => Number.isInteger(size) && (size as number) >= 0);
+
+/** `usage` for anything but lists of sizes by name. */
+export const someShapes: Check<Readonly<Record<string, readonly number[]>>> = (value) => {
+  const entries: [string, unknown][] = isObject(value) ? Object.entries(value) : [['shapes', value]];
+  const wrong = entries.find(([, sizes]) => !isSizes(sizes));
+  if (wrong === undefined) return { ...(value as Readonly<Record<string, readonly number[]>>) };
+  throw new SparsifyError('usage', 'a shape is a list of whole numbers', { subject: wrong[0], given: wrong[1] });
+};
 
 /** What a session says about an input. */
 export interface InputMetadata {

@@ -3,9 +3,10 @@ import { SparsifyError } from '../../errors.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import { valuesIn } from '../../model/model.js';
+import { aFunction, type Shape } from '../../options/check.js';
 import { stored, type Contents, type CurrentFiles, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
-import type { ReadOptions } from '../reading.js';
+import { readingShape, type ReadOptions } from '../reading.js';
 import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
 import { anatomyOf } from './anatomy.js';
 import { newBias, plansIn, type Plan } from './adding.js';
@@ -24,13 +25,15 @@ export interface ReadOnnxOptions extends ReadOptions {
   readonly external?: GiveFile | undefined;
 }
 
+const options: Shape<ReadOnnxOptions> = { ...readingShape, external: aFunction };
+
 /**
  * ONNX: a protobuf message, and files with external data. The message is held in memory, since it contains the graph
  * and small weights. External data are read in parts.
  */
 export const onnx: Format<ReadOnnxOptions> = {
   name: 'ONNX',
-  options: ['external'],
+  options,
   endings: ['.onnx'],
   matches,
   open,

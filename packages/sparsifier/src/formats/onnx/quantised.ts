@@ -18,9 +18,7 @@ import type { View } from './views.js';
 /** Whether a node looks up codes of which `DequantizeLinear` decodes those that are found. */
 export function decodesLookup({ op, inputs, outputs }: Node): boolean {
   const [table, found] = [inputs[0]?.view, outputs[0]];
-  return (
-    op === 'Gather' && table?.constant.tensor.codes !== undefined && found !== undefined && isOnlyDecoded(found)
-  );
+  return op === 'Gather' && table?.constant.tensor.codes !== undefined && found !== undefined && isOnlyDecoded(found);
 }
 
 /** What is known of values of whole graphs. Many nodes may have an output of one name. */

@@ -1,7 +1,8 @@
+import { aFunction, asGiven, type Shape } from '../../options/check.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import type { Contents, Format } from '../format.js';
-import type { ReadOptions } from '../reading.js';
+import { readingShape, type ReadOptions } from '../reading.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { openCheckpoint } from './checkpoint.js';
 import { readLayers, type LayerDescriptions } from './layers.js';
@@ -18,10 +19,12 @@ export interface ReadSafetensorsOptions extends ReadOptions {
   readonly shards?: GiveFile | undefined;
 }
 
+const options: Shape<ReadSafetensorsOptions> = { ...readingShape, layers: asGiven, shards: aFunction };
+
 /** safetensors: a single file, or a JSON index with its shards. Only the headers are read to find the tensors. */
 export const safetensors: Format<ReadSafetensorsOptions> = {
   name: 'safetensors',
-  options: ['layers', 'shards'],
+  options,
   endings: ['.safetensors', '.safetensors.index.json', '.index.json'],
   matches,
   open,

@@ -1,11 +1,12 @@
 import { isObject } from '../../model/json.js';
 import { loadEngine } from '../../engine/engine.js';
 import { bytesOf, type DataType, type WeightTensor } from '../../model/model.js';
+import { aBoolean, aFunction, type Shape } from '../../options/check.js';
 import { readAs, type FileModel } from '../file-model.js';
 import { joined, type MainFile, type ModelFiles } from '../files.js';
 import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
-import type { ReadOptions } from '../reading.js';
+import { readingShape, type ReadOptions } from '../reading.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
 import { describe, isGraph } from './describe.js';
@@ -27,13 +28,15 @@ export interface ReadTfjsOptions extends ReadOptions {
   readonly keepScale?: boolean | undefined;
 }
 
+const options: Shape<ReadTfjsOptions> = { ...readingShape, shards: aFunction, keepScale: aBoolean };
+
 /**
  * TensorFlow.js: a model.json, or the bare manifest of old converters, and files with weights in the same folder. The
  * files of a group in the manifest are read as one file, since a weight may be split between two of them.
  */
 export const tfjs: Format<ReadTfjsOptions> = {
   name: 'TensorFlow.js',
-  options: ['shards', 'keepScale'],
+  options,
   endings: ['.json'],
   matches: ({ json }: MainFile) => json !== undefined && (Array.isArray(json) || 'weightsManifest' in json),
   open,
