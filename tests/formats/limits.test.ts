@@ -111,7 +111,7 @@ const needs: Record<Title, Required<Pick<ReadLimits, 'headerBytes' | 'depth' | '
   // The graph, the tensor and an entry of its external data.
   'ONNX with external data': { headerBytes: external.length, depth: 3, tensors: 2, fileBytes: external.length },
 };
-needs.index.headerBytes = Math.max(index.length, headerOf(further.d!).length);
+needs.index = { ...needs.index, headerBytes: Math.max(index.length, headerOf(further.d!).length) };
 
 describe.each(titles)('the limits of %s', (title) => {
   test.each(

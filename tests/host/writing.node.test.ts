@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { spawn } from 'node:child_process';
 import { namesIn, run } from '../support/command.js';
 import { onEachStep } from '../support/file-steps.mjs';
-import { checkTargets, open, writeFiles } from '../support/internal.js';
+import { checkTargets, open, usualReading, writeFiles } from '../support/internal.js';
 import { errorOf } from '../support/layers.js';
 import { snapshot } from '../support/snapshot.js';
 
@@ -182,7 +182,7 @@ describe('a run that is killed', () => {
         if (code === 0) isOver = true;
         else expect(code).toBe('SIGKILL');
         const main = join(own, 'm/model');
-        const isRefused = await open(main).then(
+        const isRefused = await open(main, usualReading).then(
           async (source) => source.close().then(() => false),
           (error: SparsifyError) => {
             expect(error).toMatchObject({ code: 'file', message: expect.stringMatching(/not written to its end/) });
@@ -528,11 +528,11 @@ describe('staging folders', () => {
         const error = await errorOf(() => writeFiles([output(each)], { force: true }));
         expect(error).toMatchObject({ code: 'file', message: expect.stringMatching(/another run is writing it/) });
         const refused = { code: 'file', message: expect.stringMatching(/not written to its end.*Run the command/) };
-        expect(await errorOf(() => open(at(each)))).toMatchObject(refused);
+        expect(await errorOf(() => open(at(each), usualReading))).toMatchObject(refused);
       }
       expect(await snapshot(folder)).toEqual(before);
       await writeFiles([output('c')]);
-      await (await open(at('c'))).close();
+      await (await open(at('c'), usualReading)).close();
       expect(await namesIn(folder)).toContain(name);
     });
 
@@ -548,7 +548,7 @@ describe('staging folders', () => {
       await writeFile(at('precious'), 'precious');
       const before = await snapshot(folder);
       await writeFiles([output('c')]);
-      await (await open(at('a'))).close();
+      await (await open(at('a'), usualReading)).close();
       const { c, ...after } = await snapshot(folder);
       expect(c).toMatch(/ /);
       expect(after).toEqual(before);

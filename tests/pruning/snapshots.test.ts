@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { loadEngine, Sparsifier, type Amount, type Progress, type SparsifierOptions } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   errorOf,
   expectNoMemoryInUse,

@@ -19,6 +19,7 @@ export { openModel } from './formats/open-model.js';
 export { readHeader, type Header } from './formats/safetensors/header.js';
 export { safetensorsChunks, type TensorToWrite } from './formats/safetensors/write.js';
 export type { Source } from './host/host.js';
+export { usualReading } from './host/reading.js';
 export { writeStream } from './host/stream.js';
 export { forms, int4Block, type Form, type NewNumbers } from './model/forms.js';
 
