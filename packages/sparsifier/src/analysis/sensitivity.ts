@@ -1,7 +1,7 @@
 import { printable, shortened } from '../printable.js';
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
-import { aBoolean, asGiven, aSignal, optionsOf, without, type Shape } from '../options/check.js';
+import { aBoolean, asGiven, aSignal, isListOf, optionsOf, without, type Shape } from '../options/check.js';
 import { Listener } from '../options/listener.js';
 import { listeningShape, sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
@@ -102,15 +102,11 @@ const sensitivityShape: Shape<SensitivityOptions> = {
 /** Sorted, each once. */
 function percentages(value: unknown): readonly number[] {
   const isLevel = (level: unknown) => typeof level === 'number' && level >= 0 && level <= 100;
-  const isList = Array.isArray(value) && value.length > 0;
-  // One by one, which ends at the first hole of a list.
-  if (isList) for (const level of value) if (!isLevel(level)) throw wrongLevels(value);
-  if (!isList) throw wrongLevels(value);
+  if (!isListOf(value, isLevel) || (value as readonly number[]).length === 0) {
+    throw new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { given: value });
+  }
   return [...new Set(value as readonly number[])].sort((a, b) => a - b);
 }
-
-const wrongLevels = (given: unknown): SparsifyError =>
-  new SparsifyError('sparsity', 'levels must be percentages from 0 to 100', { given });
 
 const wholeShape: Shape<WholeModelOptions> = { evaluate: asGiven, signal: aSignal };
 

@@ -6,8 +6,9 @@ import {
   type TfLike,
   type VariableLike,
 } from '../formats/tfjs/live.js';
-import type { Skipped } from '../model/model.js';
-import { noBatches, type Batches } from './batches.js';
+import { typeOf, type Skipped } from '../model/model.js';
+import { handled } from '../options/listener.js';
+import { batchesOf, noBatches, type Batches } from './batches.js';
 import { productOf } from '../model/numbers.js';
 
 /** Gradients of the loss, for a Sparsifier with the criterion `taylor`. */
@@ -42,12 +43,18 @@ export async function gradientsOfTfjs<Batch>(
   loss: (batch: Batch) => unknown,
 ): Promise<Gradients> {
   const live = fromTfjs(tf, model);
+  const isLoss = typeof loss === 'function' && typeof tf.variableGrads === 'function';
+  if (!isLoss) {
+    throw new SparsifyError('usage', '`loss` is a function that returns the loss of a batch as a scalar tensor', {
+      found: typeOf(loss),
+    });
+  }
   const variables = live.tensors.map(({ values }) => live.placeOf(values).tensor() as VariableLike & NamedVariable);
   const sums = variables.map(({ shape, trainable }) => (trainable ? new Float64Array(productOf(shape)) : undefined));
   const isReached = variables.map(() => false);
   let count = 0;
-  for await (const batch of batches) {
-    const { value, grads } = tf.variableGrads((() => loss(batch)) as never, variables as never);
+  for await (const batch of batchesOf(() => batches)) {
+    const { value, grads } = tf.variableGrads((() => scalar(loss(batch))) as never, variables as never);
     (value as TensorLike).dispose();
     // Variables that the loss does not depend on are missing, and those of frozen layers are null.
     const found = grads as Readonly<Record<string, TensorLike | null>>;
@@ -73,4 +80,14 @@ export async function gradientsOfTfjs<Batch>(
     else throw new SparsifyError('criteria', 'a gradient is infinite or not a number', { subject: name });
   }
   return { gradient, skipped };
+}
+
+/** @throws SparsifyError `criteria` for a loss that is no scalar tensor */
+function scalar(loss: unknown): unknown {
+  const { shape, dispose } = (loss ?? {}) as Partial<TensorLike>;
+  if (Array.isArray(shape) && shape.length === 0 && typeof dispose === 'function') return loss;
+  handled(loss);
+  throw new SparsifyError('criteria', '`loss` must return a scalar tensor', {
+    found: Array.isArray(shape) ? `shape [${shape.join(', ')}]` : typeOf(loss),
+  });
 }

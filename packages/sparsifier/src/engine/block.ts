@@ -1,4 +1,4 @@
-import { SparsifyError } from '../errors.js';
+import { reading, SparsifyError } from '../errors.js';
 import { inSlices } from '../host/slices.js';
 
 /** A block of shared memory. The caller owns it, and frees it when it is no longer needed. */
@@ -66,11 +66,14 @@ export class AllocatedBlock implements Block {
   }
 
   view(offset = 0, length = this.bytes - offset): Uint8Array | undefined {
+    this.#checkRange(offset, length);
     const buffer = this.#access.memory?.buffer;
     return buffer && new Uint8Array(buffer, this.address + offset, length);
   }
 
   async write(source: Uint8Array, offset = 0): Promise<void> {
+    checkBytes(source);
+    this.#checkRange(offset, source.length);
     await inSlices(source.length, async (from, to) => {
       const slice = source.subarray(from, to);
       const view = this.view(offset + from, to - from);
@@ -80,6 +83,8 @@ export class AllocatedBlock implements Block {
   }
 
   async read<Target extends Uint8Array>(offset: number, target: Target): Promise<Target> {
+    checkBytes(target);
+    this.#checkRange(offset, target.length);
     await inSlices(target.length, async (from, to) => {
       const view = this.view(offset + from, to - from);
       target.set(view ?? (await this.#access.read(this.address + offset + from, to - from)), from);
@@ -105,6 +110,22 @@ export class AllocatedBlock implements Block {
   #leave(): void {
     if (--this.#users === 0) this.#release();
   }
+
+  /** Behind the end of the block is memory of others. */
+  #checkRange(offset: number, length: number): void {
+    const isRange = [offset, length].every((each) => Number.isInteger(each) && each >= 0);
+    if (isRange && offset + length <= this.bytes) return;
+    throw new SparsifyError('usage', 'a block is read and written within its bytes', {
+      given: { offset, length },
+      found: `a block of ${this.bytes} bytes`,
+    });
+  }
+}
+
+/** @throws SparsifyError `usage` for anything but a Uint8Array */
+function checkBytes(bytes: unknown): void {
+  if (reading('the bytes', () => bytes instanceof Uint8Array)) return;
+  throw new SparsifyError('usage', 'a block is read and written as a Uint8Array', { found: typeof bytes });
 }
 
 const freed = (): SparsifyError =>

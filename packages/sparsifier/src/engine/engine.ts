@@ -63,6 +63,9 @@ class LoadedEngine implements Engine {
   }
 
   async allocate(bytes: number): Promise<Block> {
+    if (!Number.isInteger(bytes) || bytes < 0) {
+      throw new SparsifyError('usage', 'a block has a whole number of bytes', { given: bytes });
+    }
     const address = bytes <= largestBlock ? (await this.calls([['allocate', bytes]]))[0]! : 0;
     if (address === 0) {
       const megabytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import { isListOf } from '../options/check.js';
 import { didYouMean } from '../options/spelling.js';
 import { isRecurrent } from '../model/channels.js';
 import {
@@ -28,14 +29,11 @@ export function checkLayout(subject: string, { kind, roles, shape, groups }: Lay
       allowed: [...kinds],
       hint: didYouMean([kind], kinds, 'kind'),
     });
-  if (
-    roles.length !== shape.length ||
-    new Set(roles).size !== roles.length ||
-    !roles.every((role) => allRoles.includes(role))
-  ) {
+  const isLists = isListOf(roles, (role) => allRoles.includes(role as Role)) && isListOf(shape, Number.isFinite);
+  if (!isLists || roles.length !== shape.length || new Set(roles).size !== roles.length) {
     throw wrong('each axis must have a different role', {
       given: roles,
-      found: `shape [${shape.join(', ')}]`,
+      found: isLists ? `shape [${shape.join(', ')}]` : shape,
       allowed: [...allRoles],
     });
   }
@@ -46,7 +44,7 @@ export function checkLayout(subject: string, { kind, roles, shape, groups }: Lay
   const isTransposed = kind.startsWith('convTranspose');
   if (!Number.isInteger(groups) || groups < 1 || sizeOf(isTransposed ? 'in' : 'out') % groups !== 0) {
     throw wrong('the channels cannot be divided into this number of groups', {
-      given: `groups ${groups}`,
+      given: typeof groups === 'number' ? `groups ${groups}` : groups,
       found: `shape [${shape.join(', ')}]`,
     });
   }

@@ -36,6 +36,13 @@ export const without = <Options, Name extends keyof Options>(
     Omit<Options, Name>
   >;
 
+/** Whether it is a list of such items. One by one, which ends at the first hole of a list. */
+export function isListOf(value: unknown, is: (item: unknown) => boolean): boolean {
+  if (!Array.isArray(value)) return false;
+  for (let index = 0; index < value.length; index++) if (!is(value[index])) return false;
+  return true;
+}
+
 /** A check of the type alone. @param what it must be, in words */
 export const being =
   <Value>(what: string, is: (value: unknown) => boolean, code: ErrorCode = 'usage'): Check<Value> =>

@@ -1,6 +1,6 @@
 import { SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
-import type { Check } from './check.js';
+import { isListOf, type Check } from './check.js';
 import { byName, type LeftOut, type Named } from './names.js';
 
 export const contexts = ['local', 'global'] as const;
@@ -19,7 +19,7 @@ export interface Ranking extends Named {
 /** `usage` for anything but lists of names. */
 export const someRankings: Check<RankTogether> = (value) => {
   const lists: [string, unknown][] = typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  const isList = (list: unknown) => Array.isArray(list) && [...list].every((glob) => typeof glob === 'string');
+  const isList = (list: unknown) => isListOf(list, (glob) => typeof glob === 'string');
   const isRankings = typeof value === 'object' && value !== null && !(Symbol.iterator in value);
   if (isRankings && lists.every(([, list]) => isList(list))) return Object.fromEntries(lists) as RankTogether;
   throw new SparsifyError('usage', '`rankTogether` lists names or globs of layers for each ranking', {

@@ -55,9 +55,10 @@ export function typesOf({ layerType, include }: Rules): readonly (Kind | 'all')[
 const oneOrSeveral =
   <Item>(check: (item: Item) => void): Check<never> =>
   (value) => {
-    const items = [...listOf(value as Item | readonly Item[])];
-    for (const item of items) check(item);
-    return items as never;
+    const items = listOf(value as Item | readonly Item[]);
+    // By index, which also visits the holes of a list.
+    for (let index = 0; index < items.length; index++) check(items[index]!);
+    return [...items] as never;
   };
 
 /** `usage` for a value that is not a rule, `kind` for an unknown kind. */

@@ -1,6 +1,6 @@
 import type { Sizes, SizesOptions } from '../formats/sizes.js';
 import type { Kind, Skipped } from '../model/model.js';
-import { aBoolean, being, type Shape } from '../options/check.js';
+import { aBoolean, being, isListOf, type Shape } from '../options/check.js';
 import { isObject } from '../model/json.js';
 import type { Warning } from './warnings.js';
 
@@ -61,11 +61,7 @@ function isSizes(value: unknown): boolean {
   const { raw, gzip, brotli, layers = [] } = value;
   const isLayer = (layer: unknown) =>
     isObject(layer) && [layer.raw, layer.estimate].every((bytes) => typeof bytes === 'number');
-  return (
-    [raw, gzip, brotli].every((bytes) => typeof bytes === 'number') &&
-    Array.isArray(layers) &&
-    [...layers].every(isLayer)
-  );
+  return [raw, gzip, brotli].every((bytes) => typeof bytes === 'number') && isListOf(layers, isLayer);
 }
 
 /** What a call did, or what a model holds. */

@@ -2,7 +2,7 @@ import { SparsifyError } from '../../errors.js';
 import { isObject } from '../../model/json.js';
 import { typeOf } from '../../model/model.js';
 import { productOf } from '../../model/numbers.js';
-import type { Check } from '../../options/check.js';
+import { isListOf, type Check } from '../../options/check.js';
 
 /** A tensor as sessions of `onnxruntime` take and return it. An `ort.Tensor` is one. */
 export interface SessionTensor {
@@ -22,7 +22,9 @@ export type Inputs = Readonly<Record<string, SessionTensor>>;
 export const someInputs: Check<readonly Inputs[]> = (value) => {
   const runs: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (runs.length === 0) throw new SparsifyError('usage', 'there are no inputs to run the models with');
-  for (const run of runs) {
+  // By index, which also visits the holes of a list.
+  for (let index = 0; index < runs.length; index++) {
+    const run = runs[index];
     const entries: [string, unknown][] = isObject(run) ? Object.entries(run) : [['inputs', run]];
     const wrong = entries.find(([, tensor]) => !isTensor(tensor));
     if (wrong === undefined) continue;
@@ -38,15 +40,14 @@ export const someInputs: Check<readonly Inputs[]> = (value) => {
 const isTensor = (value: unknown): boolean =>
   isObject(value) && typeof value.type === 'string' && isSizes(value.dims) && 'data' in value;
 
-const isSizes = (value: unknown): boolean =>
-  Array.isArray(value) && [...value].every((size) => Number.isInteger(size) && (size as number) >= 0);
+const isSizes = (value: unknown): boolean => isListOf(value, (size) => Number.isInteger(size) && (size as number) >= 0);
 
 /** `usage` for anything but lists of sizes by name. */
 export const someShapes: Check<Readonly<Record<string, readonly number[]>>> = (value) => {
   const entries: [string, unknown][] = isObject(value) ? Object.entries(value) : [['shapes', value]];
   const wrong = entries.find(([, sizes]) => !isSizes(sizes));
   if (wrong === undefined) return { ...(value as Readonly<Record<string, readonly number[]>>) };
-  throw new SparsifyError('usage', 'a shape is a list of whole numbers', { subject: wrong[0], given: wrong[1] });
+  throw new SparsifyError('usage', 'a shape is a list of sizes', { subject: wrong[0], given: wrong[1] });
 };
 
 /** What a session says about an input. */

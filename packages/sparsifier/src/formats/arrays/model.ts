@@ -1,7 +1,9 @@
 import type { Engine } from '../../engine/engine.js';
-import { SparsifyError } from '../../errors.js';
+import { reading, SparsifyError } from '../../errors.js';
+import { isObject } from '../../model/json.js';
 import {
   bytesOf,
+  typeOf,
   type DataType,
   type Kind,
   type Leak,
@@ -46,9 +48,10 @@ interface ArrayValues extends Values {
  */
 export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model {
   const tensors: WeightTensor[] = [];
-  for (const [name, layer] of Object.entries(layers)) {
-    const tensor = tensorOf(name, layer);
-    const twin = tensors.findIndex((other) => (other.values as ArrayValues).data === layer.data);
+  for (const [name, layer] of reading('the layers', () => entriesOf(layers))) {
+    const tensor = reading('the layer', () => tensorOf(name, layer));
+    const { data } = tensor.values as ArrayValues;
+    const twin = tensors.findIndex((other) => (other.values as ArrayValues).data === data);
     const other = tensors[twin];
     if (!other) tensors.push(tensor);
     else if (sameMeaning(other, tensor))
@@ -70,6 +73,12 @@ export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model 
     store,
     copy,
   };
+}
+
+/** @throws SparsifyError `usage` for anything but layers by name */
+function entriesOf(layers: unknown): [string, ArrayLayer][] {
+  if (isObject(layers) && !(Symbol.iterator in layers)) return Object.entries(layers) as [string, ArrayLayer][];
+  throw new SparsifyError('usage', 'layers are given as an object, by their names', { found: typeOf(layers) });
 }
 
 /** Leaves out partners that another tensor also has. They are leaks, except for a bias before a gamma that is removed. */
@@ -112,10 +121,14 @@ const sameMeaning = (a: WeightTensor, b: WeightTensor): boolean =>
   String(a.roles) === String(b.roles) &&
   String(a.shape) === String(b.shape);
 
-function tensorOf(
-  name: string,
-  { kind, roles, shape, data, dtype, groups = 1, bias, batchNorm = {} }: ArrayLayer,
-): WeightTensor {
+function tensorOf(name: string, layer: ArrayLayer): WeightTensor {
+  if (!isObject(layer)) {
+    throw new SparsifyError('format', 'a layer is an object with kind, roles, shape and data', {
+      subject: name,
+      found: typeOf(layer),
+    });
+  }
+  const { kind, roles, shape, data, dtype, groups = 1, bias, batchNorm = {} } = layer;
   const wrong = (summary: string, details: object = {}) =>
     new SparsifyError('format', summary, { subject: name, ...details });
   const channels = checkLayout(name, { kind, roles, shape, groups });
@@ -124,7 +137,7 @@ function tensorOf(
   const valuesOf = (what: string, array: Numbers, count: number): ArrayValues => {
     if (!(array instanceof Float32Array) && !(array instanceof Uint16Array)) {
       throw wrong(`${what} must be a Float32Array, or a Uint16Array with the bits of a 16-bit type`, {
-        found: typeof array,
+        found: typeOf(array),
       });
     }
     if (array.length !== count)
@@ -136,9 +149,21 @@ function tensorOf(
   const partners = (
     [
       ['bias', bias],
-      ['gamma', batchNorm.gamma],
-      ['beta', batchNorm.beta],
+      ['gamma', batchNorm?.gamma],
+      ['beta', batchNorm?.beta],
     ] as const
-  ).flatMap(([part, array]): Partner[] => (array ? [{ part, values: valuesOf(part, array, channels) }] : []));
-  return { name, aliases: [], kind, roles, shape, groups, values: valuesOf('data', data, length), partners, notes: [] };
+  ).flatMap(([part, array]): Partner[] =>
+    array !== undefined ? [{ part, values: valuesOf(part, array, channels) }] : [],
+  );
+  return {
+    name,
+    aliases: [],
+    kind,
+    roles: [...roles],
+    shape: [...shape],
+    groups,
+    values: valuesOf('data', data, length),
+    partners,
+    notes: [],
+  };
 }
