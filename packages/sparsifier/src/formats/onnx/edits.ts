@@ -15,6 +15,7 @@ export interface Edit extends Range {
  */
 export class Edits {
   readonly #planned: (Edit & { readonly message: Field | undefined })[] = [];
+  readonly #followed: { readonly position: number; readonly digits: Uint8Array }[] = [];
 
   constructor(readonly file: ModelFile) {}
 
@@ -33,6 +34,13 @@ export class Edits {
     this.replace(field.within, { start: field.tagStart, end: field.end });
   }
 
+  /** Writes into a field, in decimal digits, where a byte of the file is after all edits. */
+  follow(field: Field, position: number): void {
+    const digits = new Uint8Array(String(Number.MAX_SAFE_INTEGER).length);
+    this.#followed.push({ position, digits });
+    this.replace(field, field, digits);
+  }
+
   /**
    * All edits with those of lengths, in the order of the file.
    * @throws Error if two edits replace the same bytes
@@ -47,7 +55,17 @@ export class Edits {
       if (start < last) throw new Error(`two edits replace byte ${start} of ${this.file.name}`);
       last = end;
     }
+    this.#follow(edits);
     return edits.map(({ start, end, bytes }) => ({ start, end, bytes }));
+  }
+
+  /** The number of digits does not depend on the position, so that following moves nothing. */
+  #follow(edits: readonly Edit[]): void {
+    let [growth, next] = [0, 0];
+    for (const { position, digits } of this.#followed.sort((one, other) => one.position - other.position)) {
+      for (; next < edits.length && edits[next]!.end <= position; next++) growth += growthOf([edits[next]!]);
+      digits.set(new TextEncoder().encode(String(position + growth).padStart(digits.length, '0')));
+    }
   }
 
   /** The edits of the lengths of all messages that become longer or shorter. */

@@ -88,6 +88,22 @@ export function relocate(edits: Edits, rename: (location: string) => string): vo
   }
 }
 
+/**
+ * Lets the offsets of external data that are in the model file itself follow the edits of the file.
+ * @param isKept whether a tensor remains
+ */
+export function followOwnData(edits: Edits, isKept: (tensor: Field) => boolean = () => true): void {
+  for (const each of ownData(edits.file)) {
+    const offset = each.entries.get('offset');
+    if (offset !== undefined && isKept(each.tensor)) edits.follow(offset, Number(text(edits.file, offset)));
+  }
+}
+
+/** The tensors whose external data are in the model file itself. */
+export function* ownData(file: ModelFile): Generator<ExternalTensor> {
+  for (const each of externalTensors(file)) if (locationOf(file, each) === file.name) yield each;
+}
+
 function isExternal(file: ModelFile, tensor: Range): boolean {
   let flag = 0;
   for (const field of fields(file, tensor, 'tensor')) {

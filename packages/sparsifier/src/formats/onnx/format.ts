@@ -13,6 +13,7 @@ import { newBias, plansIn, type Plan } from './adding.js';
 import { locationsIn } from './external.js';
 import { readGraph } from './graph.js';
 import { readLayers } from './layers.js';
+import { checkOwnData } from './own-data.js';
 import { checkLimits } from './limits.js';
 import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
@@ -66,6 +67,8 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
   const block = await files.hold(engine, name, main.source);
   const file = await bytesIn(block, name);
   const { graph, locations } = parse(file, files);
+  // External data may be in the model file itself.
+  if (locations.delete(name)) checkOwnData(file);
   for (const location of locations) {
     const source = await files.further(location, external, 'external');
     if (source.size === 0) throw emptyFile(location);

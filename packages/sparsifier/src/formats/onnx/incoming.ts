@@ -1,6 +1,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Geometry } from '../../model/geometry.js';
 import { Edits, edited, textField } from './edits.js';
+import { followOwnData } from './external.js';
 import { incomingOf } from './geometry.js';
 import { readGraph } from './graph.js';
 import { findWeights, tieOf } from './layers.js';
@@ -45,6 +46,7 @@ export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Arr
   for (const name of wanted) added.tag(12, WireType.LengthDelimited).bytes(textField(1, name));
   const graph = graphs.at(-1);
   if (graph) edits.insert(graph, graph.end, added.finish());
+  followOwnData(edits);
   return edited(edits);
 }
 

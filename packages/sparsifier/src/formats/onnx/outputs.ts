@@ -4,7 +4,7 @@ import type { CurrentFiles, ModelOutput } from '../format.js';
 import { isFolder } from '../sources.js';
 import { addBiases, type Plan } from './adding.js';
 import { Edits, growthOf, woven, type Edit } from './edits.js';
-import { relocate } from './external.js';
+import { followOwnData, relocate } from './external.js';
 import type { ModelFile } from './wire.js';
 
 /** The bytes of a model file: a view if this thread shares the memory, or else a copy. */
@@ -16,6 +16,7 @@ export async function bytesIn(block: Block, name: string): Promise<ModelFile> {
 interface Parts {
   readonly name: string;
   readonly block: Block;
+  /** Without the model file itself, which may contain external data. */
   readonly locations: Iterable<string>;
   /** How its layers are given a bias. */
   readonly plans: () => Promise<ReadonlyMap<string, Plan | string>>;
@@ -39,7 +40,8 @@ export async function outputsOf(
   let edits: readonly Edit[] = [];
   if (isRenamed || current.biases?.size) {
     const planned = new Edits(await bytesIn(block, name));
-    if (isRenamed) relocate(planned, (location) => host.baseName(names.get(location)!));
+    if (isRenamed) relocate(planned, (location) => host.baseName(location === name ? path : names.get(location)!));
+    followOwnData(planned);
     if (current.biases?.size) await addBiases(planned, await plans(), current);
     edits = planned.list();
   }

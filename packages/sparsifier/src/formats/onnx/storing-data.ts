@@ -2,7 +2,7 @@ import { productOf } from '../../model/numbers.js';
 import { joinedBytes } from '../joined.js';
 import type { ModelOutput } from '../format.js';
 import { lengthDelimited, textField, type Edits } from './edits.js';
-import { externalTensors, locationOf, type ExternalTensor } from './external.js';
+import { externalTensors, followOwnData, locationOf, type ExternalTensor } from './external.js';
 import type { Constant } from './graph.js';
 import type { StoredNumbers } from './storing-chains.js';
 import { bitsOf, readTensor } from './tensor.js';
@@ -33,7 +33,8 @@ interface Layout {
 }
 
 /**
- * The numbers that replace those of constants. Where a constant is external data, so are they. Files that change are
+ * The numbers that replace those of constants. Where a constant is external data, so are they, unless they are in the
+ * model file itself. Files that change are
  * written without what is no longer used. Tensors that share bytes keep sharing them. The first of them, and every other
  * tensor, stays aligned.
  */
@@ -55,10 +56,11 @@ export class ExternalData {
   /** Lays out the files, once all numbers are known, and changes where other tensors are. */
   place(): void {
     const { file } = this.#edits;
+    followOwnData(this.#edits, (tensor) => !this.#replaced.has(tensor.start));
     const tensors = new Map<string, ExternalTensor[]>();
     for (const each of externalTensors(file)) {
       const location = locationOf(file, each);
-      if (location === undefined) continue;
+      if (location === undefined || location === file.name) continue;
       if (!tensors.has(location)) tensors.set(location, []);
       tensors.get(location)!.push(each);
     }
