@@ -15,7 +15,9 @@ export interface Source {
  * The most steps that channels are followed, given the number of nodes. The largest DenseNet takes 15 per node; only graphs
  * in which nearly all layers meet in nearly all nodes take more.
  */
-const mostSteps = (nodes: number): number => 20_000 + 64 * nodes;
+const mostSteps = (nodes: number): number => 20_000 + 32 * nodes;
+
+const nothing: ReadonlyMap<string, Track> = new Map();
 
 /** What comes of following the channels of all layers. */
 export interface Flow {
@@ -41,6 +43,7 @@ export function followChannels(
   const leaks = new Map<number, Map<string, Leak>>();
   const filtered = new Map<Node, Set<number>>();
   const unfinished = new Set<number>();
+  const left = new Set<ReadonlyMap<string, Track>>();
   const limit = mostSteps(nodes.length);
   let steps = 0;
 
@@ -49,14 +52,20 @@ export function followChannels(
     if (known === undefined) leaks.set(owner, (known = new Map<string, Leak>()));
     for (const leak of found) known.set(`${leak.name}: ${leak.reason}`, leak);
   };
-  const put = (value: Value | undefined, track: Track) => {
+  const put = (value: Value | undefined, track: Track, key = keyOf(track)) => {
     if (value === undefined) return;
     let known = tracks.get(value);
     if (known === undefined) tracks.set(value, (known = new Map<string, Track>()));
-    const key = keyOf(track);
     const other = known.get(key);
     known.set(key, other === undefined ? track : both(other, track));
     if (value.isOutput || value.readers.length === 0) report(track);
+  };
+
+  // Many nodes may read what is left.
+  const leave = (some: ReadonlyMap<string, Track>) => {
+    if (left.has(some)) return;
+    left.add(some);
+    for (const { owner } of some.values()) unfinished.add(owner);
   };
 
   for (const node of nodes) {
@@ -65,16 +74,13 @@ export function followChannels(
       const isDepthwise = filtersEach(node);
       const pass = passing.get(node.op)?.(node);
       for (const [input, each] of arriving.entries()) {
-        for (const track of each?.values() ?? []) {
-          if (++steps > limit) {
-            unfinished.add(track.owner);
-            continue;
-          }
+        for (const [key, track] of each ?? nothing) {
+          if (++steps > limit) break;
           if (isDepthwise && input === 0) {
             if (!filtered.has(node)) filtered.set(node, new Set());
             filtered.get(node)!.add(track.owner);
           }
-          const twin = (place: number) => sameChannels(track, arriving[place]?.get(keyOf(track)));
+          const twin = (place: number) => sameChannels(track, arriving[place]?.get(key));
           const arrival: Arrival = { input, track, claims, twin };
           const passed = pass?.(arrival);
           if (passed === undefined) report(track);
@@ -83,9 +89,10 @@ export function followChannels(
             // Each further output is a step as well.
             steps += Math.max(0, passed.length - 1);
             for (const [output, onward] of passed.entries())
-              if (onward !== undefined) put(node.outputs[output], onward);
+              if (onward !== undefined) put(node.outputs[output], onward, onward.at === track.at ? key : keyOf(onward));
           }
         }
+        if (each !== undefined && steps > limit) leave(each);
       }
     }
     for (const { track, isAlone } of sources(node)) {
