@@ -4,7 +4,9 @@ import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Sparsifier, type Model, type SparsifierOptions } from 'sparsifier';
 import { sparsifyFile } from 'sparsifier/file';
+import { calibrate, readStatistics, type Statistics } from 'sparsifier/calibration';
 import { readOnnx } from 'sparsifier/formats/onnx';
+import { quantize } from 'sparsifier/quantize';
 import { readSafetensors } from 'sparsifier/formats/safetensors';
 import { readTfjs } from 'sparsifier/formats/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -175,6 +177,103 @@ describe('input files, in the library', () => {
     await expectAllStored();
   });
 
+  /** Statistics of the ONNX model. */
+  const measured = async (name = 'onnx/model.onnx'): Promise<Statistics> => {
+    using model = await readOnnx(at(name));
+    const value = { type: 'float32', dims: [1, 3], data: Float32Array.of(1, 2, 3) };
+    return await calibrate(model, {
+      createSession: async () => ({
+        run: async (_, names) => Object.fromEntries(names.map((name) => [name, value])),
+      }),
+      batches: () => [{}],
+    });
+  };
+
+  /** Each writes to a path, after it has read a file of masks or statistics. */
+  const writers: Readonly<Record<string, (read: string, to: string) => Promise<unknown>>> = {
+    'masks over the masks that were loaded': async (read, to) => {
+      using model = await readOnnx(at('onnx/model.onnx'));
+      const sparsifier = new Sparsifier(model, options);
+      await sparsifier.loadMasks(read);
+      await sparsifier.saveMasks(to, { force: true });
+    },
+    'a model over masks that were loaded for it': async (read, to) => {
+      using model = await readOnnx(at('onnx/model.onnx'));
+      await new Sparsifier(model, options).loadMasks(pathToFileURL(read));
+      await model.write(to, { force: true });
+    },
+    'a quantised model over masks of the model that it was made of': async (read, to) => {
+      using model = await readOnnx(at('onnx/model.onnx'));
+      await new Sparsifier(model, options).loadMasks(read);
+      using small = (await quantize(model)).model;
+      await small.write(to, { force: true });
+    },
+    'statistics over those that were read': async (read, to) => (await readStatistics(read)).write(to, { force: true }),
+    'merged statistics over those that were read': async (read, to) => {
+      const statistics = (await measured()).merge(await readStatistics(read));
+      await statistics.write(to, { force: true });
+    },
+    'masks over the statistics of a Sparsifier': async (read, to) => {
+      using model = await readOnnx(at('onnx/model.onnx'));
+      const sparsifier = new Sparsifier(model, { ...options, statistics: await readStatistics(read) });
+      await sparsifier.sparsifyModel(50);
+      await sparsifier.saveMasks(to, { force: true });
+    },
+    'a model over the statistics of a Sparsifier': async (read, to) => {
+      using model = await readOnnx(at('onnx/model.onnx'));
+      void new Sparsifier(model, { ...options, statistics: await readStatistics(read) });
+      await model.write(to, { force: true });
+    },
+    'a quantised model over the statistics that it was made with': async (read, to) => {
+      using model = await readOnnx(at('onnx/model.onnx'));
+      using small = (await quantize(model, { statistics: await readStatistics(read) })).model;
+      await small.write(to, { force: true });
+    },
+    'a streamed model over statistics': async (read, to) => {
+      const call = { ...options, sparsity: 50, force: true, statistics: await readStatistics(read) };
+      await sparsifyFile(at('onnx/model.onnx'), to, call);
+    },
+  };
+
+  test.each(Object.keys(writers))('The library does not write %s', async (name) => {
+    const [masks, statistics] = [at('masks'), at('statistics')];
+    using model = await readOnnx(at('onnx/model.onnx'));
+    const sparsifier = new Sparsifier(model, options);
+    await sparsifier.sparsifyModel(50);
+    await sparsifier.saveMasks(masks);
+    await (await measured()).write(statistics);
+    const read = / masks (that|of)/.test(name) ? masks : statistics;
+    const before = await readFile(read);
+    await link(read, at('hard'));
+    await symlink(read, at('symbolic'));
+    for (const to of [read, at('hard'), at('symbolic')]) {
+      expect(await errorOf(() => writers[name]!(read, to)), to).toMatchObject(refused);
+    }
+    expect(Buffer.compare(await readFile(read), before)).toBe(0);
+    await expectAllStored();
+    // Elsewhere it is written.
+    await writers[name]!(read, at('elsewhere'));
+    await readFile(at('elsewhere'));
+  });
+
+  test.each(Object.keys(onnx))(
+    'Statistics, and models that are compared or quantised, are not written over %s',
+    async (file) => {
+      const statistics = await measured();
+      expect(await errorOf(() => statistics.write(at(file), { force: true }))).toMatchObject(refused);
+      using initial = await readOnnx(at('onnx/model.onnx'));
+      using model = await readOnnx(onnx['onnx/model.onnx'], { external: () => onnx['onnx/parts/w.bin'] });
+      using small = (await quantize(initial)).model;
+      void new Sparsifier(model, { ...options, initial });
+      // Under a name that ends as those of ONNX models may.
+      await link(at(file), at('same'));
+      for (const each of [model, small]) {
+        expect(await errorOf(() => each.write(at('same'), { force: true }))).toMatchObject(refused);
+      }
+      await expectAllStored();
+    },
+  );
+
   test('Masks can be written next to a model and over earlier masks', async () => {
     using model = await read('onnx/model.onnx');
     const sparsifier = new Sparsifier(model, options);
@@ -237,6 +336,52 @@ describe('input files, on the command line', () => {
     await expectRefused([...byAddress, '-o', 'hard'], 1, /input file cannot be overwritten/);
     expect(Buffer.compare(await readFile(at('masks.safetensors')), bytes)).toBe(0);
   });
+
+  test.each([
+    [['prune', '-s', '50', '--layer-type', 'all', '--verify', '--inputs', 'inputs.mjs']],
+    [['prune', '-s', '50', '--layer-type', 'all', '--verify', '--inputs', 'inputs.mjs', ...masks]],
+    [['quantize', '--verify', '--inputs', 'inputs.mjs']],
+    [['quantize', '--calibrate', 'inputs.mjs']],
+    [['prune', '-s', '50', '--layer-type', 'all', '--calibrate', 'inputs.mjs']],
+    [['calibrate', 'inputs.mjs']],
+  ])('A module with inputs is not written over: %j', async ([name, ...words]) => {
+    const text = 'export default [{ x: { data: new Float32Array(3), dims: [1, 3] } }];';
+    await writeFile(at('inputs.mjs'), text);
+    await link(at('inputs.mjs'), at('same'));
+    const before = await namesIn(folder);
+    const all = [command, name!, 'onnx/model.onnx', ...words, '-o', 'same', '--force'];
+    expect(await run(process.execPath, all, { cwd: folder })).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/same: an input file cannot be overwritten/),
+    });
+    expect(await readFile(at('inputs.mjs'), 'utf8')).toBe(text);
+    expect(await namesIn(folder)).toEqual(before);
+  });
+
+  test.skipIf(process.platform === 'win32')(
+    'In a working folder that was removed, what could not be written is an error',
+    async () => {
+      await mkdir(at('gone'));
+      const words = [at('onnx/model.onnx'), '-s', '50', '--layer-type', 'all'];
+      for (const [out, more] of [
+        ['sparse.onnx', []],
+        [at('sparse.onnx'), masks],
+        [at('sparse.onnx'), ['--calibrate', at('missing.npz')]],
+        [at('sparse.onnx'), ['--load-masks', 'masks.safetensors']],
+        [at('sparse.onnx'), ['--initial', 'model.onnx', '--criteria', 'movement']],
+      ] as const) {
+        const line = [process.execPath, command, 'prune', ...words, '-o', out, ...more]
+          .map((word) => `'${word}'`)
+          .join(' ');
+        await mkdir(at('gone'), { recursive: true });
+        const { code, stderr } = await run('/bin/sh', ['-c', `rmdir ../gone && ${line}`], { cwd: at('gone') });
+        expect(stderr, line).toMatch(/^sparsifier: .*could not be (written|opened)/);
+        expect(code, line).toBe(1);
+      }
+      expect(await namesIn(folder)).not.toContain('sparse.onnx');
+      await expectAllStored();
+    },
+  );
 
   test.each([
     ['onnx/model.onnx', 'new/', 'new/model.onnx'],
