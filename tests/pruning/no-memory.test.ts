@@ -154,7 +154,7 @@ describe('Without memory for an allocation, plain arrays are as before and no me
   };
   test.each<[title: string, begin: () => Promise<Subject<Model>>, call: (subject: Subject<Model>) => Promise<unknown>]>(
     [
-        [
+      [
         'sparsifyModel by fluctuation',
         begin({ criteria: 'fluctuation', granularity: 'column' }),
         ({ sparsifier }) => sparsifier.sparsifyModel(50),

@@ -32,7 +32,10 @@ export interface RepairOptions<Feeds = never> {
    * model, and needs `createSession` and `batches`.
    */
   readonly inputs?: (typeof inputs)[number] | undefined;
-  /** This and the next three, for `inputs: 'pruned'`: the same as for `calibrate`. */
+  /**
+   * This and the next three, for `inputs: 'pruned'`: the same as for `calibrate`. The functions must not wait for other
+   * calls on the model, which wait for the repair.
+   */
   readonly createSession?: SessionData<Feeds>['createSession'] | undefined;
   readonly batches?: SessionData<Feeds>['batches'] | undefined;
   readonly holdOut?: MeasureOptions['holdOut'];
