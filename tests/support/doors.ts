@@ -20,7 +20,7 @@ import type { ComparedSizesOptions, CompareOptions } from 'sparsifier/compare';
 import * as file from 'sparsifier/file';
 import type { SparsifyFileOptions } from 'sparsifier/file';
 import * as formats from 'sparsifier/formats';
-import type { FileModel, ReadModelOptions, SizesOptions } from 'sparsifier/formats';
+import type { FileModel, ReadModelOptions, ReadOptions, SizesOptions } from 'sparsifier/formats';
 import * as arrays from 'sparsifier/formats/arrays';
 import * as onnx from 'sparsifier/formats/onnx';
 import * as safetensors from 'sparsifier/formats/safetensors';
@@ -51,7 +51,8 @@ export interface Door {
 const namesOf = <Options>(names: Record<keyof Options & string, boolean>): string[] => Object.keys(names);
 
 const listening = { signal: true, onProgress: true } as const;
-const reading = { external: true, layers: true, shards: true, keepScale: true } as const;
+const anyFile = { limits: true, signal: true, followLinks: true } as const;
+const reading = { external: true, layers: true, shards: true, keepScale: true, ...anyFile } as const;
 const measuring = { holdOut: true, memory: true, ...listening } as const;
 const sparsifier = {
   ...{ granularity: true, context: true, criteria: true, layerType: true, include: true, exclude: true },
@@ -186,7 +187,7 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     ...methods('Sparsifier', pruned, {
       apply: [() => [{}], namesOf<Omit<CallOptions, 'roundTo'>>(listening)],
       explain: [() => [50, {}], calling],
-      loadMasks: [() => [new Uint8Array(3)]],
+      loadMasks: [() => [new Uint8Array(3), {}], namesOf<ReadOptions>(anyFile)],
       mask: [() => ['conv']],
       masks: [() => []],
       pruneModel: [() => [50, {}], calling],
@@ -315,7 +316,11 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       () => [tf, live, { batches: inputs }],
       namesOf<CalibrateTfjsOptions>({ batches: true, ...measuring }),
     ),
-    'calibration.readStatistics': door(calibration.readStatistics, () => [new Uint8Array(3)]),
+    'calibration.readStatistics': door(
+      calibration.readStatistics,
+      () => [new Uint8Array(3), {}],
+      namesOf<ReadOptions>(anyFile),
+    ),
     'calibration.Statistics': door(
       (...args: never[]) => new calibration.Statistics(...(args as unknown as [Statistics['layers']])),
       () => [statistics.layers, [], []],

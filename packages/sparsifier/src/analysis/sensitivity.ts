@@ -2,7 +2,7 @@ import { printable, shortened } from '../printable.js';
 import { loadEngine, type Engine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { aBoolean, asGiven, aSignal, isListOf, optionsOf, without, type Shape } from '../options/check.js';
-import { Listener } from '../options/listener.js';
+import { Listener, readable } from '../options/listener.js';
 import { listeningShape, sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
 import { linePlot } from '../training/plot.js';
@@ -237,9 +237,12 @@ async function measured(
   signal: AbortSignal | undefined,
 ): Promise<number> {
   signal?.throwIfAborted();
-  const value = await evaluate();
+  const value = await readable('`evaluate`', evaluate());
   if (typeof value === 'number' && Number.isFinite(value)) return value;
-  throw new SparsifyError('criteria', 'evaluate must return one finite number', { subject, found: String(value) });
+  throw new SparsifyError('criteria', 'evaluate must return one finite number', {
+    subject,
+    found: value ?? String(value),
+  });
 }
 
 /** Restores these layers, and their partners, after a function has changed them. */

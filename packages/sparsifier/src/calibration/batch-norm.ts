@@ -1,5 +1,6 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import {
+  checkTf,
   variableOf,
   type LayerLike,
   type LayersModelLike,
@@ -85,10 +86,11 @@ async function recalibrated(
 }
 
 function checkArguments(tf: unknown, model: unknown, batches: unknown): void {
-  if (typeof (tf as TfLike | undefined)?.tensor !== 'function') {
-    throw new SparsifyError('usage', 'the first argument must be TensorFlow.js itself', { found: typeOf(tf) });
-  }
-  const { layers, predictOnBatch, execute } = (model ?? {}) as Readonly<Record<string, unknown>>;
+  checkTf(tf);
+  const { layers, predictOnBatch, execute } = attempt('the model', () => {
+    const { layers, predictOnBatch, execute } = (model ?? {}) as Readonly<Record<string, unknown>>;
+    return { layers, predictOnBatch, execute };
+  });
   if (!Array.isArray(layers) || typeof predictOnBatch !== 'function') {
     throw new SparsifyError('usage', 'the second argument must be a tf.LayersModel', {
       found: typeof execute === 'function' ? 'tf.GraphModel' : typeOf(model),
@@ -171,7 +173,7 @@ function run(
     return () => (own ? Object.defineProperty(layer, 'call', own) : Reflect.deleteProperty(layer, 'call'));
   });
   try {
-    const own = new Set<unknown>([batch, ...Object.values(batch as object)]);
+    const own = new Set<unknown>([batch, ...Object.values(batch ?? {})]);
     const outputs = [model.predictOnBatch(batch as never)].flat() as TensorLike[];
     for (const output of new Set(outputs)) if (!own.has(output)) output.dispose();
   } finally {

@@ -1,7 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import { typeOf } from '../model/model.js';
 import type { Check } from '../options/check.js';
-import { handled } from '../options/listener.js';
+import { handled, readable } from '../options/listener.js';
 
 /** Batches, one after the other. */
 export type Batches<Batch> = Iterable<Batch> | AsyncIterable<Batch>;
@@ -23,7 +23,7 @@ export const noBatches = (): SparsifyError =>
  * @throws SparsifyError `usage` if what the function returns is no list and no generator
  */
 export function batchesOf<Batch>(batches: () => Batches<Batch>): Batches<Batch> {
-  const given = batches() as Partial<Iterable<Batch> & AsyncIterable<Batch>> | undefined;
+  const given = readable('`batches`', batches()) as Partial<Iterable<Batch> & AsyncIterable<Batch>> | undefined;
   if (typeof (given?.[Symbol.asyncIterator] ?? given?.[Symbol.iterator]) === 'function') return given as Batches<Batch>;
   handled(given);
   throw new SparsifyError('usage', '`batches` returns a list or a generator, and no promise of one', {

@@ -7,7 +7,7 @@ import {
   type VariableLike,
 } from '../formats/tfjs/live.js';
 import { typeOf, type Skipped } from '../model/model.js';
-import { handled } from '../options/listener.js';
+import { handled, readable } from '../options/listener.js';
 import { batchesOf, noBatches, type Batches } from './batches.js';
 import { productOf } from '../model/numbers.js';
 
@@ -54,7 +54,10 @@ export async function gradientsOfTfjs<Batch>(
   const isReached = variables.map(() => false);
   let count = 0;
   for await (const batch of batchesOf(() => batches)) {
-    const { value, grads } = tf.variableGrads((() => scalar(loss(batch))) as never, variables as never);
+    const { value, grads } = tf.variableGrads(
+      (() => scalar(readable('`loss`', loss(batch)))) as never,
+      variables as never,
+    );
     (value as TensorLike).dispose();
     // Variables that the loss does not depend on are missing, and those of frozen layers are null.
     const found = grads as Readonly<Record<string, TensorLike | null>>;

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import { isObject } from '../model/json.js';
 
 /**
  * Moments of the inputs of a layer. Each position of the output has one row: the inputs under the kernel, with zeros
@@ -33,6 +34,25 @@ export interface LayerStatistics extends LayerMoments {
   /** The SHA-256 of the layer's weights as they are stored, in hexadecimal, if it is known. */
   readonly sha256: string | undefined;
 }
+
+/** @throws SparsifyError `usage` for anything but statistics of a layer */
+export function checkLayerStatistics(subject: string, value: unknown): void {
+  const isMoments = (each: unknown) =>
+    isObject(each) && typeof each.rows === 'number' && [each.moment, each.mean].every(isNumbers) && isNorm(each.norm);
+  const isLayer =
+    isMoments(value) &&
+    isObject(value) &&
+    [value.groups, value.columns].every((count) => typeof count === 'number') &&
+    (value.heldOut === undefined || isMoments(value.heldOut));
+  if (isLayer) return;
+  throw new SparsifyError('usage', 'statistics of a layer have rows, groups, columns, moments and means', {
+    subject,
+    given: value,
+  });
+}
+
+const isNumbers = (value: unknown): boolean => value instanceof Float32Array;
+const isNorm = (value: unknown): boolean => value === undefined || isNumbers(value);
 
 /** @throws SparsifyError `criteria` if they are of layers of different shapes or with different weights */
 export function mergeLayers(name: string, a: LayerStatistics, b: LayerStatistics): LayerStatistics {

@@ -6,9 +6,10 @@ import { isObject } from '../model/json.js';
 import { checkModel, typeOf } from '../model/model.js';
 import { float16 } from '../model/numbers.js';
 import { inTurn } from '../model/turns.js';
-import { type Batches, givesBatches } from './batches.js';
+import { givesBatches, type Batches } from './batches.js';
 import { collect, measurableLayers } from './collect.js';
 import { asGiven, optionsOf, type Shape } from '../options/check.js';
+import { readable } from '../options/listener.js';
 import { measureShape, type MeasureOptions } from './options.js';
 import type { Activations, Probe } from './probe.js';
 import type { Statistics } from './statistics.js';
@@ -97,7 +98,10 @@ export function probeOfOnnx<Feeds>(
       return uses.length > 0 ? uses : 'its input is not an activation';
     },
     open: async (values) => {
-      const session = await createSession(withOutputs(file, values), { externalData: further });
+      const session = await readable(
+        '`createSession`',
+        createSession(withOutputs(file, values), { externalData: further }),
+      );
       if (typeof (session as Partial<SessionLike<Feeds>> | undefined)?.run !== 'function') {
         throw wrongSession('returns a session, or a promise of one', session);
       }

@@ -1,16 +1,16 @@
 import * as host from '#host';
 import { columnsOf } from '../engine/rows.js';
-import { SparsifyError } from '../errors.js';
+import { SparsifyError, attempt } from '../errors.js';
 import { joinedBytes } from '../formats/joined.js';
-import { readingOf, type ReadOptions, readingShape } from '../formats/reading.js';
+import { readingOf, readingShape, type ReadOptions } from '../formats/reading.js';
 import type { ModelSource } from '../formats/sources.js';
 import { rowSizes } from '../model/channels.js';
-import type { Model, Skipped, WeightTensor } from '../model/model.js';
+import { typeOf, type Model, type Skipped, type WeightTensor } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
 import type { InputStatistics, LayerInputStatistics } from '../options/options.js';
 import { aBoolean, optionsOf } from '../options/check.js';
 import { chunksOf, readLayers } from './file.js';
-import { mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
+import { checkLayerStatistics, mergeLayers, sizesInWords, type LayerStatistics } from './layer-statistics.js';
 
 export interface WriteStatisticsOptions {
   /** Overwrite an existing file. Files that the statistics, or the model, were read from are never overwritten. */
@@ -36,6 +36,19 @@ export class Statistics {
     notes: readonly string[] = [],
     sourceFiles: readonly string[] = [],
   ) {
+    attempt('the statistics', () => {
+      const isStatistics = layers instanceof Map && [skipped, notes].every(Array.isArray);
+      if (!isStatistics) {
+        throw new SparsifyError(
+          'usage',
+          'statistics are made of a Map of layers, and lists of skipped layers and notes',
+          {
+            found: typeOf(layers),
+          },
+        );
+      }
+      for (const [name, layer] of layers) checkLayerStatistics(String(name), layer);
+    });
     this.layers = layers;
     this.skipped = skipped;
     this.notes = notes;
@@ -48,6 +61,11 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights
    */
   merge(other: Statistics): Statistics {
+    attempt('the statistics', () => {
+      if (!(other instanceof Statistics)) {
+        throw new SparsifyError('usage', 'statistics are merged with other statistics', { found: typeOf(other) });
+      }
+    });
     const layers = new Map(this.layers);
     for (const [name, layer] of other.layers) {
       const own = layers.get(name);
@@ -90,6 +108,8 @@ export class Statistics {
    * @throws SparsifyError `criteria` if a layer has another shape or other weights, or no layer has statistics
    */
   async check(model: Pick<Model, 'tensors' | 'copy'>): Promise<readonly string[]> {
+    const isModel = attempt('the model', () => Array.isArray(model?.tensors) && typeof model.copy === 'function');
+    if (!isModel) throw new SparsifyError('usage', 'statistics are checked with a model', { found: typeOf(model) });
     return inTurn(model, () => this.#checked(model));
   }
 

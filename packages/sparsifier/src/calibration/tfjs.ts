@@ -193,7 +193,7 @@ function activationsOf(results: readonly TensorLike[], values: readonly string[]
     },
     release: () => {
       // An input of the model may come out as the caller's own tensor, and a value twice.
-      const own = new Set<unknown>([batch, ...Object.values(batch as object)]);
+      const own = new Set<unknown>([batch, ...Object.values(batch ?? {})]);
       for (const result of new Set(results)) if (!own.has(result)) result.dispose();
     },
   };

@@ -1,4 +1,4 @@
-import { reading, SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { inSlices } from '../host/slices.js';
 
 /** A block of shared memory. The caller owns it, and frees it when it is no longer needed. */
@@ -124,7 +124,7 @@ export class AllocatedBlock implements Block {
 
 /** @throws SparsifyError `usage` for anything but a Uint8Array */
 function checkBytes(bytes: unknown): void {
-  if (reading('the bytes', () => bytes instanceof Uint8Array)) return;
+  if (attempt('the bytes', () => bytes instanceof Uint8Array)) return;
   throw new SparsifyError('usage', 'a block is read and written as a Uint8Array', { found: typeof bytes });
 }
 

@@ -1,6 +1,6 @@
 import * as host from '#host';
 import { loadEngine, type Block, type Engine } from '../engine/engine.js';
-import { SparsifyError } from '../errors.js';
+import { SparsifyError, attempt } from '../errors.js';
 import {
   bytesOf,
   valuesIn,
@@ -230,7 +230,7 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   async addBias(tensor: WeightTensor): Promise<Bias | string> {
-    this.#place(tensor.values);
+    this.#place(attempt('the layer', () => tensor?.values));
     if (tensor.bias !== undefined) return tensor.bias;
     const { name } = tensor;
     let added = this.#added.get(name);
@@ -263,8 +263,9 @@ export class StoredModel implements FileModel, CurrentFiles {
     return { values, sign: 1 };
   }
 
-  outputs(path?: string): Promise<readonly ModelOutput[]> {
+  async outputs(path?: string): Promise<readonly ModelOutput[]> {
     this.#checkOpen();
+    if (path !== undefined) checkPath(path);
     return this.#open.outputs(path, {
       chunks: (...part) => copies(this.chunks(...part)),
       sizeOf: (file) => this.sizeOf(file),
@@ -303,12 +304,7 @@ export class StoredModel implements FileModel, CurrentFiles {
 
   async write(path: string, options: WriteModelOptions = {}): Promise<void> {
     const { force } = optionsOf(options, { force: aBoolean });
-    if (typeof path !== 'string') {
-      throw new SparsifyError('usage', 'a model is written to a path', {
-        given: path,
-        hint: 'Give a file, or a folder that exists or whose path ends with /',
-      });
-    }
+    checkPath(path);
     await inTurn(this, async () =>
       host.writeFiles(await this.#views(path), { force, sourceFiles: sourceFilesOf(this) }),
     );
@@ -359,6 +355,15 @@ export class StoredModel implements FileModel, CurrentFiles {
   #stored(block: Block, { start, bytes }: StoredValues): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
     return block.view(start, bytes)?.slice() ?? block.read(start, new Uint8Array(bytes));
   }
+}
+
+/** @throws SparsifyError `usage` for what is no path */
+function checkPath(path: unknown): void {
+  if (typeof path === 'string') return;
+  throw new SparsifyError('usage', 'a model is written to a path', {
+    given: path,
+    hint: 'Give a file, or a folder that exists or whose path ends with /',
+  });
 }
 
 /**

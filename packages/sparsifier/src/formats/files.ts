@@ -4,6 +4,7 @@ import { SparsifyError } from '../errors.js';
 import type { Source } from '../host/host.js';
 import { overLimit, type Reading } from '../host/reading.js';
 import { parseJson } from '../model/json.js';
+import { readable } from '../options/listener.js';
 import { modelIn } from './folder.js';
 import { unlessAborted } from './reading.js';
 import { emptyFile, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
@@ -146,12 +147,7 @@ export class ModelFiles {
 }
 
 async function given(name: string, give: GiveFile, option: string, reading: Reading): Promise<Source> {
-  if (typeof give !== 'function') {
-    throw new SparsifyError('usage', `the option ${option} is a function that gives a file by its name`, {
-      given: typeof give,
-    });
-  }
-  const bytes = (await unlessAborted(reading, give(name))) as Bytes | null | undefined;
+  const bytes = (await unlessAborted(reading, readable(`\`${option}\``, give(name)))) as Bytes | null | undefined;
   if (bytes !== undefined && bytes !== null) return host.open(bytes, reading);
   throw new SparsifyError('file', 'a file of the model is missing', {
     subject: name,

@@ -1,5 +1,5 @@
 import * as host from '#host';
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { convertSavedModel, modelEndings } from './recognise.js';
 import type { ModelSource } from './sources.js';
 
@@ -8,13 +8,13 @@ import type { ModelSource } from './sources.js';
  * @throws SparsifyError `format` for the folder of a SavedModel; `file` for one that contains no model.json
  */
 export async function modelIn(source: ModelSource): Promise<ModelSource> {
-  if (typeof source !== 'string' && !(source instanceof URL)) return source;
+  if (!isAddress(source)) return source;
   const names = await host.namesIn(source);
   if (names === undefined) return source;
   const folder = source.toString();
   if (names.includes('model.json')) {
-    const isAddress = source instanceof URL || folder.startsWith('file:');
-    return isAddress ? new URL(`${folder.replace(/\/$/, '')}/model.json`) : host.join(folder, 'model.json');
+    const isUrl = source instanceof URL || folder.startsWith('file:');
+    return isUrl ? new URL(`${folder.replace(/\/$/, '')}/model.json`) : host.join(folder, 'model.json');
   }
   if (names.includes('saved_model.pb')) {
     throw new SparsifyError('format', 'the folder is a SavedModel of TensorFlow, which cannot be read', {
@@ -30,6 +30,9 @@ export async function modelIn(source: ModelSource): Promise<ModelSource> {
     hint: first === undefined ? 'Pass the file of a model' : `Pass one of its files, such as ${first}`,
   });
 }
+
+const isAddress = (source: ModelSource): source is string | URL =>
+  attempt('the source', () => typeof source === 'string' || source instanceof URL);
 
 /** Endings of the files that can be read, the first ones first: an index stands for its shards. */
 const readable = ['.index.json', '.onnx', '.safetensors'] as const;

@@ -1,5 +1,6 @@
 import { mostLevels, overLimit, usualReading, type Reading, type ReadLimits } from '../host/reading.js';
 import { aBoolean, aSignal, being, optionsOf, type Shape } from '../options/check.js';
+import { handled } from '../options/listener.js';
 
 export type { ReadLimits } from '../host/reading.js';
 
@@ -65,6 +66,8 @@ export function checkTensors({ limits }: Reading, subject: string, count: number
  */
 export async function unlessAborted<Value>({ signal }: Reading, value: Value | Promise<Value>): Promise<Value> {
   if (signal === undefined) return value;
+  // Also where the signal comes first.
+  handled(value);
   signal.throwIfAborted();
   let abort!: () => void;
   const aborted = new Promise<never>((_, reject) => {

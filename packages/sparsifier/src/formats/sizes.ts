@@ -1,7 +1,7 @@
 import { startCompressor } from '#host';
 import { SparsifyError } from '../errors.js';
 import { Compressor, type Compression } from '../host/compressor.js';
-import type { Model, WeightTensor } from '../model/model.js';
+import { checkModel, type Model, type WeightTensor } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
 import { listeningShape } from '../options/options.js';
 import { aBoolean, optionsOf, type Shape } from '../options/check.js';
@@ -68,6 +68,7 @@ export interface SizedFiles {
  *   the thread cannot be started; the signal's reason if aborted
  */
 export async function sizesOf(model: FileModel, options: SizesOptions = {}): Promise<Sizes> {
+  checkModel(model);
   if (!(model instanceof StoredModel)) throw withoutFiles();
   return inTurn(model, async () => compressed(model.tensors, await model.outputs(), model, options));
 }

@@ -6,11 +6,11 @@ import { inSlices } from './slices.js';
 
 /** @throws SparsifyError `usage` for what is neither bytes nor where they are */
 export function checkSource(source: unknown): void {
-  const isSource =
-    typeof source === 'string' ||
-    attempt('the source', () =>
-      [URL, Blob, Uint8Array, ArrayBuffer].some((type) => source instanceof (type as new () => object)),
-    );
+  const isSource = attempt('the source', () => {
+    // Fails for memory that was transferred to another thread.
+    if (source instanceof ArrayBuffer) new Uint8Array(source);
+    return typeof source === 'string' || [URL, Blob, Uint8Array, ArrayBuffer].some((type) => source instanceof type);
+  });
   if (isSource) return;
   throw new SparsifyError('usage', 'a file is given by its path or URL, or as a Blob or bytes', {
     given: Object.prototype.toString.call(source).slice('[object '.length, -1),

@@ -172,10 +172,15 @@ export interface Model {
 }
 
 /** The type of a value in a word: `Promise`, `String`, `undefined`. */
-export const typeOf = (value: unknown): string =>
-  value === undefined || value === null
-    ? String(value)
-    : Object.prototype.toString.call(value).slice('[object '.length, -1);
+export function typeOf(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  try {
+    return Object.prototype.toString.call(value).slice('[object '.length, -1);
+  } catch {
+    // A proxy that is revoked.
+    return typeof value;
+  }
+}
 
 /** @throws SparsifyError `usage` for anything but a model, such as the path of one */
 export function checkModel(model: unknown): void {

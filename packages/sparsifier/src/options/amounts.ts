@@ -1,4 +1,4 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import type { WeightTensor } from '../model/model.js';
 import { aBoolean, type Check, type Shape } from './check.js';
 import { defaults } from './defaults.js';
@@ -23,6 +23,10 @@ export function isAmount(sparsity: Sparsity): sparsity is Amount {
 
 /** @throws SparsifyError `sparsity` where the amount is not a percentage or a count */
 export function checkAmount(amount: Amount, subject?: string): void {
+  attempt(subject ?? 'the amount', () => refuseUnlessAmount(amount, subject));
+}
+
+function refuseUnlessAmount(amount: Amount, subject: string | undefined): void {
   const about = subject === undefined ? {} : { subject };
   if (typeof amount === 'number') {
     if (amount >= 0 && amount <= 100) return;

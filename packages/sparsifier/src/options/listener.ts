@@ -1,3 +1,5 @@
+import { attempt } from '../errors.js';
+
 /**
  * The caller's function that is told how far a call has come. What it throws ends the call with the same error, and so
  * does a promise that it returns, if that is rejected while the call runs. Calls do not wait for such promises, since
@@ -17,7 +19,8 @@ export class Listener<Progress> {
    */
   tell(progress: Progress, mustGoOn = false): void {
     try {
-      if (!this.#failure) handled(this.#onProgress?.(progress), (error) => (this.#failure ??= { error }));
+      if (!this.#failure)
+        handled(readable('`onProgress`', this.#onProgress?.(progress)), (error) => (this.#failure ??= { error }));
     } catch (error) {
       this.#failure = { error };
     }
@@ -40,6 +43,18 @@ export class Listener<Progress> {
  * the process.
  */
 export function handled(returned: unknown, fail: (error: unknown) => void = () => {}): void {
-  if (typeof (returned as PromiseLike<unknown> | null | undefined)?.then !== 'function') return;
-  Promise.resolve(returned).catch(fail);
+  if (isPromise(returned)) Promise.resolve(returned).catch(fail);
 }
+
+/**
+ * What a caller's function returned, to be awaited.
+ * @param what the function is, in words
+ * @throws SparsifyError `usage` for an object that cannot be read, which nobody could await
+ */
+export function readable<Value>(what: string, returned: Value): Value {
+  attempt(`what ${what} returned`, () => isPromise(returned));
+  return returned;
+}
+
+const isPromise = (value: unknown): boolean =>
+  typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';

@@ -1,12 +1,13 @@
 import type { CustomCriterion, State } from '../options/criteria.js';
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import type { Other } from './job.js';
+import { handled, readable } from '../options/listener.js';
 import { byName } from '../options/names.js';
 import type { ComparedModel, InputStatistics, SparsifierOptions, WeightsOf } from '../options/options.js';
 import { deviationsOf } from './fluctuation.js';
 import { keptIn } from '../model/kept.js';
 import { channelSteps, inputChannels } from '../model/channels.js';
-import { bytesOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
+import { bytesOf, typeOf, type DataType, type Model, type WeightTensor } from '../model/model.js';
 import { widened } from '../model/numbers.js';
 import { sourceFilesOf } from '../model/source-files.js';
 
@@ -21,7 +22,8 @@ export interface Snapshot {
 
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 
-const isModel = (source: WeightsOf): source is ComparedModel => 'copy' in source && typeof source.copy === 'function';
+const isModel = (source: WeightsOf): source is ComparedModel =>
+  typeof (source as Partial<ComparedModel>).copy === 'function';
 
 /** The files that options come from: those of models that the criterion compares weights with, and of statistics. */
 export const sourceFilesIn = ({ initial, previous, statistics }: SparsifierOptions): readonly string[] => [
@@ -54,7 +56,7 @@ export function givenBy(
   if (state === 'statistics') return statistics && measured(statistics, tensors, state);
   if (state === 'activations' && statistics) return measured(statistics, tensors, state);
   const source = options[state];
-  return source && given(source, tensors, state, isLater);
+  return source === undefined ? undefined : attempt(`\`${state}\``, () => given(source, tensors, state, isLater));
 }
 
 /** Numbers from statistics, which are computed when they are needed. */
@@ -89,7 +91,13 @@ function given(
   isLater: boolean,
 ): Map<WeightTensor, Snapshot> {
   const isPromise = typeof (source as { then?: unknown } | null)?.then === 'function';
-  if (typeof source !== 'object' || isPromise || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
+  if (
+    typeof source !== 'object' ||
+    source === null ||
+    isPromise ||
+    ArrayBuffer.isView(source) ||
+    source instanceof ArrayBuffer
+  ) {
     const isComparison = state === 'initial' || state === 'previous';
     throw new SparsifyError(
       'usage',
@@ -132,7 +140,7 @@ function given(
     if (!(array instanceof Float32Array) || array.length !== length || !array.every(Number.isFinite)) {
       throw new SparsifyError('criteria', `${state} must be a Float32Array of ${length} finite numbers`, {
         subject: tensor.name,
-        found: array instanceof Float32Array ? `${array.length} numbers` : typeof array,
+        found: array instanceof Float32Array ? `${array.length} numbers` : typeOf(array),
       });
     }
     if (state === 'activations' && array.some((norm) => norm < 0)) {
@@ -209,14 +217,18 @@ export async function customScores(
   const { name, kind, roles, shape } = tensor;
   const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
   const layer = { name, kind, roles: [...roles], shape: [...shape], weights };
-  const scores = criterion(seen ? { ...layer, deviations: deviationsOf(tensor, seen) } : layer);
+  const scores = readable(
+    'the criterion',
+    criterion(seen ? { ...layer, deviations: deviationsOf(tensor, seen) } : layer),
+  );
   if (!(scores instanceof Float32Array) || scores.length !== weights.length) {
+    handled(scores);
     throw new SparsifyError(
       'criteria',
       `a criterion must return a Float32Array with a score for each of ${weights.length} weights`,
       {
         subject: name,
-        found: scores instanceof Float32Array ? `${scores.length} scores` : typeof scores,
+        found: scores instanceof Float32Array ? `${scores.length} scores` : typeOf(scores),
       },
     );
   }

@@ -76,8 +76,8 @@ export async function sparsifyFile(
     const compared: Partial<Record<'initial' | 'previous', WeightsOf>> = {};
     for (const name of ['initial', 'previous'] as const) {
       const source = options[name];
-      if (!isFile(source)) continue;
-      const other = await openModel(source, (file) => formatOf(formats, file, {}), own);
+      if (!attempt(`\`${name}\``, () => isFile(source))) continue;
+      const other = await openModel(source as string | URL | Blob, (file) => formatOf(formats, file, {}), own);
       opened.push(other);
       compared[name] = other;
     }
@@ -101,7 +101,7 @@ const isOutput = (output: Output): boolean =>
     ? output !== null && 'getWriter' in output
     : ['string', 'function'].includes(typeof output);
 
-const isFile = (source: SparsifyFileOptions['initial']): source is string | URL | Blob =>
+const isFile = (source: SparsifyFileOptions['initial']): boolean =>
   typeof source === 'string' || source instanceof URL || source instanceof Blob;
 
 const picked = (options: object, isWanted: (name: string) => boolean): object =>

@@ -6,6 +6,7 @@ import type { OpenModel } from '../formats/open-model.js';
 import { bytesIn, filesOfOpen, type Sizes, type SizesOptions } from '../formats/sizes.js';
 import type { WeightTensor } from '../model/model.js';
 import type { Sparsity } from '../options/amounts.js';
+import { readable } from '../options/listener.js';
 import { callOptionsOf, type CallOptions, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
 import type { Report } from '../pruning/report.js';
@@ -64,7 +65,10 @@ export async function stream(
     if (typeof output === 'string') await host.writeFiles(files, targets);
     else {
       for (const { path, chunks } of files) {
-        await host.writeStream(typeof output === 'function' ? await output(path) : output, chunks());
+        await host.writeStream(
+          typeof output === 'function' ? await readable('the function of outputs', output(path)) : output,
+          chunks(),
+        );
       }
     }
     const written = outputs[0]!.path;

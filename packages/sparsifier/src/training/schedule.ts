@@ -1,4 +1,4 @@
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import { being, optionsOf, type Shape } from '../options/check.js';
 import { handled } from '../options/listener.js';
 import { unknownValue } from '../options/spelling.js';
@@ -60,9 +60,14 @@ export type ScheduleLike = ScheduleName | Schedule | ((progress: number) => numb
 
 /** @throws SparsifyError `usage` for an unknown name */
 export function scheduleOf(schedule: ScheduleLike): Schedule {
-  if (typeof schedule === 'function') return 'scheduleName' in schedule ? schedule : whole('custom', schedule, 0, 1);
-  const name = Object.hasOwn(aliases, schedule) ? aliases[schedule]! : schedule;
-  if (typeof name === 'string' && Object.hasOwn(shapes, name)) return Schedule[name]();
+  if (typeof schedule === 'function') {
+    const isOurs = attempt('the schedule', () => 'scheduleName' in schedule);
+    return isOurs ? (schedule as Schedule) : whole('custom', schedule, 0, 1);
+  }
+  if (typeof schedule === 'string') {
+    const name = Object.hasOwn(aliases, schedule) ? aliases[schedule]! : schedule;
+    if (Object.hasOwn(shapes, name)) return Schedule[name]();
+  }
   throw unknownValue('usage', 'schedule', schedule, [...Object.keys(shapes), 'a function']);
 }
 

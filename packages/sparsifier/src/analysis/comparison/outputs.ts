@@ -2,7 +2,9 @@ import type { SessionFiles } from '../../calibration/onnx.js';
 import { SparsifyError } from '../../errors.js';
 import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { float16 } from '../../model/numbers.js';
-import type { Skipped } from '../../model/model.js';
+import { isObject } from '../../model/json.js';
+import { typeOf, type Skipped } from '../../model/model.js';
+import { readable } from '../../options/listener.js';
 import { DifferenceSum, isSame, type Difference } from './difference.js';
 import { type InputMetadata, type Inputs, type SessionTensor } from './inputs.js';
 
@@ -54,7 +56,8 @@ export async function runModel(
   choose: ChooseInputs,
 ): Promise<Runs> {
   const [main, ...further] = Array.from(files, ([path, data]) => ({ path, data }));
-  const session = await createSession(main!.data, { externalData: further });
+  const session = await readable('`createSession`', createSession(main!.data, { externalData: further }));
+  checkSession(session);
   try {
     const { inputMetadata } = session;
     if (!Array.isArray(inputMetadata)) {
@@ -76,6 +79,15 @@ export async function runModel(
   } finally {
     await session.release?.();
   }
+}
+
+/** @throws SparsifyError `usage` for what is no session */
+function checkSession(session: unknown): void {
+  if (isObject(session) && typeof session.run === 'function') return;
+  throw new SparsifyError('usage', '`createSession` returns a session, or a promise of one', {
+    found: typeOf(session),
+    hint: 'Such as `(bytes, files) => ort.InferenceSession.create(bytes, files)`',
+  });
 }
 
 /** Compares what two models return for the same inputs. */

@@ -1,5 +1,6 @@
-import { SparsifyError } from '../../errors.js';
+import { attempt, SparsifyError } from '../../errors.js';
 import { isObject } from '../../model/json.js';
+import { typeOf } from '../../model/model.js';
 import type { InputMetadata, SessionTensor } from './inputs.js';
 import type { CompareSession, CreateSession } from './outputs.js';
 
@@ -56,7 +57,8 @@ export interface CompareTf {
 export const sessionsOfTfjs =
   (tf: CompareTf): CreateSession =>
   async (bytes, { externalData }) => {
-    const json: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    checkTf(tf);
+    const json = parsed(bytes);
     if (!hasNetwork(json)) {
       throw new SparsifyError('format', 'the model.json contains weights and no network, so it cannot be run');
     }
@@ -73,13 +75,31 @@ export const sessionsOfTfjs =
       : layersSession(tf, await tf.loadLayersModel(handler));
   };
 
+/** @throws SparsifyError `usage` for another module than TensorFlow.js */
+function checkTf(tf: CompareTf): void {
+  const isTf = attempt('TensorFlow.js', () =>
+    [tf?.io?.fromMemory, tf?.loadGraphModel, tf?.loadLayersModel].every((each) => typeof each === 'function'),
+  );
+  if (!isTf) throw new SparsifyError('usage', 'the argument must be TensorFlow.js itself', { found: typeOf(tf) });
+}
+
+/** @throws SparsifyError `format` for what is no JSON */
+function parsed(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new SparsifyError('format', 'the bytes are no model.json', { found: typeOf(bytes) }, { cause });
+  }
+}
+
 interface ModelJson {
   readonly modelTopology: object;
   readonly weightsManifest: readonly { readonly paths: readonly string[]; readonly weights: readonly unknown[] }[];
 }
 
 /** Whether a model.json contains a network, and not only weights. */
-export const hasNetwork = (json: unknown): json is ModelJson => isObject(json) && isObject(json.modelTopology);
+export const hasNetwork = (json: unknown): json is ModelJson =>
+  isObject(json) && isObject(json.modelTopology) && Array.isArray(json.weightsManifest);
 
 function graphSession(tf: CompareTf, model: GraphModelLike): CompareSession {
   const names = model.outputs.map(({ name }) => name);

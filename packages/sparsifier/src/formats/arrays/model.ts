@@ -1,5 +1,5 @@
 import type { Engine } from '../../engine/engine.js';
-import { reading, SparsifyError } from '../../errors.js';
+import { attempt, SparsifyError } from '../../errors.js';
 import { isObject } from '../../model/json.js';
 import {
   bytesOf,
@@ -48,8 +48,8 @@ interface ArrayValues extends Values {
  */
 export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model {
   const tensors: WeightTensor[] = [];
-  for (const [name, layer] of reading('the layers', () => entriesOf(layers))) {
-    const tensor = reading('the layer', () => tensorOf(name, layer));
+  for (const [name, layer] of attempt('the layers', () => entriesOf(layers))) {
+    const tensor = attempt('the layer', () => tensorOf(name, layer));
     const { data } = tensor.values as ArrayValues;
     const twin = tensors.findIndex((other) => (other.values as ArrayValues).data === data);
     const other = tensors[twin];
@@ -83,9 +83,9 @@ function entriesOf(layers: unknown): [string, ArrayLayer][] {
 
 /** Leaves out partners that another tensor also has. They are leaks, except for a bias before a gamma that is removed. */
 function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[]): WeightTensor {
-  const arrayOf = ({ values }: Partner) => (values as ArrayValues).data;
+  const dataOf = ({ values }: Partner) => (values as ArrayValues).data;
   const other = (partner: Partner) =>
-    tensors.find((each) => each !== tensor && each.partners.some((theirs) => arrayOf(theirs) === arrayOf(partner)));
+    tensors.find((each) => each !== tensor && each.partners.some((theirs) => dataOf(theirs) === dataOf(partner)));
   const partners = tensor.partners.filter((partner) => !other(partner));
   const hasGamma = partners.some(({ part }) => part === 'gamma');
   const leaks = tensor.partners.flatMap((partner): Leak[] => {
@@ -96,17 +96,24 @@ function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[])
 }
 
 async function load(engine: Engine, values: Values): Promise<Region> {
-  const numbers = bytes((values as ArrayValues).data);
+  const numbers = bytes(arrayOf(values));
   const block = await engine.allocate(numbers.length);
   await block.write(numbers);
   return { block, offset: 0, bytes: numbers.length, release: () => block.free() };
 }
 
 async function store(_engine: Engine, values: Values, { block, offset }: Region): Promise<void> {
-  await block.read(offset, bytes((values as ArrayValues).data));
+  await block.read(offset, bytes(arrayOf(values)));
 }
 
-const copy = (values: Values): Uint8Array<ArrayBuffer> => bytes((values as ArrayValues).data).slice();
+const copy = (values: Values): Uint8Array<ArrayBuffer> => bytes(arrayOf(values)).slice();
+
+/** @throws SparsifyError `usage` for what is not of a model of arrays */
+function arrayOf(values: Values): Numbers {
+  const { data } = attempt('the values', () => ({ data: (values as Partial<ArrayValues> | undefined)?.data }));
+  if (data instanceof Float32Array || data instanceof Uint16Array) return data;
+  throw new SparsifyError('usage', 'the values belong to another model');
+}
 
 function bytes({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {
   if (byteLength > 0) return new Uint8Array(buffer, byteOffset, byteLength);

@@ -1,11 +1,11 @@
-import { aFunction, asGiven, type Shape } from '../../options/check.js';
+import { aFunction, type Shape } from '../../options/check.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
 import type { Contents, Format } from '../format.js';
 import { readingShape, type ReadOptions } from '../reading.js';
 import type { GiveFile, ModelSource } from '../sources.js';
 import { openCheckpoint } from './checkpoint.js';
-import { readLayers, type LayerDescriptions } from './layers.js';
+import { readLayers, someDescriptions, type LayerDescriptions } from './layers.js';
 import { outputsOf } from './outputs.js';
 import { SafetensorsStorage } from './storing.js';
 
@@ -19,7 +19,7 @@ export interface ReadSafetensorsOptions extends ReadOptions {
   readonly shards?: GiveFile | undefined;
 }
 
-const options: Shape<ReadSafetensorsOptions> = { ...readingShape, layers: asGiven, shards: aFunction };
+const options: Shape<ReadSafetensorsOptions> = { ...readingShape, layers: someDescriptions, shards: aFunction };
 
 /** safetensors: a single file, or a JSON index with its shards. Only the headers are read to find the tensors. */
 export const safetensors: Format<ReadSafetensorsOptions> = {

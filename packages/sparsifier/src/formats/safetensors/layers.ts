@@ -1,4 +1,6 @@
 import { SparsifyError } from '../../errors.js';
+import { isObject } from '../../model/json.js';
+import type { Check } from '../../options/check.js';
 import { byName } from '../../options/names.js';
 import { isRecurrent, leftToGates } from '../../model/channels.js';
 import type { DataType, Kind, Leak, Partner, Role, Skipped, WeightTensor } from '../../model/model.js';
@@ -82,7 +84,6 @@ export interface Layers {
  *   not fit its tensor; `sparsity` if two of them disagree
  */
 export function readLayers(files: readonly NamedHeader[], descriptions: LayerDescriptions = {}): Layers {
-  for (const [key, description] of Object.entries(descriptions)) checkDescription(key, description);
   const all: Tensors = new Map(
     files.flatMap(({ name: file, header }) => header.tensors.map((tensor) => [tensor.name, { ...tensor, file }])),
   );
@@ -149,11 +150,22 @@ function namesOf(whole: string, all: Tensors): { readonly name: string; readonly
   return name === whole || all.has(name) ? { name: whole, aliases: [] } : { name, aliases: [whole] };
 }
 
+/** `usage` for anything but descriptions by name. */
+export const someDescriptions: Check<LayerDescriptions> = (value, name) => {
+  if (!isObject(value) || Symbol.iterator in value) {
+    throw new SparsifyError('usage', `${name} are descriptions of tensors by their names or globs`, { given: value });
+  }
+  for (const [key, description] of Object.entries(value)) checkDescription(key, description as LayerDescription);
+  return { ...value } as LayerDescriptions;
+};
+
 function checkDescription(key: string, description: LayerDescription | false): void {
   if (description === false) return;
   const known = ['kind', 'roles', 'groups'];
-  const isObject = typeof description === 'object' && description !== null;
-  const isKnown = isObject && Object.keys(description).every((key) => known.includes(key));
+  const isKnown =
+    isObject(description) &&
+    typeof description.kind === 'string' &&
+    Object.keys(description).every((key) => known.includes(key));
   if (isKnown && (description.roles === undefined || Array.isArray(description.roles))) return;
   throw new SparsifyError('usage', 'a tensor must be described by { kind, roles, groups }, or false to exclude it', {
     subject: key,

@@ -1,8 +1,8 @@
 import { isObject } from '../../model/json.js';
 import type { Engine } from '../../engine/engine.js';
-import { SparsifyError } from '../../errors.js';
+import { SparsifyError, attempt } from '../../errors.js';
 import { shareTurns } from '../../model/turns.js';
-import type { Kept, Model, Region, Values, WeightTensor } from '../../model/model.js';
+import { typeOf, type Kept, type Model, type Region, type Values, type WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
 import { outputsIn } from './graph-biases.js';
 import { lengthOf, mostIntegers, unusedName, type Holders, type WeightEntry } from './description.js';
@@ -175,14 +175,15 @@ class BackendModel implements LiveModel {
  *   topology is not understood
  */
 export function fromTfjs(tf: TfLike, model: LayersModelLike | GraphModelLike): LiveModel {
-  if (typeof tf?.tensor !== 'function') {
-    throw new SparsifyError('usage', 'the first argument must be TensorFlow.js itself', { found: typeof tf });
-  }
-  const { weights } = model ?? {};
-  if (Array.isArray(weights)) return sharing(fromLayersModel(tf, model as LayersModelLike), model);
+  checkTf(tf);
+  const { weights, isLayers } = attempt('the model', () => {
+    const { weights, layers, toJSON } = (model ?? {}) as Partial<LayersModelLike>;
+    return { weights, isLayers: [weights, layers].every(Array.isArray) && typeof toJSON === 'function' };
+  });
+  if (isLayers) return sharing(fromLayersModel(tf, model as LayersModelLike), model);
   if (isObject(weights)) return sharing(fromGraphModel(tf, model as GraphModelLike), model);
   throw new SparsifyError('usage', 'the second argument must be a tf.LayersModel or a tf.GraphModel', {
-    found: typeof model,
+    found: typeOf(model),
     hint: 'Pass the model that tf.loadLayersModel, tf.loadGraphModel or tf.sequential returned',
   });
 }
@@ -191,6 +192,14 @@ export function fromTfjs(tf: TfLike, model: LayersModelLike | GraphModelLike): L
 function sharing(live: LiveModel, model: LayersModelLike | GraphModelLike): LiveModel {
   shareTurns(live, model);
   return live;
+}
+
+/** @throws SparsifyError `usage` for anything but the TensorFlow.js module */
+export function checkTf(tf: unknown): void {
+  const isTf = attempt('TensorFlow.js', () => typeof (tf as Partial<TfLike> | null | undefined)?.tensor === 'function');
+  if (!isTf) {
+    throw new SparsifyError('usage', 'the first argument must be TensorFlow.js itself', { found: typeOf(tf) });
+  }
 }
 
 /**
@@ -293,7 +302,7 @@ function fromGraphModel(tf: TfLike, model: GraphModelLike): LiveModel {
 }
 
 function live(values: Values): LiveValues {
-  if (values instanceof LiveValues) return values;
+  if (attempt('the values', () => values instanceof LiveValues)) return values as LiveValues;
   throw new SparsifyError('usage', 'the values belong to another model');
 }
 
