@@ -1,18 +1,24 @@
 import type { Stats } from 'node:fs';
 import * as path from 'node:path';
 
-/** What tells a file that was written from one that someone else wrote to the same place later. */
+/** What tells a file that was written from one that someone else wrote to the same place. */
 export interface Stamp {
+  /** Its inode. */
+  readonly file: number;
   readonly size: number;
   /** In milliseconds. */
   readonly time: number;
 }
 
-export const stampOf = ({ size, mtimeMs }: Stats): Stamp => ({ size, time: mtimeMs });
+export const stampOf = ({ ino, size, mtimeMs }: Stats): Stamp => ({ file: ino, size, time: mtimeMs });
 
-/** Whether a file is one of those that were written. */
-export const isOne = (file: Stats, stamps: readonly Stamp[]): boolean =>
-  stamps.some(({ size, time }) => file.size === size && file.mtimeMs === time);
+/**
+ * Whether a file is one of those that were written.
+ * @param isLater whether they were written by another process: some file systems give a file another inode each time they
+ *   are mounted. Right afterwards only the inode is sure, since clocks of file systems are coarse
+ */
+export const isOne = ({ ino, size, mtimeMs }: Stats, stamps: readonly Stamp[], isLater: boolean): boolean =>
+  stamps.some((stamp) => stamp.size === size && stamp.time === mtimeMs && (isLater || stamp.file === ino));
 
 /** A name that a new file or folder gets. */
 export interface Entry {
@@ -56,7 +62,9 @@ export function parsedJournal(text: string): Journal | undefined {
         path.basename(name) === name &&
         !['', '.', '..'].includes(name) &&
         typeof replaces === 'boolean' &&
-        isList(stamps, ({ size, time }: Partial<Stamp>) => typeof size === 'number' && typeof time === 'number'),
+        isList(stamps, ({ file, size, time }: Partial<Stamp>) =>
+          [file, size, time].every((number) => typeof number === 'number'),
+        ),
     );
   return isValid ? (journal as Journal) : undefined;
 }

@@ -5,9 +5,17 @@ import { reason } from './node-errors.js';
 import { isGone, isStagingName } from './node-owner.js';
 import { Staging } from './node-staging.js';
 
+/** A place, and all folders that it is in: a new folder is staged beside it, and gets its name with all that is in it. */
+export function* namesAbove(place: string): Generator<{ readonly folder: string; readonly name: string }> {
+  const folder = path.dirname(place);
+  if (folder === place) return;
+  yield { folder, name: path.basename(place) };
+  yield* namesAbove(folder);
+}
+
 /**
  * Undoes what runs that were killed had begun in a folder, and removes what they left.
- * @param names those that are going to be written
+ * @param names those that are going to be written, or what these are in
  * @param own the name of staging folders that are left alone
  * @throws SparsifyError `file` if another run is writing one of them, or began to and it could not be undone
  */
@@ -17,7 +25,7 @@ export async function recover(folder: string, names: readonly string[], own?: st
     let failure: unknown;
     try {
       const changed = await staging.changed();
-      if (changed !== undefined && (await isGone(staging.name, changed))) await undoAll(staging);
+      if (changed !== undefined && (await isGone(staging.name, changed))) await undoAll(staging, true);
     } catch (cause) {
       // It may be someone else's, and then only matters if it is about the same files.
       failure = cause;
@@ -47,23 +55,28 @@ export async function checkFinished(file: string): Promise<void> {
   const places = [folder && path.join(folder, path.basename(file)), await realpath(file).catch(() => undefined)];
   for (const place of new Set(places)) {
     if (place === undefined) continue;
-    for (const staging of await stagingsIn(path.dirname(place))) {
-      if ((await unfinishedOf(staging, [path.basename(place)])) === undefined) continue;
-      throw new SparsifyError('file', 'was not written to its end', {
-        subject: file,
-        found: staging.path,
-        hint: 'Run the command that writes it again: it first brings back what was there before',
-      });
+    for (const { folder, name } of namesAbove(place)) {
+      for (const staging of await stagingsIn(folder)) {
+        if ((await unfinishedOf(staging, [name])) === undefined) continue;
+        throw new SparsifyError('file', 'was not written to its end', {
+          subject: file,
+          found: staging.path,
+          hint: 'Run the command that writes it again: it first brings back what was there before',
+        });
+      }
     }
   }
 }
 
-/** Undoes what a transaction has changed, unless it is complete, and removes its staging folders. */
-export async function undoAll(staging: Staging): Promise<void> {
+/**
+ * Undoes what a transaction has changed, unless it is complete, and removes its staging folders.
+ * @param isLater whether it is that of another process
+ */
+export async function undoAll(staging: Staging, isLater: boolean): Promise<void> {
   const all = await staging.all();
   // Each must be known before the first is undone.
   const changes = await Promise.all(all.map(async (each) => ({ each, entries: await each.unfinished() })));
-  for (const { each, entries } of changes) await each.undo(entries);
+  for (const { each, entries } of changes) await each.undo(entries, isLater);
   const [leader, ...others] = all;
   await leader?.forget();
   for (const each of others) await each.remove();
@@ -80,7 +93,7 @@ async function unfinishedOf(staging: Staging, names: readonly string[]): Promise
 async function stagingsIn(folder: string): Promise<Staging[]> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     // A folder may be written to that cannot be listed.
-    if (!['ENOENT', 'ENOTDIR', 'EACCES'].includes(error.code ?? '')) throw error;
+    if (!['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'].includes(error.code ?? '')) throw error;
     return [];
   });
   return names.filter(isStagingName).map((name) => new Staging(folder, name));

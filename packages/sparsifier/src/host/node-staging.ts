@@ -93,14 +93,18 @@ export class Staging {
     await flush(this.path).catch(() => {});
   }
 
-  /** Changes targets back. What others have written there since stays. A second call does nothing. */
-  async undo(entries: readonly Entry[]): Promise<void> {
+  /**
+   * Changes targets back. What others have written there since stays. A second call does nothing.
+   * @param isLater whether another process has changed them
+   */
+  async undo(entries: readonly Entry[], isLater: boolean): Promise<void> {
     if (entries.length === 0) return;
     for (const [index, { name, replaces, stamps }] of [...entries.entries()].reverse()) {
       const [old, target] = [this.#old(index), path.join(this.folder, name)];
       const placed = await found(target);
-      if (!replaces) await removeOwn(target, stamps);
-      else if ((await found(old)) && (placed === undefined || isOne(placed, stamps))) await rename(old, target);
+      const isOwn = (file: Stats) => isOne(file, stamps, isLater);
+      if (!replaces) await removeOwn(target, isOwn);
+      else if ((await found(old)) && (placed === undefined || isOwn(placed))) await rename(old, target);
     }
     await flush(this.folder).catch(() => {});
   }
@@ -219,20 +223,20 @@ const appeared = (subject: string): SparsifyError =>
     hint: 'Choose another name, or write again with `force: true`',
   });
 
-/** Removes what was placed, and folders that are empty then. @returns whether there was something */
-async function removeOwn(place: string, stamps: Entry['stamps']): Promise<boolean> {
+/** Removes what was placed, and folders that are empty then. @returns whether there was something of it */
+async function removeOwn(place: string, isOwn: (file: Stats) => boolean): Promise<boolean> {
   const status = await found(place);
   if (status === undefined) return false;
   if (!status.isDirectory()) {
-    const isOwn = isOne(status, stamps);
-    if (isOwn) await rm(place);
-    return isOwn;
+    if (!isOwn(status)) return false;
+    await rm(place);
+    return true;
   }
-  let isOwn = false;
-  for (const name of await readdir(place)) isOwn = (await removeOwn(path.join(place, name), stamps)) || isOwn;
+  let isRemoved = false;
+  for (const name of await readdir(place)) isRemoved = (await removeOwn(path.join(place, name), isOwn)) || isRemoved;
   // Others may have put files there.
-  if (isOwn && (await readdir(place)).length === 0) await rmdir(place);
-  return isOwn;
+  if (isRemoved && (await readdir(place)).length === 0) await rmdir(place);
+  return isRemoved;
 }
 
 const isDone = (call: Promise<void>): Promise<boolean> =>

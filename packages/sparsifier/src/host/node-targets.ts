@@ -3,7 +3,7 @@ import * as path from 'node:path';
 import { SparsifyError } from '../errors.js';
 import type { TargetOptions } from './host.js';
 import { notWritten } from './node-errors.js';
-import { recover } from './node-recovery.js';
+import { namesAbove, recover } from './node-recovery.js';
 import { found, ifMissing } from './node-staging.js';
 import { asPath } from './node-worker.js';
 
@@ -36,14 +36,9 @@ export async function checkTargets(
       hint: 'Give a path rather than an address. `fileURLToPath` makes one of a file: address',
     });
   }
+  await recoverAll(paths);
   const places: Place[] = [];
   for (const given of paths) places.push(await placeOf(given));
-  for (const { folder, given } of new Map(places.map((place) => [place.folder, place])).values()) {
-    const names = places.flatMap((place) => (place.folder === folder ? place.name : []));
-    await recover(folder, names).catch((cause) => {
-      throw notWritten(given, cause);
-    });
-  }
   const read = new Set<string>();
   for (const file of sourceFiles) read.add(await identityOf(await placeOf(asPath(file))));
   const written = new Set<string>();
@@ -63,7 +58,7 @@ export async function checkTargets(
   for (const place of places) {
     const { folder, name, given } = place;
     // Of folders that do not exist, only the first could be a link, which then leads nowhere.
-    targets.push({ ...place, mode: await checkFree(folder, name.split(path.sep)[0]!, force, given) });
+    targets.push({ ...place, mode: await checkFree(folder, firstOf(name), force, given) });
   }
   return targets;
 }
@@ -107,6 +102,24 @@ export async function checkFree(
   if (!file.isFile()) throw new SparsifyError('file', 'exists and is not a file', { subject });
   return file.mode & 0o7777;
 }
+
+/** Undoes what runs that were killed began in the folders of files, which may remove some of these. */
+async function recoverAll(paths: readonly string[]): Promise<void> {
+  const namesIn = new Map<string, Set<string>>();
+  for (const given of paths) {
+    const { folder, name } = await placeOf(given);
+    for (const each of namesAbove(path.join(folder, firstOf(name)))) {
+      namesIn.set(each.folder, (namesIn.get(each.folder) ?? new Set()).add(each.name));
+    }
+  }
+  for (const [folder, names] of namesIn) {
+    await recover(folder, [...names]).catch((cause) => {
+      throw notWritten(folder, cause);
+    });
+  }
+}
+
+const firstOf = (name: string): string => name.split(path.sep)[0]!;
 
 type Place = Omit<Target, 'mode'>;
 

@@ -80,7 +80,7 @@ export class Transaction {
   async rollBack(): Promise<void> {
     try {
       const stagings = [...this.#stagings.values()];
-      if (stagings[0]) await undoAll(stagings[0]);
+      if (stagings[0]) await undoAll(stagings[0], false);
       for (const staging of stagings) await staging.remove();
     } finally {
       this.#ends();
