@@ -85,13 +85,13 @@ async function wasmBytes(engine) {
   return byteLength;
 }
 
-/** Four million weights in layers of several sizes. @returns the path */
+/** 400,000 weights in layers of several sizes. @returns the path */
 async function writeSafetensors(folder) {
   const shapes = {
     'conv.weight': [64, 32, 3, 3],
-    'up.weight': [2048, 512],
-    'down.weight': [512, 2048],
-    'head.weight': [1000, 2048],
+    'up.weight': [512, 256],
+    'down.weight': [256, 512],
+    'head.weight': [500, 256],
   };
   const header = {};
   let end = 0;
