@@ -363,6 +363,14 @@ describe.concurrent('inputs', () => {
       await writeFile(at('x.npz'), npz({ s, x: x(1, 2), labels: { ...x(1, 2), descr: '|O' } }));
       const { outputs } = await comparisonOf('compare', 'texts.onnx', 'texts.onnx', '--inputs', 'x.npz');
       expect(outputs).toMatchObject([{ name: 'same', type: 'string', numbers: 4, changed: 0 }]);
+      await writeFile(
+        at('wrong.npz'),
+        npz({ s: { ...s, data: points('a', 'b', 'c', 'd').fill(0x110000, 5, 6) }, x: x(1, 2) }),
+      );
+      expect(await failure('compare', 'texts.onnx', 'texts.onnx', '--inputs', 'wrong.npz')).toEqual([
+        1,
+        expect.stringMatching(/wrong\.npz: the file could not be read as NumPy writes it\. found: s/),
+      ]);
       const [, message] = await failure('compare', 'texts.onnx', 'texts.onnx');
       expect(message).toMatch(/^sparsifier: s: there are no random values .* found: string.*--inputs file\.npz/);
     }),

@@ -29,7 +29,10 @@ interface Ended {
   readonly errors: string;
 }
 
-function run(parameters: readonly string[], [program, ...first]: readonly string[] = [process.execPath]): Promise<Ended> {
+function run(
+  parameters: readonly string[],
+  [program, ...first]: readonly string[] = [process.execPath],
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(program!, [...first, ...parameters], {
       timeout: timeout - 5_000,

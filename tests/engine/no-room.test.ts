@@ -8,7 +8,7 @@ test('A host without room for the memory of the engine is an error of the memory
   // The kernels then run on this thread, where what the host can do can be replaced.
   const thread = 'data:text/javascript,throw 1';
   const { Memory } = WebAssembly;
-  const refuse = vi.fn<() => never>(function () {
+  const refuse = vi.fn<() => void>(function () {
     throw new RangeError('WebAssembly.Memory(): could not allocate memory');
   });
   WebAssembly.Memory = refuse as unknown as typeof Memory;

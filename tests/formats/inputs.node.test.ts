@@ -79,7 +79,7 @@ const inputs: readonly (readonly [title: string, file: string, read: () => Promi
 
 /** What is no file, and how it comes about. */
 const kinds: Readonly<Record<string, (path: string) => Promise<(() => Promise<void>) | void>>> = {
-  'a pipe': async (path) => void execFileSync('mkfifo', [path]),
+  'a pipe': async (path) => void execFileSync('sh', ['-c', 'mkfifo "$0"', path]),
   'a socket': async (path) => {
     const server = createServer();
     await new Promise<void>((done) => server.listen(path, done));

@@ -103,7 +103,12 @@ const withoutNumbers = (file: Bytes, tensors: number) =>
 /** What the sources need, counted by hand. */
 const needs: Record<Title, Required<Pick<ReadLimits, 'headerBytes' | 'depth' | 'tensors' | 'fileBytes'>>> = {
   safetensors: { headerBytes: headerOf(safetensors).length, depth: 3, tensors: 2, fileBytes: safetensors.length },
-  index: { headerBytes: index.length, depth: 3, tensors: 2, fileBytes: Math.max(index.length, further.d!.length) },
+  index: {
+    headerBytes: Math.max(index.length, headerOf(further.d!).length),
+    depth: 3,
+    tensors: 2,
+    fileBytes: Math.max(index.length, further.d!.length),
+  },
   'TensorFlow.js': { headerBytes: json.length, depth: depthOf(decoded(json)), tensors: 2, fileBytes: json.length },
   'a bare manifest': { headerBytes: bare.length, depth: depthOf(decoded(bare)), tensors: 2, fileBytes: bare.length },
   // The graph, a node, an attribute, a graph and a tensor.
@@ -111,7 +116,6 @@ const needs: Record<Title, Required<Pick<ReadLimits, 'headerBytes' | 'depth' | '
   // The graph, the tensor and an entry of its external data.
   'ONNX with external data': { headerBytes: external.length, depth: 3, tensors: 2, fileBytes: external.length },
 };
-needs.index = { ...needs.index, headerBytes: Math.max(index.length, headerOf(further.d!).length) };
 
 describe.each(titles)('the limits of %s', (title) => {
   test.each(
@@ -201,6 +205,22 @@ test('A signal or followLinks of another type is refused', async () => {
 test('Limits may be undefined or endless', async () => {
   const limits = { headerBytes: undefined, tensors: Infinity, fileBytes: Infinity, idleSeconds: Infinity };
   for (const way of wayNames) await ways[way]!('safetensors', { limits, signal: undefined, followLinks: false });
+});
+
+test('A bare manifest given as bytes is recognised by all that read models, with the same layers', async () => {
+  const options = { sparsity: 50, layerType: 'all', granularity: 'weight' } as const;
+  const written = new Map<string, ReturnType<typeof keeping>>();
+  const output = (name: string) => {
+    written.set(name, keeping());
+    return written.get(name)!.stream as WritableStream<Bytes>;
+  };
+  await sparsifyFile(bare, output, { shards: give, ...options });
+  for (const read of [readModel, readTfjs]) {
+    using model = await read(bare, { shards: give });
+    const { sparsity, ...others } = options;
+    await new Sparsifier(model, others).sparsifyModel(sparsity);
+    expect(new Map([...written].map(([name, kept]) => [name, kept.bytes()]))).toEqual(await model.toFiles());
+  }
 });
 
 test('The limits hold for initial weights too', async () => {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { Sparsifier } from 'sparsifier';
+import { loadEngine, Sparsifier } from 'sparsifier';
 import { sparsifyFile } from 'sparsifier/file';
 import { readModel } from 'sparsifier/formats';
 import { readOnnx } from 'sparsifier/formats/onnx';
@@ -104,13 +104,22 @@ test('Nothing of the file changes unless weights do', async () => {
 test('Biases that are added, and weights that become codes, move the other data', async () => {
   const bytes = modelFile('model.onnx');
   using model = await readOnnx(new File([bytes], 'model.onnx'));
-  const bias = await model.addBias(model.tensors[0]!);
-  expect(typeof bias).toBe('object');
+  const bias = await model.addBias(model.tensors[1]!);
+  if (typeof bias === 'string') throw new Error(bias);
+  const engine = await loadEngine();
+  const region = await model.load(engine, bias.values);
+  await region.block.write(floats(1000, 2000) as Uint8Array<ArrayBuffer>, region.offset);
+  await model.store(engine, bias.values, region);
+  region.release();
+  const raised = outputOf(weights).map((number, index) => number + 1000 * (index + 1));
   await model.write(at('biased.onnx'));
-  expect(await run(at('biased.onnx'))).toEqual(outputOf(weights));
+  expect(await run(at('biased.onnx'))).toEqual(raised);
+  await mkdir(at('folder'));
+  await model.write(at('folder/'));
+  expect(await run(at('folder/model.onnx'))).toEqual(raised);
 
   using plain = await readOnnx(new File([bytes], 'model.onnx'));
-  const { model: quantized } = await quantize(plain, { weights: 'float16', rules: { exclude: ['e'] } as never });
+  const { model: quantized } = await quantize(plain, { weights: 'float16', rules: { exclude: ['e'] } });
   await quantized.write(at('small.onnx'));
   expect(await run(at('small.onnx'))).toEqual(outputOf(weights));
   quantized.close();

@@ -69,8 +69,14 @@ const typesOfNumpy: Readonly<Record<string, NumberType>> = {
   '|b1': 'bool',
 };
 
+/** The last code point of Unicode. */
+const lastCodePoint = 0x10ffff;
+
 /** Texts of at most so many code points. */
 const textType = /^<U(\d+)$/;
+
+/** The most bytes that the header of an array may have. NumPy writes less than a thousand. */
+const longestHeader = 2 ** 20;
 
 const npyMagic = '\x93NUMPY';
 
@@ -106,6 +112,7 @@ function readNpy(bytes: Uint8Array<ArrayBuffer>, path: string, name = 'the array
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length < 12 || !begins(bytes, npyMagic)) throw notRead(path, `${name}, which is no array`);
   const [start, length] = bytes[6] === 1 ? [10, view.getUint16(8, true)] : [12, view.getUint32(8, true)];
+  if (length > longestHeader) throw notRead(path, `${name}, whose header has ${length} bytes`);
   const header = new TextDecoder().decode(bytes.subarray(start, start + length));
   const sizes = /'shape': *\(([\d, ]*)\)/.exec(header)?.[1];
   if (sizes === undefined) throw notRead(path, `${name}, whose header is ${header.trim().slice(0, 100) || 'empty'}`);
@@ -117,7 +124,10 @@ function readNpy(bytes: Uint8Array<ArrayBuffer>, path: string, name = 'the array
   const size = type === undefined ? 4 * Number(width) : arrayOf[type].BYTES_PER_ELEMENT;
   const needed = shape.reduce((product, each) => product * each, size);
   if (values.length !== needed) throw notRead(path, `${name} with ${values.length} of ${needed} bytes`);
-  const tensor = type === undefined ? textsOf(shape, values, Number(width)) : tensorOf(type, shape, values);
+  const tensor =
+    type === undefined
+      ? textsOf(shape, values, Number(width), () => notRead(path, name))
+      : tensorOf(type, shape, values);
   return /'fortran_order': *True/.test(header) ? transposed(tensor) : tensor;
 }
 
@@ -141,12 +151,21 @@ function tensorOf(type: NumberType, dims: readonly number[], bytes: Uint8Array<A
 }
 
 /** A tensor of texts, each of which has `width` code points of 32 bits, of which the last ones are 0. */
-function textsOf(dims: readonly number[], bytes: Uint8Array<ArrayBuffer>, width: number): Tensor {
+function textsOf(
+  dims: readonly number[],
+  bytes: Uint8Array<ArrayBuffer>,
+  width: number,
+  failure: () => SparsifyError,
+): Tensor {
   const points = new Uint32Array(bytes.slice().buffer);
-  const count = productOf(dims);
-  const data = Array.from({ length: count }, (_, index) =>
-    String.fromCodePoint(...points.subarray(index * width, (index + 1) * width)).replace(/\0+$/, ''),
-  );
+  if (points.some((point) => point > lastCodePoint)) throw failure();
+  const data = Array.from({ length: productOf(dims) }, (_, index) => {
+    const text = points.subarray(index * width, (index + 1) * width);
+    let length = text.length;
+    while (length > 0 && text[length - 1] === 0) length--;
+    // One by one, since a call takes a limited number of arguments.
+    return Array.from(text.subarray(0, length), (point) => String.fromCodePoint(point)).join('');
+  });
   return { type: 'string', dims, data, location: 'cpu' };
 }
 
