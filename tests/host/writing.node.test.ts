@@ -389,6 +389,19 @@ describe('what is in the way', () => {
     }
     expect(await namesIn(folder)).toEqual(['m']);
   });
+
+  test('In a file system that takes two names for the same, two outputs of these names are an error', async () => {
+    let opened = 0;
+    const restore = onEachStep((name) => {
+      if (name === 'open' && ++opened === 2) throw Object.assign(new Error('EEXIST'), { code: 'EEXIST' });
+    }, false);
+    const error = await errorOf(() => writeFiles([output('new/a'), output('new/A')])).finally(restore);
+    expect(error).toMatchObject({
+      code: 'usage',
+      message: expect.stringMatching(/A: two outputs would be the same file/),
+    });
+    expect(await namesIn(folder)).toEqual([]);
+  });
 });
 
 describe('file systems', () => {

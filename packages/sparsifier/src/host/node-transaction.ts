@@ -65,11 +65,12 @@ export class Transaction {
     }
     for (const { staging, entries } of changes) await staging.place(entries);
     await leader!.commit();
-    // The rest does not concern the files. What cannot be removed is by the next run.
     try {
       for (const other of others) await other.remove();
       await leader!.remove();
-    } catch {}
+    } catch {
+      // The next run removes it.
+    }
     this.#ends();
   }
 
@@ -93,7 +94,13 @@ export class Transaction {
    */
   abandon(): Promise<void> | undefined {
     if (this.#isChanging) return this.#ended;
-    for (const staging of this.#stagings.values()) rmSync(staging.path, { recursive: true, force: true });
+    for (const staging of this.#stagings.values()) {
+      try {
+        rmSync(staging.path, { recursive: true, force: true });
+      } catch {
+        // The next run removes it.
+      }
+    }
     return undefined;
   }
 
