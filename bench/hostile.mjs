@@ -5,8 +5,8 @@
 //   half, layers of all kinds, with `options` of the Sparsifier if the kind has any;
 // - { name, n, run(n) }: other work; what `run` returns is the work that is timed, so that it can prepare its input.
 //
-// n is the size that 0.1.0 took seconds for. Each size is measured in its own process: the median of up to five runs, and
-// the memory that the first of them adds to the process. `npm run bench -- hostile onnx` measures one table, and
+// n is the size that 0.1.0 took seconds for. Each size is measured in its own process: the least time of up to five runs,
+// and the memory that the first of them adds to the process. `npm run bench -- hostile onnx` measures one table, and
 // `-- hostile onnx permutations` the kinds of it whose names contain a word.
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
@@ -17,7 +17,6 @@ import { promisify } from 'node:util';
 import { loadEngine, Sparsifier, SparsifyError } from 'sparsifier';
 import { readModel } from 'sparsifier/formats';
 import { root } from '../scripts/steps.mjs';
-import { median } from './support.mjs';
 
 const repeats = 5;
 /** No more runs are started after so many milliseconds. */
@@ -76,7 +75,7 @@ async function inOwnProcess(...parameters) {
   }
 }
 
-/** The median time of a kind at one size, the memory that its first run needs, and the code of its error if it has one. */
+/** The least time of a kind at one size, the memory that its first run needs, and the code of its error if it has one. */
 async function measure(table, name, n) {
   const kind = (await kindsOf(table)).find((each) => each.name === name);
   await loadEngine();
@@ -98,7 +97,7 @@ async function measure(table, name, n) {
       times.push(performance.now() - begun);
       memory ??= Math.max(0, process.resourceUsage().maxRSS * 1024 - before) / 1e6;
     }
-    return { time: median(times), memory, outcome };
+    return { time: Math.min(...times), memory, outcome };
   } finally {
     await rm(temporary, { recursive: true });
   }

@@ -47,7 +47,7 @@ const denseWeights = (name) => [entry(`${name}/kernel`, [2, 2]), entry(`${name}/
 
 /** Functions that each call the next one twice. */
 const doubling = (n) => {
-  const args = { input_arg: [{ name: 'a' }], output_arg: [{ name: 'o' }] };
+  const args = { inputArg: [{ name: 'a' }], outputArg: [{ name: 'o' }] };
   const call = (name, callee, input) => node(name, 'PartitionedCall', [input], { f: { func: { name: callee } } });
   const body = (index) =>
     index + 1 < n

@@ -42,12 +42,7 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
     for segment in segments {
         segment.check(removes.len())?;
     }
-    let mut by_group = reserve::<usize>(segments.len())?;
-    let mut ends = reserve::<usize>(removes.len())?;
-    for group in 0..removes.len() {
-        by_group.extend((0..segments.len()).filter(|&index| segments[index].group == group));
-        ends.push(by_group.len());
-    }
+    let (by_group, ends) = grouped(segments, removes.len())?;
     let mut searches = reserve::<Search>(removes.len())?;
     // Each segment's place in its group.
     let mut places = reserve::<usize>(segments.len())?;
@@ -120,4 +115,23 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
         cut.highest = tally.highest.load(Relaxed);
     }
     Ok(cuts)
+}
+
+/// The segments of each group, in their order, and where each group ends.
+fn grouped(segments: &[Segment], groups: usize) -> Result<(Vec<usize>, Vec<usize>), Error> {
+    let mut ends = reserve::<usize>(groups)?;
+    ends.resize(groups, 0);
+    segments.iter().for_each(|segment| ends[segment.group] += 1);
+    // First how many there are, then where each group begins; adding the segments makes that its end.
+    let mut next = 0;
+    for end in &mut ends {
+        (*end, next) = (next, next + *end);
+    }
+    let mut by_group = reserve::<usize>(segments.len())?;
+    by_group.resize(segments.len(), 0);
+    for (index, segment) in segments.iter().enumerate() {
+        by_group[ends[segment.group]] = index;
+        ends[segment.group] += 1;
+    }
+    Ok((by_group, ends))
 }

@@ -141,6 +141,17 @@ fn groups_are_ranked_by_themselves() {
 }
 
 #[test]
+fn each_of_many_groups_loses_its_own_number_of_units() {
+    let groups = 30_000;
+    let layers: Vec<_> = (0..2 * groups).map(|i| flat(if i < groups { &[0.0, 2.0] } else { &[1.0, 3.0] })).collect();
+    let removes: Vec<_> = (0..groups).map(|group| group % 5).collect();
+    let cuts = select(&segments(&layers, |i| i % groups), &removes).unwrap();
+    for (group, &remove) in removes.iter().enumerate() {
+        assert_eq!([cuts[group].removed, cuts[groups + group].removed], [remove.div_ceil(2), remove / 2], "{group}");
+    }
+}
+
+#[test]
 fn counts_are_exact_around_every_edge_of_buffers_and_tasks() {
     for units in [1, 31, 32, 33, PIECE - 1, PIECE, PIECE + 1, TASK - 1, TASK, TASK + 1, 2 * TASK + 5] {
         let equal = [flat(&vec![1.5; units])];

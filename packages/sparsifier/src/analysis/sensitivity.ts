@@ -10,6 +10,7 @@ import { someRules, type Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { held } from '../model/kept.js';
 import { inTurn } from '../model/turns.js';
+import { largestOf } from '../model/numbers.js';
 import { checkModel, typeOf, valuesIn, type Model, type WeightTensor } from '../model/model.js';
 
 /** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
@@ -158,8 +159,9 @@ export async function sensitivity(
   const baseline = await measured('the unchanged model', evaluate, signal);
   let done = 1;
   const layers: LayerSensitivity[] = [];
+  const named = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
   for (const name of chosen) {
-    const tensor = model.tensors.find((each) => each.name === name)!;
+    const tensor = named.get(name)!;
     const points: SensitivityPoint[] = [];
     for (const level of levels) {
       const value = await restoring(engine, model, [tensor], async () => {
@@ -207,7 +209,7 @@ export async function sensitivity(
     const { evaluate, signal } = optionsOf(whole, wholeShape);
     checkEvaluate(evaluate);
     const scaled = (factor: number) => new Map(estimate.map(([name, target]) => [name, down(factor * target)]));
-    const tensors = model.tensors.filter(({ name }) => chosen.includes(name));
+    const tensors = chosen.map((name) => named.get(name)!);
     const isAnyPruned = estimate.some(([, target]) => target > 0);
     let [within, beyond] = isAnyPruned ? [0, 1] : [1, 1];
     for (let count = 0, factor = 1; count < evaluationsAtMost && within < 1; count++) {
@@ -255,8 +257,7 @@ async function restoring<Result>(
   const backs: (() => Promise<void>)[] = [];
   try {
     await inTurn(model, async () => {
-      for (const tensor of tensors)
-        backs.push(...(await Promise.all(valuesIn(tensor).map((each) => held(engine, model, each)))));
+      for (const values of tensors.flatMap(valuesIn)) backs.push(await held(engine, model, values));
     });
     return await change();
   } finally {
@@ -289,7 +290,7 @@ function tableOf(baseline: number, levels: readonly number[], layers: readonly L
     ['layer', ...levels.map((level) => `${level} %`)],
     ...layers.map(({ name, points }) => [shortened(printable(name)), ...points.map(({ drop }) => cell(drop))]),
   ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = rows[0]!.map((_, column) => largestOf(rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>
     row.map((text, column) => (column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]!))).join('  '),
   );

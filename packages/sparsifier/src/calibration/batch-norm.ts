@@ -62,8 +62,9 @@ async function recalibrated(
 ): Promise<BatchNormReport> {
   const norms = normsIn(model.layers);
   const order = norms.length > 0 ? await orderOf(model, batches, norms) : [];
+  const isRun = new Set(order);
   const skipped = norms
-    .filter((norm) => !order.includes(norm))
+    .filter((norm) => !isRun.has(norm))
     .map(({ name }) => ({ name, reason: 'the model does not run it' }));
   const layers: RecalibratedNorm[] = [];
   const undo: (() => void)[] = [];
@@ -126,12 +127,13 @@ function normsIn(layers: readonly LayerLike[]): Norm[] {
     for (const inner of [...(layer.layers ?? []), ...(layer.layer ? [layer.layer] : [])]) visit(inner, path);
   };
   for (const layer of layers) visit(layer, []);
-  const names = [...paths.keys()].map(({ name }) => name);
+  const counts = new Map<string, number>();
+  for (const { name } of paths.keys()) counts.set(name, (counts.get(name) ?? 0) + 1);
   return Array.from(paths, ([layer, path]) => {
     const weightOf = (part: string) =>
       layer.weights.find(({ originalName }) => originalName.split('/').at(-1) === part)!;
     return {
-      name: names.filter((name) => name === layer.name).length > 1 ? path.join('/') : layer.name,
+      name: counts.get(layer.name)! > 1 ? path.join('/') : layer.name,
       layer,
       // In some configs it is a list of one.
       axis: Number(layer.getConfig().axis),

@@ -103,13 +103,21 @@ class Measuring<Batch> {
 
   /** As many of the first layers as fit into memory, as far as the sizes of their inputs are known; at least one. */
   #fitting(plans: readonly Plan[]): readonly Plan[] {
-    const bytesOf = (some: readonly Plan[]) =>
-      sumOf([
-        ...some.map(({ bytes }) => bytes),
-        ...sides.flatMap((side) => valuesOf(some, side).map((value) => this.#sizes[side].get(value) ?? 0)),
-      ]);
-    const end = plans.findIndex((_, index) => bytesOf(plans.slice(0, index + 1)) > this.#options.memory);
-    return end < 0 ? plans : plans.slice(0, Math.max(1, end));
+    const counted = { pruned: new Set<string>(), dense: new Set<string>() };
+    let sum = 0;
+    for (const [index, { bytes, uses }] of plans.entries()) {
+      sum += bytes;
+      for (const side of sides) {
+        for (const use of uses) {
+          const value = use[side]?.value;
+          if (value === undefined || counted[side].has(value)) continue;
+          counted[side].add(value);
+          sum += this.#sizes[side].get(value) ?? 0;
+        }
+      }
+      if (sum > this.#options.memory) return plans.slice(0, Math.max(1, index));
+    }
+    return plans;
   }
 
   /** Measures layers, or nothing if their inputs turn out not to fit into memory. Then their sizes are known. */
@@ -160,6 +168,11 @@ class Measuring<Batch> {
 
   async #add(plans: readonly Plan[], computed: Of<Activations>, sums: SumsByLayer): Promise<void> {
     const readers = plans.flatMap((plan) => plan.uses.map((use) => ({ plan, use })));
+    /** The last reader of each value. */
+    const last = { pruned: new Map<string, number>(), dense: new Map<string, number>() };
+    for (const [index, { use }] of readers.entries()) {
+      for (const side of sides) if (use[side]) last[side].set(use[side].value, index);
+    }
     const inputs = { pruned: new Inputs(this.#engine), dense: new Inputs(this.#engine) };
     try {
       for (const [index, { plan, use }] of readers.entries()) {
@@ -169,11 +182,9 @@ class Measuring<Batch> {
         const dense = use.dense && (await inputs.dense.take(computed.dense!, use.dense.value, tensor.name));
         if (pruned) await (await sums.of(tensor, plan)).add(use.pruned.geometry, pruned, dense);
         // A copy in shared memory stays until the last of its readers.
-        const later = readers.slice(index + 1);
         for (const side of sides) {
           const value = use[side]?.value;
-          if (value === undefined || later.some((reader) => reader.use[side]?.value === value)) continue;
-          inputs[side].drop(value);
+          if (value !== undefined && last[side].get(value) === index) inputs[side].drop(value);
         }
       }
     } finally {

@@ -1,3 +1,4 @@
+import { sumOf } from '../model/numbers.js';
 import type { Activation, Activations, OpenProbe, Probe } from './probe.js';
 
 /** Values of one batch that are kept. */
@@ -12,10 +13,11 @@ type Kept = Map<string, Activation & { readonly bytes: number }>;
 export function remembered<Batch>(probe: Probe<Batch>, order: readonly string[], memory: number): Probe<Batch> {
   /** For each batch. */
   let kept: Kept[] = [];
+  const places = new Map(order.map((value, place) => [value, place]));
   return {
     usesOf: (tensor) => probe.usesOf(tensor),
     open: async (values) => {
-      const rest = order.slice(Math.min(...values.map((value) => order.indexOf(value))));
+      const rest = order.slice(values.reduce((first, value) => Math.min(first, places.get(value) ?? -1), order.length));
       // Those that are asked for now come first, and are kept in any case.
       let wanted = [...new Set([...values, ...rest])];
       let live: OpenProbe<Batch> | undefined;
@@ -57,10 +59,13 @@ async function copiesOf(computed: Activations, values: readonly string[]): Promi
 /** Discards the last values of all batches until the rest fits into memory. Returns those that are left. */
 function fitting(kept: readonly Kept[], wanted: readonly string[], needed: number, memory: number): string[] {
   const left = [...wanted];
-  const bytes = () => kept.reduce((sum, each) => [...each.values()].reduce((all, value) => all + value.bytes, sum), 0);
-  while (left.length > needed && bytes() > memory) {
+  let bytes = sumOf(kept.flatMap((each) => [...each.values()].map((value) => value.bytes)));
+  while (left.length > needed && bytes > memory) {
     const last = left.pop()!;
-    for (const each of kept) each.delete(last);
+    for (const each of kept) {
+      bytes -= each.get(last)?.bytes ?? 0;
+      each.delete(last);
+    }
   }
   return left;
 }

@@ -1,3 +1,4 @@
+import { addTo } from '../formats/tfjs/description.js';
 import { incomingNodes } from '../formats/tfjs/graph.js';
 import {
   entriesOf,
@@ -82,7 +83,7 @@ function nodesOf({ outputs }: Insides): ReadonlySet<InboundNode> {
     const node = sourceLayer.inboundNodes[nodeIndex];
     if (node === undefined || nodes.has(node)) continue;
     nodes.add(node);
-    tensors.push(...node.inputTensors);
+    for (const tensor of node.inputTensors) tensors.push(tensor);
   }
   return nodes;
 }
@@ -93,14 +94,16 @@ const unknownGeometry = 'it is not known how it goes over its input';
 function probeOfLayers(tf: CalibrationTf, model: Insides, live: LiveModel): Probe<unknown> {
   const nodes = nodesOf(model);
   const tensors = new Map<string, SymbolicTensorLike>();
+  const named = new Map<string, Insides['layers'][number][]>();
+  for (const layer of model.layers) addTo(named, layer.name, layer);
   return {
     usesOf: ({ name, kind, values, geometry }) => {
       if (kind === 'embedding') return 'it looks up rows, and has no input activations';
       const variable = live.placeOf(values).tensor();
       // A model may have a layer of the same name, which a layer inside of another model is not.
-      const layer = model.layers.find(
-        (each) => each.name === name && !each.layers && each.weights.some((weight) => variableOf(weight) === variable),
-      );
+      const layer = named
+        .get(name)
+        ?.find((each) => !each.layers && each.weights.some((weight) => variableOf(weight) === variable));
       if (layer === undefined) return 'its input lies inside another layer or model';
       if (geometry === undefined) return unknownGeometry;
       return layer.inboundNodes

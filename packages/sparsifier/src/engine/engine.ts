@@ -273,12 +273,32 @@ function overMessages(
       thread.post({ id, ...request } as unknown as Request, transfer);
     });
   };
+  interface Gathered {
+    readonly calls: readonly Call[];
+    resolve(results: readonly number[]): void;
+    reject(error: unknown): void;
+  }
+  /** Calls of one moment, such as the allocations for many layers. They go in one message, which takes longer than they do. */
+  let gathered: Gathered[] = [];
+  const send = async (): Promise<void> => {
+    const all = gathered;
+    gathered = [];
+    try {
+      const answer = await ask({ kind: 'calls', calls: all.flatMap(({ calls }) => calls) });
+      const results = 'results' in answer ? answer.results : [];
+      let at = 0;
+      for (const { calls, resolve } of all) resolve(results.slice(at, (at += calls.length)));
+    } catch (error) {
+      for (const { reject } of all) reject(error);
+    }
+  };
   return {
     memory,
-    calls: async (calls) => {
-      const answer = await ask({ kind: 'calls', calls });
-      return 'results' in answer ? answer.results : [];
-    },
+    calls: (calls) =>
+      new Promise((resolve, reject) => {
+        if (gathered.length === 0) queueMicrotask(() => void send());
+        gathered.push({ calls, resolve, reject });
+      }),
     write: async (address, bytes) => void (await ask({ kind: 'write', address, bytes }, [bytes.buffer])),
     read: async (address, length) => {
       const answer = await ask({ kind: 'read', address, length });

@@ -163,11 +163,24 @@ export function joined(parts: readonly Source[]): Source {
     ...parts[0]!,
     size,
     read: async (target, position) => {
-      for (const [index, part] of parts.entries()) {
-        const from = Math.max(position, starts[index]!);
-        const to = Math.min(position + target.length, starts[index]! + part.size);
-        if (from < to) await part.read(target.subarray(from - position, to - position), from - starts[index]!);
+      const end = position + target.length;
+      for (let index = partAt(position, starts); index < parts.length && starts[index]! < end; index++) {
+        const [part, start] = [parts[index]!, starts[index]!];
+        const from = Math.max(position, start);
+        const to = Math.min(end, start + part.size);
+        if (from < to) await part.read(target.subarray(from - position, to - position), from - start);
       }
     },
   };
+}
+
+/** The last part that begins at a position or before it, by bisection. */
+function partAt(position: number, starts: readonly number[]): number {
+  let [first, end] = [0, starts.length];
+  while (end - first > 1) {
+    const middle = (first + end) >> 1;
+    if (starts[middle]! <= position) first = middle;
+    else end = middle;
+  }
+  return first;
 }

@@ -105,5 +105,12 @@ export function bfloat16(bits: number): number {
 /** The sum of numbers, in their order; 0 for none. */
 export const sumOf = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
+/** The largest of numbers, which may be more than a call takes as arguments; `least` for none. */
+export const largestOf = (numbers: Iterable<number>, least = -Infinity): number => {
+  let largest = least;
+  for (const number of numbers) largest = Math.max(largest, number);
+  return largest;
+};
+
 /** The number of elements of these sizes; 1 for none. */
 export const productOf = (sizes: readonly number[]): number => sizes.reduce((product, size) => product * size, 1);

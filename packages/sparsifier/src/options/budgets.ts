@@ -77,7 +77,8 @@ function proportional(total: number, claims: readonly Claim[]): number[] {
     );
     if (held.length === 0) break;
     for (const index of held) rest -= exact[index]!;
-    open = open.filter((index) => !held.includes(index));
+    const fixed = new Set(held);
+    open = open.filter((index) => !fixed.has(index));
   }
   const whole = exact.map(Math.floor);
   const remainders = exact.map((value, index) => value - whole[index]!);

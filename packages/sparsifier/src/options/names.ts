@@ -15,6 +15,38 @@ export interface LeftOut extends Named {
   readonly reason: string;
 }
 
+/** Finds layers by their names and aliases, or by globs. */
+export class Names<Layer extends Named> {
+  readonly #layers: readonly Layer[];
+  readonly #places = new Map<string, number[]>();
+
+  constructor(layers: readonly Layer[]) {
+    this.#layers = layers;
+    for (const [place, { name, aliases }] of layers.entries()) {
+      for (const each of new Set([name, ...aliases])) {
+        const places = this.#places.get(each);
+        if (places === undefined) this.#places.set(each, [place]);
+        else places.push(place);
+      }
+    }
+  }
+
+  /** Whether a layer has this name, which then is no glob. */
+  has(name: string): boolean {
+    return this.#places.has(name);
+  }
+
+  /** The places of the layers with this name, or that match this glob. */
+  placesOf(key: string): readonly number[] {
+    return this.#places.get(key) ?? this.placesWhere(matcherOf(key));
+  }
+
+  /** The places of the layers that have such a name. */
+  placesWhere(isMatch: (name: string) => boolean): number[] {
+    return this.#layers.flatMap(({ name, aliases }, place) => (isMatch(name) || aliases.some(isMatch) ? [place] : []));
+  }
+}
+
 /**
  * The value that names and globs give each of `layers`; undefined for those that no key matches. A key that equals a
  * name stands for that name alone, any other is a glob. A name takes precedence over a glob.
@@ -31,27 +63,24 @@ export function byName<Value>(
   const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
     () => undefined,
   );
-  const names = new Set(layers.flatMap(({ name, aliases }) => [name, ...aliases]));
+  const names = new Names(layers);
   const isName = (key: string) => names.has(key);
   // Names first: globs that disagree about a layer do not matter where its name decides.
   const ordered = [...entries.filter(([key]) => isName(key)), ...entries.filter(([key]) => !isName(key))];
   for (const [key, value] of ordered) {
     const exact = isName(key);
-    const matches = exact ? (name: string) => name === key : matcherOf(key);
-    let count = 0;
-    layers.forEach(({ name, aliases }, index) => {
-      if (![name, ...aliases].some(matches)) return;
-      count++;
-      const other = found[index];
-      if (other === undefined) found[index] = { key, value, exact };
+    const places = names.placesOf(key);
+    for (const place of places) {
+      const other = found[place];
+      if (other === undefined) found[place] = { key, value, exact };
       else if (other.exact === exact && !same(other.value, value)) {
-        throw clash(name, [
+        throw clash(layers[place]!.name, [
           [other.key, other.value],
           [key, value],
         ]);
       }
-    });
-    if (count === 0) {
+    }
+    if (places.length === 0) {
       const other = others.find(({ name, aliases }) => [name, ...aliases].includes(key));
       throw new SparsifyError('layer', 'no layer has this name or matches this glob', {
         given: key,

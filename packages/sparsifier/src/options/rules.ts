@@ -3,7 +3,7 @@ import { isDepthwise } from '../model/channels.js';
 import { kinds, type Kind, type Model, type WeightTensor } from '../model/model.js';
 import type { Check, Shape } from './check.js';
 import { defaults } from './defaults.js';
-import { kindsMeantBy, matcherOf, nearestGlobs, type Named } from './names.js';
+import { kindsMeantBy, Names, nearestGlobs } from './names.js';
 import { asked, didYouMean, unknownValue } from './spelling.js';
 
 /** Selects layers by what they are: of a kind, depthwise convolutions, or those of fewer weights than a number. */
@@ -81,38 +81,55 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   const types = typesOf(rules);
   const isOfType = ({ kind }: WeightTensor) => types.includes('all') || types.includes(kind);
 
-  const everything: readonly Candidate[] = [...tensors, ...skipped.map(({ name }) => ({ name, aliases: [] }))];
-  const names = new Set(everything.flatMap(({ name, aliases }) => [name, ...aliases]));
-  const matches = (rule: Rule, layer: Candidate) => isMatch(rule, layer, names);
-  /** Only its own name includes a table of fixed numbers. */
-  const includes = (rule: Rule, tensor: WeightTensor) =>
-    matches(rule, tensor) && (tensor.fixed === undefined || (typeof rule === 'string' && names.has(rule)));
-  const typed = tensors.filter(isOfType);
-  const whyNot = (rule: Rule): string | undefined => {
-    const fixed = typed.find((tensor) => matches(rule, tensor));
+  const all = [...tensors, ...skipped.map((tensor) => ({ ...tensor, aliases: [] }))];
+  const names = new Names(all);
+  /** The places of the layers that a rule matches, and after them those of skipped tensors. */
+  const placesOf = (rule: Rule): readonly number[] => {
+    if (typeof rule === 'string') return names.placesOf(rule);
+    if (rule instanceof RegExp) {
+      // A copy without the flags that make an expression keep its position between tests.
+      const expression = new RegExp(rule.source, rule.flags.replace(/[gy]/g, ''));
+      return names.placesWhere((name) => expression.test(name));
+    }
+    return tensors.flatMap((tensor, place) => (hasProperty(rule, tensor) ? [place] : []));
+  };
+  const whyNot = (rule: Rule, places: readonly number[]): string | undefined => {
+    const layers = places.flatMap((place) => tensors[place] ?? []);
+    const fixed = layers.find(isOfType);
     if (fixed) return `'${fixed.name}' is left alone, since ${fixed.fixed}. Its exact name includes it nevertheless`;
-    if (tensors.some((tensor) => matches(rule, tensor))) return 'It matches layers that `layerType` excludes';
-    const found = skipped.find(({ name }) => matches(rule, { name, aliases: [] }));
+    if (layers.length > 0) return 'It matches layers that `layerType` excludes';
+    const [found] = places.flatMap((place) => skipped[place - tensors.length] ?? []);
     return found ? `'${found.name}' cannot be pruned: ${found.reason}` : meant(rule, tensors);
   };
+  /** By the places of layers, the first rule that includes or excludes each. */
+  const [includedBy, excludedBy] = [new Map<number, Rule>(), new Map<number, Rule>()];
   for (const rule of include) {
-    if (!typed.some((tensor) => includes(rule, tensor))) throw unmatched(rule, typed, whyNot(rule));
+    const places = placesOf(rule);
+    /** Only its own name includes a table of fixed numbers. */
+    const isNamed = typeof rule === 'string' && names.has(rule);
+    const included = places.filter(
+      (place) => place < tensors.length && (isNamed || tensors[place]!.fixed === undefined),
+    );
+    if (!included.some((place) => isOfType(tensors[place]!)))
+      throw unmatched(rule, tensors.filter(isOfType), whyNot(rule, places));
+    for (const place of included) if (!includedBy.has(place)) includedBy.set(place, rule);
   }
   for (const rule of exclude) {
-    if (!isCondition(rule) && !everything.some((layer) => matches(rule, layer)))
-      throw unmatched(rule, tensors, meant(rule, tensors));
+    const places = placesOf(rule);
+    if (!isCondition(rule) && places.length === 0) throw unmatched(rule, tensors, meant(rule, tensors));
+    for (const place of places) if (!excludedBy.has(place)) excludedBy.set(place, rule);
   }
 
-  return tensors.map((tensor): Decision => {
+  return tensors.map((tensor, place): Decision => {
     const layerType = { name: 'layerType', value: types } as const;
     const inWordsOfType = types.includes('all') ? 'of any kind' : `of kind ${types.join(', ')}`;
-    const including = include.find((rule) => includes(rule, tensor));
+    const including = includedBy.get(place);
     if (tensor.fixed !== undefined && including === undefined)
       return { selected: false, rule: { name: 'fixed', value: undefined }, reason: tensor.fixed };
     if (!isOfType(tensor)) {
       return { selected: false, rule: layerType, reason: `only ${types.join(' and ')} layers are pruned` };
     }
-    const excluding = exclude.find((rule) => matches(rule, tensor));
+    const excluding = excludedBy.get(place);
     if (excluding !== undefined) {
       const rule = { name: 'exclude', value: asData(excluding) } as const;
       return { selected: false, rule, reason: `excluded by ${inWords(excluding)}` };
@@ -125,19 +142,8 @@ export function decisionsOf(rules: Rules, { tensors, skipped }: Pick<Model, 'ten
   });
 }
 
-/** A layer, or a tensor that cannot be pruned, of which only the name is known. */
-type Candidate = WeightTensor | Named;
-
-/** @param names those of all layers: a rule that equals one of them is that name, not a glob */
-function isMatch(rule: Rule, layer: Candidate, names: ReadonlySet<string>): boolean {
-  const own = [layer.name, ...layer.aliases];
-  if (typeof rule === 'string') return names.has(rule) ? own.includes(rule) : own.some(matcherOf(rule));
-  // A copy without the flags that make an expression keep its position between tests.
-  if (rule instanceof RegExp) {
-    const expression = new RegExp(rule.source, rule.flags.replace(/[gy]/g, ''));
-    return own.some((each) => expression.test(each));
-  }
-  if (!('kind' in layer)) return false;
+/** Whether a layer is what the rule says. */
+function hasProperty(rule: PropertyRule, layer: WeightTensor): boolean {
   if ('kind' in rule) return layer.kind === rule.kind;
   return 'depthwise' in rule ? isDepthwise(layer) : layer.values.length < rule.smallerThan;
 }

@@ -64,6 +64,9 @@ function meantNames(word: string, names: readonly string[], topic: Topic): reado
 /** Longer words are not compared: the work is the product of both lengths. */
 const longestCompared = 300;
 
+/** How many letters are compared with each other at most, over all names. */
+const mostCompared = 2 ** 26;
+
 /**
  * The names that differ least from a word, and in no more than a third of their letters.
  * @param formsOf in which forms a name is compared with the word
@@ -73,38 +76,48 @@ export function similarNames(
   names: readonly string[],
   formsOf: (name: string) => readonly string[] = (name) => [name],
 ): string[] {
-  const distances = names.map((name) =>
-    Math.min(
-      ...formsOf(name).map((form) => {
-        const most = Math.max(word.length, form.length) / 3;
-        if (Math.abs(word.length - form.length) > most || most > longestCompared / 3) return Infinity;
-        const apart = distance(word.toLowerCase(), form.toLowerCase());
-        return apart <= most ? apart : Infinity;
-      }),
-    ),
-  );
-  const least = Math.min(...distances);
-  return names.filter((_, index) => distances[index] === least && least < Infinity);
+  const wanted = word.toLowerCase();
+  let [least, similar, left] = [Infinity, [] as string[], mostCompared];
+  const distanceTo = (form: string): number => {
+    const length = Math.max(word.length, form.length);
+    const most = Math.min(length / 3, least);
+    if (Math.abs(word.length - form.length) > most || length > longestCompared || left <= 0) return Infinity;
+    left -= word.length * (2 * most + 1);
+    return distance(wanted, form.toLowerCase(), most);
+  };
+  for (const name of names) {
+    const apart = Math.min(...formsOf(name).map(distanceTo));
+    if (apart < least) [least, similar] = [apart, []];
+    if (apart === least && apart < Infinity) similar.push(name);
+  }
+  return similar;
 }
 
 /**
  * How many letters must be added, removed or replaced, or neighbours exchanged, to turn one word into the other
  * (Damerau 1964, in the form that is called optimal string alignment). Characters that look alike, as O and 0 do, are
  * half a letter apart.
+ * @returns Infinity if that is more than `most`
  */
-function distance(from: string, to: string): number {
+function distance(from: string, to: string, most: number): number {
   const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];
   for (let row = 1; row <= from.length; row++) {
-    const [last, now] = [rows[row - 1]!, [row]];
-    for (let column = 1; column <= to.length; column++) {
+    const [last, now] = [rows[row - 1]!, new Array<number>(to.length + 1).fill(Infinity)];
+    now[0] = row;
+    // Elsewhere, more letters are added or removed than `most`.
+    const [first, end] = [Math.max(1, Math.ceil(row - most)), Math.min(to.length, row + most)];
+    for (let column = first; column <= end; column++) {
       const replaced = last[column - 1]! + difference(from[row - 1]!, to[column - 1]!);
       const isExchange = row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
       const exchanged = isExchange ? rows[row - 2]![column - 2]! + 1 : Infinity;
-      now.push(Math.min(replaced, exchanged, last[column]! + 1, now[column - 1]! + 1));
+      now[column] = Math.min(replaced, exchanged, last[column]! + 1, now[column - 1]! + 1);
     }
+    // No later row has less.
+    if (now.every((apart) => apart > most)) return Infinity;
     rows.push(now);
   }
-  return rows[from.length]![to.length]!;
+  const apart = rows[from.length]![to.length]!;
+  return apart <= most ? apart : Infinity;
 }
 
 /** Characters of each group look alike. */

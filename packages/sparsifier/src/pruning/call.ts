@@ -217,9 +217,8 @@ async function applyMasks(state: Ranked): Promise<Removed> {
     zeroing.push(earlier ? await both(mask, earlier) : mask);
     if (earlier) await scratch.block.write(zeroing[index]!, scratch.places[index]!.mask);
   }
-  const entries: Entry[] = [];
-  for (const index of jobs.keys()) entries.push(...(await partnerEntries(loaded, index, zeroing[index]!)));
-  const partners = call.hold(await writeTable(call.engine, entries));
+  const entries = await partnerEntries(loaded, zeroing);
+  const partners = call.hold(await writeTable(call.engine, entries.flat()));
   const saving = restorable ? await prepareSaving(loaded, masks) : undefined;
 
   const committed = call.committed();
@@ -291,7 +290,7 @@ async function store(
         await model.store(engine, job.tensor.partners[place]!.values, region);
       }
     }
-    call.tell('store', (done += weightsOf(job.units.axes)));
+    call.tellJob('store', index, (done += weightsOf(job.units.axes)));
   }
   return zeros;
 }

@@ -71,6 +71,19 @@ export class PruningCall<Allowed extends Verb = Reading> {
     return block;
   }
 
+  /** The addresses of copies of these bytes, in one block; undefined where there are none. */
+  async copiesOf(all: readonly (Uint8Array | undefined)[]): Promise<(number | undefined)[]> {
+    let end = 0;
+    const offsets = all.map((bytes) => {
+      const offset = end;
+      end += Math.ceil((bytes?.length ?? 0) / 16) * 16;
+      return offset;
+    });
+    const block = await this.blockOf(end);
+    for (const [place, bytes] of all.entries()) if (bytes) await block.write(bytes, offsets[place]!);
+    return all.map((bytes, place) => bytes && block.address + offsets[place]!);
+  }
+
   async run(calls: readonly (readonly [verb: Allowed, ...numbers: number[]])[]): Promise<void> {
     if (!this.#isCommitted) this.plan.signal?.throwIfAborted();
     await run(this.engine, calls);
@@ -83,6 +96,12 @@ export class PruningCall<Allowed extends Verb = Reading> {
       await this.run([[verb, block.address + from * recordBytes, part.length]]);
       this.tell(stages[verb], (done += size));
     }
+  }
+
+  /** Tells that a stage has finished a job: of few jobs each time, of many about a hundred times. */
+  tellJob(stage: Progress['stage'], index: number, done: number): void {
+    const { length } = this.plan.jobs;
+    if ((index + 1) % Math.ceil(length / 100) === 0 || index + 1 === length) this.tell(stage, done);
   }
 
   /** @param done how many weights the stage has finished */

@@ -36,10 +36,13 @@ export function explanationsOf(
 ): Explanation[] {
   const chosen = planner.chosen();
   const rankings = isPattern(planner.granularity) ? eachAlone(chosen) : planner.rankings(chosen);
+  const rankingOf = new Map(
+    rankings.flatMap((ranking) => ranking.members.map((member) => [chosen[member]!, ranking] as const)),
+  );
   const layers = tensors.map((tensor, position): Explanation => {
     const { name, kind, shape } = tensor;
     const decision = planner.decisions[position]!;
-    const ranking = rankings.find(({ members }) => members.includes(chosen.indexOf(tensor)));
+    const ranking = rankingOf.get(tensor);
     const isNamed = removed === undefined || removed.has(tensor);
     const more = ranking && (isNamed ? comparison(ranking, planner, options) : 'the sparsity does not name it');
     return {

@@ -1,9 +1,10 @@
 import { loadEngine, type Engine } from '../engine/engine.js';
-import { plainEntry } from '../engine/record.js';
-import { run, writeTable, type Table } from '../engine/verbs.js';
+import { plainEntry, type Entry } from '../engine/record.js';
+import { run, writeTable } from '../engine/verbs.js';
 import { filesOfAny } from '../formats/sizes.js';
 import { addressOf, checkModel, type Model } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
+import { parts } from '../host/slices.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
 
@@ -35,20 +36,28 @@ async function inspected(model: Model): Promise<Report> {
   return reportOf({ layers, model, files: await filesOfAny(model), engine, notes, warnings: [], isCall: false });
 }
 
+/** The zeros of small tensors are counted together, up to this many weights, which limits the memory of decoded ones. */
+const togetherWeights = 1 << 20;
+
 /** Counts the zeros of each tensor. */
 async function countZeros(engine: Engine, model: Model): Promise<number[]> {
   const zeros: number[] = [];
-  for (const { values } of model.tensors) {
-    const region = await model.load(engine, values);
-    let table: Table | undefined;
+  for (const { part } of parts(model.tensors, ({ values }) => values.length, togetherWeights)) {
+    const held: { release(): void }[] = [];
     try {
-      const axes = [{ size: values.length, block: 1, order: 0 }];
-      table = await writeTable(engine, [{ ...plainEntry, weights: addressOf(region), dtype: values.dtype, axes }]);
-      await run(engine, [['inspect', table.block.address, 1]]);
-      zeros.push((await table.read())[0]!.zeros);
+      const entries: Entry[] = [];
+      for (const { values } of part) {
+        const region = await model.load(engine, values);
+        held.push(region);
+        const axes = [{ size: values.length, block: 1, order: 0 }];
+        entries.push({ ...plainEntry, weights: addressOf(region), dtype: values.dtype, axes });
+      }
+      const table = await writeTable(engine, entries);
+      held.push(table);
+      await run(engine, [['inspect', table.block.address, entries.length]]);
+      for (const outcome of await table.read()) zeros.push(outcome.zeros);
     } finally {
-      table?.release();
-      region.release();
+      for (const each of held) each.release();
     }
   }
   return zeros;

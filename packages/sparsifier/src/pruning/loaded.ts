@@ -1,5 +1,6 @@
 import { isKept, maskBytes, plainEntry, storedUnits, unitsOf, weightsOf, type Entry } from '../engine/record.js';
 import { writeTable, type Table } from '../engine/verbs.js';
+import { parts } from '../host/slices.js';
 import { addressOf, type Region, type Values } from '../model/model.js';
 import type { PruningCall } from './context.js';
 import type { Job } from './job.js';
@@ -14,19 +15,29 @@ export interface Loaded {
   readonly table: Table;
 }
 
+/** Small layers are loaded together, up to this many weights, since each exchange with the engine takes time. */
+const togetherWeights = 1 << 16;
+
 /** Loads the tensors of all jobs, and writes what the kernels are to know about them. */
 export async function load(call: PruningCall): Promise<Loaded> {
   const { engine, plan } = call;
   const { model, jobs, removes, signal } = plan;
   const regionOf = async (values: Values) => call.hold(await model.load(engine, values));
-  const regions: { weights: Region; partners: Region[] }[] = [];
-  let done = 0;
-  for (const { tensor, units } of jobs) {
-    signal?.throwIfAborted();
+  const regionsOf = async ({ tensor, units }: Job) => {
     const own = { weights: await regionOf(tensor.values), partners: [] as Region[] };
-    regions.push(own);
     if (units.isChannel) for (const { values } of tensor.partners) own.partners.push(await regionOf(values));
-    call.tell('load', (done += weightsOf(units.axes)));
+    return own;
+  };
+  const regions: Loaded['regions'][number][] = [];
+  let done = 0;
+  for (const { part } of parts(jobs, ({ units }) => weightsOf(units.axes), togetherWeights)) {
+    signal?.throwIfAborted();
+    // If one fails, the others are held before the call ends.
+    for (const loaded of await Promise.allSettled(part.map(regionsOf))) {
+      if (loaded.status === 'rejected') throw loaded.reason;
+      call.tellJob('load', regions.length, (done += weightsOf(jobs[regions.length]!.units.axes)));
+      regions.push(loaded.value);
+    }
   }
   const scratch = call.hold(await layOut(engine, jobs, removes.length));
   for (const [index, { earlier, other }] of jobs.entries()) {
@@ -60,29 +71,38 @@ function entryOf(job: Job, weights: Region, { block, places }: Scratch, index: n
 }
 
 /**
- * The entries of a job's biases and batch normalisation: one number per unit, in canonical order of the units whatever
- * the layout of the weights.
+ * For each job, the entries of its biases and batch normalisation: one number per unit, in canonical order of the units
+ * whatever the layout of the weights.
+ * @param masks those of the jobs; undefined for jobs whose partners are left out
  */
 export async function partnerEntries(
   { call, regions, table }: Loaded,
-  index: number,
-  mask: Uint8Array,
-): Promise<Entry[]> {
-  const { tensor, units } = call.plan.jobs[index]!;
-  const { partners } = regions[index]!;
-  if (partners.length === 0) return [];
+  masks: readonly (Uint8Array | undefined)[],
+): Promise<Entry[][]> {
+  const { jobs } = call.plan;
+  const bits = masks.map((mask, index) => {
+    const hasPartners = mask !== undefined && regions[index]!.partners.length > 0;
+    return hasPartners ? inCanonicalOrder(mask, jobs[index]!) : undefined;
+  });
+  const addresses = await call.copiesOf(bits);
+  return jobs.map(({ tensor, units }, index) => {
+    const mask = addresses[index];
+    if (mask === undefined) return [];
+    return regions[index]!.partners.map((region, place) => ({
+      ...table.entries[index]!,
+      weights: addressOf(region),
+      dtype: tensor.partners[place]!.values.dtype,
+      axes: [{ size: unitsOf(units.axes), block: 1, order: 0 }],
+      mask,
+    }));
+  });
+}
+
+function inCanonicalOrder(mask: Uint8Array, { units }: Job): Uint8Array {
   const bits = new Uint8Array(mask.length);
   for (const [channel, unit] of storedUnits(units.axes).entries())
     if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
-  const block = await call.blockOf(bits.length);
-  await block.write(bits);
-  return partners.map((region, place) => ({
-    ...table.entries[index]!,
-    weights: addressOf(region),
-    dtype: tensor.partners[place]!.values.dtype,
-    axes: [{ size: unitsOf(units.axes), block: 1, order: 0 }],
-    mask: block.address,
-  }));
+  return bits;
 }
 
 /** A copy of a job's mask, which is in the scratch memory. */

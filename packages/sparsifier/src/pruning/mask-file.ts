@@ -50,8 +50,9 @@ export async function readMasks(
     const header = await readHeader(file, reading);
     const roles = checkMetadata(header, subject, granularity, reading);
     const masks = new Map<WeightTensor, Uint8Array>();
+    const named = new Map(tensors.map((tensor) => [tensor.name, tensor]));
     for (const stored of header.tensors) {
-      const tensor = tensors.find(({ name }) => name === stored.name);
+      const tensor = named.get(stored.name);
       if (!tensor) {
         const allowed = tensors.map(({ name }) => name);
         throw new SparsifyError('layer', 'the file has a mask of a layer that the model does not have', {

@@ -21,6 +21,7 @@ import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/ra
 import type { LeftOut } from '../options/names.js';
 import { reportOf } from './made-report.js';
 import type { Report } from './report.js';
+import { listed } from './text.js';
 import { warningOf, type Warning } from './warnings.js';
 import { decisionsOf, typesOf, type DecidingRule, type Decision } from '../options/rules.js';
 import {
@@ -49,6 +50,9 @@ export interface Request {
   /** Layers of other kinds, which a call on the whole model leaves alone. */
   readonly leftAlone?: readonly WeightTensor[];
 }
+
+/** How many layers an error names. */
+const namedAtMost = 20;
 
 /** The least score that a budget can use. */
 export const leastScore = ({ budget }: Request): number => (budget === 'lamp' ? 0 : -Infinity);
@@ -88,6 +92,8 @@ export class Planner {
   /** For each tensor of the model, as the limits. */
   readonly decisions: readonly Decision[];
   readonly #limits: readonly Limits[];
+  /** The place of each tensor in the model. */
+  readonly #positions: ReadonlyMap<WeightTensor, number>;
   readonly #model: PlannedModel;
   readonly #options: ResolvedOptions;
 
@@ -107,6 +113,7 @@ export class Planner {
     this.given = given;
     this.decisions = decisionsOf(resolved, model);
     this.#limits = limitsOf(resolved, model.tensors);
+    this.#positions = new Map(model.tensors.map((tensor, position) => [tensor, position]));
     if (rankTogether) this.rankings(this.chosen());
   }
 
@@ -169,7 +176,7 @@ export class Planner {
       ({ fixed }, position) =>
         fixed === undefined &&
         this.decisions[position]!.rule.name === 'layerType' &&
-        !tensors.includes(this.#model.tensors[position]!),
+        !this.decisions[position]!.selected,
     );
     if (isPattern(this.granularity)) {
       this.checkPattern(sparsity, options);
@@ -189,12 +196,13 @@ export class Planner {
     const isChosen = (_: unknown, index: number) => amounts[index] !== undefined;
     const members = rankings.filter(isChosen).flatMap((ranking) => ranking.members);
     const places = [...members].sort((a, b) => a - b);
+    const order = new Map(places.map((place, index) => [place, index]));
     return {
       context: this.context,
       tensors: places.map((place) => tensors[place]!),
       rankings: rankings
         .filter(isChosen)
-        .map((ranking) => ({ ...ranking, members: ranking.members.map((place) => places.indexOf(place)) })),
+        .map((ranking) => ({ ...ranking, members: ranking.members.map((place) => order.get(place)!) })),
       amounts: amounts.filter((amount) => amount !== undefined),
       budget,
       leftAlone,
@@ -211,11 +219,14 @@ export class Planner {
         'granularity',
         "`granularity: 'layer'` compares layers, which needs `context: 'global'`",
         {
-          given: tensors.map(({ name }) => name).join(', '),
+          given: listed(
+            tensors.map(({ name }) => name),
+            namedAtMost,
+          ),
         },
       );
     }
-    const own = tensors.map((tensor) => this.#limits[this.#model.tensors.indexOf(tensor)]!);
+    const own = tensors.map((tensor) => this.#limits[this.#positions.get(tensor)!]!);
     const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, own[index]!)));
 
     const notes = withoutEffect(this.given);
@@ -253,7 +264,8 @@ export class Planner {
           limit: limits[member]!,
         }));
         const removes = removalsByBudget(budget, amount, layers);
-        selections.push(...members.map((member, place) => ({ members: [member], remove: removes[place]! })));
+        for (const [place, member] of members.entries())
+          selections.push({ members: [member], remove: removes[place]! });
       } else {
         selections.push({ members, remove: Math.min(asked, limit) });
       }
@@ -268,14 +280,14 @@ export class Planner {
 
     for (const [index, { name, notes: own, storage }] of tensors.entries()) {
       if (storage) notes.push(`${name}: ${storage}`);
-      if (units[index]!.isChannel) notes.push(...own.map((note) => `${name}: ${note}`));
+      if (units[index]!.isChannel) for (const note of own) notes.push(`${name}: ${note}`);
     }
     return { limits, selections, requested, notes };
   }
 
   /** @param rest what the options do not say: what earlier calls left, and how this one ranks the layer */
   job(tensor: WeightTensor, units: Units, rest: Pick<Job, 'earlier' | 'saved' | 'other' | 'group' | 'limit'>): Job {
-    const position = this.#model.tensors.indexOf(tensor);
+    const position = this.#positions.get(tensor)!;
     return { tensor, position, units, recipe: this.recipe, seed: this.#options.seed, ...rest };
   }
 
@@ -346,7 +358,10 @@ export class Planner {
     if (failures.length === 1) throw first;
     throw new SparsifyError('granularity', `${failures.length} layers have no such granularity`, {
       given: inWords(this.granularity),
-      found: failures.map(({ details }) => details.subject).join(', '),
+      found: listed(
+        failures.map(({ details }) => details.subject!),
+        namedAtMost,
+      ),
       ...(first.details.allowed ? { allowed: first.details.allowed } : {}),
       hint: 'Choose another `granularity`, or set `layerType` to the kinds that have it',
     });

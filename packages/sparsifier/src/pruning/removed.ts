@@ -86,11 +86,11 @@ export async function removedTable(loaded: Loaded, removed: readonly (Removed | 
   const entries: Entry[] = [];
   const jobOf: number[] = [];
   const contents: (Uint8Array | undefined)[] = [];
+  const given = removed.map((each) => each?.mask);
+  const [masks, partners] = [await call.copiesOf(given), await partnerEntries(loaded, given)];
   for (const [index, each] of removed.entries()) {
     if (!each) continue;
-    const mask = await call.blockOf(each.mask.length);
-    await mask.write(each.mask);
-    const own = [{ ...table.entries[index]!, mask: mask.address }, ...(await partnerEntries(loaded, index, each.mask))];
+    const own = [{ ...table.entries[index]!, mask: masks[index]! }, ...partners[index]!];
     const units = await unitsRemoved(each.mask);
     for (const [place, entry] of own.entries()) {
       const bytes = each.saved?.[place];

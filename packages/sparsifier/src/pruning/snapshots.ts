@@ -114,8 +114,9 @@ function given(
   }
   const found = new Map<WeightTensor, Snapshot>();
   if (isModel(source)) {
+    const twins = new Map(source.tensors.map((twin) => [twin.name, twin]));
     for (const tensor of tensors) {
-      const twin = source.tensors.find(({ name }) => name === tensor.name);
+      const twin = twins.get(tensor.name);
       if (!twin) continue;
       if (String(twin.shape) !== String(tensor.shape)) {
         throw new SparsifyError('criteria', `the ${state} weights have a different shape`, {

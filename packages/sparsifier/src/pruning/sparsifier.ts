@@ -348,6 +348,7 @@ export class Sparsifier {
     const shares = this.#planner.shares(request, units);
     const { selections, limits } = shares;
     const { needs } = this.#planner.recipe;
+    const groups = new Map(selections.flatMap(({ members }, group) => members.map((member) => [member, group])));
     const jobs: Job[] = [];
     for (const [index, tensor] of request.tensors.entries()) {
       const other = await comparedWith(tensor, needs, this.model, this.#state, {
@@ -355,10 +356,7 @@ export class Sparsifier {
         statistics: this.#options.statistics,
       });
       // Where a pattern fixes how much is removed there are no selections.
-      const group = Math.max(
-        0,
-        selections.findIndex(({ members }) => members.includes(index)),
-      );
+      const group = groups.get(index) ?? 0;
       jobs.push(this.#job(tensor, units[index]!, { other, group, limit: limits[index]! }));
     }
     return {

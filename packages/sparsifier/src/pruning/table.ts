@@ -1,6 +1,7 @@
 import type { Sizes } from '../formats/sizes.js';
 import type { Skipped } from '../model/model.js';
 import { printable, shortened, textOf } from '../printable.js';
+import { largestOf } from '../model/numbers.js';
 import type { LayerReport, Report, ReportTableOptions } from './report.js';
 import { counted, formatted, listed, percent, percentOf } from './text.js';
 import { sentenceOf, type Words } from './warnings.js';
@@ -155,9 +156,7 @@ export function ruled(given: readonly (readonly string[])[], { head, body, from,
   const rows = given.map((cells) => cells.map((cell) => shortened(printable(cell))));
   const isLong = (name: string) => name.length > longestName;
   const widths = rows[0]!.map((_, column) =>
-    Math.max(
-      ...rows.map((cells) => cells[column] ?? '').map((cell) => (column === 0 && isLong(cell) ? 0 : cell.length)),
-    ),
+    largestOf(rows.map((cells) => cells[column] ?? '').map((cell) => (column === 0 && isLong(cell) ? 0 : cell.length))),
   );
   const lineOf = (cells: readonly string[]) =>
     cells

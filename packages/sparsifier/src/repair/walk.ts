@@ -102,7 +102,9 @@ function blocksOf(layers: readonly { readonly layer: MaskedLayer; readonly uses:
   const blocks = new Map<string, MaskedLayer[]>();
   for (const { layer, uses } of layers) {
     const key = JSON.stringify(uses.map(({ value }) => value));
-    blocks.set(key, [...(blocks.get(key) ?? []), layer]);
+    const block = blocks.get(key);
+    if (block === undefined) blocks.set(key, [layer]);
+    else block.push(layer);
   }
   return [...blocks.values()];
 }

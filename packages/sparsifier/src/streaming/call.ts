@@ -7,6 +7,7 @@ import { readInto, slices } from '../formats/sources.js';
 import type { SizedFiles } from '../formats/sizes.js';
 import { parts } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
+import { largestOf } from '../model/numbers.js';
 import { remove, score } from '../pruning/call.js';
 import type { Plan, Removed } from '../pruning/job.js';
 import { Listener } from '../options/listener.js';
@@ -48,6 +49,8 @@ export class StreamingCall implements Model, CurrentFiles {
   readonly #planner: Planner;
   readonly #layers: readonly Layer[];
   readonly #layerOf = new Map<Values, Layer>();
+  /** The values that may change, by the files that are streamed. */
+  readonly #valuesIn = new Map<string, StoredValues[]>();
   readonly #weights: ReadonlySet<Values>;
   readonly #request: Request;
   readonly #shares: Shares;
@@ -101,13 +104,18 @@ export class StreamingCall implements Model, CurrentFiles {
       this.#layerOf.set(tensor.values, layer);
       if (units.isChannel) for (const { values } of tensor.partners) this.#layerOf.set(values, layer);
     }
+    for (const values of [...this.#layerOf.keys()].map(stored)) {
+      const others = this.#valuesIn.get(values.file);
+      if (others === undefined) this.#valuesIn.set(values.file, [values]);
+      else others.push(values);
+    }
     this.#total = this.#layers.reduce((sum, { units }) => sum + weightsOf(units.axes), 0);
   }
 
   /** Finds out how many units each layer loses: by arithmetic, or by reading the layers that are ranked together. */
   async rank(room: Room): Promise<void> {
     const streamed = this.#layers.map(({ tensor }) => tensor.values).filter((values) => !this.#isHeld(values));
-    this.#window = await this.#engine.allocate(Math.max(0, ...streamed.map(numberBytes)));
+    this.#window = await this.#engine.allocate(largestOf(streamed.map(numberBytes), 0));
     const together: Ranked[] = [];
     let scored = this.#total;
     for (const { members, remove } of this.#shares.selections) {
@@ -247,7 +255,7 @@ export class StreamingCall implements Model, CurrentFiles {
 
   /** All bytes of a file that is streamed; a layer is pruned when its bytes, or those of a partner, are next. */
   #changedChunks(file: string): AsyncGenerator<Uint8Array> {
-    const values = [...this.#layerOf.keys()].map(stored).filter((each) => each.file === file);
+    const values = this.#valuesIn.get(file) ?? [];
     return changedChunks(this.#open.files.sources.get(file)!, values, async (next) => {
       const layer = this.#layerOf.get(next)!;
       const isWeights = this.#weights.has(next);

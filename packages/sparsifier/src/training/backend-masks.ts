@@ -29,6 +29,7 @@ export class BackendMasks {
   readonly #live: LiveModel;
   readonly #granularity: Granularity;
   #masked: Masked[] = [];
+  readonly #maskOf = new Map<VariableLike, TensorLike>();
 
   constructor(tf: MaskingTf, live: LiveModel, granularity: Granularity) {
     this.#tf = tf;
@@ -39,9 +40,10 @@ export class BackendMasks {
   /** Takes these masks, by layer name, in place of those before. */
   take(masks: ReadonlyMap<string, UnitMask>): void {
     this.release();
+    const named = new Map(this.#live.tensors.map((tensor) => [tensor.name, tensor]));
     for (const [name, mask] of masks) {
       if (mask.data.every((unit) => unit === 1)) continue;
-      const tensor = this.#live.tensors.find((each) => each.name === name)!;
+      const tensor = named.get(name)!;
       this.#add(tensor.values, this.#expanded(tensor, mask));
       if (!unitsOfTensor(tensor, this.#granularity).isChannel) continue;
       for (const { values } of tensor.partners) {
@@ -62,7 +64,7 @@ export class BackendMasks {
 
   /** The mask of a variable, 1 where a weight is kept; undefined if all are. */
   of(variable: VariableLike): TensorLike | undefined {
-    return this.#masked.find((each) => each.variable === variable)?.mask;
+    return this.#maskOf.get(variable);
   }
 
   release(): void {
@@ -71,11 +73,13 @@ export class BackendMasks {
       zeros.dispose();
     }
     this.#masked = [];
+    this.#maskOf.clear();
   }
 
   #add(values: Values, mask: TensorLike): void {
     const variable = this.#live.placeOf(values).tensor() as VariableLike;
     this.#masked.push({ variable, mask, zeros: this.#tf.zeros(mask.shape as never) });
+    if (!this.#maskOf.has(variable)) this.#maskOf.set(variable, mask);
   }
 
   /** A mask of all weights, from one of units. */

@@ -1,6 +1,7 @@
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
 import { printable } from '../printable.js';
+import { largestOf } from '../model/numbers.js';
 
 /** A line of a plot. */
 interface Series {
@@ -23,18 +24,29 @@ const dashes = ['', '6 3', '2 3'];
 /** Of text and axes: dark enough on white, and light enough on black. There is no style sheet, which a page would share. */
 const ink = '#767676';
 
-/** A plot as the text of a self-contained SVG image. Points that are not finite are omitted. */
+/** Of more lines, those that reach highest are drawn. */
+const mostSeries = 200;
+/** Of a line of more points, the first, lowest, highest and last one are drawn of each of so many equal parts. */
+const mostParts = width;
+
+/**
+ * A plot as the text of a self-contained SVG image. Points that are not finite are omitted. Its size is limited: of many
+ * lines and many points, some are left out.
+ */
 export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
-  const finite = series.map(({ name, points }) => ({
-    name,
-    points: points.filter((point) => point.every(Number.isFinite)),
-  }));
-  const legendRows = series.length > 1 ? Math.ceil(series.length / 3) : 0;
+  const finite = highest(
+    series.map(({ name, points }) => ({
+      name,
+      points: thinned(points.filter((point) => point.every(Number.isFinite))),
+    })),
+  );
+  const left = series.length - finite.length;
+  const legendRows = series.length > 1 ? Math.ceil((finite.length + Math.sign(left)) / 3) : 0;
   const bottom = height - margin.bottom;
   const all = finite.flatMap(({ points }) => points);
   const domain = (axis: 0 | 1): [number, number] => {
     const values = all.map((point) => point[axis]);
-    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const [low, high] = [values.reduce((least, value) => Math.min(least, value), Infinity), largestOf(values)];
     if (values.length === 0) return [0, 1];
     return low === high ? [low - 0.5, high + 0.5] : [low, high];
   };
@@ -62,14 +74,17 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
     ({ name, points }, index) =>
       `<path stroke-width="2" data-series="${index}" ${looks(index)} d="${path(points) ?? ''}"><title>${escape(name)}</title></path>`,
   );
+  const inLegend = (index: number, content: string) =>
+    text(margin.left + (index % 3) * 190 + 26, height + 16 + Math.floor(index / 3) * 18, content);
   const legend =
     legendRows === 0
       ? []
       : finite.map(({ name }, index) => {
           const at = margin.left + (index % 3) * 190;
           const level = height + 16 + Math.floor(index / 3) * 18;
-          return `<path stroke-width="2" ${looks(index)} d="M${at} ${level - 4}h20"/>${text(at + 26, level, short(name))}`;
+          return `<path stroke-width="2" ${looks(index)} d="M${at} ${level - 4}h20"/>${inLegend(index, short(name))}`;
         });
+  if (left > 0) legend.push(inLegend(finite.length, `and ${left} lower ones`));
   const whole = height + (legendRows > 0 ? 10 : 0) + legendRows * 18;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${whole}" width="${width}" height="${whole}" role="img" fill="none" stroke="${ink}" font-family="system-ui, sans-serif" font-size="12">`,
@@ -84,6 +99,30 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
     ...legend,
     '</svg>',
   ].join('\n');
+}
+
+/** The series with the highest points, in their order. */
+function highest(series: readonly Series[]): readonly Series[] {
+  if (series.length <= mostSeries) return series;
+  const most = series.map(({ points }, index) => ({ index, value: largestOf(points.map(([, value]) => value)) }));
+  const places = most.sort((a, b) => b.value - a.value || a.index - b.index).slice(0, mostSeries);
+  return places.sort((a, b) => a.index - b.index).map(({ index }) => series[index]!);
+}
+
+/** Points that look the same, of which there are at most four for each part of the width. */
+function thinned(points: Series['points']): Series['points'] {
+  if (points.length <= 4 * mostParts) return points;
+  const size = Math.ceil(points.length / mostParts);
+  return Array.from({ length: Math.ceil(points.length / size) }, (_, part) => {
+    const [from, end] = [part * size, Math.min(points.length, (part + 1) * size)];
+    let [low, high] = [from, from];
+    for (let place = from; place < end; place++) {
+      if (points[place]![1] < points[low]![1]) low = place;
+      if (points[place]![1] > points[high]![1]) high = place;
+    }
+    const places = new Set([from, Math.min(low, high), Math.max(low, high), end - 1]);
+    return [...places].map((place) => points[place]!);
+  }).flat();
 }
 
 /** Names of layers may be paths, whose ends tell more. */

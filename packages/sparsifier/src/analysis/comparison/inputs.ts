@@ -111,7 +111,8 @@ export function seededInputs(
   hints = libraryHints,
 ): Inputs {
   const allowed = metadata.map(inWords);
-  const unknown = Object.keys(shapes).find((given) => !metadata.some(({ name }) => name === given));
+  const names = new Set(metadata.map(({ name }) => name));
+  const unknown = Object.keys(shapes).find((given) => !names.has(given));
   if (unknown !== undefined)
     throw new SparsifyError('usage', 'the model has no such input', { given: unknown, allowed });
   const undecided = metadata.filter(({ name, shape }) => !Object.hasOwn(shapes, name) && !shape?.every(isFixed));

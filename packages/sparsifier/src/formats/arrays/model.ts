@@ -47,26 +47,28 @@ interface ArrayValues extends Values {
  * @throws SparsifyError `kind`, `format` or `layer` if the parts of a layer contradict each other
  */
 export function fromArrays(layers: Readonly<Record<string, ArrayLayer>>): Model {
-  const tensors: WeightTensor[] = [];
+  const found = new Map<Numbers, { readonly tensor: WeightTensor; aliases: string[]; partners: Partner[] }>();
   for (const [name, layer] of attempt('the layers', () => entriesOf(layers))) {
     const tensor = attempt('the layer', () => tensorOf(name, layer));
-    const { data } = tensor.values as ArrayValues;
-    const twin = tensors.findIndex((other) => (other.values as ArrayValues).data === data);
-    const other = tensors[twin];
-    if (!other) tensors.push(tensor);
-    else if (sameMeaning(other, tensor))
-      tensors[twin] = {
-        ...other,
-        aliases: [...other.aliases, name],
-        partners: [...other.partners, ...tensor.partners],
-      };
-    else
-      throw new SparsifyError('layer', `shares its array with '${other.name}' but describes it differently`, {
+    const twin = found.get(layer.data);
+    if (twin === undefined) found.set(layer.data, { tensor, aliases: [], partners: [...tensor.partners] });
+    else if (sameMeaning(twin.tensor, tensor)) {
+      twin.aliases.push(name);
+      for (const partner of tensor.partners) twin.partners.push(partner);
+    } else
+      throw new SparsifyError('layer', `shares its array with '${twin.tensor.name}' but describes it differently`, {
         subject: name,
       });
   }
+  const tensors = [...found.values()].map(({ tensor, ...more }): WeightTensor => ({ ...tensor, ...more }));
+  /** The tensors that have each array as a partner. */
+  const owners = new Map<Numbers, Set<WeightTensor>>();
+  for (const tensor of tensors) {
+    for (const array of tensor.partners.map(({ values }) => arrayOf(values)))
+      owners.set(array, (owners.get(array) ?? new Set<WeightTensor>()).add(tensor));
+  }
   return {
-    tensors: tensors.map((tensor) => withOwnPartners(tensor, tensors)),
+    tensors: tensors.map((tensor) => withOwnPartners(tensor, owners)),
     skipped: [],
     weights: tensors.reduce((total, { values }) => total + values.length, 0),
     load,
@@ -82,10 +84,11 @@ function entriesOf(layers: unknown): [string, ArrayLayer][] {
 }
 
 /** Leaves out partners that another tensor also has. They are leaks, except for a bias before a gamma that is removed. */
-function withOwnPartners(tensor: WeightTensor, tensors: readonly WeightTensor[]): WeightTensor {
-  const dataOf = ({ values }: Partner) => (values as ArrayValues).data;
-  const other = (partner: Partner) =>
-    tensors.find((each) => each !== tensor && each.partners.some((theirs) => dataOf(theirs) === dataOf(partner)));
+function withOwnPartners(tensor: WeightTensor, owners: ReadonlyMap<Numbers, ReadonlySet<WeightTensor>>): WeightTensor {
+  const other = (partner: Partner) => {
+    for (const owner of owners.get(arrayOf(partner.values)) ?? []) if (owner !== tensor) return owner;
+    return undefined;
+  };
   const partners = tensor.partners.filter((partner) => !other(partner));
   const hasGamma = partners.some(({ part }) => part === 'gamma');
   const leaks = tensor.partners.flatMap((partner): Leak[] => {

@@ -52,7 +52,7 @@ export interface Description {
   readonly weights: number;
 }
 
-/** Longer lists of integers are not read. */
+/** Of longer lists of integers, no more are read. */
 export const mostIntegers = 64;
 
 /** Weights by their names. */
@@ -91,11 +91,25 @@ export const countOf = (entries: Iterable<WeightEntry>): number => {
   return count;
 };
 
-/** The name, with a number appended if it is already taken. */
-export function unusedName(wanted: string, names: ReadonlySet<string>): string {
-  let name = wanted;
-  for (let number = 2; names.has(name); number++) name = `${wanted}#${number}`;
-  return name;
+/** Gives names that are not taken yet. */
+export class UnusedNames {
+  readonly #taken: Set<string>;
+  /** For names that were wanted again, the last number that was appended. */
+  readonly #numbers = new Map<string, number>();
+
+  constructor(taken: Iterable<string> = []) {
+    this.#taken = new Set(taken);
+  }
+
+  /** Takes this name, with a number appended if it is already taken. */
+  take(wanted: string): string {
+    let name = wanted;
+    let number = this.#numbers.get(wanted) ?? 1;
+    while (this.#taken.has(name)) name = `${wanted}#${++number}`;
+    if (number > 1) this.#numbers.set(wanted, number);
+    this.#taken.add(name);
+    return name;
+  }
 }
 
 /** Adds a value to the list of a key. */

@@ -70,21 +70,37 @@ export function argumentsOf(
   calls: readonly FunctionCall[],
   isKept: (call: FunctionCall, index: number) => boolean,
 ): (Constant | undefined)[] {
+  const given = ({ node, first }: FunctionCall, index: number) => node.inputs[first + index]?.constant;
   return parameters.map((_, index) => {
-    const [one, ...others] = calls.map(({ node, first }) => node.inputs[first + index]?.constant);
-    if (one === undefined || !calls.every((call) => call.loop === undefined || isKept(call, index))) return undefined;
-    const isSame = others.every((each) => each?.entry === one.entry && String(each.axes) === String(one.axes));
-    return isSame ? one : undefined;
+    const one = calls[0] && given(calls[0], index);
+    const isSame = (call: FunctionCall) =>
+      areSame(one, given(call, index)) && (call.loop === undefined || isKept(call, index));
+    return one !== undefined && calls.every(isSame) ? one : undefined;
   });
 }
 
+const areSame = (one: Constant | undefined, other: Constant | undefined): boolean =>
+  one === other || (one?.entry === other?.entry && String(one?.axes) === String(other?.axes));
+
 /** Whether a value is an argument as it is. */
 export function isParameter(value: Value | undefined, parameter: string | undefined): boolean {
-  const seen = new Set<Value>();
-  for (let each = value; each !== undefined && !seen.has(each);) {
-    if (each.node === undefined) return each.name === parameter && each.constant === undefined;
-    seen.add(each);
-    each = identities.has(each.node.op) ? each.node.inputs[0] : undefined;
+  const origin = value && originOf(value);
+  return origin !== undefined && origin.node === undefined && origin.name === parameter && !origin.constant;
+}
+
+const origins = new WeakMap<Value, Value>();
+
+/** What a value is before nodes that return it as it is. For one in a circle of these, any value of the circle. */
+function originOf(value: Value): Value {
+  const passed = new Set<Value>();
+  let origin = value;
+  for (;;) {
+    const { node } = origin;
+    const before = node && identities.has(node.op) ? (origins.get(origin) ?? node.inputs[0]) : undefined;
+    if (before === undefined || passed.has(origin)) break;
+    passed.add(origin);
+    origin = before;
   }
-  return false;
+  for (const each of passed) origins.set(each, origin);
+  return origin;
 }

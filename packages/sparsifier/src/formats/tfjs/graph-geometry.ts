@@ -144,11 +144,12 @@ function sizeOf(
     const isOwn = shape?.op === 'Shape' && behind(shape.inputs[0]) === own.source;
     return isOwn && integersIn(node.inputs[1])?.[0] === own.axis ? { factor: 1, more: 0 } : undefined;
   }
-  const [first, second] = node.inputs.map((each) => sizeOf(each, own, steps + 1));
+  if (!/^(Add(V2)?|Sub|Mul)$/.test(node.op)) return undefined;
+  const [first, second] = node.inputs.slice(0, 2).map((each) => sizeOf(each, own, steps + 1));
   if (first === undefined || second === undefined) return undefined;
-  if (/^Add(V2)?$/.test(node.op)) return { factor: first.factor + second.factor, more: first.more + second.more };
+  if (node.op.startsWith('Add')) return { factor: first.factor + second.factor, more: first.more + second.more };
   if (node.op === 'Sub') return { factor: first.factor - second.factor, more: first.more - second.more };
-  if (node.op !== 'Mul' || first.factor * second.factor !== 0) return undefined;
+  if (first.factor * second.factor !== 0) return undefined;
   const [scaled, by] = second.factor === 0 ? [first, second.more] : [second, first.more];
   return { factor: scaled.factor * by, more: scaled.more * by };
 }

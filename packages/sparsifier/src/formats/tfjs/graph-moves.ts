@@ -2,6 +2,7 @@ import { somewhere, type Channels } from './flow.js';
 import { integersIn, integersOf, isChannelsFirst, isTrue, shapeOf, type Node, type Value } from './graph-node.js';
 import { operators } from './graph-operators.js';
 import type { Graph } from './graph-structure.js';
+import { mostAxes } from './graph-views.js';
 import { productOf } from '../../model/numbers.js';
 
 type Move = (node: Node, channels: Channels) => Channels | undefined;
@@ -44,7 +45,7 @@ function reshape({ inputs }: Node, channels: Channels): Channels {
     if (size === undefined || size < 1) return somewhere(channels);
     own.unshift(size);
     product *= size;
-    if (product > total) return somewhere(channels);
+    if (product > total || own.length > mostAxes) return somewhere(channels);
   }
   const isWhole = start === 0 && productOf(own) === total;
   return isWhole || own.length === 1 ? { ...channels, axis: -1, sizes: own, rank } : somewhere(channels);
@@ -56,8 +57,8 @@ function endOf(value: Value | undefined): { readonly sizes: readonly number[]; r
   if (integers !== undefined) return { sizes: integers, rank: integers.length };
   const node = value?.node;
   if (node?.op === 'Pack') {
-    const parts = node.inputs.map((input) => integersIn(input)?.[0]);
-    return { sizes: parts.slice(parts.lastIndexOf(undefined) + 1) as number[], rank: parts.length };
+    const parts = node.inputs.slice(-mostAxes - 1).map((input) => integersIn(input)?.[0]);
+    return { sizes: parts.slice(parts.lastIndexOf(undefined) + 1) as number[], rank: node.inputs.length };
   }
   if (node?.op === 'ConcatV2') return { sizes: integersIn(node.inputs.at(-2)) ?? [], rank: undefined };
   return { sizes: [], rank: undefined };

@@ -1,5 +1,5 @@
 import { isObject } from '../../model/json.js';
-import type { WeightEntry } from './description.js';
+import { mostIntegers, type WeightEntry } from './description.js';
 
 /** A node of a graph or of one of its functions. */
 export interface Node {
@@ -51,12 +51,15 @@ export const isTrue = (attribute: unknown): boolean => isObject(attribute) && at
 /** The integers of a list, which JSON has as strings. */
 export function integersOf(attribute: unknown): number[] | undefined {
   if (!isObject(attribute) || !isObject(attribute.list)) return undefined;
-  return Array.isArray(attribute.list.i) ? attribute.list.i.map(Number) : [];
+  return Array.isArray(attribute.list.i) ? attribute.list.i.slice(0, mostIntegers).map(Number) : [];
 }
+
+/** Longer texts have no meaning here. */
+const longestText = 64;
 
 /** The text of a string. In JSON, strings of a GraphDef are base64, but some writers do not encode them. */
 export function textOf(text: unknown): string {
-  if (typeof text !== 'string') return '';
+  if (typeof text !== 'string' || text.length > longestText) return '';
   if (/^(BiasAdd|FusedBatchNorm|Relu6?|Elu|LeakyRelu|Prelu|Sigmoid|N[A-Z]+|SAME|VALID|EXPLICIT)$/.test(text))
     return text;
   try {

@@ -83,7 +83,7 @@ class Way implements Network<Node> {
       if (op === 'BiasAdd') step = this.#sum(node, node.inputs[2]?.constant, 'BiasAdd', step.channels);
       else if (raiseZero.has(op)) step = { ...raised(node, op), ...(step.isNonzero && step), channels: step.channels };
       else if (!keepZero.has(op)) {
-        this.leaks.push(...(step.leaks ?? []));
+        for (const leak of step.leaks ?? []) this.leaks.push(leak);
         return [];
       }
     }
@@ -107,7 +107,7 @@ class Way implements Network<Node> {
     if (sums.has(op)) return this.#sumOf(node, inputs);
     // All inputs are from the layer, as in max(x, 0.2 x).
     if (extremes.has(op))
-      return inputs.zero === node.sources && !hasConstant(node) ? { channels, isNonzero } : undefined;
+      return inputs.zero === node.sources && constantsOf(node).length === 0 ? { channels, isNonzero } : undefined;
     const moved = moveChannels(node, from, channels, this.#graph);
     return moved && { channels: moved, isNonzero };
   }
@@ -117,7 +117,7 @@ class Way implements Network<Node> {
     // The sum with another activation is not a channel of this layer.
     if (zero + nonzero < node.sources) return undefined;
     if (nonzero > 0) return { channels, isNonzero: true };
-    const constants = node.inputs.flatMap(({ constant }) => constant ?? []);
+    const constants = constantsOf(node);
     if (constants.length === 0) return { channels, isNonzero };
     return this.#sum(node, constants.length === 1 ? constants[0] : undefined, node.op, channels);
   }
@@ -164,15 +164,24 @@ const raised = (node: Node, op: string): Pick<Step, 'isNonzero' | 'leaks'> => ({
   leaks: [{ name: titleOf(node), reason: `${op} makes another number of 0` }],
 });
 
-const hasConstant = ({ inputs }: Node): boolean => inputs.some(({ constant }) => constant !== undefined);
+const known = new WeakMap<Node, readonly Constant[]>();
+
+/** The constants that a node reads. Channels may come to it by each of its inputs, which may be many. */
+function constantsOf(node: Node): readonly Constant[] {
+  const before = known.get(node);
+  if (before !== undefined) return before;
+  const constants = node.inputs.flatMap(({ constant }) => constant ?? []);
+  known.set(node, constants);
+  return constants;
+}
 
 /** A product: zero if any factor is. What is not zero is a factor of another layer's channels. */
 function times(node: Node, { channels, zero }: Inputs): Step | undefined {
   if (zero === 0 && node.sources > 1) return undefined;
-  const constants = node.inputs.flatMap(({ constant }) => constant ?? []);
+  const constants = constantsOf(node);
   const { rank: before } = channels;
-  const isKnown = constants.length > 0 && before !== undefined;
-  const rank = isKnown ? Math.max(before, ...constants.map(({ axes }) => axes.length)) : undefined;
+  const isKnown = constants.length === 1 && before !== undefined;
+  const rank = isKnown ? Math.max(before, constants[0]!.axes.length) : undefined;
   // A single channel may be multiplied with several.
   const after = channels.total === 1 ? somewhere(channels) : { ...channels, rank };
   return { channels: after, isNonzero: zero === 0 };

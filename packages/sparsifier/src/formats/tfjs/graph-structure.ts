@@ -35,12 +35,16 @@ export class Graph {
   readonly uses: ReadonlyMap<WeightEntry, readonly Use[]>;
 
   constructor({ node, library }: Readonly<Record<string, unknown>>, weights: Weights) {
+    // All inputs that read a weight as it is share one constant.
+    const constants: Constants = new Map(
+      [...weights].map(([name, entry]) => [name, { entry, axes: [...entry.shape.keys()] }]),
+    );
     const bodies = new Map<string, Body>();
     for (const each of functionsIn(library)) {
       const list = [...each.body, { name: each.name, op: 'Return', input: each.outputs }];
-      bodies.set(each.name, { ...each, nodes: nodesIn(list, weights, each.name, new Set(each.parameters)) });
+      bodies.set(each.name, { ...each, nodes: nodesIn(list, constants, each.name, new Set(each.parameters)) });
     }
-    const main = nodesIn(node, weights);
+    const main = nodesIn(node, constants);
     const nodes = [...main, ...[...bodies.values()].flatMap((body) => body.nodes)];
     const passed = resolve(main, bodies);
     const uses = new Map<WeightEntry, Use[]>();
@@ -64,6 +68,9 @@ export class Graph {
     this.weights = new Set(uses.keys());
   }
 }
+
+/** Weights as they are, by their names. */
+type Constants = ReadonlyMap<string, Constant>;
 
 /** A function, with its nodes. The last one is its `Return`. */
 interface Body extends GraphFunction {
@@ -156,9 +163,12 @@ const nodeName = (input: string): string => {
 /** The number of the output that an input reads: `node`, `node:1`, or in functions `node:name:1`. */
 const outputOf = (input: string): number => Number(input.slice(input.lastIndexOf(':') + 1)) || 0;
 
+/** The names of known operators are shorter. Expressions are matched with them for each layer that reaches a node. */
+const longestOperator = 100;
+
 function nodesIn(
   list: unknown,
-  weights: Weights,
+  constants: Constants,
   inside?: string,
   parameters: ReadonlySet<string> = new Set(),
 ): Draft[] {
@@ -169,15 +179,14 @@ function nodesIn(
       .filter((input): input is string => typeof input === 'string' && !input.startsWith('^'))
       .map((input) => ({ name: nodeName(input), output: outputOf(input), node: undefined, constant: undefined }));
     const attributes = isObject(item.attr) ? item.attr : {};
-    const node = { name: item.name, op: item.op, inside, inputs, attributes, view: undefined, readers: [], sources: 0 };
-    nodes.set(item.op === 'Return' ? '' : item.name, node);
+    const own = { name: item.name, op: item.op.slice(0, longestOperator), inside, inputs, attributes };
+    nodes.set(item.op === 'Return' ? '' : item.name, { ...own, view: undefined, readers: [], sources: 0 });
   }
   for (const { inputs } of nodes.values()) {
     for (const input of inputs) {
       if (parameters.has(input.name)) continue;
-      const entry = weights.get(input.name);
       input.node = nodes.get(input.name);
-      input.constant = entry && { entry, axes: [...entry.shape.keys()] };
+      input.constant = constants.get(input.name);
     }
   }
   return [...nodes.values()];

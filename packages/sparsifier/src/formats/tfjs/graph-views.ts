@@ -9,8 +9,8 @@ export const identities: ReadonlySet<string> = new Set([
   'Enter',
 ]);
 
-/** Weights of more axes are not followed through nodes that move axes. */
-const mostAxes = 16;
+/** Values of more axes are not followed through nodes that move axes. */
+export const mostAxes = 16;
 
 /** The output of a node that only moves the axes of a constant, or adds and removes axes of size 1. */
 export function viewThrough({ op, inputs, attributes }: Omit<Node, 'view'>): Constant | undefined {

@@ -4,7 +4,7 @@ import {
   countOf,
   isCounted,
   skip,
-  unusedName,
+  UnusedNames,
   type BiasWeight,
   type Described,
   type Description,
@@ -45,7 +45,7 @@ export function readGraph(
   const budget = { left: 2 ** 16 + 64 * graph.nodes.length };
   const found: Found[] = [];
   const skipped: Skipped[] = [];
-  const names = new Set<string>();
+  const names = new UnusedNames();
   for (const [entry, uses] of inOrder(graph)) {
     const nodes = [...new Set(uses.filter(({ node }) => operators.has(node.op)).map(({ node }) => node))];
     const reading = layoutOf(uses);
@@ -55,8 +55,7 @@ export function readGraph(
       continue;
     }
     const { layout, onlyWeight, use } = reading;
-    const name = unusedName(titleOf(nodes[0]!), names);
-    names.add(name);
+    const name = names.take(titleOf(nodes[0]!));
     const partners = onlyWeight === undefined ? partnersOf(nodes, layout, graph, budget) : none;
     const bias = onlyWeight === undefined ? biasOf(nodes, layout, graph, outputs) : undefined;
     found.push({ name, entry, nodes, layout, geometry: geometryOf(use, layout), bias, onlyWeight, ...partners });

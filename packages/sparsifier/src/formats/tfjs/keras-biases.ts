@@ -29,8 +29,9 @@ function normalisationOf(calls: readonly Call[]): Layer | undefined {
   const ends = calls.map(beforeNormalisation);
   const [norm, ...others] = new Set(ends.map((end) => end?.readers[0]!.layer));
   if (norm === undefined || others.length > 0) return undefined;
+  const read = new Set(ends);
   const isWhole = ({ isWhole, inputs }: Call) =>
-    isWhole && inputs.size === 1 && [...inputs].every((input) => ends.includes(input));
+    isWhole && inputs.size === 1 && [...inputs].every((input) => read.has(input));
   return norm.calls.every(isWhole) ? norm : undefined;
 }
 

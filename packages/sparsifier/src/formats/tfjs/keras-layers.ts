@@ -56,6 +56,12 @@ function checkDepth(depth: number): void {
   throw new SparsifyError('format', 'models are nested too deeply', { found: `more than ${deepest} levels` });
 }
 
+/** The names of known types are shorter. Expressions are matched with a type once for each use of its layers. */
+const longestType = 100;
+
+/** If a node and a model in it have different numbers of values, more pairs of them are not looked at. */
+const mostConnections = 2 ** 12;
+
 /** A reference to an output of a layer, as configs have it. */
 type Reference = readonly [name: string, use: number, tensor: number];
 
@@ -112,8 +118,9 @@ class Reader {
 
   /** @param outputs those of the whole model */
   markOutputs({ outputs }: ModelPorts): void {
-    const isUnclear = this.#isUnclear || outputs.length === 0 || outputs.includes(undefined);
-    for (const call of this.#calls) call.isReadElsewhere = isUnclear || outputs.includes(call);
+    const ends = new Set(outputs);
+    const isUnclear = this.#isUnclear || ends.size === 0 || ends.has(undefined);
+    for (const call of this.#calls) call.isReadElsewhere = isUnclear || ends.has(call);
   }
 
   /** The ranks of all values. */
@@ -206,22 +213,19 @@ class Reader {
     path: readonly string[],
     { others = [], isTimed = false, title = path }: Partial<Pick<Layer, 'others' | 'isTimed' | 'title'>>,
   ): Layer & { calls: Draft[] } {
-    const layer = { type, config, path, others, isTimed, title, weightNames: weightNames(type, config), calls: [] };
+    const own = { type: type.slice(0, longestType), config, path, others, isTimed, title };
+    const layer = { ...own, weightNames: weightNames(type, config), calls: [] };
     this.layers.push(layer);
     return layer;
   }
 
   #used(layer: Layer & { calls: Draft[] }, uses: number): Ports {
-    for (let use = 0; use < uses; use++)
-      layer.calls.push({
-        layer,
-        inputs: new Set(),
-        isWhole: true,
-        readers: [],
-        isReadElsewhere: false,
-        rank: undefined,
-      });
-    this.#calls.push(...layer.calls);
+    for (let use = 0; use < uses; use++) {
+      const call = { layer, isWhole: true, isReadElsewhere: false, rank: undefined };
+      const draft: Draft = { ...call, inputs: new Set(), readers: [] };
+      layer.calls.push(draft);
+      this.#calls.push(draft);
+    }
     // An index that the config does not have may mean any use.
     const callsOf = (use: number) => (use in layer.calls ? [layer.calls[use]!] : layer.calls);
     return { inputsOf: callsOf, outputOf: (use) => (callsOf(use).length === 1 ? callsOf(use)[0] : undefined) };
@@ -234,6 +238,11 @@ class Reader {
   #connect(values: readonly (Draft | undefined)[], readers: readonly Draft[]): void {
     if (values.includes(undefined)) this.#isUnclear = true;
     const isEach = values.length === readers.length;
+    if (!isEach && values.length * readers.length > mostConnections) {
+      this.#isUnclear = true;
+      for (const reader of readers) reader.isWhole = false;
+      return;
+    }
     for (const [index, reader] of readers.entries()) {
       for (const value of isEach ? [values[index]] : values) {
         if (value === undefined || reader.inputs.has(value)) {

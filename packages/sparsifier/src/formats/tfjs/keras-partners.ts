@@ -83,7 +83,7 @@ class Way implements Network<Call> {
     const reason = bias && this.#claims.take('bias', call, bias, channels);
     const leaks = reason === undefined ? [] : [{ name: bias!.name, reason }];
     const after = activate(call, layer.config.activation, { channels, isNonzero: leaks.length > 0, leaks });
-    if (after === undefined) this.leaks.push(...leaks);
+    if (after === undefined) for (const leak of leaks) this.leaks.push(leak);
     return after === undefined ? [] : [[call, after]];
   }
 

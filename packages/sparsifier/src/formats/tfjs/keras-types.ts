@@ -1,4 +1,5 @@
 import type { Kind, Role } from '../../model/model.js';
+import { largestOf } from '../../model/numbers.js';
 
 export type Config = Readonly<Record<string, unknown>>;
 
@@ -148,7 +149,7 @@ export function rankAfter(type: string, config: Config, inputs: readonly (number
   if (type === 'InputLayer') return Array.isArray(given) ? given.length : ranks[0];
   if (!(keeping.test(type) || identities.test(type)) || ranks.length === 0 || ranks.includes(undefined))
     return undefined;
-  return Math.max(...(ranks as number[]));
+  return largestOf(ranks as number[]);
 }
 
 /** Layers whose output has the last axis of their inputs, or the longest of them. */

@@ -6,7 +6,7 @@ import {
   countOf,
   isCounted,
   skip,
-  unusedName,
+  UnusedNames,
   type BiasWeight,
   type Described,
   type Description,
@@ -73,7 +73,7 @@ export function readKeras(model: Config, weights: Weights): Description {
 /** The weights of the layers that can be pruned, in their order. */
 function findWeights(layers: readonly Layer[], scopes: Scopes, weights: Weights): Found[] {
   const found = new Map<WeightEntry, Found>();
-  const names = new Set<string>();
+  const names = new UnusedNames();
   const nameOf = namesOf(layers);
   for (const layer of layers) {
     const parameters = layerTypes.get(layer.type)?.(layer.config) ?? [];
@@ -96,8 +96,7 @@ function findWeights(layers: readonly Layer[], scopes: Scopes, weights: Weights)
       const before = found.get(entry);
       if (before !== undefined) before.layers.push(layer);
       else {
-        const name = unusedName(`${ownName}${parameter.suffix ?? ''}`, names);
-        names.add(name);
+        const name = names.take(`${ownName}${parameter.suffix ?? ''}`);
         found.set(entry, { name, entry, parameter, bias, layers: [layer] });
       }
     }

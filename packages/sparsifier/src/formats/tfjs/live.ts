@@ -5,7 +5,7 @@ import { shareTurns } from '../../model/turns.js';
 import { typeOf, type Kept, type Model, type Region, type Values, type WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
 import { outputsIn } from './graph-biases.js';
-import { lengthOf, mostIntegers, unusedName, type Holders, type WeightEntry } from './description.js';
+import { lengthOf, mostIntegers, UnusedNames, type Holders, type WeightEntry } from './description.js';
 import { productOf } from '../../model/numbers.js';
 
 /** The members of a `tf.Tensor` that are used. */
@@ -240,12 +240,10 @@ export function weightNames(model: LayersModelLike): ReadonlyMap<WeightLike, str
 function namesOf(holders: ReadonlyMap<WeightLike, Holders>): ReadonlyMap<WeightLike, string> {
   const counts = new Map<string, number>();
   for (const { name } of holders.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const taken = new Set([...counts].filter(([, count]) => count === 1).map(([name]) => name));
+  const unused = new UnusedNames([...counts].filter(([, count]) => count === 1).map(([name]) => name));
   const names = new Map<WeightLike, string>();
   for (const [weight, { name, paths }] of holders) {
-    const own = counts.get(name) === 1 ? name : unusedName([...(paths[0] ?? []).slice(0, -1), name].join('/'), taken);
-    taken.add(own);
-    names.set(weight, own);
+    names.set(weight, counts.get(name) === 1 ? name : unused.take([...(paths[0] ?? []).slice(0, -1), name].join('/')));
   }
   return names;
 }

@@ -36,6 +36,8 @@ export class Scopes {
   readonly #isNumbered: boolean;
   /** The names that may precede that of a layer. A layer that several models share is built in one of them. */
   readonly #around = new Map<string, Set<string>>();
+  /** What was found, by the names of the layer and of the wanted weights. */
+  readonly #found = new Map<string, Scope | undefined>();
 
   constructor(layers: readonly NamedLayer[], weights: Weights) {
     for (const { path } of layers) {
@@ -75,6 +77,13 @@ export class Scopes {
    * @param wanted by default any weight
    */
   of(layer: NamedLayer, wanted?: readonly string[]): Scope | undefined {
+    const { path, others, weightNames } = layer;
+    const key = JSON.stringify([path, others, weightNames, wanted]);
+    if (!this.#found.has(key)) this.#found.set(key, this.#find(layer, wanted));
+    return this.#found.get(key);
+  }
+
+  #find(layer: NamedLayer, wanted: readonly string[] | undefined): Scope | undefined {
     const { path, others } = layer;
     const own = [path.at(-1)!, ...others];
     const fitting = (scope: NamedScope | undefined): Scope | undefined => {
@@ -92,17 +101,35 @@ export class Scopes {
     if (whole !== undefined && !isAmbiguous) return whole;
     // A wrapper of two layers has the weights of both.
     const beside = this.#byPath.get(JSON.stringify(path.slice(0, -1))) ?? [];
-    const named = own.flatMap((name) => this.#byName.get(name) ?? []).filter(({ names }) => this.#isOwn(own, names));
+    const groups = [...path.slice(0, -1).map((part) => [part]), own];
+    const named = this.#namedAs(groups).filter(({ names }) => this.#isOwn(own, names));
     const candidates = [...beside.filter(({ names }) => names.some(({ name }) => own.includes(name))), ...named];
     let best: { weights: Scope; score: number } | undefined;
     for (const scope of candidates) {
       const weights = fitting(scope);
-      const groups = [...path.slice(0, -1).map((part) => [part]), own];
       const matches = groups.filter((group) => scope.names.some(({ name }) => group.includes(name)));
       const score = matches.length - scope.depth / 1000;
       if (weights !== undefined && (best === undefined || score > best.score)) best = { weights, score };
     }
     return best?.weights ?? whole;
+  }
+
+  /**
+   * The scopes with one of the layer's own names, which are the last group. Of many, those with the rarer of its names,
+   * or with a name of each group.
+   */
+  #namedAs(groups: readonly (readonly string[])[]): NamedScope[] {
+    const withName = (name: string) => this.#byName.get(name) ?? [];
+    const own = groups.at(-1)!.map(withName);
+    const all = own.flat();
+    if (all.length <= mostNamed) return all;
+    const rarer = own.filter(({ length }) => length <= mostNamed).flat();
+    if (rarer.length > 0) return rarer;
+    const fewest = groups
+      .map((group) => group.flatMap(withName))
+      .reduce((one, other) => (other.length < one.length ? other : one));
+    const hasAll = ({ names }: NamedScope) => groups.every((group) => names.some(({ name }) => group.includes(name)));
+    return fewest.slice(0, mostNamed).filter(hasAll);
   }
 
   /** Weights that are numbered, by their names. A layer may be a part of the one in which they are numbered. */
@@ -123,15 +150,18 @@ export class Scopes {
       const models = names.filter((each) => around.has(each.name) && each.end <= start);
       return names.every((each) => {
         const isBefore = each.start < start || (each.start === start && each.end > end);
-        const isPart = models.some((model) => model.start <= each.start && each.end <= model.end);
-        return !isBefore || isPart || around.has(each.name) || !this.#around.has(each.name);
+        if (!isBefore || around.has(each.name) || !this.#around.has(each.name)) return true;
+        return models.some((model) => model.start <= each.start && each.end <= model.end);
       });
     };
     return names.some((each) => own.includes(each.name) && isOwnAt(each));
   }
 }
 
-const mostParts = 64;
+const mostParts = 16;
+
+/** Of more scopes with the name of a layer, not all are compared. */
+const mostNamed = 128;
 
 /** The names of layers among the parts of a weight's name. The name of a layer may itself have several parts. */
 function namesIn(parts: readonly string[], known: ReadonlySet<string>, longest: number): NamedScope['names'] {
