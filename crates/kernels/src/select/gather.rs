@@ -10,6 +10,7 @@ use crate::keys::{Keyed, PIECE, with_items};
 use crate::segment::Segment;
 use crate::simd::{LANES, Lanes, Register, Wide};
 
+/// The most candidates of a block.
 const BLOCK: usize = 1 << 9;
 
 /// Units are compared with the bracket in groups of this many.
@@ -30,18 +31,22 @@ pub(super) struct Candidate {
 pub(super) struct Room {
     /// The candidates of one segment each, and its place in the group.
     blocks: Vec<Mutex<(usize, Vec<Candidate>)>>,
+    /// How many candidates a block has room for.
+    size: usize,
     taken: AtomicUsize,
 }
 
 impl Room {
     pub(super) fn new(candidates: usize, tasks: usize) -> Result<Self, Error> {
-        // Each task may leave a block that is not full.
-        let count = candidates.div_ceil(BLOCK) + tasks;
+        // Each task may leave a block that is not full. Tasks of a few units have small ones, so that all of them together
+        // have room for about twice the candidates.
+        let size = candidates.div_ceil(tasks.max(1)).clamp(1, BLOCK);
+        let count = candidates.div_ceil(size) + tasks;
         let mut blocks = reserve(count)?;
         for _ in 0..count {
-            blocks.push(Mutex::new((0, reserve(BLOCK)?)));
+            blocks.push(Mutex::new((0, reserve(size)?)));
         }
-        Ok(Room { blocks, taken: AtomicUsize::new(0) })
+        Ok(Room { blocks, size, taken: AtomicUsize::new(0) })
     }
 
     /// All candidates, in lists with the place of their segment in the group.
@@ -79,7 +84,7 @@ impl Gathered<'_> {
                 self.block = self.room.take(self.member);
             }
             let Some(block) = &mut self.block else { return };
-            let (now, later) = candidates.split_at(candidates.len().min(BLOCK - block.1.len()));
+            let (now, later) = candidates.split_at(candidates.len().min(self.room.size - block.1.len()));
             block.1.extend_from_slice(now);
             candidates = later;
             if !candidates.is_empty() {

@@ -22,8 +22,8 @@ export const allSaid = (messages: readonly string[], say: Say): string[] =>
  * @param flags the flags of the command by the names of the options: `--layer-type` by `layerType`
  */
 export function inFlags(message: string, flags: ReadonlyMap<string, string>): string {
-  return message
-    .split(/(?<=[.?]\s+)(?=[A-Z`])/)
+  const text = message
+    .split(/(?<=[.?]\s{1,2})(?=[A-Z`])/)
     .flatMap((sentence) => {
       let isSayable = true;
       const said = sentence.replace(/`([^`]*)`/g, (_, code: string) => {
@@ -33,8 +33,9 @@ export function inFlags(message: string, flags: ReadonlyMap<string, string>): st
       });
       return isSayable ? [said] : [];
     })
-    .join('')
-    .replace(/\s+$/, (end) => (end.includes('\n') ? '\n' : ''));
+    .join('');
+  const said = text.trimEnd();
+  return text.slice(said.length).includes('\n') ? `${said}\n` : said;
 }
 
 /** What the command line writes for an option of the library, with its value if there is one, or for a rule. */
@@ -58,7 +59,7 @@ type Value = string | number | boolean | Readonly<Record<string, unknown>>;
 /** The value of a literal without backslashes, or the text itself. */
 function valueOf(text: string): Value {
   try {
-    return JSON.parse(text.replaceAll("'", '"').replace(/(\w+):/g, '"$1":')) as Value;
+    return JSON.parse(text.replaceAll("'", '"').replace(/\b(\w+):/g, '"$1":')) as Value;
   } catch {
     return text;
   }

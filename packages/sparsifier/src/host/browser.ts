@@ -48,4 +48,4 @@ export const writeFiles = (files: readonly OutputFile[], options: TargetOptions 
 export const isFolder = async (_path: string): Promise<boolean> => false;
 export const namesIn = async (_folder: string | URL): Promise<undefined> => undefined;
 export const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
-export const join = (folder: string, name: string): string => `${folder.replace(/\/+$/, '')}/${name}`;
+export const join = (folder: string, name: string): string => `${folder.replace(/(?<!\/)\/+$/, '')}/${name}`;

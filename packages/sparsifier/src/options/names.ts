@@ -18,33 +18,43 @@ export interface LeftOut extends Named {
 /** Finds layers by their names and aliases, or by globs. */
 export class Names<Layer extends Named> {
   readonly #layers: readonly Layer[];
-  readonly #places = new Map<string, number[]>();
+  #places: ReadonlyMap<string, readonly number[]> | undefined;
 
   constructor(layers: readonly Layer[]) {
     this.#layers = layers;
-    for (const [place, { name, aliases }] of layers.entries()) {
-      for (const each of new Set([name, ...aliases])) {
-        const places = this.#places.get(each);
-        if (places === undefined) this.#places.set(each, [place]);
-        else places.push(place);
-      }
-    }
   }
 
   /** Whether a layer has this name, which then is no glob. */
   has(name: string): boolean {
-    return this.#places.has(name);
+    return this.#index.has(name);
   }
 
   /** The places of the layers with this name, or that match this glob. */
   placesOf(key: string): readonly number[] {
-    return this.#places.get(key) ?? this.placesWhere(matcherOf(key));
+    return this.#index.get(key) ?? this.placesWhere(matcherOf(key));
+  }
+
+  /** The places of layers by their names. Many calls name none. */
+  get #index(): ReadonlyMap<string, readonly number[]> {
+    return (this.#places ??= placesByName(this.#layers));
   }
 
   /** The places of the layers that have such a name. */
   placesWhere(isMatch: (name: string) => boolean): number[] {
     return this.#layers.flatMap(({ name, aliases }, place) => (isMatch(name) || aliases.some(isMatch) ? [place] : []));
   }
+}
+
+function placesByName(layers: readonly Named[]): Map<string, number[]> {
+  const all = new Map<string, number[]>();
+  for (const [place, { name, aliases }] of layers.entries()) {
+    for (const each of [name, ...aliases]) {
+      const places = all.get(each);
+      if (places === undefined) all.set(each, [place]);
+      else if (places.at(-1) !== place) places.push(place);
+    }
+  }
+  return all;
 }
 
 /**
@@ -60,6 +70,7 @@ export function byName<Value>(
   others: readonly LeftOut[] = [],
   clash: (layer: string, entries: readonly (readonly [string, Value])[]) => SparsifyError = twoValues,
 ): (Value | undefined)[] {
+  if (entries.length === 0) return layers.map(() => undefined);
   const found: ({ readonly key: string; readonly value: Value; readonly exact: boolean } | undefined)[] = layers.map(
     () => undefined,
   );

@@ -1,4 +1,4 @@
-import { isKept, maskBytes, plainEntry, storedUnits, unitsOf, weightsOf, type Entry } from '../engine/record.js';
+import { isKept, maskBytes, storedUnits, unitsOf, weightsOf, type Entry } from '../engine/record.js';
 import { writeTable, type Table } from '../engine/verbs.js';
 import { parts } from '../host/slices.js';
 import { addressOf, type Region, type Values } from '../model/model.js';
@@ -53,7 +53,6 @@ function entryOf(job: Job, weights: Region, { block, places }: Scratch, index: n
   const place = places[index]!;
   const address = (offset: number | undefined) => (offset === undefined ? 0 : block.address + offset);
   return {
-    ...plainEntry,
     weights: addressOf(weights),
     dtype: job.tensor.values.dtype,
     axes: job.units.axes,
@@ -67,6 +66,8 @@ function entryOf(job: Job, weights: Region, { block, places }: Scratch, index: n
     limit: job.limit,
     other: job.other && { ...job.other, address: address(place.other) },
     pattern: job.units.pattern,
+    saved: undefined,
+    cut: undefined,
   };
 }
 

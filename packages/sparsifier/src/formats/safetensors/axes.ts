@@ -148,7 +148,7 @@ export function expertRoles({ name, shape }: Named, all: Tensors): readonly Role
 
   const bias = all.get(biasOf(name));
   const outputs = bias?.shape.length === 2 && bias.shape[0] === experts ? bias.shape[1] : undefined;
-  const block = parent.replace(/[^.]*\.$/, '');
+  const block = parent.slice(0, parent.lastIndexOf('.', parent.length - 2) + 1);
   const hidden = [parent, block]
     .flatMap((prefix) => routers.map((router) => all.get(`${prefix}${router}.weight`)?.shape))
     .find((router) => router?.length === 2 && router[0] === experts)?.[1];
