@@ -118,6 +118,111 @@ describe('a large file takes time in proportion to its size', () => {
     expect(inLayers + model.skipped.reduce((all, { weights }) => all + weights, 0)).toBe(model.weights);
   });
 
+  const some = names.slice(0, 2000);
+  const call = (name: string, callee: string, ...input: string[]) => ({
+    name,
+    op: 'PartitionedCall',
+    input,
+    attr: { f: { func: { name: callee } } },
+  });
+  const one = (name: string) => ({ name });
+  /** A graph with functions. */
+  const withLibrary = (nodes: object[], functions: object[]): Files =>
+    filesOf({ node: [{ name: 'w', op: 'Const' }, ...nodes], library: { function: functions } }, [w]);
+
+  test('Functions that each call the next one twice are read once', async () => {
+    const functions = some.map((name, at) => ({
+      signature: { name, inputArg: [one('a')], outputArg: [one('o')] },
+      nodeDef:
+        at + 1 < some.length
+          ? [call('p', some[at + 1]!, 'a'), call('q', some[at + 1]!, 'a')]
+          : [{ name: 'q', op: 'MatMul', input: ['x', 'a'] }],
+      ret: { o: 'q:output:0' },
+    }));
+    using model = await read(withLibrary([call('y', some[0]!, 'w')], functions));
+    expect(model.tensors.map(({ name }) => name)).toEqual([`${some.at(-1)}/q`]);
+  });
+
+  test('A loop whose many results end in one chain of Identities is read', async () => {
+    const body = {
+      signature: { name: 'body', inputArg: some.map(one), outputArg: some.map((name) => one(`out ${name}`)) },
+      nodeDef: [
+        ...some.map((_, at) => ({ name: `i${at}`, op: 'Identity', input: [at === 0 ? some[0]! : `i${at - 1}`] })),
+        { name: 'y', op: 'MatMul', input: ['x', some[0]!] },
+      ],
+      ret: Object.fromEntries(some.map((name) => [`out ${name}`, `i${some.length - 1}`])),
+    };
+    const attr = { body: { func: { name: 'body' } } };
+    const loop = { name: 'loop', op: 'While', input: some.map(() => 'w'), attr };
+    using model = await read(withLibrary([loop], [body]));
+    // Only the first argument comes back as it was.
+    expect(model.tensors.map(({ name }) => name)).toEqual([]);
+    expect(model.skipped.map(({ reason }) => reason)).toEqual(['While passes it to a function']);
+  });
+
+  test('A weight of many axes that many nodes read does not take memory for each pair', async () => {
+    const axes = names.slice(0, 5000).map(() => 1);
+    const nodes: Nodes = names.slice(0, 5000).map((name) => [name, 'MatMul', ['x', 'wide']] as const);
+    using model = await read(graph([entry('wide', axes, 1)], nodes));
+    expect(model.skipped).toMatchObject([{ shape: axes, weights: 1 }]);
+  });
+
+  test('Sizes that are computed from many others are given up', async () => {
+    const wide = names.slice(0, 12);
+    const sums: Nodes = wide.map(
+      (_, at) => [`s${at}`, 'AddN', wide.map(() => (at === 0 ? 'x' : `s${at - 1}`))] as const,
+    );
+    const nodes: Nodes = [
+      ...sums,
+      ['sizes', 'Pack', ['s11', 's11', 's11', 's11']],
+      ['y', 'Conv2DBackpropInput', ['sizes', 'f', 'x'], { strides: { list: { i: ['1', '2', '2', '1'] } } }],
+    ];
+    using model = await read(graph([entry('f', [1, 1, 1, 1], 1)], nodes));
+    expect(model.tensors).toMatchObject([{ kind: 'convTranspose2d' }]);
+  });
+
+  test('A layer that is used more often than a function takes arguments is read', async () => {
+    const uses = Array.from({ length: 150_000 }, () => [['x', 0, 0, {}]]);
+    const layers = [
+      { class_name: 'InputLayer', name: 'x', config: { name: 'x', batch_input_shape: [null, 1] }, inbound_nodes: [] },
+      { class_name: 'Dense', name: 'd', config: { name: 'd', units: 1 }, inbound_nodes: uses },
+      {
+        class_name: 'Concatenate',
+        name: 'c',
+        config: { name: 'c' },
+        inbound_nodes: [uses.map((_, use) => ['d', use, 0, {}])],
+      },
+    ];
+    const config = {
+      name: 'model',
+      layers,
+      input_layers: [['x', 0, 0]],
+      output_layers: uses.map((_, use) => ['d', use, 0]),
+    };
+    using model = await read(filesOf({ class_name: 'Functional', config }, [entry('d/kernel', [1, 1], 1)]));
+    expect(model.tensors.map(({ name }) => name)).toEqual(['d']);
+  });
+
+  test('Thousands of models with a layer of one name have their own weights, whatever precedes their names', async () => {
+    const models = some.map((name) => ({
+      class_name: 'Sequential',
+      config: { name, layers: [{ class_name: 'Dense', config: { name: 'd', units: 1 } }] },
+    }));
+    const weights = some.map((name, at) => entry(`around/${name}/d/kernel`, [1, 1], at));
+    using model = await read(filesOf(sequential(...models), weights));
+    expect(model.tensors.map(({ name }) => name)).toEqual(some.map((name) => `${name}/d`));
+    const numbers = await Promise.all(model.tensors.map(({ values }) => model.copy(values)));
+    expect(numbers.map((bytes) => new Float32Array(bytes.buffer)[0])).toEqual(some.map((_, at) => at));
+  });
+
+  test('Names of thousands of layers and of types do not slow each other down', async () => {
+    const type = 'Own'.repeat(50_000);
+    const layers = some.map((name) => ({ class_name: type, config: { name } }));
+    using model = await read(filesOf(sequential(...layers), [entry(`${some[7]}/own`, [1, 1], 1)]));
+    expect(model.skipped.map(({ name }) => name)).toEqual([`${some[7]}/own`]);
+    expect(model.skipped[0]!.reason.length).toBeLessThan(200);
+  });
+
   test('Thousands of Keras layers that share a normalisation are read', async () => {
     const units = names.slice(0, 4000);
     const node = (...from: string[]) => from.map((name) => [[name, 0, 0, {}]]);
