@@ -207,6 +207,30 @@ test('Limits may be undefined or endless', async () => {
   for (const way of wayNames) await ways[way]!('safetensors', { limits, signal: undefined, followLinks: false });
 });
 
+test.each(['readModel', 'sparsifyFile'])(
+  '%s: a Blob that can no longer be read is an error of the file',
+  async (way) => {
+    const read = (source: Blob) =>
+      way === 'readModel'
+        ? readModel(source, { shards: give })
+        : sparsifyFile(source, () => keeping().stream, { shards: give, sparsity: 50, layerType: 'all' });
+    for (const [title, bytes] of [
+      ['the main file', safetensors],
+      ['an index', index],
+    ] as const) {
+      const blob = new File([bytes], 'chosen');
+      // As of a file on disk that was changed or deleted.
+      const failing = new DOMException('the file changed', 'NotReadableError');
+      blob.slice = () => ({ arrayBuffer: () => Promise.reject(failing) }) as Blob;
+      expect(await errorOf(() => read(blob)), title).toMatchObject({
+        code: 'file',
+        details: { subject: 'chosen', found: 'the file changed' },
+        cause: failing,
+      });
+    }
+  },
+);
+
 test('A bare manifest given as bytes is recognised by all that read models, with the same layers', async () => {
   const options = { sparsity: 50, layerType: 'all', granularity: 'weight' } as const;
   const written = new Map<string, ReturnType<typeof keeping>>();
