@@ -209,6 +209,29 @@ test('The names of further files are parts of URLs, whatever characters they hav
   ]);
 });
 
+test.each([
+  ['a%20b.safetensors', 'a b.safetensors'],
+  ['a%2Fb.safetensors', 'b.safetensors'],
+  ['..%2F..%5Cb.safetensors', 'b.safetensors'],
+  ['100%.safetensors', '100%.safetensors'],
+  ['', 'model.safetensors'],
+  ['..%2F', 'model.safetensors'],
+])('The name of a model at the URL %j is %s, which is a name in a folder', async (last, name) => {
+  serving(() => new Response(file));
+  using model = await readModel(`https://models.example/folder/${last}`);
+  expect([...(await model.toFiles()).keys()]).toEqual([name]);
+});
+
+test.each([
+  ['../../a.safetensors', 'a.safetensors'],
+  ['C:\\models\\a.safetensors', 'a.safetensors'],
+  ['..', 'model.safetensors'],
+  ['a/', 'model.safetensors'],
+])('The name of a File, %j, is %s, which is a name in a folder', async (given, name) => {
+  using model = await readModel(new File([file], given));
+  expect([...(await model.toFiles()).keys()]).toEqual([name]);
+});
+
 test('A further file whose name cannot be part of a URL is an error of the file', async () => {
   const index = new TextEncoder().encode('{"weight_map":{"d.weight":"half \\ud800 a pair"}}');
   serving(() => new Response(index));

@@ -32,12 +32,29 @@ export function urlOf(text: string | URL, base?: string): URL {
  * @throws SparsifyError as {@link download} does
  */
 export async function fetched(url: URL, reading: Reading): Promise<Source> {
-  const name = url.pathname.slice(url.pathname.lastIndexOf('/') + 1);
   return {
-    ...fromBlob(await download(url, reading), name, reading),
+    ...fromBlob(await download(url, reading), nameIn(url), reading),
     // Each part of the name is taken literally.
     sibling: (name) => fetched(siblingOf(url, name), reading),
   };
+}
+
+function nameIn({ pathname }: URL): string {
+  const last = pathname.slice(pathname.lastIndexOf('/') + 1);
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
+/**
+ * The name of a file in a folder: a name that someone else chose must not lead out of the folder that a model is
+ * written to.
+ */
+function plainName(name: string | undefined): string | undefined {
+  const last = name?.split(/[/\\\0]/).at(-1);
+  return last === '' || last === '.' || last === '..' ? undefined : last;
 }
 
 function siblingOf(url: URL, name: string): URL {
@@ -63,8 +80,12 @@ export async function noSibling(name: string): Promise<never> {
   });
 }
 
-/** A Blob, of which only the requested bytes are read, in slices. */
-export function fromBlob(blob: Blob, name: string | undefined, reading: Reading): Source {
+/**
+ * A Blob, of which only the requested bytes are read, in slices.
+ * @param given its name, which may be any text
+ */
+export function fromBlob(blob: Blob, given: string | undefined, reading: Reading): Source {
+  const name = plainName(given);
   const subject = name ?? 'the Blob';
   checkFile(reading, subject, blob.size);
   return {
