@@ -427,3 +427,20 @@ describe('hostile files', () => {
     }
   });
 });
+
+describe('a long name takes time in proportion to its length', () => {
+  const digits = '1'.repeat(200_000);
+  test.each<[string, TensorsToStore, (string | RegExp)[]]>([
+    ['a recurrent name', { [`${'weight_ih'.repeat(20_000)}.weight_ih_l0`]: [1, 1] }, [/number of gates is unknown/]],
+    ['a layer of a recurrent name', { [`a.weight_ih_l${digits}x`]: [1, 1] }, [/no known kind of layer/]],
+    ['a normalisation', { [`norm${digits}x.weight`]: [1, 1] }, ['dense out,in']],
+    ['many normalisations', { [`${'norm'.repeat(50_000)}_.weight`]: [1, 1] }, ['dense out,in']],
+    ['underscores', { [`${'_'.repeat(200_000)}emb.weight`]: [1, 1] }, ['embedding out,in']],
+    ['lists in lists', { [`fc.${'0.'.repeat(100_000)}weight`]: [1, 1] }, ['dense out,in']],
+    ['experts', { [`${digits}.experts.gate_proj.weight`]: [1, 1, 1] }, [/name is that of experts/]],
+  ])('A file is read whose tensor has a long name: %s', async (_title, tensors, expected) => {
+    const found = Object.values(await readTensors(tensors));
+    expect(found).toHaveLength(expected.length);
+    expected.forEach((each, index) => expect(found[index]).toMatch(each));
+  });
+});

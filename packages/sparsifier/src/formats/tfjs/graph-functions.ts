@@ -33,7 +33,8 @@ export function functionsIn(library: unknown): GraphFunction[] {
     const { name, inputArg, outputArg } = isObject(signature) ? signature : {};
     const results: Readonly<Record<string, unknown>> = isObject(ret) ? ret : {};
     const order = namesIn(outputArg).filter((each) => Object.hasOwn(results, each));
-    const others = Object.keys(results).filter((each) => !new Set(order).has(each));
+    const ordered = new Set(order);
+    const others = Object.keys(results).filter((each) => !ordered.has(each));
     return {
       name: typeof name === 'string' ? name : 'function',
       parameters: namesIn(inputArg),
