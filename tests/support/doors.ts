@@ -11,7 +11,6 @@ import * as calibration from 'sparsifier/calibration';
 import type {
   CalibrateOptions,
   CalibrateTfjsOptions,
-  SessionFiles,
   Statistics,
   WriteStatisticsOptions,
 } from 'sparsifier/calibration';
@@ -23,19 +22,20 @@ import * as formats from 'sparsifier/formats';
 import type { FileModel, ReadModelOptions, ReadOptions, SizesOptions } from 'sparsifier/formats';
 import * as arrays from 'sparsifier/formats/arrays';
 import * as onnx from 'sparsifier/formats/onnx';
+import type { ReadOnnxOptions } from 'sparsifier/formats/onnx';
 import * as safetensors from 'sparsifier/formats/safetensors';
+import type { ReadSafetensorsOptions } from 'sparsifier/formats/safetensors';
 import * as tfjs from 'sparsifier/formats/tfjs';
+import type { ReadTfjsOptions } from 'sparsifier/formats/tfjs';
 import * as quantizing from 'sparsifier/quantize';
 import type { DequantizeOptions, QuantizeOptions } from 'sparsifier/quantize';
 import * as analysis from 'sparsifier/sensitivity';
 import type { SensitivityOptions, WholeModelOptions } from 'sparsifier/sensitivity';
 import * as training from 'sparsifier/training';
 import type { ScheduleOptions, SparsifyCallbackOptions } from 'sparsifier/training';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { mixedNumbers, model, node, tensor } from './onnx-builder.js';
-import { safetensorsFile } from './safetensors-builder.js';
+import { checkpoint, inputs, layers, live, network, sessions, weightless, type Objects } from './objects.js';
 import { keeping } from './streams.js';
-import { tf } from './tfjs.js';
+import { textOf, tf } from './tfjs.js';
 
 /** What a function takes. */
 export interface Door {
@@ -67,87 +67,18 @@ const calling = namesOf<CallOptions>({ roundTo: true, ...listening });
 const forced = namesOf<WriteStatisticsOptions>({ force: true });
 const table = ['layers', 'sizes'];
 
-const floats = (length: number) => Float32Array.from({ length }, (_, index) => Math.sin(index + 1));
-export const layers = () =>
-  ({
-    conv: {
-      kind: 'conv2d',
-      roles: ['out', 'in', 'height', 'width'],
-      shape: [4, 2, 2, 2],
-      data: floats(32),
-      bias: floats(4),
-    },
-    head: { kind: 'dense', roles: ['out', 'in'], shape: [3, 4], data: floats(12) },
-  }) as const;
-
-const network = model({
-  nodes: [node('Conv', 'x w b', 'c', { name: 'conv' }), node('MatMul', 'c v', 'y', { name: 'head' })],
-  initializers: [
-    tensor('w', [4, 3, 2, 2], { data: mixedNumbers(48, 1) }),
-    tensor('b', [4], { data: mixedNumbers(4, 2) }),
-    tensor('v', [4, 3], { data: mixedNumbers(12, 3) }),
-  ],
-  inputs: { x: [1, 3, 5, 5] },
-  outputs: { y: 4 },
-});
-const checkpoint = safetensorsFile({ 'conv.weight': [4, 3, 2, 2], 'head.weight': [3, 4] });
-
-const sessions = {
-  createSession: (bytes: Uint8Array, files: SessionFiles) =>
-    InferenceSession.create(bytes, { ...files, logSeverityLevel: 3 }),
-  batches: () => [1, 2, 3, 4].map(() => ({ x: new Tensor('float32', floats(75), [1, 3, 5, 5]) })),
-};
-
-const live = tf.sequential({
-  layers: [
-    tf.layers.conv2d({ inputShape: [5, 5, 2], filters: 4, kernelSize: 2, name: 'conv' }),
-    tf.layers.batchNormalization({ name: 'norm' }),
-    tf.layers.flatten(),
-    tf.layers.dense({ units: 3, name: 'head' }),
-  ],
-});
-const inputs = () => [tf.ones([2, 5, 5, 2])];
-
-/** Objects whose methods are called, and models that are passed. */
-export async function makeObjects() {
-  await tf.setBackend('cpu');
-  const read = await formats.readModel(network);
-  const statistics = await calibration.calibrate(read, sessions);
-  const quantized = await quantizing.quantize(read);
-  const pruned = new Sparsifier(read, { layerType: 'all', statistics });
-  const report = await pruned.sparsifyModel(50);
-  const closed = await formats.readModel(network);
-  closed.close();
-  const engine = await main.loadEngine();
-  const block = await engine.allocate(16);
-  const array = arrays.fromArrays(layers());
-  const analysed = await analysis.sensitivity(array, () => 1, { levels: [50], layers: 'conv' });
-  const dequantized = await quantizing.dequantize(quantized.model);
-  const comparison = await comparing.compare(read, closed === read ? read : quantized.model);
-  const repaired = await pruned.repair();
-  return {
-    ...{ read, statistics, quantized, pruned, report, closed, engine, block, array, analysed },
-    ...{ dequantized, comparison, repaired, liveModel: tfjs.fromTfjs(tf, live), schedule: training.Schedule.agp() },
-    callback: training.sparsifyCallback(tf, { sparsity: 50, layerType: 'all', steps: 2 }),
-    close() {
-      for (const each of [read, quantized.model, dequantized.model]) each.close();
-      pruned.clear();
-      block.free();
-    },
-  };
-}
-export type Objects = Awaited<ReturnType<typeof makeObjects>>;
-
 const bound =
   (object: object, name: string) =>
   (...args: never[]) =>
     (object as Record<string, (...args: never[]) => unknown>)[name]!(...args);
 
+type Args = () => readonly unknown[];
+
 /** Methods of an object: for each the arguments, and the names of the options, which come last. */
 const methods = (
   type: string,
   object: object,
-  all: Readonly<Record<string, readonly [args: () => readonly unknown[], names?: readonly string[]]>>,
+  all: Readonly<Record<string, readonly [args: Args, names?: readonly string[]]>>,
 ): Record<string, Door> =>
   Object.fromEntries(
     Object.entries(all).map(([name, [args, names]]) => [
@@ -166,8 +97,9 @@ const none = (): readonly unknown[] => [];
 
 /** All of them, by their names. */
 export function doorsOf(objects: Objects): Record<string, Door> {
-  const { read, statistics, quantized, pruned, report, engine, block, array, analysed } = objects;
+  const { read, dense, statistics, quantized, pruned, report, engine, block, array, analysed } = objects;
   const { dequantized, comparison, repaired, liveModel, schedule, callback } = objects;
+  const { out, masks, statisticsFile, tfjsFiles } = objects;
   const values = read.tensors[0]!.values;
   return {
     'index.loadEngine': door(
@@ -187,7 +119,7 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     ...methods('Sparsifier', pruned, {
       apply: [() => [{}], namesOf<Omit<CallOptions, 'roundTo'>>(listening)],
       explain: [() => [50, {}], calling],
-      loadMasks: [() => [new Uint8Array(3), {}], namesOf<ReadOptions>(anyFile)],
+      loadMasks: [() => [masks, {}], namesOf<ReadOptions>(anyFile)],
       mask: [() => ['conv']],
       masks: [() => []],
       pruneModel: [() => [50, {}], calling],
@@ -213,19 +145,23 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     }),
     'Sparsifier.clear': door(() => new Sparsifier(array).clear(), none),
     'Sparsifier.restore': door(
-      (options: never) => new Sparsifier(array, { restorable: true }).restore(options),
+      async (options: never) => {
+        const own = new Sparsifier(array, { layerType: 'all', restorable: true });
+        await own.sparsifyModel(10);
+        return own.restore(options);
+      },
       () => [{}],
       namesOf<Omit<CallOptions, 'roundTo'>>(listening),
     ),
     ...methods('Report', report, {
       sizes: [() => [{}], namesOf<SizesOptions>({ layers: true, ...listening })],
       table: [() => [{}], table],
-      toString: [() => []],
+      toString: [none] as [Args],
     }),
     ...methods('RepairReport', repaired, {
       sizes: [() => [{}], namesOf<SizesOptions>({ layers: true, ...listening })],
       table: [() => []],
-      toString: [() => []],
+      toString: [none] as [Args],
     }),
     ...methods('Engine', engine, { allocate: [() => [8]] }),
     ...methods('Block', block, {
@@ -294,7 +230,7 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     ),
     'compare.sessionsOfTfjs': door(
       (own: never, bytes: never) => comparing.sessionsOfTfjs(own)(bytes, { externalData: [] }),
-      () => [tf, new TextEncoder().encode('{"modelTopology":{"node":[]},"weightsManifest":[]}')],
+      () => [tf, textOf({ modelTopology: weightless.toJSON(null, false), weightsManifest: [] })],
     ),
     ...methods('Comparison', comparison, {
       sizes: [() => [{}], namesOf<ComparedSizesOptions>({ layers: true, ...listening })],
@@ -318,7 +254,7 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     ),
     'calibration.readStatistics': door(
       calibration.readStatistics,
-      () => [new Uint8Array(3), {}],
+      () => [statisticsFile, {}],
       namesOf<ReadOptions>(anyFile),
     ),
     'calibration.Statistics': door(
@@ -327,13 +263,13 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     ),
     ...methods('Statistics', statistics, {
       bytes: [() => []],
-      check: [() => [read]],
+      check: [() => [dense]],
       merge: [() => [statistics]],
       write: [() => [keeping().stream, {}], forced],
     }),
     'quantize.quantize': door(
       quantizing.quantize,
-      () => [read, {}],
+      () => [read, { weights: 'float16' }],
       namesOf<QuantizeOptions>({ weights: true, rules: true, statistics: true, others: true, ...listening }),
     ),
     'quantize.dequantize': door(
@@ -344,17 +280,26 @@ export function doorsOf(objects: Objects): Record<string, Door> {
     ...methods('QuantizeReport', quantized.report, {
       sizes: [() => [{}], namesOf<SizesOptions>({ layers: true, ...listening })],
       table: [() => [{}], table],
-      toString: [() => []],
+      toString: [none] as [Args],
     }),
-    ...methods('DequantizeReport', dequantized.report, { table: [() => []], toString: [() => []] }),
+    ...methods('DequantizeReport', dequantized.report, { table: [() => []], toString: [none] as [Args] }),
     'formats.readModel': door(formats.readModel, () => [network, {}], namesOf<ReadModelOptions>(reading)),
     'formats.sizesOf': door(formats.sizesOf, () => [read, {}], namesOf<SizesOptions>({ layers: true, ...listening })),
-    'formats/onnx.readOnnx': door(onnx.readOnnx, () => [network, {}], ['external']),
-    'formats/safetensors.readSafetensors': door(safetensors.readSafetensors, () => [checkpoint, {}], [
-      'layers',
-      'shards',
-    ]),
-    'formats/tfjs.readTfjs': door(tfjs.readTfjs, () => [new Uint8Array(3), {}], ['shards', 'keepScale']),
+    'formats/onnx.readOnnx': door(
+      onnx.readOnnx,
+      () => [network, {}],
+      namesOf<ReadOnnxOptions>({ external: true, ...anyFile }),
+    ),
+    'formats/safetensors.readSafetensors': door(
+      safetensors.readSafetensors,
+      () => [checkpoint, {}],
+      namesOf<ReadSafetensorsOptions>({ layers: true, shards: true, ...anyFile }),
+    ),
+    'formats/tfjs.readTfjs': door(
+      tfjs.readTfjs,
+      () => [tfjsFiles.json, { shards: tfjsFiles.shards }],
+      namesOf<ReadTfjsOptions>({ shards: true, keepScale: true, ...anyFile }),
+    ),
     'formats/tfjs.fromTfjs': door(tfjs.fromTfjs, () => [tf, live]),
     'formats/arrays.fromArrays': door(arrays.fromArrays, () => [layers()], ['conv']),
     'ArrayLayer of fromArrays': door(
@@ -367,9 +312,9 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       addBias: [() => [read.tensors[1]]],
       bytes: [() => []],
       hold: [() => [values]],
-      outputs: [() => ['/dev/null/out.onnx']],
+      outputs: [() => [out]],
       toFiles: [() => []],
-      write: [() => ['/dev/null/out.onnx', {}], forced],
+      write: [() => [out, { force: true }], forced],
     }),
     'FileModel.close': door(async () => (await formats.readModel(network)).close(), none),
     ...modelMethods('Model of fromArrays', array, array.tensors[0]!.values),

@@ -1,9 +1,10 @@
 import { attempt, SparsifyError } from '../errors.js';
 import { fromTfjs, variableOf, weightNames, type LayersModelLike, type TensorLike } from '../formats/tfjs/live.js';
 import { inTurn } from '../model/turns.js';
+import { isObject } from '../model/json.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
 import { defaults } from '../options/defaults.js';
-import { aBoolean, aCount, asGiven, being, without, type Shape } from '../options/check.js';
+import { aBoolean, aCount, asGiven, being, isListOf, without, type Shape } from '../options/check.js';
 import { sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
@@ -79,17 +80,16 @@ export const callbackShape: Shape<SparsifyCallbackOptions> = {
 
 /** Amounts as counts are refused: a schedule multiplies percentages. */
 function checkTarget(sparsity: TargetSparsity | undefined): void {
-  const isTarget = sparsity !== null && (typeof sparsity === 'number' || typeof sparsity === 'object');
-  const percentages = !isTarget
-    ? [sparsity]
-    : typeof sparsity === 'number'
-      ? [sparsity]
-      : isList(sparsity)
-        ? sparsity
-        : entriesOf(sparsity).map(([, percent]) => percent);
-  const isAmount = isTarget && typeof sparsity === 'object' && ('keep' in sparsity || 'remove' in sparsity);
   const isPercentage = (percent: unknown) => typeof percent === 'number' && percent >= 0 && percent <= 100;
-  if (!isAmount && percentages.every(isPercentage)) return;
+  const isTarget =
+    isPercentage(sparsity) ||
+    isListOf(sparsity, isPercentage) ||
+    (isObject(sparsity) &&
+      !('keep' in sparsity || 'remove' in sparsity) &&
+      entriesOf(sparsity as Exclude<TargetSparsity, number | readonly number[]>).every(([, each]) =>
+        isPercentage(each),
+      ));
+  if (isTarget) return;
   throw new SparsifyError('sparsity', 'the sparsity at the end of training must be given in percent, from 0 to 100', {
     given: sparsity ?? 'nothing',
     allowed: ['a percentage', 'a list of percentages', 'percentages by name or glob'],
