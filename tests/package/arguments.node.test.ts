@@ -34,9 +34,9 @@ const isExpected = (error: unknown): boolean =>
   // Functions of the caller that nobody can call, and lists that nobody can iterate.
   /^TypeError: (Class constructor|Cannot perform ('apply'|%TypedArray%.prototype.values) on)/.test(String(error));
 
-/** Where an error was made. */
+/** The module in which an error was made. */
 const placeOf = (error: unknown): string =>
-  /^ {4}at .*$/m.exec(error instanceof Error ? (error.stack ?? '') : '')?.[0] ?? String(error);
+  /^ {4}at .*(?:file:|\().*\/.*$/m.exec(error instanceof Error ? (error.stack ?? '') : '')?.[0] ?? String(error);
 
 /** Frees what a call returned. */
 function discard(result: unknown): void {
