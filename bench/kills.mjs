@@ -1,5 +1,6 @@
-// Kills `sparsifier prune` at random moments while it replaces a model of several files, and looks at what is there after
-// the next run. `npm run bench -- kills 200` kills 200 runs; a second number is the seed.
+// Kills `sparsifier prune` while it replaces a model of several files, at random moments and at each step of writing, and
+// looks at what is there after the next run. `npm run bench -- kills 200` kills 200 runs at random moments; a second number
+// is the seed.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,6 +10,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const command = fileURLToPath(new URL('../packages/sparsifier/dist/cli/main.js', import.meta.url));
+const atStep = new URL('../tests/support/signal-at-step.mjs', import.meta.url).href;
 const [kills = 200, seed = 1] = process.argv.slice(2).map(Number);
 const options = ['-s', '50', '--layer-type', 'all', '--force'];
 const index = 'in/model.safetensors.index.json';
@@ -34,43 +36,56 @@ const random = randomFrom(seed);
 try {
   await makeInputs();
   const inputs = await digests('in');
-  console.log(['case'.padEnd(10), ...Object.keys(titles).map((key) => titles[key])].join('  '));
+  console.log(['case'.padEnd(26), ...Object.keys(titles).map((key) => titles[key])].join('  '));
   for (const { name, words, next } of cases) {
     await makeOld();
     const [before, began] = [await digests('out', 'masks'), performance.now()];
     await run(words).ended;
     const lasts = performance.now() - began;
     const after = await digests('out', 'masks');
-    const count = { kills: 0, writing: 0, old: 0, new: 0, mixed: 0, inputs: 0, left: 0, failed: 0 };
-    for (; count.kills < kills / cases.length; count.kills++) {
-      await makeOld();
+    /** @param kill kills the n-th run; returns false once there is nothing more to kill */
+    const killed = async (title, kill) => {
+      const count = { kills: 0, writing: 0, old: 0, new: 0, mixed: 0, inputs: 0, left: 0, failed: 0 };
+      for (; ; count.kills++) {
+        await makeOld();
+        if (!(await kill(count.kills))) break;
+        if ((await stagings()).length > 0) count.writing++;
+        if ((await run(next).ended) !== 0) count.failed++;
+        const { 'out/other.safetensors': _, ...found } = await digests('out', 'masks');
+        if (same(found, before)) count.old++;
+        else if (same(found, after)) count.new++;
+        else count.mixed++;
+        if (!same(await digests('in'), inputs)) count.inputs++;
+        count.left += (await stagings()).length;
+      }
+      const cells = Object.keys(titles).map((key) => String(count[key]).padStart(titles[key].length));
+      console.log([title.padEnd(26), ...cells].join('  '));
+    };
+    await killed(`${name}, random moments`, async (number) => {
+      if (number >= kills / cases.length) return false;
       const { child, ended } = run(words);
       // Every second kill comes while files are written, which is a small part of a run.
-      if (count.kills % 2 === 0) await wait(random() * lasts);
+      if (number % 2 === 0) await wait(random() * lasts);
       else {
         await stagingOf(child);
         await wait(random() * lasts * 0.2);
       }
       child.kill('SIGKILL');
       await ended;
-      if ((await stagings()).length > 0) count.writing++;
-      if ((await run(next).ended) !== 0) count.failed++;
-      const { 'out/other.safetensors': _, ...found } = await digests('out', 'masks');
-      if (same(found, before)) count.old++;
-      else if (same(found, after)) count.new++;
-      else count.mixed++;
-      if (!same(await digests('in'), inputs)) count.inputs++;
-      count.left += (await stagings()).length;
-    }
-    const cells = Object.keys(titles).map((key) => String(count[key]).padStart(titles[key].length));
-    console.log([name.padEnd(10), ...cells].join('  '));
+      return true;
+    });
+    await killed(`${name}, each step`, async (number) => {
+      const parameters = new URLSearchParams({ number: String(number + 1), signals: 'SIGKILL' });
+      return (await run(words, ['--import', `${atStep}?${parameters}`]).ended) !== 0;
+    });
   }
 } finally {
   await rm(folder, { recursive: true });
 }
 
-function run(words) {
-  const child = spawn(process.execPath, [command, 'prune', ...words, ...options], { cwd: folder, stdio: 'ignore' });
+function run(words, flags = []) {
+  const all = [...flags, command, 'prune', ...words, ...options];
+  const child = spawn(process.execPath, all, { cwd: folder, stdio: 'ignore' });
   return { child, ended: new Promise((resolve) => child.on('close', resolve)) };
 }
 

@@ -1,5 +1,6 @@
 import {
   chmod,
+  chown,
   lstat,
   mkdir,
   mkdtemp,
@@ -221,6 +222,8 @@ describe('a run that is killed', () => {
       await Promise.all([worker(), worker(), worker()]);
       for (const key of ['old', 'new', 'refused'] as const) expect(ended[key], key).toBeGreaterThan(least[key]);
     },
+    // A hundred processes.
+    600_000,
   );
 });
 
@@ -490,6 +493,17 @@ describe('staging folders', () => {
     await writeFile(at(name, 'new', 'a'), 'more');
     expect(await isKept(name)).toBe(true);
   });
+
+  test.runIf(process.getuid?.() === 0)(
+    'Those of other users are kept, but for those of the owner of the folder',
+    async () => {
+      const name = await stage(host, await gone(), 0);
+      await chown(at(name), 1234, 1234);
+      expect(await isKept(name)).toBe(true);
+      await chown(folder, 1234, 1234);
+      expect(await isKept(name)).toBe(false);
+    },
+  );
 
   test('Folders of other names and files are kept', async () => {
     const names = ['.sparsifier-x', '.sparsifier-x-1-zz', '.sparsifier', 'sparsifier-x-1-0123456789ab'];

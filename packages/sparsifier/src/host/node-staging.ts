@@ -1,5 +1,17 @@
 import type { Stats } from 'node:fs';
-import { link, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, type FileHandle } from 'node:fs/promises';
+import {
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
 import * as path from 'node:path';
 import { SparsifyError } from '../errors.js';
 import { isOne, parsedJournal, stampOf, version, type Entry, type Journal } from './node-journal.js';
@@ -143,10 +155,14 @@ export class Staging {
     return counts ? own.entries : [];
   }
 
-  /** When something in it changed last, in milliseconds; undefined if it is no folder. */
+  /**
+   * When something in it changed last, in milliseconds; undefined if it is no folder, or someone else's: in a folder such as
+   * /tmp, only its owner may have what others have written there undone.
+   */
   async changed(): Promise<number | undefined> {
     const own = await found(this.path);
     if (!own?.isDirectory()) return undefined;
+    if (own.uid !== process.getuid?.() && own.uid !== (await stat(this.folder)).uid) return undefined;
     const files = await filesIn(this.new());
     return Math.max(own.mtimeMs, ...files.map(({ mtimeMs }) => mtimeMs));
   }
