@@ -594,6 +594,22 @@ describe('staging folders', () => {
     });
   });
 
+  test('A file that a running call is changing is read once it has changed', async () => {
+    await makeOld();
+    let reading: ReturnType<typeof open> | undefined;
+    const restore = onEachStep(async (name) => {
+      if (name !== 'link') return;
+      reading ??= open(at('m/model'));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }, false);
+    await writeNew().finally(restore);
+    const source = await reading!;
+    const bytes = new Uint8Array(source.size);
+    await source.read(bytes, 0);
+    await source.close();
+    expect(Buffer.from(bytes).toString()).toBe('new m/model');
+  });
+
   test('Of two runs that write the same files at once, the files are all from one of them', async () => {
     const both = ['one', 'two'].map((text) => names.map((name) => output(name, `${text} ${name}`)));
     for (let round = 0; round < 10; round++) {

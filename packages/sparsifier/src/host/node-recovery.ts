@@ -1,5 +1,6 @@
 import { readdir, realpath } from 'node:fs/promises';
 import * as path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { SparsifyError } from '../errors.js';
 import { reason } from './node-errors.js';
 import { isGone, isStagingName } from './node-owner.js';
@@ -45,8 +46,11 @@ export async function recover(folder: string, names: readonly string[], own?: st
   }
 }
 
+/** How long a file is waited for that a running process is changing, which takes milliseconds. */
+const patience = 2000;
+
 /**
- * Refuses a file that a run is changing, or was when it was killed: other files of the same model may not belong to it.
+ * Refuses a file that a run was changing when it was killed: other files of the same model may not belong to it.
  * @throws SparsifyError `file`
  */
 export async function checkFinished(file: string): Promise<void> {
@@ -57,12 +61,19 @@ export async function checkFinished(file: string): Promise<void> {
     if (place === undefined) continue;
     for (const { folder, name } of namesAbove(place)) {
       for (const staging of await stagingsIn(folder)) {
-        if ((await unfinishedOf(staging, [name])) === undefined) continue;
-        throw new SparsifyError('file', 'was not written to its end', {
-          subject: file,
-          found: staging.path,
-          hint: 'Run the command that writes it again: it first brings back what was there before',
-        });
+        const until = Date.now() + patience;
+        while ((await unfinishedOf(staging, [name])) !== undefined) {
+          const changed = await staging.changed().catch(() => undefined);
+          if (changed !== undefined && !(await isGone(staging.name, changed)) && Date.now() < until) {
+            await wait(10);
+            continue;
+          }
+          throw new SparsifyError('file', 'was not written to its end', {
+            subject: file,
+            found: staging.path,
+            hint: 'Run the command that writes it again: it first brings back what was there before',
+          });
+        }
       }
     }
   }
