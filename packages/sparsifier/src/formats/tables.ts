@@ -159,8 +159,9 @@ function equationsOf({ numbers, shape }: Numbers, axis: number): Uint8Array {
 /** Whether all lines along an axis are sines, and one of them oscillates. */
 function areSines(given: Numbers, axis: number, unit: number): boolean {
   const { numbers, shape } = given;
-  const [size, stride] = [shape[axis]!, strideOf(shape, axis)];
+  const size = shape[axis]!;
   if (size < lineLength) return false;
+  const stride = strideOf(shape, axis);
   const uses = equationsOf(given, axis);
   const spare = uses.reduce((sum, each) => sum + each, 0) - 1;
   const line = new Float32Array(size);

@@ -2,7 +2,7 @@ import { bytesOf, type Leak, type Partner } from '../../model/model.js';
 import { StoredValues } from '../format.js';
 import type { Place, Track } from './channels.js';
 import { valuesOf } from './quantised.js';
-import { title, type Constant, type Node, type Reader, type Value } from './graph.js';
+import { brief, title, type Constant, type Node, type Reader, type Value } from './graph.js';
 import { extremesOf } from './shapes.js';
 import { mostAxes, shapeOf, type View } from './views.js';
 
@@ -113,7 +113,7 @@ export class Claims {
   #obstacleTo(constant: Constant, { uses, rival, count }: Claim): string | undefined {
     const obstacle = obstacleTo(constant, (use) => uses.has(this.#keyOf(use)));
     if (obstacle !== undefined) return obstacle;
-    if (rival !== undefined) return `${this.#owners[rival]!.name} also has it`;
+    if (rival !== undefined) return `${brief(this.#owners[rival]!.name)} also has it`;
     const values = valuesOf(constant);
     const isPart = typeof values === 'object' && count < values.length;
     return isPart && values.coding !== undefined ? 'its numbers are not stored as an array' : undefined;
@@ -149,7 +149,7 @@ export function obstacleTo(constant: Constant, isOwn: (use: Reader) => boolean):
   const other = constant.uses.find((use) => !isOwn(use));
   if (other !== undefined) return `${title(other.node)} also uses it`;
   if (constant.isOutput) return 'it is an output of the graph';
-  return constant.overlaps === undefined ? undefined : `it shares bytes with ${constant.overlaps.name}`;
+  return constant.overlaps === undefined ? undefined : `it shares bytes with ${brief(constant.overlaps.name)}`;
 }
 
 /** Whether a constant is known to consist of zeros. */

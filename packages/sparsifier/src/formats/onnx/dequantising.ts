@@ -1,3 +1,4 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { narrowedInSlices } from '../../model/numbers.js';
 import { joinedBytes } from '../joined.js';
 import type { Dequantized, ModelOutput } from '../format.js';
@@ -195,11 +196,12 @@ function write(writer: ModelWriter, constant: Constant, plan: Plan, external: Ex
   for (const { node, op, inputs, output, keepsAttributes = false, bias } of plan.replaced) {
     const field = node.field!;
     const product = bias === undefined ? output.name : names.take(`${output.name}.withoutBias`);
-    const kept = [...fields(edits.file, field, 'node')]
-      .filter(({ number }) => number === 3 || (keepsAttributes && number === 5))
-      .map(({ tagStart, end }) => edits.file.bytes.slice(tagStart, end));
+    const kept = new BinaryWriter();
+    for (const { number, tagStart, end } of fields(edits.file, field, 'node')) {
+      if (number === 3 || (keepsAttributes && number === 5)) kept.raw(edits.file.bytes.slice(tagStart, end));
+    }
     const read = inputs.map((value) => textField(1, value?.name ?? name));
-    edits.replace(field, field, ...read, textField(2, product), textField(4, op), ...kept);
+    edits.replace(field, field, ...read, textField(2, product), textField(4, op), kept.finish());
     if (bias === undefined) continue;
     const add: NewNode = { op: 'Add', inputs: [product, bias.name], outputs: [output.name] };
     writer.add(field.within!, field.end, add);

@@ -2,7 +2,7 @@ import type { Skipped, Values, WeightTensor } from '../../model/model.js';
 import { biasOf } from './bias.js';
 import { countWeights, isCounted, weightsIn } from './counting.js';
 import { incomingOf } from './geometry.js';
-import { title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
+import { brief, title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
 import { Names } from './names.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './partners.js';
@@ -73,7 +73,7 @@ export function readLayers(graph: Graph): Layers {
     const values = valuesOf(constant);
     const layer = typeof values === 'object' ? partners.get(values) : undefined;
     const reason =
-      layer === undefined ? otherUse(constant) : `its numbers are removed with the output channels of ${layer}`;
+      layer === undefined ? otherUse(constant) : `its numbers are removed with the output channels of ${brief(layer)}`;
     skipped.push(skippedTensor(names.take(constant.name), reason, constant.readers[0]!.node.op, constant));
   }
   return { tensors, skipped, weights: countWeights(graph) };
@@ -144,15 +144,15 @@ function unstored({ producer, isConstant }: Value): string {
   if (producer === undefined) return 'its weight is an input of the model';
   if (producer.op === 'Constant') return 'its weight is a Constant node without a tensor';
   return isConstant
-    ? `its weight is computed from constants by ${producer.op}`
-    : `its weight is computed by ${producer.op} while the model runs`;
+    ? `its weight is computed from constants by ${brief(producer.op)}`
+    : `its weight is computed by ${brief(producer.op)} while the model runs`;
 }
 
 /** Why a constant is not a weight, judging by what reads it. */
 function otherUse({ uses, readers, tensor, isCode, decoded }: Constant): string {
   const list = (words: readonly string[]) => {
     const [...each] = new Set(words);
-    return `${each.slice(0, 3).join(', ')}${each.length > 3 ? ' and others' : ''}`;
+    return `${each.slice(0, 3).map(brief).join(', ')}${each.length > 3 ? ' and others' : ''}`;
   };
   const isFactor = ({ node }: Use) => node.op === 'Mul' || node.op === 'Sub';
   if (isCode && decoded === undefined && !uses.every(isFactor)) {
@@ -180,7 +180,7 @@ function obstacleOf({ constant, layers }: Finding): string | undefined {
   for (const { node, input } of layers) own.set(node, (own.get(node) ?? new Set()).add(input));
   const other = constant.uses.find((use: Use) => !own.get(use.node)?.has(use.input));
   if (other !== undefined) return `${title(other.node)} reads it too, not as a weight`;
-  if (constant.overlaps !== undefined) return `it shares bytes with ${constant.overlaps.name}`;
+  if (constant.overlaps !== undefined) return `it shares bytes with ${brief(constant.overlaps.name)}`;
   return undefined;
 }
 

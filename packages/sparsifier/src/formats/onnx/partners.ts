@@ -3,7 +3,7 @@ import type { WeightTensor } from '../../model/model.js';
 import { rankUnknown, unknown, type Location } from './channels.js';
 import { Claims } from './claims.js';
 import { followChannels, type Source } from './flow.js';
-import { title, type Node } from './graph.js';
+import { brief, title, type Node } from './graph.js';
 import type { Layer } from './layers.js';
 
 /** A weight that can be pruned, and all nodes that read it. */
@@ -89,6 +89,6 @@ function besideGates({ node, layout: { kind } }: Layer): string[] {
   if (!isRecurrent(kind)) return [];
   const parts = { bias: node.inputs[3], peephole: node.inputs[7] };
   return Object.entries(parts).flatMap(([part, value]) =>
-    value === undefined ? [] : [leftToGates(`${part} ${value.name}`)],
+    value === undefined ? [] : [leftToGates(`${part} ${brief(value.name)}`)],
   );
 }
