@@ -1,23 +1,25 @@
 import { SparsifyError } from '../../errors.js';
 import type { StoredValues } from '../format.js';
 import { markCodes } from './counting.js';
+import { Inlined } from './inlined.js';
 import {
   functionKey,
   isStandard,
   listIn,
   readFunction,
-  readNode,
-  readValueInfo,
+  readGraphFields,
   sizeOf,
   type Attribute,
   type FunctionFields,
+  type GraphFields,
   type NodeFields,
 } from './nodes.js';
 import { markOverlaps } from './overlaps.js';
 import { knownShape, merged, shapesAfter, type Shape } from './shapes.js';
 import { readSparseTensor, readTensor, type Tensor } from './tensor.js';
+import { checkOpset } from './versions.js';
 import { passedOn, wholeView, type Passed, type View } from './views.js';
-import { fields, integer, text, WireType, type Field, type ModelFile, type Range } from './wire.js';
+import { fields, WireType, type Field, type ModelFile, type Range } from './wire.js';
 
 /** The nodes of a model in the order in which they run, and its constants. */
 export interface Graph {
@@ -47,8 +49,7 @@ export const title = ({ op, name }: Node): string => (name === '' ? brief(op) : 
 const longestName = 200;
 
 /** A name in a sentence. */
-export const brief = (name: string): string =>
-  name.length > longestName ? `${name.slice(0, longestName)}...` : name;
+export const brief = (name: string): string => (name.length > longestName ? `${name.slice(0, longestName)}...` : name);
 
 /** A named value of the graph: the output of a node, an input of the model, or a constant. */
 export interface Value {
@@ -109,15 +110,6 @@ export interface Use extends Reader {
   readonly axes: readonly number[];
 }
 
-/** The first version of the operators in which `Add` aligns shapes from the right. */
-const firstOpset = 7;
-
-/** How much the bodies of local functions amount to: nodes, inputs, outputs and attributes, each counted once per call. */
-const mostInlined = 1_000_000;
-
-/** The most local functions that call each other in turn. */
-const deepestCall = 50;
-
 /**
  * Reads all nodes of a model file, with their values and constants.
  * @throws SparsifyError `format` if the file is not a complete ONNX model
@@ -137,28 +129,19 @@ export function readGraph(file: ModelFile): Graph {
       hint: 'It is not an ONNX model. Export the model to ONNX first',
     });
   }
-  const reading: Reading = { file, functions, nodes: [], constants: new Map(), bodies: new Map(), inlined: 0 };
+  const reading: Reading = {
+    file,
+    functions,
+    nodes: [],
+    constants: new Map(),
+    bodies: new Map(),
+    inlined: new Inlined(file.name),
+  };
   linkGraph(reading, graph, undefined, 0);
   const constants = [...reading.constants.values()];
   markOverlaps(constants);
   markCodes(reading.nodes);
   return { nodes: reading.nodes, constants };
-}
-
-function checkOpset(file: ModelFile, range: Range): void {
-  let domain = '';
-  let version = firstOpset;
-  for (const field of fields(file, range, 'opset')) {
-    if (field.number === 1 && field.type === WireType.LengthDelimited) domain = text(file, field);
-    else if (field.number === 2 && field.type === WireType.Varint) version = integer(file, field, 'opset');
-  }
-  if (isStandard(domain) && version < firstOpset) {
-    throw new SparsifyError('format', `the operators are older than opset ${firstOpset}`, {
-      subject: file.name,
-      found: `opset ${version}`,
-      hint: 'Convert the model with onnx.version_converter',
-    });
-  }
 }
 
 /** The state of reading the graph, its subgraphs and local functions. */
@@ -170,8 +153,7 @@ interface Reading {
   readonly constants: Map<number, Constant>;
   /** The subgraphs in local functions, by their place in the file. */
   readonly bodies: Map<number, GraphFields>;
-  /** How much of local functions has been read. */
-  inlined: number;
+  readonly inlined: Inlined;
 }
 
 /** The values of a graph by name. A subgraph also sees those of the graphs that contain it. */
@@ -224,31 +206,6 @@ class Scope {
   }
 }
 
-/** A `GraphProto` as it is stored. */
-interface GraphFields {
-  readonly nodes: NodeFields[];
-  readonly initializers: Field[];
-  readonly sparse: Field[];
-  readonly inputs: string[];
-  readonly outputs: string[];
-  readonly shapes: Map<string, Shape>;
-}
-
-function readGraphFields(file: ModelFile, range: Range): GraphFields {
-  const found: GraphFields = { nodes: [], initializers: [], sparse: [], inputs: [], outputs: [], shapes: new Map() };
-  const { nodes, initializers, sparse, inputs, outputs, shapes } = found;
-  for (const field of fields(file, range, 'graph')) {
-    if (field.type !== WireType.LengthDelimited) continue;
-    if (field.number === 1) nodes.push(readNode(file, field));
-    else if (field.number === 5) initializers.push(field);
-    else if (field.number === 15) sparse.push(field);
-    else if (field.number === 11) inputs.push(readValueInfo(file, field, shapes));
-    else if (field.number === 12) outputs.push(readValueInfo(file, field, shapes));
-    else if (field.number === 13) readValueInfo(file, field, shapes);
-  }
-  return found;
-}
-
 /** The subgraph of a local function, which is read once for all calls. */
 function bodyIn({ file, bodies }: Reading, range: Range): GraphFields {
   const body = bodies.get(range.start) ?? readGraphFields(file, range);
@@ -260,7 +217,7 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
   const { nodes, initializers, sparse, inputs, outputs, shapes } =
     depth > 0 ? bodyIn(reading, range) : readGraphFields(reading.file, range);
   if (depth > 0) {
-    spend(reading, depth, sizeOf(nodes) + initializers.length + sparse.length + inputs.length + outputs.length);
+    reading.inlined.add(depth, sizeOf(nodes) + initializers.length + sparse.length + inputs.length + outputs.length);
   }
   const scope = new Scope(outer, shapes, outer?.attributes, depth);
   for (const name of inputs) scope.declare(name);
@@ -334,23 +291,10 @@ function attributesOf({ attributes }: NodeFields, scope: Scope): Map<string, Att
   return resolved;
 }
 
-/** @throws SparsifyError `format` if the bodies of local functions amount to more than a file should ask for */
-function spend(reading: Reading, depth: number, size: number): void {
-  reading.inlined += size;
-  if (depth <= deepestCall && reading.inlined <= mostInlined) return;
-  throw new SparsifyError('format', 'the local functions of the model call each other too often', {
-    subject: reading.file.name,
-    found: depth > deepestCall ? `${depth} calls inside each other` : `${reading.inlined} ${inlinedParts}`,
-    allowed: [`${deepestCall} calls inside each other`, `${mostInlined} ${inlinedParts}`],
-  });
-}
-
-const inlinedParts = 'nodes, inputs, outputs and attributes';
-
 /** Links the body of a local function in place of a node that calls it. */
 function linkCall(reading: Reading, scope: Scope, call: NodeFields, called: FunctionFields): void {
   const depth = scope.depth + 1;
-  spend(reading, depth, called.size);
+  reading.inlined.add(depth, called.size);
   const attributes = new Map([...called.defaults, ...attributesOf(call, scope)]);
   const body = new Scope(undefined, new Map(), attributes, depth);
   const given = new Map(called.inputs.map((name, place) => [name, scope.find(call.inputs[place] ?? '')]));

@@ -61,7 +61,7 @@ export function isStandard(domain: string): boolean {
 export const functionKey = ({ domain, op, overload }: Pick<NodeFields, 'domain' | 'op' | 'overload'>): string =>
   [plainDomain(domain), op, overload].join(':');
 
-export function readNode(file: ModelFile, field: Field): NodeFields {
+function readNode(file: ModelFile, field: Field): NodeFields {
   const node: NodeFields = {
     field,
     op: '',
@@ -111,6 +111,31 @@ export function sizeOf(nodes: readonly NodeFields[]): number {
   return size;
 }
 
+/** A `GraphProto` as it is stored. */
+export interface GraphFields {
+  readonly nodes: NodeFields[];
+  readonly initializers: Field[];
+  readonly sparse: Field[];
+  readonly inputs: string[];
+  readonly outputs: string[];
+  readonly shapes: Map<string, Shape>;
+}
+
+export function readGraphFields(file: ModelFile, range: Range): GraphFields {
+  const found: GraphFields = { nodes: [], initializers: [], sparse: [], inputs: [], outputs: [], shapes: new Map() };
+  const { nodes, initializers, sparse, inputs, outputs, shapes } = found;
+  for (const field of fields(file, range, 'graph')) {
+    if (field.type !== WireType.LengthDelimited) continue;
+    if (field.number === 1) nodes.push(readNode(file, field));
+    else if (field.number === 5) initializers.push(field);
+    else if (field.number === 15) sparse.push(field);
+    else if (field.number === 11) inputs.push(readValueInfo(file, field, shapes));
+    else if (field.number === 12) outputs.push(readValueInfo(file, field, shapes));
+    else if (field.number === 13) readValueInfo(file, field, shapes);
+  }
+  return found;
+}
+
 function readAttribute(file: ModelFile, range: Range, attributes: Map<string, Attribute>): void {
   let name = '';
   const attribute: Attribute = {
@@ -150,7 +175,7 @@ function float({ bytes }: ModelFile, start: number): number {
 }
 
 /** Returns the name of a declared value. Stores its shape in `shapes` if it has one. */
-export function readValueInfo(file: ModelFile, range: Range, shapes: Map<string, Shape>): string {
+function readValueInfo(file: ModelFile, range: Range, shapes: Map<string, Shape>): string {
   let name = '';
   let shape: Shape | undefined;
   for (const field of fields(file, range, 'valueInfo')) {

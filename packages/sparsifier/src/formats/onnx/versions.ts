@@ -1,5 +1,6 @@
+import { SparsifyError } from '../../errors.js';
 import { isStandard } from './nodes.js';
-import { fields, integer, text, wholeFile, WireType, type ModelFile } from './wire.js';
+import { fields, integer, text, wholeFile, WireType, type ModelFile, type Range } from './wire.js';
 
 /** What a model file is written for. */
 export interface Versions {
@@ -25,4 +26,24 @@ export function versionsIn(file: ModelFile): Versions {
     else domains.add(domain);
   }
   return { ir, opset, domains };
+}
+
+/** The first version of the operators in which `Add` aligns shapes from the right. */
+const firstOpset = 7;
+
+/** @throws SparsifyError `format` if an entry of `opset_import` names older operators */
+export function checkOpset(file: ModelFile, range: Range): void {
+  let domain = '';
+  let version = firstOpset;
+  for (const field of fields(file, range, 'opset')) {
+    if (field.number === 1 && field.type === WireType.LengthDelimited) domain = text(file, field);
+    else if (field.number === 2 && field.type === WireType.Varint) version = integer(file, field, 'opset');
+  }
+  if (isStandard(domain) && version < firstOpset) {
+    throw new SparsifyError('format', `the operators are older than opset ${firstOpset}`, {
+      subject: file.name,
+      found: `opset ${version}`,
+      hint: 'Convert the model with onnx.version_converter',
+    });
+  }
 }
