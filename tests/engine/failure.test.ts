@@ -1,4 +1,4 @@
-import { loadEngine, Sparsifier } from 'sparsifier';
+import { inspect, loadEngine, Sparsifier } from 'sparsifier';
 import { readSafetensors } from 'sparsifier/formats/safetensors';
 import { expect, test } from 'vitest';
 import {
@@ -81,4 +81,21 @@ test('A model in the memory of an engine that stopped must be read again', async
   await expectItWorks();
   using again = await readSafetensors(bytes);
   expect((await new Sparsifier(again, options).sparsifyModel(50)).total).toMatchObject({ weights: 4, zeros: 2 });
+});
+
+test('Calls that wait for their turn end with the error as well, and the model can be closed', async () => {
+  const read = await readSafetensors(safetensorsFile({ 'layer.weight': [2, 2] }));
+  const sparsifier = new Sparsifier(read, { ...weightwise, granularity: 'weight', criteria: 'random' });
+  const calls = [
+    () => sparsifier.sparsifyModel(50),
+    () => read.bytes(),
+    () => sparsifier.sparsifyModel(50),
+    () => inspect(read),
+    () => read.toFiles(),
+  ];
+  const ended = Promise.all(calls.map(errorOf));
+  read.close();
+  expect((await ended).map(({ code }) => code)).toEqual(calls.map(() => 'memory'));
+  expect((await errorOf(() => read.bytes())).code).toBe('usage');
+  await expectItWorks();
 });
