@@ -26,7 +26,9 @@ test('The main entry point holds nothing of the catalogue, which holds nothing b
   const catalogue = await modulesOf('catalogue.js');
   expect(catalogue).toContain('options/catalogue.js');
   expect(
-    [...catalogue].filter((path) => !/^(catalogue|errors|printable|engine\/codes|(options|model)\/\w+)\.js$/.test(path)),
+    [...catalogue].filter(
+      (path) => !/^(catalogue|errors|printable|engine\/codes|(options|model)\/\w+)\.js$/.test(path),
+    ),
   ).toEqual([]);
 });
 
