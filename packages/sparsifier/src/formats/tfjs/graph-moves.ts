@@ -190,7 +190,7 @@ function ownWidth(node: Node, widths: ReadonlyMap<Node, number>): number | undef
   const { op, inputs } = node;
   const constant = inputs[1]?.constant;
   const operator = operators.get(op);
-  if (operator?.activations.has(1) && constant !== undefined) {
+  if (operator?.activations.has(1) && constant !== undefined && constant.axes.length <= mostAxes) {
     const layout = operator.layout(node, constant, 1);
     const channels = typeof layout === 'string' ? undefined : layout.channels;
     return channels?.axis === -1 && channels.sizes.length === 1 ? channels.sizes[0] : undefined;

@@ -17,6 +17,7 @@ import { biasOf } from './graph-biases.js';
 import { geometryOf, joinedAxes } from './graph-geometry.js';
 import { partnersOf, type Partners } from './graph-partners.js';
 import { Graph, type Use } from './graph-structure.js';
+import { mostAxes } from './graph-views.js';
 
 /** A weight that can be pruned, and the nodes that read it. */
 interface Found extends Partners {
@@ -111,6 +112,8 @@ const calls = /^(Stateless|Stateful)?(While|If|Case|PartitionedCall)$/;
 function layoutOf(uses: readonly Use[]): { layout: Layout; use: Use; onlyWeight: string | undefined } | string {
   const layouts = new Map<string, Layout>();
   let [first, other]: (Use | undefined)[] = [];
+  const axes = uses[0]?.constant.entry.shape.length ?? 0;
+  if (axes > mostAxes) return `a weight of ${axes} axes is not supported`;
   for (const use of uses) {
     const operator = operators.get(use.node.op);
     if (operator === undefined || !operator.activations.has(use.input)) {
@@ -153,7 +156,7 @@ export function incomingNodes(
     const { node, input, constant } = use;
     const operator = operators.get(node.op);
     const activations = node.inputs[operator?.activations.get(input) ?? -1];
-    const layout = operator?.layout(node, constant, input);
+    const layout = constant.axes.length > mostAxes ? undefined : operator?.layout(node, constant, input);
     if (activations === undefined || typeof layout !== 'object' || node.inside !== undefined) continue;
     const geometry = geometryOf(use, layout);
     if (geometry === undefined) continue;
