@@ -599,7 +599,7 @@ describe('staging folders', () => {
     let reading: ReturnType<typeof open> | undefined;
     const restore = onEachStep(async (name) => {
       if (name !== 'link') return;
-      reading ??= open(at('m/model'));
+      reading ??= open(at("m/model"), usualReading);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }, false);
     await writeNew().finally(restore);
