@@ -170,7 +170,7 @@ test.each(several.flatMap((title) => wayNames.map((way) => [way, title] as const
 );
 
 test.each<[limits: unknown, message: RegExp]>([
-  [{ depth: 0 }, /`depth` is a whole number above 0\. given: 0\. allowed: 1 to 1000/],
+  [{ depth: 0 }, /`depth` is a whole number from 1 to 1000\. given: 0/],
   [{ depth: 1001 }, /`depth`/],
   [{ depth: Infinity }, /`depth`/],
   [{ headerBytes: 1.5 }, /`headerBytes` is a whole number above 0\. given: 1\.5/],

@@ -63,7 +63,7 @@ class LoadedEngine implements Engine {
   }
 
   async allocate(bytes: number): Promise<Block> {
-    if (!Number.isInteger(bytes) || bytes < 0) {
+    if (bytes !== Infinity && !(Number.isInteger(bytes) && bytes >= 0)) {
       throw new SparsifyError('usage', 'a block has a whole number of bytes', { given: bytes });
     }
     const address = bytes <= largestBlock ? (await this.calls([['allocate', bytes]]))[0]! : 0;
