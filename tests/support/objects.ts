@@ -17,7 +17,7 @@ import { safetensorsFile } from './safetensors-builder.js';
 import { keeping } from './streams.js';
 import { filesOf, floats as floatBytes, graphOf, textOf, tf } from './tfjs.js';
 
-export const floats = (length: number) => Float32Array.from({ length }, (_, index) => Math.sin(index + 1));
+const floats = (length: number) => Float32Array.from({ length }, (_, index) => Math.sin(index + 1));
 export const layers = () =>
   ({
     conv: {

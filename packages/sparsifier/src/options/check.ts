@@ -53,7 +53,6 @@ export const being =
 
 export const aFunction = being<never>('a function', (value) => typeof value === 'function');
 export const aBoolean = being<boolean>('true or false', (value) => typeof value === 'boolean');
-export const aText = being<string>('a text', (value) => typeof value === 'string');
 
 /** A whole number of at least 1. */
 export const aCount = (code: ErrorCode = 'usage'): Check<number> =>
