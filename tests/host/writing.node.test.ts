@@ -567,7 +567,9 @@ describe('staging folders', () => {
       }
       expect(await snapshot(folder)).toEqual(before);
       await writeFiles([output('c')]);
-      await (await open(at('c'), usualReading)).close();
+      const beside = await open(at('c'), usualReading);
+      expect(await errorOf(() => beside.sibling('a'))).toMatchObject({ code: 'file' });
+      await beside.close();
       expect(await namesIn(folder)).toContain(name);
     });
 
@@ -599,7 +601,7 @@ describe('staging folders', () => {
     let reading: ReturnType<typeof open> | undefined;
     const restore = onEachStep(async (name) => {
       if (name !== 'link') return;
-      reading ??= open(at("m/model"), usualReading);
+      reading ??= open(at('m/model'), usualReading);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }, false);
     await writeNew().finally(restore);

@@ -22,7 +22,6 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
   const address = source.toString();
   if (/^https?:/i.test(address)) return fetched(urlOf(address), reading);
   const file = asPath(source);
-  await checkFinished(file);
   return openFrom(path.dirname(file), file, reading);
 }
 
@@ -31,6 +30,7 @@ async function openFrom(folder: string, file: string, reading: Reading): Promise
   const failed = (summary: string) => (cause: unknown) => {
     throw new SparsifyError('file', summary, { subject: file, found: reason(cause) }, { cause });
   };
+  await checkFinished(file);
   // Opening a FIFO would wait for a writer, and opening a device may do anything.
   checkIsFile(file, await stat(file).catch(failed('could not be opened')));
   const real = await realpath(file).catch(failed('could not be opened'));
