@@ -23,7 +23,7 @@ afterAll(async () => {
 afterEach(async () => {
   // Promises that nobody handles are reported before the next timer.
   await new Promise((resolve) => setTimeout(resolve));
-  expect(unhandled.splice(0)).toEqual([]);
+  if (unhandled.length > 0) throw new AggregateError(unhandled.splice(0), 'nobody handles these errors');
 });
 
 /** Whether it is an error of the package, the caller's own, or one of a runtime or a function that the caller passes. */
@@ -141,19 +141,18 @@ describe.each(names)('%s', (name) => {
     expect(failures).toEqual([]);
   });
 
-  if (door.options?.names.includes('onProgress')) {
-    test.each(['a function that throws', 'a function that rejects'])(
-      'A listener that is %s ends the call with its error, and the next call works',
-      async (what) => {
-        const place = { at: door.options!.at, name: 'onProgress' };
-        await expect(door.call(...(replaced(door, place, odd[what]!()) as never[]))).rejects.toBe(own);
-        let count = 0;
-        const listener = () => void count++;
-        discard(await door.call(...(replaced(door, place, listener) as never[])));
-        expect(count).toBeGreaterThan(0);
-      },
-    );
-  }
+  const hasListener = door.options?.names.includes('onProgress');
+  test.each(hasListener ? ['a function that throws', 'a function that rejects'] : [])(
+    'A listener that is %s ends the call with its error, and the next call works',
+    async (what) => {
+      const place = { at: door.options!.at, name: 'onProgress' };
+      await expect(door.call(...(replaced(door, place, odd[what]!()) as never[]))).rejects.toBe(own);
+      let count = 0;
+      const listener = () => void count++;
+      discard(await door.call(...(replaced(door, place, listener) as never[])));
+      expect(count).toBeGreaterThan(0);
+    },
+  );
 
   test('Odd values inside of others are, too', async () => {
     await fc.assert(
