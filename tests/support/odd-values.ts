@@ -52,6 +52,8 @@ class Instance {
   readonly length = 3;
 }
 
+const withMember = (name: string, value: unknown) => ({ [name]: value });
+
 /** By name. */
 export const odd: Readonly<Record<string, () => unknown>> = {
   undefined: () => undefined,
@@ -89,7 +91,7 @@ export const odd: Readonly<Record<string, () => unknown>> = {
   'a class': () => Instance,
   'a promise': () => Promise.resolve(5),
   'a rejected promise': rejected,
-  'a thenable that throws': () => Object.defineProperty({}, 'then', { value: fail }),
+  'a thenable that throws': () => withMember('then', fail),
   'a proxy whose traps throw': () => new Proxy({}, failing),
   'a revoked proxy': () => revoked({}),
   'a revoked function': () => revoked(() => 5),
