@@ -12,12 +12,13 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SparsifyError } from 'sparsifier';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { namesIn, run } from '../support/command.js';
 import { onEachStep } from '../support/file-steps.mjs';
 import { checkTargets, open, usualReading, writeFiles } from '../support/internal.js';
@@ -377,6 +378,13 @@ describe('what is in the way', () => {
     },
   );
 
+  test('A file below another file is an error that says only so', async () => {
+    await writeFile(at('file'), 'text');
+    const error = await errorOf(() => writeFiles([output('file/x')]));
+    expect(error.message).toBe(`${at('file/x')}: could not be written. found: part of the path is not a folder.`);
+    expect(await namesIn(folder)).toEqual(['file']);
+  });
+
   test('Two outputs that are one file are an error, and nothing is left over', async () => {
     await mkdir(at('m'));
     for (const [one, other] of [
@@ -504,6 +512,32 @@ describe('staging folders', () => {
       expect(await isKept(name)).toBe(false);
     },
   );
+
+  test.runIf(process.platform === 'linux').each([
+    ['a pipe', (journal: string) => execFileSync('mkfifo', [journal])],
+    ['a link to a device', (journal: string) => symlinkSync('/dev/zero', journal)],
+    ['a folder', (journal: string) => mkdirSync(journal)],
+    [
+      'the journal of a file with a name that no file has',
+      (journal: string) =>
+        writeFileSync(
+          journal,
+          JSON.stringify({
+            version: 1,
+            leader: '',
+            others: [],
+            entries: ['a', 'b\0'].map((name) => ({ name, replaces: false, stamps: [] })),
+          }),
+        ),
+    ],
+  ])('What has %s in the place of a journal keeps nobody from reading and writing', async (_, make) => {
+    const name = await stage('elsewhere', 1, 2 * day);
+    make(at(name, 'journal.json'));
+    await utimes(at(name), 0, 0);
+    await writeFiles([output('a')]);
+    await (await open(at('a'), usualReading)).close();
+    expect(await namesIn(folder)).toContain('a');
+  });
 
   test('Folders of other names and files are kept', async () => {
     const names = ['.sparsifier-x', '.sparsifier-x-1-zz', '.sparsifier', 'sparsifier-x-1-0123456789ab'];

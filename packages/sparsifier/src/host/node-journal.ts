@@ -60,6 +60,7 @@ export function parsedJournal(text: string): Journal | undefined {
       ({ name, replaces, stamps }: Partial<Entry>) =>
         typeof name === 'string' &&
         path.basename(name) === name &&
+        !name.includes('\0') &&
         !['', '.', '..'].includes(name) &&
         typeof replaces === 'boolean' &&
         isList(stamps, ({ file, size, time }: Partial<Stamp>) =>

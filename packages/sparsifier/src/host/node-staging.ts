@@ -30,6 +30,9 @@ import { isOne, parsedJournal, stampOf, version, type Entry, type Journal } from
 
 const [journalName, doneName] = ['journal.json', 'done.json'];
 
+/** In bytes; a file takes about a hundred. */
+const longestJournal = 2 ** 28;
+
 /** The staging folder of a transaction in one folder. */
 export class Staging {
   readonly folder: string;
@@ -127,7 +130,7 @@ export class Staging {
   }
 
   async remove(): Promise<void> {
-    const attempt = () => rm(this.path, { recursive: true, force: true });
+    const attempt = () => rm(this.path, { recursive: true, force: true }).catch(ifMissing);
     // Another program, such as a virus scanner, may hold a file for a moment.
     await attempt().catch(attempt);
   }
@@ -173,7 +176,11 @@ export class Staging {
 
   async #journalIn(name: string): Promise<Journal | undefined> {
     const file = path.join(this.path, name);
-    const text = await readFile(file, 'utf8').catch(ifMissing);
+    const status = await found(file);
+    if (status === undefined) return undefined;
+    // Someone else may have put there a pipe, or a link to a device, of which reading does not end.
+    const isReadable = status.isFile() && status.size <= longestJournal;
+    const text = isReadable ? await readFile(file, 'utf8').catch(ifMissing) : '';
     if (text === undefined) return undefined;
     const journal = parsedJournal(text);
     if (journal) return journal;
