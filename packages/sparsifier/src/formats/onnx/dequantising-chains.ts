@@ -27,7 +27,8 @@ export function chainOf(constant: Constant): Plan | string {
   const { tensor, isOutput } = constant;
   if (isOutput) return 'it is an output of the graph';
   const isCoded = tensor.values === undefined;
-  const decoding: Node[] = [];
+  // A node may read the constant as several of its inputs.
+  const decodingNodes = new Set<Node>();
   const retyped: Value[] = [];
   // Several nodes may look up values of one name.
   const found = new Set<Value>();
@@ -35,15 +36,16 @@ export function chainOf(constant: Constant): Plan | string {
     const [result] = node.outputs;
     const isPassed = result?.view?.constant === constant;
     const isDecoder = decoders.test(node.op) && (isCoded || isWidening(node));
-    if (isPassed && isDecoder) decoding.push(node);
+    if (isPassed && isDecoder) decodingNodes.add(node);
     else if (isPassed && arranging.test(node.op)) retyped.push(result);
     else if (isCoded && decodesLookup(node)) {
       if (found.has(result!)) continue;
       found.add(result!);
       retyped.push(result!);
-      for (const reader of result!.readers) decoding.push(reader.node);
+      for (const reader of result!.readers) decodingNodes.add(reader.node);
     } else return `${title(node)} reads it as ${tensor.type}`;
   }
+  const decoding = [...decodingNodes];
   const local = decoding.find(({ field }) => field === undefined);
   if (local !== undefined) return `${title(local)} is in a local function`;
   const types = [...new Set(decoding.map(typeAfter).filter((type) => type !== undefined))];

@@ -20,10 +20,10 @@ interface Product {
 /** What is known of the inputs of a product of integers. */
 interface Parts {
   /** The input as floats. */
-  readonly input: Value;
+  readonly input: Value | undefined;
   readonly scale: Value | undefined;
   readonly zeroPoint: Value | undefined;
-  readonly output: Value;
+  readonly output: Value | undefined;
   readonly bias?: Value | undefined;
   readonly dropped: readonly Node[];
 }
@@ -33,11 +33,11 @@ const parts: Readonly<Record<string, (node: Node) => Parts | string>> = {
   MatMulInteger: integers,
   ConvInteger: integers,
   'com.microsoft.DynamicQuantizeMatMul': ({ inputs: [input, , scale, zeroPoint, bias], outputs: [output] }) => ({
-    input: input!,
+    input,
     scale,
     zeroPoint,
     bias,
-    output: output!,
+    output,
     dropped: [],
   }),
   'com.microsoft.MatMulIntegerToFloat': ({
@@ -45,11 +45,11 @@ const parts: Readonly<Record<string, (node: Node) => Parts | string>> = {
     outputs: [output],
   }) => {
     const rounding = roundingOf(a, aScale, aZero);
-    return rounding === undefined
-      ? notDynamic
-      : { input: rounding, scale, zeroPoint, bias, output: output!, dropped: [] };
+    return rounding === undefined ? notDynamic : { input: rounding, scale, zeroPoint, bias, output, dropped: [] };
   },
 };
+
+const incomplete = (node: Node): string => `${title(node)} lacks an input or output`;
 
 const notDynamic = 'the inputs of its product are rounded with a fixed scale';
 
@@ -72,7 +72,7 @@ function integers(node: Node): Parts | string {
   const scaling = cast && onlyReader(cast, 'Mul');
   if (cast === undefined || scaling === undefined) return `Cast and Mul do not follow ${title(node)}`;
   if (typeName(cast.attributes.get('to')?.integer ?? 0) !== 'float32') return `its product is not float32`;
-  const [output] = scaling.outputs as [Value];
+  const [output] = scaling.outputs;
   const scales = scaling.inputs.find((value) => value !== cast.outputs[0]);
   const product = scales?.producer;
   if (product?.op !== 'Mul' || product.outputs[0] !== scales) return `its product is not multiplied with two scales`;
@@ -95,6 +95,7 @@ function productAt(node: Node, view: View): Product | string {
   const found = parts[node.op]!(node);
   if (typeof found === 'string') return found;
   const { input, scale, zeroPoint, output, bias, dropped } = found;
+  if (input === undefined || output === undefined) return incomplete(node);
   const isConvolution = node.op === 'ConvInteger';
   const rank = view.axes.length;
   if (rank < 2) return `it has ${rank} axes`;
@@ -169,6 +170,8 @@ function blocked(constant: Constant): Plan | string {
     JSON.stringify(blockOf(node)) === JSON.stringify(block) &&
     [2, 3].every((input) => node.inputs[input]?.view?.constant === first.inputs[input]?.view?.constant);
   if (!nodes.every(isSame)) return differently;
+  const lacking = nodes.find(({ inputs: [input], outputs: [output] }) => input === undefined || output === undefined);
+  if (lacking !== undefined) return incomplete(lacking);
   const local = nodes.find(({ field }) => field === undefined);
   if (local !== undefined) return `${title(local)} is in a local function`;
   const { bits, outputs, inputs, size } = block;

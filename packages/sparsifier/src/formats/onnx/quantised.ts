@@ -37,8 +37,8 @@ function isOnlyDecoded(value: Value): boolean {
 /** The codes that a node decodes, and their meaning. */
 function decoding(node: Node): { constant: Constant; meaning: Quantisation } | undefined {
   const [value, result] = [node.inputs[0], node.outputs[0]?.view];
-  // A Mul passes on nothing else.
-  if (node.op === 'Mul') return result && { constant: result.constant, meaning: result.quantisation! };
+  // Of a damaged file, another node may have an output of this name.
+  if (node.op === 'Mul') return result?.quantisation && { constant: result.constant, meaning: result.quantisation };
   if (!node.op.endsWith('DequantizeLinear') || value === undefined) return undefined;
   if (value.view !== undefined) {
     const meaning = value.view.quantisation === undefined ? result?.quantisation : undefined;

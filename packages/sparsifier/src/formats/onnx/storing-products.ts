@@ -74,12 +74,14 @@ function productOf({ node, input, view }: Layer): Product | string {
   if (view.axes.length !== 2) return `it has ${view.axes.length} axes, and codes are multiplied as matrices`;
   if (view.constant.tensor.type !== 'float32' || typeOf(view) !== 'float32')
     return 'its numbers are not of type float32';
-  if (inputs[0]!.rank === 1) return `${title(node)} multiplies it with a vector`;
+  const [value, output] = [inputs[0], outputs[0]];
+  if (value === undefined || output === undefined) return `${title(node)} lacks an input or output`;
+  if (value.rank === 1) return `${title(node)} multiplies it with a vector`;
   const factor = op === 'Gemm' ? factorOf(node, 'alpha') : 1;
   const bias = op === 'Gemm' ? (inputs[2]?.name ?? '') : '';
   const isPlain = op === 'MatMul' || isPlainGemm(node, factor, bias);
   if (!isPlain) return `${title(node)} transposes its input, or multiplies its bias or output by a factor`;
-  return { node: field, name, input: inputs[0]!.name, output: outputs[0]!.name, bias, factor };
+  return { node: field, name, input: value.name, output: output.name, bias, factor };
 }
 
 function isPlainGemm(node: Node, factor: number, bias: string): boolean {
