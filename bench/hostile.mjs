@@ -6,7 +6,8 @@
 // - { name, n, run(n) }: other work; what `run` returns is the work that is timed, so that it can prepare its input.
 //
 // n is the size that 0.1.0 took seconds for. Each size is measured in its own process: the least time of up to five runs,
-// and the memory that the first of them adds to the process. `npm run bench -- hostile onnx` measures one table, and
+// and the memory that the first of them adds to the process. CPU time, of all threads, is what the marks are for: it
+// depends less on what else the machine does. `npm run bench -- hostile onnx` measures one table, and
 // `-- hostile onnx permutations` the kinds of it whose names contain a word.
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
@@ -23,7 +24,7 @@ const repeats = 5;
 const enough = 3000;
 /** A process is ended after so many. */
 const longest = 120_000;
-/** What is marked in the table: a ratio of the times at 4n and n, and a time in milliseconds and MB at n. */
+/** What is marked in the table: a ratio of the CPU times at 4n and n, and CPU milliseconds and MB at n. */
 const limits = { ratio: 5.2, time: 1000, memory: 200 };
 
 const options = { granularity: 'weight', context: 'local', criteria: 'largeFinal', layerType: 'all' };
@@ -37,7 +38,7 @@ else await showTables(first, words.join(' '));
 
 async function showTables(only, word) {
   const tables = (await readdir(folder)).filter((file) => file.endsWith('.mjs')).map((file) => file.slice(0, -4));
-  console.log(row('kind', 'n', 't(n)', 't(2n)', 't(4n)', 't(4n)/t(n)', 'peak MB'));
+  console.log(row('kind', 'n', 't(n)', 'CPU(n)', 'CPU(2n)', 'CPU(4n)', 'CPU(4n)/(n)', 'peak MB'));
   for (const table of only === undefined ? tables.sort() : [only]) {
     for (const { name, n } of await kindsOf(table)) if (name.includes(word)) console.log(await line(table, name, n));
   }
@@ -50,15 +51,15 @@ function row(name, n, ...cells) {
 async function line(table, name, n) {
   const results = [];
   for (const factor of [1, 2, 4]) results.push(await inOwnProcess(table, name, n * factor));
-  const times = results.map(({ time }) => time);
+  const times = results.map(({ cpu }) => cpu);
   const ratio = (times[2] ?? Infinity) / (times[0] ?? Infinity);
-  const [{ memory, outcome }] = results;
+  const [{ time, memory, outcome }] = results;
   const marks = [
     ...(ratio <= limits.ratio ? [] : ['not linear']),
     ...((times[0] ?? Infinity) > limits.time ? [`above ${limits.time} ms`] : []),
     ...(memory > limits.memory ? [`above ${limits.memory} MB`] : []),
   ];
-  const cells = times.map((time) => (time === null ? `> ${longest / 1000} s` : `${time.toFixed(1)} ms`));
+  const cells = [time, ...times].map((each) => (each === null ? `> ${longest / 1000} s` : `${each.toFixed(1)} ms`));
   const numbers = [ratio, memory ?? NaN].map((number) => (Number.isFinite(number) ? number.toFixed(1) : '-'));
   const end = [outcome, ...marks].filter((part) => part !== undefined).map((part) => `  ${part}`);
   return row(`${table}: ${name}`, String(n), ...cells, ...numbers) + end.join('');
@@ -71,11 +72,11 @@ async function inOwnProcess(...parameters) {
     return JSON.parse(stdout);
   } catch (error) {
     if (!error.killed) throw error;
-    return { time: null, memory: null };
+    return { time: null, cpu: null, memory: null };
   }
 }
 
-/** The least time of a kind at one size, the memory that its first run needs, and the code of its error if it has one. */
+/** The least times of a kind at one size, the memory that its first run needs, and the code of its error if it has one. */
 async function measure(table, name, n) {
   const kind = (await kindsOf(table)).find((each) => each.name === name);
   await loadEngine();
@@ -84,10 +85,12 @@ async function measure(table, name, n) {
     const work = kind.run ? await kind.run(n) : await pruning(kind.make(n), temporary, kind.options);
     const before = process.memoryUsage().rss;
     const times = [];
+    const cpuTimes = [];
     let memory;
     let outcome;
     for (let spent = 0; times.length < repeats && spent < enough; spent += times.at(-1)) {
       const begun = performance.now();
+      const cpuBefore = process.cpuUsage();
       try {
         await work();
       } catch (error) {
@@ -95,9 +98,11 @@ async function measure(table, name, n) {
         outcome = `error ${error.code}`;
       }
       times.push(performance.now() - begun);
+      const { user, system } = process.cpuUsage(cpuBefore);
+      cpuTimes.push((user + system) / 1000);
       memory ??= Math.max(0, process.resourceUsage().maxRSS * 1024 - before) / 1e6;
     }
-    return { time: Math.min(...times), memory, outcome };
+    return { time: Math.min(...times), cpu: Math.min(...cpuTimes), memory, outcome };
   } finally {
     await rm(temporary, { recursive: true });
   }
