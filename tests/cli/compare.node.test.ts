@@ -24,6 +24,14 @@ const product = (weights: number[]) =>
 
 /** Runs a test in a folder of its own with two models. */
 const inFolder = foldersWith({ 'a.onnx': product([1, 2, 3, 4]), 'b.onnx': product([1, 2, 3, 0]) });
+/** A ZIP file in which each file says that it has so many bytes. */
+function claiming(bytes: number, file: Uint8Array): Uint8Array {
+  const found = Buffer.from(file);
+  for (let at = found.indexOf('PK\x01\x02'); at >= 0; at = found.indexOf('PK\x01\x02', at + 1)) {
+    found.writeUInt32LE(bytes, at + 24);
+  }
+  return found;
+}
 const comparisonOf = async (...words: string[]) => JSON.parse(await printed(...words, '--json')) as Comparison;
 const x = (...rows: number[]): ArrayToStore => ({ shape: [rows.length / 2, 2], data: Float32Array.from(rows) });
 /** How a command fails: with a sentence, and without a trace of the stack. */
@@ -296,6 +304,12 @@ describe.concurrent('inputs', () => {
       () => npz({ x: x(1, 2, 3, 4, 5, 6) }).slice(0, -30),
       1,
       /x\.npz: the file could not be read as NumPy writes it\. .*savez/,
+    ],
+    [
+      'x.npz',
+      () => claiming(0x9000_0000, npz({ x: x(1, 2), y: x(1, 2) })),
+      1,
+      /x\.npz: the arrays of the file are too large\. found: more than 4294967296 bytes\. Split/,
     ],
     ['x.npz', () => npz({ x: { ...x(1, 2), shape: [2, 1] } }), 2, /the shape does not fit\. given: float32 \[2, 1\]/],
     ['x.npz', () => npz({ y: x(1, 2) }), 2, /x\.npz: the file has none of the inputs\. found: y\. allowed: x/],

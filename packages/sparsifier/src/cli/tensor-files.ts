@@ -80,13 +80,29 @@ const longestHeader = 2 ** 20;
 
 const npyMagic = '\x93NUMPY';
 
+/** The most bytes that the arrays of an .npz file may have. Few bytes can stand for many. */
+const mostUnpacked = 2 ** 32;
+
 /** An .npz file is a ZIP file of .npy files. */
 async function readNpz(bytes: Uint8Array<ArrayBuffer>, path: string): Promise<LazyTensors> {
   const { unzipSync } = await import('fflate');
   let files: Record<string, Uint8Array>;
+  let unpacked = 0;
   try {
-    files = unzipSync(bytes);
+    files = unzipSync(bytes, {
+      filter: ({ size, originalSize }) => {
+        // None gets more bytes than it says that it has.
+        unpacked += Math.max(size, originalSize);
+        if (unpacked <= mostUnpacked) return true;
+        throw new SparsifyError('file', 'the arrays of the file are too large', {
+          subject: path,
+          found: `more than ${mostUnpacked} bytes`,
+          hint: 'Split them into several files',
+        });
+      },
+    });
   } catch (cause) {
+    if (cause instanceof SparsifyError) throw cause;
     throw notRead(path, (cause as Error).message);
   }
   return new Map(
