@@ -3,11 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { loadEngine, Sparsifier } from 'sparsifier';
+import { calibrate } from 'sparsifier/calibration';
+import { compare, type Comparison, type CreateSession } from 'sparsifier/compare';
 import { sparsifyFile } from 'sparsifier/file';
 import { readModel } from 'sparsifier/formats';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { quantize } from 'sparsifier/quantize';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { foldersWith, printed } from '../../support/folder.js';
 import { errorOf } from '../../support/layers.js';
 import { bytesField, concat, integerField, model as onnxModel, node, tensor } from '../../support/onnx-builder.js';
 import { floats } from '../../support/tfjs.js';
@@ -141,3 +144,36 @@ test.each([
     message: expect.stringMatching(/external data of tensor 'w' are not data/),
   });
 });
+
+test('Sessions get the model file as its own external data, also with further outputs', async () => {
+  const bytes = modelFile('model.onnx');
+  using dense = await readOnnx(new File([bytes], 'model.onnx'));
+  using sparse = await readOnnx(new File([bytes], 'model.onnx'));
+  await new Sparsifier(sparse, options).sparsifyModel(50);
+  const x = new ort.Tensor('float32', Float32Array.from(input), [1, 3]);
+  const createSession = (model: Uint8Array, files: object) => ort.InferenceSession.create(model, files);
+  const runnable = createSession as CreateSession;
+  const [output] = (await compare(dense, sparse, { createSession: runnable, inputs: { x } })).outputs;
+  const sparseOutput = outputOf(pruned);
+  expect(output!.maxDifference).toBe(
+    Math.max(...outputOf(weights).map((number, index) => Math.abs(number - sparseOutput[index]!))),
+  );
+  const batches = () => [{ x }];
+  const { layers } = await calibrate(dense, { createSession, batches, holdOut: 0 });
+  expect(Array.from(layers.get('d')!.mean)).toEqual(input);
+  // What the first layer gives: x w.
+  const hidden = [0, 1].map((column) =>
+    input.reduce((sum, number, row) => sum + number * weights.w[2 * row + column]!, 0),
+  );
+  expect(Array.from(layers.get('e')!.mean)).toEqual(hidden);
+});
+
+test(
+  'The command line runs such models',
+  foldersWith({ 'model.onnx': modelFile('model.onnx') })(async () => {
+    const words = ['-s', '50', '--layer-type', 'all', '-o', 'sparse.onnx', '--verify', '--json'];
+    const { verify } = JSON.parse(await printed('prune', 'model.onnx', ...words)) as { verify: Comparison };
+    expect(verify.notes).toEqual([]);
+    expect(verify.outputs).toMatchObject([{ name: 'y' }]);
+  }),
+);

@@ -1,6 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { joinedFiles } from '../formats/joined.js';
+import { hasOwnData } from '../formats/onnx/external.js';
 import { incomingIn, withOutputs } from '../formats/onnx/incoming.js';
 import { isObject } from '../model/json.js';
 import { checkModel, typeOf } from '../model/model.js';
@@ -28,7 +29,10 @@ export interface SessionLike<Feeds> {
   release?(): Promise<void>;
 }
 
-/** Further files of a model, as `onnxruntime` takes them: its external data. */
+/**
+ * Further files of a model, as `onnxruntime` takes them: its external data. The main file is one of them if it has external
+ * data itself.
+ */
 export interface SessionFiles {
   readonly externalData: readonly { readonly path: string; readonly data: Uint8Array<ArrayBuffer> }[];
 }
@@ -81,6 +85,25 @@ const wrongSession = (what: string, found: unknown): SparsifyError =>
     hint: 'Such as `(bytes, files) => InferenceSession.create(bytes, files)`',
   });
 
+/** A model as sessions are made of it. */
+export interface SessionModel {
+  /** Of its main file. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly files: SessionFiles;
+}
+
+/**
+ * @param format the name of the model's format
+ * @param all its files by name, the main one first
+ */
+export function sessionModelOf(format: string, all: ReadonlyMap<string, Uint8Array<ArrayBuffer>>): SessionModel {
+  const [main, ...further] = Array.from(all, ([path, data]) => ({ path, data }));
+  const { path: name, data: bytes } = main!;
+  // Runtimes do not look for them in the bytes of the model.
+  const isOwn = format === 'ONNX' && hasOwnData({ name, bytes });
+  return { bytes, files: { externalData: isOwn ? [main!, ...further] : further } };
+}
+
 /**
  * A look inside an ONNX model.
  * @param files its files by name, the main one first
@@ -89,8 +112,8 @@ export function probeOfOnnx<Feeds>(
   files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   createSession: SessionData<Feeds>['createSession'],
 ): Probe<Feeds> {
-  const [main, ...further] = Array.from(files, ([path, data]) => ({ path, data }));
-  const file = { name: main!.path, bytes: main!.data };
+  const [[name, main]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
+  const file = { name, bytes: main };
   const incoming = incomingIn(file);
   return {
     usesOf: ({ name }) => {
@@ -98,10 +121,9 @@ export function probeOfOnnx<Feeds>(
       return uses.length > 0 ? uses : 'its input is not an activation';
     },
     open: async (values) => {
-      const session = await readable(
-        '`createSession`',
-        createSession(withOutputs(file, values), { externalData: further }),
-      );
+      // In the order of the files, the main one first.
+      const changed = sessionModelOf('ONNX', new Map([...files, [name, withOutputs(file, values)]]));
+      const session = await readable('`createSession`', createSession(changed.bytes, changed.files));
       if (typeof (session as Partial<SessionLike<Feeds>> | undefined)?.run !== 'function') {
         throw wrongSession('returns a session, or a promise of one', session);
       }

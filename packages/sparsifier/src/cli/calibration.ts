@@ -1,4 +1,5 @@
 import type { Inputs } from '../analysis/comparison/inputs.js';
+import { sessionModelOf } from '../calibration/onnx.js';
 import type { MeasureOptions } from '../calibration/options.js';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
@@ -65,8 +66,8 @@ export async function sessionDataOf(model: FileModel, file: string, batches: Bat
       hint: 'Run npm install onnxruntime-node in this folder',
     });
   }
-  const [main, ...further] = Array.from(await model.toFiles(), ([path, data]) => ({ path, data }));
-  const session = await createSession(main!.data, { externalData: further });
+  const { bytes, files } = sessionModelOf(model.format, await model.toFiles());
+  const session = await createSession(bytes, files);
   await session.release?.();
   return { createSession, batches: () => batches(session.inputMetadata) };
 }

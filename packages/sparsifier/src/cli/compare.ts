@@ -8,6 +8,7 @@ import {
 } from '../analysis/comparison/compare.js';
 import type { Difference } from '../analysis/comparison/difference.js';
 import { runModel, type OutputDifference } from '../analysis/comparison/outputs.js';
+import { sessionModelOf, type SessionModel } from '../calibration/onnx.js';
 import type { SparsifyError } from '../errors.js';
 import { formats, type ReadModelOptions } from '../formats/all.js';
 import { formatOf } from '../formats/format.js';
@@ -93,13 +94,13 @@ export async function compareFiles(
   const a = await open(file);
   try {
     const { createSession, reason } = await runtimeOf(a);
-    const runs = createSession && (await attempt(async () => runModel(await filesIn(a), createSession, choose)));
+    const runs = createSession && (await attempt(async () => runModel(await copyOf(a), createSession, choose)));
     const b = await open(await other(a));
     try {
       const second = await runtimeOf(b);
       const compared = await compareStored(sideOf(a), sideOf(b));
       if (runs !== undefined && second.createSession !== undefined) {
-        const runnable = { createSession: second.createSession, files: () => filesIn(b) };
+        const runnable = { createSession: second.createSession, copy: () => copyOf(b) };
         const found = await attempt(() => withOutputs(compared, runs, runnable));
         if (found !== undefined) return { found, sizes: await sizesIn(found) };
       }
@@ -119,15 +120,15 @@ const sideOf = (model: OpenModel): Side => ({
   sized: () => filesOfOpen(model),
 });
 
-/** The files of a model as they are, by name, the main one first. */
-async function filesIn(model: OpenModel): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+/** The files of a model as they are. */
+async function copyOf(model: OpenModel): Promise<SessionModel> {
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const { path, chunks } of await model.outputs(undefined, unchanged(model))) {
     const parts: Uint8Array[] = [];
     for await (const chunk of chunks()) parts.push(chunk);
     files.set(path, new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()));
   }
-  return files;
+  return sessionModelOf(model.format, files);
 }
 
 /** How large the files are. */

@@ -1,3 +1,4 @@
+import { sessionModelOf, type SessionModel } from '../../calibration/onnx.js';
 import { SparsifyError } from '../../errors.js';
 import type { FileModel } from '../../formats/file-model.js';
 import { joinedFiles } from '../../formats/joined.js';
@@ -125,17 +126,18 @@ export async function compare(a: FileModel, b: FileModel, options: CompareOption
     throw new SparsifyError('usage', '`shapes` are for seeded inputs', { hint: 'Give either `inputs` or `shapes`' });
   }
   // Sessions are the caller's: they run on copies, while other calls may change the models.
-  const { compared, files } = await inTurn([a, b], async () => ({
+  const copyOf = async (model: FileModel) => sessionModelOf(model.format, await joinedFiles(await model.outputs()));
+  const { compared, copies } = await inTurn([a, b], async () => ({
     compared: await compareStored(sideOf(a), sideOf(b)),
-    files: { a: await joinedFiles(await a.outputs()), b: await joinedFiles(await b.outputs()) },
+    copies: { a: await copyOf(a), b: await copyOf(b) },
   }));
-  const runs = await runModel(files.a, createSession, (metadata) => {
+  const runs = await runModel(copies.a, createSession, (metadata) => {
     if (inputs === undefined) return [seededInputs(metadata, shapes)];
     const given = [inputs].flat() as readonly Inputs[];
     for (const each of given) checkInputs(metadata, each);
     return given;
   });
-  return withOutputs(compared, runs, { createSession, files: async () => files.b });
+  return withOutputs(compared, runs, { createSession, copy: async () => copies.b });
 }
 
 /** One of two models that are compared. */
@@ -151,7 +153,7 @@ export interface Side {
 interface Runnable {
   readonly createSession: CreateSession;
   /** Its files in memory. */
-  files(): Promise<ReadonlyMap<string, Uint8Array<ArrayBuffer>>>;
+  copy(): Promise<SessionModel>;
 }
 
 /** What differs between two models that are not run. */
@@ -174,7 +176,7 @@ export const made = ({ weights, files }: Compared, more: readonly string[] = [])
 /** Compares the outputs of `a` with those of `b`, too. @param runs those of `a` */
 export async function withOutputs(compared: Compared, runs: Runs, b: Runnable): Promise<Comparison> {
   const misfits: string[] = [];
-  const other = await runModel(await b.files(), b.createSession, (metadata) => {
+  const other = await runModel(await b.copy(), b.createSession, (metadata) => {
     try {
       for (const each of runs.inputs) checkInputs(metadata, each);
       return runs.inputs;

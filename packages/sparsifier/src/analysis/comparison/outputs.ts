@@ -1,4 +1,4 @@
-import type { SessionFiles } from '../../calibration/onnx.js';
+import type { SessionFiles, SessionModel } from '../../calibration/onnx.js';
 import { SparsifyError } from '../../errors.js';
 import { inSlices, stepsAtATime } from '../../host/slices.js';
 import { float16 } from '../../model/numbers.js';
@@ -47,16 +47,14 @@ export interface Runs {
 
 /**
  * Runs a model.
- * @param files its files by name, the main one first
  * @throws SparsifyError `usage` if the session has no metadata; what `choose` and the session throw
  */
 export async function runModel(
-  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+  { bytes, files }: SessionModel,
   createSession: CreateSession,
   choose: ChooseInputs,
 ): Promise<Runs> {
-  const [main, ...further] = Array.from(files, ([path, data]) => ({ path, data }));
-  const session = await readable('`createSession`', createSession(main!.data, { externalData: further }));
+  const session = await readable('`createSession`', createSession(bytes, files));
   checkSession(session);
   try {
     const { inputMetadata } = session;

@@ -104,6 +104,9 @@ export function* ownData(file: ModelFile): Generator<ExternalTensor> {
   for (const each of externalTensors(file)) if (locationOf(file, each) === file.name) yield each;
 }
 
+/** Whether the model has external data that are in the model file itself. */
+export const hasOwnData = (file: ModelFile): boolean => !ownData(file).next().done;
+
 function isExternal(file: ModelFile, tensor: Range): boolean {
   let flag = 0;
   for (const field of fields(file, tensor, 'tensor')) {
