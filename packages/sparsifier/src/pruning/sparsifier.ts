@@ -103,8 +103,9 @@ export class Sparsifier {
 
   /**
    * Restores what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
-   * removed. With `statistics`, all weights and biases of the pruned layers get the values that they had when the
-   * Sparsifier was made, also those that a repair changed. Masks are discarded.
+   * removed. What a later call with a lower amount no longer removed stays 0. With `statistics`, all weights and biases
+   * of the pruned layers get the values that they had when the Sparsifier was made, also those that a repair changed.
+   * Masks are discarded.
    * @throws SparsifyError `usage` unless the Sparsifier is `restorable` or has `statistics`, `layer` if nothing has been
    *   removed
    */

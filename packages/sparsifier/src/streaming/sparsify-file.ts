@@ -42,7 +42,8 @@ export interface SparsifyFileOptions
  * context `local` a model is read once, in `global` usually twice. Besides held files, memory holds the largest layer
  * with its scratch memory (in an ONNX file, layers of four million weights are pruned together), and in the context
  * `global` up to 64 MiB of scores. A criterion that is a function is called each time its layer is scored. A call that
- * fails or is aborted leaves no files behind: files get their names when all are complete. Streams are aborted; those of files that are already complete have been closed by then.
+ * fails or is aborted leaves no files behind: files get their names when all are complete. Streams are aborted; those of
+ * files that are already complete have been closed by then.
  * @param input a path or URL in Node; a URL, a Blob or bytes anywhere. The format is recognised by the content.
  * @param output in Node, the path of a file, or of a folder for models of several files, as for `write`. Anywhere, a
  *   stream, or a function that returns a stream for the name of each file.
