@@ -24,6 +24,7 @@ const damaged: readonly (readonly [string, ReturnType<typeof node>[]])[] = [
     'a product of codes without its first input',
     [node('DynamicQuantizeMatMul', '- q s', 'y', { domain: 'com.microsoft' })],
   ],
+  ['a lookup that is decoded to no output', [node('Gather', 'q index', 'r'), node('DequantizeLinear', 'r s z', '')]],
   [
     'a DequantizeLinear that reads its codes twice',
     [node('DequantizeLinear', 'q s z q', 'd'), node('MatMul', 'x d', 'y')],

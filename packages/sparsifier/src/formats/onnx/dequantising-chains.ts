@@ -46,6 +46,8 @@ export function chainOf(constant: Constant): Plan | string {
     } else return `${title(node)} reads it as ${tensor.type}`;
   }
   const decoding = [...decodingNodes];
+  const lacking = decoding.find(({ outputs }) => outputs.length === 0);
+  if (lacking !== undefined) return `${title(lacking)} has no output`;
   const local = decoding.find(({ field }) => field === undefined);
   if (local !== undefined) return `${title(local)} is in a local function`;
   const types = [...new Set(decoding.map(typeAfter).filter((type) => type !== undefined))];
