@@ -65,6 +65,7 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             found: remove == 0,
             has_missed: false,
             only_counts: false,
+            has_all: false,
             room: None,
             counts: Vec::new(),
         });
@@ -93,7 +94,7 @@ pub fn select(segments: &[Segment], removes: &[usize]) -> Result<Vec<Cut>, Error
             tallies[index] = Tally { below: AtomicU32::new(0), highest: AtomicI32::new(i32::MIN) };
         }
         for search in searches.iter_mut().filter(|search| !search.found && search.room.is_none()) {
-            search.reset_counts()?;
+            search.look_at_all(segments)?;
         }
         for_each(tasks.len(), &|place| {
             let (index, task) = tasks[place];

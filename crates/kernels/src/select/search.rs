@@ -10,6 +10,9 @@ use super::ties::tie_bound;
 use crate::error::{Error, reserve};
 use crate::segment::{Cut, Segment};
 
+/// Members of at most so many units each, on average, are small: all units in order take no more memory than the counts.
+const SMALL: usize = COUNTS / 8;
+
 /// The search for one group's cut.
 pub(super) struct Search<'a> {
     /// The group's segments, in order.
@@ -24,6 +27,8 @@ pub(super) struct Search<'a> {
     pub(super) has_missed: bool,
     /// Whether the units inside a bracket do not tell, since a limit holds a segment back.
     pub(super) only_counts: bool,
+    /// Whether the next pass gathers all units.
+    pub(super) has_all: bool,
     /// For the units inside the bracket, where the next pass gathers them.
     pub(super) room: Option<Room>,
     /// For each member its counts, where the next pass counts.
@@ -44,7 +49,18 @@ impl Search<'_> {
         Ok(())
     }
 
-    pub(super) fn reset_counts(&mut self) -> Result<(), Error> {
+    /// Prepares a pass whose outcome tells whatever the keys and limits are. Counts do, but those of many small members
+    /// would take more memory and time than all their units.
+    pub(super) fn look_at_all(&mut self, segments: &[Segment]) -> Result<(), Error> {
+        if self.units > self.members.len() * SMALL {
+            return self.reset_counts();
+        }
+        self.has_all = true;
+        self.bracket = EVERYTHING;
+        self.make_room(segments, self.units)
+    }
+
+    fn reset_counts(&mut self) -> Result<(), Error> {
         let count = self.members.len() * COUNTS;
         if self.counts.is_empty() {
             self.counts = reserve(count)?;
@@ -109,6 +125,9 @@ impl Search<'_> {
             return Ok(());
         }
         let lists = room.into_lists()?;
+        if self.has_all {
+            return self.settle_all(segments, &lists, cuts);
+        }
         let mut below = reserve::<usize>(self.members.len())?;
         below.extend(self.members.iter().map(|&index| tallies[index].below.load(Relaxed) as usize));
         let lower: usize = below.iter().sum();
@@ -180,6 +199,57 @@ impl Search<'_> {
             let index = self.members[member];
             cuts[index].bound = if is_last { segments[index].axes.units() } else { canonical + 1 };
         }
+        Ok(())
+    }
+
+    /// Finds the cut among all units of the members.
+    fn settle_all(
+        &mut self,
+        segments: &[Segment],
+        lists: &[(usize, Vec<Candidate>)],
+        cuts: &mut [Cut],
+    ) -> Result<(), Error> {
+        let mut order = reserve::<(i32, u32, u32)>(self.units)?;
+        for (member, list) in lists {
+            let axes = &segments[self.members[*member]].axes;
+            order.extend(
+                list.iter()
+                    .map(|&Candidate { key, unit }| (key, *member as u32, axes.canonical_unit(unit as usize) as u32)),
+            );
+        }
+        order.sort_unstable();
+        let limit = |member: u32| segments[self.members[member as usize]].limit;
+        let mut going = reserve::<usize>(self.members.len())?;
+        going.resize(self.members.len(), 0);
+        let mut rest = self.remove;
+        let last = order.iter().position(|&(_, member, _)| {
+            let going = &mut going[member as usize];
+            if *going < limit(member) {
+                *going += 1;
+                rest -= 1;
+            }
+            rest == 0
+        });
+        let key = last.map_or(i32::MAX, |last| order[last].0);
+
+        let below = order.partition_point(|&(own, ..)| own < key);
+        going.fill(0);
+        order[..below].iter().for_each(|&(_, member, _)| going[member as usize] += 1);
+        rest = self.remove;
+        for (&index, &below) in self.members.iter().zip(&going) {
+            let limit = segments[index].limit;
+            cuts[index] = Cut { removed: limit.min(below), key, bound: 0, settled: below <= limit, ..cuts[index] };
+            rest -= limit.min(below);
+        }
+        for &(_, member, canonical) in order[below..].iter().take_while(|&&(own, ..)| own == key) {
+            let cut = &mut cuts[self.members[member as usize]];
+            if rest > 0 && cut.removed < limit(member) {
+                cut.removed += 1;
+                cut.bound = canonical as usize + 1;
+                rest -= 1;
+            }
+        }
+        self.found = true;
         Ok(())
     }
 

@@ -133,6 +133,30 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn limits_hold_in_rankings_of_many_small_layers(
+        seed in any::<u32>(),
+        values in prop_oneof![Just(1u32), Just(20), Just(u32::MAX)],
+        limits in proptest::collection::vec(0usize..12, 1..40),
+        share in 0f64..1.1,
+    ) {
+        let layers: Vec<Layer> = (0..900u32)
+            .map(|layer| {
+                let score = |unit| ((layer << 8 ^ unit ^ seed).wrapping_mul(2_654_435_761) % values) as f32;
+                let scores: Vec<f32> = (0..1 + layer % 11).map(score).collect();
+                Layer { limit: limits[layer as usize % limits.len()].min(scores.len()), ..flat(&scores) }
+            })
+            .collect();
+        let units: usize = layers.iter().map(|layer| layer.axes.units()).sum();
+        prop_assert!(units >= SAMPLED);
+        let remove = (share * units as f64) as usize;
+        prop_assert!(fast(&layers, remove) == naive(&layers, remove));
+    }
+}
+
 #[test]
 fn groups_are_ranked_by_themselves() {
     let layers = [flat(&[5.0, 1.0, 3.0]), flat(&[0.5, 0.1]), flat(&[2.0, 9.0])];

@@ -1,5 +1,5 @@
 import type { Engine } from '../engine/engine.js';
-import { encode, recordBytes, unitsOf, weightsOf, type Entry, type Squares } from '../engine/record.js';
+import { encode, unitsOf, weightsOf, type Entry, type Outcome, type Squares } from '../engine/record.js';
 import { select, wordBytes, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
 import { rounded } from '../options/amounts.js';
@@ -167,7 +167,7 @@ async function rankUnits(inspected: Inspected): Promise<Ranked> {
   const again = jobs.flatMap((_, index) =>
     cuts[index]!.settled && cuts[index]!.removed === removedUnits[index] ? [] : [index],
   );
-  if (again.length > 0) await cutAlone(scored, again, removedUnits);
+  if (again.length > 0) await cutAlone(scored, again, removedUnits, cuts);
   return { ranked: scored, by: 'cuts', removedUnits };
 }
 
@@ -178,14 +178,14 @@ async function cutAlone(
   { call, table }: Loaded,
   indices: readonly number[],
   removedUnits: readonly number[],
+  common: readonly Outcome[],
 ): Promise<void> {
   const counts = indices.map((index) => removedUnits[index]!);
   const alone = indices.map((index, group): Entry => ({ ...table.entries[index]!, group, limit: counts[group]! }));
   const outcomes = await select(call.engine, alone, counts);
-  for (const [place, index] of indices.entries()) {
-    const entry = { ...table.entries[index]!, cut: outcomes[place]!.cut };
-    await table.block.write(encode([entry]), index * recordBytes);
-  }
+  const cuts = common.map(({ cut }) => cut);
+  for (const [place, index] of indices.entries()) cuts[index] = outcomes[place]!.cut;
+  await table.block.write(encode(table.entries.map((entry, index) => ({ ...entry, cut: cuts[index] }))));
 }
 
 /** Takes the masks of an earlier call as those of this one. */
