@@ -145,7 +145,7 @@ proptest! {
     ) {
         let layers: Vec<Layer> = (0..900u32)
             .map(|layer| {
-                let score = |unit| ((layer << 8 ^ unit ^ seed).wrapping_mul(2_654_435_761) % values) as f32;
+                let score = |unit: u32| ((layer << 8 ^ unit ^ seed).wrapping_mul(2_654_435_761) % values) as f32;
                 let scores: Vec<f32> = (0..1 + layer % 11).map(score).collect();
                 Layer { limit: limits[layer as usize % limits.len()].min(scores.len()), ..flat(&scores) }
             })
