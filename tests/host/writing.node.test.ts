@@ -514,7 +514,7 @@ describe('staging folders', () => {
   );
 
   test.runIf(process.platform === 'linux').each([
-    ['a pipe', (journal: string) => execFileSync('mkfifo', [journal])],
+    ['a pipe', (journal: string) => execFileSync('sh', ['-c', 'mkfifo "$0"', journal])],
     ['a link to a device', (journal: string) => symlinkSync('/dev/zero', journal)],
     ['a folder', (journal: string) => mkdirSync(journal)],
     [

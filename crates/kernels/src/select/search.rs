@@ -209,39 +209,52 @@ impl Search<'_> {
         lists: &[(usize, Vec<Candidate>)],
         cuts: &mut [Cut],
     ) -> Result<(), Error> {
-        let mut order = reserve::<(i32, u32, u32)>(self.units)?;
+        // Each unit with its place among all units, in which the members follow each other in canonical order.
+        let mut owners = reserve::<(u32, u32)>(self.units)?;
+        let mut starts = reserve::<usize>(self.members.len())?;
+        for (member, &index) in self.members.iter().enumerate() {
+            starts.push(owners.len());
+            owners.extend((0..segments[index].axes.units()).map(|unit| (member as u32, unit as u32)));
+        }
+        let mut order = reserve::<i64>(self.units)?;
         for (member, list) in lists {
             let axes = &segments[self.members[*member]].axes;
-            order.extend(
-                list.iter()
-                    .map(|&Candidate { key, unit }| (key, *member as u32, axes.canonical_unit(unit as usize) as u32)),
-            );
+            for &Candidate { key, unit } in list {
+                order.push(i64::from(key) << 32 | (starts[*member] + axes.canonical_unit(unit as usize)) as i64);
+            }
         }
         order.sort_unstable();
+        let owner = |entry: i64| owners[entry as u32 as usize];
         let limit = |member: u32| segments[self.members[member as usize]].limit;
-        let mut going = reserve::<usize>(self.members.len())?;
-        going.resize(self.members.len(), 0);
-        let mut rest = self.remove;
-        let last = order.iter().position(|&(_, member, _)| {
-            let going = &mut going[member as usize];
-            if *going < limit(member) {
-                *going += 1;
-                rest -= 1;
-            }
-            rest == 0
-        });
-        let key = last.map_or(i32::MAX, |last| order[last].0);
 
-        let below = order.partition_point(|&(own, ..)| own < key);
+        // The key of the last unit that goes, where each member loses its first ones.
+        let mut going = starts;
         going.fill(0);
-        order[..below].iter().for_each(|&(_, member, _)| going[member as usize] += 1);
+        let mut rest = self.remove;
+        let mut key = i32::MAX;
+        for &entry in &order {
+            if rest == 0 {
+                break;
+            }
+            let (member, _) = owner(entry);
+            if going[member as usize] < limit(member) {
+                going[member as usize] += 1;
+                rest -= 1;
+                key = (entry >> 32) as i32;
+            }
+        }
+
+        going.fill(0);
+        let below = order.iter().take_while(|&&entry| ((entry >> 32) as i32) < key).count();
+        order[..below].iter().for_each(|&entry| going[owner(entry).0 as usize] += 1);
         rest = self.remove;
         for (&index, &below) in self.members.iter().zip(&going) {
             let limit = segments[index].limit;
             cuts[index] = Cut { removed: limit.min(below), key, bound: 0, settled: below <= limit, ..cuts[index] };
             rest -= limit.min(below);
         }
-        for &(_, member, canonical) in order[below..].iter().take_while(|&&(own, ..)| own == key) {
+        for &entry in order[below..].iter().take_while(|&&entry| (entry >> 32) as i32 == key) {
+            let (member, canonical) = owner(entry);
             let cut = &mut cuts[self.members[member as usize]];
             if rest > 0 && cut.removed < limit(member) {
                 cut.removed += 1;
