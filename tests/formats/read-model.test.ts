@@ -78,29 +78,21 @@ test.each([undefined, null, 7, true, {}, [1, 2], new Float32Array(2), new DataVi
   },
 );
 
-test.each<[title: string, name: string, bytes: Bytes, option: 'shards' | 'external', own: Bytes]>([
-  [
-    'an index of safetensors',
-    'a.index.json',
-    indexOf({ 'd.weight': 'a.index.json' }),
-    'shards',
-    safetensorsFile({ 'd.weight': [3, 2] }),
-  ],
-  [
-    'an ONNX model',
-    'a.onnx',
-    model({ initializers: [tensor('w', [3, 2], { external: { location: './a.onnx' } })] }),
-    'external',
-    weights,
-  ],
-])('%s that names itself as one of its further files is refused: one of both would be lost', async (...given) => {
-  const [, name, bytes, option, own] = given;
-  const error = await errorOf(() => readModel(new File([bytes], name), { [option]: () => own }));
+test('An index that names itself as one of its shards is refused: one of both would be lost', async () => {
+  const index = new File([indexOf({ 'd.weight': 'a.index.json' })], 'a.index.json');
+  const error = await errorOf(() => readModel(index, { shards: () => safetensorsFile({ 'd.weight': [3, 2] }) }));
   expect(error).toMatchObject({
     code: 'format',
-    details: { subject: name },
+    details: { subject: 'a.index.json' },
     message: expect.stringMatching(/one name/),
   });
+  await expectNoMemoryInUse();
+});
+
+test('External data that would be the description of their own ONNX model are refused', async () => {
+  const bytes = model({ initializers: [tensor('w', [3, 2], { external: { location: './a.onnx' } })] });
+  const error = await errorOf(() => readModel(new File([bytes], 'a.onnx'), { external: () => weights }));
+  expect(error).toMatchObject({ code: 'format', message: expect.stringMatching(/not data.*model file itself/) });
   await expectNoMemoryInUse();
 });
 

@@ -36,7 +36,7 @@ const isExpected = (error: unknown): boolean =>
 
 /** The module in which an error was made. */
 const placeOf = (error: unknown): string =>
-  /^ {4}at .*(?:file:|\().*\/.*$/m.exec(error instanceof Error ? (error.stack ?? '') : '')?.[0] ?? String(error);
+  /^ {4}at .*\/.*$/m.exec(error instanceof Error ? (error.stack ?? '') : '')?.[0] ?? String(error);
 
 /** Frees what a call returned. */
 function discard(result: unknown): void {

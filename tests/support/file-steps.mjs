@@ -5,6 +5,7 @@ import { syncBuiltinESMExports } from 'node:module';
 const changing = ['chmod', 'link', 'mkdir', 'rename', 'rm', 'rmdir'];
 const looking = ['lstat', 'readdir', 'readFile', 'realpath', 'stat'];
 const ofHandles = ['chmod', 'close', 'datasync', 'stat', 'sync', 'write', 'writeFile'];
+const writing = files.constants.O_WRONLY | files.constants.O_RDWR;
 const real = Object.fromEntries([...changing, ...looking, 'open'].map((name) => [name, files[name]]));
 
 /**
@@ -21,7 +22,7 @@ export function onEachStep(before, isAll = true) {
     };
   }
   files.open = async (place, flags, ...words) => {
-    const counts = isAll || flags !== 'r';
+    const counts = isAll || (flags !== 'r' && (typeof flags === 'string' || (flags & writing) !== 0));
     if (counts) await before('open');
     const handle = await real.open(place, flags, ...words);
     for (const name of counts ? ofHandles : []) {

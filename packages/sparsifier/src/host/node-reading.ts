@@ -34,12 +34,12 @@ async function openFrom(folder: string, file: string, reading: Reading): Promise
   // Opening a FIFO would wait for a writer, and opening a device may do anything.
   checkIsFile(file, await stat(file).catch(failed('could not be opened')));
   const real = await realpath(file).catch(failed('could not be opened'));
-  if (!reading.followLinks) await checkStays(folder, file, real);
+  if (!reading.followLinks) checkStays(await realpath(folder).catch(failed('could not be opened')), file, real);
   const handle = await openFile(real, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
     failed('could not be opened'),
   );
   try {
-    const { size } = checkIsFile(file, await handle.stat());
+    const { size } = checkIsFile(file, await handle.stat().catch(failed('could not be read')));
     checkFile(reading, file, size);
     return {
       name: path.basename(file),
@@ -51,10 +51,11 @@ async function openFrom(folder: string, file: string, reading: Reading): Promise
           throw isOurs ? error : failed('could not be read')(error);
         }),
       sibling: (name) => openFrom(folder, path.join(folder, name), reading),
-      close: () => handle.close(),
+      // Nothing was written to it, so nothing is lost if that fails.
+      close: () => handle.close().catch(() => {}),
     };
   } catch (error) {
-    await handle.close();
+    await handle.close().catch(() => {});
     throw error;
   }
 }
@@ -73,9 +74,9 @@ function checkIsFile(subject: string, status: Stats): Stats {
   throw new SparsifyError('file', 'is not a file', { subject, found, ...(hint && { hint }) });
 }
 
-/** @throws SparsifyError `file` if links lead out of the folder */
-async function checkStays(folder: string, file: string, real: string): Promise<void> {
-  const inside = path.relative(await realpath(folder), real);
+/** @throws SparsifyError `file` if links lead out of the folder, whose own links are resolved */
+function checkStays(folder: string, file: string, real: string): void {
+  const inside = path.relative(folder, real);
   if (inside !== '..' && !inside.startsWith(`..${path.sep}`) && !path.isAbsolute(inside)) return;
   throw new SparsifyError('file', 'a link leads out of the folder of the model', {
     subject: file,

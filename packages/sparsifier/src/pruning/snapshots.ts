@@ -23,7 +23,7 @@ export interface Snapshot {
 export type Snapshots = ReadonlyMap<WeightTensor, Snapshot>;
 
 const isModel = (source: WeightsOf): source is ComparedModel =>
-  typeof (source as Partial<ComparedModel>).copy === 'function';
+  attempt('the weights to compare with', () => typeof (source as Partial<ComparedModel>).copy === 'function');
 
 /** The files that options come from: those of models that the criterion compares weights with, and of statistics. */
 export const sourceFilesIn = ({ initial, previous, statistics }: SparsifierOptions): readonly string[] => [
