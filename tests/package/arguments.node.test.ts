@@ -1,5 +1,6 @@
 // Whatever a caller gives to a function of the package, it works or is refused with an error of the package, ends, and
 // leaves everything as usable as before.
+import { rm } from 'node:fs/promises';
 import fc from 'fast-check';
 import { SparsifyError } from 'sparsifier';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -19,6 +20,8 @@ beforeAll(() => void process.on('unhandledRejection', note).on('uncaughtExceptio
 afterAll(async () => {
   process.off('unhandledRejection', note).off('uncaughtException', note);
   await objects.close();
+  // A text may also be a path to write to.
+  await rm('__proto__', { force: true });
 });
 afterEach(async () => {
   // Promises that nobody handles are reported before the next timer.
