@@ -200,6 +200,16 @@ export const decoded = (n) => times(n, (index) => node('DequantizeLinear', [`q${
 export const codes = (n) => times(n, (index) => matrix(`q${index}`, { type: 'int8' }));
 export const scale = (size) => [vector('s', size), tensor('z', [size], { type: 'int8', data: Buffer.alloc(size) })];
 
+/** n lookups in one table of codes with one output, which is decoded n times. */
+export const lookups = (n) =>
+  model({
+    nodes: [
+      ...times(n, () => node('Gather', ['w', 'x'], ['y'])),
+      ...times(n, (index) => node('DequantizeLinear', ['y', 's'], [`z${index}`])),
+    ],
+    initializers: [matrix('w', { type: 'int8' }), vector('s', 1)],
+    inputs: ['x'],
+  });
 export const sharedWeight = (n) =>
   model({ nodes: times(n, (index) => conv(index)), initializers: [kernel('w')], inputs: ['x'] });
 export const sharedMatrix = (n) =>

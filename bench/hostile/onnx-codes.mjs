@@ -4,6 +4,7 @@ import {
   codes,
   decoded,
   floatAttribute,
+  lookups,
   matrix,
   model,
   node,
@@ -14,7 +15,6 @@ import {
   sharedMatrix,
   tensor,
   times,
-  vector,
 } from '../onnx-models.mjs';
 
 export const kinds = [
@@ -85,17 +85,6 @@ export const kinds = [
   {
     name: 'n lookups with one output, decoded n times, dequantized',
     n: 3000,
-    run: reading(
-      (n) =>
-        model({
-          nodes: [
-            ...times(n, () => node('Gather', ['w', 'x'], ['y'])),
-            ...times(n, (index) => node('DequantizeLinear', ['y', 's'], [`z${index}`])),
-          ],
-          initializers: [matrix('w', { type: 'int8' }), vector('s', 1)],
-          inputs: ['x'],
-        }),
-      dequantize,
-    ),
+    run: reading(lookups, dequantize),
   },
 ];

@@ -14,6 +14,17 @@ import {
   times,
 } from '../onnx-models.mjs';
 
+/** A join of n layers that is split into n along an axis. */
+const split = (axis) => (n) =>
+  joined(n, [
+    node(
+      'Split',
+      ['all'],
+      times(n, (index) => `s${index}`),
+      { attributes: [integerAttribute('axis', axis)] },
+    ),
+  ]);
+
 export const kinds = [
   {
     name: 'a join of n constants',
@@ -49,32 +60,8 @@ export const kinds = [
         inputs: ['x'],
       }),
   },
-  {
-    name: 'a join of n layers, split into n',
-    n: 5000,
-    make: (n) =>
-      joined(n, [
-        node(
-          'Split',
-          ['all'],
-          times(n, (index) => `s${index}`),
-          { attributes: [integerAttribute('axis', 1)] },
-        ),
-      ]),
-  },
-  {
-    name: 'a join of n layers, split into n along another axis',
-    n: 5000,
-    make: (n) =>
-      joined(n, [
-        node(
-          'Split',
-          ['all'],
-          times(n, (index) => `s${index}`),
-          { attributes: [integerAttribute('axis', 2)] },
-        ),
-      ]),
-  },
+  { name: 'a join of n layers, split into n', n: 5000, make: split(1) },
+  { name: 'a join of n layers, split into n along another axis', n: 5000, make: split(2) },
   {
     name: 'a join of n layers, read by n layers',
     n: 3000,

@@ -4,6 +4,7 @@ import {
   conv,
   integerAttribute,
   kernel,
+  lookups,
   matrix,
   model,
   node,
@@ -15,7 +16,6 @@ import {
   tensor,
   textField,
   times,
-  vector,
 } from '../onnx-models.mjs';
 
 export const kinds = [
@@ -47,19 +47,7 @@ export const kinds = [
         inputs: ['x'],
       }),
   },
-  {
-    name: 'n lookups with one output, decoded n times',
-    n: 3000,
-    make: (n) =>
-      model({
-        nodes: [
-          ...times(n, () => node('Gather', ['w', 'x'], ['y'])),
-          ...times(n, (index) => node('DequantizeLinear', ['y', 's'], [`z${index}`])),
-        ],
-        initializers: [matrix('w', { type: 'int8' }), vector('s', 1)],
-        inputs: ['x'],
-      }),
-  },
+  { name: 'n lookups with one output, decoded n times', n: 3000, make: lookups },
   {
     name: 'a node with n inputs of one name',
     n: 50_000,

@@ -12,42 +12,26 @@ import { readTfjs } from 'sparsifier/formats/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { command, namesIn, run } from '../support/command.js';
 import { errorOf } from '../support/layers.js';
-import { model as onnxModel, node, tensor } from '../support/onnx-builder.js';
-import { shardedFiles } from '../support/safetensors-builder.js';
-import { filesOf, floats, textOf } from '../support/tfjs.js';
+import { severalFiles } from '../support/several-files.js';
 
 let folder: string;
 const at = (...names: string[]) => join(folder, ...names);
 
-const { index, shards } = shardedFiles({
-  'a.safetensors': { 'd.weight': [2, 3] },
-  'parts/b.safetensors': { 'e.weight': [2, 3] },
-});
-const tfjs = filesOf(
-  { class_name: 'Sequential', config: [{ class_name: 'Dense', config: { name: 'd', units: 2 } }] },
-  [{ name: 'd/kernel', shape: [3, 2], dtype: 'float32', bytes: floats(1, -2, 3, -4, 5, -6) }],
-  8,
-);
-/** Models, each of several files. */
-const onnx = {
-  'onnx/model.onnx': onnxModel({
-    nodes: [node('MatMul', 'x w', 'y', { name: 'd' })],
-    initializers: [tensor('w', [3, 2], { external: { location: 'parts/w.bin' } })],
-    inputs: { x: 2 },
-  }),
-  'onnx/parts/w.bin': floats(1, -2, 3, -4, 5, -6),
-};
+const inFolder = <Folder extends string, File extends string>(
+  name: Folder,
+  files: Readonly<Record<File, Uint8Array>>,
+) =>
+  Object.fromEntries(Object.entries(files).map(([file, bytes]) => [`${name}/${file}`, bytes])) as Record<
+    `${Folder}/${File}`,
+    Uint8Array
+  >;
+/** Models, each of several files in a folder of its own. */
+const onnx = inFolder('onnx', severalFiles.onnx);
 const models = {
   'onnx/model.onnx': onnx,
-  'safetensors/model.safetensors.index.json': {
-    'safetensors/model.safetensors.index.json': index,
-    ...Object.fromEntries(Object.entries(shards).map(([name, bytes]) => [`safetensors/${name}`, bytes])),
-  },
-  'tfjs/model.json': {
-    'tfjs/model.json': textOf(tfjs.json),
-    ...Object.fromEntries([...tfjs.shards].map(([name, bytes]) => [`tfjs/${name}`, bytes])),
-  },
-} satisfies Record<string, Record<string, Uint8Array>>;
+  'safetensors/model.safetensors.index.json': inFolder('safetensors', severalFiles.safetensors),
+  'tfjs/model.json': inFolder('tfjs', severalFiles.tfjs),
+};
 type Name = keyof typeof models;
 const names = Object.keys(models) as Name[];
 const stored: Readonly<Record<string, Uint8Array>> = Object.assign({}, ...Object.values(models));

@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession } from 'onnxruntime-node';
 import { Sparsifier } from 'sparsifier';
 import { calibrate, type SessionFiles } from 'sparsifier/calibration';
 import { fromArrays } from 'sparsifier/formats/arrays';
@@ -6,31 +6,14 @@ import { readOnnx } from 'sparsifier/formats/onnx';
 import { expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
 import { numbers } from '../support/filters.js';
-import { errorOf, expectNoMemoryInUse, line, product } from '../support/layers.js';
+import { errorOf, expectNoMemoryInUse, line } from '../support/layers.js';
 import { layerStatistics, rowsFor, statisticsOf } from '../support/naive-repair.js';
-import { model, node, tensor } from '../support/onnx-builder.js';
+import { rowBatches, twoProducts } from '../support/two-products.js';
 
 // Repairs before, after and beside other calls.
 
-const matrix = (name: string, shape: readonly number[], seed: number) =>
-  tensor(name, shape, { data: new Uint8Array(numbers(product(shape), seed).buffer) });
-const file = model({
-  nodes: [
-    node('MatMul', 'x w', 'a', { name: 'first' }),
-    node('Relu', 'a', 'b'),
-    node('MatMul', 'b v', 'y', { name: 'second' }),
-  ],
-  initializers: [matrix('w', [6, 10], 1), matrix('v', [10, 5], 2)],
-  inputs: { x: 2 },
-  outputs: { y: 2 },
-});
-const batches = Array.from({ length: 8 }, (_, seed) => ({
-  x: new Tensor(
-    'float32',
-    numbers(12 * 6, seed + 3).map((each) => each + 1),
-    [12, 6],
-  ),
-}));
+const file = twoProducts(10);
+const batches = rowBatches(8);
 const createSession = (bytes: Uint8Array, files: SessionFiles) => InferenceSession.create(bytes, files);
 const data = { createSession, batches: () => batches };
 const pruned = { inputs: 'pruned', ...data } as const;

@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession } from 'onnxruntime-node';
 import { Sparsifier } from 'sparsifier';
 import { calibrate, type SessionFiles } from 'sparsifier/calibration';
 import { readOnnx, type FileModel } from 'sparsifier/formats/onnx';
@@ -6,33 +6,15 @@ import { quantize } from 'sparsifier/quantize';
 import { expect, test } from 'vitest';
 import { digestOf } from '../support/bytes.js';
 import { allocations, sweep } from '../support/failing.js';
-import { numbers } from '../support/filters.js';
-import { expectNoMemoryInUse, product } from '../support/layers.js';
-import { model, node, tensor } from '../support/onnx-builder.js';
+import { expectNoMemoryInUse } from '../support/layers.js';
+import { rowBatches, twoProducts } from '../support/two-products.js';
 
 // Each allocation of calls that run the model fails, alone and with those after it.
 
-const matrix = (name: string, shape: readonly number[], seed: number) =>
-  tensor(name, shape, { data: new Uint8Array(numbers(product(shape), seed).buffer) });
-const file = model({
-  nodes: [
-    node('MatMul', 'x w', 'a', { name: 'first' }),
-    node('Relu', 'a', 'b'),
-    node('MatMul', 'b v', 'y', { name: 'second' }),
-  ],
-  initializers: [matrix('w', [6, 8], 1), matrix('v', [8, 5], 2)],
-  inputs: { x: 2 },
-  outputs: { y: 2 },
-});
+const file = twoProducts(8);
 /** Of each of the two layers. */
 const biasBytes = 4 * (8 + 5);
-const batches = Array.from({ length: 2 }, (_, seed) => ({
-  x: new Tensor(
-    'float32',
-    numbers(12 * 6, seed + 3).map((each) => each + 1),
-    [12, 6],
-  ),
-}));
+const batches = rowBatches(2);
 /** By the bytes that they run, since making one takes most of the time. */
 const sessions = new Map<string, InferenceSession>();
 async function createSession(bytes: Uint8Array, files: SessionFiles) {

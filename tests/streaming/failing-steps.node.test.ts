@@ -7,32 +7,14 @@ import { sparsifyFile } from 'sparsifier/file';
 import { readModel } from 'sparsifier/formats';
 import { expect, test } from 'vitest';
 import { onEachStep } from '../support/file-steps.mjs';
-import { model as onnxModel, node, tensor } from '../support/onnx-builder.js';
-import { shardedFiles } from '../support/safetensors-builder.js';
+import { severalFiles } from '../support/several-files.js';
 import { snapshot } from '../support/snapshot.js';
-import { filesOf, floats, textOf } from '../support/tfjs.js';
 
-const { index, shards } = shardedFiles({
-  'a.safetensors': { 'd.weight': [2, 3] },
-  'parts/b.safetensors': { 'e.weight': [2, 3] },
-});
-const tfjs = filesOf(
-  { class_name: 'Sequential', config: [{ class_name: 'Dense', config: { name: 'd', units: 2 } }] },
-  [{ name: 'd/kernel', shape: [3, 2], dtype: 'float32', bytes: floats(1, -2, 3, -4, 5, -6) }],
-  8,
-);
 /** By name, the main one first. */
 const models: Readonly<Record<string, Readonly<Record<string, Uint8Array>>>> = {
-  ONNX: {
-    'model.onnx': onnxModel({
-      nodes: [node('MatMul', 'x w', 'y', { name: 'd' })],
-      initializers: [tensor('w', [3, 2], { external: { location: 'parts/w.bin' } })],
-      inputs: { x: 2 },
-    }),
-    'parts/w.bin': floats(1, -2, 3, -4, 5, -6),
-  },
-  safetensors: { 'model.safetensors.index.json': index, ...shards },
-  'TensorFlow.js': { 'model.json': textOf(tfjs.json), ...Object.fromEntries(tfjs.shards) },
+  ONNX: severalFiles.onnx,
+  safetensors: severalFiles.safetensors,
+  'TensorFlow.js': severalFiles.tfjs,
 };
 const options: SparsifierOptions = { layerType: 'all' };
 

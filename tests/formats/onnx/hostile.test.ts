@@ -48,6 +48,10 @@ const convolutions = (count: number, inputs: string, nodes: Uint8Array[], ...mor
   initializers: [...times(count, (index) => kernel(`w${index}`)), ...more],
 });
 
+/** A join of many convolutions, and a node that reads it. */
+const joined = (count: number, reader: Uint8Array) =>
+  convolutions(count, '', [node('Concat', names(count, 'y'), 'all', along(1)), reader]);
+
 /** A chain of nodes of one operator from a constant to a product. */
 const chain = (
   count: number,
@@ -192,16 +196,13 @@ describe('a large model takes time in proportion to its size', () => {
     [
       'a join of layers that is split into as many',
       { layers: 2000, notes: [partly] },
-      convolutions(2000, '', [
-        node('Concat', names(2000, 'y'), 'all', along(1)),
-        node('Split', 'all', names(2000, 's'), along(2)),
-      ]),
+      joined(2000, node('Split', 'all', names(2000, 's'), along(2))),
     ],
     [
       'a join of layers, and a mean along as many axes',
       { layers: many },
-      convolutions(many, '', [
-        node('Concat', names(many, 'y'), 'all', along(1)),
+      joined(
+        many,
         node('ReduceMean', 'all', 'm', {
           attributes: [
             integersAttribute(
@@ -210,13 +211,13 @@ describe('a large model takes time in proportion to its size', () => {
             ),
           ],
         }),
-      ]),
+      ),
     ],
     [
       'a join of layers, and an order of as many axes',
       { layers: many },
-      convolutions(many, '', [
-        node('Concat', names(many, 'y'), 'all', along(1)),
+      joined(
+        many,
         node('Transpose', 'all', 'm', {
           attributes: [
             integersAttribute(
@@ -225,7 +226,7 @@ describe('a large model takes time in proportion to its size', () => {
             ),
           ],
         }),
-      ]),
+      ),
     ],
     [
       'codes that as many nodes pass on and decode',

@@ -12,6 +12,7 @@ import { sessionModelOf, type SessionModel } from '../calibration/onnx.js';
 import type { SparsifyError } from '../errors.js';
 import { formats, type ReadModelOptions } from '../formats/all.js';
 import { formatOf } from '../formats/format.js';
+import { joinedFiles } from '../formats/joined.js';
 import { openModel, unchanged, type OpenModel } from '../formats/open-model.js';
 import { filesOfOpen } from '../formats/sizes.js';
 import { chooseInputs, type InputOptions } from './inputs.js';
@@ -122,13 +123,7 @@ const sideOf = (model: OpenModel): Side => ({
 
 /** The files of a model as they are. */
 async function copyOf(model: OpenModel): Promise<SessionModel> {
-  const files = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const { path, chunks } of await model.outputs(undefined, unchanged(model))) {
-    const parts: Uint8Array[] = [];
-    for await (const chunk of chunks()) parts.push(chunk);
-    files.set(path, new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()));
-  }
-  return sessionModelOf(model.format, files);
+  return sessionModelOf(model.format, await joinedFiles(await model.outputs(undefined, unchanged(model))));
 }
 
 /** How large the files are. */

@@ -18,7 +18,7 @@ import type { Anatomy } from './anatomy.js';
 import type { MainFile } from './files.js';
 import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
-import { joinedBytes, joinedFiles } from './joined.js';
+import { joinedFiles, joinedOutput } from './joined.js';
 import { trusted, type ReadOptions } from './reading.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
@@ -311,7 +311,7 @@ export class StoredModel implements FileModel, CurrentFiles {
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return inTurn(this, async () => joinedBytes((await this.#views())[0]!.chunks));
+    return inTurn(this, async () => joinedOutput((await this.#views())[0]!));
   }
 
   async toFiles(): Promise<Map<string, Uint8Array<ArrayBuffer>>> {

@@ -28,9 +28,10 @@ export async function open(source: string | URL | Blob | Uint8Array | ArrayBuffe
 /** Opens a file of a model in this folder. */
 async function openFrom(folder: string, file: string, reading: Reading): Promise<Source> {
   const failed = (summary: string) => (cause: unknown) => {
+    if (cause instanceof SparsifyError) throw cause;
     throw new SparsifyError('file', summary, { subject: file, found: reason(cause) }, { cause });
   };
-  await checkFinished(file);
+  await checkFinished(file).catch(failed('could not be opened'));
   // Opening a FIFO would wait for a writer, and opening a device may do anything.
   checkIsFile(file, await stat(file).catch(failed('could not be opened')));
   const real = await realpath(file).catch(failed('could not be opened'));
@@ -47,8 +48,8 @@ async function openFrom(folder: string, file: string, reading: Reading): Promise
       path: real,
       read: (target, position) =>
         readFrom(handle, file, target, position, reading).catch((error: unknown) => {
-          const isOurs = error instanceof SparsifyError || (reading.signal?.aborted && error === reading.signal.reason);
-          throw isOurs ? error : failed('could not be read')(error);
+          if (reading.signal?.aborted && error === reading.signal.reason) throw error;
+          failed('could not be read')(error);
         }),
       sibling: (name) => openFrom(folder, path.join(folder, name), reading),
       // Nothing was written to it, so nothing is lost if that fails.

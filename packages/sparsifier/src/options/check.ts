@@ -43,6 +43,15 @@ export function isListOf(value: unknown, is: (item: unknown) => boolean): boolea
   return true;
 }
 
+/** Those options whose names are wanted. */
+export const picked = <Options extends object>(
+  options: Options,
+  isWanted: (name: keyof Options & string) => boolean,
+): Partial<Options> =>
+  Object.fromEntries(
+    Object.entries(options).filter(([name]) => isWanted(name as keyof Options & string)),
+  ) as Partial<Options>;
+
 /** A check of the type alone. @param what it must be, in words */
 export const being =
   <Value>(what: string, is: (value: unknown) => boolean, code: ErrorCode = 'usage'): Check<Value> =>

@@ -5,7 +5,7 @@ import { openModel, type OpenModel } from '../formats/open-model.js';
 import { trusted } from '../formats/reading.js';
 import type { ModelSource } from '../formats/sources.js';
 import type { Sparsity } from '../options/amounts.js';
-import { aBoolean, asGiven, optionsOf, without, type Shape } from '../options/check.js';
+import { aBoolean, asGiven, optionsOf, picked, without, type Shape } from '../options/check.js';
 import {
   callShape,
   sparsifierShape,
@@ -69,7 +69,7 @@ export async function sparsifyFile(
     const model = await openModel(input, (file) => formatOf(formats, file, reading), reading);
     opened.push(model);
     // Functions return the files of the model itself, not of another one.
-    const own = picked(reading, (name) => typeof reading[name as keyof ReadModelOptions] !== 'function');
+    const own = picked(reading, (name) => typeof reading[name] !== 'function');
     const reopen =
       typeof output === 'string'
         ? (path: string) => openModel(path, (file) => formatOf(formats, file, own), { ...own, ...trusted })
@@ -104,9 +104,6 @@ const isOutput = (output: Output): boolean =>
 
 const isFile = (source: SparsifyFileOptions['initial']): boolean =>
   typeof source === 'string' || source instanceof URL || source instanceof Blob;
-
-const picked = (options: object, isWanted: (name: string) => boolean): object =>
-  Object.fromEntries(Object.entries(options).filter(([name]) => isWanted(name)));
 
 const fileShape: Shape<SparsifyFileOptions> = {
   ...without(sparsifierShape, 'restorable'),

@@ -4,7 +4,7 @@ import { inTurn } from '../model/turns.js';
 import { isObject } from '../model/json.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
 import { defaults } from '../options/defaults.js';
-import { aBoolean, aCount, asGiven, being, isListOf, without, type Shape } from '../options/check.js';
+import { aBoolean, aCount, asGiven, being, isListOf, picked, without, type Shape } from '../options/check.js';
 import { sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
@@ -122,20 +122,10 @@ export class Training {
 
   /** @param options checked by {@link callbackShape} */
   constructor(tf: MaskingTf, options: SparsifyCallbackOptions) {
-    const {
-      sparsity,
-      schedule,
-      roundTo: _,
-      lottery,
-      rewindEpoch: _rewindEpoch,
-      resetEnd,
-      saveTickets,
-      ...rest
-    } = options;
-    const { every: _every, steps: _steps, epochs: _epochs, ...words } = rest;
+    const { sparsity, schedule, lottery, resetEnd, saveTickets } = options;
     this.#tf = tf;
     this.#options = options;
-    this.#sparsifierOptions = words;
+    this.#sparsifierOptions = picked(options, (name) => name in sparsifierShape);
     this.schedule = scheduleOf(schedule ?? 'oneShot');
     this.#granularity = options.granularity ?? defaults.granularity;
     if (saveTickets && !lottery && !resetEnd) {

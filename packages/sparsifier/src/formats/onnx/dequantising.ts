@@ -1,6 +1,6 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { narrowedInSlices } from '../../model/numbers.js';
-import { joinedBytes } from '../joined.js';
+import { joinedOutput } from '../joined.js';
 import type { Dequantized, ModelOutput } from '../format.js';
 import { chainOf, halvesIn } from './dequantising-chains.js';
 import { productsOf } from './dequantising-products.js';
@@ -50,7 +50,7 @@ export interface Replaced {
  * @param outputs the files that the model is written to, as it is now
  */
 export async function dequantized([main, ...data]: readonly ModelOutput[]): Promise<Dequantized> {
-  const file: ModelFile = { name: main!.path, bytes: await joinedBytes(main!.chunks) };
+  const file: ModelFile = { name: main!.path, bytes: await joinedOutput(main!) };
   const graph = readGraph(file);
   const read = readerOf(file, data);
   await decodeConstants(graph.nodes, read);
@@ -121,7 +121,7 @@ function namesOf(graph: Graph): Map<Constant, string> {
 function readerOf(main: ModelFile, data: readonly ModelOutput[]): ReadBytes {
   const read = new Map<string, Promise<Uint8Array>>([[main.name, Promise.resolve(main.bytes)]]);
   return async ({ file, start, bytes }) => {
-    if (!read.has(file)) read.set(file, joinedBytes(data.find(({ path }) => path === file)!.chunks));
+    if (!read.has(file)) read.set(file, joinedOutput(data.find(({ path }) => path === file)!));
     return (await read.get(file)!).slice(start, start + bytes);
   };
 }

@@ -1,5 +1,5 @@
 import { productOf } from '../../model/numbers.js';
-import { joinedBytes } from '../joined.js';
+import { joinedOutput } from '../joined.js';
 import type { ModelOutput } from '../format.js';
 import { lengthDelimited, textField, type Edits } from './edits.js';
 import { externalTensors, followOwnData, locationOf, type ExternalTensor } from './external.js';
@@ -117,14 +117,14 @@ export class ExternalData {
   }
 
   /** The bytes of an external data file. */
-  async file({ path, chunks }: ModelOutput): Promise<Uint8Array<ArrayBuffer>> {
-    const layout = this.#layouts.get(path);
-    if (layout === undefined) return joinedBytes(chunks);
+  async file(output: ModelOutput): Promise<Uint8Array<ArrayBuffer>> {
+    const layout = this.#layouts.get(output.path);
+    if (layout === undefined) return joinedOutput(output);
     const bytes = new Uint8Array(layout.size);
     for (const run of layout.runs) if (run.bytes !== undefined) bytes.set(run.bytes, run.offset);
     const kept = layout.runs.filter((run) => run.bytes === undefined);
     let at = 0;
-    for await (const chunk of chunks()) {
+    for await (const chunk of output.chunks()) {
       for (const { start, end, offset } of kept) {
         const [from, to] = [Math.max(start, at), Math.min(end, at + chunk.length)];
         if (from < to) bytes.set(chunk.subarray(from - at, to - at), offset + (from - start));

@@ -1,5 +1,5 @@
 import type { Form, NewNumbers } from '../../model/forms.js';
-import { joinedBytes } from '../joined.js';
+import { joinedOutput } from '../joined.js';
 import type { CurrentFiles, ModelOutput, OtherNumbers, Storage } from '../format.js';
 import { dequantized } from './dequantising.js';
 import { Edits, edited } from './edits.js';
@@ -121,7 +121,7 @@ async function rewritten(
   layers: ReadonlyMap<string, NewNumbers>,
   others: ReadonlyMap<string, NewNumbers>,
 ): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-  const file: ModelFile = { name: main!.path, bytes: await joinedBytes(main!.chunks) };
+  const file: ModelFile = { name: main!.path, bytes: await joinedOutput(main!) };
   const graph = readGraph(file);
   const weights = weightsIn(graph);
   const constants = othersIn(graph, weights);
