@@ -6,6 +6,7 @@ import { checkApi } from './api.mjs';
 import { build, buildStd, wasmEnvironment } from './build.mjs';
 import { findNpm } from './pnpm.mjs';
 import { setUp } from './setup.mjs';
+import { checkSupply } from './supply.mjs';
 import { environmentWith, Failure, main, packageFolder, root, run, seconds, step } from './steps.mjs';
 import { setUpLinters } from './toolchain.mjs';
 
@@ -35,6 +36,8 @@ const checks = {
     for (const folder of folders) await node('typescript/bin/tsc', '--noEmit', '-p', folder);
   },
   links: checkLinks,
+  // Licences and sources of all that the package contains or needs, and packages/sparsifier/THIRD-PARTY-NOTICES.
+  supply: checkSupply,
   // packages/sparsifier/api.md is up to date.
   api: checkApi,
   // Mistakes in package.json, and entry points without types. Both check the tarball.

@@ -15,7 +15,7 @@ export async function installPackages() {
   const inputs = [...members, join(root, 'pnpm-lock.yaml'), join(root, 'pnpm-workspace.yaml')];
   const wanted = fingerprint(inputs, process.platform, process.arch);
   if (contentOf(stamp) === wanted) return;
-  const pnpm = (await findPnpm()) ?? (await fetchPnpm());
+  const pnpm = await anyPnpm();
   await step('packages: pnpm install', () =>
     run(pnpm[0], [...pnpm.slice(1), 'install', '--frozen-lockfile'], { minutes: 10 }).catch((error) => {
       throw new Failure(
@@ -25,6 +25,14 @@ export async function installPackages() {
   );
   writeFileSync(stamp, wanted);
 }
+
+/** Runs pnpm quietly and returns what it prints. */
+export async function askPnpm(...parameters) {
+  const [command, ...first] = await anyPnpm();
+  return run(command, [...first, ...parameters]);
+}
+
+const anyPnpm = async () => (await findPnpm()) ?? (await fetchPnpm());
 
 const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).packageManager.split('@')[1];
 const folder = join(cache, `pnpm-${version}`);
@@ -63,6 +71,6 @@ export function findNpm() {
 }
 
 await main(import.meta, async (parameters) => {
-  const pnpm = (await findPnpm()) ?? (await fetchPnpm());
-  process.exitCode = await show(pnpm[0], [...pnpm.slice(1), ...parameters]);
+  const [command, ...first] = await anyPnpm();
+  process.exitCode = await show(command, [...first, ...parameters]);
 });
