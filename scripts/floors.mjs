@@ -14,6 +14,7 @@ const floors = [
   'host',
   'engine',
   'model',
+  'structure',
   'options',
   'formats',
   'calibration',
@@ -23,6 +24,7 @@ const floors = [
   'streaming',
   'training',
   'analysis',
+  'removal',
   'cli',
   entryPoints,
 ];

@@ -1,0 +1,198 @@
+import type { Axis } from './coupling.js';
+import type { View } from './numbers.js';
+import type { Stored } from './stored.js';
+
+interface WeightsFields {
+  readonly view: View;
+  /** The axis of what is added up. */
+  readonly from: number;
+  /** The axis of the outputs. */
+  readonly to: number;
+  /** The channels along that axis. */
+  readonly outputs: Axis;
+  /** Of a grouped convolution, whose `from` axis is that of a group; 1 otherwise. */
+  readonly groups: number;
+  /** Whether only readers have these numbers, so that they can change. */
+  readonly isOwn: boolean;
+}
+
+/** Weights that are added to others. */
+interface Source {
+  readonly from: number;
+  readonly factor: number;
+}
+
+/**
+ * The weights of an operator that adds up what it reads. Each pair of an input and an output has one weight for each
+ * place along all other axes, such as the taps of a kernel.
+ */
+export class Weights {
+  readonly view: View;
+  readonly outputs: Axis;
+  readonly groups: number;
+  readonly isOwn: boolean;
+  /** How many inputs and outputs a group has. */
+  readonly inputsPerGroup: number;
+  readonly outputsPerGroup: number;
+  readonly #fields: WeightsFields;
+  readonly #strides: readonly [input: number, output: number];
+  /** Where the weights of a pair are, from that of the first place on. */
+  readonly #offsets: Int32Array;
+  /** By output, as far as it was asked for: 1 if all weights are 0, and 2 if one is not. */
+  readonly #found: Uint8Array;
+
+  constructor(fields: WeightsFields) {
+    const { view, from, to, outputs, groups, isOwn } = fields;
+    this.#fields = fields;
+    this.view = view;
+    this.outputs = outputs;
+    this.groups = groups;
+    this.isOwn = isOwn;
+    this.inputsPerGroup = view.shape[from]!;
+    this.outputsPerGroup = view.shape[to]! / groups;
+    this.#strides = [view.strides[from]!, view.strides[to]!];
+    let offsets = [0];
+    for (const [axis, size] of view.shape.entries()) {
+      if (axis === from || axis === to) continue;
+      const steps = Array.from({ length: size }, (_, index) => index * view.strides[axis]!);
+      offsets = offsets.flatMap((offset) => steps.map((step) => offset + step));
+    }
+    this.#offsets = Int32Array.from(offsets);
+    this.#found = new Uint8Array(outputs.length);
+  }
+
+  /** The same with other numbers. */
+  with(stored: Stored): Weights {
+    return new Weights({ ...this.#fields, view: { ...this.view, stored } });
+  }
+
+  /** How many weights a pair has. */
+  get places(): number {
+    return this.#offsets.length;
+  }
+
+  /** Where the inputs of the group begin that an output is computed from. */
+  firstInput(output: number): number {
+    return this.groups === 1 ? 0 : Math.floor(output / this.outputsPerGroup) * this.inputsPerGroup;
+  }
+
+  /** Where the outputs of the group begin that an input is added to. */
+  firstOutput(input: number): number {
+    return this.groups === 1 ? 0 : Math.floor(input / this.inputsPerGroup) * this.outputsPerGroup;
+  }
+
+  #start(input: number, output: number): number {
+    const index = this.groups === 1 ? input : input % this.inputsPerGroup;
+    return index * this.#strides[0] + output * this.#strides[1];
+  }
+
+  /** The weight of a pair at a place. */
+  at(input: number, output: number, place: number): number {
+    return this.view.stored.at(this.#start(input, output) + this.#offsets[place]!);
+  }
+
+  /** Whether a pair has a weight other than 0. */
+  hasWeight(input: number, output: number): boolean {
+    const start = this.#start(input, output);
+    const { stored } = this.view;
+    const offsets = this.#offsets;
+    for (let place = 0; place < offsets.length; place++) if (!stored.isZero(start + offsets[place]!)) return true;
+    return false;
+  }
+
+  /** Whether an output has a weight other than 0. */
+  hasWeights(output: number): boolean {
+    if (this.#found[output] === 0) this.#found[output] = this.#findWeight(output) ? 2 : 1;
+    return this.#found[output] === 2;
+  }
+
+  #findWeight(output: number): boolean {
+    const first = this.firstInput(output);
+    const length = this.inputsPerGroup * this.places;
+    // Mostly these weights are neighbours.
+    if (this.#strides[0] === this.places && this.#offsets.at(-1) === this.places - 1) {
+      const { stored } = this.view;
+      const start = this.#start(first, output);
+      for (let place = start; place < start + length; place++) if (!stored.isZero(place)) return true;
+      return false;
+    }
+    for (let input = first; input < first + this.inputsPerGroup; input++)
+      if (this.hasWeight(input, output)) return true;
+    return false;
+  }
+
+  /** The sum of the weights of a pair. */
+  sum(input: number, output: number): number {
+    const start = this.#start(input, output);
+    const { stored } = this.view;
+    const offsets = this.#offsets;
+    let sum = 0;
+    for (let place = 0; place < offsets.length; place++) sum += stored.at(start + offsets[place]!);
+    return sum;
+  }
+
+  /** Whether an input has a weight other than 0 for an output that stays. */
+  touches(input: number, stays: (id: number) => boolean): boolean {
+    const first = this.firstOutput(input);
+    for (let output = first; output < first + this.outputsPerGroup; output++) {
+      if (stays(this.outputs[output]!) && this.hasWeight(input, output)) return true;
+    }
+    return false;
+  }
+
+  /** Adds `factor` times the weights of an input, summed over all places, to each output. */
+  addSums(input: number, factor: number, sums: Float64Array): void {
+    const first = this.firstOutput(input);
+    for (let output = first; output < first + this.outputsPerGroup; output++) {
+      sums[output]! += factor * this.sum(input, output);
+    }
+  }
+
+  /** How far the farthest weight of an input is from 0; NaN if one is. */
+  largest(input: number): number {
+    let most = 0;
+    const first = this.firstOutput(input);
+    for (let output = first; output < first + this.outputsPerGroup; output++) {
+      for (let place = 0; place < this.places; place++) most = Math.max(most, Math.abs(this.at(input, output, place)));
+    }
+    return most;
+  }
+
+  /** Adds weights of inputs, times factors, to those of another in their group. `numbers` are a copy of those of the view. */
+  carry(sources: readonly Source[], to: number, numbers: Float32Array): void {
+    const first = this.firstOutput(to);
+    const offsets = this.#offsets;
+    for (let output = first; output < first + this.outputsPerGroup; output++) {
+      const target = this.#start(to, output);
+      for (let place = 0; place < offsets.length; place++) {
+        // In float64, so that the sum is rounded once.
+        let sum = numbers[target + offsets[place]!]!;
+        for (const { from, factor } of sources) sum += factor * numbers[this.#start(from, output) + offsets[place]!]!;
+        numbers[target + offsets[place]!] = sum;
+      }
+    }
+  }
+
+  /**
+   * What is known of the outputs, without a bias: an output is known if each of its inputs is, or has no weight for it.
+   * @param known by input
+   * @param folds whether a known number other than 0 becomes a constant
+   */
+  knownAfter(known: Float64Array | undefined, folds: boolean): Float64Array {
+    const found = new Float64Array(this.outputs.length);
+    for (let output = 0; output < found.length; output++) {
+      if (!this.hasWeights(output)) continue;
+      const first = this.firstInput(output);
+      for (let input = first; input < first + this.inputsPerGroup; input++) {
+        const number = known?.[input] ?? NaN;
+        if (number === 0) continue;
+        if (folds && !Number.isNaN(number)) found[output]! += number * this.sum(input, output);
+        else if (this.hasWeight(input, output)) {
+          found[output] = NaN;
+          break;
+        }
+      }
+    }
+    return found;
+  }
+}
