@@ -43,3 +43,8 @@ export { gzip } from './host/gzip.js';
 export { checkTargets, open, startCompressor, writeFiles } from '#host';
 export { Compressor } from './host/compressor.js';
 export { linePlot } from './training/plot.js';
+export { readGraph } from './formats/onnx/graph.js';
+export { versionsIn } from './formats/onnx/versions.js';
+export { planOnnxRemoval } from './formats/onnx/structure/remove.js';
+export { rewritten } from './formats/onnx/structure/rewrite.js';
+export { Stored } from './structure/stored.js';

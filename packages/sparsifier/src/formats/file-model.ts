@@ -20,6 +20,7 @@ import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput,
 import { openModel, type OpenModel } from './open-model.js';
 import { joinedFiles, joinedOutput } from './joined.js';
 import { trusted, type ReadOptions } from './reading.js';
+import type { ChannelRemoval } from './removal.js';
 import { readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
@@ -44,17 +45,17 @@ export async function readAs<Options extends ReadOptions>(
 
 /**
  * Reads a model whose format is known once its main file is open.
- * @param sourceFiles those that no call writes to, if they are not the ones that are read
+ * @param made the name of a file whose bytes are given, and the files that no call writes to then
  */
 export async function readFileModel<Options extends ReadOptions>(
   source: ModelSource,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
-  sourceFiles?: readonly string[],
+  made?: { readonly name: string; readonly sourceFiles: readonly string[] },
 ): Promise<FileModel> {
   const engine = await loadEngine();
   let format: Format<Options>;
-  const open = await openModel(source, (file) => (format = choose(file)), options);
+  const open = await openModel(source, (file) => (format = choose(file)), options, made?.name);
   const blocks = new Map(open.files.held);
   try {
     for (const [name, file] of open.files.sources) blocks.set(name, await readBlock(engine, file));
@@ -64,7 +65,7 @@ export async function readFileModel<Options extends ReadOptions>(
   } finally {
     await open.files.close();
   }
-  const model = new StoredModel(open, blocks, sourceFiles);
+  const model = new StoredModel(open, blocks, made?.sourceFiles);
   abandoned.register(model, blocks, model);
   readings.set(model, (files) => readFiles(files, format, options, sourceFilesOf(model)));
   return model;
@@ -97,7 +98,8 @@ function readFiles<Options extends ReadOptions>(
   const give = (name: string) => files.get(name)!;
   const giving = furtherFiles.filter((option) => option in format.options);
   const further = Object.fromEntries(giving.map((option) => [option, give]));
-  return readFileModel(new File([bytes], name), () => format, { ...options, ...further, ...trusted }, sourceFiles);
+  // Not as a File, which would be a copy.
+  return readFileModel(bytes, () => format, { ...options, ...further, ...trusted }, { name, sourceFiles });
 }
 
 /** The options by which further files of a model are given. */
@@ -160,6 +162,9 @@ export class StoredModel implements FileModel, CurrentFiles {
   readonly #added = new Map<string, Promise<Bias | string>>();
   /** What the codes mean since they were last encoded. */
   readonly #meanings = new Map<Values, unknown>();
+  /** How many regions are in use in which numbers are changed in place. */
+  #used = 0;
+  #changes = 0;
   #isFree = false;
 
   /** @param blocks files by their names in the model; other files are read elsewhere */
@@ -179,7 +184,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     const { block, place } = this.#place(values);
     const { dtype, length, start, coding } = place;
     const bytes = length * bytesOf[dtype];
-    if (!coding) return { block, offset: start, bytes, release: block.retain() };
+    if (!coding) return { block, offset: start, bytes, release: this.#use(block) };
     const scratch = await engine.allocate(bytes);
     try {
       await scratch.write(await coding.decode(await this.#stored(block, place), this.#meanings.get(values)));
@@ -188,6 +193,26 @@ export class StoredModel implements FileModel, CurrentFiles {
       throw error;
     }
     return { block: scratch, offset: 0, bytes, release: () => scratch.free() };
+  }
+
+  /** Keeps a block while its numbers may be changed. */
+  #use(block: Block): () => void {
+    const release = block.retain();
+    let isUsed = true;
+    this.#used++;
+    return () => {
+      if (isUsed) {
+        this.#used--;
+        this.#changes++;
+      }
+      isUsed = false;
+      release();
+    };
+  }
+
+  /** Larger once numbers may have been changed; NaN while they may be. */
+  get changes(): number {
+    return this.#used > 0 ? NaN : this.#changes;
   }
 
   /**
@@ -199,6 +224,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     if (!place.coding) return undefined;
     const numbers = await region.block.read(region.offset, new Uint8Array(region.bytes));
     const codes = await this.#stored(block, place);
+    this.#changes++;
     const { meaning, zeros } = await place.coding.encode(numbers, codes, this.#meanings.get(values));
     await block.write(codes, place.start);
     if (meaning !== undefined) this.#meanings.set(values, meaning);
@@ -223,6 +249,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     const bytes = await this.#stored(block, place);
     const meaning = this.#meanings.get(values);
     return async () => {
+      this.#changes++;
       await block.write(bytes, place.start);
       if (meaning === undefined) this.#meanings.delete(values);
       else this.#meanings.set(values, meaning);
@@ -260,6 +287,7 @@ export class StoredModel implements FileModel, CurrentFiles {
     this.#blocks.set(values.file, block);
     this.#own.add(values);
     this.biases.set(tensor.name, values);
+    this.#changes++;
     return { values, sign: 1 };
   }
 
@@ -291,6 +319,11 @@ export class StoredModel implements FileModel, CurrentFiles {
   get storage(): Storage | undefined {
     this.#checkOpen();
     return this.#open.storage;
+  }
+
+  get removal(): ChannelRemoval | undefined {
+    this.#checkOpen();
+    return this.#open.removal;
   }
 
   get anatomy(): Anatomy | undefined {
@@ -376,6 +409,22 @@ export function storageOf(model: FileModel): { readonly storage: Storage; readon
   if (storage !== undefined) return { storage, current: model };
   throw new SparsifyError('usage', `the numbers of ${format} models cannot be stored in another form`);
 }
+
+/**
+ * How channels are taken out of a model, and its files as they are now.
+ * @throws SparsifyError `usage` for models that were not read from files, and of a format of which that is not possible
+ */
+export function removalOf(model: FileModel): { readonly removal: ChannelRemoval; readonly current: CurrentFiles } {
+  const { format, removal } = model instanceof StoredModel ? model : { format: undefined, removal: undefined };
+  if (removal !== undefined) return { removal, current: model as StoredModel };
+  throw new SparsifyError('usage', 'channels can be removed from ONNX models that were read from files', {
+    found: format === undefined ? 'a model that was not read from files' : `${format} model`,
+    allowed: ['ONNX'],
+  });
+}
+
+/** A number that is the same as before only if no number of the model has changed since. */
+export const changesOf = (model: FileModel): number => (model instanceof StoredModel ? model.changes : NaN);
 
 const notFromFiles = (): SparsifyError =>
   new SparsifyError('usage', 'only models from files can be stored in another form', {

@@ -69,9 +69,13 @@ export class ModelFiles {
     this.#opened = [main.source];
   }
 
-  /** Opens the main file and reads its beginning. */
-  static async open(from: ModelSource, reading: Reading): Promise<ModelFiles> {
-    const source = await host.open(await modelIn(from), reading);
+  /**
+   * Opens the main file and reads its beginning.
+   * @param name that of a file whose bytes are given
+   */
+  static async open(from: ModelSource, reading: Reading, name?: string): Promise<ModelFiles> {
+    const opened = await host.open(await modelIn(from), reading);
+    const source = name === undefined ? opened : { ...opened, name };
     try {
       if (source.size === 0) throw emptyFile(source.name ?? 'the bytes');
       return new ModelFiles(await begin(source, reading), reading);

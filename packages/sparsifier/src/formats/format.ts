@@ -6,6 +6,7 @@ import type { Shape } from '../options/check.js';
 import type { Anatomy } from './anatomy.js';
 import type { MainFile, ModelFiles } from './files.js';
 import { modelEndings, recognise } from './recognise.js';
+import type { ChannelRemoval } from './removal.js';
 
 /** A format of model files. all.ts lists all of them. */
 export interface Format<Options = object> {
@@ -47,6 +48,8 @@ export interface Contents {
   newBias?(tensor: WeightTensor, current: CurrentFiles): Promise<NewBias | string>;
   /** How the numbers can be stored in other forms; undefined if the format has none. Called once, and only if needed. */
   storage?(): Storage;
+  /** How channels are taken out of the network; undefined if the format cannot do that. */
+  removal?(): ChannelRemoval;
   /** What the model consists of; undefined if its files have only weights. */
   anatomy?(): Anatomy;
 }

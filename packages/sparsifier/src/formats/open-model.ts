@@ -14,6 +14,7 @@ import {
   type Storage,
 } from './format.js';
 import { readingOf, type ReadOptions } from './reading.js';
+import type { ChannelRemoval } from './removal.js';
 import { sliceBytes, type ModelSource } from './sources.js';
 
 /** A model whose files are open. Only its description has been read. */
@@ -74,6 +75,11 @@ export class OpenModel {
     return (this.#storage ??= this.#contents.storage?.());
   }
 
+  /** How channels are taken out of the network: see {@link Contents}. */
+  get removal(): ChannelRemoval | undefined {
+    return this.#contents.removal?.();
+  }
+
   /** What the model consists of; undefined if its files have only weights. */
   anatomy(): Anatomy | undefined {
     return this.#contents.anatomy?.();
@@ -111,6 +117,7 @@ export const unchanged = ({ files }: OpenModel): CurrentFiles => ({
 /**
  * Opens a model.
  * @param choose returns the format, given the main file
+ * @param name that of a file whose bytes are given
  * @throws SparsifyError as the format does, and if a file cannot be opened or exceeds a limit; the signal's reason if
  *   aborted
  */
@@ -118,8 +125,9 @@ export async function openModel<Options extends ReadOptions>(
   source: ModelSource,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
+  name?: string,
 ): Promise<OpenModel> {
-  const files = await ModelFiles.open(source, readingOf(options));
+  const files = await ModelFiles.open(source, readingOf(options), name);
   try {
     const format = choose(files.main);
     const contents = await format.open(files, options);

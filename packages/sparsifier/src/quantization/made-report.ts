@@ -85,7 +85,7 @@ export const dequantizeReportOf = (
 ): DequantizeReport => new MadeDequantizeReport(contents);
 
 /** `1,000 -> 250 bytes (25.00 %)` */
-const bytesLine = ({ before, after }: FileBytes): string =>
+export const bytesLine = ({ before, after }: FileBytes): string =>
   `${formatted(before)} -> ${formatted(after)} bytes (${percent(percentOf(after, before))})`;
 
 /** How a report is printed. */

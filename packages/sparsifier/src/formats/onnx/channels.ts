@@ -1,7 +1,7 @@
 import type { Leak } from '../../model/model.js';
 import type { Claims } from './claims.js';
-import { title, type Node } from './graph.js';
-import type { Shape, Size } from './shapes.js';
+import { title, type Node, type Value } from './graph.js';
+import type { Size } from './shapes.js';
 
 /** Where output channels of a layer are in a value: one after another along one axis. */
 export interface Place {
@@ -19,8 +19,8 @@ export interface Place {
 /** What is known of the place of channels. Two values have a channel in the same place if this is the same or equal. */
 export interface Location {
   readonly place?: Place;
-  /** If a Reshape split or merged the axis of the channels: the shape before it, and the place there. */
-  readonly before?: { readonly shape: Shape; readonly place: Place };
+  /** If a Reshape split or merged the axis of the channels: the value before it, and the place there. */
+  readonly before?: { readonly value: Value; readonly place: Place };
   /** Why the place is unknown. */
   readonly reason?: string;
 }
@@ -51,27 +51,6 @@ export interface Arrival {
  * something to them first, they end as it leaves them.
  */
 export type Pass = (arrival: Arrival) => readonly (Track | undefined)[] | { readonly ends: Track } | undefined;
-
-/** One row per operator. Most are told what a channel that is 0 becomes, and where it is then. */
-export type Rule = (node: Node) => Pass;
-
-/** A function of single numbers with f(0) = 0. */
-export const keeping: Rule = (node) => {
-  const data = onlyVariable(node);
-  return ({ input, track }) => (input === data ? [track] : undefined);
-};
-
-/** A function of single numbers, or along one axis, with f(0) != 0. */
-export const leaking: Rule = (node) => {
-  const data = onlyVariable(node);
-  return ({ input, track }) => (input === data ? [withLeak(node, track)] : undefined);
-};
-
-/** The input that is not a constant, if all others are. */
-function onlyVariable({ inputs }: Node): number | undefined {
-  const variables = [...inputs.keys()].filter((input) => inputs[input]?.isConstant === false);
-  return variables.length === 1 ? variables[0] : undefined;
-}
 
 /** The channels behind a node that does not give 0 for 0. */
 export function withLeak(node: Node, track: Track): Track {

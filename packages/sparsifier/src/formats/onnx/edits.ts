@@ -1,8 +1,14 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { WireType, type Field, type ModelFile, type Range } from './wire.js';
 
-/** Bytes that an edit writes: an array, or chunks that are only asked for when the file is written. */
-export type Piece = Uint8Array | { readonly length: number; chunks(): AsyncIterable<Uint8Array> };
+/** Bytes that an edit writes: an array, or what is only asked for when the file is written. */
+export type Piece = Uint8Array | MadeBytes | { readonly length: number; chunks(): AsyncIterable<Uint8Array> };
+
+/** Bytes that are made each time that they are needed. */
+export interface MadeBytes {
+  readonly length: number;
+  bytes(): Uint8Array;
+}
 
 /** Bytes that replace a range of a file. */
 export interface Edit extends Range {
@@ -113,28 +119,32 @@ export async function* woven(
   for (const { start, end, bytes } of edits) {
     if (start > position) yield* chunks(position, start);
     for (const piece of bytes) {
-      if (piece instanceof Uint8Array) yield piece;
-      else yield* piece.chunks();
+      if ('chunks' in piece) yield* piece.chunks();
+      else yield bytesIn(piece);
     }
     position = end;
   }
   yield* chunks(position);
 }
 
-/** The bytes of the edited file, whose edits write arrays alone. */
+/** The bytes of a piece that is an array or is made. */
+export const bytesIn = (piece: Uint8Array | MadeBytes): Uint8Array =>
+  piece instanceof Uint8Array ? piece : piece.bytes();
+
+/** The bytes of the edited file, whose edits write no chunks. */
 export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
   const { bytes } = edits.file;
-  const parts: Uint8Array[] = [];
+  const parts: (Uint8Array | MadeBytes)[] = [];
   let position = 0;
   for (const { start, end, bytes: pieces } of edits.list()) {
-    parts.push(bytes.subarray(position, start), ...(pieces as Uint8Array[]));
+    parts.push(bytes.subarray(position, start), ...(pieces as (Uint8Array | MadeBytes)[]));
     position = end;
   }
   parts.push(bytes.subarray(position));
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
-    whole.set(part, at);
+    whole.set(bytesIn(part), at);
     at += part.length;
   }
   return whole;

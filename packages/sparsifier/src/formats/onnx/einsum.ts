@@ -60,7 +60,7 @@ function fromEnd(term: string, letter: string | undefined): number | undefined {
 const lettersOf = (term: string): string[] => [...term.replace('...', '')];
 
 /** The output of an equation without one: the letters that occur once, in the order of the alphabet. */
-function implied(left: string): string {
+export function implied(left: string): string {
   const counts = new Map<string, number>();
   for (const letter of left.replaceAll(/[,.]/g, '')) counts.set(letter, (counts.get(letter) ?? 0) + 1);
   const once = [...counts].flatMap(([letter, count]) => (count === 1 ? [letter] : []));

@@ -2,7 +2,9 @@ import type { Leak } from '../../model/model.js';
 import type { Node, Value } from './graph.js';
 import type { Claims } from './claims.js';
 import type { Arrival, Track } from './channels.js';
-import { passing } from './passing.js';
+import { Passing } from './passing.js';
+import { operators } from './structure/operators/table.js';
+import type { Sizes } from './structure/sizes.js';
 
 /** The output channels of a layer where they begin. */
 export interface Source {
@@ -16,6 +18,9 @@ export interface Source {
  * in which nearly all layers meet in nearly all nodes take more.
  */
 const mostSteps = (nodes: number): number => 20_000 + 32 * nodes;
+
+/** The most indices of axes that are looked at. */
+const mostIndices = (nodes: number): number => 20_000_000 + 10_000 * nodes;
 
 const nothing: ReadonlyMap<string, Track> = new Map();
 
@@ -33,11 +38,13 @@ export interface Flow {
  * Follows the output channels of layers through the graph, from each node to those that read its outputs.
  * @param sources the channels that a node gives, by node
  * @param claims the constants that are removed with channels
+ * @param sizes the shapes of all values
  */
 export function followChannels(
   nodes: readonly Node[],
   sources: (node: Node) => readonly Source[],
   claims: Claims,
+  sizes: Sizes,
 ): Flow {
   const tracks = new Map<Value, Map<string, Track>>();
   const leaks = new Map<number, Map<string, Leak>>();
@@ -45,7 +52,7 @@ export function followChannels(
   const unfinished = new Set<number>();
   const left = new Set<ReadonlyMap<string, Track>>();
   const limit = mostSteps(nodes.length);
-  let steps = 0;
+  let [steps, indices] = [0, 0];
 
   const report = ({ owner, leaks: found }: Track) => {
     let known = leaks.get(owner);
@@ -72,17 +79,20 @@ export function followChannels(
     const arriving = node.inputs.map((value) => (value === undefined ? undefined : tracks.get(value)));
     if (arriving.some((each) => each !== undefined)) {
       const isDepthwise = filtersEach(node);
-      const pass = passing.get(node.op)?.(node);
+      const operator = operators.get(node.op);
+      const passing = operator && new Passing(node, operator, sizes, arriving);
+      const isLeft = () => steps > limit || indices + (passing?.work ?? 0) > mostIndices(nodes.length);
       for (const [input, each] of arriving.entries()) {
         for (const [key, track] of each ?? nothing) {
-          if (++steps > limit) break;
+          steps++;
+          if (isLeft()) break;
           if (isDepthwise && input === 0) {
             if (!filtered.has(node)) filtered.set(node, new Set());
             filtered.get(node)!.add(track.owner);
           }
           const twin = (place: number) => sameChannels(track, arriving[place]?.get(key));
           const arrival: Arrival = { input, track, claims, twin };
-          const passed = pass?.(arrival);
+          const passed = passing?.pass(arrival);
           if (passed === undefined) report(track);
           else if ('ends' in passed) report(passed.ends);
           else {
@@ -92,8 +102,9 @@ export function followChannels(
               if (onward !== undefined) put(node.outputs[output], onward, onward.at === track.at ? key : keyOf(onward));
           }
         }
-        if (each !== undefined && steps > limit) leave(each);
+        if (each !== undefined && isLeft()) leave(each);
       }
+      indices += passing?.work ?? 0;
     }
     for (const { track, isAlone } of sources(node)) {
       if (isAlone) put(node.outputs[0], track);

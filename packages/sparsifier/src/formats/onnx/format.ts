@@ -2,6 +2,7 @@ import { loadEngine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import { readAs, type FileModel } from '../file-model.js';
 import type { MainFile, ModelFiles } from '../files.js';
+import { joinedOutput } from '../joined.js';
 import { valuesIn } from '../../model/model.js';
 import { aFunction, type Shape } from '../../options/check.js';
 import { stored, type Contents, type CurrentFiles, type Format } from '../format.js';
@@ -18,6 +19,7 @@ import { checkLimits } from './limits.js';
 import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
 import { storageIn } from './storing.js';
+import { removalIn } from './structure/removal.js';
 import { versionsIn } from './versions.js';
 import type { ModelFile } from './wire.js';
 
@@ -81,13 +83,18 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     await files.sources.get(place.file)!.read(bytes, place.start);
     return bytes;
   });
-  const { tensors, skipped, weights } = readLayers(graph);
-  for (const tensor of tensors) for (const each of valuesIn(tensor)) checkExternal(tensor.name, stored(each), files);
   const versions = versionsIn(file);
+  const { tensors, skipped, weights } = readLayers(graph, versions.opset);
+  for (const tensor of tensors) for (const each of valuesIn(tensor)) checkExternal(tensor.name, stored(each), files);
   let plans: ReadonlyMap<string, Plan | string> | undefined;
   const planned = async () => (plans ??= plansIn(await bytesIn(block, name)));
   const outputs = (path: string | undefined, current: CurrentFiles) =>
     outputsOf(path, { name, block, locations, plans: planned }, current);
+  const fileNow = async (current: CurrentFiles): Promise<ModelFile> => {
+    if (!current.biases?.size) return bytesIn(block, name);
+    const [main] = await outputs(undefined, current);
+    return { name, bytes: await joinedOutput(main!) };
+  };
   return {
     tensors,
     skipped,
@@ -100,6 +107,7 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     },
     outputs,
     anatomy: () => anatomyOf(graph, versions, [...locations]),
+    removal: () => removalIn(fileNow, (current) => outputs(undefined, current)),
     storage: () => storageIn(graph, versions, (current) => outputs(undefined, current)),
   };
 }

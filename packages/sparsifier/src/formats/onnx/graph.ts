@@ -27,6 +27,8 @@ export interface Graph {
   readonly nodes: readonly Node[];
   /** In the order of the file's graphs, initializers before constants of nodes. */
   readonly constants: readonly Constant[];
+  /** The inputs of the model. One that is also an initializer has that value unless the caller gives another. */
+  readonly inputs: readonly Value[];
 }
 
 /** A node of the graph, of a subgraph or of a local function. */
@@ -134,6 +136,7 @@ export function readGraph(file: ModelFile): Graph {
     functions,
     nodes: [],
     constants: new Map(),
+    inputs: [],
     bodies: new Map(),
     inlined: new Inlined(file.name),
   };
@@ -141,7 +144,7 @@ export function readGraph(file: ModelFile): Graph {
   const constants = [...reading.constants.values()];
   markOverlaps(constants);
   markCodes(reading.nodes);
-  return { nodes: reading.nodes, constants };
+  return { nodes: reading.nodes, constants, inputs: reading.inputs };
 }
 
 /** The state of reading the graph, its subgraphs and local functions. */
@@ -151,6 +154,7 @@ interface Reading {
   readonly nodes: Node[];
   /** By their place in the file: the body of a local function is read for each of its calls. */
   readonly constants: Map<number, Constant>;
+  readonly inputs: Value[];
   /** The subgraphs in local functions, by their place in the file. */
   readonly bodies: Map<number, GraphFields>;
   readonly inlined: Inlined;
@@ -220,7 +224,8 @@ function linkGraph(reading: Reading, range: Range, outer: Scope | undefined, dep
     reading.inlined.add(depth, sizeOf(nodes) + initializers.length + sparse.length + inputs.length + outputs.length);
   }
   const scope = new Scope(outer, shapes, outer?.attributes, depth);
-  for (const name of inputs) scope.declare(name);
+  const declared = inputs.map((name) => scope.declare(name));
+  if (outer === undefined) reading.inputs.push(...declared);
   for (const node of nodes) for (const name of node.outputs) scope.declare(name);
   for (const field of initializers) storeInitializer(reading, scope, field, readTensor);
   for (const field of sparse) storeInitializer(reading, scope, field, readSparseTensor);

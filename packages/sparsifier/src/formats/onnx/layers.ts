@@ -51,13 +51,13 @@ export interface Layers {
  * Finds the weights of a graph, in model order: those that can be pruned, and those that cannot, with the reasons. Then
  * follow the other constants of two or more axes.
  */
-export function readLayers(graph: Graph): Layers {
+export function readLayers(graph: Graph, opset: number): Layers {
   const tensors: WeightTensor[] = [];
   const skipped: Skipped[] = [];
   const names = new Names();
   const listed = new Set<Constant>();
   const findings = [...findWeights(graph, names)];
-  const partnersOf = findPartners(graph.nodes, findings.filter(hasChannels));
+  const partnersOf = findPartners(graph, findings.filter(hasChannels), opset);
   for (const finding of findings) {
     const { constant, reason, operator } = finding;
     if (constant !== undefined) listed.add(constant);

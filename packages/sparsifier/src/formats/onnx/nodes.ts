@@ -32,6 +32,7 @@ export interface Attribute {
   text: string | undefined;
   readonly integers: number[];
   readonly floats: number[];
+  readonly texts: string[];
   readonly tensors: Range[];
   readonly sparse: Range[];
   readonly graphs: Range[];
@@ -144,6 +145,7 @@ function readAttribute(file: ModelFile, range: Range, attributes: Map<string, At
     text: undefined,
     integers: [],
     floats: [],
+    texts: [],
     tensors: [],
     sparse: [],
     graphs: [],
@@ -158,6 +160,7 @@ function readAttribute(file: ModelFile, range: Range, attributes: Map<string, At
     else if (field.number === 4 && isBytes) attribute.text = text(file, field);
     else if (field.number === 5 && isBytes) attribute.tensors[0] = field;
     else if (field.number === 10 && isBytes) attribute.tensors.push(field);
+    else if (field.number === 9 && isBytes) attribute.texts.push(text(file, field));
     else if ((field.number === 6 || field.number === 11) && isBytes) attribute.graphs.push(field);
     else if (field.number === 21 && isBytes) attribute.reference = text(file, field);
     else if ((field.number === 22 || field.number === 23) && isBytes) attribute.sparse.push(field);
@@ -199,10 +202,12 @@ function statedShape(file: ModelFile, type: Range): Shape | undefined {
 /** Axes with a name are of unknown size, since runtimes do not check that the same name means the same size. */
 function statedSize(file: ModelFile, axis: Range): Size {
   let size: number | undefined;
+  let name: string | undefined;
   for (const field of fields(file, axis, 'axis')) {
     if (field.number === 1 && field.type === WireType.Varint) size = integer(file, field, 'axis');
+    if (field.number === 2 && field.type === WireType.LengthDelimited) name = text(file, field);
   }
-  return size !== undefined && size >= 0 ? size : unknownSize();
+  return size !== undefined && size >= 0 ? size : unknownSize(name);
 }
 
 /** The last field with this number, which is the one that is valid in protobuf. */

@@ -3,8 +3,9 @@ import type { WeightTensor } from '../../model/model.js';
 import { rankUnknown, unknown, type Location } from './channels.js';
 import { Claims } from './claims.js';
 import { followChannels, type Source } from './flow.js';
-import { brief, title, type Node } from './graph.js';
+import { brief, title, type Graph, type Node } from './graph.js';
 import type { Layer } from './layers.js';
+import { Sizes } from './structure/sizes.js';
 
 /** A weight that can be pruned, and all nodes that read it. */
 interface Weight {
@@ -20,9 +21,11 @@ export type Partners = Pick<WeightTensor, 'partners' | 'notes' | 'leaks' | 'chan
  * their way through the graph. What is left alone there and keeps a removed channel from being 0 is a leak.
  */
 export function findPartners<Each extends Weight>(
-  nodes: readonly Node[],
+  graph: Pick<Graph, 'nodes' | 'constants'>,
   weights: readonly Each[],
+  opset: number,
 ): Map<Each, Partners> {
+  const { nodes } = graph;
   const layersOf = new Map<Node, { readonly layer: Layer; readonly owner: number }[]>();
   for (const [owner, { layers }] of weights.entries()) {
     for (const layer of layers) {
@@ -35,11 +38,12 @@ export function findPartners<Each extends Weight>(
     channels: layers[0]!.layout.channels?.count ?? 0,
   }));
   const claims = new Claims(nodes, owners);
+  const sizes = new Sizes(graph, opset);
   const sources = (node: Node) =>
     (layersOf.get(node) ?? []).flatMap(({ layer, owner }) => sourcesOf(layer, owner, claims));
-  followChannels(nodes, sources, claims);
+  followChannels(nodes, sources, claims, sizes);
   claims.settle();
-  const { leaks, filtered, unfinished } = followChannels(nodes, sources, claims);
+  const { leaks, filtered, unfinished } = followChannels(nodes, sources, claims, sizes);
   const results = new Map<Each, Partners>();
   for (const [owner, weight] of weights.entries()) {
     const { layers } = weight;

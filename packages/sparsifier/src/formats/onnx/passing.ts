@@ -1,249 +1,335 @@
+import { Coupling } from '../../structure/coupling.js';
+import type { Known } from '../../structure/numbers.js';
+import { title, type Node, type Value } from './graph.js';
 import type { Leak } from '../../model/model.js';
-import { keeping, rankUnknown, leaking, unknown, type Location, type Pass, type Rule, type Track } from './channels.js';
 import {
-  broadcast,
-  concatenating,
-  gathered,
-  padding,
-  pooling,
-  reducing,
-  reshaped,
-  resized,
-  scattered,
-  slicing,
-  splitting,
-  transposed,
-} from './moving.js';
-import type { Node } from './graph.js';
-import { extremesOf, numbersOf, unknownSize, type Size } from './shapes.js';
+  rankUnknown,
+  unknown,
+  withLeak,
+  type Arrival,
+  type Location,
+  type Pass,
+  type Place,
+  type Track,
+} from './channels.js';
+import { extremesOf, numbersOf } from './shapes.js';
+import { operators } from './structure/operators/table.js';
+import { Site, whyNot, type Operator, type Parameter } from './structure/site.js';
+import type { Sizes } from './structure/sizes.js';
+import { Wiring } from './structure/wiring.js';
 
-/** A parameter decides whether f(0) = 0; undefined if the file does not say. */
-const deciding =
-  (keeps: (node: Node) => boolean | undefined): Rule =>
-  (node) => {
-    const isKept = keeps(node);
-    return isKept === undefined ? () => undefined : (isKept ? keeping : leaking)(node);
-  };
-
-/** The channels stay what they are, and are somewhere else. */
-const moving =
-  (move: (node: Node) => (at: Location) => Location): Rule =>
-  (node) => {
-    const moved = move(node);
-    return ({ input, track }) => (input === 0 ? [{ ...track, at: moved(track.at) }] : undefined);
-  };
-
-/** Nothing of the numbers themselves is passed on. */
-const ignoring: Rule = () => () => [];
-
-/** Operators that pass channels on. All others are where channels end: convolutions, products, and unknown ones. */
-export const passing: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ...[
-    ...[
-      'Identity',
-      'Cast',
-      'Dropout',
-      'Relu',
-      'LeakyRelu',
-      'PRelu',
-      'Elu',
-      'Selu',
-      'Celu',
-      'ThresholdedRelu',
-      'Shrink',
-    ],
-    ...[
-      'HardSwish',
-      'Mish',
-      'Gelu',
-      'Swish',
-      'Softsign',
-      'Tanh',
-      'Erf',
-      'Sqrt',
-      'Abs',
-      'Neg',
-      'Floor',
-      'Ceil',
-      'Round',
-    ],
-    ...['Sign', 'Sin', 'Tan', 'Asin', 'Atan', 'Sinh', 'Asinh', 'Atanh', 'LRN', 'LpNormalization', 'RMSNormalization'],
-    ...['SimplifiedLayerNormalization', 'QuantizeLinear', 'DequantizeLinear', 'com.microsoft.Gelu'],
-    ...['com.microsoft.QuickGelu'],
-  ].map((op): [string, Rule] => [op, keeping]),
-  ...['Sigmoid', 'Softplus', 'Exp', 'Cos', 'Cosh', 'Acos', 'Softmax', 'LogSoftmax', 'Log', 'Reciprocal'].map(
-    (op): [string, Rule] => [op, leaking],
-  ),
-  ['HardSigmoid', deciding(({ attributes }) => (attributes.get('beta')?.float ?? 0.5) <= 0)],
-  ['Clip', deciding((node) => reachesZero(bound(node, 'min', 1), bound(node, 'max', 2)))],
-  ['Max', deciding((node) => reachesZero(constantBound(node), -Infinity))],
-  ['Min', deciding((node) => reachesZero(-Infinity, constantBound(node)))],
-  ['Pow', deciding(({ inputs }) => (isPositive(numbersOf(inputs[1])) ? true : undefined))],
-  ...['MaxPool', 'AveragePool', 'LpPool', 'GlobalMaxPool', 'GlobalAveragePool', 'GlobalLpPool'].map(
-    (op): [string, Rule] => [op, pooling],
-  ),
-  ...['Mean', 'Max', 'Min', 'Sum', 'SumSquare', 'L1', 'L2', 'Prod'].map((op): [string, Rule] => [
-    `Reduce${op}`,
-    reducing,
-  ]),
-  ['Pad', padding],
-  ['Resize', moving(resized)],
-  ['Upsample', moving(resized)],
-  ['Transpose', moving(transposed)],
-  ...['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze'].map((op): [string, Rule] => [op, moving(reshaped)]),
-  ['Expand', moving(() => broadcast)],
-  ['Gather', moving(gathered)],
-  ...['Tile', 'DepthToSpace', 'SpaceToDepth', 'GatherElements', 'GatherND', 'CumSum', 'Trilu'].map(
-    (op): [string, Rule] => [op, moving(scattered)],
-  ),
-  ['Concat', concatenating],
-  ['Split', splitting],
-  ['Slice', slicing],
-  ...['Mul', 'Div'].map((op): [string, Rule] => [op, multiplying]),
-  ...['Add', 'Sub', 'Sum', 'Mean'].map((op): [string, Rule] => [op, adding]),
-  ...['com.microsoft.BiasGelu', 'com.microsoft.FastGelu'].map((op): [string, Rule] => [op, adding]),
-  ['com.microsoft.BiasAdd', merging(1, [0])],
-  ['com.microsoft.SkipLayerNormalization', merging(4, [0, 1])],
-  ['com.microsoft.SkipSimplifiedLayerNormalization', merging(3, [0, 1])],
-  ['com.microsoft.MultiHeadAttention', merging(3, [0, 1, 2], partOfThree)],
-  ['BatchNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: true })],
-  ['InstanceNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: false })],
-  ['GroupNormalization', normalising({ scale: 1, shift: 2, axis: 1, isFixed: true })],
-  ['LayerNormalization', normalising({ scale: 1, shift: 2, axis: undefined, isFixed: true })],
-  ...['Shape', 'Size'].map((op): [string, Rule] => [op, ignoring]),
-]);
-
-/** A limit of a Clip, in an attribute or an input. */
-function bound({ attributes, inputs }: Node, name: 'min' | 'max', input: number): number | undefined {
-  const absent = name === 'min' ? -Infinity : Infinity;
-  if (inputs[input] !== undefined) return numbersOf(inputs[input])?.[0];
-  return attributes.get(name)?.float ?? absent;
-}
-
-function reachesZero(least: number | undefined, most: number | undefined): boolean | undefined {
-  return least === undefined || most === undefined ? undefined : least <= 0 && most >= 0;
-}
-
-const isPositive = (list: readonly number[] | undefined): boolean => list !== undefined && extremesOf(list).least > 0;
-
-/** The other operand of a Max or Min of two, if it is one known number. */
-function constantBound({ inputs }: Node): number | undefined {
-  const numbers =
-    inputs.length === 2 ? inputs.map((value) => numbersOf(value)).filter((each) => each !== undefined) : [];
-  return numbers.length === 1 && numbers[0]!.length === 1 ? numbers[0]![0] : undefined;
-}
-
-/**
- * 0 times anything is 0. A constant with one number per channel is removed too where it is what makes the channel 0. A
- * product of a channel that is not 0 with something else belongs to another layer.
- */
-function multiplying(node: Node): Pass {
-  return ({ input, track, claims, twin }) => {
-    const other = 1 - input;
-    const factor = node.inputs[other];
-    if (node.op === 'Div' && input === 1) return undefined;
-    const at = broadcast(track.at);
-    const same = twin(other);
-    if (same !== undefined) return [{ ...track, at, leaks: same.leaks.length === 0 ? [] : track.leaks }];
-    if (factor?.isConstant) {
-      const isNeeded = track.leaks.length > 0;
-      // A divisor cannot make a channel 0.
-      const isZero =
-        node.op === 'Mul' && claims.take(track, { part: 'gamma', node, input: other, isNeeded }) === undefined;
-      return [{ ...track, at, leaks: isZero ? [] : track.leaks }];
-    }
-    return track.leaks.length === 0 ? [{ ...track, at }] : undefined;
-  };
-}
-
-/** The most terms of a sum that are compared with each other. */
+/** The most inputs that are compared with each other. */
 const mostTerms = 64;
 
-/** Constants with one number per channel are biases. The sum with another value is not the channel of this layer. */
-function adding(node: Node): Pass {
-  const { inputs } = node;
-  if (inputs.length > mostTerms) return () => undefined;
-  return ({ input, track, claims, twin }) => {
-    const others = [...inputs.keys()].filter((other) => other !== input && inputs[other] !== undefined);
-    if (!others.every((other) => twin(other) !== undefined || inputs[other]!.isConstant)) return undefined;
-    let { leaks } = track;
-    for (const other of others) {
-      const leak = twin(other)?.leaks ?? claims.take(track, { part: 'bias', node, input: other, isNeeded: true });
-      if (leaks.length === 0 && leak !== undefined) leaks = [leak].flat();
-    }
-    return [{ ...track, at: broadcast(track.at), leaks }];
-  };
-}
+/** How a node passes channels on, as the rules of its operator say. */
+export class Passing {
+  readonly #wirings = new Map<string, Wiring>();
+  readonly #zeros = new Map<string, boolean>();
+  #work = 0;
 
-/**
- * Operators that add a bias of their own to the channels, and then combine them with other values.
- * @param bias the input that is the bias
- * @param data the inputs that it is added to
- * @param entries where the channels of an input are in the bias
- */
-function merging(
-  bias: number,
-  data: readonly number[],
-  entries: (track: Track, input: number, size: Size) => Track = (track) => track,
-): Rule {
-  return (node) =>
-    ({ input, track, claims }) => {
-      const [size = unknownSize()] = node.inputs[bias]?.shape ?? [];
-      if (!data.includes(input)) return undefined;
-      const candidate = { part: 'bias', node, input: bias, isNeeded: true } as const;
-      const leak = claims.take(entries(track, input, size), candidate);
-      return { ends: track.leaks.length > 0 || leak === undefined ? track : { ...track, leaks: [leak] } };
-    };
-}
+  /** @param arriving the channels in each input */
+  constructor(
+    readonly node: Node,
+    readonly operator: Operator,
+    readonly sizes: Sizes,
+    readonly arriving: readonly (ReadonlyMap<string, Track> | undefined)[],
+  ) {}
 
-/** The bias of query, key and value, one after another. Those of query and key have one size. */
-function partOfThree(track: Track, input: number, size: Size): Track {
-  const { place } = track.at;
-  if (place?.axis !== 1 || typeof place.size !== 'number' || typeof size !== 'number') {
-    return { ...track, at: unknown(track.at.reason ?? 'the size of query, key and value is unknown') };
+  /** How many indices were looked at. */
+  get work(): number {
+    return this.#work;
   }
-  const start = [0, place.size, size - place.size][input]!;
-  return { ...track, at: { place: { ...place, size, offset: place.offset + start } } };
+
+  readonly pass: Pass = (arrival) => {
+    const { operator, node } = this;
+    const { input, track } = arrival;
+    const { channels } = operator;
+    if (channels === 'ignored') return [];
+    if (channels === 'moved' || channels === 'reshaped') return this.#onward(input, track);
+    if (channels !== 'end' && node.inputs.length > mostTerms) return undefined;
+    const parameters = operator.parameters?.(node, input) ?? [];
+    if (channels === 'end') {
+      if (parameters.length === 0) return undefined;
+      const leaks = parameters.flatMap((parameter) => this.#take(arrival, parameter, true) ?? []);
+      return { ends: track.leaks.length > 0 ? track : { ...track, leaks } };
+    }
+    // Channels in a parameter are not those of the output.
+    if (channels !== 'combined' && input > 0) return undefined;
+    const leaks = this.#leaksAfter(arrival, parameters);
+    return leaks && this.#onward(input, { ...track, leaks });
+  };
+
+  /** What keeps channels from being 0 behind the node; undefined if they are no longer those of the layer. */
+  #leaksAfter(arrival: Arrival, parameters: readonly Parameter[]): readonly Leak[] | undefined {
+    const { node } = this;
+    const { input, track, twin } = arrival;
+    const own = track.leaks.length === 0;
+    const named = new Map(parameters.map((parameter) => [parameter.input, parameter]));
+    const twins = new Map<number, Track>();
+    const states = node.inputs.map((value, place): State => {
+      if (place === input) return own ? 'zero' : 'unknown';
+      const same = value && twin(place);
+      if (same) twins.set(place, same);
+      if (same) return same.leaks.length === 0 ? 'zero' : 'unknown';
+      return value?.isConstant ? 'given' : named.has(place) ? 'given' : 'unknown';
+    });
+    const isZero = (change: (state: State, place: number) => State = (state) => state) =>
+      this.#isZero(input, track.at, states.map(change));
+    const isCombined = this.operator.channels === 'combined';
+    const isOther = (value: Value | undefined, place: number) =>
+      value !== undefined && place !== input && !value.isConstant && !named.has(place) && !twins.has(place);
+    const isZeroAlready = isZero();
+    if (!isZeroAlready && isCombined && node.inputs.some(isOther)) return undefined;
+    const failed: Leak[] = [];
+    const zeroed = new Set<number>();
+    for (const parameter of parameters) {
+      const { input: place, part } = parameter;
+      if (twins.has(place) || node.inputs[place] === undefined) continue;
+      zeroed.add(place);
+      const leak = this.#take(arrival, parameter, part !== 'factor' || !isZeroAlready);
+      if (leak === undefined) states[place] = 'zero';
+      else failed.push(leak);
+    }
+    if (isZero()) return [];
+    // What would make up for other channels than 0 is to blame, unless they alone are.
+    const makesUp = isZero((state, place) => (place === input ? 'unknown' : zeroed.has(place) ? 'zero' : state));
+    const isEnough = !own && isZero((state, place) => (place === input ? 'zero' : state));
+    if (makesUp && !isEnough && failed.length > 0) return failed;
+    if (!own) return track.leaks;
+    if (failed.length > 0) return failed.slice(0, 1);
+    const other = [...twins.values()].find(({ leaks }) => leaks.length > 0);
+    return other?.leaks ?? withLeak(node, track).leaks;
+  }
+
+  /** Takes the numbers of channels from an input. */
+  #take({ track, claims }: Arrival, { input, part, axis, within }: Parameter, isNeeded: boolean): Leak | undefined {
+    const { node } = this;
+    const size = this.sizes.of(node.inputs[input])[0]?.shape[0];
+    const at =
+      within !== undefined
+        ? placed(track.at, within, size)
+        : axis === undefined
+          ? track.at
+          : alongAxis(track.at, axis, this.#rankOf(node.inputs[0]));
+    return claims.take({ ...track, at }, { part: part === 'factor' ? 'gamma' : part, node, input, isNeeded });
+  }
+
+  #rankOf(value: Value | undefined): number | undefined {
+    return this.sizes.of(value)[0]?.shape.length ?? value?.rank;
+  }
+
+  /** Whether an output is 0 where channels are, given what is known of the inputs there. */
+  #isZero(input: number, at: Location, states: readonly State[]): boolean {
+    const key = `${input},${at.place?.axis ?? ''},${states.join()}`;
+    let known = this.#zeros.get(key);
+    if (known === undefined) this.#zeros.set(key, (known = this.#findZero(input, at, states)));
+    return known;
+  }
+
+  #findZero(input: number, { place }: Location, states: readonly State[]): boolean {
+    const rank = this.#rankOf(this.node.inputs[input]) ?? this.#leastRank(place);
+    if (place !== undefined) return this.#isZeroAlong(input, rank, place.axis, states);
+    const axes = Array.from({ length: rank }, (_, axis) => axis + 1);
+    // They may be on any axis, but do not end where one is summarised.
+    if (this.operator.channels === 'reduced') return axes.some((axis) => this.#isZeroAlong(input, rank, axis, states));
+    return axes.every((axis) => this.#isZeroAlong(input, rank, axis, states));
+  }
+
+  /** The number of axes that an input has at least. */
+  #leastRank(place: Place | undefined): number {
+    return Math.max(place?.axis ?? 1, 2, ...this.node.inputs.map((value) => this.#rankOf(value) ?? 0));
+  }
+
+  /** The sizes do not matter, since all numbers of a channel are the same: every axis is as good as one of size 2. */
+  #isZeroAlong(input: number, rank: number, axis: number, states: readonly State[]): boolean {
+    const [one, other] = samples.map((sample) => this.#numberAfter(input, rank, axis, states, sample));
+    // Of made up numbers the second ones may be out of range, such as a variance.
+    const isMadeUp = states.some((state, place) => state === 'given' && isUnknown(this.node.inputs[place]));
+    return one === 0 && (other === 0 || (isMadeUp && Number.isNaN(other)));
+  }
+
+  #numberAfter(input: number, rank: number, axis: number, states: readonly State[], sample: Sample): number {
+    const { node, operator, sizes } = this;
+    const tensors = node.inputs.map((value, place) => {
+      if (value === undefined) return undefined;
+      const sized = sizes.of(value)[0];
+      const state = states[place]!;
+      const own = this.#rankOf(value) ?? rank;
+      const isList = sized?.list?.isInteger === true || sized?.list?.numbers.length === 1;
+      if (isList && state !== 'zero') return { ...sized, axes: [] };
+      const shape = Array<number>(own).fill(2);
+      const number = state === 'zero' ? 0 : state === 'given' ? numberIn(value, sample) : NaN;
+      if (Number.isNaN(number)) return { shape, axes: [] };
+      const list = value.isConstant ? { numbers: [number], isInteger: false } : undefined;
+      const known = own === 0 ? undefined : { axis: Math.max(0, own - axis), numbers: Float64Array.of(number, number) };
+      return { shape, axes: [], list, known };
+    });
+    const ranks = tensors.map((tensor) => tensor?.shape.length ?? 0);
+    const output = { shape: Array<number>(Math.max(...ranks)).fill(2), axes: [] };
+    const outputs = [output, ...node.outputs.slice(1).map(() => output)] as const;
+    const site = new Site(node, tensors, nowhere, sizes.opset, undefined);
+    try {
+      const found = operator.constant(site, outputs);
+      const [first] = Array.isArray(found) ? (found as readonly (Known | undefined)[]) : [found as Known | undefined];
+      if (first === undefined) return NaN;
+      const numbers = first.numbers.length === 2 ? first.numbers : this.#within(first, site, input, rank - axis);
+      return numbers.reduce((one, other) => (one === 0 ? other : one));
+    } catch (error) {
+      whyNot(error);
+      // Whatever axes they are, what summarises zeros is 0.
+      return operator.channels === 'reduced' && states[input] === 'zero' ? 0 : NaN;
+    }
+  }
+
+  /** Those numbers along a longer axis that are at the places of an axis of an input. */
+  #within({ axis, numbers }: Known, { node, inputs, opset }: Site, input: number, from: number): Float64Array {
+    const coupling = new Coupling();
+    const own = coupling.axis(2);
+    const axes = inputs[input]!.shape.map((size, place) =>
+      place === from ? own : coupling.fixed(size, 'another axis'),
+    );
+    const tensors = inputs.map((tensor, place) => (place === input ? { ...tensor!, axes } : tensor));
+    const site = new Site(node, tensors, { coupling, readers: [] }, opset, undefined);
+    const [after] = this.operator.couple(site, this.operator.shape(site));
+    const there = numbers.filter((_, place) => own.includes(after![axis]![place]!));
+    return there.length > 0 ? there : numbers;
+  }
+
+  /** The channels in each output. */
+  #onward(input: number, track: Track): (Track | undefined)[] | undefined {
+    const { node, operator } = this;
+    const { place, before, reason } = track.at;
+    const { channels } = operator;
+    if (place === undefined) {
+      if (channels === 'reshaped' && before !== undefined) return [{ ...track, at: this.#reshapedAgain(before) }];
+      // A place that is not known is no better behind operators that move numbers.
+      const isInPlace = channels === undefined || channels === 'combined';
+      const at = isInPlace ? track.at : unknown(reason ?? rankUnknown);
+      const outputs = channels === 'moved' ? node.outputs : node.outputs.slice(0, 1);
+      const isJoined = channels === 'moved' && node.inputs.filter((value) => value !== undefined).length > 1;
+      const shared = isJoined && operator.inputs === Infinity ? this.#sharedBy() : track.shared;
+      return outputs.map(() => ({ ...track, at, ...(shared === undefined ? {} : { shared }) }));
+    }
+    if (operator.inputs === Infinity && channels === 'moved' && node.inputs.length === 1) return [track];
+    const wiring = this.#wiringOf(input, place);
+    const outputs = node.outputs.map((_, output) => this.#inOutput(wiring, input, track, place, output));
+    return outputs.every((each) => each === 'ends')
+      ? undefined
+      : outputs.map((each) => (each === 'ends' ? undefined : each));
+  }
+
+  #inOutput(wiring: Wiring, input: number, track: Track, place: Place, output: number): Track | undefined | 'ends' {
+    const { node, operator } = this;
+    const { axis, offset: start, count } = place;
+    const arrived = wiring.arrived({ input, axis, start, count }, output);
+    if (arrived === 'elsewhere') return undefined;
+    if (arrived === 'lost') {
+      if (operator.channels === 'reduced') return 'ends';
+      if (operator.channels !== 'moved' && output > 0) return undefined;
+      const reason = place.size === 1 ? 'its only channel is repeated' : `${title(node)} moves the channels`;
+      return { ...track, at: unknown(reason) };
+    }
+    const isMoved = operator.channels === 'moved';
+    if ('reason' in arrived) {
+      const before = operator.channels === 'reshaped' ? { value: node.inputs[0]!, place } : undefined;
+      return { ...track, at: { ...arrived, ...(before && { before }) } };
+    }
+    const { skipped, ...rest } = arrived;
+    const isSame = rest.axis === axis && rest.size === place.size && rest.start === start && rest.count === count;
+    const at = isSame
+      ? track.at
+      : {
+          place: {
+            axis: rest.axis,
+            size: rest.size,
+            offset: rest.start,
+            first: place.first + skipped,
+            count: rest.count,
+          },
+        };
+    return { ...track, at, ...(isMoved && arrived.isShared ? { shared: this.#sharedBy() } : {}) };
+  }
+
+  #sharedBy(): string {
+    return `it also applies to the other inputs of ${title(this.node)}`;
+  }
+
+  #wiringOf(input: number, place: Place): Wiring {
+    const key = `${input},${place.axis}`;
+    const known = this.#wirings.get(key);
+    if (known !== undefined) return known;
+    // All inputs at once, since there may be thousands.
+    const carried = new Map([[input, axisOf(place, placesOf(this.arriving[input]))]]);
+    for (const [other, tracks] of this.arriving.entries()) {
+      const places = placesOf(tracks);
+      const first = places.find(({ axis }) => !this.#wirings.has(`${other},${axis}`));
+      if (other !== input && first !== undefined) carried.set(other, axisOf(first, places));
+    }
+    const wiring = new Wiring(this.node, this.operator, this.sizes, carried);
+    this.#work += wiring.work;
+    for (const [each, { axis }] of carried) this.#wirings.set(`${each},${axis}`, wiring);
+    return wiring;
+  }
+
+  /** Where channels are behind a change of shape, given where they were before an earlier one. */
+  #reshapedAgain(before: NonNullable<Location['before']>): Location {
+    const { node, sizes } = this;
+    const { axis, offset: start, count, first } = before.place;
+    const reshape = operators.get('Reshape')!;
+    const carried = new Map([[0, axisOf(before.place, [before.place])]]);
+    const wiring = new Wiring(node, reshape, sizes, carried, new Map([[0, sizes.of(before.value)]]));
+    this.#work += wiring.work;
+    const arrived = wiring.arrived({ input: 0, axis, start, count }, 0);
+    if (typeof arrived === 'string') return { before, reason: `${title(node)} moves the channels` };
+    if ('reason' in arrived) return { before, ...arrived };
+    const place = { axis: arrived.axis, size: arrived.size, offset: arrived.start, first, count: arrived.count };
+    return { place: { ...place, first: first + arrived.skipped } };
+  }
 }
 
-interface Norm {
-  /** The inputs that have one number per channel. */
-  readonly scale: number;
-  readonly shift: number;
-  /** The axis of the channels, from the front; undefined if scale and shift align with the last axes. */
-  readonly axis: number | undefined;
-  /** Whether a channel that is 0 is not 0 when it is normalised, before scale and shift. */
-  readonly isFixed: boolean;
+/** What is known of an input where channels are: stored numbers are `given`. */
+type State = 'zero' | 'given' | 'unknown';
+
+type Sample = 'least' | 'greatest';
+
+const samples: readonly Sample[] = ['least', 'greatest'];
+
+const isUnknown = (value: Value | undefined): boolean => value !== undefined && numbersOf(value) === undefined;
+
+/** A number that stands for those of a constant: one of them if they are known, or else any. */
+function numberIn(value: Value, sample: Sample): number {
+  const numbers = numbersOf(value);
+  if (numbers !== undefined && numbers.length > 0) return extremesOf(numbers)[sample];
+  return sample === 'least' ? 0.73 : -1.37;
 }
 
-/** Normalisations: with scale and shift 0 a channel is 0, whatever it was. */
-function normalising({ scale, shift, axis, isFixed }: Norm): Rule {
-  return (node) =>
-    ({ input, track, claims }) => {
-      if (input !== 0) return undefined;
-      const rank = node.inputs[0]?.rank;
-      const onAxis = axis === undefined ? track : along(track, axis, rank);
-      const take = (place: number, part: 'gamma' | 'beta'): Leak[] => {
-        const leak = claims.take(onAxis, { part, node, input: place, isNeeded: true });
-        return leak === undefined ? [] : [leak];
-      };
-      const isScaled = isFixed || track.leaks.length > 0 || onAxis.at.place === undefined;
-      const gamma = take(scale, 'gamma');
-      const beta = take(shift, 'beta');
-      return [{ ...track, leaks: [...(isScaled ? gamma : []), ...beta] }];
-    };
+/** What is known of numbers does not depend on it. */
+const nowhere = { coupling: new Coupling(), readers: [] };
+
+const placesOf = (tracks: ReadonlyMap<string, Track> | undefined): Place[] =>
+  tracks === undefined ? [] : [...tracks.values()].flatMap(({ at }) => at.place ?? []);
+
+function axisOf({ axis, size }: Place, places: readonly Place[]) {
+  const ends = places.filter((each) => each.axis === axis).map(({ offset, count }) => offset + count);
+  return { axis, size: typeof size === 'number' ? size : Math.max(...ends) + 1 };
 }
 
-/** Scale and shift of the second axis: those of other channels are none of this track's. */
-function along(track: Track, axis: number, rank: number | undefined): Track {
-  const { place } = track.at;
-  if (place === undefined) return track;
-  if (rank === undefined) return { ...track, at: unknown(rankUnknown) };
+function placed(
+  { place, reason }: Location,
+  within: NonNullable<Parameter['within']>,
+  size: number | undefined,
+): Location {
+  const at = place && within(place, size);
+  return at === undefined ? unknown(reason ?? 'the size of query, key and value is unknown') : { place: at };
+}
+
+/** Numbers for one axis: those of other channels are none of this track's. */
+function alongAxis(at: Location, axis: number, rank: number | undefined): Location {
+  const { place } = at;
+  if (place === undefined) return at;
+  if (rank === undefined) return unknown(rankUnknown);
   if (rank - place.axis !== axis)
-    return {
-      ...track,
-      at: unknown(`its entries are along axis ${axis}, and the channels are on axis ${rank - place.axis}`),
-    };
+    return unknown(`its entries are along axis ${axis}, and the channels are on axis ${rank - place.axis}`);
   // A list aligns with the axis of the channels, whatever follows.
-  return { ...track, at: { place: { ...place, axis: 1 } } };
+  return { place: { ...place, axis: 1 } };
 }

@@ -10,14 +10,13 @@ export type Shape = readonly Size[];
 /** A shape, unless it has more axes than any runtime computes with. */
 export const knownShape = (sizes: Shape): Shape | undefined => (sizes.length > mostAxes ? undefined : sizes);
 
-/** A size that differs from all others as far as is known. */
-export const unknownSize = (): Size => Symbol('size');
+/** A size that differs from all others as far as is known. @param name what the file calls it */
+export const unknownSize = (name?: string): Size => Symbol(name);
 
-const unknownSizes = (rank: number): Size[] => Array.from({ length: rank }, unknownSize);
+const unknownSizes = (rank: number): Size[] => Array.from({ length: rank }, () => unknownSize());
 
 /** The integers of a constant input, such as the new shape of a Reshape. */
-export const integersOf = (value: Value | undefined): readonly number[] | undefined =>
-  value?.view?.constant.tensor.integers;
+const integersOf = (value: Value | undefined): readonly number[] | undefined => value?.view?.constant.tensor.integers;
 
 /** The numbers of a constant input, such as the limits of a Clip. */
 export const numbersOf = (value: Value | undefined): readonly number[] | undefined =>
@@ -50,7 +49,7 @@ export function extremesOf(list: ArrayLike<number>): Extremes {
 }
 
 /** The axes that an operator names in an attribute or, in later versions, in an input; undefined for none. */
-export function axesOf({ attributes, inputs }: Node, input: number): readonly number[] | undefined | 'unknown' {
+function axesOf({ attributes, inputs }: Node, input: number): readonly number[] | undefined | 'unknown' {
   const given = attributes.get('axes')?.integers;
   if (given !== undefined) return given.length > mostAxes ? 'unknown' : given;
   return inputs[input] === undefined ? undefined : (integersOf(inputs[input]) ?? 'unknown');
@@ -166,7 +165,7 @@ function convolved(shape: (input: number) => Shape | undefined, node: Node): Sha
   if (weight === undefined) return input && unknownSizes(input.length);
   const out =
     node.op === 'ConvTranspose' ? times([weight[1] ?? unknownSize(), attributeOf(node, 'group', 1)]) : weight[0];
-  return [input?.[0] ?? unknownSize(), out ?? unknownSize(), ...weight.slice(2).map(unknownSize)];
+  return [input?.[0] ?? unknownSize(), out ?? unknownSize(), ...weight.slice(2).map(() => unknownSize())];
 }
 
 function gemm(shape: (input: number) => Shape | undefined, node: Node): Shape {
@@ -178,7 +177,8 @@ function gemm(shape: (input: number) => Shape | undefined, node: Node): Shape {
 /** A product with a vector has one axis less than the other factor. */
 function product(shape: (input: number) => Shape | undefined): Shape | undefined {
   const [left, right] = [shape(0), shape(1)];
-  if (left === undefined || right === undefined) return undefined;
+  // Single numbers have no products.
+  if (!left?.length || !right?.length) return undefined;
   if (left.length === 1) return right.length === 1 ? [] : [...right.slice(0, -2), right.at(-1)!];
   if (right.length === 1) return left.slice(0, -1);
   const batches = together(left.slice(0, -2), right.slice(0, -2))!;
@@ -264,7 +264,7 @@ function split(shape: (input: number) => Shape | undefined, node: Node): Shape[]
 }
 
 /** The sizes of the parts of a Split along its axis. */
-export function splitSizes(node: Node): readonly number[] | undefined {
+function splitSizes(node: Node): readonly number[] | undefined {
   const { attributes, inputs, outputs } = node;
   const stated = attributes.get('split')?.integers ?? integersOf(inputs[1]);
   if (stated !== undefined || inputs[1] !== undefined) return stated;
@@ -287,11 +287,6 @@ function times(sizes: Shape): Size {
   const { number, symbols } = factors(sizes);
   if (number === 0 || symbols.length === 0) return number;
   return number === 1 && symbols.length === 1 ? symbols[0]! : unknownSize();
-}
-
-/** Whether these axes have the same number of elements, whatever the unknown sizes are. */
-export function haveSameProduct(some: Shape, others: Shape): boolean {
-  return quotient(some, others) === 1;
 }
 
 /** What remains of the elements of a shape per element of other axes. */

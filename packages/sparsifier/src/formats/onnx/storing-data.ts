@@ -1,7 +1,7 @@
 import { productOf } from '../../model/numbers.js';
 import { joinedOutput } from '../joined.js';
 import type { ModelOutput } from '../format.js';
-import { lengthDelimited, textField, type Edits } from './edits.js';
+import { bytesIn, lengthDelimited, textField, type Edits, type MadeBytes } from './edits.js';
 import { externalTensors, followOwnData, locationOf, type ExternalTensor } from './external.js';
 import type { Constant } from './graph.js';
 import type { StoredNumbers } from './storing-chains.js';
@@ -20,7 +20,7 @@ interface Run {
   readonly start: number;
   end: number;
   /** What replaces them, if anything does. */
-  readonly bytes: Uint8Array | undefined;
+  readonly bytes: Uint8Array | MadeBytes | undefined;
   /** Where they begin in the new file. */
   offset: number;
 }
@@ -41,7 +41,7 @@ interface Layout {
 export class ExternalData {
   readonly #edits: Edits;
   /** By the places of their constants, and where those are that are external data. */
-  readonly #replaced = new Map<number, Uint8Array>();
+  readonly #replaced = new Map<number, Uint8Array | MadeBytes>();
   readonly #placed = new Map<number, StoredNumbers>();
   readonly #layouts = new Map<string, Layout>();
 
@@ -49,7 +49,7 @@ export class ExternalData {
     this.#edits = edits;
   }
 
-  replace({ place }: Constant, bytes: Uint8Array): void {
+  replace({ place }: Constant, bytes: Uint8Array | MadeBytes): void {
     this.#replaced.set(place, bytes);
   }
 
@@ -77,7 +77,7 @@ export class ExternalData {
         return value && Number(text(file, value));
       });
       const start = offset ?? 0;
-      const end = start + (length ?? bytesIn(this.#edits, each));
+      const end = start + (length ?? lengthIn(this.#edits, each));
       return { ...each, start, end, bytes: this.#replaced.get(each.tensor.start) };
     });
     placed.sort((one, other) => one.start - other.start || one.end - other.end);
@@ -121,7 +121,7 @@ export class ExternalData {
     const layout = this.#layouts.get(output.path);
     if (layout === undefined) return joinedOutput(output);
     const bytes = new Uint8Array(layout.size);
-    for (const run of layout.runs) if (run.bytes !== undefined) bytes.set(run.bytes, run.offset);
+    for (const run of layout.runs) if (run.bytes !== undefined) bytes.set(bytesIn(run.bytes), run.offset);
     const kept = layout.runs.filter((run) => run.bytes === undefined);
     let at = 0;
     for await (const chunk of output.chunks()) {
@@ -144,7 +144,7 @@ function alignmentOf(offset: number, length: number): number {
 }
 
 /** How many bytes the data of a tensor take that does not say so. */
-function bytesIn({ file }: Edits, { tensor }: ExternalTensor): number {
+function lengthIn({ file }: Edits, { tensor }: ExternalTensor): number {
   const { type, shape } = readTensor(file, tensor);
   return Math.ceil((productOf(shape) * bitsOf(type)) / 8);
 }

@@ -96,14 +96,14 @@ export function readTensor(file: ModelFile, range: Range): Tensor {
   const length = lengthOf(found);
   const tensor = { name, shape, type, length, isSparse: false, values: undefined, codes: undefined };
   if (!Object.hasOwn(widths, type))
-    return { ...tensor, packedCodes: packedPlace(found, length), integers: longIntegers(found) };
+    return { ...tensor, packedCodes: packedPlace(found, length), integers: shortList(found) };
   const place = placeOf(found, type as NumberType, length);
   if (type === 'float32' || type === 'float16' || type === 'bfloat16') {
     const values = new StoredValues(type, length, place.file, place.start, place.bytes, place.scattered);
     return { ...tensor, values, integers: undefined, floats: floatsOf(found.file, values) };
   }
   const codes = { type: type as NumberType, length, ...place };
-  return { ...tensor, codes, integers: undefined };
+  return { ...tensor, codes, integers: shortList(found) };
 }
 
 /** Reads a `SparseTensorProto`, whose name is that of its values. */
@@ -211,18 +211,28 @@ function externalPlace(found: TensorFields, bytes: number): Pick<Place, 'file' |
   return { file: plainLocation(found.entries.get('location') ?? ''), start };
 }
 
-/** The numbers of a short list of 64-bit integers that is in the file itself. */
-function longIntegers({ file, range, type, shape, raw, isExternal }: TensorFields): number[] | undefined {
+/** The numbers of a short list of integers of 64 or 32 bits, or of booleans, that is in the file itself. */
+function shortList({ file, range, type, shape, raw, isExternal }: TensorFields): number[] | undefined {
   const length = shape[0] ?? 1;
-  if (typeName(type) !== 'int64' || isExternal || shape.length > 1 || length > longestList) return undefined;
+  const lists = {
+    int64: { width: 8, number: 7 },
+    int32: { width: 4, number: 5 },
+    bool: { width: 1, number: 5 },
+  } as const;
+  const stored = lists[typeName(type) as keyof typeof lists] as (typeof lists)[keyof typeof lists] | undefined;
+  if (stored === undefined || isExternal || shape.length > 1 || length > longestList) return undefined;
+  const { width, number } = stored;
   const list: number[] = [];
   if (raw !== undefined && raw.end > raw.start) {
     const view = new DataView(file.bytes.buffer, file.bytes.byteOffset + raw.start, raw.end - raw.start);
-    for (let at = 0; at + 8 <= view.byteLength; at += 8) list.push(Number(view.getBigInt64(at, true)));
+    for (let at = 0; at + width <= view.byteLength; at += width) {
+      if (width === 1) list.push(view.getUint8(at));
+      else list.push(width === 8 ? Number(view.getBigInt64(at, true)) : view.getInt32(at, true));
+    }
   } else {
     for (const field of fields(file, range, 'tensor')) {
       const isList = field.type === WireType.LengthDelimited || field.type === WireType.Varint;
-      if (field.number === 7 && isList) for (const number of integers(file, field, 'tensor')) list.push(number);
+      if (field.number === number && isList) for (const each of integers(file, field, 'tensor')) list.push(each);
     }
   }
   return list.length === length ? list : undefined;

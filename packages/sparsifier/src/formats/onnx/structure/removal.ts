@@ -1,0 +1,202 @@
+import { SparsifyError } from '../../../errors.js';
+import { matcherOf, nearestGlobs } from '../../../options/names.js';
+import { asked } from '../../../options/spelling.js';
+import type { CurrentFiles, ModelOutput } from '../../format.js';
+import type { ChannelRemoval, InputShapes, PlannedRemoval } from '../../removal.js';
+import { readGraph, title, type Constant, type Graph, type Node, type Value } from '../graph.js';
+import { findWeights } from '../layers.js';
+import { versionsIn } from '../versions.js';
+import type { ModelFile } from '../wire.js';
+import { isParameter } from './cutting.js';
+import { blockedIn, groupsIn, touchableIn, type NameOf } from './facts.js';
+import { unknownInput, type Failure } from './follow.js';
+import { probesOf, sizesMissing, type Probes } from './probes.js';
+import { numbersIn } from './reading.js';
+import { planOnnxRemoval, type OnnxRemoval } from './remove.js';
+import { Rewriting } from './rewrite.js';
+import { Misfit } from './site.js';
+
+/** The opset up to which the rules were compared with the operators. */
+const lastOpset = 24;
+
+/**
+ * How channels are taken out of an ONNX model.
+ * @param fileOf the model file as it is now
+ * @param outputs all files that the model is written to
+ */
+export const removalIn = (
+  fileOf: (current: CurrentFiles) => Promise<ModelFile>,
+  outputs: (current: CurrentFiles) => Promise<readonly ModelOutput[]>,
+): ChannelRemoval => ({
+  plan: async (request, current) => {
+    const { inputShapes, signal, roundTo } = request;
+    const file = await fileOf(current);
+    const graph = readGraph(file);
+    const { opset } = versionsIn(file);
+    const layers = layersIn(graph);
+    const nameOf = (constant: Constant) => layers.get(constant)?.[0] ?? constant.name;
+    const protect = protectedIn(graph, request.protect, layers);
+    const probes = probesOf(graph, inputShapes);
+    const numbers = await numbersIn(graph, file, current, request);
+    signal?.throwIfAborted();
+    const plan = planned(probes, () =>
+      planOnnxRemoval(graph, {
+        ...{ opset, protect, roundTo },
+        probes: probes.probes,
+        numbersOf: (constant) => numbers.get(constant),
+      }),
+    );
+    const facts = {
+      ...factsOf(file, graph, plan, nameOf),
+      followed: probes.probes.map(shapesOf),
+      notes: [
+        ...notesOnSizes(probes, plan, inputShapes),
+        ...notesOn(plan.followed.failures),
+        ...notesOnInputs(graph),
+        ...notesOnOpset(opset),
+      ],
+    };
+    return {
+      facts,
+      rewritten: async (flush) => rewrittenBy(new Rewriting(file, graph, plan, flush), plan, await outputs(current)),
+    };
+  },
+});
+
+/** The names of each weight that a layer reads. */
+function layersIn(graph: Graph): Map<Constant, readonly string[]> {
+  const names = new Map<Constant, readonly string[]>();
+  for (const finding of findWeights(graph))
+    if (finding.constant !== undefined) names.set(finding.constant, finding.names);
+  return names;
+}
+
+/** @throws SparsifyError `usage` if the graph is not for inputs of the sizes that were chosen */
+function planned({ open }: Probes, plan: () => OnnxRemoval): OnnxRemoval {
+  try {
+    return plan();
+  } catch (error) {
+    if (!(error instanceof Misfit)) throw error;
+    throw sizesMissing(open, 'the channels cannot be followed without the sizes of the inputs', error.message);
+  }
+}
+
+function factsOf(file: ModelFile, graph: Graph, plan: OnnxRemoval, nameOf: NameOf) {
+  const before = graph.constants.filter(isParameter).reduce((sum, { tensor }) => sum + tensor.length, 0);
+  return {
+    groups: groupsIn(plan, nameOf),
+    blocked: blockedIn(plan.followed, nameOf),
+    parameters: { before, after: new Rewriting(file, graph, plan).parameters },
+    touchable: touchableIn(plan.followed),
+  };
+}
+
+const shapesOf = (probe: ReadonlyMap<Value, readonly number[]>): InputShapes =>
+  Object.fromEntries(Array.from(probe, ([{ name }, shape]) => [name, shape]));
+
+async function rewrittenBy(
+  rewriting: Rewriting,
+  { removal, changes }: OnnxRemoval,
+  [main, ...data]: readonly ModelOutput[],
+) {
+  const files = new Map([[main!.path, rewriting.write()]]);
+  for (const output of data) files.set(output.path, await rewriting.data(output));
+  const { subnormals, copies } = rewriting;
+  return {
+    files,
+    indexMap: rewriting.indexMap,
+    changes: {
+      folded: new Set(removal.folds.map(({ reader }) => reader.operator)).size,
+      carriers: [...removal.kept.values()].filter((keeping) => keeping === 'carrier').length,
+      copies,
+      frozen: changes.patches.length,
+      subnormals,
+    },
+  } satisfies Awaited<ReturnType<PlannedRemoval['rewritten']>>;
+}
+
+/**
+ * The values whose channels stay: those that names and globs match, and those that layers or nodes compute that do.
+ * @throws SparsifyError `layer` for a name or glob that matches nothing
+ */
+function protectedIn(
+  { nodes, constants }: Graph,
+  patterns: readonly string[],
+  layers: ReadonlyMap<Constant, readonly string[]>,
+): Set<Value> {
+  const found = new Set<Value>();
+  if (patterns.length === 0) return found;
+  const readers = constants.map((constant) => ({
+    names: [constant.name, ...(layers.get(constant) ?? [])],
+    values: constant.readers.flatMap(({ node }) => node.outputs),
+  }));
+  const named = [...readers, ...nodes.map(({ name, outputs }) => ({ names: [name], values: outputs }))];
+  const values = nodes.flatMap(({ outputs }) => outputs);
+  for (const pattern of patterns) {
+    const matches = matcherOf(pattern);
+    const own = [
+      ...named.filter(({ names }) => names.some((name) => name !== '' && matches(name))).flatMap((each) => each.values),
+      ...values.filter(({ name }) => matches(name)),
+    ];
+    if (own.length === 0) {
+      const all = [...layers.values()].map(([name, ...aliases]) => ({ name: name!, aliases }));
+      throw new SparsifyError('layer', 'no layer, tensor or value has this name or matches this glob', {
+        given: pattern,
+        allowed: all.map(({ name }) => name),
+        hint: asked(nearestGlobs(pattern, all)),
+      });
+    }
+    for (const value of own) found.add(value);
+  }
+  return found;
+}
+
+/** Sentences about the sizes of inputs. */
+function notesOnSizes({ open, probes }: Probes, { changes }: OnnxRemoval, given: InputShapes): string[] {
+  const shapes = probes.map((probe) =>
+    Array.from(probe, ([{ name }, shape]) => `${name} [${shape.join(', ')}]`).join(', '),
+  );
+  if (open.length > 0) {
+    return [
+      `axes of any size were followed as ${shapes.join(' and as ')}, and what goes is the same for both; more may go for inputs of ` +
+        'one shape, given with `inputShapes`',
+    ];
+  }
+  if (changes.patches.length === 0 || Object.keys(given).length === 0) return [];
+  return [`the new model contains shapes that are right for inputs of the given shapes only: ${shapes[0]}`];
+}
+
+/** Sentences about nodes that were not followed: each operator and reason once. */
+function notesOn(failures: readonly Failure[]): string[] {
+  const behind = failures.filter(({ reason }) => reason === unknownInput).length;
+  const found = new Map<string, Node[]>();
+  for (const { node, reason } of failures) {
+    if (reason === unknownInput) continue;
+    const key = `${node.op}: ${reason}`;
+    const known = found.get(key);
+    if (known === undefined) found.set(key, [node]);
+    else known.push(node);
+  }
+  const notes = Array.from(found, ([key, [first, ...more]]) => {
+    const reason = key.slice(first!.op.length + 2);
+    const others = more.length === 0 ? '' : ` and ${more.length} more`;
+    return `channels that ${title(first!)}${others} touches stay: ${reason}`.replace(/more touches/, 'more touch');
+  });
+  return behind === 0 ? notes : [...notes, `so do those of ${behind} ${behind === 1 ? 'node' : 'nodes'} behind them`];
+}
+
+/** A sentence about constants for which callers may give other numbers. */
+function notesOnInputs({ inputs }: Graph): string[] {
+  const [first, ...more] = inputs.filter(({ view }) => view !== undefined);
+  if (first === undefined) return [];
+  const others = more.length === 0 ? '' : ` and ${more.length} more`;
+  return [
+    `the channels of ${first.name}${others} stay: callers may give other numbers, since ${more.length === 0 ? 'it is an input' : 'they are inputs'} ` +
+      'of the model. They may go once the file no longer lists them as inputs',
+  ];
+}
+
+const notesOnOpset = (opset: number): string[] =>
+  opset > lastOpset
+    ? [`the file has opset ${opset}, and the rules are those of operators up to opset ${lastOpset}`]
+    : [];
