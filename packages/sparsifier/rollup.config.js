@@ -16,6 +16,7 @@ const entries = [
   'training',
   'calibration',
   'quantize',
+  'removal',
   'sensitivity',
   'compare',
   'catalogue',

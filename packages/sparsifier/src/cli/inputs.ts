@@ -115,7 +115,7 @@ const noInput = (subject: string, names: readonly string[], metadata: readonly I
   });
 
 /** `x:1,3,48,320`, any number of times, split at the last `:`. */
-function parseShapes(texts: readonly string[]): Record<string, number[]> {
+export function parseShapes(texts: readonly string[]): Record<string, number[]> {
   return Object.fromEntries(
     texts.map((text) => {
       const [, name, sizes] = /^(.+):(\d+(?:,\d+)*)?$/.exec(text) ?? [];

@@ -12,6 +12,7 @@ import { doctor } from './commands/doctor.js';
 import { inspect } from './commands/inspect.js';
 import { prune } from './commands/prune.js';
 import { quantize } from './commands/quantize.js';
+import { removeChannels } from './commands/remove-channels.js';
 import type { CommandEntry } from './commands/shared.js';
 import { inFlags } from './phrasing.js';
 import { handleSignals } from './signals.js';
@@ -25,12 +26,15 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   compare,
   calibrate,
   prune,
+  'remove-channels': removeChannels,
   quantize,
   dequantize,
 };
 
 const program = new Command('sparsifier')
-  .description('Make neural networks sparse and small: prune and quantise the weights in a model file.')
+  .description(
+    'Make neural networks sparse and small: prune and quantise the weights in a model file, and take channels out of it.',
+  )
   .version(version)
   .showHelpAfterError('(--help lists the options)')
   .exitOverride()
@@ -67,6 +71,7 @@ const flags = new Map([
   ),
   ['layers', '--layer'],
   ['method', '--repair'],
+  ['inputShapes', '--input'],
 ]);
 
 /** A message of the library, with options as they are written here. */
