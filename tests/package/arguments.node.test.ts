@@ -102,10 +102,11 @@ test('Each function, class and method that the package exports is called here', 
   expect(found.filter((name) => !(name in doors))).toEqual(['index.SparsifyError']);
 
   const { read, statistics, pruned, report, repaired, quantized, dequantized, comparison, analysed } = objects;
-  const { engine, block, array, liveModel, callback } = objects;
+  const { engine, block, array, liveModel, callback, removalPlan, removed } = objects;
   const made = {
     ...{ Sparsifier: pruned, Report: report, RepairReport: repaired, Statistics: statistics, Engine: engine },
     ...{ QuantizeReport: quantized.report, DequantizeReport: dequantized.report, Comparison: comparison },
+    ...{ RemovalPlan: removalPlan, RemovalReport: removed.report },
     ...{ Sensitivity: analysed, FileModel: read, Block: block, LiveModel: liveModel },
     ...{ 'Model of fromArrays': array, SparsifyCallback: callback },
   };

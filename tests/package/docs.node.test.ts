@@ -251,7 +251,7 @@ describe('the pages that list names', () => {
 
   test('The documentation lists all options of the command line', async () => {
     const helps = await Promise.all(
-      ['inspect', 'doctor', 'calibrate', 'prune', 'quantize', 'dequantize', 'compare'].map((name) =>
+      ['inspect', 'doctor', 'calibrate', 'prune', 'remove-channels', 'quantize', 'dequantize', 'compare'].map((name) =>
         run(process.execPath, [command, name, '--help']),
       ),
     );

@@ -76,6 +76,7 @@ describe('the tarball', () => {
       './training': training,
       './calibration': calibration,
       './quantize': quantize,
+      './removal': removal,
       './sensitivity': sensitivity,
       './compare': compare,
       './catalogue': catalogue,
@@ -94,6 +95,7 @@ describe('the tarball', () => {
       training,
       calibration,
       quantize,
+      removal,
       sensitivity,
       compare,
       catalogue,
@@ -206,6 +208,7 @@ describe('installed in Node', () => {
       import { readTfjs } from 'sparsifier/formats/tfjs';
       import { calibrate, type Statistics } from 'sparsifier/calibration';
       import { dequantize, quantize, type QuantizeReport } from 'sparsifier/quantize';
+      import { planRemoval, removeChannels, type RemovalPlan, type RemovalReport } from 'sparsifier/removal';
       import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
       const layers: LayerDescriptions = { '*.c_attn': { kind: 'dense', roles: ['in', 'out'] }, head: false };
@@ -225,6 +228,11 @@ describe('installed in Node', () => {
       const bytes: Uint8Array = await onnx.bytes();
       const quantised: { model: FileModel; report: QuantizeReport } = await quantize(onnx, { weights: 'int8', rules: { exclude: 'head' } });
       await (await dequantize(quantised.model)).model.toFiles();
+      const plan: RemovalPlan = await planRemoval(onnx, { inputShapes: { x: [1, 3, 48, 320] }, protect: ['head*'], roundTo: 4 });
+      const shrunk: { model: FileModel; report: RemovalReport } = await removeChannels(onnx, plan, { flushSubnormals: true });
+      const stayed: readonly (readonly number[] | undefined)[] = shrunk.report.indexMap[0]!.kept;
+      // @ts-expect-error the options of a plan are not those of a removal
+      await removeChannels(onnx, plan, { roundTo: stayed.length });
       const data = new Float32Array(bytes.length);
       fromArrays({ w: { kind: 'dense', roles: ['out', 'in'], shape: [1, zeros], data } });
       export const codeOf = (error: SparsifyError): ErrorCode => error.code;

@@ -29,6 +29,8 @@ import * as tfjs from 'sparsifier/formats/tfjs';
 import type { ReadTfjsOptions } from 'sparsifier/formats/tfjs';
 import * as quantizing from 'sparsifier/quantize';
 import type { DequantizeOptions, QuantizeOptions } from 'sparsifier/quantize';
+import * as removing from 'sparsifier/removal';
+import type { PlanRemovalOptions, RemoveChannelsOptions, VerifyOptions } from 'sparsifier/removal';
 import * as analysis from 'sparsifier/sensitivity';
 import type { SensitivityOptions, WholeModelOptions } from 'sparsifier/sensitivity';
 import * as training from 'sparsifier/training';
@@ -99,7 +101,7 @@ const none = (): readonly unknown[] => [];
 export function doorsOf(objects: Objects): Record<string, Door> {
   const { read, dense, statistics, quantized, pruned, report, engine, block, array, analysed } = objects;
   const { dequantized, comparison, repaired, liveModel, schedule, callback } = objects;
-  const { out, masks, statisticsFile, tfjsFiles } = objects;
+  const { removalPlan, removed, out, masks, statisticsFile, tfjsFiles } = objects;
   const values = read.tensors[0]!.values;
   return {
     'index.loadEngine': door(
@@ -283,6 +285,27 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       toString: [none] as [Args],
     }),
     ...methods('DequantizeReport', dequantized.report, { table: [() => []], toString: [none] as [Args] }),
+    'removal.planRemoval': door(
+      removing.planRemoval,
+      () => [read, {}],
+      namesOf<PlanRemovalOptions>({ inputShapes: true, protect: true, roundTo: true, ...listening }),
+    ),
+    'removal.removeChannels': door(
+      removing.removeChannels,
+      () => [read, removalPlan, {}],
+      namesOf<RemoveChannelsOptions>({ verify: true, flushSubnormals: true, ...listening }),
+    ),
+    'verify of removeChannels': door(
+      (verify: never) => removing.removeChannels(read, removalPlan, { verify }),
+      () => [{ createSession: sessions.createSession }],
+      namesOf<VerifyOptions>({ createSession: true, inputs: true, shapes: true }),
+    ),
+    ...methods('RemovalPlan', removalPlan, { table: [() => [{}], table], toString: [none] as [Args] }),
+    ...methods('RemovalReport', removed.report, {
+      sizes: [() => [{}], namesOf<SizesOptions>({ layers: true, ...listening })],
+      table: [() => [{}], table],
+      toString: [none] as [Args],
+    }),
     'formats.readModel': door(formats.readModel, () => [network, {}], namesOf<ReadModelOptions>(reading)),
     'formats.sizesOf': door(formats.sizesOf, () => [read, {}], namesOf<SizesOptions>({ layers: true, ...listening })),
     'formats/onnx.readOnnx': door(

@@ -27,7 +27,8 @@ export async function outputsOf(file: Uint8Array | string, inputs: Arrays): Prom
   );
 }
 
-type Layer = Pick<WeightTensor, 'name' | 'partners' | 'channelsFrom'> & Required<Pick<WeightTensor, 'leaks'>>;
+type Layer = Pick<WeightTensor, 'name' | 'partners' | 'channelsFrom' | 'kind' | 'values'> &
+  Required<Pick<WeightTensor, 'leaks'>>;
 
 /** The bytes of a network without half of the filters of each layer, and what is told of the layers. */
 export async function pruned(bytes: Uint8Array): Promise<{ bytes: Uint8Array; layers: readonly Layer[] }> {

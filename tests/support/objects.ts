@@ -9,6 +9,7 @@ import { readModel } from 'sparsifier/formats';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { fromTfjs } from 'sparsifier/formats/tfjs';
 import { dequantize, quantize } from 'sparsifier/quantize';
+import { planRemoval, removeChannels } from 'sparsifier/removal';
 import { sensitivity } from 'sparsifier/sensitivity';
 import { Schedule, sparsifyCallback } from 'sparsifier/training';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -76,6 +77,8 @@ export async function makeObjects() {
   const dequantized = await dequantize(quantized.model);
   const comparison = await compare(read, quantized.model);
   const repaired = await pruned.repair();
+  const removalPlan = await planRemoval(read);
+  const removed = await removeChannels(read, removalPlan);
   const folder = await mkdtemp(join(tmpdir(), 'sparsifier-'));
   const masks = keeping();
   await pruned.saveMasks(masks.stream as WritableStream<Uint8Array<ArrayBuffer>>);
@@ -89,11 +92,12 @@ export async function makeObjects() {
     ...{ read, statistics, quantized, pruned, report, dense, engine, block, array, analysed },
     ...{ dequantized, comparison, repaired, liveModel: fromTfjs(tf, live), schedule: Schedule.agp() },
     callback: sparsifyCallback(tf, { sparsity: 50, layerType: 'all', steps: 2 }),
+    ...{ removalPlan, removed },
     ...{ out: join(folder, 'out.onnx'), masks: masks.bytes(), statisticsFile: await statistics.bytes() },
     tfjsFiles: { json: textOf(files.json), shards: (name: string) => files.shards.get(name)! },
     async close() {
       await rm(folder, { recursive: true });
-      for (const each of [read, dense, quantized.model, dequantized.model]) each.close();
+      for (const each of [read, dense, quantized.model, dequantized.model, removed.model]) each.close();
       pruned.clear();
       block.free();
     },

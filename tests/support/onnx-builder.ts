@@ -29,12 +29,12 @@ export const integerField = (number: number, value: number): Bytes => concat(var
 
 const types = {
   ...{ float32: 1, float16: 10, bfloat16: 16, float64: 11, float8e4m3fn: 17 },
-  ...{ int8: 3, uint8: 2, int16: 5, uint16: 4, int32: 6, int64: 7 },
+  ...{ int8: 3, uint8: 2, int16: 5, uint16: 4, int32: 6, int64: 7, bool: 9 },
 } as const;
 export type DataType = keyof typeof types;
 const sizes: Record<DataType, number> = {
   ...{ float32: 4, float16: 2, bfloat16: 2, float64: 8, float8e4m3fn: 1 },
-  ...{ int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4, int64: 8 },
+  ...{ int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4, int64: 8, bool: 1 },
 };
 
 /** The numbers 1, 2, 3, ... as they are stored in `raw_data`; half-precision ones as bits. */

@@ -24,7 +24,7 @@ export interface ReadGraph {
   readersOf(name: string): readonly ReadNode[];
 }
 
-interface Field {
+export interface Field {
   readonly number: number;
   /** Of a number. */
   readonly value: number;
@@ -33,7 +33,7 @@ interface Field {
   readonly end: number;
 }
 
-function fieldsOf(bytes: Uint8Array, start: number, end: number): Field[] {
+export function fieldsOf(bytes: Uint8Array, start: number, end: number): Field[] {
   const fields: Field[] = [];
   let at = start;
   const varint = (): number => {

@@ -535,6 +535,36 @@ describe('the way of channels through the graph', () => {
       /^b: Reshape reshape splits or merges the axis of the channels/,
     ],
     [
+      'a bias behind a Reshape whose sizes are computed',
+      {
+        nodes: [
+          conv(),
+          named('Shape', 'y', 'sizes'),
+          named('Gather', 'sizes first', 'batch'),
+          named('Concat', 'batch rest', 'shape', axis(0)),
+          named('Reshape', 'y shape', 'r'),
+          named('Add', 'r b', 'z'),
+        ],
+        initializers: [weight, list('first', 0), list('rest', 4, -1), tensor('b', [4, 1])],
+      },
+      'bias',
+    ],
+    [
+      'a bias behind a border that reflects the channels',
+      {
+        nodes: [conv(), named('Pad', 'y pads', 'p', [textAttribute('mode', 'reflect')]), named('Add', 'p b', 'z')],
+        initializers: [weight, list('pads', 0, 1, 0, 0, 0, 1, 0, 0), column('b', 6)],
+        inputs: { x: [1, 3, 8, 8] },
+      },
+      '',
+      /^b: Pad pad /,
+    ],
+    [
+      'Div by a constant, which leaves 0',
+      { nodes: [conv(), named('Div', 'y d', 'z')], initializers: [weight, column('d')] },
+      '',
+    ],
+    [
       'a bias behind Pad and Resize',
       {
         nodes: [conv(), named('Pad', 'y pads', 'p'), named('Resize', 'p - scales', 'r'), named('Add', 'r b', 'z')],
@@ -740,7 +770,7 @@ describe('the way of channels through the graph', () => {
         initializers: [weight, column('b')],
       },
       '',
-      /^b: ReduceMean reducemean may summarise the axis of the channels/,
+      /^b: ReduceMean reducemean may move or summarise the axis of the channels/,
     ],
     [
       'the bias of a SkipLayerNormalization',
