@@ -64,11 +64,11 @@ const valueInfo = (name, sizes) => {
   return [textField(1, name), bytesField(2, bytesField(1, integerField(1, 1), bytesField(2, axes)))];
 };
 
-/** The fields of a `GraphProto`. */
+/** The fields of a `GraphProto`. Inputs are names, or pairs of names and sizes. */
 export const graph = ({ nodes = [], initializers = [], inputs = [], outputs = [], values = [] }) => [
   nodes.map((each) => bytesField(1, each)),
   initializers.map((each) => bytesField(5, each)),
-  inputs.map((name) => bytesField(11, valueInfo(name, [1, 4, 8, 8]))),
+  inputs.map((input) => bytesField(11, valueInfo(...(Array.isArray(input) ? input : [input, [1, 4, 8, 8]])))),
   outputs.map((name) => bytesField(12, textField(1, name))),
   values.map((name) => bytesField(13, valueInfo(name, [1, 4, 8, 8]))),
 ];
