@@ -578,6 +578,26 @@ test('a list of one number becomes a scalar by Reshape', async () => {
   expect(await removedOf({ nodes, initializers })).toBe(2);
 });
 
+test.each([
+  ['Split', [2, 3], 1, node('Split', 'filled parts', 'front back', { attributes: [integerAttribute('axis', 1)] })],
+  ['Slice', [0, 1], 2, node('Slice', 'filled from to along', 'back')],
+])('a short list of numbers loses channels before a %s', async (_, dead, count, part) => {
+  const nodes = [
+    made,
+    node('Shape', 'v', 'sizes'),
+    node('ConstantOfShape', 'sizes', 'filled'),
+    node('Add', 'v filled', 's'),
+    node('Conv', 's b', 'y'),
+    part,
+    node('Conv', 'back c', 'z'),
+  ];
+  const numbers = [0.1, 0.1, 0.1, 0.1].map((number, index) => (dead.includes(index) ? 0 : number));
+  const weights = [weight('a', [4, 3, 1, 1], dead), floats('ab', [4], numbers), last, weight('c', [2, 2, 1, 1])];
+  const lists = [list('parts', 2, 2), list('from', 2), list('to', 4), list('along', 1)];
+  const graph = { nodes, initializers: [...weights, ...lists], outputs: { y: undefined, z: undefined } };
+  expect(await removedOf({ ...graph, inputs: { x: [1, 3, 1, 1] } })).toBe(count);
+});
+
 describe('channels stay', () => {
   const zeroBias = floats('ab', [4], [0.1, -0.2, 0, 0]);
 

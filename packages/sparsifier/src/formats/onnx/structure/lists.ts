@@ -186,9 +186,14 @@ const areEqual = (lists: readonly (List | undefined)[], others: readonly (List |
 const isCut = ({ axes }: Pick<Tensor, 'axes'>, cut: Cut): boolean =>
   axes.some((axis) => cut.sizeOf(axis) !== axis.length);
 
-/** Whether a node gives a list that nodes take apart by themselves. */
-const isList = ({ outputs }: Step, cut: Cut): boolean =>
-  outputs.length > 0 && outputs[0]!.list !== undefined && !isCut(outputs[0]!, cut);
+/**
+ * Whether a node gives a list that nodes take apart by themselves, of lists that are as long as before. Those of sizes are new
+ * where channels go.
+ */
+const isList = ({ outputs, operator, site }: Step, cut: Cut): boolean =>
+  outputs[0]?.list !== undefined &&
+  !outputs.some((output) => isCut(output, cut)) &&
+  (operator.channels === 'ignored' || !site.inputs.some((input) => input !== undefined && isCut(input, cut)));
 
 /** The list that a node gives after a cut. */
 function listAfter(
