@@ -60,7 +60,9 @@ describe('the tarball', () => {
   });
 
   test('The tarball contains only these texts, modules, their types and the wasm', () => {
-    const others = paths().filter((path) => !texts.includes(path) && path !== 'package.json');
+    const inPackage = ['package.json', 'THIRD-PARTY-NOTICES'];
+    expect(paths()).toEqual(expect.arrayContaining(inPackage));
+    const others = paths().filter((path) => !texts.includes(path) && !inPackage.includes(path));
     for (const path of others) expect(path).toMatch(/^dist\/[\w/-]+(\.js|\.d\.ts|_bg\.wasm)$/);
     expect(paths().filter((path) => /test|oracle|\.map$|(^|\/)src\//.test(path))).toEqual([]);
   });
