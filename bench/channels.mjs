@@ -24,9 +24,11 @@ console.log(row('network', 'file', 'runtime', 'MB', 'parameters', 'channels', 'm
 for (const { name, file, shape } of networks) {
   if (!words.every((word) => name.includes(word))) continue;
   const dense = new Uint8Array(readFileSync(join(folder, file)));
-  const half = halved(dense, { x: shape });
   const files = [{ title: 'dense', bytes: dense }, await without('dense, no subnormals', dense, 8, shape)];
-  for (const roundTo of roundings) files.push(await without(`half, rounded to ${roundTo}`, half, roundTo, shape));
+  for (const roundTo of roundings) {
+    const half = halved(dense, { x: shape }, roundTo);
+    files.push(await without(`half, rounded to ${roundTo}`, half, roundTo, shape));
+  }
   const numbers = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, index) => Math.sin(index * 0.01));
   const feeds = { x: new Tensor('float32', numbers, shape) };
   for (const [runtime, ort] of Object.entries(onnxRuntimes)) {

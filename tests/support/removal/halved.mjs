@@ -1,7 +1,7 @@
 import { readGraph, planOnnxRemoval, Stored, versionsIn, widened } from '../../../packages/sparsifier/dist/internal.js';
 
-// Tests and benchmarks use this. A model with zeros in all weights of the second half of the channels of each group.
-export function halved(bytes, shapes) {
+// Tests and benchmarks use this. A model with zeros in all weights of about half of the channels of each group.
+export function halved(bytes, shapes, roundTo = 1) {
   const file = { name: 'model.onnx', bytes };
   const graph = readGraph(file);
   const read = new Map();
@@ -16,7 +16,8 @@ export function halved(bytes, shapes) {
   const { followed, removal } = planOnnxRemoval(graph, {
     ...{ opset: versionsIn(file).opset, probes, numbersOf, roundTo: 1 },
   });
-  const dead = new Set(removal.groups.flatMap(({ channels }) => channels.slice(Math.ceil(channels.length / 2))));
+  const left = (count) => roundTo * Math.max(1, Math.ceil(count / 2 / roundTo - 0.5));
+  const dead = new Set(removal.groups.flatMap(({ channels }) => channels.slice(left(channels.length))));
   const result = bytes.slice();
   for (const { constant, tensor } of followed.uses) {
     const { values } = constant.tensor;
