@@ -19,6 +19,7 @@ import {
   textAttribute,
 } from '../support/onnx-builder.js';
 import { judge } from '../support/removal/judging.js';
+import { productOf } from '../support/removal/operators.js';
 import { Random } from '../support/removal/random.js';
 import { removedFrom } from '../support/removal/removing.js';
 import {
@@ -29,7 +30,6 @@ import {
   last,
   made,
   padded,
-  productOf,
   removedOf,
   weight,
   weightsOf,

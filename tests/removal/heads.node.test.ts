@@ -12,12 +12,11 @@ import {
   tensor,
 } from '../support/onnx-builder.js';
 import { judge } from '../support/removal/judging.js';
+import { productOf } from '../support/removal/operators.js';
 import { Random } from '../support/removal/random.js';
 import { removedFrom } from '../support/removal/removing.js';
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-const productOf = (sizes: readonly number[]) => sizes.reduce((product, size) => product * size, 1);
 
 const [heads, width, steps, features] = [4, 3, 5, 6];
 

@@ -3,13 +3,12 @@ import { Tensor } from 'onnxruntime-node';
 import { expect } from 'vitest';
 import { integersAttribute, model, node, numbers, tensor, type GraphOptions } from '../onnx-builder.js';
 import { judge } from './judging.js';
+import { productOf } from './operators.js';
 import { Random } from './random.js';
 import { removedFrom } from './removing.js';
 
 export const floats = (name: string, shape: readonly number[], values: ArrayLike<number>) =>
   tensor(name, shape, { data: numbers('float32', Array.from(values)) });
-
-export const productOf = (sizes: readonly number[]) => sizes.reduce((product, size) => product * size, 1);
 
 /** Random weights in which these rows are zero, and these columns. */
 export function weight(

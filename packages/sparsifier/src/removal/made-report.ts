@@ -1,5 +1,6 @@
 import type { RemovalFacts } from '../formats/removal.js';
 import type { Sizes, SizesOptions } from '../formats/sizes.js';
+import { sumOf } from '../model/numbers.js';
 import { optionsOf } from '../options/check.js';
 import { tableShape } from '../pruning/report.js';
 import { bytesLine } from '../quantization/made-report.js';
@@ -134,14 +135,14 @@ interface Printing extends RemovalTableOptions {
 
 type Shown = Pick<RemovalPlan, 'groups' | 'blocked' | 'parameters' | 'touchable' | 'notes'>;
 
-const sumOf = (groups: RemovalPlan['groups'], key: 'channels' | 'dead' | 'exact' | 'kept'): number =>
-  groups.reduce((sum, group) => sum + group[key], 0);
+const countIn = (groups: RemovalPlan['groups'], key: 'channels' | 'dead' | 'exact' | 'kept'): number =>
+  sumOf(groups.map((group) => group[key]));
 
 /** All groups together. */
 function totalsIn({ groups, parameters: { before, after } }: Shown): string[] {
-  const channels = sumOf(groups, 'channels');
+  const channels = countIn(groups, 'channels');
   return [
-    `${formatted(channels - sumOf(groups, 'kept'))} of ${counted(channels, 'channel')} in ${counted(groups.length, 'group')} go`,
+    `${formatted(channels - countIn(groups, 'kept'))} of ${counted(channels, 'channel')} in ${counted(groups.length, 'group')} go`,
     `${formatted(before)} -> ${formatted(after)} parameters (${percent(percentOf(after, before))})`,
   ];
 }
@@ -165,7 +166,7 @@ export function removalTable(report: RemovalReport, printing: Printing): string 
 /** The groups, and why channels stay. */
 function staying(shown: Shown, { words, layers }: Printing): string[] {
   const { groups, blocked, touchable } = shown;
-  const isEmpty = sumOf(groups, 'kept') === sumOf(groups, 'channels');
+  const isEmpty = countIn(groups, 'kept') === countIn(groups, 'channels');
   return [
     ...groupLines(groups, words, layers),
     ...(isEmpty ? ['', `nothing goes: ${whyNothing(shown)}`] : []),
@@ -186,8 +187,8 @@ function staying(shown: Shown, { words, layers }: Printing): string[] {
 function whyNothing({ groups, blocked }: Shown): string {
   const [first] = blocked;
   if (groups.length === 0 && first === undefined) return 'no layer has channels that can be followed';
-  if (sumOf(groups, 'exact') > 0) return 'rounding keeps all channels that could go';
-  if (sumOf(groups, 'dead') > 0) return 'the dead channels are needed for their constants, or are the last ones';
+  if (countIn(groups, 'exact') > 0) return 'rounding keeps all channels that could go';
+  if (countIn(groups, 'dead') > 0) return 'the dead channels are needed for their constants, or are the last ones';
   if (first !== undefined && first.dead > 0) return `all dead channels reach ${first.by}, which keeps them`;
   return 'no channel is dead; prune whole filters of layers first, with those that are coupled to them';
 }
@@ -201,7 +202,7 @@ function groupLines(groups: RemovalPlan['groups'], words: Words, isListed: boole
   const row = (name: string, layers: string, members: RemovalPlan['groups']) => [
     name,
     layers,
-    ...(['channels', 'dead', 'exact', 'kept'] as const).map((key) => formatted(sumOf(members, key))),
+    ...(['channels', 'dead', 'exact', 'kept'] as const).map((key) => formatted(countIn(members, key))),
   ];
   const rows = [
     ['channels of', 'layers', 'channels', 'dead', 'exact', 'kept'],
@@ -231,7 +232,9 @@ function changesIn({ folded, carriers, copies, frozen }: RemovalReport): string[
   return [
     ...(folded > 0 ? [`biases of ${counted(folded, 'layer')} take what constant channels added`] : []),
     ...(carriers > 0 ? [`${counted(carriers, 'channel')} carry the constants of others`] : []),
-    ...(copies > 0 ? [`${counted(copies, 'copy').replace('copys', 'copies')} of tensors that nodes had shared`] : []),
+    ...(copies > 0
+      ? [`${formatted(copies)} ${copies === 1 ? 'copy' : 'copies'} of tensors that nodes had shared`]
+      : []),
     ...(frozen > 0 ? [`${counted(frozen, 'computed shape')} became constant`] : []),
   ];
 }

@@ -1,9 +1,8 @@
 import { checkInputs, seededInputs, type Inputs, type SessionTensor } from '../analysis/comparison/inputs.js';
-import { runModel, type CreateSession, type Runs } from '../analysis/comparison/outputs.js';
+import { numbersOf, runModel, type CreateSession, type Runs } from '../analysis/comparison/outputs.js';
 import type { SessionModel } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
 import type { InputShapes } from '../formats/removal.js';
-import { float16 } from '../model/numbers.js';
 import type { VerifiedOutput, Verification } from './report.js';
 import type { VerifyOptions } from './options.js';
 
@@ -113,7 +112,3 @@ function largestIn(tensor: SessionTensor): number {
   }
   return largest;
 }
-
-/** The numbers of a tensor, or texts; half precision comes as bits where JavaScript has no array for it. */
-const numbersOf = ({ type, data }: SessionTensor): ArrayLike<unknown> =>
-  type === 'float16' && data instanceof Uint16Array ? Float32Array.from(data, float16) : (data as ArrayLike<unknown>);

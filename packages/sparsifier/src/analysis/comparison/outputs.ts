@@ -148,8 +148,8 @@ async function outputDifference(
   };
 }
 
-/** The numbers of a tensor; half precision comes as bits where JavaScript has no array for it. */
-function numbersOf({ type, data }: SessionTensor): ArrayLike<number> {
+/** The numbers of a tensor, or its texts; half precision comes as bits where JavaScript has no array for it. */
+export function numbersOf({ type, data }: SessionTensor): ArrayLike<number> {
   return type === 'float16' && data instanceof Uint16Array
     ? Float32Array.from(data, float16)
     : (data as ArrayLike<number>);

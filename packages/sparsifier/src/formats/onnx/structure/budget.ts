@@ -1,3 +1,4 @@
+import { sumOf } from '../../../model/numbers.js';
 import type { Axis } from '../../../structure/coupling.js';
 
 /** The most axes of a value that is followed, and the most indices that they have together. */
@@ -22,7 +23,7 @@ export class Budget {
 
   /** Why a computed value of a shape is too large; undefined if it is not. */
   excess(shape: readonly number[]): string | undefined {
-    return excessOf(shape) ?? (indicesIn(shape) > this.#indices ? 'the values of the model are too large' : undefined);
+    return excessOf(shape) ?? (sumOf(shape) > this.#indices ? 'the values of the model are too large' : undefined);
   }
 
   /** Counts axes that are new. */
@@ -41,10 +42,8 @@ export class Budget {
   }
 }
 
-const indicesIn = (shape: readonly number[]): number => shape.reduce((sum, size) => sum + size, 0);
-
 /** Why any value of a shape is too large. */
 export function excessOf(shape: readonly number[]): string | undefined {
   if (shape.length > most.axes) return `a value has ${shape.length} axes`;
-  return indicesIn(shape) > most.indices ? `a value has the sizes ${shape.join(', ')}` : undefined;
+  return sumOf(shape) > most.indices ? `a value has the sizes ${shape.join(', ')}` : undefined;
 }

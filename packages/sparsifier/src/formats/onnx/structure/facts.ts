@@ -1,3 +1,4 @@
+import { productOf, sumOf } from '../../../model/numbers.js';
 import type { Axis } from '../../../structure/coupling.js';
 import type { Keeping } from '../../../structure/plan.js';
 import type { Weights } from '../../../structure/weights.js';
@@ -108,9 +109,8 @@ export function touchableIn({ coupling, uses }: Followed): number {
   for (const { constant, tensor } of uses) {
     if (tensor.view === undefined) continue;
     const closed = tensor.axes.map((axis) => axis.length - coupling.open(axis).length);
-    const touchable =
-      tensor.shape.reduce((product, size) => product * size, 1) - closed.reduce((product, size) => product * size, 1);
+    const touchable = productOf(tensor.shape) - productOf(closed);
     counts.set(constant, Math.max(counts.get(constant) ?? 0, touchable));
   }
-  return [...counts.values()].reduce((sum, count) => sum + count, 0);
+  return sumOf([...counts.values()]);
 }

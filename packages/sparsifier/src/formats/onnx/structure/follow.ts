@@ -1,4 +1,4 @@
-import { productOf } from '../../../model/numbers.js';
+import { productOf, sumOf } from '../../../model/numbers.js';
 import { Coupling, type Axis } from '../../../structure/coupling.js';
 import type { Flow, List, Tensor } from '../../../structure/network.js';
 import { wholeView, type Known, type View } from '../../../structure/numbers.js';
@@ -82,7 +82,7 @@ export function follow(graph: Graph, options: FollowOptions): Followed {
   const outer = 'an input of the model';
   const places = new Map(graph.constants.map((constant) => [constant.place, constant]));
 
-  const budget = new Budget(graph.constants.reduce((sum, { tensor }) => sum + tensor.length, 0));
+  const budget = new Budget(sumOf(graph.constants.map(({ tensor }) => tensor.length)));
   /** Why the node that is looked at is not followed because of its inputs. */
   let excess: string | undefined;
   const large = new Map<Value, string>();
@@ -135,7 +135,7 @@ export function follow(graph: Graph, options: FollowOptions): Followed {
       return undefined;
     }
     // Exporters merge equal vectors, which belong to strangers. A matrix that several nodes read is one weight.
-    const isVector = constant.tensor.shape.filter((size) => size > 1).length < 2;
+    const isVector = shape.filter((size) => size > 1).length < 2;
     let tensor = isVector ? read.get(constant) : shared.get(constant);
     if (tensor !== undefined && !(budget.read(length) && budget.excess(shape) === undefined))
       excess = 'too many nodes read the same constants';

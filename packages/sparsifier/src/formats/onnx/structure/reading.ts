@@ -1,4 +1,4 @@
-import { widened } from '../../../model/numbers.js';
+import { sumOf, widened } from '../../../model/numbers.js';
 import { Stored } from '../../../structure/stored.js';
 import type { CurrentFiles, StoredValues } from '../../format.js';
 import { joinedBytes } from '../../joined.js';
@@ -15,7 +15,7 @@ export async function numbersIn(
 ): Promise<Map<Constant, Stored>> {
   const numbers = new Map<Constant, Stored>();
   const floats = constants.filter(({ tensor }) => tensor.values !== undefined);
-  const total = floats.reduce((sum, { tensor }) => sum + tensor.length, 0);
+  const total = sumOf(floats.map(({ tensor }) => tensor.length));
   let done = 0;
   for (const constant of floats) {
     signal?.throwIfAborted();

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../../../errors.js';
+import { sumOf } from '../../../model/numbers.js';
 import { matcherOf, nearestGlobs } from '../../../options/names.js';
 import { asked } from '../../../options/spelling.js';
 import type { CurrentFiles, ModelOutput } from '../../format.js';
@@ -82,7 +83,7 @@ function planned({ open }: Probes, plan: () => OnnxRemoval): OnnxRemoval {
 }
 
 function factsOf(file: ModelFile, graph: Graph, plan: OnnxRemoval, nameOf: NameOf) {
-  const before = graph.constants.filter(isParameter).reduce((sum, { tensor }) => sum + tensor.length, 0);
+  const before = sumOf(graph.constants.filter(isParameter).map(({ tensor }) => tensor.length));
   return {
     groups: groupsIn(plan, nameOf),
     blocked: blockedIn(plan.followed, nameOf),
@@ -179,8 +180,8 @@ function notesOn(failures: readonly Failure[]): string[] {
   }
   const notes = Array.from(found, ([key, [first, ...more]]) => {
     const reason = key.slice(first!.op.length + 2);
-    const others = more.length === 0 ? '' : ` and ${more.length} more`;
-    return `channels that ${title(first!)}${others} touches stay: ${reason}`.replace(/more touches/, 'more touch');
+    const touch = more.length === 0 ? 'touches' : `and ${more.length} more touch`;
+    return `channels that ${title(first!)} ${touch} stay: ${reason}`;
   });
   return behind === 0 ? notes : [...notes, `so do those of ${behind} ${behind === 1 ? 'node' : 'nodes'} behind them`];
 }

@@ -1,3 +1,4 @@
+import { largestOf } from '../../../model/numbers.js';
 import type { Axis, Coupling } from '../../../structure/coupling.js';
 import type { Reader } from '../../../structure/network.js';
 import { planRemoval, type Removal } from '../../../structure/plan.js';
@@ -122,7 +123,8 @@ function overflowing({ folds, carries }: Removal, followed: Followed): Reader[] 
     const { inputs, node } = reader.operator as Site;
     const bias = node.op === 'MatMul' || recurrents.has(node.op) ? undefined : inputs[2];
     const own = bias && knownAlong(bias, 1, [1, sums.length]);
-    if (mayOverflow(reader, largestOf(sums.map((sum, index) => sum + (own?.[index] ?? 0))))) found.push(reader);
+    if (mayOverflow(reader, largestOf(sums.map((sum, index) => Math.abs(sum + (own?.[index] ?? 0))))))
+      found.push(reader);
   }
   const sizes = new Map<Stored, Map<number, number>>();
   for (const { weights, from, to, factor } of carries) {
@@ -138,17 +140,6 @@ function overflowing({ folds, carries }: Removal, followed: Followed): Reader[] 
     if (most !== undefined && mayOverflow(reader, most)) found.push(reader);
   }
   return found;
-}
-
-function largestOf(numbers: Float64Array): number {
-  let most = 0;
-  for (let index = 0; index < numbers.length; index++) {
-    const size = Math.abs(numbers[index]!);
-    if (size <= most) continue;
-    if (Number.isNaN(size)) return Infinity;
-    most = size;
-  }
-  return most;
 }
 
 /** All axes that channels lie on. */

@@ -134,7 +134,7 @@ export class Wiring {
 
   /** How many indices were looked at. */
   get work(): number {
-    return this.#trials.reduce((sum, { work }) => sum + work, 0);
+    return sumOf(this.#trials.map(({ work }) => work));
   }
 
   /** Where a run of indices is in an output. */

@@ -1,13 +1,13 @@
 import type { Tensor } from '../../../../structure/network.js';
 import type { Known } from '../../../../structure/numbers.js';
-import { isKnown, knownAlong } from './known.js';
+import { asKnown, knownAlong } from './known.js';
 
 export function withBias(axis: number, numbers: Float64Array, bias: Tensor | undefined): Known | undefined {
   if (bias !== undefined) {
     const known = knownAlong(bias, 0, [numbers.length]);
     for (const index of numbers.keys()) numbers[index]! += known?.[index] ?? NaN;
   }
-  return isKnown(numbers) ? { axis, numbers } : undefined;
+  return asKnown(axis, numbers);
 }
 
 /** Whether numbers can be added to a bias, which has to be one number for each output. */

@@ -1,3 +1,4 @@
+import { productOf, sumOf } from '../../../../model/numbers.js';
 import type { List, Tensor } from '../../../../structure/network.js';
 import { knownBetween, knownIn, type View } from '../../../../structure/numbers.js';
 import type { Stored } from '../../../../structure/stored.js';
@@ -101,7 +102,7 @@ export const broadcast = (
     if (!lists.every((each) => each !== undefined)) return undefined;
     const isInteger = lists.every(({ list }) => list.isInteger);
     const numbers: number[] = [];
-    const count = shape.reduce((product, size) => product * size, 1);
+    const count = productOf(shape);
     for (let index = 0; index < count; index++) {
       numbers.push(
         compute(
@@ -210,7 +211,7 @@ const comparison = (holds: (a: number, b: number) => boolean): Operator => ({
 
 /** Product of numbers of which one may be unknown: 0 times a number is 0, if that is finite. */
 const times = (numbers: readonly number[]): number => {
-  if (!numbers.includes(0)) return numbers.reduce((product, number) => product * number, 1);
+  if (!numbers.includes(0)) return productOf(numbers);
   return numbers.some((number) => Math.abs(number) === Infinity) ? Infinity : 0;
 };
 
@@ -335,14 +336,14 @@ export const elementwise: ReadonlyMap<string, Operator> = new Map<string, Operat
   [
     'Sum',
     {
-      ...broadcast((numbers) => numbers.reduce((sum, number) => sum + number, 0), { inputs: Infinity }),
+      ...broadcast(sumOf, { inputs: Infinity }),
       parameters: constants('bias'),
     },
   ],
   [
     'Mean',
     {
-      ...broadcast((numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length, {
+      ...broadcast((numbers) => sumOf(numbers) / numbers.length, {
         inputs: Infinity,
       }),
       parameters: constants('bias'),

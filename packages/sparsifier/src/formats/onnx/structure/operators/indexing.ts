@@ -1,7 +1,7 @@
 import type { Axis } from '../../../../structure/coupling.js';
 import type { Tensor } from '../../../../structure/network.js';
 import { type Operator, type Site, Unknown } from '../site.js';
-import { onlyZeros } from './known.js';
+import { onlyZeros, zerosOf } from './known.js';
 import { expandedAxis } from './sizes.js';
 
 const orderOf = (site: Site): number => site.axis(site.integer('axis', -1), site.input(0).shape.length);
@@ -65,10 +65,7 @@ const trilu: Operator = {
     attributes: ['upper'],
     inputs: 2,
   }),
-  constant: (site) => {
-    const { known } = site.input(0);
-    return known && onlyZeros(known);
-  },
+  constant: zerosOf,
 };
 
 const topK: Operator = {

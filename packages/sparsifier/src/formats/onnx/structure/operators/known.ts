@@ -1,5 +1,6 @@
 import type { Tensor } from '../../../../structure/network.js';
 import { type Known, knownIn, knownOfAll, numbersOver, type Ranges, spreadOf } from '../../../../structure/numbers.js';
+import type { Operator } from '../site.js';
 
 /** What is known of a value that is broadcast, along an axis of the result. */
 export function knownAlong(tensor: Tensor, axis: number, shape: readonly number[]): Float64Array | undefined {
@@ -43,9 +44,6 @@ export function rangesAlong({ known, shape: own }: Tensor, axis: number, shape: 
   return isThere && known.numbers.length === shape[axis] ? known.ranges : undefined;
 }
 
-export const asKnown = (axis: number, numbers: Float64Array): Known | undefined =>
-  numbers.some((number) => !Number.isNaN(number)) ? { axis, numbers } : undefined;
-
 /** What is known of a value along an axis. */
 export const along = (tensor: Tensor, axis: number): Known | undefined => {
   const numbers = knownAlong(tensor, axis, tensor.shape);
@@ -54,7 +52,18 @@ export const along = (tensor: Tensor, axis: number): Known | undefined => {
 
 export const isKnown = (numbers: Float64Array): boolean => numbers.some((number) => !Number.isNaN(number));
 
-export const onlyZeros = ({ axis, numbers }: Known): Known | undefined => {
-  const zeros = numbers.map((number) => (number === 0 ? 0 : NaN));
-  return isKnown(zeros) ? { axis, numbers: zeros } : undefined;
+/** Numbers along an axis, if any of them is known. */
+export const asKnown = (axis: number, numbers: Float64Array): Known | undefined =>
+  isKnown(numbers) ? { axis, numbers } : undefined;
+
+export const onlyZeros = ({ axis, numbers }: Known): Known | undefined =>
+  asKnown(
+    axis,
+    numbers.map((number) => (number === 0 ? 0 : NaN)),
+  );
+
+/** The zeros of an operator that makes 0 of them. */
+export const zerosOf: Operator['constant'] = (site) => {
+  const { known } = site.input(0);
+  return known && onlyZeros(known);
 };

@@ -2,7 +2,7 @@ import { productOf } from '../../../../model/numbers.js';
 import type { Tensor } from '../../../../structure/network.js';
 import { knownBetween } from '../../../../structure/numbers.js';
 import { Misfit, type Operator, type Site, Unknown } from '../site.js';
-import { along, asKnown, isKnown, knownAlong, onlyZeros } from './known.js';
+import { along, asKnown, knownAlong, zerosOf } from './known.js';
 
 /** Scale and shift of each channel. */
 const scaled =
@@ -99,7 +99,7 @@ const instanceNormalization: Operator = {
       const factor = Math.fround(inverse * scale[index]!);
       return Math.fround(Math.fround(number * factor) + Math.fround(shift - Math.fround(mean * factor)));
     });
-    return isKnown(numbers) ? { axis: 1, numbers } : undefined;
+    return asKnown(1, numbers);
   },
 };
 
@@ -130,11 +130,6 @@ const softmaxAxes = (site: Site, rank: number) =>
   site.opset < 13 ? fromAxis(1)(site, rank) : [site.axis(site.integer('axis', -1), rank)];
 
 const lastAxis = (site: Site, rank: number) => [site.axis(site.integer('axis', -1), rank)];
-
-const zeros: Operator['constant'] = (site) => {
-  const { known } = site.input(0);
-  return known && onlyZeros(known);
-};
 
 /** Where the scale is 0, whatever the number is, what is added is left. */
 const shifts =
@@ -183,8 +178,11 @@ export const norms: ReadonlyMap<string, Operator> = new Map<string, Operator>([
     'MeanVarianceNormalization',
     mixing((site, rank) => (site.integers('axes') ?? [0, 2, 3]).map((axis) => site.axis(axis, rank)), ['axes']),
   ],
-  ['LRN', { ...mixing(() => [1], ['alpha', 'beta', 'bias', 'size']), constant: zeros }],
-  ['LpNormalization', { ...mixing(lastAxis, ['axis', 'p']), constant: zeros }],
-  ['RMSNormalization', { ...mixing(fromAxis(-1), ['axis', 'epsilon', 'stash_type'], 2), constant: zeros }],
-  ['SimplifiedLayerNormalization', { ...mixing(fromAxis(-1), ['axis', 'epsilon', 'stash_type'], 2), constant: zeros }],
+  ['LRN', { ...mixing(() => [1], ['alpha', 'beta', 'bias', 'size']), constant: zerosOf }],
+  ['LpNormalization', { ...mixing(lastAxis, ['axis', 'p']), constant: zerosOf }],
+  ['RMSNormalization', { ...mixing(fromAxis(-1), ['axis', 'epsilon', 'stash_type'], 2), constant: zerosOf }],
+  [
+    'SimplifiedLayerNormalization',
+    { ...mixing(fromAxis(-1), ['axis', 'epsilon', 'stash_type'], 2), constant: zerosOf },
+  ],
 ]);

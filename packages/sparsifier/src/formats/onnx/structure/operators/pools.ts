@@ -3,7 +3,14 @@ import type { Operator, Site } from '../site.js';
 import { onlyZeros } from './known.js';
 import { checked, mayPad, windowed, paddedSizes } from './windows.js';
 
-/** The names of a pool's own attributes. */
+/** The axes of space are others behind a pool. */
+const coupleSpace: Operator['couple'] = (site, [shape]) => {
+  const x = site.input(0);
+  site.block(x, [...x.axes.keys()].slice(2));
+  return [[...x.axes.slice(0, 2), ...site.fixed(shape!.slice(2))]];
+};
+
+/** @param attributes the names of its own ones */
 const pool = (
   constant: (site: Site, isPadded: boolean, known: Known) => Known | undefined,
   attributes: readonly string[] = [],
@@ -15,11 +22,7 @@ const pool = (
     const { shape } = site.input(0);
     return [checked([...shape.slice(0, 2), ...windowed(site, shape.slice(2), site.integers('kernel_shape')!).sizes])];
   },
-  couple: (site, [shape]) => {
-    const x = site.input(0);
-    site.block(x, [...x.axes.keys()].slice(2));
-    return [[...x.axes.slice(0, 2), ...site.fixed(shape!.slice(2))]];
-  },
+  couple: coupleSpace,
   constant: (site) => {
     const x = site.input(0);
     const known = x.known && x.known.axis < 2 ? { ...x.known, spread: undefined } : undefined;
@@ -36,11 +39,7 @@ const globalPool: Operator = {
     const { shape } = site.input(0);
     return [[...shape.slice(0, 2), ...shape.slice(2).map(() => 1)]];
   },
-  couple: (site, [shape]) => {
-    const x = site.input(0);
-    site.block(x, [...x.axes.keys()].slice(2));
-    return [[...x.axes.slice(0, 2), ...site.fixed(shape!.slice(2))]];
-  },
+  couple: coupleSpace,
   constant: (site) => {
     const { known } = site.input(0);
     return known && known.axis < 2 ? { ...known, spread: undefined } : undefined;
@@ -48,7 +47,7 @@ const globalPool: Operator = {
 };
 
 /** The norm of zeros is 0; that of other numbers depends on how many there are. */
-const zerosOfPool: Operator['constant'] = (site) => {
+export const zerosOfPool: Operator['constant'] = (site) => {
   const { known } = site.input(0);
   return known && known.axis < 2 ? onlyZeros(known) : undefined;
 };

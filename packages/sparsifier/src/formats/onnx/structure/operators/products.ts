@@ -1,12 +1,12 @@
 import type { Axis } from '../../../../structure/coupling.js';
 import type { Tensor } from '../../../../structure/network.js';
-import { type Known, spreadOf, wholeView } from '../../../../structure/numbers.js';
+import { type Known, spreadOf, type View, wholeView } from '../../../../structure/numbers.js';
 import { Stored } from '../../../../structure/stored.js';
 import { Weights } from '../../../../structure/weights.js';
 import { Misfit, type Operator, type Site, Unknown } from '../site.js';
 import { foldsInto } from './biases.js';
 import { coupled, together } from './broadcasting.js';
-import { along, isKnown, knownAlong, knownAxes } from './known.js';
+import { along, asKnown, knownAlong, knownAxes } from './known.js';
 import { knownMoved, numbersAlong } from './spreads.js';
 
 /** A product of matrices, of which the last two axes of both factors may be swapped. */
@@ -34,12 +34,15 @@ function shapeOfProduct({ left, right, to }: Product): number[] {
   return [...batches, left.shape[to[0]]!, right.shape[to[1]]!];
 }
 
-function coupleProduct(
-  site: Site,
-  { left, right, from, to }: Product,
-  shape: readonly number[],
-  isScaled: boolean,
-): Axis[] {
+/** A stored factor as weights, of which its rows, or its columns, are the outputs. */
+const weightsIn = ({ left, right, from, to }: Product, place: 0 | 1, view: View, isOwn: boolean): Weights =>
+  new Weights({
+    ...{ view, from: from[place], to: to[place], groups: 1, isOwn },
+    outputs: [left, right][place]!.axes[to[place]]!,
+  });
+
+function coupleProduct(site: Site, product: Product, shape: readonly number[], isScaled: boolean): Axis[] {
+  const { left, right, from, to } = product;
   const axis = left.axes[from[0]]!;
   site.coupling.couple(axis, right.axes[from[1]]!);
   const batchesOf = (tensor: Tensor): Tensor => ({ shape: tensor.shape.slice(0, -2), axes: tensor.axes.slice(0, -2) });
@@ -47,29 +50,15 @@ function coupleProduct(
   const [rows, columns] = [left.axes[to[0]]!, right.axes[to[1]]!];
   const reader = { title: site.title, axis, operator: site };
   if (right.view !== undefined) {
-    const weights = new Weights({
-      view: right.view,
-      from: from[1],
-      to: to[1],
-      outputs: columns,
-      groups: 1,
-      isOwn: site.isOwn(1),
-    });
+    const weights = weightsIn(product, 1, right.view, site.isOwn(1));
     const bias = site.inputs[2];
     const folds = right.shape.length === 2 && !isScaled && foldsInto(bias, shape);
     site.flow.readers.push({ ...reader, known: along(left, from[0]), weights, folds });
   } else if (left.view !== undefined) {
-    const weights = new Weights({
-      view: left.view,
-      from: from[0],
-      to: to[0],
-      outputs: rows,
-      groups: 1,
-      isOwn: site.isOwn(0),
-    });
+    const weights = weightsIn(product, 0, left.view, site.isOwn(0));
     site.flow.readers.push({ ...reader, known: along(right, from[1]), weights, folds: false });
   } else {
-    const weights = usesIn(site, { left, right, from, to }, shape, batches);
+    const weights = usesIn(site, product, shape, batches);
     const [known, factor] = weights === undefined ? [along(left, from[0]), along(right, from[1])] : [];
     site.flow.readers.push({ ...reader, known, factor, weights, folds: false });
   }
@@ -107,31 +96,16 @@ function usesIn(
 }
 
 /** What is known of a product without its bias. */
-function knownProduct(site: Site, { left, right, from, to }: Product, output: Tensor): Known | undefined {
+function knownProduct(site: Site, product: Product, output: Tensor): Known | undefined {
+  const { left, right, from, to } = product;
   const rank = output.shape.length;
   if (right.view?.shape.length === 2) {
-    const weights = new Weights({
-      view: right.view,
-      from: from[1],
-      to: to[1],
-      outputs: right.axes[to[1]]!,
-      groups: 1,
-      isOwn: true,
-    });
-    const numbers = weights.knownAfter(along(left, from[0])?.numbers, true);
-    return isKnown(numbers) ? { axis: rank - 1, numbers } : undefined;
+    const weights = weightsIn(product, 1, right.view, true);
+    return asKnown(rank - 1, weights.knownAfter(along(left, from[0])?.numbers, true));
   }
   if (left.view?.shape.length === 2) {
-    const weights = new Weights({
-      view: left.view,
-      from: from[0],
-      to: to[0],
-      outputs: left.axes[to[0]]!,
-      groups: 1,
-      isOwn: true,
-    });
-    const numbers = weights.knownAfter(along(right, from[1])?.numbers, true);
-    return isKnown(numbers) ? { axis: rank - 2, numbers } : undefined;
+    const weights = weightsIn(product, 0, left.view, true);
+    return asKnown(rank - 2, weights.knownAfter(along(right, from[1])?.numbers, true));
   }
   return (
     zerosAfter(site, right, (axis) => (axis === to[1] ? rank - 1 : axis === from[1] ? undefined : axis), output) ??
@@ -198,7 +172,7 @@ const gemm: Operator = {
     const added = bias && knownAlong(bias, known.axis, shape);
     if (bias !== undefined && added === undefined) return undefined;
     const numbers = known.numbers.map((number, index) => alpha * number + beta * (added?.[index] ?? 0));
-    return isKnown(numbers) ? { axis: known.axis, numbers } : undefined;
+    return asKnown(known.axis, numbers);
   },
 };
 

@@ -1,5 +1,6 @@
 import { type Operator, type Site, Unknown } from '../site.js';
-import { along, onlyZeros } from './known.js';
+import { along, asKnown } from './known.js';
+import { zerosOfPool } from './pools.js';
 
 /** The pads of each axis at its beginning and end. */
 function padsOf(site: Site): readonly (readonly [number, number])[] {
@@ -57,7 +58,7 @@ const pad: Operator = {
     const numbers = new Float64Array(before + known.numbers.length + after).fill(written);
     for (const [index, number] of known.numbers.entries())
       numbers[before + index] = !isBeside || number === written ? number : NaN;
-    return numbers.some((number) => !Number.isNaN(number)) ? { axis: known.axis, numbers } : undefined;
+    return asKnown(known.axis, numbers);
   },
 };
 
@@ -201,10 +202,7 @@ const gridSample: Operator = {
     site.coupling.couple(x.axes[0]!, grid.axes[0]!);
     return [[...x.axes.slice(0, 2), ...site.fixed(shape!.slice(2))]];
   },
-  constant: (site) => {
-    const { known } = site.input(0);
-    return known && known.axis < 2 ? onlyZeros(known) : undefined;
-  },
+  constant: zerosOfPool,
 };
 
 export const space: ReadonlyMap<string, Operator> = new Map<string, Operator>([
