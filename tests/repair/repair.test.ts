@@ -12,6 +12,7 @@ import {
   type Layout,
 } from '../support/layers.js';
 import {
+  cancellationOf,
   errorOfFit,
   exactFit,
   layerStatistics,
@@ -144,10 +145,14 @@ describe('never worse', () => {
           const zero = gains(layer, layer);
           const before = errorOfFit(w, matricesOf(masked.layer!), zero, heldOut);
           const after = errorOfFit(w, matricesOf(layers.layer!), gains(layers.layer!, layer), heldOut);
-          expect(after).toBeLessThanOrEqual(before * (1 + 1e-4) + 1e-5);
+          // Rounded moments move the squares of errors by this share of the largest that the outputs could be.
+          const rounding = 1e-5 * cancellationOf(w, heldOut);
+          const expectNear = (found: number, expected: number) =>
+            expect(Math.abs(found ** 2 - expected ** 2)).toBeLessThanOrEqual(rounding * (1 + expected ** 2));
+          expect(after ** 2).toBeLessThanOrEqual(before ** 2 + rounding * (1 + before ** 2));
           for (const { masked: first, repaired, isRepaired } of reports) {
-            expect(first).toBeCloseTo(before, 3);
-            expect(repaired).toBeCloseTo(after, 3);
+            expectNear(first!, before);
+            expectNear(repaired!, after);
             if (!isRepaired) expectSame(layers, masked);
           }
           if (method === 'bias') expect(layers.layer!.data).toEqual(masked.layer!.data);

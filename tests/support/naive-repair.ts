@@ -123,6 +123,21 @@ export function errorOfFit(
   return whole > 0 ? Math.sqrt(off / whole) : 0;
 }
 
+/** How many times larger the squares of the outputs would be if no products of `W` cancelled each other. */
+export function cancellationOf(weights: readonly number[][][], rows: Rows): number {
+  let [most, whole] = [0, 0];
+  for (const [group, matrix] of weights.entries()) {
+    for (const row of rows[group]!) {
+      for (const own of matrix) {
+        const products = own.map((weight, column) => weight * row[column]!);
+        whole += products.reduce((sum, each) => sum + each, 0) ** 2;
+        most += products.reduce((sum, each) => sum + Math.abs(each), 0) ** 2;
+      }
+    }
+  }
+  return whole > 0 ? most / whole : 1;
+}
+
 /** What the outputs of `W` gain on average over those of `V`. */
 export const shiftOf = (
   dense: readonly number[][][],
