@@ -47,7 +47,7 @@ describe('the sensitivity of layers', () => {
     expect(found.table()).toBe(
       'drop from 110 when this share of a layer is removed\nlayer  25 %  50 %  75 %\na         1     3     6\nb        10    30    60',
     );
-    const svg = found.plot();
+    const svg = await found.plot();
     expect(svg).toMatch(/<title>a<\/title>[^]*<title>b<\/title>/);
     // Colours that no style sheet overrules, and that are not the same.
     expect(svg).not.toContain('<style');

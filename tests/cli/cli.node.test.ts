@@ -712,6 +712,8 @@ describe.concurrent('errors', () => {
     [['inspect', 'model.onnx', '--threads', '0'], 2, /1 to 256/],
     [['inspect', 'model.onnx', '-s', '50'], 2, /unknown option '-s'/],
     [['melt', 'model.onnx'], 2, /unknown command 'melt'/, /--help/],
+    [['help', 'prun'], 2, /unknown command 'prun'\n\(Did you mean prune\?\)/, /--help/],
+    [['help', 'toString'], 2, /unknown command 'toString'/, /--help/],
     [['model.onnx'], 2, /unknown command 'model\.onnx'/, /Such as: sparsifier inspect model\.onnx/],
     [['--colour'], 2, /unknown option '--colour'/],
   ])(

@@ -11,7 +11,7 @@ test.each([...Object.entries(hostileNames), ['all of it', Object.values(hostileN
   'A plot of layers whose names have %s is well-formed, and shows no element of theirs',
   async (_, name) => {
     const model = fromArrays({ [name]: line(values(6)), other: line(values(5)), third: line(values(4)) });
-    const plot = (await sensitivity(model, () => 1, { levels: [50] })).plot();
+    const plot = await (await sensitivity(model, () => 1, { levels: [50] })).plot();
     const document = parsed(plot);
     expect(document.querySelector('parsererror')?.textContent).toBeUndefined();
     expect(document.documentElement.localName).toBe('svg');

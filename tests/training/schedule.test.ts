@@ -52,8 +52,8 @@ describe('schedules', () => {
     },
   );
 
-  test('The plot of a linear schedule is an image whose line goes from the lower left to the upper right', () => {
-    const svg = Schedule.linear().plot();
+  test('The plot of a linear schedule is an image whose line goes from the lower left to the upper right', async () => {
+    const svg = await Schedule.linear().plot();
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" viewBox="0 0 640 400"/);
     expect(svg.match(/<(svg|style|title|text|path)\b/g)!.length).toBeGreaterThan(10);
     const [, path] = /data-series="0"[^>]* d="M([^"]+)"/.exec(svg)!;

@@ -209,7 +209,7 @@ describe('removed weights', () => {
         expect(loss).toBeGreaterThan(0);
       }
       expect(callback.report?.total).toMatchObject({ units: 90, keptUnits: 18, zeros: 72 });
-      expect(callback.plot()).toMatch(/<svg[^]*sparsity \(share\)[^]*loss/);
+      expect(await callback.plot()).toMatch(/<svg[^]*sparsity \(share\)[^]*loss/);
     },
   );
 

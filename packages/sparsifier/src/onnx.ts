@@ -1,2 +1,3 @@
 export { type FileModel, type WriteModelOptions } from './formats/file-model.js';
-export { readOnnx, type ReadOnnxOptions } from './formats/onnx/format.js';
+export { readOnnx } from './formats/onnx/format.js';
+export { type ReadOnnxOptions } from './formats/onnx/signature.js';

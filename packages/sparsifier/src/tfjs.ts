@@ -1,5 +1,6 @@
 export { type FileModel, type WriteModelOptions } from './formats/file-model.js';
-export { readTfjs, type ReadTfjsOptions } from './formats/tfjs/format.js';
+export { readTfjs } from './formats/tfjs/format.js';
+export { type ReadTfjsOptions } from './formats/tfjs/signature.js';
 export {
   fromTfjs,
   type GraphModelLike,

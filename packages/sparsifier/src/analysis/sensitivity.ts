@@ -5,7 +5,6 @@ import { aBoolean, asGiven, aSignal, isListOf, optionsOf, without, type Shape } 
 import { Listener, readable } from '../options/listener.js';
 import { listeningShape, sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import { Planner } from '../pruning/plan.js';
-import { linePlot } from '../training/plot.js';
 import { someRules, type Rule } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { held } from '../model/kept.js';
@@ -63,7 +62,7 @@ export interface Sensitivity {
   /** The drops as text: a line for each layer, a column for each level. */
   table(): string;
   /** The drop of each layer over the levels, as the text of an SVG image. */
-  plot(): string;
+  plot(): Promise<string>;
   /**
    * For each layer, the highest sparsity at which pruning it alone is estimated to cost no more than `drop`:
    * interpolated linearly between levels, and never more than the highest level. For `sparsifyModel` of a local
@@ -178,8 +177,9 @@ export async function sensitivity(
     baseline,
     layers,
     table: () => tableOf(baseline, levels, layers),
-    plot: () =>
-      linePlot({
+    plot: async () => {
+      const { linePlot } = await import('../training/plot.js');
+      return linePlot({
         title: 'sensitivity',
         xLabel: 'percent of the layer removed',
         yLabel: 'drop',
@@ -187,7 +187,8 @@ export async function sensitivity(
           name,
           points: [[0, 0], ...points.map(({ level, drop }) => [level, drop] as const)],
         })),
-      }),
+      });
+    },
     toTargets,
   };
 

@@ -89,8 +89,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 process.stderr.on('error', () => {});
 
+const [verb, named] = process.argv.slice(2);
+const isUnknown = verb === 'help' && named !== undefined && !/^-|^help$/.test(named) && !Object.hasOwn(commands, named);
+
 try {
-  await program.parseAsync();
+  // For `help foo` commander prints the whole help, and not that there is no such command.
+  await (isUnknown ? program.parseAsync([named], { from: 'user' }) : program.parseAsync());
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else if (error instanceof SparsifyError) {

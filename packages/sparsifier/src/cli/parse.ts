@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import type { LayerDescription, LayerDescriptions } from '../formats/safetensors/layers.js';
+import type { LayerDescription, LayerDescriptions } from '../formats/safetensors/descriptions.js';
 import { SparsifyError } from '../errors.js';
 import { Criteria, needsOf, type CriteriaName } from '../options/criteria.js';
 import { checkGranularity, granularityNames, type Granularity } from '../options/granularity.js';

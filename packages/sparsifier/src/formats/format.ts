@@ -8,8 +8,8 @@ import type { MainFile, ModelFiles } from './files.js';
 import { modelEndings, recognise } from './recognise.js';
 import type { ChannelRemoval } from './removal.js';
 
-/** A format of model files. all.ts lists all of them. */
-export interface Format<Options = object> {
+/** How the files of a format are told from others, and what reading them takes. */
+export interface Signature<Options = object> {
   /** Its usual name. */
   readonly name: string;
   /** Checks the options that {@link open} takes. */
@@ -18,6 +18,10 @@ export interface Format<Options = object> {
   readonly endings: readonly string[];
   /** Whether a file has this format, judging by its first bytes or its JSON. */
   matches(file: MainFile): boolean;
+}
+
+/** A format of model files. all.ts lists all of them. */
+export interface Format<Options = object> extends Signature<Options> {
   /**
    * Describes where the numbers of a model are in its files. The main file is already open. Other files are opened with
    * `files`, which also reads those that must be held in memory.
@@ -215,7 +219,7 @@ export function formatOf<Options>(
 }
 
 /** @throws SparsifyError `usage` if the name of an output is that of another format */
-export function checkEnding({ name, endings }: Pick<Format, 'name' | 'endings'>, path: string): void {
+export function checkEnding({ name, endings }: Pick<Signature, 'name' | 'endings'>, path: string): void {
   const lower = path.toLowerCase();
   const isOther = modelEndings.some((ending) => lower.endsWith(ending));
   if (!isOther || endings.some((ending) => lower.endsWith(ending))) return;

@@ -1,9 +1,7 @@
 import { shortened } from '../printable.js';
 
-const number = new Intl.NumberFormat('en');
-
-/** A number with thousands separators. */
-export const formatted = (value: number): string => number.format(value);
+/** A whole number with thousands separators. The first `Intl.NumberFormat` of a process takes 10 ms. */
+export const formatted = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 
 export const percent = (value: number): string => `${value.toFixed(2)} %`;
 

@@ -28,7 +28,7 @@ export interface SparsifyCallback {
   /** The report of the last call on the model. */
   readonly report: Report | undefined;
   /** The history as the text of an SVG image. */
-  plot(): string;
+  plot(): Promise<string>;
   /** To be called before the first step of a custom loop; `model.fit` does it itself. */
   begin(model: LayersModelLike): Promise<void>;
   /** To be called after each step of the optimizer. */

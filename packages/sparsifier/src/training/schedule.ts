@@ -2,7 +2,6 @@ import { attempt, SparsifyError } from '../errors.js';
 import { being, optionsOf, type Shape } from '../options/check.js';
 import { handled } from '../options/listener.js';
 import { unknownValue } from '../options/spelling.js';
-import { linePlot } from './plot.js';
 
 /** When a schedule begins and ends, as shares of the training, 0 to 1. */
 export interface ScheduleOptions {
@@ -18,7 +17,7 @@ export interface Schedule {
   readonly start: number;
   readonly end: number;
   /** The share over the progress, as the text of an SVG image. */
-  plot(): string;
+  plot(): Promise<string>;
 }
 
 /** How the share rises from start to end, and the default start and end. */
@@ -100,8 +99,10 @@ function shareOf(share: (progress: number) => number, progress: number): number 
 }
 
 function whole(scheduleName: string, share: (progress: number) => number, start: number, end: number): Schedule {
-  const plot = () => {
+  const plot = async () => {
     const points = Array.from({ length: 201 }, (_, step) => [step / 200, shareOf(share, step / 200)] as const);
+    // Few draw, and what draws is as large as everything else here.
+    const { linePlot } = await import('./plot.js');
     return linePlot({
       title: `schedule ${scheduleName}`,
       xLabel: 'progress of the training',

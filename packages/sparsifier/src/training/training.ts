@@ -9,7 +9,6 @@ import { sparsifierShape, type SparsifierOptions } from '../options/options.js';
 import type { Report } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { BackendMasks, type MaskingTf } from './backend-masks.js';
-import { linePlot } from './plot.js';
 import { scheduleOf, type Schedule, type ScheduleLike } from './schedule.js';
 
 /** The percentages at the end of training: one for all layers, one for each in model order, or by name or glob. */
@@ -218,7 +217,7 @@ export class Training {
     }
   }
 
-  plot(): string {
+  async plot(): Promise<string> {
     const names = [...new Set(this.history.flatMap((record) => Object.keys(record)))].filter(
       (name) => name !== 'epoch',
     );
@@ -228,6 +227,7 @@ export class Training {
         record[name] === undefined ? [] : [[record.epoch + 1, name === 'sparsity' ? record[name] / 100 : record[name]]],
       ),
     }));
+    const { linePlot } = await import('./plot.js');
     return linePlot({ title: 'training', xLabel: 'epoch', yLabel: 'value', series });
   }
 

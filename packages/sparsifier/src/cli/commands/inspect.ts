@@ -22,7 +22,8 @@ Examples:
   $ sparsifier inspect model.json`,
       )
       .action(async (file: string, { threads, ...options }: InspectOptions & Threads) => {
-        const engine = begin(threads);
+        // Counting zeros takes less time than starting more threads.
+        const engine = begin(threads ?? 1);
         const { inspect } = await import('../inspect.js');
         await inspect(file, options, engine);
       });

@@ -1,14 +1,12 @@
 import { loadEngine } from '../../engine/engine.js';
 import { SparsifyError } from '../../errors.js';
 import { readAs, type FileModel } from '../file-model.js';
-import type { MainFile, ModelFiles } from '../files.js';
+import type { ModelFiles } from '../files.js';
 import { joinedOutput } from '../joined.js';
 import { valuesIn } from '../../model/model.js';
-import { aFunction, type Shape } from '../../options/check.js';
 import { stored, type Contents, type CurrentFiles, type Format } from '../format.js';
 import { recognise } from '../recognise.js';
-import { readingShape, type ReadOptions } from '../reading.js';
-import { emptyFile, type GiveFile, type ModelSource } from '../sources.js';
+import { emptyFile, type ModelSource } from '../sources.js';
 import { anatomyOf } from './anatomy.js';
 import { newBias, plansIn, type Plan } from './adding.js';
 import { locationsIn } from './external.js';
@@ -19,28 +17,16 @@ import { checkLimits } from './limits.js';
 import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
 import { storageIn } from './storing.js';
+import { signature, type ReadOnnxOptions } from './signature.js';
 import { removalIn } from './structure/removal.js';
 import { versionsIn } from './versions.js';
 import type { ModelFile } from './wire.js';
-
-export interface ReadOnnxOptions extends ReadOptions {
-  /** Returns an external data file, given its location in the model, in place of a file in the folder of the model. */
-  readonly external?: GiveFile | undefined;
-}
-
-const options: Shape<ReadOnnxOptions> = { ...readingShape, external: aFunction };
 
 /**
  * ONNX: a protobuf message, and files with external data. The message is held in memory, since it contains the graph
  * and small weights. External data are read in parts.
  */
-export const onnx: Format<ReadOnnxOptions> = {
-  name: 'ONNX',
-  options,
-  endings: ['.onnx'],
-  matches,
-  open,
-};
+export const onnx: Format<ReadOnnxOptions> = { ...signature, open };
 
 /**
  * Reads an ONNX model with its external data.
@@ -50,17 +36,6 @@ export const onnx: Format<ReadOnnxOptions> = {
  */
 export const readOnnx = (source: ModelSource, options: ReadOnnxOptions = {}): Promise<FileModel> =>
   readAs(onnx, source, options);
-
-/** The fields of a `ModelProto` that a file may begin with: their numbers and wire types, as protobuf encodes them. */
-const firstBytes = new Set([
-  ...[0x08, 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72],
-  // Field numbers above 15 take a second byte: training_info, functions, configuration.
-  ...[0xa2, 0xca, 0xd2],
-]);
-
-function matches({ head, json }: MainFile): boolean {
-  return json === undefined && head.length > 0 && firstBytes.has(head[0]!);
-}
 
 async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<Contents> {
   const { main } = files;

@@ -1,34 +1,15 @@
-import { aFunction, type Shape } from '../../options/check.js';
 import { readAs, type FileModel } from '../file-model.js';
-import type { MainFile, ModelFiles } from '../files.js';
+import type { ModelFiles } from '../files.js';
 import type { Contents, Format } from '../format.js';
-import { readingShape, type ReadOptions } from '../reading.js';
-import type { GiveFile, ModelSource } from '../sources.js';
+import type { ModelSource } from '../sources.js';
 import { openCheckpoint } from './checkpoint.js';
-import { readLayers, someDescriptions, type LayerDescriptions } from './layers.js';
+import { readLayers } from './layers.js';
 import { outputsOf } from './outputs.js';
+import { signature, type ReadSafetensorsOptions } from './signature.js';
 import { SafetensorsStorage } from './storing.js';
 
-export interface ReadSafetensorsOptions extends ReadOptions {
-  /**
-   * Describes tensors, by name or glob, whose names and shapes are not enough: transposed convolutions, dense layers
-   * stored as (in, out), grouped convolutions. `false` excludes a tensor.
-   */
-  readonly layers?: LayerDescriptions | undefined;
-  /** Returns a shard, given its name in the index, in place of a file in the folder of the index. */
-  readonly shards?: GiveFile | undefined;
-}
-
-const options: Shape<ReadSafetensorsOptions> = { ...readingShape, layers: someDescriptions, shards: aFunction };
-
 /** safetensors: a single file, or a JSON index with its shards. Only the headers are read to find the tensors. */
-export const safetensors: Format<ReadSafetensorsOptions> = {
-  name: 'safetensors',
-  options,
-  endings: ['.safetensors', '.safetensors.index.json', '.index.json'],
-  matches,
-  open,
-};
+export const safetensors: Format<ReadSafetensorsOptions> = { ...signature, open };
 
 /**
  * Reads a safetensors file, or a `.safetensors.index.json` with its shards. Such files contain no graph, so the kinds
@@ -41,12 +22,6 @@ export const safetensors: Format<ReadSafetensorsOptions> = {
  */
 export const readSafetensors = (source: ModelSource, options: ReadSafetensorsOptions = {}): Promise<FileModel> =>
   readAs(safetensors, source, options);
-
-/** A file begins with the length of its header, far below 2^32, and JSON. An index is JSON. */
-function matches({ head, json }: MainFile): boolean {
-  if (json !== undefined) return 'weight_map' in json;
-  return /^.{4}\0{4}\{/s.test(String.fromCharCode(...head));
-}
 
 async function open(files: ModelFiles, { layers, shards }: ReadSafetensorsOptions): Promise<Contents> {
   const { main, parts } = await openCheckpoint(files, shards);

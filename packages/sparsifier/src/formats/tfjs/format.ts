@@ -1,13 +1,11 @@
 import { isObject } from '../../model/json.js';
 import { loadEngine } from '../../engine/engine.js';
 import { bytesOf, type DataType, type WeightTensor } from '../../model/model.js';
-import { aBoolean, aFunction, type Shape } from '../../options/check.js';
 import { readAs, type FileModel } from '../file-model.js';
-import { joined, type MainFile, type ModelFiles } from '../files.js';
+import { joined, type ModelFiles } from '../files.js';
 import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
-import { readingShape, type ReadOptions } from '../reading.js';
-import type { GiveFile, ModelSource } from '../sources.js';
+import type { ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
 import { describe, isGraph } from './describe.js';
 import { outputsIn } from './graph-biases.js';
@@ -16,31 +14,14 @@ import { bytesOfWeight, parseModel, startsOf, type Group, type ManifestWeight } 
 import { anatomyOf } from './anatomy.js';
 import { outputsOf } from './outputs.js';
 import { codeOfZero, hasZero, type Affine } from './quantization.js';
+import { signature, type ReadTfjsOptions } from './signature.js';
 import { TfjsStorage } from './storing.js';
-
-export interface ReadTfjsOptions extends ReadOptions {
-  /** Returns a file with weights, given its path in the manifest, in place of a file in the folder of the model. */
-  readonly shards?: GiveFile | undefined;
-  /**
-   * Keeps `scale` and `min` of quantised weights: removed weights get the code whose value is nearest to 0. By default,
-   * `scale` and `min` are adjusted if needed, so that 0 is exact.
-   */
-  readonly keepScale?: boolean | undefined;
-}
-
-const options: Shape<ReadTfjsOptions> = { ...readingShape, shards: aFunction, keepScale: aBoolean };
 
 /**
  * TensorFlow.js: a model.json, or the bare manifest of old converters, and files with weights in the same folder. The
  * files of a group in the manifest are read as one file, since a weight may be split between two of them.
  */
-export const tfjs: Format<ReadTfjsOptions> = {
-  name: 'TensorFlow.js',
-  options,
-  endings: ['.json'],
-  matches: ({ json }: MainFile) => json !== undefined && (Array.isArray(json) || 'weightsManifest' in json),
-  open,
-};
+export const tfjs: Format<ReadTfjsOptions> = { ...signature, open };
 
 /**
  * Reads a TensorFlow.js model, a LayersModel or a GraphModel: its `model.json` and the files with its weights.
