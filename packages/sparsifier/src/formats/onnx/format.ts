@@ -18,7 +18,6 @@ import { bytesIn, outputsOf } from './outputs.js';
 import { decodeConstants } from './quantised.js';
 import { storageIn } from './storing.js';
 import { signature, type ReadOnnxOptions } from './signature.js';
-import { removalIn } from './structure/removal.js';
 import { versionsIn } from './versions.js';
 import type { ModelFile } from './wire.js';
 
@@ -82,7 +81,12 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     },
     outputs,
     anatomy: () => anatomyOf(graph, versions, [...locations]),
-    removal: () => removalIn(fileNow, (current) => outputs(undefined, current)),
+    removal: () => ({
+      async plan(request, current) {
+        const { removalIn } = await import('./structure/removal.js');
+        return removalIn(fileNow, (current) => outputs(undefined, current)).plan(request, current);
+      },
+    }),
     storage: () => storageIn(graph, versions, (current) => outputs(undefined, current)),
   };
 }
