@@ -1,21 +1,39 @@
-// npm run fuzz -- removal: random inputs, for as long as is wanted; tests run a few of them. The numbers behind it are how
-// many, and the seed of the first one. What is found is printed, made small, with the seed that makes it again.
-import { join } from 'node:path';
+// npm run fuzz -- <target>: random inputs, for as long as is wanted; tests run a few of them. `removal` takes the channels
+// out of random networks. All others are readers, which are given damaged files. What is found is printed, and kept.
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { Failure, main, root, show } from './steps.mjs';
 
-/** The test of each kind. */
-const kinds = { removal: 'tests/removal/fuzz.node.test.ts' };
+const usage = `npm run fuzz -- removal [--count 10000] [--seed 1]
+npm run fuzz -- <reader> [--minutes 10] [--seed 1], for the readers in tests/support/fuzz/targets.ts`;
 
-await main(import.meta, async ([kind, count = '10000', seed = '1', ...rest]) => {
-  const file = kinds[kind];
-  if (file === undefined)
-    throw new Failure(`npm run fuzz -- <${Object.keys(kinds).join(' | ')}> [how many] [first seed]`);
-  for (const number of [count, seed]) if (!/^\d+$/.test(number)) throw new Failure(`${number} is not a number`);
-  if (rest.length > 0) throw new Failure(`unknown: ${rest.join(' ')}`);
+/** What was asked for. */
+function asked(words) {
+  const number = { type: 'string' };
+  try {
+    const { values, positionals } = parseArgs({
+      args: words,
+      allowPositionals: true,
+      options: { minutes: number, count: number, seed: number },
+    });
+    const [target, ...rest] = positionals;
+    const other = target === 'removal' ? 'minutes' : 'count';
+    const isNumber = Object.values(values).every((value) => /^\d+(\.\d+)?$/.test(value));
+    if (target === undefined || rest.length > 0 || values[other] !== undefined || !isNumber) throw new Failure(usage);
+    return { target, ...values };
+  } catch (error) {
+    throw error instanceof Failure ? error : new Failure(`${error.message}\n\n${usage}`);
+  }
+}
+
+await main(import.meta, async (words) => {
+  const { target, minutes = '10', count = '10000', seed = '1' } = asked(words);
+  const isRemoval = target === 'removal';
   await build(await setUp({}));
-  const code = await show(
+  process.exitCode = await show(
     process.execPath,
     [
       join(root, 'node_modules', 'vitest', 'vitest.mjs'),
@@ -25,9 +43,16 @@ await main(import.meta, async ([kind, count = '10000', seed = '1', ...rest]) => 
       '--project',
       'node',
       '--testTimeout=0',
-      file,
+      isRemoval ? 'tests/removal/fuzz.node.test.ts' : 'tests/fuzz/readers.node.test.ts',
     ],
-    { environment: { ...process.env, FUZZ_COUNT: count, FUZZ_SEED: seed } },
+    {
+      environment: {
+        ...process.env,
+        FUZZ_SEED: seed,
+        ...(isRemoval ? { FUZZ_COUNT: count } : { FUZZ_TARGET: target, FUZZ_MINUTES: minutes }),
+      },
+    },
   );
-  process.exitCode = code;
+  const current = join(root, 'out', 'fuzz', target, 'current');
+  if (existsSync(current)) throw new Failure(`hangs, or ends the process: ${relative(root, current)}`);
 });

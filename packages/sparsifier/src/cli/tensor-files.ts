@@ -72,8 +72,8 @@ const typesOfNumpy: Readonly<Record<string, NumberType>> = {
 /** The last code point of Unicode. */
 const lastCodePoint = 0x10ffff;
 
-/** Texts of at most so many code points. */
-const textType = /^<U(\d+)$/;
+/** Texts of at most so many code points. Of texts without any, few bytes could stand for any number. */
+const textType = /^<U([1-9]\d*)$/;
 
 /** The most bytes that the header of an array may have. NumPy writes less than a thousand. */
 const longestHeader = 2 ** 20;

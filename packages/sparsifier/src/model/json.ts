@@ -1,3 +1,4 @@
+import { SparsifyError } from '../errors.js';
 import { overLimit, type Reading } from '../host/reading.js';
 
 /** Whether a value, such as one read from JSON, is an object and not a list. */
@@ -8,11 +9,26 @@ export const isObject = (value: unknown): value is Readonly<Record<string, unkno
  * Parses JSON from a file. Whatever walks the content, such as `JSON.stringify`, and `JSON.parse` itself in some
  * browsers, needs a stack: so the depth is limited before, once for all.
  * @param subject the file, for errors
- * @throws SparsifyError `format` if it is nested too deeply, SyntaxError if it is not JSON
+ * @throws SparsifyError `format` if it is nested too deeply or has a number beyond the range of JavaScript, which would be
+ *   written as `null`; SyntaxError if it is not JSON
  */
 export function parseJson(text: string, subject: string, { limits: { depth } }: Reading): unknown {
   if (!isWithin(text, depth)) throw overLimit('depth', subject, depth);
-  return JSON.parse(text);
+  const value: unknown = JSON.parse(text);
+  // Only numbers of many digits, or with an exponent of three, can be that large.
+  if (/\d{200}|\d[eE]\+?\d{3}/.test(text) && !isFinite(value)) {
+    throw new SparsifyError('format', 'the JSON has a number that is too large', {
+      subject,
+      allowed: [`numbers up to ${Number.MAX_VALUE}`],
+    });
+  }
+  return value;
+}
+
+/** Whether all numbers in a value are finite. */
+function isFinite(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  return typeof value !== 'object' || value === null || Object.values(value).every(isFinite);
 }
 
 const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [...'"\\{}[]'].map((character) =>

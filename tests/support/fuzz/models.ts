@@ -1,0 +1,127 @@
+// What is true of every reader of models.
+import { inspect, Sparsifier } from 'sparsifier';
+import { sparsifyFile } from 'sparsifier/file';
+import { readModel, type FileModel, type ReadModelOptions } from 'sparsifier/formats';
+import { dequantize, quantize } from 'sparsifier/quantize';
+import { planRemoval, removeChannels } from 'sparsifier/removal';
+import { differsAt } from '../bytes.js';
+import { expectNoMemoryInUse } from '../layers.js';
+import { keeping, type Kept } from '../streams.js';
+import type { Input } from './input.js';
+import { attempt, hold } from './target.js';
+
+type Files = ReadonlyMap<string, Uint8Array>;
+
+/** How a format reads an input. */
+export interface Reads {
+  readonly options: (input: Input) => ReadModelOptions;
+  /** What is not as it was in the files of an unchanged model; undefined if all is. */
+  readonly difference: (input: Input, files: Files) => string | undefined;
+}
+
+const all = { layerType: 'all' } as const;
+
+/**
+ * Reads a model, writes it unchanged, prunes it in memory and from file to file, stores it in other forms, and takes
+ * channels out of it. Each of these calls does what it should, or refuses.
+ * @returns whether it could be read
+ */
+export async function checkModel(input: Input, { options, difference }: Reads): Promise<boolean> {
+  const reading = options(input);
+  const model = await attempt(() => readModel(input.bytes, reading));
+  try {
+    if (model !== undefined) await checkRead(input, model, reading, difference);
+  } finally {
+    model?.close();
+  }
+  await expectNoMemoryInUse();
+  return model !== undefined;
+}
+
+async function checkRead(
+  input: Input,
+  model: FileModel,
+  reading: ReadModelOptions,
+  difference: Reads['difference'],
+): Promise<void> {
+  const isUnchanged = async (how: string, files: Files | undefined) => {
+    const changed = files && difference(input, files);
+    hold(changed === undefined, `${how}, ${changed}`);
+  };
+  await attempt(() => inspect(model));
+  const own = await attempt(() => model.toFiles());
+  await isUnchanged('written as it was read', own);
+  const [main = ''] = own?.keys() ?? [];
+  if (await attempt(() => new Sparsifier(model, all).sparsifyModel(0)))
+    await isUnchanged('pruned by 0 %', await attempt(() => model.toFiles()));
+  await isUnchanged('pruned by 0 % from file to file', await streamed(input, reading, 0, main));
+
+  for (const make of [quantize, dequantize] as readonly ((from: FileModel) => Promise<{ model: FileModel }>)[]) {
+    const made = await attempt(() => make(model));
+    if (made) await checkAgain(made.model, reading).finally(() => made.model.close());
+  }
+  const plan = await attempt(() => planRemoval(model));
+  if (plan) await attempt(async () => (await removeChannels(model, plan)).model.close());
+
+  const wasPruned = await attempt(() => new Sparsifier(model, all).sparsifyModel(50));
+  if (wasPruned === undefined) await isUnchanged('refused to be pruned', await attempt(() => model.toFiles()));
+  const files = wasPruned && (await attempt(() => model.toFiles()));
+  const same = await streamed(input, reading, 50, main);
+  hold((files === undefined) === (same === undefined), 'pruning is refused in memory or from file to file, but not both');
+  if (files === undefined || same === undefined) return;
+  hold(areSame(files, same), 'pruning in memory and from file to file gives different files');
+  await checkAgain(model, reading);
+}
+
+/** The files that a model is pruned to while it is copied, the main one first. It may be written last. */
+async function streamed(
+  { bytes }: Input,
+  reading: ReadModelOptions,
+  sparsity: number,
+  main: string,
+): Promise<Files | undefined> {
+  const kept = new Map<string, Kept>();
+  const output = (name: string) => {
+    kept.set(name, keeping());
+    return kept.get(name)!.stream;
+  };
+  const report = await attempt(() => sparsifyFile(bytes, output, { ...reading, ...all, sparsity }));
+  const files = Array.from(kept, ([name, each]) => [name, each.bytes()] as const);
+  return report && new Map(files.sort(([first], [second]) => Number(second === main) - Number(first === main)));
+}
+
+/** What is written can be read, and is the same model. */
+async function checkAgain(model: FileModel, reading: ReadModelOptions): Promise<void> {
+  const files = await model.toFiles();
+  const [[, main]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
+  const give = (name: string) => files.get(name)!;
+  const names = Object.keys(reading);
+  const again = await readModel(main, { ...reading, ...Object.fromEntries(names.map((name) => [name, give])) });
+  try {
+    hold(described(again) === described(model), 'what was written is read as another model');
+    hold(areSame(await again.toFiles(), files), 'what was written and read is written differently');
+  } finally {
+    again.close();
+  }
+}
+
+const described = ({ tensors, skipped, weights }: FileModel): string =>
+  JSON.stringify({
+    tensors: tensors.map(({ name, kind, roles, shape, values }) => [name, kind, roles, shape, values.dtype, values.length]),
+    skipped: skipped.map(({ name, weights }) => [name, weights]),
+    weights,
+  });
+
+const areSame = (some: Files, others: Files): boolean =>
+  some.size === others.size &&
+  [...some].every(([name, bytes]) => others.has(name) && differsAt(bytes, others.get(name)!) < 0);
+
+/** The difference of formats whose files are written byte for byte. */
+export function byteDifference({ bytes, further = {} }: Input, files: Files): string | undefined {
+  for (const [place, [name, file]] of [...files].entries()) {
+    const before = place === 0 ? bytes : further[name];
+    if (before === undefined) return `there is a file ${name}`;
+    if (differsAt(file, before) >= 0) return `${place === 0 ? 'the main file' : name} differs`;
+  }
+  return undefined;
+}
