@@ -53,7 +53,9 @@ async function long(name: string, seeds: readonly Input[]): Promise<Fuzzed> {
       const now = performance.now();
       if (now - reported > 60_000) {
         reported = now;
-        console.log(`${Math.round((now - begun) / 1000)} s: ${runs} runs, ${inWords(coverage.of(targets[name]!.files))}`);
+        console.log(
+          `${Math.round((now - begun) / 1000)} s: ${runs} runs, ${inWords(coverage.of(targets[name]!.files))}`,
+        );
       }
       return runs < seeds.length || now - begun < minutes * 60_000;
     },

@@ -63,8 +63,29 @@ export function withValuesChanged(json: unknown, draw: Draw, from = json): unkno
 const oddTokens: readonly string[] = [
   ...['0', '-0', '-1', '1', '2', '3', '1.5', '1e999', '-1e999', '1e-999', 'NaN', 'Infinity', '01', '2147483647'],
   ...['4294967296', '9007199254740993', '18446744073709551616', '1e308', '""', '"x"', '"../x"', '"__proto__"', '"-1"'],
-  ...['"\\ud800"', '"\\u0000"', '"constructor"', 'null', 'true', '[]', '{}', '[[]]', '{"__proto__":{"a":1}}', '[0]', '[-1]'],
-  ...['[4294967296,4294967296]', '[9007199254740991,2]', '"float32"', '"F32"', '"BF16"', '"int32"', '"string"', "'<f8'"],
+  ...[
+    '"\\ud800"',
+    '"\\u0000"',
+    '"constructor"',
+    'null',
+    'true',
+    '[]',
+    '{}',
+    '[[]]',
+    '{"__proto__":{"a":1}}',
+    '[0]',
+    '[-1]',
+  ],
+  ...[
+    '[4294967296,4294967296]',
+    '[9007199254740991,2]',
+    '"float32"',
+    '"F32"',
+    '"BF16"',
+    '"int32"',
+    '"string"',
+    "'<f8'",
+  ],
 ];
 
 /** Numbers, texts and words, brackets, and what is between them. */
@@ -146,8 +167,19 @@ const oddVarints: readonly Bytes[] = [
   Uint8Array.of(129, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 0),
 ];
 
-const oddTexts: readonly Bytes[] = ['', 'x', '../x', '/x', 'a/../../x', 'c:x', '\0', '__proto__', '-1', '1e999', '0x10']
-  .map((text) => Uint8Array.from(new TextEncoder().encode(text)));
+const oddTexts: readonly Bytes[] = [
+  '',
+  'x',
+  '../x',
+  '/x',
+  'a/../../x',
+  'c:x',
+  '\0',
+  '__proto__',
+  '-1',
+  '1e999',
+  '0x10',
+].map((text) => Uint8Array.from(new TextEncoder().encode(text)));
 
 /** A field that holds something else: another number, text, or bytes that are longer, shorter, or a list of one. */
 function withOtherValue({ number, bytes }: Part, draw: Draw): Part {

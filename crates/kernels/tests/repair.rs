@@ -571,6 +571,41 @@ fn any_number_of_threads_gives_the_same_bits() {
     }
 }
 
+#[test]
+fn rows_that_would_take_more_time_than_their_inputs_are_worth_are_refused() {
+    let geometry = Geometry {
+        groups: 1,
+        inputs: 1,
+        kernel: [1, 1, 3],
+        strides: [1; 3],
+        pads: [0; 3],
+        dilations: [1; 3],
+        transposed: false,
+    };
+    let numbers = [1.0; 6];
+    let inputs =
+        Inputs { numbers: &numbers, samples: 2, space: [1, 1, 3], positions: [1; 3], steps: [3, 3, 3, 3, 1] };
+    let added = |geometry: &Geometry, inputs: &Inputs| {
+        let mut sums = vec![0.0; 64];
+        let mut diagonals = vec![0.0; 16];
+        let results = [moments(geometry, inputs, None, &mut sums), diagonal(geometry, inputs, &mut diagonals)];
+        assert_eq!(results[0].is_ok(), results[1].is_ok());
+        results[0].is_ok()
+    };
+    assert!(added(&geometry, &inputs));
+    // Positions far from the input are allowed, but not any number of them.
+    assert!(added(&geometry, &Inputs { positions: [1, 100, 1000], ..inputs }));
+    assert!(!added(&geometry, &Inputs { positions: [1, 10_000, 10_000], ..inputs }));
+    assert!(!added(&geometry, &Inputs { positions: [usize::MAX; 3], ..inputs }));
+    assert!(!added(&geometry, &Inputs { positions: [0, 1, usize::MAX], ..inputs }));
+    // Samples that share their numbers.
+    assert!(!added(&geometry, &Inputs { samples: 1 << 31, steps: [0; 5], ..inputs }));
+    assert!(!added(&geometry, &Inputs { samples: usize::MAX, space: [0; 3], steps: [0; 5], ..inputs }));
+    // Sizes whose product is 0, or what the sums have room for, in 32 or 64 bits.
+    assert!(!added(&Geometry { kernel: [1, 1 << 16, 1 << 16], ..geometry }, &inputs));
+    assert!(!added(&Geometry { groups: 1 << 31, inputs: 2, kernel: [1; 3], ..geometry }, &inputs));
+}
+
 proptest! {
     #[test]
     fn stored_weights_are_fitted_as_canonical_ones(

@@ -1,5 +1,21 @@
 // What the tests and benchmarks of this repository use and no user needs. Built, but not among the exports.
-export { infinityKey, surveyWord, surveyWords } from './engine/codes.js';
+export {
+  element,
+  finishWord,
+  finishWords,
+  fitWord,
+  fitWords,
+  infinityKey,
+  maximumAxes,
+  momentsWord,
+  momentsWords,
+  recordWords,
+  surveyWord,
+  surveyWords,
+  word,
+} from './engine/codes.js';
+export type { Call, Verb } from './engine/core.js';
+export { callsOf } from './engine/engine.js';
 export { measure, type Measured } from './calibration/measure.js';
 export { diagnose } from './analysis/doctor/diagnose.js';
 export { facts, last, notCastInWebgpu } from './analysis/doctor/facts.js';

@@ -49,11 +49,11 @@ export async function fuzz(
   { seed, goesOn, before, found }: FuzzOptions,
 ): Promise<Fuzzed> {
   const draw = drawing(seed);
-  const pool = [...seeds];
+  const pool: Input[] = [];
   const findings = new Map<string, Finding>();
   const sum = { runs: 0, read: 0, kept: 0, most: { steps: 0, bytes: 0 } };
   for (; goesOn(sum.runs); sum.runs++) {
-    const input = sum.runs < seeds.length ? seeds[sum.runs]! : offspring(pool, draw);
+    const input = sum.runs < seeds.length ? seeds[sum.runs]! : offspring(pool, seeds, draw);
     before?.(input);
     const { isRead, error, bytes } = await outcomeOf(target, input);
     const { isNew, steps } = coverage.take();
@@ -64,7 +64,9 @@ export async function fuzz(
       sum.most.bytes = Math.max(sum.most.bytes, bytes / size);
     }
     if (isRead) sum.read++;
-    if (isNew && sum.runs >= seeds.length && sizeOf(input) <= mostBytes) {
+    if (sum.runs < seeds.length) {
+      if (isRead) pool.push(input);
+    } else if (isNew && sizeOf(input) <= mostBytes) {
       sum.kept++;
       pool.push(input);
     }
@@ -77,10 +79,16 @@ export async function fuzz(
   return { ...sum, findings: [...findings.values()], covered: coverage.of(target.files) };
 }
 
-/** One to three changes of one of the inputs, rather of the later ones, which reach what few others do. */
-function offspring(pool: readonly Input[], draw: Draw): Input {
+/**
+ * One of the inputs with a change or two, rather of the later ones, which reach what few others do.
+ * @param donors inputs of which parts may be taken
+ */
+function offspring(pool: readonly Input[], donors: readonly Input[], draw: Draw): Input {
   let input = pool[Math.max(draw(pool.length), draw(pool.length))]!;
-  for (let left = 1 + draw(3); left > 0; left--) input = mutated(input, pool[draw(pool.length)]!, draw);
+  for (let left = 1 + (draw(4) === 0 ? 1 : 0); left > 0; left--) {
+    const all = draw(2) === 0 ? pool : donors;
+    input = mutated(input, all[draw(all.length)]!, draw);
+  }
   return input;
 }
 

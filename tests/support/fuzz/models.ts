@@ -14,6 +14,8 @@ type Files = ReadonlyMap<string, Uint8Array>;
 
 /** How a format reads an input. */
 export interface Reads {
+  /** Its name. Files of other formats are not looked into. */
+  readonly format: string;
   readonly options: (input: Input) => ReadModelOptions;
   /** What is not as it was in the files of an unchanged model; undefined if all is. */
   readonly difference: (input: Input, files: Files) => string | undefined;
@@ -26,16 +28,17 @@ const all = { layerType: 'all' } as const;
  * channels out of it. Each of these calls does what it should, or refuses.
  * @returns whether it could be read
  */
-export async function checkModel(input: Input, { options, difference }: Reads): Promise<boolean> {
+export async function checkModel(input: Input, { format, options, difference }: Reads): Promise<boolean> {
   const reading = options(input);
   const model = await attempt(() => readModel(input.bytes, reading));
+  const isOwn = model?.format === format;
   try {
-    if (model !== undefined) await checkRead(input, model, reading, difference);
+    if (isOwn) await checkRead(input, model, reading, difference);
   } finally {
     model?.close();
   }
   await expectNoMemoryInUse();
-  return model !== undefined;
+  return isOwn;
 }
 
 async function checkRead(
@@ -67,7 +70,10 @@ async function checkRead(
   if (wasPruned === undefined) await isUnchanged('refused to be pruned', await attempt(() => model.toFiles()));
   const files = wasPruned && (await attempt(() => model.toFiles()));
   const same = await streamed(input, reading, 50, main);
-  hold((files === undefined) === (same === undefined), 'pruning is refused in memory or from file to file, but not both');
+  hold(
+    (files === undefined) === (same === undefined),
+    'pruning is refused in memory or from file to file, but not both',
+  );
   if (files === undefined || same === undefined) return;
   hold(areSame(files, same), 'pruning in memory and from file to file gives different files');
   await checkAgain(model, reading);
@@ -107,7 +113,14 @@ async function checkAgain(model: FileModel, reading: ReadModelOptions): Promise<
 
 const described = ({ tensors, skipped, weights }: FileModel): string =>
   JSON.stringify({
-    tensors: tensors.map(({ name, kind, roles, shape, values }) => [name, kind, roles, shape, values.dtype, values.length]),
+    tensors: tensors.map(({ name, kind, roles, shape, values }) => [
+      name,
+      kind,
+      roles,
+      shape,
+      values.dtype,
+      values.length,
+    ]),
     skipped: skipped.map(({ name, weights }) => [name, weights]),
     weights,
   });

@@ -2,13 +2,8 @@
 import { inflateRawSync } from 'node:zlib';
 import { zip } from '../npz-builder.js';
 import { concat } from '../onnx-builder.js';
-import {
-  withBytesChanged,
-  withFieldsChanged,
-  withValuesChanged,
-  withWordsChanged,
-  type Draw,
-} from '../mutations.js';
+import { withBytesChanged, withFieldsChanged, withValuesChanged, withWordsChanged, type Draw } from '../mutations.js';
+import { safetensorsFile, type TensorToStore } from '../safetensors-builder.js';
 import { filesOf, type Input } from './input.js';
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -48,9 +43,8 @@ const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin
 const bytesOf = (text: string): Bytes => new Uint8Array(Buffer.from(text, 'latin1'));
 
 function withJsonChanged(text: string, from: string, draw: Draw): Bytes {
-  if (draw(2) === 0) return bytesOf(withWordsChanged(text, draw, from));
   const json = parsed(text);
-  if (json === undefined) return bytesOf(withWordsChanged(text, draw, from));
+  if (json === undefined || draw(4) === 0) return bytesOf(withWordsChanged(text, draw, from));
   return new Uint8Array(Buffer.from(JSON.stringify(withValuesChanged(json, draw, parsed(from) ?? json)) ?? ''));
 }
 
@@ -65,12 +59,65 @@ function parsed(text: string): unknown {
 /** A safetensors file with a changed header, of whose length its first bytes mostly still are. */
 function withHeaderChanged(file: Bytes, from: Bytes, draw: Draw): Bytes {
   const [header, data] = partsOf(file);
-  const isData = draw(6) === 0;
+  const kind = draw(6);
+  if (kind < 3) return withTensorsChanged(file, from, draw);
+  const isData = kind === 3;
   const text = isData ? header : withJsonChanged(textOf(header), textOf(partsOf(from)[0]), draw);
   const length = new Uint8Array(8);
   const stated = draw(16) === 0 ? oddLengths[draw(oddLengths.length)]! : BigInt(text.length);
   new DataView(length.buffer).setBigUint64(0, stated, true);
   return concat(length, text, isData ? withBytesChanged(data, draw) : data);
+}
+
+/** A safetensors file with a tensor left out, added, or changed in its name, type, sizes or numbers, and all else in order. */
+function withTensorsChanged(file: Bytes, from: Bytes, draw: Draw): Bytes {
+  const tensors = tensorsIn(file);
+  const own = Object.keys(tensors.given);
+  const others = tensorsIn(from).given;
+  const name = own[draw(Math.max(own.length, 1))];
+  const donor = Object.keys(others)[draw(Math.max(Object.keys(others).length, 1))];
+  if (name === undefined || donor === undefined) return withBytesChanged(file, draw);
+  const { [name]: tensor, ...rest } = tensors.given as Record<string, TensorToStore>;
+  const kind = draw(6);
+  const sizes = tensor!.shape.map((size) => (draw(2) === 0 ? draw(5) : size));
+  const changes: readonly (() => Record<string, TensorToStore>)[] = [
+    () => rest,
+    () => ({ ...rest, [donor]: tensor! }),
+    () => ({ ...tensors.given, [donor]: others[donor]! }),
+    () => ({ ...rest, [name]: { dtype: tensor!.dtype!, shape: draw(3) === 0 ? [...sizes, 1 + draw(3)] : sizes } }),
+    () => ({ ...rest, [name]: { ...others[donor]! } }),
+    () => ({ ...rest, [name]: { ...tensor!, data: withNumbersChanged(tensor!.data!, draw) } }),
+  ];
+  try {
+    return safetensorsFile(changes[kind]!(), { metadata: tensors.metadata });
+  } catch {
+    return withBytesChanged(file, draw);
+  }
+}
+
+/** As many bytes, of which some are those of infinite numbers, or of none. */
+const withNumbersChanged = (data: Uint8Array, draw: Draw): Bytes =>
+  Uint8Array.from(data, (byte) => (draw(8) === 0 ? [0, 127, 128, 255][draw(4)]! : byte));
+
+interface Tensors {
+  readonly given: Readonly<Record<string, TensorToStore>>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** The tensors of a safetensors file, as far as they can be found. */
+function tensorsIn(file: Bytes): Tensors {
+  const [header, data] = partsOf(file);
+  const json = (parsed(textOf(header)) ?? {}) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: number[] }
+  >;
+  const { __metadata__: metadata, ...described } = json;
+  const given = Object.entries(described).flatMap(([name, each]) => {
+    if (!Array.isArray(each?.shape) || !Array.isArray(each.data_offsets)) return [];
+    const { dtype, shape, data_offsets: offsets } = each;
+    return [[name, { dtype, shape, data: data.slice(...offsets.map(Number)) }] as const];
+  });
+  return { given: Object.fromEntries(given), metadata: (metadata ?? {}) as never };
 }
 
 /** Lengths beyond the file, the limit of the format, 53 bits, and that of any file. */

@@ -92,13 +92,19 @@ const hostile: Readonly<Record<string, Input>> = {
   'unpacked floats': weight([2, 3], { storage: 'unpacked' }),
   'floats in two pieces': weight([2, 3], { storage: 'two pieces' }),
   'packed sizes': tensorOf(packedSizes(varint(2), varint(3)), float, bytesField(9, sixFloats)),
-  'packed sizes that end in a number': tensorOf(packedSizes(varint(2), Uint8Array.of(131)), float, bytesField(9, sixFloats)),
+  'packed sizes that end in a number': tensorOf(
+    packedSizes(varint(2), Uint8Array.of(131)),
+    float,
+    bytesField(9, sixFloats),
+  ),
   'sizes both packed and not': tensorOf(packedSizes(varint(2)), integerField(1, 3), float, bytesField(9, sixFloats)),
   'a size of eleven bytes': tensorOf(packedSizes(new Uint8Array(11).fill(255)), float, bytesField(9, sixFloats)),
   'a type twice': tensorOf(packedSizes(varint(2), varint(3)), float, integerField(2, 10), bytesField(9, sixFloats)),
   'an unknown type': tensorOf(packedSizes(varint(2), varint(3)), integerField(2, 99), bytesField(9, sixFloats)),
   'a length beyond the file': { bytes: concat(integerField(1, 8), varint((7 << 3) | 2), varint(2 ** 40)) },
-  'a group, which protobuf no longer has': { bytes: concat(integerField(1, 8), varint((7 << 3) | 3), varint((7 << 3) | 4)) },
+  'a group, which protobuf no longer has': {
+    bytes: concat(integerField(1, 8), varint((7 << 3) | 3), varint((7 << 3) | 4)),
+  },
   'field number 0': { bytes: concat(integerField(1, 8), Uint8Array.of(2, 0), bytesField(7, graph({}))) },
   'two weights of one name': weight([2, 3], {}, tensor('w', [3, 2])),
   'a sparse weight': {
@@ -120,6 +126,7 @@ export const onnx: Target = {
   }),
   check: (given) =>
     checkModel(given, {
+      format: 'ONNX',
       options: ({ further = {} }) => ({ external: (name) => further[name]! }),
       difference: byteDifference,
     }),

@@ -60,7 +60,10 @@ const hostile: Readonly<Record<string, Input>> = {
     `{${['__proto__', 'constructor', 'toString'].map((name) => entry(name, '[0,2]', '[0,0]')).join()}}`,
   ),
   'half of a surrogate pair': file(`{${entry('\\ud800.weight', '[2,2]', '[0,16]')}}`, 16),
-  'a name that is no UTF-8': file(concat(utf8('{"'), Uint8Array.of(255), utf8(entry('', '[1]', '[0,4]').slice(1)), utf8('}')), 4),
+  'a name that is no UTF-8': file(
+    concat(utf8('{"'), Uint8Array.of(255), utf8(entry('', '[1]', '[0,4]').slice(1)), utf8('}')),
+    4,
+  ),
   'a zero byte in a name': file(`{${entry('a\\u0000b.weight', '[2,2]', '[0,16]')}}`, 16),
   'lists in each other': file('{"a":' + '['.repeat(500) + ']'.repeat(500) + '}'),
   'spaces before the header': file(`  {${entry('a', '[1]', '[0,4]')}}`, 4),
@@ -109,6 +112,7 @@ export const safetensors: Target = {
   }),
   check: (given) =>
     checkModel(given, {
+      format: 'safetensors',
       options: ({ further = {} }) => ({ shards: (name) => further[name]! }),
       difference: byteDifference,
     }),

@@ -11,7 +11,10 @@ import { attempt, hold, type Target } from './target.js';
 
 const bytesOf = (array: ArrayBufferView) => new Uint8Array(array.buffer as ArrayBuffer);
 const rows = { dtype: 'I64', shape: [], data: bytesOf(BigInt64Array.of(4n)) };
-const floats = (shape: readonly number[], ...numbers: number[]) => ({ shape, data: bytesOf(Float32Array.from(numbers)) });
+const floats = (shape: readonly number[], ...numbers: number[]) => ({
+  shape,
+  data: bytesOf(Float32Array.from(numbers)),
+});
 
 const statisticsFile = (tensors: TensorsToStore, metadata: Record<string, string> = {}) => ({
   bytes: safetensorsFile(tensors, { metadata: { format: 'sparsifier-statistics', version: '1', ...metadata } }),
@@ -34,7 +37,11 @@ export const statistics: Target = {
       'd/heldOut/moment': floats([1, 2, 2], 4, 1, 1, 4),
       'd/heldOut/mean': floats([1, 2], 1, -1),
     }),
-    'the diagonal alone': statisticsFile({ 'd/rows': rows, 'd/moment': floats([1, 2], 4, 4), 'd/mean': floats([1, 2], 1, 1) }),
+    'the diagonal alone': statisticsFile({
+      'd/rows': rows,
+      'd/moment': floats([1, 2], 4, 4),
+      'd/mean': floats([1, 2], 1, 1),
+    }),
     'a layer that is named like held-out batches': statisticsFile({
       'heldOut/rows': rows,
       'heldOut/moment': floats([1, 2], 4, 4),
@@ -43,7 +50,10 @@ export const statistics: Target = {
     'no layer': statisticsFile({}),
     'moments that no inputs have': statisticsFile({ ...whole, 'd/moment': floats([1, 2, 2], 4, 9, 9, 4) }),
     'numbers that are no numbers': statisticsFile({ ...whole, 'd/mean': floats([1, 2], NaN, Infinity) }),
-    'a number of rows above 2^53': statisticsFile({ ...whole, 'd/rows': { ...rows, data: bytesOf(BigInt64Array.of(2n ** 62n)) } }),
+    'a number of rows above 2^53': statisticsFile({
+      ...whole,
+      'd/rows': { ...rows, data: bytesOf(BigInt64Array.of(2n ** 62n)) },
+    }),
     'a layer with the name of a property': statisticsFile({
       ['__proto__/rows']: rows,
       ['__proto__/moment']: floats([1, 2], 4, 4),
@@ -61,7 +71,9 @@ export const statistics: Target = {
       await attempt(() => found.merge(again).bytes());
     }
     await attempt(() => new Statistics(found.layers));
-    await attempt(() => found.check(fromArrays({ d: layerOf({ kind: 'dense', roles: ['out', 'in'], shape: [3, 2] }) })));
+    await attempt(() =>
+      found.check(fromArrays({ d: layerOf({ kind: 'dense', roles: ['out', 'in'], shape: [3, 2] }) })),
+    );
     return true;
   },
 };

@@ -1,4 +1,5 @@
 // All that is fuzzed by `npm run fuzz -- <name> --minutes <n>`.
+import { kernels } from './kernels.js';
 import { onnx } from './onnx.js';
 import { safetensors } from './safetensors.js';
 import { masks, statistics } from './sidecars.js';
@@ -14,4 +15,5 @@ export const targets: Readonly<Record<string, Target>> = {
   tensors,
   statistics,
   masks,
+  kernels,
 };

@@ -96,7 +96,10 @@ export const tensors: Target = {
       const tensor = await attempt(read);
       if (tensor === undefined) continue;
       const { dims, data } = tensor;
-      hold(dims.every((size) => Number.isSafeInteger(size) && size >= 0), `${name} has the sizes ${dims}`);
+      hold(
+        dims.every((size) => Number.isSafeInteger(size) && size >= 0),
+        `${name} has the sizes ${dims}`,
+      );
       const { length } = data as ArrayLike<unknown>;
       hold(length === product(dims), `${name} has ${length} numbers and the sizes ${dims}`);
     }

@@ -39,6 +39,7 @@ function difference({ bytes, further = {} }: Input, files: ReadonlyMap<string, U
 
 const check = (given: Input): Promise<boolean> =>
   checkModel(given, {
+    format: 'TensorFlow.js',
     options: ({ further = {} }) => ({ shards: (name) => further[name]! }),
     difference,
   });
@@ -77,7 +78,9 @@ const texts = (bytes: Uint8Array, shape = [1]): Input =>
 const hostileManifests: Readonly<Record<string, Input>> = {
   'weights in two files': inputOf(dense, [kernel, bias], 8),
   'weights as codes': quantised,
-  'weights as floats of 16 bits': inputOf(dense, [{ ...kernel, bytes: new Uint8Array(12), quantization: { dtype: 'float16' } }]),
+  'weights as floats of 16 bits': inputOf(dense, [
+    { ...kernel, bytes: new Uint8Array(12), quantization: { dtype: 'float16' } },
+  ]),
   'a topology that is a text': inputOf(JSON.stringify(dense), [kernel, bias]),
   'a file above': edited(plain, 'group1', '../group1'),
   'an absolute path': edited(plain, 'group1', '/group1'),
@@ -88,7 +91,11 @@ const hostileManifests: Readonly<Record<string, Input>> = {
   'a negative size': edited(plain, '[2,3]', '[-2,-3]'),
   'an infinite size': edited(plain, '[2,3]', '[1e999,3]'),
   'a size that is a text': edited(plain, '[2,3]', '["2",3]'),
-  'an empty weight beside others': inputOf(dense, [kernel, bias, { ...kernel, name: 'e/kernel', shape: [0, 2 ** 40], bytes: new Uint8Array(0) }]),
+  'an empty weight beside others': inputOf(dense, [
+    kernel,
+    bias,
+    { ...kernel, name: 'e/kernel', shape: [0, 2 ** 40], bytes: new Uint8Array(0) },
+  ]),
   'a name twice': inputOf(dense, [kernel, kernel]),
   'an unknown type': edited(plain, '"float32"', '"float31"'),
   'a type with the name of a property': edited(plain, '"float32"', '"__proto__"'),
@@ -105,20 +112,29 @@ const hostileManifests: Readonly<Record<string, Input>> = {
   'two topologies': edited(plain, '"weightsManifest"', '"modelTopology":{},"weightsManifest"'),
   'texts of a length beyond the file': texts(Uint8Array.of(255, 255, 255, 255, 1)),
   'more texts than bytes': texts(Uint8Array.of(1, 0, 0, 0, 65), [2 ** 40]),
-  'texts': texts(Uint8Array.of(1, 0, 0, 0, 65)),
+  texts: texts(Uint8Array.of(1, 0, 0, 0, 65)),
 };
 
 const branch = { node: [{ name: 'w', op: 'Const' }] };
 const hostileGraphs: Readonly<Record<string, Input>> = {
   'a node that reads itself': inputOf(graphOf([kernel], [['y', 'MatMul', ['y', 'd/kernel']]]), [kernel]),
   'nodes that read each other': inputOf(
-    graphOf([kernel], [['y', 'MatMul', ['z', 'd/kernel']], ['z', 'Relu', ['y']]]),
+    graphOf(
+      [kernel],
+      [
+        ['y', 'MatMul', ['z', 'd/kernel']],
+        ['z', 'Relu', ['y']],
+      ],
+    ),
     [kernel],
   ),
   'a node without a name': inputOf({ node: [{ op: 'Const' }, { name: 'd/kernel' }] }, [kernel]),
   'a function that calls itself': inputOf(
     {
-      node: [{ name: 'd/kernel', op: 'Const' }, { name: 'y', op: 'f', input: ['d/kernel'] }],
+      node: [
+        { name: 'd/kernel', op: 'Const' },
+        { name: 'y', op: 'f', input: ['d/kernel'] },
+      ],
       library: {
         function: [
           {
@@ -174,7 +190,10 @@ export const tfjsGraph: Target = {
   seeds: async () => ({
     ...Object.fromEntries(Object.entries(await foldersOf(/^tfjs_/)).filter(isGraph)),
     'a product': inputOf(
-      graphOf([kernel, bias], [['y', '_FusedMatMul', ['x', 'd/kernel', 'd/bias'], { fused_ops: { list: { s: ['BiasAdd'] } } }]]),
+      graphOf(
+        [kernel, bias],
+        [['y', '_FusedMatMul', ['x', 'd/kernel', 'd/bias'], { fused_ops: { list: { s: ['BiasAdd'] } } }]],
+      ),
       [kernel, bias],
     ),
     'a product with codes': inputOf(graphOf([codes], [['y', 'MatMul', ['x', 'd/kernel']]]), [codes]),

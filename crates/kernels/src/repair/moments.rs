@@ -69,7 +69,7 @@ pub fn finish(
     let (square, has_second) = (groups * columns * columns, second_means.is_some());
     let second_length = second_means.as_ref().map_or(groups * columns, |means| means.len());
     let has_room = results.len() == square && means.len() == groups * columns && second_length == means.len();
-    if !has_room || sums.len() != groups * width * width {
+    if columns == 0 || !has_room || sums.len() != groups * width * width {
         return Err(Error::Request("finish: the parts have different sizes"));
     }
     // Of the second rows, or of the first ones if there are no others.

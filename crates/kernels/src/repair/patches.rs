@@ -55,6 +55,7 @@ pub(crate) struct Patches<'a> {
 impl<'a> Patches<'a> {
     pub(crate) fn new(geometry: &'a Geometry, inputs: &'a Inputs<'a>) -> Result<Self, Error> {
         let Geometry { groups, inputs: channels, .. } = *geometry;
+        check_sizes(geometry, inputs)?;
         let [sample, channel, space @ ..] = inputs.steps;
         let sizes = [(inputs.samples, sample), (groups * channels, channel)];
         let axes = sizes.into_iter().chain(inputs.space.into_iter().zip(space));
@@ -133,6 +134,31 @@ impl<'a> Patches<'a> {
         }
         target[self.geometry.columns()] = 1.0;
     }
+}
+
+/// Rows without any number of the input, which pads and strides may make, are at most so many times the others, and so
+/// many more. Otherwise a few numbers would take as long as somebody likes.
+const MOST_EMPTY: u64 = 1 << 12;
+const MORE_EMPTY: u64 = 1 << 22;
+
+/// Refuses sizes whose product does not fit, or that take more time than the inputs are worth.
+fn check_sizes(geometry: &Geometry, inputs: &Inputs) -> Result<(), Error> {
+    let Geometry { groups, inputs: channels, kernel, .. } = *geometry;
+    let product = |sizes: &[usize]| sizes.iter().fold(1, |product: u64, size| product.saturating_mul(*size as u64));
+    if product(&kernel).saturating_mul(product(&[groups, channels])) > u64::from(u32::MAX) {
+        return Err(Error::Request("moments: the layer is too large"));
+    }
+    let numbers = product(&inputs.space).saturating_mul(product(&[inputs.samples, groups, channels]));
+    if numbers > inputs.numbers.len() as u64 {
+        return Err(Error::Request("moments: the inputs are shorter than their shape"));
+    }
+    // Each place of the kernel meets each position of the input at most once.
+    let met = product(&inputs.space).saturating_mul(product(&kernel)).saturating_mul(inputs.samples as u64);
+    let rows = product(&inputs.positions.map(|count| count.max(1))).saturating_mul(inputs.samples.max(1) as u64);
+    if rows > met.saturating_mul(MOST_EMPTY).saturating_add(MORE_EMPTY) {
+        return Err(Error::Request("moments: most positions are outside of the inputs"));
+    }
+    Ok(())
 }
 
 impl Geometry {

@@ -61,6 +61,7 @@ pub fn fit(fit: &Fit, solution: &mut [f32], shift: &mut [f32]) -> Result<Fitted,
     if !(has(fit.weights.len()) && has(fit.kept.len()) && has(solution.len()) && fits)
         || shift.len() != groups * outputs
         || !checks.is_sorted()
+        || checks.last().is_some_and(|last| *last > MOST_STEPS)
     {
         return Err(Error::Request("fit: the parts have different sizes"));
     }
@@ -77,6 +78,9 @@ pub fn fit(fit: &Fit, solution: &mut [f32], shift: &mut [f32]) -> Result<Fitted,
     }
     Ok(total)
 }
+
+/// The most steps: as many as the option of the facade may ask for.
+const MOST_STEPS: usize = 1000;
 
 /// Of the mean second moment, times the root of the number of columns: an upper bound for what rounding moments to `f32` does
 /// to the eigenvalues of covariances. The ridge is at least that, or inputs that hardly vary would have any solution.
