@@ -1,6 +1,7 @@
 // All that is fuzzed by `npm run fuzz -- <name> --minutes <n>`.
 import { kernels } from './kernels.js';
 import { onnx } from './onnx.js';
+import { options } from './options.js';
 import { safetensors } from './safetensors.js';
 import { masks, statistics } from './sidecars.js';
 import { tensors } from './tensors.js';
@@ -15,5 +16,6 @@ export const targets: Readonly<Record<string, Target>> = {
   tensors,
   statistics,
   masks,
+  options,
   kernels,
 };

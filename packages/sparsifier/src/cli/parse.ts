@@ -152,7 +152,8 @@ const wrongRule = (given: string, allowed: string, similar?: string): SparsifyEr
 
 /** `encoder=block1*,block2*`, any number of times, split at the first `=`. */
 export function parseRankings(texts: readonly string[]): RankTogether {
-  const rankings: Record<string, string[]> = {};
+  // A Map, in which a ranking may be called `__proto__`.
+  const rankings = new Map<string, string[]>();
   for (const text of texts) {
     const at = text.indexOf('=');
     if (at <= 0)
@@ -160,9 +161,9 @@ export function parseRankings(texts: readonly string[]): RankTogether {
         given: text || 'nothing',
       });
     const name = text.slice(0, at);
-    rankings[name] = [...(Object.hasOwn(rankings, name) ? rankings[name]! : []), ...text.slice(at + 1).split(',')];
+    rankings.set(name, [...(rankings.get(name) ?? []), ...text.slice(at + 1).split(',')]);
   }
-  return rankings;
+  return Object.fromEntries(rankings);
 }
 
 /** `name-or-glob=dense:in,out`, `=conv2d/32` or `=none`, any number of times, split at the last `=`. */
