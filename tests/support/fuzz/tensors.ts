@@ -41,6 +41,7 @@ const hostile: Readonly<Record<string, Input>> = {
   'a negative size': shaped('-2, -2,'),
   'sizes whose product is 0 in 64 bits': shaped('4294967296, 4294967296,', 0),
   'an empty array with a large size': shaped('0, 9007199254740991,', 0),
+  'an empty array with a size above 2^53': shaped('0, 9007199254740993,', 0),
   'a size of many digits': shaped(`${'9'.repeat(400)},`),
   'more sizes than arrays have': shaped('1, '.repeat(300), 4),
   'less data than the shape': shaped('2, 3,'),

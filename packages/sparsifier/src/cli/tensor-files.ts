@@ -133,6 +133,7 @@ function readNpy(bytes: Uint8Array<ArrayBuffer>, path: string, name = 'the array
   const sizes = /'shape': *\(([\d, ]*)\)/.exec(header)?.[1];
   if (sizes === undefined) throw notRead(path, `${name}, whose header is ${header.trim().slice(0, 100) || 'empty'}`);
   const shape = sizes.split(',').flatMap((size) => (size.trim() === '' ? [] : [Number(size)]));
+  if (!shape.every(Number.isSafeInteger)) throw notRead(path, `${name}, whose shape is (${sizes.slice(0, 100)})`);
   const descr = /'descr': *'([^']+)'/.exec(header)?.[1] ?? 'a structure';
   const width = textType.exec(descr)?.[1];
   const type = width === undefined ? typeIn(typesOfNumpy, descr, path, name) : undefined;
