@@ -340,14 +340,17 @@ test('A model that this package made is read again without the limits and the si
 
 // It would be read as Infinity, and written as null.
 test.each(['1e999', '-1e999', '9'.repeat(400)])('JSON with the number %s is refused', async (number) => {
-  const edited = (from: string, to: string) => new Uint8Array(new TextEncoder().encode(decoded(json).replace(from, to)));
+  const edited = (from: string, to: string) =>
+    new Uint8Array(new TextEncoder().encode(decoded(json).replace(from, to)));
   const error = await errorOf(() => readModel(edited('"units":2', `"units":2,"x":[${number}]`), { shards: give }));
   expect(error.code).toBe('format');
   expect(error.message).toContain('a number that is too large');
   // In a text, or small enough, it is none.
   for (const other of [`"${number}"`, '1e300', '1e-999']) {
     const model = await readModel(edited('"units":2', `"units":2,"x":[${other}]`), { shards: give });
-    expect(decoded(await model.bytes())).toContain(`"x":[${other === '1e300' ? '1e+300' : other === '1e-999' ? 0 : other}]`);
+    expect(decoded(await model.bytes())).toContain(
+      `"x":[${other === '1e300' ? '1e+300' : other === '1e-999' ? 0 : other}]`,
+    );
     model.close();
   }
 });

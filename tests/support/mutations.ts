@@ -27,8 +27,9 @@ export function withBytesChanged(file: Uint8Array, draw: Draw): Bytes {
 }
 
 const odd: readonly unknown[] = [
-  ...[null, true, 0, -1, 1.5, 2 ** 31, 2 ** 53, 1e308, '', 'x', '../x', '\0', '\ud800', '__proto__', 'constructor'],
-  ...[[], {}, [[]], [null], [-1], [0], [2 ** 31, 2 ** 31], { '': 1 }, 'float32', 'int32', 'string', 'Dense'],
+  ...[null, true, 0, 7, -1, 1.5, 2 ** 16, 2 ** 31, 2 ** 32 - 4, 2 ** 53, 1e308, [], {}, [[]], [null], [-1], [0]],
+  ...['', 'x', '../x', '\0', '\ud800', '__proto__', 'constructor', 'float32', 'int32', 'string', 'Dense', '@0', '@1+2'],
+  ...[[2 ** 31, 2 ** 31], { '': 1 }],
 ];
 
 /**
@@ -47,8 +48,9 @@ export function withValuesChanged(json: unknown, draw: Draw, from = json): unkno
   };
   walk(changed);
   const own = places.length;
+  if (own === 0) return changed;
   if (from !== json) walk(from);
-  for (let left = 1 + draw(3); left > 0 && own > 0; left--) {
+  for (let left = 1 + draw(3); left > 0; left--) {
     const [parent, key] = places[draw(own)]!;
     const [other, name] = places[draw(places.length)]!;
     const kind = draw(4);

@@ -34,6 +34,9 @@ const wasm = new WebAssembly.Module(
   readFileSync(new URL('../../../packages/sparsifier/dist/wasm/sparsifier_wasm_bg.wasm', import.meta.url)),
 );
 
+/** The export that wasm-bindgen calls first. */
+const begin = '__wbindgen_start';
+
 /** How many numbers each verb takes. */
 const verbs: Readonly<Record<Verb, number>> = {
   ...{ allocate: 1, release: 2, inspect: 2, score: 2, survey: 6, select: 4, nm: 2, mask: 2, save: 2, restore: 2 },
@@ -54,7 +57,7 @@ class Instance {
     // They ask for a window, in which there would be one more way to wait, and find none. Others are never called.
     for (const { name, kind } of WebAssembly.Module.imports(wasm)) if (kind === 'function') imports[name] = () => 0;
     this.#exports = new WebAssembly.Instance(wasm, { './sparsifier_wasm_bg.js': imports } as never).exports;
-    (this.#exports.__wbindgen_start as () => void)();
+    (this.#exports[begin] as () => void)();
   }
 
   call([verb, ...numbers]: Call): number {
