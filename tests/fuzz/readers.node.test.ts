@@ -13,7 +13,7 @@ import { watch } from '../support/fuzz/watch.js';
 const { FUZZ_TARGET, FUZZ_MINUTES, FUZZ_SEED = '1' } = process.env;
 const minutes = Number(FUZZ_MINUTES ?? 0);
 /** How many runs tests make of what they change at random. */
-const fewRuns = 150;
+const fewRuns = 100;
 
 // Before the package is loaded: see Coverage.
 const coverage = new Coverage();
@@ -71,6 +71,7 @@ async function long(name: string, seeds: readonly Input[]): Promise<Fuzzed> {
   await stop();
   await rm(join(folder, 'current'));
   const { runs, read, kept, covered, most } = fuzzed;
+  writeFileSync(join(folder, 'missed.txt'), covered.missed.join('\n'));
   console.log(`${name}: ${runs} runs, ${read} of them read, ${kept} reached new code; ${inWords(covered)}`);
   console.log(`at most ${Math.ceil(most.steps)} steps and ${Math.ceil(most.bytes)} bytes for each byte`);
   return fuzzed;

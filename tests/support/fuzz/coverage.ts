@@ -25,6 +25,8 @@ export interface Covered {
   readonly linesRun: number;
   readonly branches: number;
   readonly branchesRun: number;
+  /** The lines that did not run: `formats/files.js:12: …`. */
+  readonly missed: readonly string[];
 }
 
 /** Counts what runs of the package from now on. Blocks are counted in code that is loaded later. */
@@ -66,26 +68,24 @@ export class Coverage {
   /** @param parts of the paths in `dist` of the files that are counted */
   of(parts: readonly string[]): Covered {
     const sum = { lines: 0, linesRun: 0, branches: 0, branchesRun: 0 };
+    const missed: string[] = [];
     for (const [url, { ran, blocks }] of this.#scripts) {
-      if (!parts.some((part) => url.slice(dist.length).startsWith(part))) continue;
+      const path = url.slice(dist.length);
+      if (!parts.some((part) => path.startsWith(part))) continue;
       let at = 0;
-      for (const line of readFileSync(fileURLToPath(url), 'utf8').split('\n')) {
+      for (const [place, line] of readFileSync(fileURLToPath(url), 'utf8').split('\n').entries()) {
         if (isCode(line)) {
           sum.lines++;
-          if (ran.subarray(at, at + line.length).some((each, place) => each === 1 && line[place] !== ' '))
+          if (ran.subarray(at, at + line.length).some((each, column) => each === 1 && line[column] !== ' '))
             sum.linesRun++;
+          else missed.push(`${path}:${place + 1}: ${line.trim()}`);
         }
         at += line.length + 1;
       }
       sum.branches += blocks.size;
       sum.branchesRun += [...blocks.values()].filter((start) => ran[start] === 1).length;
     }
-    return sum;
-  }
-
-  stop(): void {
-    this.#post('Profiler.stopPreciseCoverage');
-    this.#session.disconnect();
+    return { ...sum, missed };
   }
 
   #script(url: string, functions: readonly Profiler.FunctionCoverage[]): Script {
