@@ -32,14 +32,19 @@ export class Coupling {
   #settled: { readonly changes: number; readonly grids: number; readonly cells: readonly Cell[] } = {
     ...{ changes: 0, grids: 0, cells: [] },
   };
-  /** Why a channel stays, by the number that stands for it. */
-  readonly #obstacles = new Map<number, string>();
+  /** Why a channel stays, by the number that stands for it: the number of a reason; 0 if it may go. */
+  #obstacles = new Int32Array(64);
+  /** The reasons by number, and their numbers. */
+  readonly #reasons: (string | undefined)[] = [undefined];
+  readonly #numbers = new Map<string, number>();
   readonly #grids: Grid[] = [];
 
   /** New channels, one for each index. */
   axis(size: number): Axis {
     if (this.#count + size > this.#parents.length) {
-      this.#parents = grown(this.#parents, Math.max(2 * this.#parents.length, this.#count + size));
+      const length = Math.max(2 * this.#parents.length, this.#count + size);
+      this.#parents = grown(this.#parents, length);
+      this.#obstacles = grown(this.#obstacles, length);
     }
     const ids = new Int32Array(size);
     for (let index = 0; index < size; index++) {
@@ -53,7 +58,7 @@ export class Coupling {
   /** New channels that stay. */
   fixed(size: number, obstacle: string): Axis {
     const [id] = this.axis(1);
-    this.#obstacles.set(id!, obstacle);
+    this.#obstacles[id!] = this.#numberOf(obstacle);
     return new Int32Array(size).fill(id!);
   }
 
@@ -79,10 +84,7 @@ export class Coupling {
     const kept = Math.min(first, second);
     const gone = Math.max(first, second);
     this.#parents[gone] = kept;
-    const obstacle = this.#obstacles.get(gone);
-    if (obstacle === undefined) return;
-    if (!this.#obstacles.has(kept)) this.#obstacles.set(kept, obstacle);
-    this.#obstacles.delete(gone);
+    if (this.#obstacles[kept] === 0) this.#obstacles[kept] = this.#obstacles[gone]!;
   }
 
   /** Couples two axes of the same length, index by index. */
@@ -102,9 +104,15 @@ export class Coupling {
   }
 
   #block(root: number, obstacle: string): void {
-    if (this.#obstacles.has(root)) return;
-    this.#obstacles.set(root, obstacle);
+    if (this.#obstacles[root] !== 0) return;
+    this.#obstacles[root] = this.#numberOf(obstacle);
     this.#changes++;
+  }
+
+  #numberOf(obstacle: string): number {
+    let number = this.#numbers.get(obstacle);
+    if (number === undefined) this.#numbers.set(obstacle, (number = this.#reasons.push(obstacle) - 1));
+    return number;
   }
 
   /** Makes an axis one that lies along several others. */
@@ -138,7 +146,7 @@ export class Coupling {
     for (let index = 0; index < grid.cells.length; index++) {
       const root = this.find(grid.cells[index]!);
       const sides = this.#sidesAt(grid, index);
-      const obstacle = this.#obstacles.get(root);
+      const obstacle = this.#reasons[this.#obstacles[root]!];
       if (obstacle !== undefined) {
         for (const side of sides) this.#block(side, obstacle);
       } else if (sides.length === 0) {
@@ -166,7 +174,7 @@ export class Coupling {
     const roots: number[] = [];
     for (const id of idsAt(grid, cell)) {
       const root = this.find(id);
-      if (!this.#obstacles.has(root) && !roots.includes(root)) roots.push(root);
+      if (this.#obstacles[root] === 0 && !roots.includes(root)) roots.push(root);
     }
     return roots;
   }
@@ -188,7 +196,7 @@ export class Coupling {
 
   /** Why a channel stays; undefined if it may go. */
   obstacleOf(id: number): string | undefined {
-    return this.#obstacles.get(this.find(id));
+    return this.#reasons[this.#obstacles[this.find(id)]!];
   }
 
   /** How many numbers of channels there are. */
@@ -204,7 +212,7 @@ export class Coupling {
     let isOpen = false;
     for (let index = 0; index < axis.length; index++) {
       const id = axis[index]!;
-      if (id !== last) isOpen = this.obstacleOf(id) === undefined;
+      if (id !== last) isOpen = this.#obstacles[this.find(id)] === 0;
       last = id;
       if (isOpen) roots[count++] = this.find(id);
     }
@@ -217,7 +225,7 @@ export class Coupling {
     for (let index = 0; index < axis.length; index++) {
       if (axis[index] === last) continue;
       last = axis[index]!;
-      if (this.obstacleOf(last) === undefined) return true;
+      if (this.#obstacles[this.find(last)] === 0) return true;
     }
     return false;
   }

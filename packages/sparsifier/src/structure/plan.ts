@@ -1,3 +1,4 @@
+import { Channels, groupsOf, Places, type Place } from './channels.js';
 import type { Axis, Cell, Coupling } from './coupling.js';
 import type { Reader } from './network.js';
 import type { Stored } from './stored.js';
@@ -45,12 +46,6 @@ export interface PlanOptions {
   readonly full?: ReadonlySet<Reader>;
 }
 
-/** Where a channel is. */
-interface Place {
-  readonly reader: Reader;
-  readonly index: number;
-}
-
 /** Decides which channels go: the most that can, without a difference for the outputs. */
 export function planRemoval(
   coupling: Coupling,
@@ -68,23 +63,16 @@ export function planRemoval(
   }
   const axes = new Set([...axesOfValues, ...coupling.axesOfGrids]);
   const find = (id: number) => coupling.find(id);
-  const gone = new Set<number>();
+  const gone = new Channels(coupling.size);
   const open = Array.from(axes, (axis) => coupling.open(axis));
   for (const roots of open) for (const root of roots) gone.add(root);
 
-  const read = new Map<number, Place[]>();
-  const written = new Map<number, Place[]>();
-  const add = (places: Map<number, Place[]>, id: number, place: Place) => {
-    const root = find(id);
-    const known = places.get(root);
-    if (known === undefined) places.set(root, [place]);
-    else known.push(place);
-  };
+  const [read, written] = [new Places(coupling), new Places(coupling)];
   for (const reader of readers) {
     const { axis, weights } = reader;
-    for (let index = 0; index < axis.length; index++) add(read, axis[index]!, { reader, index });
+    for (let index = 0; index < axis.length; index++) read.add(axis[index]!, { reader, index });
     const outputs = weights?.outputs ?? [];
-    for (let index = 0; index < outputs.length; index++) add(written, outputs[index]!, { reader, index });
+    for (let index = 0; index < outputs.length; index++) written.add(outputs[index]!, { reader, index });
   }
 
   const queue: number[] = [];
@@ -132,7 +120,7 @@ export function planRemoval(
   const settle = () => {
     for (let root = queue.pop(); root !== undefined; root = queue.pop()) {
       const why = kept.get(root)!;
-      for (const place of written.get(root) ?? []) keepInputs(place, why);
+      for (const place of written.of(root)) keepInputs(place, why);
       for (const cell of cells.get(root) ?? []) {
         // A cell stays if all of its sides do, and only then.
         if (cell.root === root) for (const side of cell.sides) keep(side, why);
@@ -159,18 +147,20 @@ export function planRemoval(
   const stays = (id: number) => !gone.has(find(id));
   /** Where the numbers of a channel are computed, or of the cells that it is a side of. */
   const sourcesOf = (root: number): Place[] => [
-    ...(written.get(root) ?? []),
-    ...(cells.get(root) ?? []).flatMap((cell) => (cell.root === root ? [] : (written.get(cell.root) ?? []))),
+    ...written.of(root),
+    ...(cells.get(root) ?? []).flatMap((cell) => (cell.root === root ? [] : written.of(cell.root))),
   ];
   /** The largest constant of a channel where it cannot be folded. */
   const constantOf = (root: number): number =>
-    (read.get(root) ?? []).reduce(
-      (most, { reader, index }) =>
-        reader.weights === undefined || folds(reader) || !isConstant(reader, index)
-          ? most
-          : Math.max(most, sizeAt(reader, index)),
-      0,
-    );
+    read
+      .of(root)
+      .reduce(
+        (most, { reader, index }) =>
+          reader.weights === undefined || folds(reader) || !isConstant(reader, index)
+            ? most
+            : Math.max(most, sizeAt(reader, index)),
+        0,
+      );
   /** Those channels whose numbers come from the fewest that would have to stay with them, and that carry others best. */
   const cheapest = (roots: readonly number[], count: number): readonly number[] => {
     if (count === 0) return [];
@@ -186,9 +176,9 @@ export function planRemoval(
   };
   /** Where constants of a channel go that cannot be folded. */
   const unfolded = (root: number): Place[] =>
-    (read.get(root) ?? []).filter(
-      ({ reader, index }) => !folds(reader) && !isZero(reader, index) && reader.weights?.touches(index, stays),
-    );
+    read
+      .of(root)
+      .filter(({ reader, index }) => !folds(reader) && !isZero(reader, index) && reader.weights?.touches(index, stays));
   /** Those that read a weight, once for each way in which constants reach it. */
   const byNumbers = new Map<Stored, Reader[]>();
   for (const reader of readers) {
@@ -216,7 +206,7 @@ export function planRemoval(
     ).filter((other) => isConstant(reader, other) && stays(reader.axis[other]!)));
   };
   onKept = (root) => {
-    for (const { reader, index } of read.get(root) ?? []) {
+    for (const { reader, index } of read.of(root)) {
       if (reader.weights === undefined || !isConstant(reader, index)) continue;
       staying.get(reader)?.[Math.floor(index / reader.weights.inputsPerGroup)]?.push(index);
     }
@@ -274,10 +264,8 @@ export function planRemoval(
         const group = groupOf(place.index);
         return [...staying].some((root) =>
           read
-            .get(root)
-            ?.some(
-              ({ reader, index }) => reader === place.reader && groupOf(index) === group && canCarry(place, index),
-            ),
+            .of(root)
+            .some(({ reader, index }) => reader === place.reader && groupOf(index) === group && canCarry(place, index)),
         );
       });
     let best: { readonly root: number; readonly others: number } | undefined;
@@ -291,8 +279,9 @@ export function planRemoval(
   };
 
   /** Whether an operator adds it up, or what lies along it last: numbers of heads and of groups are fast as they are. */
+  const isRead = (root: number) => read.of(root).length > 0;
   const isRounded = (root: number): boolean =>
-    read.has(root) || cells.get(root)?.some((cell) => cell.sides.at(-1) === root && read.has(cell.root)) === true;
+    isRead(root) || cells.get(root)?.some((cell) => cell.sides.at(-1) === root && isRead(cell.root)) === true;
 
   for (let count = -1; count !== gone.size;) {
     count = gone.size;
@@ -325,13 +314,11 @@ export function planRemoval(
   for (const reader of readers) {
     const { axis, weights, known } = reader;
     if (weights === undefined) continue;
-    let sums: Float64Array | undefined;
+    const added: number[] = [];
     for (let index = 0; index < axis.length; index++) {
       if (stays(axis[index]!) || isZero(reader, index) || !weights.touches(index, stays)) continue;
-      if (folds(reader)) {
-        sums ??= new Float64Array(weights.outputs.length);
-        weights.addSums(index, known!.numbers[index]!, sums);
-      } else {
+      if (folds(reader)) added.push(index);
+      else {
         const to = carrierOf({ reader, index })!;
         const { stored } = weights.view;
         if (!places.has(stored)) places.set(stored, places.size);
@@ -342,10 +329,13 @@ export function planRemoval(
         carries.push({ weights, from: index, to, factor: known!.numbers[index]! / known!.numbers[to]! });
       }
     }
-    if (sums !== undefined) folded.push({ reader, sums });
+    if (added.length === 0) continue;
+    const sums = new Float64Array(weights.outputs.length);
+    weights.addSums(added, known!.numbers, sums);
+    folded.push({ reader, sums });
   }
   return {
-    gone,
+    gone: gone.set(),
     kept,
     folds: folded,
     carries,
@@ -385,32 +375,4 @@ function isSameRatio(readers: readonly Reader[], { weights, known, axis }: Reade
     const own = numbers && numbers[from]! / numbers[to]!;
     return own === ratio;
   });
-}
-
-/**
- * The channels that can go in groups: those that lie on the same axes.
- * @param open the numbers that stand for the channels that may go, of each axis
- */
-function groupsOf(coupling: Coupling, open: readonly Int32Array[]): { readonly channels: readonly number[] }[] {
-  /** The group of each channel by the axes so far. Those that are on the next axis, too, are divided from the others. */
-  const places = new Int32Array(coupling.size).fill(-1);
-  const roots: number[] = [];
-  let count = 0;
-  for (const axis of open) {
-    const divided = new Map<number, number>();
-    for (const root of axis) {
-      const before = places[root]!;
-      if (before < 0) roots.push(root);
-      let after = divided.get(before);
-      if (after === undefined) divided.set(before, (after = count++));
-      places[root] = after;
-    }
-  }
-  const groups = new Map<number, number[]>();
-  for (const root of roots) {
-    const known = groups.get(places[root]!);
-    if (known === undefined) groups.set(places[root]!, [root]);
-    else known.push(root);
-  }
-  return Array.from(groups.values(), (channels) => ({ channels: channels.sort((one, other) => one - other) }));
 }

@@ -16,6 +16,18 @@ interface WeightsFields {
   readonly isOwn: boolean;
 }
 
+/** What is known of the outputs of stored weights, by how these are read: a network is followed for several sizes. */
+const found = new WeakMap<Stored, Map<string, Uint8Array>>();
+
+function foundIn({ view, from, to, outputs, groups }: WeightsFields): Uint8Array {
+  let known = found.get(view.stored);
+  if (known === undefined) found.set(view.stored, (known = new Map()));
+  const key = [from, to, groups, ...view.shape, ...view.strides].join();
+  let each = known.get(key);
+  if (each === undefined) known.set(key, (each = new Uint8Array(outputs.length)));
+  return each;
+}
+
 /** Weights that are added to others. */
 interface Source {
   readonly from: number;
@@ -58,7 +70,7 @@ export class Weights {
       offsets = offsets.flatMap((offset) => steps.map((step) => offset + step));
     }
     this.#offsets = Int32Array.from(offsets);
-    this.#found = new Uint8Array(outputs.length);
+    this.#found = foundIn(fields);
   }
 
   /** The same with other numbers. */
@@ -111,10 +123,7 @@ export class Weights {
     const length = this.inputsPerGroup * this.places;
     // Mostly these weights are neighbours.
     if (this.#strides[0] === this.places && this.#offsets.at(-1) === this.places - 1) {
-      const { stored } = this.view;
-      const start = this.#start(first, output);
-      for (let place = start; place < start + length; place++) if (!stored.isZero(place)) return true;
-      return false;
+      return !this.view.stored.areZeros(this.#start(first, output), length);
     }
     for (let input = first; input < first + this.inputsPerGroup; input++)
       if (this.hasWeight(input, output)) return true;
@@ -140,35 +149,62 @@ export class Weights {
     return false;
   }
 
-  /** Adds `factor` times the weights of an input, summed over all places, to each output. */
-  addSums(input: number, factor: number, sums: Float64Array): void {
-    const first = this.firstOutput(input);
-    for (let output = first; output < first + this.outputsPerGroup; output++) {
-      sums[output]! += factor * this.sum(input, output);
+  /**
+   * Adds weights of inputs, times a number for each input and summed over all places, to each output.
+   * @param inputs in order
+   */
+  addSums(inputs: readonly number[], numbers: Float64Array, sums: Float64Array): void {
+    this.#eachPair(inputs, (input, output) => void (sums[output]! += numbers[input]! * this.sum(input, output)));
+  }
+
+  /** By input, how far the farthest weight is from 0; NaN if one is. */
+  largest(inputs: readonly number[]): Map<number, number> {
+    const { stored } = this.view;
+    const offsets = this.#offsets;
+    const bits = new Uint32Array(this.inputsPerGroup * this.groups);
+    this.#eachPair(inputs, (input, output) => {
+      const start = this.#start(input, output);
+      let most = bits[input]!;
+      for (let place = 0; place < offsets.length; place++) {
+        const size = stored.sizeBits(start + offsets[place]!);
+        if (size > most) most = size;
+      }
+      bits[input] = most;
+    });
+    const numbers = new Float32Array(bits.buffer);
+    return new Map(inputs.map((input) => [input, numbers[input]!]));
+  }
+
+  /** Looks at pairs of inputs and outputs, mostly in the order in which their weights are stored. */
+  #eachPair(inputs: readonly number[], each: (input: number, output: number) => void): void {
+    for (let group = 0, from = 0; from < inputs.length; group++) {
+      const before = from;
+      while (from < inputs.length && inputs[from]! < (group + 1) * this.inputsPerGroup) from++;
+      if (from === before) continue;
+      const first = group * this.outputsPerGroup;
+      for (let output = first; output < first + this.outputsPerGroup; output++)
+        for (let place = before; place < from; place++) each(inputs[place]!, output);
     }
   }
 
-  /** How far the farthest weight of an input is from 0; NaN if one is. */
-  largest(input: number): number {
-    let most = 0;
-    const first = this.firstOutput(input);
-    for (let output = first; output < first + this.outputsPerGroup; output++) {
-      for (let place = 0; place < this.places; place++) most = Math.max(most, Math.abs(this.at(input, output, place)));
-    }
-    return most;
-  }
-
-  /** Adds weights of inputs, times factors, to those of another in their group. `numbers` are a copy of those of the view. */
-  carry(sources: readonly Source[], to: number, numbers: Float32Array): void {
+  /**
+   * Adds weights of inputs, times factors, to those of another in their group.
+   * @param numbers those that are changed, which are others than these weights
+   * @param placeIn where a weight is among them; less than 0 if it is not
+   */
+  carry(sources: readonly Source[], to: number, numbers: Float32Array, placeIn: (place: number) => number): void {
     const first = this.firstOutput(to);
+    const { stored } = this.view;
     const offsets = this.#offsets;
     for (let output = first; output < first + this.outputsPerGroup; output++) {
       const target = this.#start(to, output);
       for (let place = 0; place < offsets.length; place++) {
+        const at = placeIn(target + offsets[place]!);
+        if (at < 0) continue;
         // In float64, so that the sum is rounded once.
-        let sum = numbers[target + offsets[place]!]!;
-        for (const { from, factor } of sources) sum += factor * numbers[this.#start(from, output) + offsets[place]!]!;
-        numbers[target + offsets[place]!] = sum;
+        let sum = numbers[at]!;
+        for (const { from, factor } of sources) sum += factor * stored.at(this.#start(from, output) + offsets[place]!);
+        numbers[at] = sum;
       }
     }
   }
@@ -179,19 +215,20 @@ export class Weights {
    * @param folds whether a known number other than 0 becomes a constant
    */
   knownAfter(known: Float64Array | undefined, folds: boolean): Float64Array {
+    const inputs = this.inputsPerGroup * this.groups;
+    /** The inputs of each group that make an output unknown, and those that are added to it. */
+    const [unknown, added] = [1, 2].map(() => Array.from({ length: this.groups }, (): number[] => []));
+    for (let input = 0; input < inputs; input++) {
+      const number = known?.[input] ?? NaN;
+      const group = Math.floor(input / this.inputsPerGroup);
+      if (number !== 0) (folds && !Number.isNaN(number) ? added : unknown)![group]!.push(input);
+    }
     const found = new Float64Array(this.outputs.length);
     for (let output = 0; output < found.length; output++) {
       if (!this.hasWeights(output)) continue;
-      const first = this.firstInput(output);
-      for (let input = first; input < first + this.inputsPerGroup; input++) {
-        const number = known?.[input] ?? NaN;
-        if (number === 0) continue;
-        if (folds && !Number.isNaN(number)) found[output]! += number * this.sum(input, output);
-        else if (this.hasWeight(input, output)) {
-          found[output] = NaN;
-          break;
-        }
-      }
+      const group = Math.floor(output / this.outputsPerGroup);
+      if (unknown![group]!.some((input) => this.hasWeight(input, output))) found[output] = NaN;
+      else for (const input of added![group]!) found[output]! += known![input]! * this.sum(input, output);
     }
     return found;
   }

@@ -55,17 +55,23 @@ export class Cutting {
     return this.tensor.view!.stored;
   }
 
-  /** The numbers as they are before any of them go. */
-  numbers(): Stored {
-    const { stored } = this;
-    if (!this.isChanged) return stored;
-    const numbers = stored.copy();
+  /** The numbers that stay. */
+  numbers(kept: Kept): Float32Array<ArrayBuffer> {
+    const { shape } = this.tensor;
+    const numbers = gathered(this.#changed(), shape, kept);
+    if (this.#carries.size === 0) return numbers;
+    const placeIn = placesAfter(shape, kept);
     for (const [weights, carries] of this.#carries)
-      for (const [to, sources] of carries) weights.carry(sources, to, numbers);
-    if (this.#changes.length === 0) return Stored.of(numbers);
-    const changed = new Float64Array(numbers);
-    for (const change of this.#changes) change(changed);
-    return Stored.of(new Float32Array(changed));
+      for (const [to, sources] of carries) weights.carry(sources, to, numbers, placeIn);
+    return numbers;
+  }
+
+  /** The numbers before any of them go. Weights that are carried are added to those that stay. */
+  #changed(): Stored {
+    if (this.#changes.length === 0) return this.stored;
+    const numbers = new Float64Array(this.stored.copy());
+    for (const change of this.#changes) change(numbers);
+    return Stored.of(new Float32Array(numbers));
   }
 }
 
@@ -112,8 +118,7 @@ export class Version implements MadeBytes {
 
   /** The numbers that stay. */
   #numbers(): Float32Array {
-    const { cutting, kept } = this;
-    const numbers = gathered(cutting.numbers(), cutting.tensor.shape, kept);
+    const numbers = this.cutting.numbers(this.kept);
     if (this.isFlushed && this.type === 'float32') flush(numbers);
     return numbers;
   }
@@ -209,6 +214,29 @@ export function gathered(numbers: Stored, shape: readonly number[], kept: Kept):
   };
   visit(0, 0);
   return result;
+}
+
+/** Where numbers are once indices have gone, by where they were: less than 0 for those that have gone, too. */
+function placesAfter(shape: readonly number[], kept: Kept): (place: number) => number {
+  const before = stridesOf(shape);
+  const after = stridesOf(shape.map((size, axis) => kept[axis]?.length ?? size));
+  const indices = shape.map((size, axis) => {
+    const found = new Int32Array(size).fill(-1);
+    for (const [place, index] of (kept[axis] ?? [...found.keys()]).entries()) found[index] = place * after[axis]!;
+    return found;
+  });
+  return (place) => {
+    let [rest, at] = [place, 0];
+    for (let axis = 0; axis < shape.length; axis++) {
+      const stride = before[axis]!;
+      const index = Math.floor(rest / stride);
+      rest -= index * stride;
+      const part = indices[axis]![index]!;
+      if (part < 0) return -1;
+      at += part;
+    }
+    return at;
+  };
 }
 
 /** The bytes of numbers in their type, little-endian. */

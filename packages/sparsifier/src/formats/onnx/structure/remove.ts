@@ -1,7 +1,7 @@
 import { largestOf } from '../../../model/numbers.js';
 import type { Axis, Coupling } from '../../../structure/coupling.js';
 import type { Reader } from '../../../structure/network.js';
-import { planRemoval, type Removal } from '../../../structure/plan.js';
+import { planRemoval, type Carry, type Removal } from '../../../structure/plan.js';
 import { Stored } from '../../../structure/stored.js';
 import type { Weights } from '../../../structure/weights.js';
 import { title, type Constant, type Graph, type Node, type Value } from '../graph.js';
@@ -126,18 +126,30 @@ function overflowing({ folds, carries }: Removal, followed: Followed): Reader[] 
     if (mayOverflow(reader, largestOf(sums.map((sum, index) => Math.abs(sum + (own?.[index] ?? 0))))))
       found.push(reader);
   }
-  const sizes = new Map<Stored, Map<number, number>>();
-  for (const { weights, from, to, factor } of carries) {
-    const { stored } = weights.view;
-    let byIndex = sizes.get(stored);
-    if (byIndex === undefined) sizes.set(stored, (byIndex = new Map()));
-    const before = byIndex.get(to) ?? weights.largest(to);
-    byIndex.set(to, before + Math.abs(factor) * weights.largest(from));
+  const largestIn = new Map<Stored, number>();
+  for (const [stored, each] of carriesByNumbers(carries)) {
+    const inputs = [...new Set(each.flatMap(({ from, to }) => [from, to]))].sort((one, other) => one - other);
+    const sizes = each[0]!.weights.largest(inputs);
+    const sums = new Map<number, number>();
+    for (const { from, to, factor } of each) {
+      sums.set(to, (sums.get(to) ?? sizes.get(to)!) + Math.abs(factor) * sizes.get(from)!);
+    }
+    largestIn.set(stored, Math.max(...sums.values()));
   }
-  const largestIn = new Map(Array.from(sizes, ([stored, byIndex]) => [stored, Math.max(...byIndex.values())]));
   for (const reader of followed.readers) {
     const most = reader.weights && largestIn.get(reader.weights.view.stored);
     if (most !== undefined && mayOverflow(reader, most)) found.push(reader);
+  }
+  return found;
+}
+
+function carriesByNumbers(carries: readonly Carry[]): Map<Stored, Carry[]> {
+  const found = new Map<Stored, Carry[]>();
+  for (const carry of carries) {
+    const { stored } = carry.weights.view;
+    const known = found.get(stored);
+    if (known === undefined) found.set(stored, [carry]);
+    else known.push(carry);
   }
   return found;
 }
