@@ -1,6 +1,7 @@
 import * as host from '#host';
 import { loadEngine, type Block, type Engine } from '../engine/engine.js';
 import { SparsifyError, attempt } from '../errors.js';
+import type { Source } from '../host/host.js';
 import {
   bytesOf,
   valuesIn,
@@ -19,9 +20,9 @@ import type { MainFile } from './files.js';
 import { stored, StoredValues, type CurrentFiles, type Format, type ModelOutput, type Storage } from './format.js';
 import { openModel, type OpenModel } from './open-model.js';
 import { joinedFiles, joinedOutput } from './joined.js';
-import { trusted, type ReadOptions } from './reading.js';
+import { readingOf, trusted, type ReadOptions } from './reading.js';
 import type { ChannelRemoval } from './removal.js';
-import { readBlock, slices, type ModelSource } from './sources.js';
+import { Opened, readBlock, slices, type ModelSource } from './sources.js';
 
 export interface WriteModelOptions {
   /**
@@ -45,17 +46,17 @@ export async function readAs<Options extends ReadOptions>(
 
 /**
  * Reads a model whose format is known once its main file is open.
- * @param made the name of a file whose bytes are given, and the files that no call writes to then
+ * @param sourceFiles the files that no call writes to, if these are others than those that are read
  */
 export async function readFileModel<Options extends ReadOptions>(
-  source: ModelSource,
+  source: ModelSource | Opened,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
-  made?: { readonly name: string; readonly sourceFiles: readonly string[] },
+  sourceFiles?: readonly string[],
 ): Promise<FileModel> {
   const engine = await loadEngine();
   let format: Format<Options>;
-  const open = await openModel(source, (file) => (format = choose(file)), options, made?.name);
+  const open = await openModel(source, (file) => (format = choose(file)), options);
   const blocks = new Map(open.files.held);
   try {
     for (const [name, file] of open.files.sources) blocks.set(name, await readBlock(engine, file));
@@ -65,41 +66,43 @@ export async function readFileModel<Options extends ReadOptions>(
   } finally {
     await open.files.close();
   }
-  const model = new StoredModel(open, blocks, made?.sourceFiles);
+  const model = new StoredModel(open, blocks, sourceFiles);
   abandoned.register(model, blocks, model);
   readings.set(model, (files) => readFiles(files, format, options, sourceFilesOf(model)));
   return model;
 }
 
 /** How the models that were read from files were read. */
-const readings = new WeakMap<FileModel, (files: Files) => Promise<FileModel>>();
+const readings = new WeakMap<FileModel, (files: NewFiles) => Promise<FileModel>>();
 
-/** The files of a model by their names, the main one first. */
-type Files = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+/** The files of a model by their names, the main one first. Only that one may be a source. */
+export type NewFiles = ReadonlyMap<string, Uint8Array<ArrayBuffer> | Source>;
 
 /**
  * Reads files in the way in which a model was read: in the same format, with the same options. The files of that model
  * are not overwritten either.
  * @throws SparsifyError `usage` for models that were not read from files
  */
-export async function readLike(model: FileModel, files: Files): Promise<FileModel> {
+export async function readLike(model: FileModel, files: NewFiles): Promise<FileModel> {
   const read = readings.get(model);
   if (read === undefined) throw notFromFiles();
   return read(files);
 }
 
-function readFiles<Options extends ReadOptions>(
-  files: Files,
+async function readFiles<Options extends ReadOptions>(
+  files: NewFiles,
   format: Format<Options>,
   options: Options,
   sourceFiles: readonly string[],
 ): Promise<FileModel> {
-  const [[name, bytes]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
-  const give = (name: string) => files.get(name)!;
+  const [[name, main]] = [...files] as [[string, Uint8Array<ArrayBuffer> | Source]];
+  // Not as a File, which would be a copy.
+  const source = main instanceof Uint8Array ? await host.open(main, readingOf(trusted)) : main;
+  const give = (name: string) => files.get(name) as Uint8Array<ArrayBuffer>;
   const giving = furtherFiles.filter((option) => option in format.options);
   const further = Object.fromEntries(giving.map((option) => [option, give]));
-  // Not as a File, which would be a copy.
-  return readFileModel(bytes, () => format, { ...options, ...further, ...trusted }, { name, sourceFiles });
+  const own = { ...options, ...further, ...trusted };
+  return readFileModel(new Opened({ ...source, name }), () => format, own, sourceFiles);
 }
 
 /** The options by which further files of a model are given. */

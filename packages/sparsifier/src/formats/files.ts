@@ -7,7 +7,7 @@ import { parseJson } from '../model/json.js';
 import { readable } from '../options/listener.js';
 import { modelIn } from './folder.js';
 import { unlessAborted } from './reading.js';
-import { emptyFile, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
+import { emptyFile, Opened, readBlock, type Bytes, type GiveFile, type ModelSource } from './sources.js';
 
 /** The main file of a model, with the parts of it that identify the format. */
 export interface MainFile {
@@ -69,13 +69,9 @@ export class ModelFiles {
     this.#opened = [main.source];
   }
 
-  /**
-   * Opens the main file and reads its beginning.
-   * @param name that of a file whose bytes are given
-   */
-  static async open(from: ModelSource, reading: Reading, name?: string): Promise<ModelFiles> {
-    const opened = await host.open(await modelIn(from), reading);
-    const source = name === undefined ? opened : { ...opened, name };
+  /** Opens the main file and reads its beginning. */
+  static async open(from: ModelSource | Opened, reading: Reading): Promise<ModelFiles> {
+    const source = from instanceof Opened ? from.source : await host.open(await modelIn(from), reading);
     try {
       if (source.size === 0) throw emptyFile(source.name ?? 'the bytes');
       return new ModelFiles(await begin(source, reading), reading);

@@ -15,7 +15,7 @@ import {
 } from './format.js';
 import { readingOf, type ReadOptions } from './reading.js';
 import type { ChannelRemoval } from './removal.js';
-import { sliceBytes, type ModelSource } from './sources.js';
+import { sliceBytes, type ModelSource, type Opened } from './sources.js';
 
 /** A model whose files are open. Only its description has been read. */
 export class OpenModel {
@@ -117,17 +117,15 @@ export const unchanged = ({ files }: OpenModel): CurrentFiles => ({
 /**
  * Opens a model.
  * @param choose returns the format, given the main file
- * @param name that of a file whose bytes are given
  * @throws SparsifyError as the format does, and if a file cannot be opened or exceeds a limit; the signal's reason if
  *   aborted
  */
 export async function openModel<Options extends ReadOptions>(
-  source: ModelSource,
+  source: ModelSource | Opened,
   choose: (file: MainFile) => Format<Options>,
   options: Options,
-  name?: string,
 ): Promise<OpenModel> {
-  const files = await ModelFiles.open(source, readingOf(options), name);
+  const files = await ModelFiles.open(source, readingOf(options));
   try {
     const format = choose(files.main);
     const contents = await format.open(files, options);

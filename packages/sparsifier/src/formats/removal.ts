@@ -1,3 +1,4 @@
+import type { Source } from '../host/host.js';
 import type { CurrentFiles } from './format.js';
 
 /** How channels are taken out of the networks of a format. */
@@ -120,8 +121,9 @@ export interface RemovalChanges {
 }
 
 interface RewrittenModel {
-  /** The main file first. */
-  readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  /** The main file first, which may be a source whose bytes are made while it is read: once, from the beginning on. */
+  readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer> | Source>;
   readonly indexMap: readonly KeptIndices[];
-  readonly changes: RemovalChanges;
+  /** What was done, once the files were read. */
+  readonly changes: () => RemovalChanges;
 }

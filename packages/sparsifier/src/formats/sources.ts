@@ -9,6 +9,11 @@ export type Bytes = Blob | Uint8Array | ArrayBuffer;
 /** The source of a model: a path or URL in Node; a URL, a Blob or bytes anywhere. In browsers a string is a URL. */
 export type ModelSource = string | URL | Bytes;
 
+/** A source that is open already. */
+export class Opened {
+  constructor(readonly source: Source) {}
+}
+
 /** Returns another file of a model, given its name. */
 export type GiveFile = (name: string) => Bytes | Promise<Bytes>;
 

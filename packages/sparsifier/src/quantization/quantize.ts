@@ -1,7 +1,7 @@
 import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import { decoded } from '../formats/decoded.js';
-import { readLike, storageOf, type FileModel } from '../formats/file-model.js';
+import { readLike, storageOf, type FileModel, type NewFiles } from '../formats/file-model.js';
 import { stored, type CurrentFiles } from '../formats/format.js';
 import { sizesOf } from '../formats/sizes.js';
 import type { Form, NewNumbers } from '../model/forms.js';
@@ -84,8 +84,8 @@ export function planFor(
   return { plan: planOf(model, storage, options), options };
 }
 
-export const bytesOfAll = (files: ReadonlyMap<string, Uint8Array>): number =>
-  sumOf([...files.values()].map(({ length }) => length));
+export const bytesOfAll = (files: NewFiles): number =>
+  sumOf(Array.from(files.values(), (file) => (file instanceof Uint8Array ? file.length : file.size)));
 
 /** The weights of all layers in their forms, and the biases that make up for what that changes. */
 async function quantizedLayers(

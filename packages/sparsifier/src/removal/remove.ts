@@ -112,7 +112,8 @@ export async function withoutChannels(
   const bytes = { before: bytesIn(await model.outputs()), after: bytesOfAll(files) };
   const small = await readLike(model, files);
   const sizes: RemovalReport['sizes'] = (options) => sizesOf(small, options);
-  return { model: small, followed: current.followed, contents: { ...facts, ...changes, indexMap, bytes, sizes } };
+  const contents = { ...facts, ...changes(), indexMap, bytes, sizes };
+  return { model: small, followed: current.followed, contents };
 }
 
 /**

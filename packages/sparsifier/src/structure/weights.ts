@@ -215,20 +215,37 @@ export class Weights {
    * @param folds whether a known number other than 0 becomes a constant
    */
   knownAfter(known: Float64Array | undefined, folds: boolean): Float64Array {
-    const inputs = this.inputsPerGroup * this.groups;
-    /** The inputs of each group that make an output unknown, and those that are added to it. */
-    const [unknown, added] = [1, 2].map(() => Array.from({ length: this.groups }, (): number[] => []));
-    for (let input = 0; input < inputs; input++) {
-      const number = known?.[input] ?? NaN;
-      const group = Math.floor(input / this.inputsPerGroup);
-      if (number !== 0) (folds && !Number.isNaN(number) ? added : unknown)![group]!.push(input);
-    }
+    const counts = known?.map((number) => (folds || number === 0 ? number : NaN));
+    const isConstant = this.constantOutputs(counts);
     const found = new Float64Array(this.outputs.length);
     for (let output = 0; output < found.length; output++) {
-      if (!this.hasWeights(output)) continue;
-      const group = Math.floor(output / this.outputsPerGroup);
-      if (unknown![group]!.some((input) => this.hasWeight(input, output))) found[output] = NaN;
-      else for (const input of added![group]!) found[output]! += known![input]! * this.sum(input, output);
+      if (isConstant[output] === 0) found[output] = NaN;
+      if (isConstant[output] === 0 || !this.hasWeights(output)) continue;
+      const first = this.firstInput(output);
+      for (let input = first; input < first + this.inputsPerGroup; input++) {
+        const number = counts![input]!;
+        if (number !== 0 && !Number.isNaN(number)) found[output]! += number * this.sum(input, output);
+      }
+    }
+    return found;
+  }
+
+  /**
+   * The outputs that have no weights for what is not known: 1 for each of them, and 0 for others.
+   * @param known by input
+   */
+  constantOutputs(known: Float64Array | undefined): Uint8Array {
+    const unknown = Array.from({ length: this.groups }, (): number[] => []);
+    for (let input = 0; input < this.inputsPerGroup * this.groups; input++) {
+      if (Number.isNaN(known?.[input] ?? NaN)) unknown[Math.floor(input / this.inputsPerGroup)]!.push(input);
+    }
+    const found = new Uint8Array(this.outputs.length);
+    for (let output = 0; output < found.length; output++) {
+      const inputs = unknown[Math.floor(output / this.outputsPerGroup)]!;
+      const isFed =
+        this.hasWeights(output) &&
+        (inputs.length === this.inputsPerGroup || inputs.some((input) => this.hasWeight(input, output)));
+      found[output] = isFed ? 0 : 1;
     }
     return found;
   }

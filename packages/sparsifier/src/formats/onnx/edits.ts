@@ -1,4 +1,8 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import type { Source } from '../../host/host.js';
+import { inSlices } from '../../host/slices.js';
+import { noSibling } from '../../host/source.js';
+import { joined } from '../files.js';
 import { WireType, type Field, type ModelFile, type Range } from './wire.js';
 
 /** Bytes that an edit writes: an array, or what is only asked for when the file is written. */
@@ -131,8 +135,8 @@ export async function* woven(
 export const bytesIn = (piece: Uint8Array | MadeBytes): Uint8Array =>
   piece instanceof Uint8Array ? piece : piece.bytes();
 
-/** The bytes of the edited file, whose edits write no chunks. */
-export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
+/** The parts of the edited file, whose edits write no chunks. */
+function partsOf(edits: Edits): (Uint8Array | MadeBytes)[] {
   const { bytes } = edits.file;
   const parts: (Uint8Array | MadeBytes)[] = [];
   let position = 0;
@@ -141,6 +145,12 @@ export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
     position = end;
   }
   parts.push(bytes.subarray(position));
+  return parts.filter(({ length }) => length > 0);
+}
+
+/** The bytes of the edited file, whose edits write no chunks. */
+export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
+  const parts = partsOf(edits);
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -148,6 +158,27 @@ export function edited(edits: Edits): Uint8Array<ArrayBuffer> {
     at += part.length;
   }
   return whole;
+}
+
+/** The edited file, whose edits write no chunks. Its bytes are made while it is read. */
+export const editedSource = (edits: Edits): Source => joined(partsOf(edits).map(sourceOf));
+
+/** A part of a file. Bytes that are made are kept until all of them were read. */
+function sourceOf(part: Uint8Array | MadeBytes): Source {
+  let made: Uint8Array | undefined;
+  let left = part.length;
+  return {
+    name: undefined,
+    size: part.length,
+    read: async (target, position) => {
+      const bytes = (made ??= bytesIn(part));
+      left -= target.length;
+      if (left <= 0) [made, left] = [undefined, part.length];
+      await inSlices(target.length, (from, to) => target.set(bytes.subarray(position + from, position + to), from));
+    },
+    sibling: noSibling,
+    close: async () => {},
+  };
 }
 
 /** How many bytes longer the edited file is. */

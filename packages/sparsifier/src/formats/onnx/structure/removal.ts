@@ -1,9 +1,11 @@
 import { SparsifyError } from '../../../errors.js';
+import type { Source } from '../../../host/host.js';
 import { sumOf } from '../../../model/numbers.js';
 import { matcherOf, nearestGlobs } from '../../../options/names.js';
 import { asked } from '../../../options/spelling.js';
 import type { CurrentFiles, ModelOutput } from '../../format.js';
 import type { ChannelRemoval, InputShapes, PlannedRemoval } from '../../removal.js';
+import { editedSource } from '../edits.js';
 import { readGraph, title, type Constant, type Graph, type Node, type Value } from '../graph.js';
 import { findWeights } from '../layers.js';
 import { versionsIn } from '../versions.js';
@@ -100,19 +102,18 @@ async function rewrittenBy(
   { removal, changes }: OnnxRemoval,
   [main, ...data]: readonly ModelOutput[],
 ) {
-  const files = new Map([[main!.path, rewriting.write()]]);
+  const files = new Map<string, Uint8Array<ArrayBuffer> | Source>([[main!.path, editedSource(rewriting.write())]]);
   for (const output of data) files.set(output.path, await rewriting.data(output));
-  const { subnormals, copies } = rewriting;
   return {
     files,
     indexMap: rewriting.indexMap,
-    changes: {
+    changes: () => ({
       folded: new Set(removal.folds.map(({ reader }) => reader.operator)).size,
       carriers: [...removal.kept.values()].filter((keeping) => keeping === 'carrier').length,
-      copies,
+      copies: rewriting.copies,
       frozen: changes.patches.length,
-      subnormals,
-    },
+      subnormals: rewriting.subnormals,
+    }),
   } satisfies Awaited<ReturnType<PlannedRemoval['rewritten']>>;
 }
 

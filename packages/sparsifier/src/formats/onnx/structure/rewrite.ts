@@ -91,8 +91,8 @@ export class Rewriting {
     return sumOf(this.#stored.map(({ sets }) => sets.length - 1));
   }
 
-  /** The bytes of the model file. Its external data are those of {@link data}. */
-  write(): Uint8Array<ArrayBuffer> {
+  /** The edits of the model file. Its external data are those of {@link data}. */
+  write(): Edits {
     const { changes } = this.#plan;
     this.#store();
     for (const each of this.#left) this.#addSums(each);
@@ -100,7 +100,7 @@ export class Rewriting {
     for (const [node, attributes] of changes.attributes) this.#setAttributes(node, attributes);
     for (const [node, names] of this.#inputs) this.#rename(node, names);
     this.#describe();
-    return edited(this.#edits);
+    return this.#edits;
   }
 
   /** The bytes of a file with external data, once the model file is written. */
@@ -375,4 +375,4 @@ const exact = (number: number): number => Math.min(number, Number.MAX_SAFE_INTEG
 
 /** The bytes of a model file without the channels that go. */
 export const rewritten = (file: ModelFile, graph: Graph, plan: OnnxRemoval): Uint8Array<ArrayBuffer> =>
-  new Rewriting(file, graph, plan).write();
+  edited(new Rewriting(file, graph, plan).write());

@@ -76,8 +76,12 @@ const conv: Operator = {
     if (!isPadded || known === undefined || site.varies) return withBias(1, numbers, b);
     const [least, most] = [numbers, numbers.slice()];
     const windows = partsOfWindows(site, shape);
-    for (const index of numbers.keys()) {
-      if (Number.isNaN(numbers[index])) [least[index], most[index]] = paddedRange(weights, known, index, windows);
+    if (workOf(weights.view.shape.slice(2), windows) <= mostSums) {
+      const isConstant = weights.constantOutputs(known);
+      for (let index = 0; index < numbers.length; index++) {
+        if (Number.isNaN(numbers[index]) && isConstant[index] === 1)
+          [least[index], most[index]] = paddedRange(weights, known, index, windows);
+      }
     }
     const [from, to] = [withBias(1, least, b), withBias(1, most, b)];
     return from && to && knownBetween(1, from.numbers, to.numbers);
@@ -126,7 +130,7 @@ function beginnings(site: Site, sizes: readonly number[], kernel: readonly numbe
   return auto === 'SAME_LOWER' ? sizes.map((_, axis) => Math.ceil(pads[axis]! / 2)) : pads.slice(0, sizes.length);
 }
 
-/** The least and the largest that a padded convolution makes of constants. */
+/** The least and the largest that a padded convolution makes of constants, which are known where they have weights. */
 function paddedRange(
   weights: Weights,
   known: Float64Array,
@@ -134,14 +138,12 @@ function paddedRange(
   windows: readonly (readonly Part[])[],
 ): readonly [least: number, most: number] {
   const kernel = weights.view.shape.slice(2);
-  if (workOf(kernel, windows) > mostSums) return [NaN, NaN];
   const first = weights.firstInput(output);
   const taps = new Float64Array(weights.places);
   for (let input = first; input < first + weights.inputsPerGroup; input++) {
     const number = known[input]!;
-    if (number === 0) continue;
-    if (Number.isNaN(number) && weights.hasWeight(input, output)) return [NaN, NaN];
-    if (!Number.isNaN(number)) for (const tap of taps.keys()) taps[tap]! += number * weights.at(input, output, tap);
+    if (number !== 0 && !Number.isNaN(number))
+      for (const tap of taps.keys()) taps[tap]! += number * weights.at(input, output, tap);
   }
   let [least, most] = [Infinity, -Infinity];
   /** Adds up the taps of each combination of parts, an axis at a time. */

@@ -133,15 +133,20 @@ export const broadcast = (
     const [least, most] = [new Float64Array(shape[axis]!), new Float64Array(shape[axis]!)];
     const ranged = tensors.findIndex((tensor) => rangesAlong(tensor, axis, shape) !== undefined);
     const ranges = isMonotone && ranged >= 0 ? rangesAlong(tensors[ranged]!, axis, shape) : undefined;
-    for (const index of least.keys()) {
-      const at = (limit: number | undefined) => {
-        const numbers = known.map((each, place) =>
-          place === ranged && limit !== undefined ? limit : (each?.[index] ?? NaN),
-        );
-        const isKnown = !hasSteps && limit === undefined && !numbers.some(Number.isNaN);
-        return finite(compute(numbers, false, site), isKnown);
-      };
-      const [one, other] = [at(ranges?.least[index]), at(ranges?.most[index])];
+    const numbers = known.map(() => NaN);
+    /** What it is at an index, with one limit of the numbers that have limits. */
+    const at = (index: number, limits: Float64Array | undefined): number => {
+      let isKnown = !hasSteps && limits === undefined;
+      for (const [place, each] of known.entries()) {
+        const number = (place === ranged && limits !== undefined ? limits : each)?.[index] ?? NaN;
+        numbers[place] = number;
+        isKnown &&= !Number.isNaN(number);
+      }
+      return finite(compute(numbers, false, site), isKnown);
+    };
+    for (let index = 0; index < least.length; index++) {
+      const one = at(index, ranges?.least);
+      const other = ranges === undefined ? one : at(index, ranges.most);
       [least[index], most[index]] = [Math.min(one, other), Math.max(one, other)];
     }
     return knownBetween(axis, least, most);
