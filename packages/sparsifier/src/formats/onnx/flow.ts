@@ -2,9 +2,8 @@ import type { Leak } from '../../model/model.js';
 import type { Node, Value } from './graph.js';
 import type { Claims } from './claims.js';
 import type { Arrival, Track } from './channels.js';
-import { Passing } from './passing.js';
+import { Passing, type Lookups } from './passing.js';
 import { operators } from './structure/operators/table.js';
-import type { Sizes } from './structure/sizes.js';
 
 /** The output channels of a layer where they begin. */
 export interface Source {
@@ -38,13 +37,13 @@ export interface Flow {
  * Follows the output channels of layers through the graph, from each node to those that read its outputs.
  * @param sources the channels that a node gives, by node
  * @param claims the constants that are removed with channels
- * @param sizes the shapes of all values
+ * @param lookups what the rules of operators say of nodes
  */
 export function followChannels(
   nodes: readonly Node[],
   sources: (node: Node) => readonly Source[],
   claims: Claims,
-  sizes: Sizes,
+  lookups: Lookups,
 ): Flow {
   const tracks = new Map<Value, Map<string, Track>>();
   const leaks = new Map<number, Map<string, Leak>>();
@@ -52,7 +51,9 @@ export function followChannels(
   const unfinished = new Set<number>();
   const left = new Set<ReadonlyMap<string, Track>>();
   const limit = mostSteps(nodes.length);
-  let [steps, indices] = [0, 0];
+  const { wirings } = lookups;
+  const work = wirings.work;
+  let steps = 0;
 
   const report = ({ owner, leaks: found }: Track) => {
     let known = leaks.get(owner);
@@ -80,8 +81,8 @@ export function followChannels(
     if (arriving.some((each) => each !== undefined)) {
       const isDepthwise = filtersEach(node);
       const operator = operators.get(node.op);
-      const passing = operator && new Passing(node, operator, sizes, arriving);
-      const isLeft = () => steps > limit || indices + (passing?.work ?? 0) > mostIndices(nodes.length);
+      const passing = operator && new Passing(node, operator, lookups, arriving);
+      const isLeft = () => steps > limit || wirings.work - work > mostIndices(nodes.length);
       for (const [input, each] of arriving.entries()) {
         for (const [key, track] of each ?? nothing) {
           steps++;
@@ -104,7 +105,6 @@ export function followChannels(
         }
         if (each !== undefined && isLeft()) leave(each);
       }
-      indices += passing?.work ?? 0;
     }
     for (const { track, isAlone } of sources(node)) {
       if (isAlone) put(node.outputs[0], track);

@@ -5,6 +5,7 @@ import { Claims } from './claims.js';
 import { followChannels, type Source } from './flow.js';
 import { brief, title, type Graph, type Node } from './graph.js';
 import type { Layer } from './layers.js';
+import { Lookups } from './passing.js';
 import { Sizes } from './structure/sizes.js';
 
 /** A weight that can be pruned, and all nodes that read it. */
@@ -38,12 +39,12 @@ export function findPartners<Each extends Weight>(
     channels: layers[0]!.layout.channels?.count ?? 0,
   }));
   const claims = new Claims(nodes, owners);
-  const sizes = new Sizes(graph, opset);
+  const lookups = new Lookups(new Sizes(graph, opset));
   const sources = (node: Node) =>
     (layersOf.get(node) ?? []).flatMap(({ layer, owner }) => sourcesOf(layer, owner, claims));
-  followChannels(nodes, sources, claims, sizes);
+  followChannels(nodes, sources, claims, lookups);
   claims.settle();
-  const { leaks, filtered, unfinished } = followChannels(nodes, sources, claims, sizes);
+  const { leaks, filtered, unfinished } = followChannels(nodes, sources, claims, lookups);
   const results = new Map<Each, Partners>();
   for (const [owner, weight] of weights.entries()) {
     const { layers } = weight;

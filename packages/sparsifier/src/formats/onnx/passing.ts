@@ -13,31 +13,43 @@ import {
   type Track,
 } from './channels.js';
 import { extremesOf, numbersOf } from './shapes.js';
+import { keyOfList, keyOfNode } from './structure/alike.js';
 import { operators } from './structure/operators/table.js';
 import { Site, whyNot, type Operator, type Parameter } from './structure/site.js';
 import type { Sizes } from './structure/sizes.js';
-import { Wiring } from './structure/wiring.js';
+import { Wirings, type Wiring } from './structure/wiring.js';
 
 /** The most inputs that are compared with each other. */
 const mostTerms = 64;
+
+/** What the rules of operators say of the nodes of a graph. They are asked once for all nodes that are alike. */
+export class Lookups {
+  readonly wirings: Wirings;
+  readonly zeros = new Map<string, boolean>();
+
+  constructor(sizes: Sizes) {
+    this.wirings = new Wirings(sizes);
+  }
+}
 
 /** How a node passes channels on, as the rules of its operator say. */
 export class Passing {
   readonly #wirings = new Map<string, Wiring>();
   readonly #zeros = new Map<string, boolean>();
-  #work = 0;
 
-  /** @param arriving the channels in each input */
+  /**
+   * @param arriving the channels in each input
+   * @param lookups what is known of nodes that are alike
+   */
   constructor(
     readonly node: Node,
     readonly operator: Operator,
-    readonly sizes: Sizes,
+    readonly lookups: Lookups,
     readonly arriving: readonly (ReadonlyMap<string, Track> | undefined)[],
   ) {}
 
-  /** How many indices were looked at. */
-  get work(): number {
-    return this.#work;
+  get sizes(): Sizes {
+    return this.lookups.wirings.sizes;
   }
 
   readonly pass: Pass = (arrival) => {
@@ -122,8 +134,34 @@ export class Passing {
   #isZero(input: number, at: Location, states: readonly State[]): boolean {
     const key = `${input},${at.place?.axis ?? ''},${states.join()}`;
     let known = this.#zeros.get(key);
-    if (known === undefined) this.#zeros.set(key, (known = this.#findZero(input, at, states)));
+    if (known === undefined) this.#zeros.set(key, (known = this.#isZeroAsAlike(input, at, states)));
     return known;
+  }
+
+  #isZeroAsAlike(input: number, at: Location, states: readonly State[]): boolean {
+    const key = this.#keyOf(input, at, states);
+    const { zeros } = this.lookups;
+    let known = key === undefined ? undefined : zeros.get(key);
+    if (known === undefined) {
+      known = this.#findZero(input, at, states);
+      if (key !== undefined) zeros.set(key, known);
+    }
+    return known;
+  }
+
+  /** The same for nodes whose outputs are 0 for the same inputs. */
+  #keyOf(input: number, { place }: Location, states: readonly State[]): string | undefined {
+    let key = keyOfNode(this.node);
+    if (key === undefined) return undefined;
+    key += `;${input},${place?.axis ?? ''}`;
+    for (const [other, value] of this.node.inputs.entries()) {
+      if (value === undefined) continue;
+      const list = this.sizes.of(value)[0]?.list;
+      const numbers = states[other] === 'given' ? samples.map((sample) => numberIn(value, sample)) : [];
+      const about = [this.#rankOf(value), value.isConstant, isUnknown(value), ...numbers].join();
+      key += `;${states[other]},${about},${keyOfList(list)}`;
+    }
+    return key;
   }
 
   #findZero(input: number, { place }: Location, states: readonly State[]): boolean {
@@ -221,7 +259,7 @@ export class Passing {
   #inOutput(wiring: Wiring, input: number, track: Track, place: Place, output: number): Track | undefined | 'ends' {
     const { node, operator } = this;
     const { axis, offset: start, count } = place;
-    const arrived = wiring.arrived({ input, axis, start, count }, output);
+    const arrived = wiring.arrived({ input, axis, start, count }, output, title(node));
     if (arrived === 'elsewhere') return undefined;
     if (arrived === 'lost') {
       if (operator.channels === 'reduced') return 'ends';
@@ -265,8 +303,7 @@ export class Passing {
       const first = places.find(({ axis }) => !this.#wirings.has(`${other},${axis}`));
       if (other !== input && first !== undefined) carried.set(other, axisOf(first, places));
     }
-    const wiring = new Wiring(this.node, this.operator, this.sizes, carried);
-    this.#work += wiring.work;
+    const wiring = this.lookups.wirings.of(this.node, this.operator, carried);
     for (const [each, { axis }] of carried) this.#wirings.set(`${each},${axis}`, wiring);
     return wiring;
   }
@@ -277,9 +314,8 @@ export class Passing {
     const { axis, offset: start, count, first } = before.place;
     const reshape = operators.get('Reshape')!;
     const carried = new Map([[0, axisOf(before.place, [before.place])]]);
-    const wiring = new Wiring(node, reshape, sizes, carried, new Map([[0, sizes.of(before.value)]]));
-    this.#work += wiring.work;
-    const arrived = wiring.arrived({ input: 0, axis, start, count }, 0);
+    const wiring = this.lookups.wirings.of(node, reshape, carried, new Map([[0, sizes.of(before.value)]]));
+    const arrived = wiring.arrived({ input: 0, axis, start, count }, 0, title(node));
     if (typeof arrived === 'string') return { before, reason: `${title(node)} moves the channels` };
     if ('reason' in arrived) return { before, ...arrived };
     const place = { axis: arrived.axis, size: arrived.size, offset: arrived.start, first, count: arrived.count };

@@ -1,9 +1,11 @@
 import { productOf, sumOf } from '../../../model/numbers.js';
 import { Coupling, type Axis } from '../../../structure/coupling.js';
 import { rankUnknown } from '../channels.js';
-import { title, type Node } from '../graph.js';
+import type { Node } from '../graph.js';
 import { fromFront } from '../shapes.js';
 import { mostAxes } from '../views.js';
+import { keyOfNode, keyOfPair } from './alike.js';
+import { operators } from './operators/table.js';
 import { Site, Unknown, whyNot, type Operator } from './site.js';
 import { primes, type Pair, type Sized, type Sizes } from './sizes.js';
 
@@ -64,6 +66,32 @@ interface Found {
   readonly isShared: boolean;
 }
 
+/** Where indices of inputs of nodes are in their outputs. Nodes that are alike are looked at once. */
+export class Wirings {
+  readonly #known = new Map<string, Wiring>();
+  /** How many indices were looked at. */
+  work = 0;
+
+  constructor(readonly sizes: Sizes) {}
+
+  /**
+   * @param carried the axis of each input that channels are on
+   * @param instead inputs in place of those of the node, which have as many numbers
+   */
+  of(node: Node, operator: Operator, carried: Carried, instead?: ReadonlyMap<number, Pair>): Wiring {
+    const { sizes } = this;
+    const inputs = node.inputs.map((value, place) => instead?.get(place) ?? sizes.of(value));
+    const outputs = node.outputs.map((value) => sizes.of(value));
+    const key = keyOfWiring(node, operator, [...inputs, ...outputs], carried);
+    const known = key === undefined ? undefined : this.#known.get(key);
+    if (known !== undefined) return known;
+    const wiring = new Wiring(node, operator, sizes.opset, inputs, outputs, carried);
+    this.work += wiring.work;
+    if (key !== undefined) this.#known.set(key, wiring);
+    return wiring;
+  }
+}
+
 /**
  * Where indices of inputs of a node are in its outputs: `couple` of its operator is given different numbers for them, once
  * for each choice of sizes.
@@ -75,19 +103,18 @@ export class Wiring {
   readonly #symbols = new Map<string, symbol>();
 
   /**
+   * @param inputs what is known of the sizes of the inputs and outputs of the node
    * @param carried the axis of each input that channels are on
-   * @param instead inputs in place of those of the node, which have as many numbers
    */
   constructor(
-    readonly node: Node,
+    node: Node,
     operator: Operator,
-    sizes: Sizes,
+    opset: number,
+    inputs: readonly Pair[],
+    outputs: readonly Pair[],
     carried: Carried,
-    instead?: ReadonlyMap<number, Pair>,
   ) {
-    const inputs = node.inputs.map((value, place) => instead?.get(place) ?? sizes.of(value));
     this.ranksUnknown = [...carried.keys()].some((place) => inputs[place]![0] === undefined);
-    const outputs = node.outputs.map((value) => sizes.of(value));
     const isSame = ([one, other]: Pair) => one === other;
     const isSize = ([input, { axis }]: readonly [number, { readonly axis: number }]) => {
       const [one, other] = inputs[input]!;
@@ -108,7 +135,7 @@ export class Wiring {
         const after = outputs.map((each) => each[choice]?.shape);
         if (changesNoPlaces(operator)) {
           const [small, stretch] = shrunk(node, operator, carried, given);
-          trials.push(tried(node, operator, sizes.opset, carried, small, undefined, stretch));
+          trials.push(tried(node, operator, opset, carried, small, undefined, stretch));
         } else {
           const isKnown = !this.ranksUnknown && after.every((shape) => shape !== undefined);
           const [first] = after;
@@ -119,7 +146,7 @@ export class Wiring {
             ![...carried.values()].every((each) => isWhole(each.axis))
           )
             failure = mixed;
-          else trials.push(tried(node, operator, sizes.opset, carried, given, isKnown ? after : undefined));
+          else trials.push(tried(node, operator, opset, carried, given, isKnown ? after : undefined));
         }
       } catch (error) {
         failure = whyNot(error);
@@ -137,9 +164,11 @@ export class Wiring {
     return sumOf(this.#trials.map(({ work }) => work));
   }
 
-  /** Where a run of indices is in an output. */
-  arrived(run: Run, output: number): Arrived {
-    const name = title(this.node);
+  /**
+   * Where a run of indices is in an output.
+   * @param name that of the node, for reasons
+   */
+  arrived(run: Run, output: number, name: string): Arrived {
     const isMixed = { reason: `${name} splits or merges the axis of the channels, as far as the file says` };
     if (this.#failure === mixed) return isMixed;
     if (this.#failure !== undefined) {
@@ -176,6 +205,16 @@ export class Wiring {
     if (symbol === undefined) this.#symbols.set(key, (symbol = Symbol('size')));
     return symbol;
   }
+}
+
+/** The same for nodes whose channels are in the same places. */
+function keyOfWiring(node: Node, operator: Operator, sizes: readonly Pair[], carried: Carried): string | undefined {
+  const key = keyOfNode(node);
+  if (key === undefined) return undefined;
+  let all = operator === operators.get(node.op) ? key : `instead ${key}`;
+  for (const pair of sizes) all += `;${keyOfPair(pair)}`;
+  for (const [input, { axis, size }] of carried) all += `;${input} ${axis} ${size}`;
+  return all;
 }
 
 /** A run that is no run behind the node. */
