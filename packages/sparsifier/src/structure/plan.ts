@@ -278,10 +278,44 @@ export function planRemoval(
     return best?.root;
   };
 
-  /** Whether an operator adds it up, or what lies along it last: numbers of heads and of groups are fast as they are. */
   const isRead = (root: number) => read.of(root).length > 0;
-  const isRounded = (root: number): boolean =>
-    isRead(root) || cells.get(root)?.some((cell) => cell.sides.at(-1) === root && isRead(cell.root)) === true;
+  /** Whether what an operator adds up lies along it last: numbers of heads and of groups are fast as they are. */
+  const isWidth = (root: number): boolean =>
+    cells.get(root)?.some((cell) => cell.sides.at(-1) === root && isRead(cell.root)) === true;
+  /** Those that are rounded. Cells stay with the channels at their sides, so that they come last. */
+  const rounded = [
+    ...groups.filter(({ channels }) => channels.some(isWidth)),
+    ...groups.filter(({ channels }) => !channels.some(isWidth) && channels.some(isRead)),
+  ];
+  /** Those with which the fewest others of their grids stay. Of those that need the same sides, the others are alike. */
+  const mostAlone = (roots: readonly number[]): readonly number[] => {
+    const bySides = new Map<string, number[]>();
+    for (const root of roots) {
+      const own = (cells.get(root) ?? []).filter((cell) => cell.root === root).flatMap(({ sides }) => sides);
+      const key = [...new Set(own.filter((side) => gone.has(side)))].join();
+      const known = bySides.get(key);
+      if (known === undefined) bySides.set(key, [root]);
+      else known.push(root);
+    }
+    const tried = [...bySides].sort(([one], [other]) => one.split(',').length - other.split(',').length);
+    const sizes = tried.slice(0, mostSides).map(([, alike]) => ({ alike, size: stayingWith(alike[0]!).size }));
+    const least = Math.min(...sizes.map(({ size }) => size));
+    return sizes.flatMap(({ alike, size }) => (size === least ? alike : []));
+  };
+  /** Lets channels of a group stay, so that their number is rounded. */
+  const roundUp = (channels: readonly number[]): void => {
+    const isGrid = channels.some((root) => cells.has(root));
+    for (;;) {
+      const dead = channels.filter((root) => gone.has(root));
+      const left = channels.length - dead.length;
+      const missing = Math.min(channels.length, Math.ceil(left / roundTo) * roundTo) - left;
+      // With a cell of a grid others may stay.
+      const some = isGrid && missing > 0 ? cheapest(mostAlone(dead), 1) : cheapest(dead, missing);
+      for (const root of some) keep(root, 'rounding');
+      settle();
+      if (!isGrid || missing === 0) return;
+    }
+  };
 
   for (let count = -1; count !== gone.size;) {
     count = gone.size;
@@ -297,14 +331,7 @@ export function planRemoval(
       keep(cheapest([...new Set([...axis].map(find))], 1)[0]!, 'last');
       settle();
     }
-    for (const { channels } of groups) {
-      if (!channels.some(isRounded)) continue;
-      const dead = channels.filter((root) => gone.has(root));
-      const left = channels.length - dead.length;
-      const wanted = Math.min(channels.length, Math.ceil(left / roundTo) * roundTo);
-      for (const root of cheapest(dead, wanted - left)) keep(root, 'rounding');
-      settle();
-    }
+    for (const { channels } of rounded) roundUp(channels);
   }
 
   const folded: Fold[] = [];
@@ -353,6 +380,9 @@ const isConstant = ({ known }: Reader, index: number): boolean => !Number.isNaN(
 
 /** The most channels that are tried as carriers. */
 const mostCandidates = 16;
+
+/** The most sets of sides of grids that are tried. */
+const mostSides = 1024;
 
 const sizeAt = ({ known }: Reader, index: number): number => Math.abs(known!.numbers[index]!);
 

@@ -174,7 +174,7 @@ export function follow(graph: Graph, options: FollowOptions): Followed {
         tensors.set(value, output);
         if (value.isOutput) for (const axis of output.axes) coupling.block(axis, 'an output of the model');
         // A new bias leaves such constants behind.
-        if (output.view !== undefined && value.readers.length === 0) site.block(output, undefined, 'nothing reads it');
+        if (value.isConstant && value.readers.length === 0) site.block(output, undefined, 'nothing reads it');
         if (options.protect?.has(value)) for (const axis of output.axes) coupling.block(axis, 'it is protected');
       }
       const step = { node, operator, site, outputs };

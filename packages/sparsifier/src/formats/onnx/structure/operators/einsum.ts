@@ -5,6 +5,7 @@ import { Weights } from '../../../../structure/weights.js';
 import { implied } from '../../einsum.js';
 import { Misfit, type Operator, type Site, Unknown } from '../site.js';
 import { along, asKnown } from './known.js';
+import { knownTogether } from './spreads.js';
 
 /** An operand, and the letter of each of its axes. */
 interface Operand {
@@ -104,17 +105,16 @@ export const einsum: Operator = {
     return [[...output].map((letter) => axisOf(equation, letter))];
   },
   // A factor of zeros makes the sum zero.
-  constant: (site, [{ shape }]) => {
+  constant: (site, [result]) => {
     const { operands, output } = equationOf(site);
-    for (const [axis, letter] of [...output].entries()) {
-      const numbers = new Float64Array(shape[axis]!).fill(NaN);
+    const zeros = [...output].map((letter, axis): Known | undefined => {
+      const numbers = new Float64Array(result.shape[axis]!).fill(NaN);
       for (const { tensor, letters } of operands) {
         const known = letters.includes(letter) ? along(tensor, letters.indexOf(letter))?.numbers : undefined;
         for (const [index, number] of known?.entries() ?? []) if (number === 0) numbers[index] = 0;
       }
-      const known = asKnown(axis, numbers);
-      if (known !== undefined) return known;
-    }
-    return undefined;
+      return asKnown(axis, numbers);
+    });
+    return knownTogether(site, zeros, result);
   },
 };

@@ -7,7 +7,7 @@ import { Misfit, type Operator, type Site, Unknown } from '../site.js';
 import { foldsInto } from './biases.js';
 import { coupled, together } from './broadcasting.js';
 import { along, asKnown, knownAlong, knownAxes } from './known.js';
-import { knownMoved, numbersAlong } from './spreads.js';
+import { knownMoved, knownTogether, numbersAlong } from './spreads.js';
 
 /** A product of matrices, of which the last two axes of both factors may be swapped. */
 interface Product {
@@ -99,18 +99,21 @@ function usesIn(
 function knownProduct(site: Site, product: Product, output: Tensor): Known | undefined {
   const { left, right, from, to } = product;
   const rank = output.shape.length;
+  const zerosOfLeft = () =>
+    zerosAfter(site, left, (axis) => (axis === to[0] ? rank - 2 : axis === from[0] ? undefined : axis), output);
+  const zerosOfRight = () =>
+    zerosAfter(site, right, (axis) => (axis === to[1] ? rank - 1 : axis === from[1] ? undefined : axis), output);
   if (right.view?.shape.length === 2) {
     const weights = weightsIn(product, 1, right.view, true);
-    return asKnown(rank - 1, weights.knownAfter(along(left, from[0])?.numbers, true));
+    const known = asKnown(rank - 1, weights.knownAfter(along(left, from[0])?.numbers, true));
+    return knownTogether(site, [known, zerosOfLeft()], output);
   }
   if (left.view?.shape.length === 2) {
     const weights = weightsIn(product, 0, left.view, true);
-    return asKnown(rank - 2, weights.knownAfter(along(right, from[1])?.numbers, true));
+    const known = asKnown(rank - 2, weights.knownAfter(along(right, from[1])?.numbers, true));
+    return knownTogether(site, [known, zerosOfRight()], output);
   }
-  return (
-    zerosAfter(site, right, (axis) => (axis === to[1] ? rank - 1 : axis === from[1] ? undefined : axis), output) ??
-    zerosAfter(site, left, (axis) => (axis === to[0] ? rank - 2 : axis === from[0] ? undefined : axis), output)
-  );
+  return knownTogether(site, [zerosOfRight(), zerosOfLeft()], output);
 }
 
 /** The zeros of a product where a factor has nothing but zeros along the axis that is summed over. */

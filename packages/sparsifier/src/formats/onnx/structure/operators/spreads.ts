@@ -40,6 +40,22 @@ export function knownMoved(
   );
 }
 
+/** The most numbers of what is known together. */
+const mostTogether = 2 ** 18;
+
+/** What is known of a value of which several things are known, each along axes of its own. */
+export function knownTogether(site: Site, all: readonly (Known | undefined)[], output: Tensor): Known | undefined {
+  const [first, ...others] = all.filter((known) => known !== undefined);
+  if (first === undefined || others.length === 0) return first;
+  const { shape } = output;
+  const spreads = [first, ...others].map(spreadOf);
+  const axes = [...new Set(spreads.flatMap((each) => each.axes))].sort((one, other) => one - other);
+  if (productOf(axes.map((axis) => shape[axis]!)) > mostTogether) return first;
+  const each = spreads.map((spread) => numbersOver(spread, shape, axes));
+  const numbers = each[0]!.map((_, place) => each.find((known) => !Number.isNaN(known[place]))?.[place] ?? NaN);
+  return knownOver(site, { axes, numbers }, output);
+}
+
 /** What is known of a value that is broadcast, by the index along these axes of the result. */
 export function numbersAlong(tensor: Tensor, axes: readonly number[], shape: readonly number[]): Float64Array {
   const { view, list, known, shape: own } = tensor;
