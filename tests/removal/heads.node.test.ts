@@ -540,6 +540,13 @@ test('rounding keeps multiples of widths, not of heads', async () => {
   expect([even('q'), even('v'), even('joined')]).toEqual(['1,4,5,2', '1,4,5,3', '1,5,12']);
 });
 
+test('rounding takes numbers of heads that stay anyway', async () => {
+  // One number of one head counts.
+  const value: Zeros = (head, at) => head !== 2 || at !== 1;
+  const sizeOf = await left(plain({ value }), { roundTo: 3 });
+  expect([sizeOf('q'), sizeOf('v'), sizeOf('joined')]).toEqual(['1,1,5,3', '1,1,5,3', '1,5,3']);
+});
+
 describe('a group', () => {
   const image = { input: [1, 3, 4, 4], sizes: [[1, 3, 4, 4]] };
   const [groups, inputs, outputs] = [3, 4, 2];

@@ -11,6 +11,7 @@ import {
   node,
   textAttribute,
   textField,
+  type GraphOptions,
 } from '../support/onnx-builder.js';
 import { removedFrom } from '../support/removal/removing.js';
 import { bias, first, floats, last, made, padded, removedOf, weight, wide } from '../support/removal/small-graphs.js';
@@ -311,4 +312,55 @@ describe('a number that is not finite', () => {
       await removedOf({ nodes, initializers: [first, zeroBias, last, factor, floats('two', [], [2])], opset: 20 }),
     ).toBe(count);
   });
+});
+
+/** How many channels go the first time, and the second. */
+function counts(nodes: GraphOptions['nodes'], initializers: GraphOptions['initializers']): readonly number[] {
+  const inputs = { x: [1, 3, 4, 4] };
+  const once = removedFrom(model({ nodes, initializers, inputs, outputs: { y: undefined } }), { inputs: [inputs] });
+  return [once.count, removedFrom(once.bytes, { inputs: [inputs] }).count];
+}
+
+describe('of a product with a factor of nothing but zeros', () => {
+  const nothing = weight('a', [4, 3, 1, 1], [0, 1, 2, 3]);
+  const zeros = floats('ab', [4], [0, 0, 0, 0]);
+  /** Matrices, one for each channel, of which two columns are zero. */
+  const matrices = floats(
+    'w',
+    [4, 4, 6],
+    Array.from({ length: 96 }, (_, place) => (place % 6 === 1 || place % 6 === 2 ? 0 : Math.sin(place + 1))),
+  );
+  const ends = [node('Flatten', 's', 'f'), node('MatMul', 'f o', 'y')];
+  const rows = weight('o', [96, 2]);
+
+  test.each([
+    ['MatMul', node('MatMul', 'v w', 's')],
+    ['Einsum', node('Einsum', 'v w', 's', attributes(textAttribute('equation', 'bchw,cwd->bchd')))],
+  ])('all columns go but one, with %s', async (_, product) => {
+    const graph = { nodes: [made, product, ...ends], initializers: [nothing, zeros, matrices, rows] };
+    // Of four channels and of six columns all but one, and with them all but one of their 24 pairs.
+    expect(await removedOf(graph)).toBe(3 + 5 + 23);
+    expect(counts(graph.nodes, graph.initializers)).toEqual([3 + 5 + 23, 0]);
+  });
+
+  test('all rows go that are zero, and columns without weights', async () => {
+    const graph = {
+      nodes: [made, node('MatMul', 'v w', 's'), ...ends],
+      initializers: [first, zeroBias, weight('w', [4, 6], [], [1, 2]), rows],
+    };
+    expect(await removedOf(graph)).toBe(2 + 2 + 24 - 2 * 4);
+  });
+});
+
+test('A computed bias that a new one replaces stays as it is', async () => {
+  const nodes = [
+    made,
+    node('Neg', 'c', 'n'),
+    node('Conv', 'v b n', 'u'),
+    node('Relu', 'u', 's'),
+    node('Conv', 's d', 'y'),
+  ];
+  const initializers = [first, bias, floats('c', [2], [0, 0.3]), weight('b', [2, 4, 1, 1]), weight('d', [2, 2, 1, 1])];
+  expect(await removedOf({ nodes, initializers })).toBe(2);
+  expect(counts(nodes, initializers)).toEqual([2, 0]);
 });
