@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   concat,
   constant,
+  floatAttribute,
   integerAttribute,
   integerField,
   integersAttribute,
@@ -335,7 +336,7 @@ describe('of a product with a factor of nothing but zeros', () => {
 
   test.each([
     ['MatMul', node('MatMul', 'v w', 's')],
-    ['Einsum', node('Einsum', 'v w', 's', attributes(textAttribute('equation', 'bchw,cwd->bchd')))],
+    ['Einsum', node('Einsum', 'v w', 's', attributes(textAttribute('equation', 'bchw,cwd->bdhc')))],
   ])('all columns go but one, with %s', async (_, product) => {
     const graph = { nodes: [made, product, ...ends], initializers: [nothing, zeros, matrices, rows] };
     // Of four channels and of six columns all but one, and with them all but one of their 24 pairs.
@@ -363,4 +364,29 @@ test('A computed bias that a new one replaces stays as it is', async () => {
   const initializers = [first, bias, floats('c', [2], [0, 0.3]), weight('b', [2, 4, 1, 1]), weight('d', [2, 2, 1, 1])];
   expect(await removedOf({ nodes, initializers })).toBe(2);
   expect(counts(nodes, initializers)).toEqual([2, 0]);
+});
+
+test.each([
+  ['of another layer', 'x c ab'],
+  ['of the same', 'x a ab'],
+])('weights that a product reads transposed carry no constants %s', async (_, second) => {
+  const doubled = floatAttribute('alpha', 2);
+  const nodes = [
+    node('Gemm', 'x a ab', 'p'),
+    node('Gemm', second, 'q'),
+    node('Gemm', 'p w', 'u', attributes(doubled)),
+    node('Gemm', 'q w', 'v', attributes(doubled, integerAttribute('transB', 1))),
+    node('Gemm', 'u d', 'r'),
+    node('Gemm', 'v e', 's'),
+    node('Add', 'r s', 'y'),
+  ];
+  const initializers = [
+    weight('a', [5, 4], [], [1, 2]),
+    weight('c', [5, 4], [], [1, 2]),
+    floats('ab', [4], [0.3, 0.5, 1, 0.2]),
+    weight('w', [4, 4]),
+    weight('d', [4, 3]),
+    weight('e', [4, 3], [1]),
+  ];
+  expect(await removedOf({ nodes, initializers, inputs: { x: [2, 5] } })).toBe(0);
 });

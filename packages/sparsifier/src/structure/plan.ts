@@ -391,16 +391,14 @@ const largestRatio = 4096;
 
 /** Whether constants reach the weights of two readers in the same way. */
 const isAlike = (one: Reader, other: Reader): boolean =>
-  one.known?.numbers === other.known?.numbers &&
-  one.weights!.inputsPerGroup === other.weights!.inputsPerGroup &&
-  one.axis.length === other.axis.length;
+  one.known?.numbers === other.known?.numbers && one.weights!.isLike(other.weights!);
 
 /** Whether all that read a weight see the same ratio of two constants. */
-function isSameRatio(readers: readonly Reader[], { weights, known, axis }: Reader, from: number, to: number): boolean {
+function isSameRatio(readers: readonly Reader[], { weights, known }: Reader, from: number, to: number): boolean {
   const ratio = known!.numbers[from]! / known!.numbers[to]!;
   if (!(Math.abs(ratio) <= largestRatio)) return false;
   return readers.every((other) => {
-    if (other.weights!.inputsPerGroup !== weights!.inputsPerGroup || other.axis.length !== axis.length) return false;
+    if (!other.weights!.isLike(weights!)) return false;
     const numbers = other.known?.numbers;
     const own = numbers && numbers[from]! / numbers[to]!;
     return own === ratio;

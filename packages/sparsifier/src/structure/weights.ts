@@ -78,6 +78,13 @@ export class Weights {
     return new Weights({ ...this.#fields, view: { ...this.view, stored } });
   }
 
+  /** Whether the same number of stored ones is the weight of the same pair. */
+  isLike(other: Weights): boolean {
+    const isSize = other.inputsPerGroup === this.inputsPerGroup && other.outputsPerGroup === this.outputsPerGroup;
+    const isOrder = other.#strides.every((stride, place) => stride === this.#strides[place]);
+    return isSize && isOrder && other.groups === this.groups;
+  }
+
   /** How many weights a pair has. */
   get places(): number {
     return this.#offsets.length;
