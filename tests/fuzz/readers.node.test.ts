@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { Coverage, type Covered } from '../support/fuzz/coverage.js';
-import { fuzz, nameOf, type Finding, type Fuzzed } from '../support/fuzz/fuzzing.js';
+import type { Finding, Fuzzed } from '../support/fuzz/fuzzing.js';
 import { read, written, type Input } from '../support/fuzz/input.js';
 import { watch } from '../support/fuzz/watch.js';
 
@@ -17,6 +17,7 @@ const fewRuns = 100;
 
 // Before the package is loaded: see Coverage.
 const coverage = new Coverage();
+const { fuzz, nameOf } = await import('../support/fuzz/fuzzing.js');
 const { targets } = await import('../support/fuzz/targets.js');
 const { loadEngine } = await import('sparsifier');
 await loadEngine();

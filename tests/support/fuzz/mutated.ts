@@ -16,19 +16,20 @@ export function mutated({ bytes, further = {} }: Input, other: Input, draw: Draw
   const names = Object.keys(further);
   const others = filesOf(other);
   const from = others[draw(others.length)]!;
-  if (names.length === 0 || draw(4) > 0) return { bytes: changed(bytes, from, draw), further };
+  if (names.length === 0 || draw(4) > 0) return { bytes: changed(bytes, draw, from), further };
   const name = names[draw(names.length)]!;
   const kind = draw(8);
   if (kind === 0) return { bytes, further: withFile(further, name, new Uint8Array(0)) };
   if (kind === 1) return { bytes, further: withFile(further, name, further[names[draw(names.length)]!]!) };
-  return { bytes, further: withFile(further, name, changed(further[name]!, from, draw)) };
+  const change = kind < 5 ? withNumbersChanged : changed;
+  return { bytes, further: withFile(further, name, change(further[name]!, draw, from)) };
 }
 
 /** Whatever the name is, `__proto__` too. */
 const withFile = (files: Readonly<Record<string, Bytes>>, name: string, file: Bytes): Record<string, Bytes> =>
   Object.fromEntries([...Object.entries(files).filter(([each]) => each !== name), [name, file]]);
 
-function changed(file: Bytes, from: Bytes, draw: Draw): Bytes {
+function changed(file: Bytes, draw: Draw, from: Bytes): Bytes {
   if (draw(8) === 0) return withBytesChanged(file, draw);
   const text = textOf(file);
   if (/^[{[]/.test(text)) return withJsonChanged(text, textOf(from), draw);

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { differsAt } from '../bytes.js';
 import { concat } from '../onnx-builder.js';
-import { filesOf, floats, graphOf, textOf, type Entry } from '../tfjs.js';
+import { filesOf, floats, graphOf, saved, textOf, tf, type Entry } from '../tfjs.js';
 import { foldersOf } from './cases.js';
 import type { Input } from './input.js';
 import { checkModel } from './models.js';
@@ -115,6 +115,119 @@ const hostileManifests: Readonly<Record<string, Input>> = {
   texts: texts(Uint8Array.of(1, 0, 0, 0, 65)),
 };
 
+const integers = (name: string, ...list: number[]): Entry => ({
+  name,
+  shape: [list.length],
+  dtype: 'int32',
+  bytes: new Uint8Array(Int32Array.from(list).buffer),
+});
+const filters = (name: string, shape: number[]): Entry => ({
+  name,
+  shape,
+  dtype: 'float32',
+  bytes: floats(...Array.from({ length: shape.reduce((product, size) => product * size, 1) }, (_, at) => at - 5)),
+});
+
+const convolved = [
+  ...[
+    filters('w', [1, 1, 2, 3]),
+    filters('v', [3, 3, 3, 2]),
+    filters('depthwise', [1, 1, 3, 2]),
+    filters('gamma', [3]),
+  ],
+  ...[integers('shape', -1, 2, 3), integers('axis', 1), integers('last', -1), integers('order', 0, 3, 1, 2)],
+  ...[integers('paddings', 0, 0, 1, 1, 1, 1, 0, 0), integers('space', 1, 2), integers('begin', 1), integers('end', 2)],
+  ...[integers('sizes', 1, 9, 9, 3), integers('two', 2)],
+];
+const strides = { strides: { list: { i: ['1', '2', '2', '1'] } }, padding: { s: 'VkFMSUQ=' } };
+/** One after another that reads them, the moves that channels are followed through. */
+const moves = inputOf(
+  graphOf(convolved, [
+    ['conv', 'Conv2D', ['x', 'w'], { ...strides, dilations: { list: { i: ['1', '1', '1', '1'] } } }],
+    ['normal', 'FusedBatchNormV3', ['conv', 'gamma', 'gamma', 'gamma', 'gamma'], {}],
+    ['relu', 'Relu', ['normal']],
+    ['padded', 'Pad', ['relu', 'paddings']],
+    ['filtered', 'DepthwiseConv2dNative', ['padded', 'depthwise'], strides],
+    [
+      'next',
+      'Conv2D',
+      ['padded', 'v'],
+      {
+        ...strides,
+        explicit_paddings: { list: { i: ['0', '0', '1', '1', '0', '2', '0', '0'] } },
+        padding: { s: 'RVhQTElDSVQ=' },
+      },
+    ],
+    ['expanded', 'ExpandDims', ['relu', 'axis']],
+    ['squeezed', 'Squeeze', ['expanded'], { squeeze_dims: { list: { i: ['1'] } } }],
+    ['turned', 'Transpose', ['squeezed', 'order']],
+    ['mean', 'Mean', ['relu', 'space'], { keep_dims: { b: false } }],
+    ['joined', 'ConcatV2', ['relu', 'conv', 'last']],
+    ['again', 'Conv2D', ['joined', 'v'], strides],
+    ['shaped', 'Reshape', ['mean', 'shape']],
+    ['flat', 'Reshape', ['relu', 'packed']],
+    ['sized', 'Shape', ['relu']],
+    ['size', 'StridedSlice', ['sized', 'begin', 'end', 'axis'], { shrink_axis_mask: { i: '1' } }],
+    ['twice', 'Mul', ['size', 'two']],
+    ['longer', 'AddV2', ['twice', 'two']],
+    ['packed', 'Pack', ['axis', 'longer', 'longer', 'two']],
+    ['up', 'Conv2DBackpropInput', ['packed', 'v', 'relu'], strides],
+    ['up9', 'Conv2DBackpropInput', ['sizes', 'v', 'relu'], strides],
+    ['raised', 'Sigmoid', ['conv']],
+    ['sum', 'AddV2', ['raised', 'gamma']],
+    ['prelu', 'Prelu', ['sum', 'gamma']],
+    ['parts', 'Split', ['axis', 'prelu'], { num_split: { i: '3' } }],
+    ['end', 'Identity', ['parts']],
+  ]),
+  convolved,
+);
+
+/** Layers of most types, as TensorFlow.js itself writes them. */
+async function manyLayers(): Promise<Input> {
+  const { layers } = tf;
+  const image = tf.input({ shape: [6, 6, 2] });
+  const conv = layers
+    .conv2d({ filters: 3, kernelSize: 3, padding: 'same', name: 'a' })
+    .apply(image) as tf.SymbolicTensor;
+  const normal = layers.batchNormalization({ name: 'b' }).apply(conv) as tf.SymbolicTensor;
+  const joined = layers.concatenate({ name: 'c' }).apply([normal, conv]) as tf.SymbolicTensor;
+  const rest = [
+    layers.reLU({ name: 'd' }),
+    layers.depthwiseConv2d({ kernelSize: 2, depthMultiplier: 2, name: 'e' }),
+    layers.zeroPadding2d({ name: 'f' }),
+    layers.separableConv2d({ filters: 4, kernelSize: 2, strides: 2, name: 'g' }),
+    layers.conv2dTranspose({ filters: 2, kernelSize: 3, strides: 2, name: 'h' }),
+    layers.maxPooling2d({ poolSize: 2, name: 'i' }),
+    layers.globalAveragePooling2d({ name: 'j' }),
+    layers.repeatVector({ n: 2, name: 'k' }),
+    layers.lstm({ units: 3, returnSequences: true, name: 'l' }),
+    layers.gru({ units: 2, name: 'm' }),
+    layers.dropout({ rate: 0.5, name: 'n' }),
+    layers.dense({ units: 4, activation: 'sigmoid', name: 'o' }),
+    layers.reshape({ targetShape: [2, 2], name: 'p' }),
+    layers.flatten({ name: 'q' }),
+    layers.prelu({ name: 'r' }),
+    layers.dense({ units: 2, name: 's' }),
+  ].reduce((value, layer) => layer.apply(value) as tf.SymbolicTensor, joined);
+  const words = tf.input({ shape: [3] });
+  const embedded = layers.embedding({ inputDim: 5, outputDim: 2, name: 't' }).apply(words) as tf.SymbolicTensor;
+  const convolved = layers.conv1d({ filters: 2, kernelSize: 2, padding: 'causal', name: 'u' }).apply(embedded);
+  const { json, shards } = await saved(
+    tf.model({ inputs: [image, words], outputs: [rest, convolved as tf.SymbolicTensor] }),
+  );
+  // Its own numbers are others each time.
+  const further = Array.from(shards, ([name, { length }]) => {
+    return [name, new Uint8Array(Float32Array.from({ length: length / 4 }, (_, at) => (at % 7) - 3).buffer)] as const;
+  });
+  return { bytes: textOf(json) as Bytes, further: Object.fromEntries(further) };
+}
+
+/** A manifest alone, of layers that only their names tell. */
+const bare = ({ bytes, further }: Input): Input => ({
+  bytes: textOf((jsonOf(bytes) as Content).weightsManifest) as Bytes,
+  further: further!,
+});
+
 const branch = { node: [{ name: 'w', op: 'Const' }] };
 const hostileGraphs: Readonly<Record<string, Input>> = {
   'a node that reads itself': inputOf(graphOf([kernel], [['y', 'MatMul', ['y', 'd/kernel']]]), [kernel]),
@@ -180,6 +293,16 @@ export const tfjsLayers: Target = {
   seeds: async () => ({
     ...Object.fromEntries(Object.entries(await foldersOf(/^tfjs_/)).filter((each) => !isGraph(each))),
     ...keras,
+    'layers of most types': await manyLayers(),
+    'weights without a topology': bare(
+      inputOf(dense, [
+        filters('conv0/filters', [3, 3, 2, 3]),
+        filters('conv0/bias', [3]),
+        filters('fc/weights', [4, 2]),
+        filters('dw/depthwise_filter', [3, 3, 2, 1]),
+        filters('dw/pointwise_filter', [1, 1, 2, 3]),
+      ]),
+    ),
     ...hostileManifests,
   }),
   check,
@@ -197,6 +320,7 @@ export const tfjsGraph: Target = {
       [kernel, bias],
     ),
     'a product with codes': inputOf(graphOf([codes], [['y', 'MatMul', ['x', 'd/kernel']]]), [codes]),
+    'all moves of channels': moves,
     ...hostileGraphs,
   }),
   check,
