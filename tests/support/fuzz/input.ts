@@ -15,7 +15,7 @@ export const sizeOf = (input: Input): number => filesOf(input).reduce((sum, { le
 /** The input as JSON, with files in base64. Names of files may be anything there. */
 export function written({ bytes, further = {} }: Input): string {
   const inText = Object.fromEntries(Object.entries(further).map(([name, file]) => [name, base64(file)]));
-  return `${JSON.stringify({ bytes: base64(bytes), further: inText })}\n`;
+  return `${JSON.stringify({ bytes: base64(bytes), further: inText }, null, 2)}\n`;
 }
 
 /** What {@link written} wrote. */

@@ -1,10 +1,11 @@
 // What is true of every reader of models.
-import { inspect, Sparsifier } from 'sparsifier';
+import { inspect, loadEngine, Sparsifier } from 'sparsifier';
 import { sparsifyFile } from 'sparsifier/file';
 import { readModel, type FileModel, type ReadModelOptions } from 'sparsifier/formats';
 import { dequantize, quantize } from 'sparsifier/quantize';
 import { planRemoval, removeChannels } from 'sparsifier/removal';
 import { differsAt } from '../bytes.js';
+import { diagnose, runtimeNames } from '../internal.js';
 import { expectNoMemoryInUse } from '../layers.js';
 import { keeping, type Kept } from '../streams.js';
 import type { Input } from './input.js';
@@ -63,6 +64,7 @@ async function checkRead(
     const made = await attempt(() => make(model));
     if (made) await checkAgain(made.model, reading).finally(() => made.model.close());
   }
+  await attempt(() => diagnose(model, 'model', runtimeNames));
   const plan = await attempt(() => planRemoval(model));
   if (plan) await attempt(async () => (await removeChannels(model, plan)).model.close());
 
@@ -77,6 +79,24 @@ async function checkRead(
   if (files === undefined || same === undefined) return;
   hold(areSame(files, same), 'pruning in memory and from file to file gives different files');
   await checkAgain(model, reading);
+  await checkBiases(model, reading);
+}
+
+/** Gives each layer a bias. A model with other biases is still the same layers. */
+async function checkBiases(model: FileModel, reading: ReadModelOptions): Promise<void> {
+  const engine = await loadEngine();
+  for (const tensor of model.tensors) {
+    const bias = await attempt(() => model.addBias(tensor));
+    if (typeof bias !== 'object') continue;
+    const region = await model.load(engine, bias.values);
+    try {
+      await region.block.write(new Uint8Array(region.bytes).fill(60), region.offset);
+      await model.store(engine, bias.values, region);
+    } finally {
+      region.release();
+    }
+  }
+  if (await attempt(() => model.toFiles())) await checkAgain(model, reading, layersOf);
 }
 
 /** The files that a model is pruned to while it is copied, the main one first. It may be written last. */
@@ -96,8 +116,12 @@ async function streamed(
   return report && new Map(files.sort(([first], [second]) => Number(second === main) - Number(first === main)));
 }
 
-/** What is written can be read, and is the same model. */
-async function checkAgain(model: FileModel, reading: ReadModelOptions): Promise<void> {
+/** What is written can be read, and is the same model, as far as it is described. */
+async function checkAgain(
+  model: FileModel,
+  reading: ReadModelOptions,
+  described: (model: FileModel) => string = inFull,
+): Promise<void> {
   const files = await model.toFiles();
   const [[, main]] = [...files] as [[string, Uint8Array<ArrayBuffer>]];
   const give = (name: string) => files.get(name)!;
@@ -111,19 +135,19 @@ async function checkAgain(model: FileModel, reading: ReadModelOptions): Promise<
   }
 }
 
-const described = ({ tensors, skipped, weights }: FileModel): string =>
-  JSON.stringify({
-    tensors: tensors.map(({ name, kind, roles, shape, values }) => [
-      name,
-      kind,
-      roles,
-      shape,
-      values.dtype,
-      values.length,
-    ]),
+const layersOf = ({ tensors }: FileModel): string =>
+  JSON.stringify(
+    tensors.map(({ name, kind, roles, shape, values }) => [name, kind, roles, shape, values.dtype, values.length]),
+  );
+
+const inFull = (model: FileModel): string => {
+  const { skipped, weights } = model;
+  return JSON.stringify({
+    layers: layersOf(model),
     skipped: skipped.map(({ name, weights }) => [name, weights]),
     weights,
   });
+};
 
 const areSame = (some: Files, others: Files): boolean =>
   some.size === others.size &&

@@ -14,6 +14,8 @@ import {
   varint,
   type TensorOptions,
 } from '../onnx-builder.js';
+import { dataPath } from '../removal/network.js';
+import { randomNetwork } from '../removal/random-network.js';
 import { casesIn } from './cases.js';
 import type { Input } from './input.js';
 import { byteDifference, checkModel } from './models.js';
@@ -118,10 +120,19 @@ const hostile: Readonly<Record<string, Input>> = {
   },
 };
 
+/** Networks of many operators, of which channels can be taken out, with their weights in a file of their own. */
+const networks = Object.fromEntries(
+  [...Array(16).keys()].map((seed) => {
+    const { bytes, data } = randomNetwork({ seed, count: 6 }).separate(seed % 2 === 0);
+    return [`random network ${seed}`, { bytes, further: { [dataPath]: data } }];
+  }),
+);
+
 export const onnx: Target = {
   files: ['formats/onnx/', 'structure/'],
   seeds: async () => ({
     ...(await casesIn(['', 'quantised/', 'removal/traps/'], '.onnx')),
+    ...networks,
     ...hostile,
   }),
   check: (given) =>

@@ -41,7 +41,7 @@ export interface Masking {
 type Initializer = readonly [name: string, shape: readonly number[], options: TensorOptions];
 
 /** The file beside a model that has its external data. */
-const dataPath = 'weights.bin';
+export const dataPath = 'weights.bin';
 
 export class Network {
   readonly nodes: Bytes[] = [];

@@ -68,17 +68,17 @@ export function changesAfter(probes: readonly Probe[], opset: number): Changes {
     const { node } = step;
     const each = probes.map(({ followed, cut }) => ({ step: followed.steps[place]!, cut }));
     for (const value of node.outputs) steps.set(value, step);
-    if (isList(step, first.cut)) {
+    const [output] = node.outputs;
+    // A damaged node may have none.
+    if (output !== undefined && isList(step, first.cut)) {
       for (const [probe, { step, cut }] of each.entries()) {
         const list = listAfter(step, cut, opset, (input) => listOf(node, input, probe, step.site.inputs[input]));
-        after[probe]!.set(node.outputs[0]!, list);
+        after[probe]!.set(output, list);
       }
       if (node.outputs.some(({ isOutput }) => isOutput)) need(place, undefined, 0);
       // A node without a rule needs the list that it had.
-      const other = node.outputs[0]!.readers.find((reader) => !numbers.has(reader.node));
-      const isKept = each.every(({ step }, probe) =>
-        isEqual(step.outputs[0]!.list, after[probe]!.get(node.outputs[0]!)),
-      );
+      const other = output.readers.find((reader) => !numbers.has(reader.node));
+      const isKept = each.every(({ step }, probe) => isEqual(step.outputs[0]!.list, after[probe]!.get(output)));
       if (other !== undefined && !isKept) throw new Stuck(other.node, other.input);
       continue;
     }
@@ -175,9 +175,13 @@ export function changesAfter(probes: readonly Probe[], opset: number): Changes {
   }
 }
 
+/** Numbers that are none, in a damaged file, are the same ones. */
+const isSameNumber = (one: number, other: number | undefined): boolean =>
+  one === other || (Number.isNaN(one) && Number.isNaN(other));
+
 const isEqual = (one: List | undefined, other: List | undefined): boolean =>
   one?.numbers.length === other?.numbers.length &&
-  one?.numbers.every((number, at) => number === other?.numbers[at]) === true;
+  one?.numbers.every((number, at) => isSameNumber(number, other?.numbers[at])) === true;
 
 const areEqual = (lists: readonly (List | undefined)[], others: readonly (List | undefined)[] | undefined): boolean =>
   lists.every((list, probe) => isEqual(list, others?.[probe]));
