@@ -1,4 +1,5 @@
 import type { Source } from '../host/host.js';
+import type { InputShapes } from '../options/coupled.js';
 import type { CurrentFiles } from './format.js';
 
 /** How channels are taken out of the networks of a format. */
@@ -9,7 +10,17 @@ export interface ChannelRemoval {
    *   `protect` that matches nothing; the signal's reason if it is aborted
    */
   plan(request: RemovalRequest, current: CurrentFiles): Promise<PlannedRemoval>;
+  /**
+   * The channels of the network, whatever its numbers are.
+   * @throws as {@link plan}
+   */
+  channels(request: ChannelsRequest, current: CurrentFiles): Promise<NetworkChannels>;
 }
+
+export type { InputShapes } from '../options/coupled.js';
+
+/** How a network is followed. */
+export type ChannelsRequest = Omit<RemovalRequest, 'roundTo'>;
 
 export interface RemovalRequest {
   /** The shapes of inputs whose axes have any size, by name. */
@@ -22,7 +33,31 @@ export interface RemovalRequest {
   readonly onLoaded?: (done: number, total: number) => void;
 }
 
-export type InputShapes = Readonly<Record<string, readonly number[]>>;
+/** The channels of a network by numbers, and where they are in its weights. */
+export interface NetworkChannels {
+  /** The channels that may go, in groups of those that lie on the same axes, in the order of the network. */
+  readonly groups: readonly (readonly number[])[];
+  /** Those of layers, and others that operators multiply with. */
+  readonly weights: readonly ChannelsOfWeight[];
+  /** Sentences about what was assumed, and what was not followed. */
+  readonly notes: readonly string[];
+}
+
+/** The channels of a stored tensor. */
+export interface ChannelsOfWeight {
+  /** The name of the layer; that of the tensor if it is not the weight of one. */
+  readonly name: string;
+  /** As it is stored. */
+  readonly shape: readonly number[];
+  /** Along each axis the channel of each index. -1 for one that has to stay. */
+  readonly axes: readonly Int32Array[];
+  /** Along each axis what keeps the first channel that has to stay; undefined if all may go. */
+  readonly keptBy: readonly (string | undefined)[];
+  /** For each operator that adds up inputs with these weights, the channel of each input, group by group; -1 as above. */
+  readonly reads: readonly Int32Array[];
+  /** Whether an operator computes channels with these weights. They are not 0 unless these are. */
+  readonly isMaker: boolean;
+}
 
 /** Which channels go, and how the model is written without them. */
 export interface PlannedRemoval {

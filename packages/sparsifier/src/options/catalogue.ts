@@ -103,6 +103,12 @@ const texts = {
     formula: '|w| sd',
     source: 'An et al. 2023',
   },
+  flap: {
+    sentence:
+      'Keeps the channels that vary much and that the layers which read them give large weights; for coupled channels.',
+    formula: 'sum of (|w| sd)^2 over all weights that read the channel',
+    source: 'An et al. 2023',
+  },
   taylor: {
     sentence: 'Keeps the weights whose removal is estimated to change the loss most.',
     formula: '(w g) (w g)',

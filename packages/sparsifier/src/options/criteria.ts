@@ -46,6 +46,8 @@ export interface Recipe {
 interface Row {
   readonly element: number;
   readonly needs?: State;
+  /** Whether channels are scored by the layers that read them. */
+  readonly isOfReaders?: true;
 }
 
 /** Elements that the budget `lamp` cannot use: their scores may be negative, or are random. */
@@ -94,6 +96,11 @@ const table = {
   wanda: { element: element.scaledMagnitude, needs: 'activations' },
   /** `|w| * sd`, `sd` being the standard deviation of the input of the weight (An et al. 2023, there of channels). */
   fluctuation: { element: element.scaledMagnitude, needs: 'statistics' },
+  /**
+   * The sum of `(|w| * sd)^2` over all weights that a channel is multiplied with, in all layers that read it: the
+   * fluctuation of what it adds to their outputs (An et al. 2023, FLAP).
+   */
+  flap: { element: element.scaledMagnitude, needs: 'statistics', isOfReaders: true },
   /** `(w * g) * (w * g)`, `g` being the gradient of the loss (Molchanov et al. 2019). */
   taylor: { element: element.squaredProduct, needs: 'gradient' },
   /** One random number from [0, 1) per unit, the same for the same seed: Philox4x32-10 (Salmon et al. 2011). */
@@ -112,6 +119,13 @@ const { lamp, ...normalizers } = codes;
 
 export const reducerNames = Object.keys(reducers) as readonly Reducer[];
 export const normalizerNames = Object.keys(normalizers) as readonly Normalizer[];
+
+/** Whether a criterion scores channels by the layers that read them. */
+export function isOfReaders(criteria: unknown): boolean {
+  const name = typeof criteria === 'string' ? withoutUnderscores(criteria) : '';
+  const row: Row | undefined = Object.hasOwn(table, name) ? table[name as CriteriaName] : undefined;
+  return row?.isOfReaders === true;
+}
 
 /** The option that a criterion needs beside the weights. */
 export const needsOf = (name: CriteriaName): State | 'seed' | undefined => {

@@ -2,7 +2,15 @@ import { SparsifyError } from '../errors.js';
 import { typeOf, type Model } from '../model/model.js';
 import { limitsShape, type LimitOptions } from './amounts.js';
 import { budgets, type Budget } from './budgets.js';
-import { needsOf, type CriteriaName, type CustomCriterion, type Normalizer, type Reducer } from './criteria.js';
+import { someCoupled, type CoupledOptions } from './coupled.js';
+import {
+  isOfReaders,
+  needsOf,
+  type CriteriaName,
+  type CustomCriterion,
+  type Normalizer,
+  type Reducer,
+} from './criteria.js';
 import { defaults } from './defaults.js';
 import { checkGranularity, inWords, isPattern, type Granularity, type Pattern } from './granularity.js';
 import { aBoolean, aCount, aFunction, asGiven, aSignal, being, oneOf, optionsOf, type Shape } from './check.js';
@@ -63,6 +71,15 @@ export interface LayerInputStatistics extends InputMoments {
 export interface SparsifierOptions extends Rules, LimitOptions {
   /** Which weights are removed together: a unit. `weight` by default, so that each weight is one. */
   readonly granularity?: Granularity;
+  /**
+   * Whether whole channels of the network are removed, which `removeChannels` then takes out; for the granularity `filter`.
+   * Channels that can only go together, such as those that a residual block adds up, are a group, named after the first
+   * layer that makes them. Groups are scored, ranked, counted and rounded in place of layers, and what follows a channel goes
+   * with it: the kernels of depthwise convolutions, biases, batch normalisation. `layerType` is `all` by default, and a
+   * group is pruned only if the rules select all layers that make its channels. For models whose network can be followed:
+   * ONNX models that were read from files. Options say how it is followed.
+   */
+  readonly coupled?: boolean | CoupledOptions;
   /** Where units are compared: within each layer (`local`, the default) or over the whole network (`global`). */
   readonly context?: Context;
   /** What makes a weight useful; `largeFinal`, its magnitude, by default. */
@@ -94,7 +111,7 @@ export interface SparsifierOptions extends Rules, LimitOptions {
   /** For `wanda`: the norm of the activations of each input channel. `statistics` have them, too. */
   readonly activations?: LayerArrays;
   /**
-   * Statistics of the inputs of the layers, for `fluctuation`, `wanda` and `repair()`. With them the Sparsifier keeps all
+   * Statistics of the inputs of the layers, for `fluctuation`, `flap`, `wanda` and `repair()`. With them the Sparsifier keeps all
    * weights and biases as they are when it is made, until `clear()`: `repair()` aims at them, and `restore()` brings them
    * back.
    */
@@ -128,6 +145,7 @@ export interface CallOptions {
 /** The names and types of the options; what they mean together is checked when a model is planned. */
 export const sparsifierShape: Shape<SparsifierOptions> = {
   granularity: (value) => checkGranularity(value as Granularity),
+  coupled: someCoupled,
   context: oneOf('context', contexts),
   criteria: asGiven,
   ...rulesShape,
@@ -181,8 +199,10 @@ export type ResolvedOptions = SparsifierOptions &
  */
 export function resolveOptions(options: SparsifierOptions): ResolvedOptions {
   const { layerType: _, ...always } = defaults;
-  const resolved: ResolvedOptions = { ...always, ...options };
+  const forAll = options.coupled ? { layerType: 'all' as const } : {};
+  const resolved: ResolvedOptions = { ...always, ...forAll, ...options };
   const { granularity } = resolved;
+  checkCoupled(resolved);
   if (resolved.activations && resolved.statistics) {
     throw new SparsifyError('usage', 'statistics contain the norms of activations', {
       given: '`activations` and `statistics`',
@@ -232,6 +252,35 @@ function checkWithPattern(options: SparsifierOptions, pattern: Pattern): void {
     });
   }
 }
+
+/** Whole channels are filters, and some criteria and budgets are about them, or about anything else. */
+function checkCoupled({ coupled, granularity, criteria, budget }: ResolvedOptions): void {
+  if (!coupled) {
+    if (!isOfReaders(criteria)) return;
+    throw new SparsifyError(
+      'usage',
+      `the criterion ${inText(criteria)} is about channels and all layers that read them`,
+      {
+        given: `\`criteria: '${inText(criteria)}'\` without \`coupled\``,
+        hint: "Use `granularity: 'filter'` and `coupled: true`; for single weights, `criteria: 'fluctuation'`",
+      },
+    );
+  }
+  if (granularity !== 'filter') {
+    throw new SparsifyError('usage', '`coupled` removes whole channels, which are filters', {
+      given: `\`coupled\` with the granularity ${inWords(granularity)}`,
+      hint: "Use `granularity: 'filter'`",
+    });
+  }
+  if (budget !== 'erk') return;
+  throw new SparsifyError('usage', 'the budget erk follows from the shape of a layer, and a group has several', {
+    given: "`budget: 'erk'` with `coupled`",
+    allowed: ['uniform', 'lamp'],
+  });
+}
+
+const inText = (criteria: SparsifierOptions['criteria']): string =>
+  typeof criteria === 'string' ? criteria : 'of your own';
 
 /** Only the global context ranks layers together. */
 function checkRankings({ granularity, context, rankTogether, budget }: ResolvedOptions): void {

@@ -58,6 +58,13 @@ export interface Units {
   readonly pattern?: UnitPattern;
 }
 
+/** Which output channels of a layer are kept. */
+export interface RowMask {
+  /** Each is an output channel. */
+  readonly units: Units;
+  readonly mask: Uint8Array;
+}
+
 /** @throws SparsifyError `granularity` for a kind that does not have it, or blocks that do not fit how channels are stored */
 export function unitsOfTensor(tensor: WeightTensor, granularity: Granularity): Units {
   const { name, kind, roles, shape, groups, onlyWeight } = tensor;

@@ -1,9 +1,16 @@
-import { isKept, unitsOf, type Axis } from '../engine/record.js';
+import { isKept, maskBytes, unitsOf, type Axis } from '../engine/record.js';
 import { inSlices, stepsAtATime } from '../host/slices.js';
 
 // Masks: one bit per unit in whole words, 1 for a unit that is kept; bits beyond the last unit are 1.
 
 const wordsOf = (mask: Uint8Array): Uint32Array => new Uint32Array(mask.buffer, mask.byteOffset, mask.byteLength / 4);
+
+/** The mask that keeps these units. */
+export function maskOf(kept: readonly boolean[]): Uint8Array {
+  const mask = new Uint8Array(maskBytes(kept.length)).fill(255);
+  for (const [unit, stays] of kept.entries()) if (!stays) mask[unit >> 3]! &= ~(1 << (unit & 7));
+  return mask;
+}
 
 /** How many units a mask removes. */
 export async function unitsRemoved(mask: Uint8Array): Promise<number> {

@@ -7,7 +7,7 @@ import { showsInfinity } from '../options/criteria.js';
 import { both, unitsRemoved, weightsRemoved } from './bits.js';
 import { PruningCall, type Changing } from './context.js';
 import type { Counts, Done, Job, Plan } from './job.js';
-import { load, maskOf, partnerEntries, type Loaded } from './loaded.js';
+import { load, maskOf, partnerEntries, scoresIn, type Loaded } from './loaded.js';
 import { prepareSaving, removedTable } from './removed.js';
 
 // A call is a sequence of states. Each step takes the state before it and gives the next one: loaded, inspected,
@@ -47,11 +47,23 @@ export const score = (engine: Engine, plan: Plan, look: (record: number) => Prom
     await checkScores(scored, await look(scored.table.block.address));
   });
 
-/** Zeroes what earlier masks remove, without scoring. */
-export const reapply = (engine: Engine, plan: Plan): Promise<Done[]> =>
+/**
+ * The scores of the units of each job, in stored order. Nothing is changed.
+ * @throws SparsifyError `weights` if a weight is not finite
+ */
+export const scoresOf = (engine: Engine, plan: Plan): Promise<Float32Array<ArrayBuffer>[]> =>
+  PruningCall.run(engine, plan, async (call) => {
+    const loaded = await load(call, { keepsScores: true });
+    await refuseNotFinite(loaded);
+    const { scored } = await scoreUnits({ inspected: loaded });
+    return Promise.all(plan.jobs.map((_, index) => scoresIn(scored, index)));
+  });
+
+/** Zeroes what given masks remove, without scoring. @param masks one for each job */
+export const removeKnown = (engine: Engine, plan: Plan, masks: readonly Uint8Array[]): Promise<Done[]> =>
   PruningCall.run(engine, plan, async (call) => {
     const loaded = await load(call);
-    const ranked = await takeEarlierMasks(loaded);
+    const ranked = await takeMasks(loaded, masks);
     const changed = await applyMasks(ranked);
     return finish(changed);
   });
@@ -188,13 +200,13 @@ async function cutAlone(
   await table.block.write(encode(table.entries.map((entry, index) => ({ ...entry, cut: cuts[index] }))));
 }
 
-/** Takes the masks of an earlier call as those of this one. */
-async function takeEarlierMasks(loaded: Loaded): Promise<Ranked> {
-  const { call, scratch } = loaded;
+/** Takes masks that are known as those of this call. */
+async function takeMasks(loaded: Loaded, masks: readonly (Uint8Array | undefined)[]): Promise<Ranked> {
+  const { scratch } = loaded;
   const removedUnits: number[] = [];
-  for (const [index, { earlier }] of call.plan.jobs.entries()) {
-    if (earlier) await scratch.block.write(earlier, scratch.places[index]!.mask);
-    removedUnits.push(earlier ? await unitsRemoved(earlier) : 0);
+  for (const [index, mask] of masks.entries()) {
+    if (mask) await scratch.block.write(mask, scratch.places[index]!.mask);
+    removedUnits.push(mask ? await unitsRemoved(mask) : 0);
   }
   return { ranked: loaded, by: 'masks', removedUnits };
 }
@@ -300,14 +312,14 @@ async function finish(removed: Removed): Promise<Done[]> {
   const { call, removedUnits, masks, squares, saved } = removed;
   const zeros = await store(removed, ({ earlier }, index) => earlier !== undefined || removedUnits[index]! > 0);
   const done: Done[] = [];
-  for (const [index, { units }] of call.plan.jobs.entries()) {
+  for (const [index, { units, rows }] of call.plan.jobs.entries()) {
     const [mask, count] = [masks[index]!, removedUnits[index]!];
     done.push({
       zeros: zeros[index]!,
-      removedUnits: count,
+      removedUnits: rows ? await unitsRemoved(rows.mask) : count,
       removedWeights: await weightsRemoved(units.axes, mask, count),
       squares: squares[index]!,
-      channels: units.isChannel ? mask : undefined,
+      channels: units.isChannel && rows === undefined ? mask : undefined,
       mask,
       saved: saved?.[index],
     });

@@ -2,7 +2,7 @@ import { isKept, storedUnits, type Squares } from '../engine/record.js';
 import type { Kind, Leak, Model, WeightTensor } from '../model/model.js';
 import { sumOf } from '../model/numbers.js';
 import { fits, type Amount } from '../options/amounts.js';
-import type { Units } from '../options/units.js';
+import type { RowMask, Units } from '../options/units.js';
 import type { Removed } from './job.js';
 import { percentOf } from './text.js';
 import { errorLimits, type Finding, type Reason } from './warnings.js';
@@ -23,7 +23,16 @@ export interface Requested {
 interface Layer {
   readonly tensor: WeightTensor;
   readonly units: Units;
+  /** Where whole channels are removed, which nothing reads any more. */
+  readonly rows?: RowMask | undefined;
   readonly outcome: Removed;
+}
+
+/** What was ranked as a layer is: a layer, or channels of several. */
+export interface RankedUnits extends Pick<Removed, 'removedUnits' | 'zeros'> {
+  readonly weights: number;
+  /** Whether any of the removed weights was not 0. */
+  readonly isChanged: boolean;
 }
 
 /** What warnings are found from: what was asked, and what was done. */
@@ -31,6 +40,8 @@ interface Facts {
   readonly layers: readonly Layer[];
   readonly model: Pick<Model, 'weights'>;
   readonly requested: readonly Requested[];
+  /** What the members of rankings are; undefined if these are the layers. */
+  readonly ranked?: readonly RankedUnits[] | undefined;
   readonly leftAlone: readonly WeightTensor[];
   readonly roundTo: number | undefined;
   /** The options that limit what is removed, as far as they were given. */
@@ -83,8 +94,8 @@ function highError({ layers }: Facts): Finding | undefined {
 }
 
 function channelsNotSilent({ layers }: Facts): Finding | undefined {
-  const found = layers.flatMap(({ tensor, units, outcome }) => {
-    if (!units.isChannels || outcome.removedUnits === 0) return [];
+  const found = layers.flatMap(({ tensor, units, rows, outcome }) => {
+    if (!units.isChannels || rows || outcome.removedUnits === 0) return [];
     const partners = units.isChannel
       ? []
       : tensor.partners.map(({ part }): Leak => ({ name: part, reason: withSingleChannels }));
@@ -134,19 +145,21 @@ interface Outcome {
   readonly isChanged: boolean;
 }
 
-function outcomesOf({ requested, layers }: Facts): Outcome[] {
+function outcomesOf({ requested, layers, ranked = layers.map(rankedAlone) }: Facts): Outcome[] {
   return requested.map((request) => {
-    const own = request.members.map((member) => layers[member]!);
-    const total = (numberOf: (layer: Layer) => number) => sumOf(own.map(numberOf));
+    const own = request.members.map((member) => ranked[member]!);
+    const total = (key: 'removedUnits' | 'weights' | 'zeros') => sumOf(own.map((each) => each[key]));
     return {
       request,
-      removed: total(({ outcome }) => outcome.removedUnits),
-      weights: total(({ tensor }) => tensor.values.length),
-      zeros: total(({ outcome }) => outcome.zeros),
-      isChanged: own.some(({ outcome }) => outcome.squares.isChanged),
+      ...{ removed: total('removedUnits'), weights: total('weights'), zeros: total('zeros') },
+      isChanged: own.some(({ isChanged }) => isChanged),
     };
   });
 }
+
+const rankedAlone = ({ tensor, outcome: { removedUnits, zeros, squares } }: Layer): RankedUnits => ({
+  ...{ removedUnits, zeros, weights: tensor.values.length, isChanged: squares.isChanged },
+});
 
 /** Whether something was to be removed, however little. */
 const isAsked = ({ amount, asked, units }: Requested): boolean =>

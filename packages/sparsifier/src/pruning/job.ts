@@ -3,7 +3,7 @@ import type { DataType, Model, WeightTensor } from '../model/model.js';
 import type { Recipe } from '../options/criteria.js';
 import type { Listener } from '../options/listener.js';
 import type { Progress } from '../options/options.js';
-import type { Units } from '../options/units.js';
+import type { RowMask, Units } from '../options/units.js';
 
 /** What a call does with one tensor. `Planner.job` makes it. */
 export interface Job {
@@ -17,6 +17,11 @@ export interface Job {
   readonly earlier: Uint8Array | undefined;
   /** The numbers that it removed, of the weights and of each partner, where they are kept. */
   readonly saved: readonly Uint8Array[] | undefined;
+  /**
+   * The output channels that are removed, if units are parts of them: their bias and batch normalisation go with them, and
+   * they are the units that are counted.
+   */
+  readonly rows?: RowMask | undefined;
   /** What the criterion compares the weights with. */
   readonly other: Other | undefined;
   /** Jobs of one group are ranked together. */

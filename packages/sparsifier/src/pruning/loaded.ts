@@ -3,6 +3,7 @@ import { writeTable, type Table } from '../engine/verbs.js';
 import { parts } from '../host/slices.js';
 import { addressOf, type Region, type Values } from '../model/model.js';
 import type { PruningCall } from './context.js';
+import type { RowMask } from '../options/units.js';
 import type { Job } from './job.js';
 import { layOut, type Scratch } from './scratch.js';
 
@@ -18,14 +19,18 @@ export interface Loaded {
 /** Small layers are loaded together, up to this many weights, since each exchange with the engine takes time. */
 const togetherWeights = 1 << 16;
 
-/** Loads the tensors of all jobs, and writes what the kernels are to know about them. */
-export async function load(call: PruningCall): Promise<Loaded> {
+/**
+ * Loads the tensors of all jobs, and writes what the kernels are to know about them.
+ * @param keepsScores whether scores are stored even where they could be computed again
+ */
+export async function load(call: PruningCall, { keepsScores = false } = {}): Promise<Loaded> {
   const { engine, plan } = call;
   const { model, jobs, removes, signal } = plan;
   const regionOf = async (values: Values) => call.hold(await model.load(engine, values));
-  const regionsOf = async ({ tensor, units }: Job) => {
+  const regionsOf = async ({ tensor, units, rows }: Job) => {
     const own = { weights: await regionOf(tensor.values), partners: [] as Region[] };
-    if (units.isChannel) for (const { values } of tensor.partners) own.partners.push(await regionOf(values));
+    if ((rows?.units ?? units).isChannel)
+      for (const { values } of tensor.partners) own.partners.push(await regionOf(values));
     return own;
   };
   const regions: Loaded['regions'][number][] = [];
@@ -39,7 +44,7 @@ export async function load(call: PruningCall): Promise<Loaded> {
       regions.push(loaded.value);
     }
   }
-  const scratch = call.hold(await layOut(engine, jobs, removes.length));
+  const scratch = call.hold(await layOut(engine, jobs, removes.length, keepsScores));
   for (const [index, { earlier, other }] of jobs.entries()) {
     const place = scratch.places[index]!;
     if (earlier) await scratch.block.write(earlier, place.earlier);
@@ -82,24 +87,25 @@ export async function partnerEntries(
 ): Promise<Entry[][]> {
   const { jobs } = call.plan;
   const bits = masks.map((mask, index) => {
+    const { units, rows } = jobs[index]!;
     const hasPartners = mask !== undefined && regions[index]!.partners.length > 0;
-    return hasPartners ? inCanonicalOrder(mask, jobs[index]!) : undefined;
+    return hasPartners ? inCanonicalOrder(rows ?? { units, mask }) : undefined;
   });
   const addresses = await call.copiesOf(bits);
-  return jobs.map(({ tensor, units }, index) => {
+  return jobs.map(({ tensor, units, rows }, index) => {
     const mask = addresses[index];
     if (mask === undefined) return [];
     return regions[index]!.partners.map((region, place) => ({
       ...table.entries[index]!,
       weights: addressOf(region),
       dtype: tensor.partners[place]!.values.dtype,
-      axes: [{ size: unitsOf(units.axes), block: 1, order: 0 }],
+      axes: [{ size: unitsOf((rows?.units ?? units).axes), block: 1, order: 0 }],
       mask,
     }));
   });
 }
 
-function inCanonicalOrder(mask: Uint8Array, { units }: Job): Uint8Array {
+function inCanonicalOrder({ mask, units }: RowMask): Uint8Array {
   const bits = new Uint8Array(mask.length);
   for (const [channel, unit] of storedUnits(units.axes).entries())
     if (isKept(mask, unit)) bits[channel >> 3]! |= 1 << (channel & 7);
@@ -110,4 +116,14 @@ function inCanonicalOrder(mask: Uint8Array, { units }: Job): Uint8Array {
 export function maskOf({ call, scratch: { block, places } }: Loaded, index: number): Promise<Uint8Array> {
   const units = unitsOf(call.plan.jobs[index]!.units.axes);
   return block.read(places[index]!.mask, new Uint8Array(maskBytes(units)));
+}
+
+/** A copy of a job's scores, where they are kept. */
+export async function scoresIn(
+  { call, scratch: { block, places } }: Loaded,
+  index: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  const scores = new Float32Array(unitsOf(call.plan.jobs[index]!.units.axes));
+  await block.read(places[index]!.scores!, new Uint8Array(scores.buffer));
+  return scores;
 }

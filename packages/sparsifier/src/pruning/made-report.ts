@@ -2,7 +2,8 @@ import type { Squares } from '../engine/record.js';
 import type { Model } from '../model/model.js';
 import { sizesIn, type SizedFiles, type Sizes, type SizesOptions } from '../formats/sizes.js';
 import { optionsOf } from '../options/check.js';
-import { tableShape, type LayerReport, type Report, type ReportTableOptions } from './report.js';
+import { sumOf } from '../model/numbers.js';
+import { tableShape, type GroupReport, type LayerReport, type Report, type ReportTableOptions } from './report.js';
 import { tableOf } from './table.js';
 import { counted, formatted, percent, percentOf } from './text.js';
 import { errorOf } from './findings.js';
@@ -16,6 +17,7 @@ type Counts = Pick<LayerReport, 'weights' | 'zeros' | 'removedWeights' | 'units'
 /** What a report is made from. */
 interface Contents {
   readonly layers: readonly (Counts & Pick<LayerReport, 'name' | 'kind' | 'shape' | 'fixed'>)[];
+  readonly groups?: Report['groups'] | undefined;
   readonly model: Pick<Model, 'tensors' | 'skipped' | 'weights'>;
   /** Those of the model; undefined if it was not read from files. */
   readonly files: SizedFiles | undefined;
@@ -29,6 +31,7 @@ interface Contents {
 /** A report whose own properties are plain data; its methods are those of the class. */
 class MadeReport implements Report {
   readonly layers: readonly LayerReport[];
+  declare readonly groups?: NonNullable<Report['groups']>;
   readonly skipped: Report['skipped'];
   readonly weights: Report['weights'];
   readonly total: Report['total'];
@@ -39,7 +42,7 @@ class MadeReport implements Report {
   readonly #isCall: boolean;
   readonly #files: SizedFiles | undefined;
 
-  constructor({ layers, model, files, engine, notes, warnings, isCall }: Contents) {
+  constructor({ layers, groups, model, files, engine, notes, warnings, isCall }: Contents) {
     const sum = (key: Exclude<keyof Counts, 'squares'>) => layers.reduce((total, layer) => total + layer[key], 0);
     const squares = (key: 'kept' | 'removed') => layers.reduce((total, layer) => total + layer.squares![key], 0);
     const hasSquares = layers.length > 0 && layers.every((layer) => layer.squares);
@@ -50,6 +53,7 @@ class MadeReport implements Report {
       ...completed(counts),
       ...(fixed === undefined ? {} : { fixed }),
     }));
+    if (groups) this.groups = groups;
     this.skipped = model.skipped;
     this.weights = {
       layers: model.tensors.reduce((total, { values }) => total + values.length, 0),
@@ -60,8 +64,7 @@ class MadeReport implements Report {
       weights: sum('weights'),
       zeros: sum('zeros'),
       removedWeights: sum('removedWeights'),
-      units: sum('units'),
-      removedUnits: sum('removedUnits'),
+      ...(groups ? channelsIn(groups) : { units: sum('units'), removedUnits: sum('removedUnits') }),
       ...(hasSquares ? { squares: { kept: squares('kept'), removed: squares('removed') } } : {}),
     });
     this.bytes = files?.bytes;
@@ -95,6 +98,13 @@ class MadeReport implements Report {
       ...warnings.map(({ message }) => `warning: ${message}`),
     ].join('\n');
   }
+}
+
+/** The channels of the groups that were pruned. */
+function channelsIn(groups: readonly GroupReport[]): Pick<Counts, 'units' | 'removedUnits'> {
+  const pruned = groups.filter(({ heldBack }) => heldBack === undefined);
+  const sum = (key: 'units' | 'removedUnits') => sumOf(pruned.map((group) => group[key]));
+  return { units: sum('units'), removedUnits: sum('removedUnits') };
 }
 
 export const reportOf = (contents: Contents): Report => new MadeReport(contents);

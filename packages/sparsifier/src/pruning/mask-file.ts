@@ -18,11 +18,18 @@ import type { Masks } from './masks.js';
 const format = 'sparsifier masks';
 const version = '1';
 
+/** How layers are divided into units. */
+interface Divided {
+  readonly granularity: Granularity;
+  /** That of one layer. */
+  readonly granularityOf: (tensor: WeightTensor) => Granularity;
+}
+
 /** A safetensors file with a tensor of U8 for each mask: 1 is kept, 0 removed. */
-export async function maskFile(masks: Masks, granularity: Granularity): Promise<readonly Uint8Array[]> {
+export async function maskFile(masks: Masks, { granularity, granularityOf }: Divided): Promise<readonly Uint8Array[]> {
   const tensors: TensorToWrite[] = [];
   for (const [tensor, bits] of masks) {
-    const { axes, shape } = unitsOfTensor(tensor, granularity);
+    const { axes, shape } = unitsOfTensor(tensor, granularityOf(tensor));
     const bytes = new Uint8Array(unitsOf(axes));
     await inSlices(bytes.length, (from, to) => unpack(bits, bytes, from, to), stepsAtATime);
     tensors.push({ name: tensor.name, dtype: 'U8', shape, bytes });
@@ -40,7 +47,7 @@ export async function maskFile(masks: Masks, granularity: Granularity): Promise<
 export async function readMasks(
   source: string | URL | Blob | Uint8Array | ArrayBuffer,
   { tensors }: Model,
-  granularity: Granularity,
+  { granularity, granularityOf }: Divided,
   options: ReadOptions = {},
 ): Promise<{ readonly masks: Map<WeightTensor, Uint8Array>; readonly path: string | undefined }> {
   const reading = readingOf(optionsOf(options, readingShape));
@@ -60,7 +67,7 @@ export async function readMasks(
           allowed,
         });
       }
-      checkShape(stored, roles[stored.name], tensor, granularity);
+      checkShape(stored, roles[stored.name], tensor, granularityOf(tensor));
       masks.set(tensor, await bitsOf(file, stored));
     }
     return { masks, path: file.path };

@@ -1,4 +1,4 @@
-import { recipeOf, type Recipe } from '../options/criteria.js';
+import { isOfReaders, recipeOf, type CustomCriterion, type Recipe } from '../options/criteria.js';
 import { unitsOf, weightsOf } from '../engine/record.js';
 import { attempt, SparsifyError } from '../errors.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
@@ -14,13 +14,14 @@ import {
 } from '../options/options.js';
 import type { SizedFiles } from '../formats/sizes.js';
 import { sumOf } from '../model/numbers.js';
-import { findingsOf, type Requested } from './findings.js';
+import { findingsOf, type RankedUnits, type Requested } from './findings.js';
+import { channelGranularity } from './groups.js';
 import type { Counts, Job, Removed } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import type { LeftOut } from '../options/names.js';
 import { reportOf } from './made-report.js';
-import type { Report } from './report.js';
+import type { GroupReport, Report } from './report.js';
 import { listed } from './text.js';
 import { warningOf, type Warning } from './warnings.js';
 import { decisionsOf, typesOf, type DecidingRule, type Decision } from '../options/rules.js';
@@ -76,10 +77,11 @@ export interface Shares {
 }
 
 /** What was asked of a call. */
-export interface Asked {
-  readonly request: Request;
-  readonly shares: Shares;
+export interface Asked extends Pick<Shares, 'requested' | 'notes'>, Pick<Request, 'leftAlone'> {
   readonly roundTo: number | undefined;
+  /** Where groups of channels were pruned in place of layers. */
+  readonly groups?: readonly GroupReport[];
+  readonly ranked?: readonly RankedUnits[];
 }
 
 /** What the options of a Sparsifier mean for the layers of a model, before any weight is read. */
@@ -92,6 +94,8 @@ export class Planner {
   /** For each tensor of the model, as the limits. */
   readonly decisions: readonly Decision[];
   readonly #limits: readonly Limits[];
+  /** Layers of the model that none of these are. */
+  readonly #others: readonly LeftOut[];
   /** The place of each tensor in the model. */
   readonly #positions: ReadonlyMap<WeightTensor, number>;
   readonly #model: PlannedModel;
@@ -100,12 +104,14 @@ export class Planner {
   /**
    * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for unknown or contradicting
    *   options, `layer` for a name, glob or rule that matches nothing
+   * @param others layers that are none of the model's, for errors about names
    */
-  constructor(model: PlannedModel, options: SparsifierOptions) {
+  constructor(model: PlannedModel, options: SparsifierOptions, others: readonly LeftOut[] = []) {
     const given = optionsOf(options, sparsifierShape);
     const resolved = resolveOptions(given);
     const { granularity, context, criteria, rankTogether, budget, reducer, normalizer } = resolved;
     this.#model = model;
+    this.#others = others;
     this.granularity = granularity;
     this.context = context;
     this.recipe = recipeOf(criteria, reducer, normalizer, budget === 'lamp');
@@ -114,7 +120,7 @@ export class Planner {
     this.decisions = decisionsOf(resolved, model);
     this.#limits = limitsOf(resolved, model.tensors);
     this.#positions = new Map(model.tensors.map((tensor, position) => [tensor, position]));
-    if (rankTogether) this.rankings(this.chosen());
+    if (rankTogether && !resolved.coupled) this.rankings(this.chosen());
   }
 
   /** The layers that the rules select. */
@@ -122,12 +128,41 @@ export class Planner {
     return this.#model.tensors.filter((_, position) => this.decisions[position]!.selected);
   }
 
+  /** The same options for groups of channels, as if they were layers. @param criteria gives their scores */
+  forGroups(groups: PlannedModel, criteria: CustomCriterion, others: readonly LeftOut[]): Planner {
+    const { context, rankTogether, budget, allowEmpty, minKeep, maxSparsity } = this.given;
+    const isScaled = this.isOfReaders && context === 'global' && budget === undefined;
+    const normalizer = this.given.normalizer ?? (isScaled ? 'standard' : undefined);
+    const limits = { allowEmpty, minKeep, maxSparsity };
+    const given = {
+      granularity: 'filter',
+      layerType: 'all',
+      criteria,
+      context,
+      rankTogether,
+      budget,
+      normalizer,
+      ...limits,
+    };
+    return new Planner(groups, given as SparsifierOptions, others);
+  }
+
+  /** Whether the criterion scores channels by the layers that read them. */
+  get isOfReaders(): boolean {
+    return isOfReaders(this.#options.criteria);
+  }
+
+  /** Which weights of a layer are a unit: a channel of its outputs, where these are coupled. */
+  readonly granularityOf = (tensor: WeightTensor): Granularity =>
+    this.#options.coupled ? channelGranularity(tensor) : this.granularity;
+
   /** The layers that the rules leave out. */
   #leftOut(): LeftOut[] {
-    return this.#model.tensors.flatMap(({ name, aliases }, position) => {
+    const own = this.#model.tensors.flatMap(({ name, aliases }, position) => {
       const { selected, rule, reason } = this.decisions[position]!;
       return selected ? [] : [{ name, aliases, reason: reason + (remedies[rule.name] ?? '') }];
     });
+    return [...own, ...this.#others];
   }
 
   /** Whether the model has layers of the requested kinds, of which other rules leave none. */
@@ -286,7 +321,11 @@ export class Planner {
   }
 
   /** @param rest what the options do not say: what earlier calls left, and how this one ranks the layer */
-  job(tensor: WeightTensor, units: Units, rest: Pick<Job, 'earlier' | 'saved' | 'other' | 'group' | 'limit'>): Job {
+  job(
+    tensor: WeightTensor,
+    units: Units,
+    rest: Pick<Job, 'earlier' | 'saved' | 'other' | 'group' | 'limit' | 'rows'>,
+  ): Job {
     const position = this.#positions.get(tensor)!;
     return { tensor, position, units, recipe: this.recipe, seed: this.#options.seed, ...rest };
   }
@@ -296,7 +335,7 @@ export class Planner {
    * @param asked what was asked of it; nothing where masks were known already
    */
   report(
-    jobs: readonly Pick<Job, 'tensor' | 'units'>[],
+    jobs: readonly Pick<Job, 'tensor' | 'units' | 'rows'>[],
     outcomes: readonly Removed[],
     engine: Report['engine'],
     files: SizedFiles | undefined,
@@ -305,12 +344,13 @@ export class Planner {
     const findings = findingsOf({
       layers: jobs.map((job, index) => ({ ...job, outcome: outcomes[index]! })),
       model: this.#model,
-      requested: asked?.shares.requested ?? [],
-      leftAlone: asked?.request.leftAlone ?? [],
+      requested: asked?.requested ?? [],
+      ranked: asked?.ranked,
+      leftAlone: asked?.leftAlone ?? [],
       roundTo: asked?.roundTo,
       limits: (['minKeep', 'maxSparsity'] as const).filter((name) => this.given[name] !== undefined),
     });
-    return this.#report(jobs, outcomes, engine, files, asked?.shares.notes ?? [], findings.map(warningOf));
+    return this.#report(jobs, outcomes, engine, files, asked?.notes ?? [], findings.map(warningOf), asked?.groups);
   }
 
   /** The report of a call that restored units. */
@@ -324,21 +364,23 @@ export class Planner {
   }
 
   #report(
-    jobs: readonly Pick<Job, 'tensor' | 'units'>[],
+    jobs: readonly Pick<Job, 'tensor' | 'units' | 'rows'>[],
     counts: readonly (Counts & Partial<Removed>)[],
     engine: Report['engine'],
     files: SizedFiles | undefined,
     notes: readonly string[],
     warnings: readonly Warning[],
+    groups?: readonly GroupReport[],
   ): Report {
-    const layers = jobs.map(({ tensor: { name, kind, shape }, units: { axes } }, index) => {
+    const layers = jobs.map(({ tensor: { name, kind, shape }, units, rows }, index) => {
+      const { axes } = (rows ?? { units }).units;
       const { zeros, removedUnits, removedWeights, squares } = counts[index]!;
       return {
         ...{ name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits },
         ...(squares ? { squares } : {}),
       };
     });
-    return reportOf({ layers, model: this.#model, files, engine, notes, warnings, isCall: true });
+    return reportOf({ layers, groups, model: this.#model, files, engine, notes, warnings, isCall: true });
   }
 
   /** @throws SparsifyError `granularity` that names all layers which do not have it */
@@ -346,7 +388,7 @@ export class Planner {
     const failures: SparsifyError[] = [];
     const units = tensors.flatMap((tensor) => {
       try {
-        return [unitsOfTensor(tensor, this.granularity)];
+        return [unitsOfTensor(tensor, this.granularityOf(tensor))];
       } catch (error) {
         if (!(error instanceof SparsifyError)) throw error;
         failures.push(error);

@@ -106,9 +106,9 @@ async function filesIn({ model }: Pick<Repairing, 'model'>): Promise<Pick<Repair
   return { bytes: files?.bytes, sizes: (options) => sizesIn(files, options) };
 }
 
-/** Whether scores depend on statistics, or may do so. */
-const dependsOnInputs = ({ recipe: { needs } }: Planner): boolean =>
-  needs === 'statistics' || typeof needs === 'function';
+/** Whether scores of single layers depend on statistics, or may do so. Channels are chosen for all layers that have them. */
+const dependsOnInputs = ({ recipe: { needs }, given: { coupled } }: Planner): boolean =>
+  !coupled && (needs === 'statistics' || typeof needs === 'function');
 
 /** Selects as many units of a layer as its mask removes, by the inputs that were measured. */
 function selection(
@@ -163,8 +163,8 @@ function notesOn(layers: readonly RepairedLayer[]): string[] {
 /** A sentence about layers that have lost whole output channels. */
 async function notesOnChannels(layers: readonly MaskedLayer[]): Promise<string[]> {
   const names: string[] = [];
-  for (const { tensor, units, mask } of layers)
-    if (units.isChannels && (await unitsRemoved(mask)) > 0) names.push(tensor.name);
+  for (const { tensor, units, mask, rows } of layers)
+    if (units.isChannels && rows === undefined && (await unitsRemoved(mask)) > 0) names.push(tensor.name);
   if (names.length === 0) return [];
   return [
     `${counted(names.length, 'layer')} lost whole output channels: ${listed(names)}. The layers that read them were repaired ` +

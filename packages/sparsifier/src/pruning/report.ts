@@ -40,6 +40,20 @@ export interface LayerReport {
   readonly fixed?: string;
 }
 
+/** What a call with `coupled` did with channels that can only go together. */
+export interface GroupReport {
+  /** That of the first layer that makes them. */
+  readonly name: string;
+  /** All layers that make them, in model order. */
+  readonly layers: readonly string[];
+  /** How many channels the group has. */
+  readonly units: number;
+  readonly removedUnits: number;
+  readonly keptUnits: number;
+  /** Why the call did not prune it: the layer that the rules leave out, or what else. */
+  readonly heldBack?: string;
+}
+
 /** What the text of a report contains. */
 export interface ReportTableOptions {
   /**
@@ -66,7 +80,10 @@ function isSizes(value: unknown): boolean {
 
 /** What a call did, or what a model holds. */
 export interface Report {
+  /** With `coupled`, the layers that lost output channels. */
   readonly layers: readonly LayerReport[];
+  /** Only with `coupled`: all groups of channels, in model order of their names. The units of `total` are their channels. */
+  readonly groups?: readonly GroupReport[];
   /** Tensors that are not pruned, and why. */
   readonly skipped: readonly Skipped[];
   /** How many numbers of two or more axes are in layers, in skipped tensors, and in the whole model. */

@@ -22,7 +22,12 @@ interface Place {
 }
 
 /** Allocates one block for all masks, scores that are stored, numbers to compare with, and the groups' counts. */
-export async function layOut(engine: Engine, jobs: readonly Job[], groups: number): Promise<Scratch> {
+export async function layOut(
+  engine: Engine,
+  jobs: readonly Job[],
+  groups: number,
+  keepsScores: boolean,
+): Promise<Scratch> {
   let end = 0;
   const take = (bytes: number): number => {
     const offset = end;
@@ -31,7 +36,7 @@ export async function layOut(engine: Engine, jobs: readonly Job[], groups: numbe
   };
   const places = jobs.map(({ units, recipe, earlier, other }): Place => {
     const count = unitsOf(units.axes);
-    const onTheFly = scoresOnTheFly(recipe) && count === weightsOf(units.axes);
+    const onTheFly = !keepsScores && scoresOnTheFly(recipe) && count === weightsOf(units.axes);
     return {
       mask: take(maskBytes(count)),
       earlier: earlier && take(maskBytes(count)),

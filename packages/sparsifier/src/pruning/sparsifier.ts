@@ -7,12 +7,15 @@ import { filesOfAny } from '../formats/sizes.js';
 import { isPattern } from '../options/granularity.js';
 import type { Units } from '../options/units.js';
 import { DenseNumbers } from '../repair/dense.js';
+import type { MaskedLayer } from '../repair/layer.js';
 import { repairOptionsOf, type RepairOptions } from '../repair/options.js';
 import type { RepairReport } from '../repair/report.js';
-import { rank, reapply, remove, restore } from './call.js';
+import { rank, remove, removeKnown, restore } from './call.js';
+import { CoupledChoice, type Chosen } from './coupled.js';
 import { explanationsOf, type Explanation } from './explain.js';
 import { unranked, type Done, type Job, type Plan } from './job.js';
 import { maskFile, readMasks } from './mask-file.js';
+import type { Scoring } from './group-ranking.js';
 import { unitMask, type UnitMask } from './masks.js';
 import { aBoolean, optionsOf } from '../options/check.js';
 import { Listener } from '../options/listener.js';
@@ -46,6 +49,8 @@ export interface WriteMasksOptions {
 export class Sparsifier {
   readonly model: Model;
   readonly #planner: Planner;
+  /** Undefined unless channels are coupled. */
+  readonly #choice: CoupledChoice | undefined;
   readonly #options: SparsifierOptions;
   readonly #masks = new Map<WeightTensor, Uint8Array>();
   /** For a restorable Sparsifier, the removed numbers of the weights and of each partner. */
@@ -66,6 +71,7 @@ export class Sparsifier {
     this.model = model;
     this.#planner = new Planner(model, options);
     this.#options = this.#planner.given;
+    if (this.#options.coupled) this.#choice = new CoupledChoice(model, this.#planner);
     addSourceFiles(model, sourceFilesIn(this.#options));
     if (this.#options.statistics) this.#dense = new DenseNumbers(model);
     const needs = this.#needs();
@@ -88,14 +94,13 @@ export class Sparsifier {
   async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
     const given = optionsOf(options, listeningShape);
     return inTurn(this.model, async () => {
-      this.#checkTouched();
-      const tensors = [...this.#masksInOrder().keys()];
-      const units = this.#planner.unitsOf(tensors);
-      const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
+      const layers = await this.#maskedLayers();
+      const jobs = layers.map((layer) => this.#job(layer.tensor, layer.units, { ...unranked, rows: layer.rows }));
       const engine = await loadEngine();
       const plan = this.#plan(jobs, [], given);
-      const done = await reapply(engine, plan);
-      this.#keep(tensors, done);
+      const masks = layers.map(({ mask }) => mask);
+      const done = await removeKnown(engine, plan, masks);
+      if (!this.#choice) this.#keep(plan, done);
       await plan.listener.settle();
       return this.#planner.report(jobs, done, engine, await filesOfAny(this.model));
     });
@@ -146,17 +151,14 @@ export class Sparsifier {
     const options = repairOptionsOf(given);
     const settings = checkRepair(this.model, this.#options.statistics, options);
     return inTurn(this.model, async () => {
-      this.#checkTouched();
       const notes = await this.#checkStatistics();
-      const masks = this.#masksInOrder();
-      const units = this.#planner.unitsOf([...masks.keys()]);
-      const layers = [...masks].map(([tensor, mask], index) => ({ tensor, mask, units: units[index]! }));
+      const layers = await this.#maskedLayers();
       const repairing = { engine: await loadEngine(), model: this.model, dense: this.#dense!, settings };
       if (options.inputs !== 'pruned') {
         return repairForDense(repairing, layers, this.#options.statistics!, notes, options);
       }
       const { report, masks: made } = await repairForPruned(repairing, layers, this.#planner, notes, options);
-      for (const [tensor, mask] of made) this.#masks.set(tensor, mask);
+      if (!this.#choice) for (const [tensor, mask] of made) this.#masks.set(tensor, mask);
       return report;
     });
   }
@@ -167,7 +169,7 @@ export class Sparsifier {
    */
   mask(layer: string): UnitMask {
     const tensor = layerNamed(this.model, layer);
-    return unitMask(tensor, this.#planner.granularity, this.#masks.get(tensor));
+    return unitMask(tensor, this.#planner.granularityOf(tensor), this.#masks.get(tensor));
   }
 
   /** The masks of all layers that calls have pruned, by name, in model order. */
@@ -175,7 +177,7 @@ export class Sparsifier {
     return new Map(
       [...this.#masksInOrder()].map(([tensor, bits]) => [
         tensor.name,
-        unitMask(tensor, this.#planner.granularity, bits),
+        unitMask(tensor, this.#planner.granularityOf(tensor), bits),
       ]),
     );
   }
@@ -194,7 +196,7 @@ export class Sparsifier {
     host.checkTarget(target);
     const chunks = await inTurn(this.model, () => {
       this.#checkTouched();
-      return maskFile(this.#masksInOrder(), this.#planner.granularity);
+      return maskFile(this.#masksInOrder(), this.#planner);
     });
     if (typeof target !== 'string') return host.writeStream(target, chunks);
     const sourceFiles = sourceFilesOf(this.model);
@@ -210,7 +212,7 @@ export class Sparsifier {
    */
   async loadMasks(source: string | URL | Blob | Uint8Array | ArrayBuffer, options: ReadOptions = {}): Promise<void> {
     await inTurn(this.model, async () => {
-      const { masks, path } = await readMasks(source, this.model, this.#planner.granularity, options);
+      const { masks, path } = await readMasks(source, this.model, this.#planner, options);
       this.#masks.clear();
       this.#saved.clear();
       for (const [tensor, bits] of masks) this.#masks.set(tensor, bits);
@@ -245,6 +247,18 @@ export class Sparsifier {
     return this.#unchecked;
   }
 
+  /**
+   * The layers that have lost units, with what is left of them.
+   * @throws SparsifyError `layer` if nothing has been removed yet
+   */
+  async #maskedLayers(): Promise<readonly MaskedLayer[]> {
+    this.#checkTouched();
+    if (this.#choice) return this.#choice.cut(this.#masks);
+    const masks = [...this.#masksInOrder()];
+    const units = this.#planner.unitsOf(masks.map(([tensor]) => tensor));
+    return masks.map(([tensor, mask], index) => ({ tensor, mask, units: units[index]! }));
+  }
+
   #masksInOrder(): Map<WeightTensor, Uint8Array> {
     const touched = this.model.tensors.filter((tensor) => this.#masks.has(tensor));
     return new Map(touched.map((tensor) => [tensor, this.#masks.get(tensor)!]));
@@ -271,6 +285,8 @@ export class Sparsifier {
     const tensors = [layerNamed(this.model, layer)];
     if (isPattern(this.#planner.granularity)) this.#planner.checkPattern(amount, options);
     else checkAmount(amount as Amount, layer);
+    if (this.#choice)
+      return this.#sparsifyGroups(options, (scoring) => this.#choice!.ofLayer(scoring, tensors[0]!, amount!, options));
     return this.#sparsify(
       { context: 'local', tensors, rankings: eachAlone(tensors), amounts: amount === undefined ? [] : [amount] },
       options,
@@ -288,6 +304,8 @@ export class Sparsifier {
    */
   async sparsifyModel(sparsity?: Sparsity, given: CallOptions = {}): Promise<Report> {
     const options = callOptionsOf(given);
+    if (this.#choice)
+      return this.#sparsifyGroups(options, (scoring) => this.#choice!.ofModel(scoring, sparsity, options));
     return this.#sparsify(this.#planner.request(sparsity, options), options);
   }
 
@@ -315,17 +333,50 @@ export class Sparsifier {
       const { plan, shares } = await this.#planned(request, units, options);
       const engine = await loadEngine();
       const done = await remove(engine, plan);
-      this.#keep(request.tensors, done);
-      if (this.#needs() === 'previous') {
-        for (const tensor of request.tensors) {
-          this.#state?.get(tensor)?.release?.();
-          this.#state?.set(tensor, snapshotIn(this.model, tensor));
-        }
-      }
+      this.#keep(plan, done);
+      this.#rememberPrevious(request.tensors);
       await plan.listener.settle();
-      const asked = { request, shares, roundTo: options.roundTo };
+      const asked = { ...shares, leftAlone: request.leftAlone ?? [], roundTo: options.roundTo };
       return this.#planner.report(plan.jobs, done, engine, await filesOfAny(this.model), asked);
     });
+  }
+
+  /** Removes channels that are chosen group by group. */
+  #sparsifyGroups(options: CallOptions, choose: (scoring: Scoring) => Promise<Chosen>): Promise<Report> {
+    return inTurn(this.model, async () => {
+      const chosen = await this.#chosen(choose);
+      const { layers } = chosen;
+      const jobs = layers.map(({ tensor, units, rows }) => this.#job(tensor, units, { ...unranked, rows }));
+      const engine = await loadEngine();
+      const plan = this.#plan(jobs, [], options);
+      const masks = layers.map(({ mask }) => mask);
+      const done = await removeKnown(engine, plan, masks);
+      for (const { tensor, makes, rows } of layers) if (makes) this.#masks.set(tensor, rows.mask);
+      this.#rememberPrevious(layers.map(({ tensor }) => tensor));
+      await plan.listener.settle();
+      const asked = { ...chosen, ranked: chosen.ranked(done), roundTo: options.roundTo };
+      return this.#planner.report(jobs, done, engine, await filesOfAny(this.model), asked);
+    });
+  }
+
+  async #chosen(choose: (scoring: Scoring) => Promise<Chosen>): Promise<Chosen> {
+    await this.#checkStatistics();
+    const { statistics, budget } = this.#options;
+    const least = budget === 'lamp' ? 0 : -Infinity;
+    return choose({
+      engine: await loadEngine(),
+      masks: this.#masks,
+      otherOf: (tensor) =>
+        comparedWith(tensor, this.#planner.recipe.needs, this.model, this.#state, { least, statistics }),
+    });
+  }
+
+  #rememberPrevious(tensors: readonly WeightTensor[]): void {
+    if (this.#needs() !== 'previous') return;
+    for (const tensor of tensors) {
+      this.#state?.get(tensor)?.release?.();
+      this.#state?.set(tensor, snapshotIn(this.model, tensor));
+    }
   }
 
   /** How many units of each layer a call would remove. */
@@ -376,14 +427,15 @@ export class Sparsifier {
     return { model: this.model, jobs, removes, roundTo, restorable, signal, listener: new Listener(onProgress) };
   }
 
-  #job(tensor: WeightTensor, units: Units, ranking: Pick<Job, 'other' | 'group' | 'limit'>): Job {
-    const [earlier, saved] = [this.#masks.get(tensor), this.#saved.get(tensor)];
+  #job(tensor: WeightTensor, units: Units, ranking: Pick<Job, 'other' | 'group' | 'limit' | 'rows'>): Job {
+    // What groups of channels lose is known without the masks of single layers.
+    const [earlier, saved] = this.#choice ? [] : [this.#masks.get(tensor), this.#saved.get(tensor)];
     return this.#planner.job(tensor, units, { earlier, saved, ...ranking });
   }
 
   /** Remembers the masks of a call, and what it removed. */
-  #keep(tensors: readonly WeightTensor[], done: readonly Done[]): void {
-    for (const [index, tensor] of tensors.entries()) {
+  #keep({ jobs }: Plan, done: readonly Done[]): void {
+    for (const [index, { tensor }] of jobs.entries()) {
       const { mask, saved } = done[index]!;
       this.#masks.set(tensor, mask);
       if (saved) this.#saved.set(tensor, saved);

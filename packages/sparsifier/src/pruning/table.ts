@@ -24,8 +24,10 @@ export function tableOf(report: Report, options: TableOptions): string {
   const fixed = layers.flatMap(({ name, fixed }) => (fixed === undefined ? [] : [{ name, reason: fixed }]));
   return textOf([
     totalsLine(report, options),
+    ...groupLines(report, options),
     ...layerLines(report, options),
     ...section('fixed tables, which rules leave out', grouped(fixed)),
+    ...section('groups that are held back', grouped(heldBackIn(report), 'group')),
     ...section('not pruned', grouped(skipped)),
     ...section('notes', notes),
     '',
@@ -37,7 +39,7 @@ export function tableOf(report: Report, options: TableOptions): string {
 }
 
 /** All layers together, and how large the files are. */
-function totalsLine({ layers, weights, total, bytes }: Report, { isCall, sizes }: TableOptions): string {
+function totalsLine({ layers, groups, weights, total, bytes }: Report, { isCall, sizes }: TableOptions): string {
   const isPart = isCall && weights.model > total.weights;
   const ofModel = isPart ? `, ${percent(percentOf(total.zeros, weights.model))} of the whole model` : '';
   const raw = sizes?.raw ?? bytes;
@@ -46,7 +48,7 @@ function totalsLine({ layers, weights, total, bytes }: Report, { isCall, sizes }
     counted(total.weights, 'weight'),
     `${counted(total.zeros, 'zero')} (${percent(total.sparsity)}${ofModel})`,
     ...(isCall && total.units !== total.weights
-      ? [`${formatted(total.removedUnits)} of ${counted(total.units, 'unit')} removed`]
+      ? [`${formatted(total.removedUnits)} of ${counted(total.units, groups ? 'channel' : 'unit')} removed`]
       : []),
     ...(raw === undefined ? [] : [counted(raw, 'byte')]),
     ...compressedInWords(sizes),
@@ -57,12 +59,29 @@ function totalsLine({ layers, weights, total, bytes }: Report, { isCall, sizes }
 export const compressedInWords = (sizes: Sizes | undefined): string[] =>
   sizes === undefined ? [] : [`gzip -9: ${formatted(sizes.gzip)}`, `brotli -q 11: ${formatted(sizes.brotli)}`];
 
+/** The groups of channels, where they were pruned in place of layers. */
+function groupLines({ groups = [] }: Report, { layers: listed }: TableOptions): string[] {
+  const shown = groups.filter(({ heldBack }) => heldBack === undefined);
+  if (listed === false || shown.length === 0) return [];
+  const rows = [
+    ['channels of', 'layers', 'channels', 'removed', 'of channels'],
+    ...shown.map(({ name, layers, units, removedUnits }) => [
+      ...[name, formatted(layers.length), formatted(units), formatted(removedUnits)],
+      percent(percentOf(removedUnits, units)),
+    ]),
+  ];
+  return ['', ...ruled(rows, { head: 1, body: shown.length, from: 1 })];
+}
+
+const heldBackIn = ({ groups = [] }: Report): Pick<Skipped, 'name' | 'reason'>[] =>
+  groups.flatMap(({ name, heldBack }) => (heldBack === undefined ? [] : [{ name, reason: heldBack }]));
+
 /** The layers that are listed, and the others together. */
 /** The sizes of a layer that the sizes do not list, such as those of another model. */
 const none = { raw: 0, estimate: 0 };
 
-function layerLines({ layers }: Report, { isCall, words, layers: listed, sizes }: TableOptions): string[] {
-  if (listed === false || layers.length === 0) return [];
+function layerLines({ layers, groups }: Report, { isCall, words, layers: listed, sizes }: TableOptions): string[] {
+  if (listed === false || layers.length === 0 || (groups && !listed)) return [];
   const usual = listed === undefined && isCall && layers.length > 1 ? usualLayers(layers) : new Set<LayerReport>();
   const shown = layers.filter((layer) => !usual.has(layer));
   if (shown.length === 0) {

@@ -1,9 +1,8 @@
 import type { CompareOptions } from '../analysis/comparison/compare.js';
 import { someInputs, someShapes } from '../analysis/comparison/inputs.js';
 import { SparsifyError } from '../errors.js';
-import type { InputShapes } from '../formats/removal.js';
-import { isObject } from '../model/json.js';
-import { aBoolean, aCount, aFunction, isListOf, optionsOf, type Check, type Shape } from '../options/check.js';
+import { aBoolean, aCount, aFunction, optionsOf, type Shape } from '../options/check.js';
+import { inputShapesOf, somePatterns, type InputShapes } from '../options/coupled.js';
 import { listeningShape } from '../options/options.js';
 
 /** The options of {@link planRemoval}. */
@@ -58,28 +57,6 @@ export interface PlannedOptions {
   readonly protect: readonly string[];
   readonly roundTo: number;
 }
-
-/** Lists of sizes of at least 1, by name. */
-const inputShapesOf: Check<InputShapes> = (value) => {
-  const entries: [string, unknown][] = isObject(value) ? Object.entries(value) : [['inputShapes', value]];
-  const wrong = entries.find(
-    ([, sizes]) => !isListOf(sizes, (size) => Number.isSafeInteger(size) && (size as number) > 0),
-  );
-  if (wrong === undefined) return { ...(value as InputShapes) };
-  throw new SparsifyError('usage', '`inputShapes` are lists of sizes by the names of inputs', {
-    subject: wrong[0],
-    given: wrong[1],
-    hint: 'Give each input a list of sizes of at least 1',
-  });
-};
-
-/** A name or a glob, or a list of them; as a list. */
-const somePatterns: Check<readonly string[]> = (value) => {
-  const isText = (item: unknown) => typeof item === 'string';
-  if (isText(value)) return [value as string];
-  if (isListOf(value, isText)) return [...(value as readonly string[])];
-  throw new SparsifyError('usage', '`protect` is a name or a glob, or a list of them', { given: value });
-};
 
 const planShape: Shape<PlanRemovalOptions> = {
   inputShapes: inputShapesOf,

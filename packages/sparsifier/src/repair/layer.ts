@@ -1,13 +1,13 @@
 import { Blocks } from '../engine/blocks.js';
 import type { Engine } from '../engine/engine.js';
-import { isKept, plainEntry, storedUnits } from '../engine/record.js';
+import { isKept, plainEntry, storedUnits, unitsOf } from '../engine/record.js';
 import { fit, type Moments, type Seen } from '../engine/repair.js';
 import { run, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
 import { bytesOf, type Bias, type DataType, type Model, type Values, type WeightTensor } from '../model/model.js';
 import { firstNotFinite, narrowed, productOf, widened } from '../model/numbers.js';
 import { columnPlaces, layoutOf } from '../model/rows.js';
-import type { Units } from '../options/units.js';
+import type { RowMask, Units } from '../options/units.js';
 import { isCoded, type DenseNumbers } from './dense.js';
 import type { Settings } from './options.js';
 import type { RepairedLayer } from './report.js';
@@ -17,6 +17,14 @@ export interface MaskedLayer {
   readonly tensor: WeightTensor;
   readonly units: Units;
   readonly mask: Uint8Array;
+  /** The output channels that are removed, if units are parts of them. */
+  readonly rows?: RowMask | undefined;
+}
+
+/** The output channels that are kept, in canonical order, if the mask removes whole ones. */
+function channelsKept({ units, mask, rows }: MaskedLayer): readonly boolean[] | undefined {
+  const whole = rows ?? (units.isChannel ? { units, mask } : undefined);
+  return whole && storedUnits(whole.units.axes).map((unit) => isKept(whole.mask, unit));
 }
 
 /** What is known of the inputs of a layer. */
@@ -62,7 +70,7 @@ export async function repairedLayer(
   layer: MaskedLayer,
   known: KnownInputs,
 ): Promise<Repaired | string> {
-  const { tensor, units } = layer;
+  const { tensor } = layer;
   const layout = layoutOf(tensor);
   if (!layout) return 'its weights are not a matrix for each group of inputs';
   const [groups, outputs, ...inner] = layout.sizes;
@@ -83,13 +91,13 @@ export async function repairedLayer(
   const { masked, repaired, isRepaired, weights, shift } = solution;
   if (!isRepaired) {
     reasons.push(
-      units.isChannel && !known.seen.dense
+      !known.seen.dense && keepsWholeChannels(layer)
         ? 'the output channels that are left have all their weights, so there is nothing to repair'
         : 'no solution was better than the mask alone',
     );
   }
   const numbers = new Map<Values, Uint8Array>();
-  const channels = units.isChannel ? storedUnits(units.axes).map((unit) => isKept(layer.mask, unit)) : undefined;
+  const channels = channelsKept(layer);
   if (weights) numbers.set(tensor.values, weights);
   if (channels) {
     for (const { values } of tensor.partners)
@@ -109,6 +117,17 @@ export async function repairedLayer(
     },
     numbers,
   };
+}
+
+/** Whether all weights of the output channels that are kept are. */
+function keepsWholeChannels({ units, mask, rows }: MaskedLayer): boolean {
+  if (rows === undefined) return units.isChannel;
+  const kept = (mask: Uint8Array, { axes }: Units) => {
+    let count = 0;
+    for (let unit = 0; unit < unitsOf(axes); unit++) if (isKept(mask, unit)) count++;
+    return count;
+  };
+  return kept(mask, units) * unitsOf(rows.units.axes) === kept(rows.mask, rows.units) * unitsOf(units.axes);
 }
 
 /**
@@ -134,27 +153,55 @@ interface Shape {
 /** The weights and the bias that fit best. */
 async function solved(
   { engine, dense, settings: { checks, ridge } }: Repairing,
-  { tensor: { name, values }, units: { axes, isChannel }, mask }: MaskedLayer,
+  layer: MaskedLayer,
   { seen, heldOut }: KnownInputs,
-  { layout }: Shape,
+  sizes: Shape,
   hasBias: boolean,
 ): Promise<Solution> {
+  const { tensor, units, mask } = layer;
+  const { name, values } = tensor;
+  const channels = channelsKept(layer);
   const { weights, shift, masked, solved, whole, better } = await fit(engine, {
     dtype: values.dtype,
-    axes,
+    axes: units.axes,
     mask,
     dense: await dense.bytes(values),
-    layout,
+    layout: sizes.layout,
     seen,
     heldOut,
     ridge,
     checks,
     hasBias,
-    withoutEmpty: isChannel,
+    withoutEmpty: channels !== undefined,
   });
   if (!Number.isFinite(masked + whole)) throw notFinite(name, widened(await dense.bytes(values), values.dtype));
   const relative = (error: number) => (whole > 0 ? Math.sqrt(Math.max(0, error) / whole) : 0);
-  return { weights, shift, masked: relative(masked), repaired: relative(solved), isRepaired: better > 0 };
+  const isRepaired = better > 0;
+  if (isRepaired && hasBias && channels && layer.rows) {
+    const [before, after] = [await dense.bytes(values), weights].map((bytes) => widened(bytes, values.dtype));
+    shiftEmpty(shift, channels, before!, after!, sizes, seen);
+  }
+  return { weights, shift, masked: relative(masked), repaired: relative(solved), isRepaired };
+}
+
+/** Gives outputs that are kept, and have lost all of their inputs, the mean that they had. */
+function shiftEmpty(
+  shift: Float32Array,
+  channels: readonly boolean[],
+  before: Float32Array,
+  after: Float32Array,
+  sizes: Shape,
+  seen: Seen,
+): void {
+  const { layout, outputs } = sizes;
+  const places = columnPlaces(layout);
+  const isEmpty = channels.map((kept, channel) => {
+    const start = Math.floor(channel / outputs) * layout.steps[0] + (channel % outputs) * layout.steps[1];
+    return kept && places.every((place) => after[start + place] === 0);
+  });
+  if (!isEmpty.includes(true)) return;
+  for (const [channel, offset] of offsets(before, after, sizes, seen).entries())
+    if (isEmpty[channel]) shift[channel] = offset;
 }
 
 /**
@@ -163,15 +210,17 @@ async function solved(
  */
 async function shifted(
   { engine, model, dense }: Repairing,
-  { tensor: { name, values }, units: { axes, isChannel }, mask }: MaskedLayer,
+  layer: MaskedLayer,
   { seen, heldOut }: KnownInputs,
   shape: Shape,
 ): Promise<Solution> {
+  const { tensor, units, mask } = layer;
+  const { name, values } = tensor;
   const whole = await dense.bytes(values);
   const stored = isCoded(values) ? await model.copy(values) : whole;
-  const weights = await withMask(engine, stored, { dtype: values.dtype, axes, mask });
+  const weights = await withMask(engine, stored, { dtype: values.dtype, axes: units.axes, mask });
   const [before, after] = [whole, weights].map((bytes) => widened(bytes, values.dtype)) as [Float32Array, Float32Array];
-  const channels = isChannel ? storedUnits(axes).map((unit) => isKept(mask, unit)) : undefined;
+  const channels = channelsKept(layer);
   const shift = offsets(before, after, shape, seen).map((each, channel) => (channels?.[channel] === false ? 0 : each));
   if (!shift.every(Number.isFinite)) throw notFinite(name, before);
   const compared = heldOut ? offsets(before, after, shape, heldOut) : shift;

@@ -221,7 +221,7 @@ export class StreamingCall implements Model, CurrentFiles {
       this.#layers.map(({ done }) => done!),
       this.#engine,
       files,
-      { request: this.#request, shares: this.#shares, roundTo: this.#options.roundTo },
+      { ...this.#shares, leftAlone: this.#request.leftAlone ?? [], roundTo: this.#options.roundTo },
     );
   }
 

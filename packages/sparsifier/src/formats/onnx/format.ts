@@ -69,6 +69,8 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     const [main] = await outputs(undefined, current);
     return { name, bytes: await joinedOutput(main!) };
   };
+  const removal = async () =>
+    (await import('./structure/removal.js')).removalIn(fileNow, (current) => outputs(undefined, current));
   return {
     tensors,
     skipped,
@@ -82,10 +84,8 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     outputs,
     anatomy: () => anatomyOf(graph, versions, [...locations]),
     removal: () => ({
-      async plan(request, current) {
-        const { removalIn } = await import('./structure/removal.js');
-        return removalIn(fileNow, (current) => outputs(undefined, current)).plan(request, current);
-      },
+      plan: async (...asked) => (await removal()).plan(...asked),
+      channels: async (...asked) => (await removal()).channels(...asked),
     }),
     storage: () => storageIn(graph, versions, (current) => outputs(undefined, current)),
   };

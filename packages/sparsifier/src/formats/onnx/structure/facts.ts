@@ -2,7 +2,8 @@ import { productOf, sumOf } from '../../../model/numbers.js';
 import type { Axis } from '../../../structure/coupling.js';
 import type { Keeping } from '../../../structure/plan.js';
 import type { Weights } from '../../../structure/weights.js';
-import type { BlockedChannels, ChannelGroup } from '../../removal.js';
+import { channelsAlong } from '../../../structure/groups.js';
+import type { BlockedChannels, ChannelGroup, ChannelsOfWeight } from '../../removal.js';
 import type { Constant } from '../graph.js';
 import type { Followed } from './follow.js';
 import type { OnnxRemoval } from './remove.js';
@@ -32,6 +33,38 @@ function makersIn({ readers, uses }: Followed, nameOf: NameOf): Maker[] {
       makers.set(constant, { name: nameOf(constant), weights });
   }
   return [...makers.values()];
+}
+
+/** The channels of the weights of layers, and of others with which operators compute channels. */
+export function channelsOfWeights(
+  { coupling, uses, readers }: Followed,
+  layers: ReadonlyMap<Constant, readonly string[]>,
+): ChannelsOfWeight[] {
+  const tensors = new Map(uses.map(({ constant, tensor }) => [constant, tensor]));
+  const constants = new Map(uses.map(({ constant, tensor }) => [tensor.view?.stored, constant]));
+  const reads = new Map<Constant, Int32Array[]>();
+  for (const { axis, weights } of readers) {
+    const constant = weights && constants.get(weights.view.stored);
+    if (constant === undefined) continue;
+    const known = reads.get(constant) ?? [];
+    known.push(channelsAlong(coupling, axis));
+    reads.set(constant, known);
+  }
+  const found: ChannelsOfWeight[] = [];
+  for (const [constant, { axes }] of tensors) {
+    if (!reads.has(constant) && !layers.has(constant)) continue;
+    found.push({
+      name: layers.get(constant)?.[0] ?? constant.name,
+      shape: constant.tensor.shape,
+      axes: axes.map((axis) => channelsAlong(coupling, axis)),
+      reads: reads.get(constant) ?? [],
+      keptBy: axes.map((axis) =>
+        axis.reduce<string | undefined>((why, id) => why ?? coupling.obstacleOf(id), undefined),
+      ),
+      isMaker: reads.has(constant),
+    });
+  }
+  return found;
 }
 
 /** The groups of channels that can go together. */

@@ -4,18 +4,19 @@ import { sumOf } from '../../../model/numbers.js';
 import { matcherOf, nearestGlobs } from '../../../options/names.js';
 import { asked } from '../../../options/spelling.js';
 import type { CurrentFiles, ModelOutput } from '../../format.js';
-import type { ChannelRemoval, InputShapes, PlannedRemoval } from '../../removal.js';
+import { openGroups } from '../../../structure/groups.js';
+import type { ChannelRemoval, ChannelsRequest, InputShapes, PlannedRemoval } from '../../removal.js';
 import { editedSource } from '../edits.js';
 import { readGraph, title, type Constant, type Graph, type Node, type Value } from '../graph.js';
 import { findWeights } from '../layers.js';
 import { versionsIn } from '../versions.js';
 import type { ModelFile } from '../wire.js';
 import { isParameter } from './cutting.js';
-import { blockedIn, groupsIn, touchableIn, type NameOf } from './facts.js';
+import { blockedIn, channelsOfWeights, groupsIn, touchableIn, type NameOf } from './facts.js';
 import { unknownInput, type Failure } from './follow.js';
 import { probesOf, sizesMissing, type Probes } from './probes.js';
 import { numbersIn } from './reading.js';
-import { planOnnxRemoval, type OnnxRemoval } from './remove.js';
+import { channelsIn, planOnnxRemoval, type OnnxRemoval } from './remove.js';
 import { Rewriting } from './rewrite.js';
 import { Misfit } from './site.js';
 
@@ -32,28 +33,16 @@ export const removalIn = (
   outputs: (current: CurrentFiles) => Promise<readonly ModelOutput[]>,
 ): ChannelRemoval => ({
   plan: async (request, current) => {
-    const { inputShapes, signal, roundTo } = request;
     const file = await fileOf(current);
-    const graph = readGraph(file);
-    const { opset } = versionsIn(file);
-    const layers = layersIn(graph);
+    const network = await networkIn(file, request, current);
+    const { graph, opset, layers, probes } = network;
     const nameOf = (constant: Constant) => layers.get(constant)?.[0] ?? constant.name;
-    const protect = protectedIn(graph, request.protect, layers);
-    const probes = probesOf(graph, inputShapes);
-    const numbers = await numbersIn(graph, file, current, request);
-    signal?.throwIfAborted();
-    const plan = planned(probes, () =>
-      planOnnxRemoval(graph, {
-        ...{ opset, protect, roundTo },
-        probes: probes.probes,
-        numbersOf: (constant) => numbers.get(constant),
-      }),
-    );
+    const plan = planned(probes, () => planOnnxRemoval(graph, { ...optionsIn(network), roundTo: request.roundTo }));
     const facts = {
       ...factsOf(file, graph, plan, nameOf),
       followed: probes.probes.map(shapesOf),
       notes: [
-        ...notesOnSizes(probes, plan, inputShapes),
+        ...notesOnSizes(probes, plan, request.inputShapes),
         ...notesOn(plan.followed.failures),
         ...notesOnInputs(graph),
         ...notesOnOpset(opset),
@@ -64,6 +53,33 @@ export const removalIn = (
       rewritten: async (flush) => rewrittenBy(new Rewriting(file, graph, plan, flush), plan, await outputs(current)),
     };
   },
+  channels: async (request, current) => {
+    const network = await networkIn(await fileOf(current), request, current);
+    const { graph, opset, layers, probes } = network;
+    const { followed, axes } = planned(probes, () => channelsIn(graph, optionsIn(network)));
+    return {
+      groups: openGroups(followed.coupling, axes),
+      weights: channelsOfWeights(followed, layers),
+      notes: [...notesOnProbes(probes), ...notesOn(followed.failures), ...notesOnInputs(graph), ...notesOnOpset(opset)],
+    };
+  },
+});
+
+/** A graph, and what is asked of it. */
+async function networkIn(file: ModelFile, request: ChannelsRequest, current: CurrentFiles) {
+  const { inputShapes, signal } = request;
+  const graph = readGraph(file);
+  const layers = layersIn(graph);
+  const protect = protectedIn(graph, request.protect, layers);
+  const probes = probesOf(graph, inputShapes);
+  const numbers = await numbersIn(graph, file, current, request);
+  signal?.throwIfAborted();
+  return { graph, opset: versionsIn(file).opset, layers, protect, probes, numbers };
+}
+
+const optionsIn = ({ opset, protect, probes, numbers }: Awaited<ReturnType<typeof networkIn>>) => ({
+  ...{ opset, protect, probes: probes.probes },
+  numbersOf: (constant: Constant) => numbers.get(constant),
 });
 
 /** The names of each weight that a layer reads. */
@@ -75,7 +91,7 @@ function layersIn(graph: Graph): Map<Constant, readonly string[]> {
 }
 
 /** @throws SparsifyError `usage` if the graph is not for inputs of the sizes that were chosen */
-function planned({ open }: Probes, plan: () => OnnxRemoval): OnnxRemoval {
+function planned<Plan>({ open }: Probes, plan: () => Plan): Plan {
   try {
     return plan();
   } catch (error) {
@@ -153,19 +169,24 @@ function protectedIn(
   return found;
 }
 
+/** A sentence about the sizes that were chosen for axes of any size. */
+const notesOnProbes = ({ open, probes }: Probes): string[] =>
+  open.length === 0
+    ? []
+    : [
+        `axes of any size were followed as ${probes.map(inWords).join(' and as ')}, and what goes is the same for both; more may ` +
+          'go for inputs of one shape, given with `inputShapes`',
+      ];
+
+const inWords = (probe: ReadonlyMap<Value, readonly number[]>): string =>
+  Array.from(probe, ([{ name }, shape]) => `${name} [${shape.join(', ')}]`).join(', ');
+
 /** Sentences about the sizes of inputs. */
-function notesOnSizes({ open, probes }: Probes, { changes }: OnnxRemoval, given: InputShapes): string[] {
-  const shapes = probes.map((probe) =>
-    Array.from(probe, ([{ name }, shape]) => `${name} [${shape.join(', ')}]`).join(', '),
-  );
-  if (open.length > 0) {
-    return [
-      `axes of any size were followed as ${shapes.join(' and as ')}, and what goes is the same for both; more may go for inputs of ` +
-        'one shape, given with `inputShapes`',
-    ];
-  }
-  if (changes.patches.length === 0 || Object.keys(given).length === 0) return [];
-  return [`the new model contains shapes that are right for inputs of the given shapes only: ${shapes[0]}`];
+function notesOnSizes(probes: Probes, { changes }: OnnxRemoval, given: InputShapes): string[] {
+  if (probes.open.length > 0 || changes.patches.length === 0 || Object.keys(given).length === 0)
+    return notesOnProbes(probes);
+  const [shapes] = probes.probes.map(inWords);
+  return [`the new model contains shapes that are right for inputs of the given shapes only: ${shapes}`];
 }
 
 /** Sentences about nodes that were not followed: each operator and reason once. */

@@ -68,6 +68,20 @@ export function planOnnxRemoval(
   }
 }
 
+/**
+ * The channels of a graph, as far as they are the same for all probes.
+ * @throws Misfit as {@link planOnnxRemoval}
+ */
+export function channelsIn(
+  graph: Graph,
+  { opset, protect, probes, numbersOf }: Omit<RemovalOptions, 'roundTo'>,
+): { readonly followed: Followed; readonly axes: ReadonlySet<Axis> } {
+  const all = followedAlike(graph, probes, { opset, protect, numbersOf });
+  agree(all);
+  const [followed] = all as [Followed];
+  return { followed, axes: axesOf(followed) };
+}
+
 /** Several probes are sizes that no one gave, so the graph need not be for inputs of these sizes. */
 function checkProbes(all: readonly Followed[]): void {
   const misfits = all.map(({ failures }) => failures.find(({ isMisfit }) => isMisfit));
