@@ -1,7 +1,7 @@
-// Measures what networks gain without half of their channels: three networks that read text, of which half of the channels of
-// each group are dead. Dense and without these channels they run on one thread in one process, taking turns. Subnormal weights
-// are 0 in all of them, also in the dense one to which the others are compared, since that alone makes it faster. Words choose
-// networks. What the networks compute is not looked at: without so many channels, they would have to be trained again.
+// Measures what networks gain without half of their channels: three networks that read text, without about half of the channels
+// of each group, chosen at random. Dense and without these channels they run on one thread in one process, taking turns.
+// Subnormal weights are 0 in all of them, also in the dense one to which the others are compared, since that alone makes it
+// faster. Words choose networks. What the networks compute is not looked at: `npm run bench -- coupled` does that.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
@@ -26,7 +26,7 @@ for (const { name, file, shape } of networks) {
   const dense = new Uint8Array(readFileSync(join(folder, file)));
   const files = [{ title: 'dense', bytes: dense }, await without('dense, no subnormals', dense, 8, shape)];
   for (const roundTo of roundings) {
-    const half = halved(dense, { x: shape }, roundTo);
+    const half = await halved(dense, { x: shape }, roundTo);
     files.push(await without(`half, rounded to ${roundTo}`, half, roundTo, shape));
   }
   const numbers = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, index) => Math.sin(index * 0.01));

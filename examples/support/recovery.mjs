@@ -9,9 +9,12 @@ import * as recogniser from './recogniser.mjs';
 /** All layers that are not depthwise convolutions: 33. */
 const layers = { layerType: 'all', exclude: [{ depthwise: true }] };
 
-/** The lines of a seed, and what the dense network reads of those that judge. */
-export async function linesOf(seed) {
-  const samples = recogniser.lines(64, seed);
+/**
+ * The lines of a seed, and what the dense network reads of those that judge.
+ * @param count how many judge
+ */
+export async function linesOf(seed, count = 48) {
+  const samples = recogniser.lines(16 + count, seed);
   const [calibrating, judging] = [samples.slice(0, 16), samples.slice(16)];
   const texts = await textsOf(recogniser.file, judging);
   return {

@@ -57,7 +57,7 @@ const anyFile = { limits: true, signal: true, followLinks: true } as const;
 const reading = { external: true, layers: true, shards: true, keepScale: true, ...anyFile } as const;
 const measuring = { holdOut: true, memory: true, ...listening } as const;
 const sparsifier = {
-  ...{ granularity: true, context: true, criteria: true, layerType: true, include: true, exclude: true },
+  ...{ granularity: true, coupled: true, context: true, criteria: true, layerType: true, include: true, exclude: true },
   ...{ rankTogether: true, budget: true, seed: true, reducer: true, normalizer: true },
   ...{ allowEmpty: true, minKeep: true, maxSparsity: true },
   ...{ initial: true, previous: true, gradient: true, activations: true, statistics: true, restorable: true },

@@ -36,7 +36,8 @@ export type { DecidingRule, PropertyRule, Rule, Rules } from './options/rules.js
 export type { RepairOptions, RepairProgress } from './repair/options.js';
 export type { RepairedLayer, RepairReport } from './repair/report.js';
 export type { Explanation } from './pruning/explain.js';
-export { Sparsifier, type WriteMasksOptions } from './pruning/sparsifier.js';
+export { Sparsifier } from './pruning/sparsifier.js';
+export type { WriteMasksOptions } from './pruning/mask-file.js';
 export type { Amount, LimitOptions, PerLayer, Sparsity } from './options/amounts.js';
 export type {
   Bias,

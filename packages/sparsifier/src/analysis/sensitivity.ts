@@ -12,7 +12,10 @@ import { inTurn } from '../model/turns.js';
 import { largestOf } from '../model/numbers.js';
 import { checkModel, typeOf, valuesIn, type Model, type WeightTensor } from '../model/model.js';
 
-/** Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. */
+/**
+ * Options of {@link sensitivity}, and those of the Sparsifier that prunes each layer. With `coupled`, groups of channels are
+ * pruned one by one in place of layers, and results have their names.
+ */
 export interface SensitivityOptions extends Omit<
   SparsifierOptions,
   'context' | 'rankTogether' | 'budget' | 'restorable' | 'include' | 'layerType'
@@ -150,7 +153,8 @@ export async function sensitivity(
     });
   }
   const explained = await fresh((sparsifier) => sparsifier.explain());
-  const chosen = explained.filter(({ selected }) => selected).map(({ name }) => name);
+  const pruned = explained.filter(({ selected }) => selected);
+  const chosen = [...new Set(pruned.flatMap(({ name, groups = [name] }) => groups))];
   const total = 1 + chosen.length * levels.length;
   const dropOf = (value: number) => (higherIsBetter ? baseline - value : value - baseline);
 
@@ -159,12 +163,17 @@ export async function sensitivity(
   let done = 1;
   const layers: LayerSensitivity[] = [];
   const named = new Map(model.tensors.map((tensor) => [tensor.name, tensor]));
+  /** What changes with a layer: with its channels, layers that pass them on or read them. */
+  const changedWith = (name: string): readonly WeightTensor[] => (words.coupled ? model.tensors : [named.get(name)!]);
   for (const name of chosen) {
-    const tensor = named.get(name)!;
     const points: SensitivityPoint[] = [];
     for (const level of levels) {
-      const value = await restoring(engine, model, [tensor], async () => {
-        await fresh((sparsifier) => sparsifier.sparsifyLayer(name, level, { signal }));
+      const value = await restoring(engine, model, changedWith(name), async () => {
+        await fresh((sparsifier) =>
+          words.coupled
+            ? sparsifier.sparsifyModel({ [name]: level }, { signal })
+            : sparsifier.sparsifyLayer(name, level, { signal }),
+        );
         return measured(name, evaluate, signal);
       });
       points.push({ level, value, drop: dropOf(value) });
@@ -210,7 +219,7 @@ export async function sensitivity(
     const { evaluate, signal } = optionsOf(whole, wholeShape);
     checkEvaluate(evaluate);
     const scaled = (factor: number) => new Map(estimate.map(([name, target]) => [name, down(factor * target)]));
-    const tensors = chosen.map((name) => named.get(name)!);
+    const tensors = [...new Set(chosen.flatMap(changedWith))];
     const isAnyPruned = estimate.some(([, target]) => target > 0);
     let [within, beyond] = isAnyPruned ? [0, 1] : [1, 1];
     for (let count = 0, factor = 1; count < evaluationsAtMost && within < 1; count++) {

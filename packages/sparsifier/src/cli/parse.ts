@@ -66,6 +66,9 @@ export const criteriaOfCommand: readonly CriteriaName[] = Object.values(Criteria
   (name) => needsStatistics(name) || [undefined, 'seed', 'initial'].includes(needsOf(name)),
 );
 
+/** Those that need no initial weights. */
+export const criteriaOfChannels = criteriaOfCommand.filter((name) => needsOf(name) !== 'initial');
+
 /** Whether a criterion needs statistics of the inputs of layers. */
 export function needsStatistics(name: CriteriaName): boolean {
   return ['activations', 'statistics'].includes(needsOf(name) ?? '');

@@ -173,12 +173,21 @@ async function pruned(
   const spinner = startSpinner(json);
   const { onProgress } = spinner;
   try {
-    if (!explain && out !== undefined && !loadMasks && !saveMasks && !calibrate && !measured && !form) {
+    if (
+      !explain &&
+      out !== undefined &&
+      !loadMasks &&
+      !saveMasks &&
+      !calibrate &&
+      !measured &&
+      !form &&
+      !rules.coupled
+    ) {
       const options = { ...rules, ...reading, initial, sparsity: asked, roundTo, onProgress, force };
       const report = await sparsifyFile(file, out, options);
       return { report, sizes: compress ? await report.sizes({ layers, onProgress }) : undefined, repair: undefined };
     }
-    // Masks, --explain, --quantize and what is made of statistics need the whole model in memory.
+    // Masks, --explain, --quantize, --coupled and what is made of statistics need the whole model in memory.
     using model = await readModel(file, reading);
     using dense = initial === undefined ? undefined : await readModel(initial, reading);
     const compared = dense ? { ...rules, initial: dense } : rules;

@@ -2,20 +2,25 @@ import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { readModel } from '../formats/read-model.js';
 import type { Sizes } from '../formats/sizes.js';
+import type { Report } from '../pruning/report.js';
+import { tableOf } from '../pruning/table.js';
+import { sentenceOf } from '../pruning/warnings.js';
 import { planTable, removalTable } from '../removal/made-report.js';
 import { checked, copyOf, planRemoval, withoutChannels } from '../removal/remove.js';
 import type { RemovalPlan, RemovalReport } from '../removal/report.js';
 import { referenceOf, type Reference } from '../removal/verify.js';
+import { checkChoosing, choose, type Choice, type ChoosingOptions } from './choosing.js';
 import { parseShapes } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing } from './parse.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
+import { repairInFlags } from './repairing.js';
 import { sessionsOfOnnx } from './runtime.js';
 import { startSpinner, type Spinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
-export interface RemoveChannelsCommandOptions {
+export interface RemoveChannelsCommandOptions extends ChoosingOptions {
   readonly out?: string;
   readonly roundTo?: number;
   readonly input?: string[];
@@ -34,10 +39,17 @@ export interface RemoveChannelsCommandOptions {
 
 /** What is told of a call. */
 interface Told {
+  readonly choice: Choice | undefined;
   readonly report: RemovalReport;
   readonly sizes: Sizes | undefined;
   /** Why the new model was not compared with the input. */
   readonly notVerified: string | undefined;
+}
+
+/** What is told of a dry run. */
+interface Planned {
+  readonly plan: RemovalPlan;
+  readonly choice: Choice | undefined;
 }
 
 /**
@@ -47,11 +59,12 @@ interface Told {
  */
 export async function removeChannels(
   file: string,
-  { out, input = [], protect, roundTo, ...options }: RemoveChannelsCommandOptions,
+  { out, input = [], protect = [], roundTo = usualRounding, ...options }: RemoveChannelsCommandOptions,
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  const { dryRun = false, json = false, layers } = options;
+  const { dryRun = false, force, json = false, layers, sizes, flushSubnormals, verify, ...choosing } = options;
+  checkChoosing(choosing, dryRun);
   if (out === undefined && !dryRun) throw outMissing('sparsifier remove-channels pruned.onnx -o small.onnx');
   const inputShapes = parseShapes(input);
   await engine;
@@ -61,22 +74,66 @@ export async function removeChannels(
     ...shown,
     notes: allSaid(shown.notes, say),
   });
-  if ('report' in done) {
-    const { report, sizes, notVerified } = done;
-    const table = () => removalTable(said(report), { words: commandWords, layers, sizes });
-    if (json) return print(JSON.stringify({ ...said(report), ...(sizes && { sizes }), notVerified, out }, null, 2));
-    return print([table(), '', ...(notVerified ? [`not verified: ${notVerified}`] : []), writtenTo(out!)].join('\n'));
+  const { choice } = done;
+  const tables = choice ? tablesOf(choice, layers, say) : [];
+  const chosen = choice && {
+    chosen: inData(choice),
+    ...(choice.repair && { repair: repairInFlags(choice.repair, say) }),
+  };
+  if ('plan' in done) {
+    const plan = said(done.plan);
+    if (json) return print(JSON.stringify({ ...plan, ...chosen }, null, 2));
+    return print([...tables, planTable(plan, { words: commandWords, layers })].join('\n\n'));
   }
-  print(json ? JSON.stringify(said(done), null, 2) : planTable(said(done), { words: commandWords, layers }));
+  const { report, notVerified } = done;
+  const compressed = done.sizes;
+  if (json) {
+    const told = { ...said(report), ...chosen, ...(compressed && { sizes: compressed }), notVerified, out };
+    return print(JSON.stringify(told, null, 2));
+  }
+  tables.push(removalTable(said(report), { words: commandWords, layers, sizes: compressed }));
+  const last = [...(notVerified ? [`not verified: ${notVerified}`] : []), writtenTo(out!)];
+  print([...tables, last.join('\n')].join('\n\n'));
 
-  async function work(): Promise<RemovalPlan | Told> {
+  async function work(): Promise<Planned | Told> {
     const { onProgress } = spinner;
     using model = await readModel(file);
-    const { force } = options;
-    if (!dryRun) await checkOutputs(model, pathsOf(await model.outputs(out)), { force, read: [] });
-    const plan = await planRemoval(model, { inputShapes, protect, roundTo, onProgress });
-    return dryRun ? plan : await removed(file, model, plan, { ...options, out: out! }, spinner);
+    const { sparsity, calibrate, statistics } = choosing;
+    if (!dryRun) {
+      const read = [calibrate, statistics];
+      await checkOutputs(model, pathsOf(await model.outputs(out)), { force, read });
+    }
+    const following = { roundTo, inputShapes, protect };
+    const choice = sparsity && (await choose(model, file, { ...choosing, sparsity }, following, spinner));
+    const plan = await planRemoval(model, { ...following, onProgress });
+    if (dryRun) return { plan, choice };
+    return {
+      ...(await removed(file, model, plan, { out: out!, force, sizes, layers, flushSubnormals, verify }, spinner)),
+      choice,
+    };
   }
+}
+
+/** How many channels stay in a group: a multiple of this. */
+const usualRounding = 8;
+
+/** The tables about the channels that were chosen, and the repair. */
+function tablesOf({ report, repair }: Choice, layers: boolean | undefined, say: Say): string[] {
+  const table = tableOf(
+    { ...inData({ report, repair }), notes: allSaid(report.notes, say) },
+    { isCall: true, words: commandWords, layers },
+  );
+  return [table, ...(repair ? [repairInFlags(repair, say).table()] : [])];
+}
+
+/** A report with sentences of the command line. The warning about the mask alone does not hold after a repair. */
+function inData({ report, repair }: Choice): Report {
+  const isRepaired = repair?.layers.some(({ isRepaired }) => isRepaired) === true;
+  const warnings = report.warnings.filter(({ code }) => !isRepaired || code !== 'high-error');
+  return {
+    ...report,
+    warnings: warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) })),
+  };
 }
 
 /** Writes the model and returns what was done. */
@@ -91,9 +148,9 @@ async function removed(
     force = false,
     sizes: compress = false,
     layers,
-  }: RemoveChannelsCommandOptions & { out: string },
+  }: Pick<RemoveChannelsCommandOptions, 'verify' | 'flushSubnormals' | 'force' | 'sizes' | 'layers'> & { out: string },
   spinner: Spinner,
-): Promise<Told> {
+): Promise<Omit<Told, 'choice'>> {
   const { onProgress } = spinner;
   if (verify !== false) spinner.show('running the model');
   const reference = verify === false ? 'it was not asked for' : await referenceIn(file, model, plan, verify);

@@ -1,5 +1,5 @@
 import { kinds, type Kind } from '../model/model.js';
-import { needsOf, type CriteriaName, type State } from './criteria.js';
+import { isOfReaders, needsOf, type CriteriaName, type State } from './criteria.js';
 import { granularitiesOf, type GranularityName } from './granularity.js';
 
 /** A criterion in words. */
@@ -18,6 +18,8 @@ export interface CriterionEntry {
   readonly formula: string;
   /** Who proposed it, and when; docs/criteria.md has the titles. */
   readonly source: string;
+  /** Whether it scores channels instead of weights, which takes `granularity: 'filter'` and `coupled: true`. */
+  readonly isForChannels: boolean;
 }
 
 const zhou = 'Zhou et al. 2019';
@@ -106,7 +108,7 @@ const texts = {
   flap: {
     sentence:
       'Keeps the channels that vary much and that the layers which read them give large weights; for coupled channels.',
-    formula: 'sum of (|w| sd)^2 over all weights that read the channel',
+    formula: 'sum of (w sd)^2 over the weights that read the channel',
     source: 'An et al. 2023',
   },
   taylor: {
@@ -119,7 +121,7 @@ const texts = {
     formula: 'a number from 0 to 1',
     source: 'Salmon et al. 2011',
   },
-} as const satisfies Readonly<Record<CriteriaName, Omit<CriterionEntry, 'needs'>>>;
+} as const satisfies Readonly<Record<CriteriaName, Omit<CriterionEntry, 'needs' | 'isForChannels'>>>;
 
 const byKey = <Key extends string, Value>(keys: readonly Key[], valueOf: (key: Key) => Value) =>
   Object.fromEntries(keys.map((key) => [key, valueOf(key)])) as Readonly<Record<Key, Value>>;
@@ -127,7 +129,7 @@ const byKey = <Key extends string, Value>(keys: readonly Key[], valueOf: (key: K
 /** All criteria, by name. */
 export const criteria: Readonly<Record<CriteriaName, CriterionEntry>> = byKey(
   Object.keys(texts) as CriteriaName[],
-  (name) => ({ needs: needsOf(name), ...texts[name] }),
+  (name) => ({ needs: needsOf(name), ...texts[name], isForChannels: isOfReaders(name) }),
 );
 
 /** The names of the granularities that each kind of layer has. */

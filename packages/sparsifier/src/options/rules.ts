@@ -32,9 +32,10 @@ export type DecidingRule =
   | { readonly name: 'include' | 'exclude'; readonly value: string | PropertyRule | undefined }
   /**
    * `sparsity` has amounts for other layers only; `fixed` is a table of fixed numbers, which no rule includes by its
-   * exact name; `skipped` is a tensor that cannot be pruned.
+   * exact name; `skipped` is a tensor that cannot be pruned; with `coupled`, the channels of the layer have to stay, or
+   * those of another layer that go with them do.
    */
-  | { readonly name: 'sparsity' | 'fixed' | 'skipped'; readonly value: undefined };
+  | { readonly name: 'sparsity' | 'fixed' | 'skipped' | 'coupled'; readonly value: undefined };
 
 /** Whether a layer is pruned, and which rule says so, as data and as a sentence. */
 export interface Decision {

@@ -2,8 +2,10 @@ import type { Engine } from '../engine/engine.js';
 import { encode, unitsOf, weightsOf, type Entry, type Outcome, type Squares } from '../engine/record.js';
 import { select, wordBytes, writeTable } from '../engine/verbs.js';
 import { SparsifyError } from '../errors.js';
+import type { WeightTensor } from '../model/model.js';
 import { rounded } from '../options/amounts.js';
 import { showsInfinity } from '../options/criteria.js';
+import type { RowMask } from '../options/units.js';
 import { both, unitsRemoved, weightsRemoved } from './bits.js';
 import { PruningCall, type Changing } from './context.js';
 import type { Counts, Done, Job, Plan } from './job.js';
@@ -59,8 +61,8 @@ export const scoresOf = (engine: Engine, plan: Plan): Promise<Float32Array<Array
     return Promise.all(plan.jobs.map((_, index) => scoresIn(scored, index)));
   });
 
-/** Zeroes what given masks remove, without scoring. @param masks one for each job */
-export const removeKnown = (engine: Engine, plan: Plan, masks: readonly Uint8Array[]): Promise<Done[]> =>
+/** Zeroes what masks remove, without scoring. @param masks one for each job */
+export const removeKnown = (engine: Engine, plan: Plan, masks: readonly Pick<RowMask, 'mask'>[]): Promise<Done[]> =>
   PruningCall.run(engine, plan, async (call) => {
     const loaded = await load(call);
     const ranked = await takeMasks(loaded, masks);
@@ -130,11 +132,12 @@ async function checkScores(loaded: Loaded, mayBeInfinite: boolean): Promise<void
 async function refuseNotFinite({ call, table }: Loaded): Promise<void> {
   await call.inBatches(table, 'inspect');
   for (const [index, { firstNotFinite }] of (await table.read()).entries()) {
-    if (firstNotFinite !== undefined) throw notFinite(call.plan.jobs[index]!, firstNotFinite);
+    if (firstNotFinite !== undefined) throw notFinite(call.plan.jobs[index]!.tensor, firstNotFinite);
   }
 }
 
-function notFinite({ tensor }: Job, index: number): SparsifyError {
+/** @param index that of the weight, in stored order */
+export function notFinite(tensor: WeightTensor, index: number): SparsifyError {
   const place: number[] = [];
   let rest = index;
   for (const size of [...tensor.shape].reverse()) {
@@ -201,12 +204,12 @@ async function cutAlone(
 }
 
 /** Takes masks that are known as those of this call. */
-async function takeMasks(loaded: Loaded, masks: readonly (Uint8Array | undefined)[]): Promise<Ranked> {
+async function takeMasks(loaded: Loaded, masks: readonly Pick<RowMask, 'mask'>[]): Promise<Ranked> {
   const { scratch } = loaded;
   const removedUnits: number[] = [];
-  for (const [index, mask] of masks.entries()) {
-    if (mask) await scratch.block.write(mask, scratch.places[index]!.mask);
-    removedUnits.push(mask ? await unitsRemoved(mask) : 0);
+  for (const [index, { mask }] of masks.entries()) {
+    await scratch.block.write(mask, scratch.places[index]!.mask);
+    removedUnits.push(await unitsRemoved(mask));
   }
   return { ranked: loaded, by: 'masks', removedUnits };
 }

@@ -1,16 +1,20 @@
 import { isKept } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
 import { removalOf, type FileModel } from '../formats/file-model.js';
+import type { NetworkChannels } from '../formats/removal.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import { sumOf } from '../model/numbers.js';
 import type { Amount, Sparsity } from '../options/amounts.js';
+import type { CoupledOptions } from '../options/coupled.js';
 import type { CallOptions } from '../options/options.js';
 import { eachAlone } from '../options/rankings.js';
 import { cutLayer, type CutLayer } from './cut.js';
+import { groupExplanationsOf, type Explanation } from './explain.js';
 import type { RankedUnits } from './findings.js';
 import { isReadWith } from './flap.js';
 import { rankGroups, type RankedGroups, type Scoring } from './group-ranking.js';
-import { groupsOfModel, type Group, type Groups } from './groups.js';
+import { groupsOfModel, type CoupledLayer, type Group, type Groups } from './groups.js';
+import { unitsRemoved } from './bits.js';
 import type { Removed } from './job.js';
 import type { Masks } from './masks.js';
 import type { Planner, Request } from './plan.js';
@@ -33,16 +37,40 @@ export interface Chosen extends Pick<RankedGroups, 'requested' | 'notes'> {
   readonly ranked: (done: readonly Removed[]) => readonly RankedUnits[];
 }
 
+/**
+ * The channels of a model. They do not depend on its numbers, so that they are followed once for all Sparsifiers of a model with
+ * the same options.
+ */
+async function networkOf(
+  model: FileModel,
+  { inputShapes = {}, protect = [] }: CoupledOptions,
+  signal: AbortSignal | undefined,
+): Promise<NetworkChannels> {
+  const key = JSON.stringify([inputShapes, protect]);
+  const found = networks.get(model) ?? new Map<string, NetworkChannels>();
+  networks.set(model, found);
+  const known = found.get(key);
+  if (known !== undefined) return known;
+  const { removal, current } = removalOf(model);
+  const network = await removal.channels({ inputShapes, protect: [protect].flat(), signal }, current);
+  found.set(key, network);
+  return network;
+}
+
+const networks = new WeakMap<FileModel, Map<string, NetworkChannels>>();
+
 /** Chooses which channels of a network go, group by group. */
 export class CoupledChoice {
   readonly #model: FileModel;
   readonly #planner: Planner;
+  readonly #scoring: Scoring;
   #groups: Promise<Groups> | undefined;
 
   /** @throws SparsifyError `usage` for models whose channels cannot be followed */
-  constructor(model: Model, planner: Planner) {
+  constructor(model: Model, planner: Planner, scoring: Scoring) {
     this.#model = model as FileModel;
     this.#planner = planner;
+    this.#scoring = scoring;
     try {
       removalOf(this.#model);
     } catch (error) {
@@ -68,9 +96,7 @@ export class CoupledChoice {
 
   async #followed(signal: AbortSignal | undefined): Promise<Groups> {
     const { coupled } = this.#planner.given;
-    const { inputShapes = {}, protect = [] } = typeof coupled === 'object' ? coupled : {};
-    const { removal, current } = removalOf(this.#model);
-    const network = await removal.channels({ inputShapes, protect: [protect].flat(), signal }, current);
+    const network = await networkOf(this.#model, typeof coupled === 'object' ? coupled : {}, signal);
     return groupsOfModel(this.#model, this.#planner.decisions, network);
   }
 
@@ -91,7 +117,7 @@ export class CoupledChoice {
    * Chooses channels of all groups that the rules select.
    * @throws SparsifyError `kind` if there are none; what the ranking throws
    */
-  async ofModel(scoring: Scoring, sparsity: Sparsity | undefined, options: CallOptions): Promise<Chosen> {
+  async ofModel(sparsity: Sparsity | undefined, options: CallOptions): Promise<Chosen> {
     const found = await this.groups(options.signal);
     const pruned = found.groups.filter((group) => this.obstacleTo(group, found) === undefined);
     if (pruned.length === 0) {
@@ -103,14 +129,14 @@ export class CoupledChoice {
         hint: '`explain()` says what keeps the channels of each layer',
       });
     }
-    return this.#chosen(scoring, found, pruned, options, (planner) => planner.request(sparsity, options));
+    return this.#chosen(found, pruned, options, (planner) => planner.request(sparsity, options));
   }
 
   /**
    * Chooses channels of the groups that a layer makes, whatever the rules say.
    * @throws SparsifyError `layer` if its channels cannot be removed; what the ranking throws
    */
-  async ofLayer(scoring: Scoring, tensor: WeightTensor, amount: Amount, options: CallOptions): Promise<Chosen> {
+  async ofLayer(tensor: WeightTensor, amount: Amount, options: CallOptions): Promise<Chosen> {
     const found = await this.groups(options.signal);
     const channels = new Set(found.layers.get(tensor)?.rows);
     const own = found.groups.filter((group) => group.channels.some((channel) => channels.has(channel)));
@@ -123,10 +149,43 @@ export class CoupledChoice {
         allowed: canGo.map(({ name }) => name),
       });
     }
-    return this.#chosen(scoring, found, own, options, (planner): Request => {
+    return this.#chosen(found, own, options, (planner): Request => {
       const tensors = planner.chosen();
       return { context: 'local', tensors, rankings: eachAlone(tensors), amounts: tensors.map(() => amount) };
     });
+  }
+
+  /**
+   * Says for each layer whether its output channels are pruned, and which group they are.
+   * @param sparsity what is removed; undefined if nothing is to be ranked
+   */
+  async explain(sparsity: Sparsity | undefined, options: CallOptions): Promise<Explanation[]> {
+    const found = await this.groups(options.signal);
+    const chosen = sparsity === undefined ? undefined : await this.ofModel(sparsity, options);
+    const cuts = new Map(chosen?.layers.map((layer) => [layer.tensor, layer]));
+    const reports = new Map(chosen?.groups.map((report) => [report.name, report]));
+    const isPruned = (group: Group) =>
+      chosen ? reports.get(group.name)!.heldBack === undefined : this.obstacleTo(group, found) === undefined;
+    const removedOf = async (tensor: WeightTensor) => {
+      const cut = cuts.get(tensor);
+      return cut ? unitsRemoved(cut.rows.mask) : 0;
+    };
+    const removed = new Map<WeightTensor, number>();
+    for (const tensor of this.#model.tensors) if (chosen) removed.set(tensor, await removedOf(tensor));
+    return groupExplanationsOf(this.#model, this.#planner, (tensor) => {
+      const channels = new Set(found.layers.get(tensor)?.rows);
+      const own = found.groups.filter((group) => group.channels.some((channel) => channels.has(channel)));
+      return {
+        groups: own.filter(isPruned).map(({ name }) => name),
+        reason: this.reasonFor(tensor, found),
+        removed: removed.get(tensor),
+      };
+    });
+  }
+
+  /** All layers that make, pass on or read channels that may go. */
+  async layers(): Promise<CoupledLayer[]> {
+    return [...(await this.groups()).layers.values()];
   }
 
   /** What is left of layers that have lost channels. @param masks which of their output channels are kept */
@@ -137,7 +196,6 @@ export class CoupledChoice {
   }
 
   async #chosen(
-    scoring: Scoring,
     found: Groups,
     pruned: readonly Group[],
     options: CallOptions,
@@ -147,9 +205,9 @@ export class CoupledChoice {
       const isNamed = pruned.some(({ producers }) => producers.some((producer) => producer.tensor === tensor));
       return isNamed ? [] : [{ ...tensor, reason: this.reasonFor(tensor, found) }];
     });
-    const earlier = earlierIn(found.groups, scoring.masks);
+    const earlier = earlierIn(found.groups, this.#scoring.masks);
     const asked = { model: this.#model, planner: this.#planner, found, pruned, leftOut, earlier, requestOf };
-    const { removed, requested, ranked, notes } = await rankGroups(scoring, asked, options);
+    const { removed, requested, ranked, notes } = await rankGroups(this.#scoring, asked, options);
     const gone = new Set([...found.groups].flatMap((group) => [...(removed.get(group) ?? earlier.get(group)!)]));
     const isRanked = new Set(ranked.flatMap(({ channels }) => channels));
     const layers = await cutTensors(found, (channel) => isRanked.has(channel), gone);

@@ -1,6 +1,6 @@
 import { unitsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import type { Kind, Model, WeightTensor } from '../model/model.js';
+import type { Kind, Model, Skipped, WeightTensor } from '../model/model.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import type { SparsifierOptions } from '../options/options.js';
 import { eachAlone, type Ranking } from '../options/rankings.js';
@@ -25,6 +25,8 @@ export interface Explanation {
   readonly units: number | undefined;
   /** How many of its units are removed; undefined where no sparsity was given. */
   readonly removedUnits: number | undefined;
+  /** Only with `coupled`: the names of the groups of its output channels, as far as they are pruned. */
+  readonly groups?: readonly string[];
 }
 
 /** @param removed how many units of each layer are removed, for the layers that the sparsity names, if one was given */
@@ -32,7 +34,7 @@ export function explanationsOf(
   { tensors, skipped }: Model,
   planner: Planner,
   options: SparsifierOptions,
-  removed: ReadonlyMap<WeightTensor, number> | undefined,
+  removed?: ReadonlyMap<WeightTensor, number>,
 ): Explanation[] {
   const chosen = planner.chosen();
   const rankings = isPattern(planner.granularity) ? eachAlone(chosen) : planner.rankings(chosen);
@@ -56,17 +58,45 @@ export function explanationsOf(
       removedUnits: removed && (removed.get(tensor) ?? 0),
     };
   });
-  const others = skipped.map(({ name, reason }): Explanation => ({
-    name,
-    kind: undefined,
-    shape: undefined,
-    selected: false,
-    rule: { name: 'skipped', value: undefined },
-    reason,
-    units: undefined,
-    removedUnits: undefined,
-  }));
-  return [...layers, ...others];
+  return [...layers, ...skipped.map(ofSkipped)];
+}
+
+const ofSkipped = ({ name, reason }: Skipped): Explanation => ({
+  ...{ name, kind: undefined, shape: undefined, units: undefined, removedUnits: undefined },
+  ...{ selected: false, rule: { name: 'skipped', value: undefined }, reason },
+});
+
+/** What is known of the groups of channels that a layer makes, passes on or reads. */
+export interface ChannelsOfLayer {
+  /** The groups of its output channels that are pruned. */
+  readonly groups: readonly string[];
+  /** Its group, or what keeps its channels. */
+  readonly reason: string;
+  /** How many of its output channels are removed; undefined where no sparsity was given. */
+  readonly removed: number | undefined;
+}
+
+/** The same where channels are coupled. */
+export function groupExplanationsOf(
+  { tensors, skipped }: Model,
+  planner: Planner,
+  channelsOf: (tensor: WeightTensor) => ChannelsOfLayer,
+): Explanation[] {
+  const layers = tensors.map((tensor, position): Explanation => {
+    const { name, kind, shape } = tensor;
+    const { selected, rule, reason } = planner.decisions[position]!;
+    const channels = channelsOf(tensor);
+    const isPruned = channels.groups.length > 0;
+    return {
+      ...{ name, kind, shape, selected: isPruned },
+      rule: selected && !isPruned ? { name: 'coupled', value: undefined } : rule,
+      reason: `${reason}; ${channels.reason}`,
+      units: countOf(tensor, planner.granularityOf(tensor)),
+      removedUnits: channels.removed,
+      groups: channels.groups,
+    };
+  });
+  return [...layers, ...skipped.map(ofSkipped)];
 }
 
 /** What a layer is ranked with, in words. */

@@ -36,14 +36,14 @@ export interface RankedUnits extends Pick<Removed, 'removedUnits' | 'zeros'> {
 }
 
 /** What warnings are found from: what was asked, and what was done. */
-interface Facts {
+export interface Facts {
   readonly layers: readonly Layer[];
   readonly model: Pick<Model, 'weights'>;
   readonly requested: readonly Requested[];
   /** What the members of rankings are; undefined if these are the layers. */
   readonly ranked?: readonly RankedUnits[] | undefined;
   readonly leftAlone: readonly WeightTensor[];
-  readonly roundTo: number | undefined;
+  readonly roundTo?: number | undefined;
   /** The options that limit what is removed, as far as they were given. */
   readonly limits: readonly ('minKeep' | 'maxSparsity')[];
 }

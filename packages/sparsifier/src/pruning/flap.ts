@@ -1,8 +1,9 @@
 import { inSlices } from '../host/slices.js';
 import type { Model } from '../model/model.js';
-import { widened } from '../model/numbers.js';
+import { firstNotFinite, widened } from '../model/numbers.js';
 import { columnPlaces, layoutOf } from '../model/rows.js';
 import type { InputStatistics } from '../options/options.js';
+import { notFinite } from './call.js';
 import { deviationsOf } from './fluctuation.js';
 import type { CoupledLayer } from './groups.js';
 
@@ -24,6 +25,8 @@ export async function flapScores(
     const layout = layoutOf(tensor);
     if (reads.length === 0 || known === undefined || layout === undefined) continue;
     const weights = widened(await model.copy(tensor.values), tensor.values.dtype);
+    const wrong = await firstNotFinite(weights);
+    if (wrong !== undefined) throw notFinite(tensor, wrong);
     const deviations = deviationsOf(tensor, known);
     const [groups, outputs, inputs] = layout.sizes;
     const [group, output] = layout.steps;

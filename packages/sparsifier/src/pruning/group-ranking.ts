@@ -1,5 +1,5 @@
 import { element } from '../engine/codes.js';
-import type { Engine } from '../engine/engine.js';
+import { loadEngine, type Engine } from '../engine/engine.js';
 import { isKept, unitsOf, weightsOf } from '../engine/record.js';
 import type { Model, WeightTensor } from '../model/model.js';
 import type { Reducer } from '../options/criteria.js';
@@ -19,7 +19,7 @@ import { customScores } from './snapshots.js';
 
 /** What scores depend on besides the model. */
 export interface Scoring {
-  readonly engine: Engine;
+  /** Which output channels earlier calls kept. */
   readonly masks: Masks;
   /** What the criterion compares the weights of a layer with. */
   readonly otherOf: (tensor: WeightTensor) => Promise<Other | undefined>;
@@ -58,7 +58,7 @@ export async function rankGroups(
   { model, planner, found, pruned, leftOut, earlier, requestOf }: RankingOfGroups,
   { roundTo, signal }: CallOptions,
 ): Promise<RankedGroups> {
-  const { engine } = scoring;
+  const engine = await loadEngine();
   const tensors = pruned.map(tensorOf);
   const groupOf = new Map(tensors.map((tensor, place) => [tensor, pruned[place]!]));
   const standIn = modelOf(tensors);
@@ -69,7 +69,7 @@ export async function rankGroups(
   const units = ranking.unitsOf(request.tensors);
   const shares = ranking.shares(request, units);
   const asked = request.tensors.map((tensor) => groupOf.get(tensor)!);
-  const scored = await scoresOfGroups(scoring, model, planner, found, asked, signal);
+  const scored = await scoresOfGroups(engine, scoring, model, planner, found, asked, signal);
   for (const [place, { name }] of request.tensors.entries()) scores.set(name, scored[place]!);
   const groups = new Map(shares.selections.flatMap(({ members }, group) => members.map((member) => [member, group])));
   const jobs: Job[] = [];
@@ -127,7 +127,8 @@ const onesOf = (length: number) => new Uint8Array(new Float32Array(length).fill(
  * draws once for each channel, as for the first filter of it.
  */
 async function scoresOfGroups(
-  { engine, otherOf }: Scoring,
+  engine: Engine,
+  { otherOf }: Scoring,
   model: Model,
   planner: Planner,
   { layers }: Groups,

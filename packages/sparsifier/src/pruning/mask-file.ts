@@ -14,6 +14,14 @@ import { unitsOfTensor } from '../options/units.js';
 import { unpack } from './bits.js';
 import type { Masks } from './masks.js';
 
+export interface WriteMasksOptions {
+  /**
+   * Replace a file that exists. The files that the model, models to compare with, statistics and masks were read from are
+   * never replaced.
+   */
+  readonly force?: boolean;
+}
+
 /** The metadata of every mask file. */
 const format = 'sparsifier masks';
 const version = '1';

@@ -2,7 +2,9 @@ import { unitsOf } from '../engine/record.js';
 import type { WeightTensor } from '../model/model.js';
 import type { Granularity } from '../options/granularity.js';
 import { unitsOfTensor } from '../options/units.js';
+import type { MaskedLayer } from '../repair/layer.js';
 import { unpack } from './bits.js';
+import type { Planner } from './plan.js';
 
 /** Which units of a layer are kept. */
 export interface UnitMask {
@@ -21,4 +23,10 @@ export function unitMask(tensor: WeightTensor, granularity: Granularity, bits: U
   const data = new Uint8Array(unitsOf(axes));
   unpack(bits, data, 0, data.length);
   return { shape, data };
+}
+
+/** The layers of masks, with the units of each. */
+export function maskedLayersOf(masks: Masks, planner: Pick<Planner, 'unitsOf'>): MaskedLayer[] {
+  const units = planner.unitsOf([...masks.keys()]);
+  return [...masks].map(([tensor, mask], index) => ({ tensor, mask, units: units[index]! }));
 }

@@ -1,5 +1,5 @@
 import { isOfReaders, recipeOf, type CustomCriterion, type Recipe } from '../options/criteria.js';
-import { unitsOf, weightsOf } from '../engine/record.js';
+import { unitsOf } from '../engine/record.js';
 import { attempt, SparsifyError } from '../errors.js';
 import { inWords, isPattern, type Granularity } from '../options/granularity.js';
 import { unitsOfTensor, type Units } from '../options/units.js';
@@ -12,18 +12,14 @@ import {
   type ResolvedOptions,
   type SparsifierOptions,
 } from '../options/options.js';
-import type { SizedFiles } from '../formats/sizes.js';
 import { sumOf } from '../model/numbers.js';
-import { findingsOf, type RankedUnits, type Requested } from './findings.js';
+import type { Requested } from './findings.js';
 import { channelGranularity } from './groups.js';
-import type { Counts, Job, Removed } from './job.js';
+import type { Job } from './job.js';
 import { removalsByBudget, type Budget } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import type { LeftOut } from '../options/names.js';
-import { reportOf } from './made-report.js';
-import type { GroupReport, Report } from './report.js';
 import { listed } from './text.js';
-import { warningOf, type Warning } from './warnings.js';
 import { decisionsOf, typesOf, type DecidingRule, type Decision } from '../options/rules.js';
 import {
   amountsOf,
@@ -56,7 +52,7 @@ export interface Request {
 const namedAtMost = 20;
 
 /** The least score that a budget can use. */
-export const leastScore = ({ budget }: Request): number => (budget === 'lamp' ? 0 : -Infinity);
+export const leastScore = ({ budget }: Pick<Request, 'budget'>): number => (budget === 'lamp' ? 0 : -Infinity);
 
 /** What prunes a layer that a rule leaves out, where the reason does not say it. */
 const remedies: Readonly<Partial<Record<DecidingRule['name'], string>>> = {
@@ -74,14 +70,6 @@ export interface Shares {
   readonly requested: readonly Requested[];
   /** Sentences for the report. */
   readonly notes: readonly string[];
-}
-
-/** What was asked of a call. */
-export interface Asked extends Pick<Shares, 'requested' | 'notes'>, Pick<Request, 'leftAlone'> {
-  readonly roundTo: number | undefined;
-  /** Where groups of channels were pruned in place of layers. */
-  readonly groups?: readonly GroupReport[];
-  readonly ranked?: readonly RankedUnits[];
 }
 
 /** What the options of a Sparsifier mean for the layers of a model, before any weight is read. */
@@ -328,59 +316,6 @@ export class Planner {
   ): Job {
     const position = this.#positions.get(tensor)!;
     return { tensor, position, units, recipe: this.recipe, seed: this.#options.seed, ...rest };
-  }
-
-  /**
-   * The report of a call that removed units.
-   * @param asked what was asked of it; nothing where masks were known already
-   */
-  report(
-    jobs: readonly Pick<Job, 'tensor' | 'units' | 'rows'>[],
-    outcomes: readonly Removed[],
-    engine: Report['engine'],
-    files: SizedFiles | undefined,
-    asked?: Asked,
-  ): Report {
-    const findings = findingsOf({
-      layers: jobs.map((job, index) => ({ ...job, outcome: outcomes[index]! })),
-      model: this.#model,
-      requested: asked?.requested ?? [],
-      ranked: asked?.ranked,
-      leftAlone: asked?.leftAlone ?? [],
-      roundTo: asked?.roundTo,
-      limits: (['minKeep', 'maxSparsity'] as const).filter((name) => this.given[name] !== undefined),
-    });
-    return this.#report(jobs, outcomes, engine, files, asked?.notes ?? [], findings.map(warningOf), asked?.groups);
-  }
-
-  /** The report of a call that restored units. */
-  restoredReport(
-    jobs: readonly Pick<Job, 'tensor' | 'units'>[],
-    counts: readonly Counts[],
-    engine: Report['engine'],
-    files: SizedFiles | undefined,
-  ): Report {
-    return this.#report(jobs, counts, engine, files, [], []);
-  }
-
-  #report(
-    jobs: readonly Pick<Job, 'tensor' | 'units' | 'rows'>[],
-    counts: readonly (Counts & Partial<Removed>)[],
-    engine: Report['engine'],
-    files: SizedFiles | undefined,
-    notes: readonly string[],
-    warnings: readonly Warning[],
-    groups?: readonly GroupReport[],
-  ): Report {
-    const layers = jobs.map(({ tensor: { name, kind, shape }, units, rows }, index) => {
-      const { axes } = (rows ?? { units }).units;
-      const { zeros, removedUnits, removedWeights, squares } = counts[index]!;
-      return {
-        ...{ name, kind, shape, weights: weightsOf(axes), zeros, removedWeights, units: unitsOf(axes), removedUnits },
-        ...(squares ? { squares } : {}),
-      };
-    });
-    return reportOf({ layers, groups, model: this.#model, files, engine, notes, warnings, isCall: true });
   }
 
   /** @throws SparsifyError `granularity` that names all layers which do not have it */

@@ -1,5 +1,4 @@
 import * as host from '#host';
-import type { State } from '../options/criteria.js';
 import { loadEngine } from '../engine/engine.js';
 import { SparsifyError } from '../errors.js';
 import type { ReadOptions } from '../formats/reading.js';
@@ -11,12 +10,13 @@ import type { MaskedLayer } from '../repair/layer.js';
 import { repairOptionsOf, type RepairOptions } from '../repair/options.js';
 import type { RepairReport } from '../repair/report.js';
 import { rank, remove, removeKnown, restore } from './call.js';
+import { Comparison } from './comparison.js';
 import { CoupledChoice, type Chosen } from './coupled.js';
 import { explanationsOf, type Explanation } from './explain.js';
-import { unranked, type Done, type Job, type Plan } from './job.js';
-import { maskFile, readMasks } from './mask-file.js';
-import type { Scoring } from './group-ranking.js';
-import { unitMask, type UnitMask } from './masks.js';
+import { unranked, type Done, type Job, type Plan, type Removed } from './job.js';
+import { maskFile, readMasks, type WriteMasksOptions } from './mask-file.js';
+import { callReport, removalReport, type Asked, type FinishedCall } from './call-report.js';
+import { maskedLayersOf, unitMask, type UnitMask } from './masks.js';
 import { aBoolean, optionsOf } from '../options/check.js';
 import { Listener } from '../options/listener.js';
 import { callOptionsOf, listeningShape, type CallOptions, type SparsifierOptions } from '../options/options.js';
@@ -27,18 +27,10 @@ import { checkRepair, repairForDense, repairForPruned } from './repair.js';
 import type { Report } from './report.js';
 import { restoreDense } from './restored.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
-import { comparedWith, givenBy, snapshotIn, snapshotsOf, sourceFilesIn, type Snapshot } from './snapshots.js';
+import { sourceFilesIn } from './snapshots.js';
 import { checkModel, type Model, type WeightTensor } from '../model/model.js';
 import { inTurn } from '../model/turns.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
-
-export interface WriteMasksOptions {
-  /**
-   * Replace a file that exists. The files that the model, models to compare with, statistics and masks were read from are
-   * never replaced.
-   */
-  readonly force?: boolean;
-}
 
 /**
  * Makes a model sparse: fasterai's `Sparsifier`, on the model file itself.
@@ -59,8 +51,7 @@ export class Sparsifier {
   #dense: DenseNumbers | undefined;
   /** What could not be checked about the statistics. */
   #unchecked: Promise<readonly string[]> | undefined;
-  /** What the criterion compares weights with; undefined if it needs nothing. */
-  #state: Map<WeightTensor, Snapshot> | undefined;
+  readonly #comparison: Comparison;
 
   /**
    * @throws SparsifyError `granularity`, `criteria`, `kind`, `sparsity` or `usage` for unknown or contradicting
@@ -71,20 +62,20 @@ export class Sparsifier {
     this.model = model;
     this.#planner = new Planner(model, options);
     this.#options = this.#planner.given;
-    if (this.#options.coupled) this.#choice = new CoupledChoice(model, this.#planner);
     addSourceFiles(model, sourceFilesIn(this.#options));
-    if (this.#options.statistics) this.#dense = new DenseNumbers(model);
-    const needs = this.#needs();
-    if (needs === undefined) return;
-    this.#state = givenBy(this.#options, model.tensors, needs);
-    if (needs === 'initial' || needs === 'previous') this.#state ??= snapshotsOf(model);
+    const { statistics, coupled, restorable } = this.#options;
+    if (statistics || (coupled && restorable)) this.#dense = new DenseNumbers(model);
+    this.#comparison = new Comparison(model, this.#options, this.#planner.recipe.needs);
+    if (!coupled) return;
+    this.#choice = new CoupledChoice(model, this.#planner, {
+      masks: this.#masks,
+      otherOf: (tensor) => this.#comparison.of(tensor, leastScore(this.#options)),
+    });
   }
 
   /** Uses the current weights as the initial ones, for lottery tickets that are rewound to a later step than 0. */
   rewindPoint(): void {
-    if (this.#needs() !== 'initial') return;
-    this.#forgetState();
-    this.#state = snapshotsOf(this.model);
+    this.#comparison.rewind();
   }
 
   /**
@@ -98,19 +89,18 @@ export class Sparsifier {
       const jobs = layers.map((layer) => this.#job(layer.tensor, layer.units, { ...unranked, rows: layer.rows }));
       const engine = await loadEngine();
       const plan = this.#plan(jobs, [], given);
-      const masks = layers.map(({ mask }) => mask);
-      const done = await removeKnown(engine, plan, masks);
+      const done = await removeKnown(engine, plan, layers);
       if (!this.#choice) this.#keep(plan, done);
       await plan.listener.settle();
-      return this.#planner.report(jobs, done, engine, await filesOfAny(this.model));
+      return this.#report({ jobs, counts: done, engine });
     });
   }
 
   /**
    * Restores what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
    * removed. What a later call with a lower amount no longer removed stays 0. With `statistics`, all weights and biases
-   * of the pruned layers get the values that they had when the Sparsifier was made, also those that a repair changed.
-   * Masks are discarded.
+   * of the pruned layers get the values that they had when the Sparsifier was made, also those that a repair changed; so do
+   * those of layers with `coupled` channels. Masks are discarded.
    * @throws SparsifyError `usage` unless the Sparsifier is `restorable` or has `statistics`, `layer` if nothing has been
    *   removed
    */
@@ -123,19 +113,16 @@ export class Sparsifier {
     }
     return inTurn(this.model, async () => {
       const dense = this.#dense;
-      const tensors = this.model.tensors.filter((tensor) =>
-        dense ? this.#masks.has(tensor) : this.#saved.get(tensor)?.some(({ length }) => length > 0),
-      );
-      if (tensors.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be restored');
-      const units = this.#planner.unitsOf(tensors);
-      const jobs = tensors.map((tensor, index) => this.#job(tensor, units[index]!, unranked));
+      const layers = await this.#restorable();
+      if (layers.length === 0) throw new SparsifyError('layer', 'nothing was removed that could be restored');
+      const jobs = layers.map(({ tensor, units }) => this.#job(tensor, units, unranked));
       const engine = await loadEngine();
       const plan = this.#plan(jobs, [], given);
       const counts = dense ? await restoreDense(engine, plan, dense) : await restore(engine, plan);
       this.#masks.clear();
       this.#saved.clear();
       await plan.listener.settle();
-      return this.#planner.restoredReport(jobs, counts, engine, await filesOfAny(this.model));
+      return callReport(this.model, { jobs, counts, engine, files: await filesOfAny(this.model) });
     });
   }
 
@@ -230,12 +217,7 @@ export class Sparsifier {
     this.#dense?.release();
     this.#dense = undefined;
     this.#unchecked = undefined;
-    this.#forgetState();
-  }
-
-  #forgetState(): void {
-    for (const { release } of this.#state?.values() ?? []) release?.();
-    this.#state = undefined;
+    this.#comparison.forget();
   }
 
   /** Refuses statistics of another model, once. */
@@ -247,16 +229,22 @@ export class Sparsifier {
     return this.#unchecked;
   }
 
+  /** The layers that can be given back what they had. */
+  async #restorable(): Promise<readonly Pick<Job, 'tensor' | 'units'>[]> {
+    if (this.#masks.size === 0) return [];
+    // A repair changes all layers that read channels.
+    if (this.#choice) return this.#choice.layers();
+    const isSaved = (tensor: WeightTensor) => this.#saved.get(tensor)?.some(({ length }) => length > 0);
+    return maskedLayersOf(this.#masksInOrder(), this.#planner).filter(({ tensor }) => this.#dense ?? isSaved(tensor));
+  }
+
   /**
    * The layers that have lost units, with what is left of them.
    * @throws SparsifyError `layer` if nothing has been removed yet
    */
   async #maskedLayers(): Promise<readonly MaskedLayer[]> {
     this.#checkTouched();
-    if (this.#choice) return this.#choice.cut(this.#masks);
-    const masks = [...this.#masksInOrder()];
-    const units = this.#planner.unitsOf(masks.map(([tensor]) => tensor));
-    return masks.map(([tensor, mask], index) => ({ tensor, mask, units: units[index]! }));
+    return this.#choice ? this.#choice.cut(this.#masks) : maskedLayersOf(this.#masksInOrder(), this.#planner);
   }
 
   #masksInOrder(): Map<WeightTensor, Uint8Array> {
@@ -271,10 +259,6 @@ export class Sparsifier {
     });
   }
 
-  #needs(): State | undefined {
-    return typeof this.#planner.recipe.needs === 'string' ? this.#planner.recipe.needs : undefined;
-  }
-
   /**
    * Removes `amount` of the units of one layer, ranked by itself in either context, even if the rules exclude it. An
    * N:M pattern takes no amount.
@@ -282,15 +266,13 @@ export class Sparsifier {
    */
   async sparsifyLayer(layer: string, amount?: Amount, given: CallOptions = {}): Promise<Report> {
     const options = callOptionsOf(given);
-    const tensors = [layerNamed(this.model, layer)];
+    const tensor = layerNamed(this.model, layer);
     if (isPattern(this.#planner.granularity)) this.#planner.checkPattern(amount, options);
     else checkAmount(amount as Amount, layer);
-    if (this.#choice)
-      return this.#sparsifyGroups(options, (scoring) => this.#choice!.ofLayer(scoring, tensors[0]!, amount!, options));
-    return this.#sparsify(
-      { context: 'local', tensors, rankings: eachAlone(tensors), amounts: amount === undefined ? [] : [amount] },
-      options,
-    );
+    if (this.#choice) return this.#sparsifyGroups(options, () => this.#choice!.ofLayer(tensor, amount!, options));
+    const amounts = amount === undefined ? [] : [amount];
+    const tensors = [tensor];
+    return this.#sparsify({ context: 'local', tensors, rankings: eachAlone(tensors), amounts }, options);
   }
 
   /**
@@ -304,8 +286,7 @@ export class Sparsifier {
    */
   async sparsifyModel(sparsity?: Sparsity, given: CallOptions = {}): Promise<Report> {
     const options = callOptionsOf(given);
-    if (this.#choice)
-      return this.#sparsifyGroups(options, (scoring) => this.#choice!.ofModel(scoring, sparsity, options));
+    if (this.#choice) return this.#sparsifyGroups(options, () => this.#choice!.ofModel(sparsity, options));
     return this.#sparsify(this.#planner.request(sparsity, options), options);
   }
 
@@ -317,9 +298,19 @@ export class Sparsifier {
    */
   async explain(sparsity?: Sparsity, given: CallOptions = {}): Promise<Explanation[]> {
     const options = callOptionsOf(given);
-    const isRanked = sparsity !== undefined || isPattern(this.#planner.granularity);
-    const removed = isRanked ? await this.#foreseen(this.#planner.request(sparsity, options), options) : undefined;
-    return explanationsOf(this.model, this.#planner, this.#options, removed);
+    const choice = this.#choice;
+    if (choice) return inTurn(this.model, () => choice.explain(sparsity, options));
+    if (sparsity === undefined && !isPattern(this.#planner.granularity))
+      return explanationsOf(this.model, this.#planner, this.#options);
+    const request = this.#planner.request(sparsity, options);
+    const units = this.#planner.unitsOf(request.tensors);
+    return inTurn(this.model, async () => {
+      const { plan } = await this.#planned(request, units, options);
+      const removed = await rank(await loadEngine(), plan);
+      await plan.listener.settle();
+      const removedOf = new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
+      return explanationsOf(this.model, this.#planner, this.#options, removedOf);
+    });
   }
 
   /** The same as {@link sparsifyModel}, by the name in fasterai's text. */
@@ -334,60 +325,34 @@ export class Sparsifier {
       const engine = await loadEngine();
       const done = await remove(engine, plan);
       this.#keep(plan, done);
-      this.#rememberPrevious(request.tensors);
+      this.#comparison.update(request.tensors);
       await plan.listener.settle();
       const asked = { ...shares, leftAlone: request.leftAlone ?? [], roundTo: options.roundTo };
-      return this.#planner.report(plan.jobs, done, engine, await filesOfAny(this.model), asked);
+      return this.#report({ jobs: plan.jobs, counts: done, engine }, asked);
     });
   }
 
   /** Removes channels that are chosen group by group. */
-  #sparsifyGroups(options: CallOptions, choose: (scoring: Scoring) => Promise<Chosen>): Promise<Report> {
+  #sparsifyGroups(options: CallOptions, choose: () => Promise<Chosen>): Promise<Report> {
     return inTurn(this.model, async () => {
-      const chosen = await this.#chosen(choose);
+      await this.#checkStatistics();
+      if (this.#options.restorable) this.#dense ??= new DenseNumbers(this.model);
+      const chosen = await choose();
       const { layers } = chosen;
       const jobs = layers.map(({ tensor, units, rows }) => this.#job(tensor, units, { ...unranked, rows }));
       const engine = await loadEngine();
       const plan = this.#plan(jobs, [], options);
-      const masks = layers.map(({ mask }) => mask);
-      const done = await removeKnown(engine, plan, masks);
+      const done = await removeKnown(engine, plan, layers);
       for (const { tensor, makes, rows } of layers) if (makes) this.#masks.set(tensor, rows.mask);
-      this.#rememberPrevious(layers.map(({ tensor }) => tensor));
+      this.#comparison.update(layers.map(({ tensor }) => tensor));
       await plan.listener.settle();
       const asked = { ...chosen, ranked: chosen.ranked(done), roundTo: options.roundTo };
-      return this.#planner.report(jobs, done, engine, await filesOfAny(this.model), asked);
+      return this.#report({ jobs, counts: done, engine }, asked);
     });
   }
 
-  async #chosen(choose: (scoring: Scoring) => Promise<Chosen>): Promise<Chosen> {
-    await this.#checkStatistics();
-    const { statistics, budget } = this.#options;
-    const least = budget === 'lamp' ? 0 : -Infinity;
-    return choose({
-      engine: await loadEngine(),
-      masks: this.#masks,
-      otherOf: (tensor) =>
-        comparedWith(tensor, this.#planner.recipe.needs, this.model, this.#state, { least, statistics }),
-    });
-  }
-
-  #rememberPrevious(tensors: readonly WeightTensor[]): void {
-    if (this.#needs() !== 'previous') return;
-    for (const tensor of tensors) {
-      this.#state?.get(tensor)?.release?.();
-      this.#state?.set(tensor, snapshotIn(this.model, tensor));
-    }
-  }
-
-  /** How many units of each layer a call would remove. */
-  #foreseen(request: Request, options: CallOptions): Promise<Map<WeightTensor, number>> {
-    const units = this.#planner.unitsOf(request.tensors);
-    return inTurn(this.model, async () => {
-      const { plan } = await this.#planned(request, units, options);
-      const removed = await rank(await loadEngine(), plan);
-      await plan.listener.settle();
-      return new Map(request.tensors.map((tensor, index) => [tensor, removed[index]!]));
-    });
+  async #report(call: Omit<FinishedCall<Removed>, 'files'>, asked?: Asked): Promise<Report> {
+    return removalReport(this.model, this.#options, { ...call, files: await filesOfAny(this.model) }, asked);
   }
 
   /** The plan of a call, and what it was made from. */
@@ -399,14 +364,10 @@ export class Sparsifier {
     await this.#checkStatistics();
     const shares = this.#planner.shares(request, units);
     const { selections, limits } = shares;
-    const { needs } = this.#planner.recipe;
     const groups = new Map(selections.flatMap(({ members }, group) => members.map((member) => [member, group])));
     const jobs: Job[] = [];
     for (const [index, tensor] of request.tensors.entries()) {
-      const other = await comparedWith(tensor, needs, this.model, this.#state, {
-        least: leastScore(request),
-        statistics: this.#options.statistics,
-      });
+      const other = await this.#comparison.of(tensor, leastScore(request));
       // Where a pattern fixes how much is removed there are no selections.
       const group = groups.get(index) ?? 0;
       jobs.push(this.#job(tensor, units[index]!, { other, group, limit: limits[index]! }));
@@ -422,8 +383,8 @@ export class Sparsifier {
   }
 
   #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {
-    // With statistics, all numbers are kept.
-    const restorable = (this.#options.restorable && !this.#options.statistics) ?? false;
+    // Where all numbers are kept, what is removed need not be.
+    const restorable = (this.#options.restorable && this.#dense === undefined) ?? false;
     return { model: this.model, jobs, removes, roundTo, restorable, signal, listener: new Listener(onProgress) };
   }
 

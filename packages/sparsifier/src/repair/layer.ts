@@ -152,56 +152,38 @@ interface Shape {
 
 /** The weights and the bias that fit best. */
 async function solved(
-  { engine, dense, settings: { checks, ridge } }: Repairing,
+  repairing: Repairing,
   layer: MaskedLayer,
   { seen, heldOut }: KnownInputs,
-  sizes: Shape,
+  { layout }: Shape,
   hasBias: boolean,
 ): Promise<Solution> {
+  const { checks, ridge } = repairing.settings;
   const { tensor, units, mask } = layer;
   const { name, values } = tensor;
-  const channels = channelsKept(layer);
-  const { weights, shift, masked, solved, whole, better } = await fit(engine, {
+  const dense = await aimOf(repairing, layer);
+  const { weights, shift, masked, solved, whole, better } = await fit(repairing.engine, {
     dtype: values.dtype,
     axes: units.axes,
     mask,
-    dense: await dense.bytes(values),
-    layout: sizes.layout,
+    ...{ dense, layout },
     seen,
     heldOut,
     ridge,
     checks,
     hasBias,
-    withoutEmpty: channels !== undefined,
+    withoutEmpty: layer.rows === undefined && units.isChannel,
   });
-  if (!Number.isFinite(masked + whole)) throw notFinite(name, widened(await dense.bytes(values), values.dtype));
+  if (!Number.isFinite(masked + whole)) throw notFinite(name, widened(dense, values.dtype));
   const relative = (error: number) => (whole > 0 ? Math.sqrt(Math.max(0, error) / whole) : 0);
   const isRepaired = better > 0;
-  if (isRepaired && hasBias && channels && layer.rows) {
-    const [before, after] = [await dense.bytes(values), weights].map((bytes) => widened(bytes, values.dtype));
-    shiftEmpty(shift, channels, before!, after!, sizes, seen);
-  }
   return { weights, shift, masked: relative(masked), repaired: relative(solved), isRepaired };
 }
 
-/** Gives outputs that are kept, and have lost all of their inputs, the mean that they had. */
-function shiftEmpty(
-  shift: Float32Array,
-  channels: readonly boolean[],
-  before: Float32Array,
-  after: Float32Array,
-  sizes: Shape,
-  seen: Seen,
-): void {
-  const { layout, outputs } = sizes;
-  const places = columnPlaces(layout);
-  const isEmpty = channels.map((kept, channel) => {
-    const start = Math.floor(channel / outputs) * layout.steps[0] + (channel % outputs) * layout.steps[1];
-    return kept && places.every((place) => after[start + place] === 0);
-  });
-  if (!isEmpty.includes(true)) return;
-  for (const [channel, offset] of offsets(before, after, sizes, seen).entries())
-    if (isEmpty[channel]) shift[channel] = offset;
+/** The dense weights. Those of channels that are removed as a whole are 0: nothing reads them any more, so they do not count. */
+async function aimOf({ engine, dense }: Repairing, { tensor: { values }, rows }: MaskedLayer): Promise<Uint8Array> {
+  const bytes = await dense.bytes(values);
+  return rows ? withMask(engine, bytes, { dtype: values.dtype, axes: rows.units.axes, mask: rows.mask }) : bytes;
 }
 
 /**
@@ -209,16 +191,16 @@ function shiftEmpty(
  * rows that are held out, too: what else differs does not depend on the bias.
  */
 async function shifted(
-  { engine, model, dense }: Repairing,
+  repairing: Repairing,
   layer: MaskedLayer,
   { seen, heldOut }: KnownInputs,
   shape: Shape,
 ): Promise<Solution> {
   const { tensor, units, mask } = layer;
   const { name, values } = tensor;
-  const whole = await dense.bytes(values);
-  const stored = isCoded(values) ? await model.copy(values) : whole;
-  const weights = await withMask(engine, stored, { dtype: values.dtype, axes: units.axes, mask });
+  const whole = await aimOf(repairing, layer);
+  const stored = isCoded(values) ? await repairing.model.copy(values) : whole;
+  const weights = await withMask(repairing.engine, stored, { dtype: values.dtype, axes: units.axes, mask });
   const [before, after] = [whole, weights].map((bytes) => widened(bytes, values.dtype)) as [Float32Array, Float32Array];
   const channels = channelsKept(layer);
   const shift = offsets(before, after, shape, seen).map((each, channel) => (channels?.[channel] === false ? 0 : each));

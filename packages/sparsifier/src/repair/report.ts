@@ -17,8 +17,8 @@ export interface RepairedLayer {
   readonly columns: number;
   /**
    * The relative error of the outputs before the repair, with the mask alone: the norm of the differences from the
-   * dense layer, divided by the norm of its outputs without the bias. Removed output channels count, too. Undefined if
-   * only the bias could change: see `reason`.
+   * dense layer, divided by the norm of its outputs without the bias. Removed output channels count, too, unless they are
+   * `coupled`: then nothing reads them any more. Undefined if only the bias could change: see `reason`.
    */
   readonly masked: number | undefined;
   /** The same after the repair; never above `masked`. */

@@ -9,6 +9,7 @@ import { parts } from '../host/slices.js';
 import { bytesOf, type Model, type Region, type Skipped, type Values, type WeightTensor } from '../model/model.js';
 import { largestOf } from '../model/numbers.js';
 import { remove, score } from '../pruning/call.js';
+import { removalReport } from '../pruning/call-report.js';
 import type { Plan, Removed } from '../pruning/job.js';
 import { Listener } from '../options/listener.js';
 import type { CallOptions, Progress } from '../options/options.js';
@@ -216,13 +217,10 @@ export class StreamingCall implements Model, CurrentFiles {
 
   /** @param files those that were written */
   report(files: SizedFiles): Report {
-    return this.#planner.report(
-      this.#layers,
-      this.#layers.map(({ done }) => done!),
-      this.#engine,
-      files,
-      { ...this.#shares, leftAlone: this.#request.leftAlone ?? [], roundTo: this.#options.roundTo },
-    );
+    const jobs = this.#layers;
+    const counts = jobs.map(({ done }) => done!);
+    const asked = { ...this.#shares, leftAlone: this.#request.leftAlone ?? [], roundTo: this.#options.roundTo };
+    return removalReport(this.#open, this.#planner.given, { jobs, counts, engine: this.#engine, files }, asked);
   }
 
   free(): void {

@@ -64,6 +64,12 @@ export async function sparsifyFile(
   try {
     const options = optionsOf(given, fileShape);
     const { sparsity, roundTo, onProgress, force, ...rest } = options;
+    if (rest.coupled) {
+      throw new SparsifyError('usage', 'channels are coupled over the whole network, which is not in memory here', {
+        given: '`coupled`',
+        hint: 'Read the model with `readModel`, and make a Sparsifier of it',
+      });
+    }
     const reading: ReadModelOptions = picked(rest, (name) => name in readShape);
     const words = picked(rest, (name) => !(name in readShape)) as SparsifierOptions;
     const model = await openModel(input, (file) => formatOf(formats, file, reading), reading);

@@ -19,6 +19,9 @@ import {
   listedLayers,
   measured,
   memory,
+  noAddBias,
+  repair,
+  repairInputs,
   sizes,
   type CommandEntry,
   type Threads,
@@ -47,6 +50,10 @@ export const prune: CommandEntry = {
           .argParser(granularityOf)
           .default(defaults.granularity),
       )
+      .option(
+        '--coupled',
+        'with -g filter: remove whole channels of the network, with all that makes, follows and reads them',
+      )
       .addOption(
         choice(
           '-c, --context <name>',
@@ -57,7 +64,7 @@ export const prune: CommandEntry = {
       .addOption(
         new Option(
           '--criteria <name>',
-          `what makes a weight useful: ${criteriaOfCommand.join(', ')}. wanda and fluctuation need --calibrate or --statistics. Those that need gradients or earlier calls are in the library`,
+          `what makes a weight useful: ${criteriaOfCommand.join(', ')}. wanda, fluctuation and flap need --calibrate or --statistics; flap needs --coupled. Those that need gradients or earlier calls are in the library`,
         )
           .argParser(criterionOf)
           .default(defaults.criteria),
@@ -113,21 +120,9 @@ export const prune: CommandEntry = {
       .addOption(measured)
       .addOption(holdOut)
       .addOption(memory)
-      .addOption(
-        choice(
-          '--repair <method>',
-          'make up for what is removed: solve for the weights that are kept and for biases, or change biases only (bias)',
-          ['solve', 'bias'],
-        ),
-      )
-      .addOption(
-        choice(
-          '--repair-inputs <model>',
-          'repair layers for the inputs that they get in the dense model (the default), or in the pruned one, measured layer by layer: better, and slower',
-          ['dense', 'pruned'],
-        ),
-      )
-      .option('--no-add-bias', 'do not give a bias to layers that have none when they are repaired')
+      .addOption(repair)
+      .addOption(repairInputs)
+      .addOption(noAddBias)
       .addOption(
         new Option(
           '--quantize [form]',

@@ -83,3 +83,18 @@ export const [holdOut, memory] = [
     'how many megabytes measuring may take (default: 1024); of layers that need more, only biases can be repaired',
   ).argParser(above0),
 ] as const;
+
+/** How layers make up for what is removed. */
+export const [repair, repairInputs, noAddBias] = [
+  choice(
+    '--repair <method>',
+    'make up for what is removed: solve for the weights that are kept and for biases, or change biases only (bias)',
+    ['solve', 'bias'],
+  ),
+  choice(
+    '--repair-inputs <model>',
+    'repair layers for the inputs that they get in the dense model (the default), or in the pruned one, measured layer by layer: better, and slower',
+    ['dense', 'pruned'],
+  ),
+  new Option('--no-add-bias', 'do not give a bias to layers that have none when they are repaired'),
+] as const;
