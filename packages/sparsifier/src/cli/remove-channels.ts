@@ -117,8 +117,8 @@ export async function removeChannels(
 /** How many channels stay in a group: a multiple of this. */
 const usualRounding = 8;
 
-/** The tables about the channels that were chosen, and the repair. */
-function tablesOf({ report, repair }: Choice, layers: boolean | undefined, say: Say): string[] {
+/** The tables about the channels that were chosen, and the repair. The groups are listed where what goes is. */
+function tablesOf({ report, repair }: Choice, layers = false, say: Say): string[] {
   const table = tableOf(
     { ...inData({ report, repair }), notes: allSaid(report.notes, say) },
     { isCall: true, words: commandWords, layers },

@@ -69,8 +69,6 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     const [main] = await outputs(undefined, current);
     return { name, bytes: await joinedOutput(main!) };
   };
-  const removal = async () =>
-    (await import('./structure/removal.js')).removalIn(fileNow, (current) => outputs(undefined, current));
   return {
     tensors,
     skipped,
@@ -83,10 +81,17 @@ async function open(files: ModelFiles, { external }: ReadOnnxOptions): Promise<C
     },
     outputs,
     anatomy: () => anatomyOf(graph, versions, [...locations]),
-    removal: () => ({
-      plan: async (...asked) => (await removal()).plan(...asked),
-      channels: async (...asked) => (await removal()).channels(...asked),
-    }),
+    // Loaded once it is needed.
+    removal: () => {
+      const removal = async () => {
+        const { removalIn } = await import('./structure/removal.js');
+        return removalIn(fileNow, (current) => outputs(undefined, current));
+      };
+      return {
+        plan: async (request, current) => (await removal()).plan(request, current),
+        channels: async (request, current) => (await removal()).channels(request, current),
+      };
+    },
     storage: () => storageIn(graph, versions, (current) => outputs(undefined, current)),
   };
 }
