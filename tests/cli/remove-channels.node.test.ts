@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import * as ort from 'onnxruntime-node';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { planRemoval, removeChannels } from 'sparsifier/removal';
-import { expect, test } from 'vitest';
+import { Sparsifier } from 'sparsifier';
+import { describe, expect, test } from 'vitest';
 import { channelsGraph, channelsModel } from '../support/dead-channels.js';
 import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
 import { model, node } from '../support/onnx-builder.js';
@@ -191,3 +192,83 @@ test(
     });
   }),
 );
+
+/** Inputs for `model.onnx`, as a module. */
+const samples = `
+const of = (seed) => Float32Array.from({ length: 300 }, (_, index) => Math.sin(seed * 7 + index * (1 + seed / 3)));
+export default () => [1, 2, 3, 4].map((seed) => ({ x: { type: 'float32', data: of(seed), dims: [1, 3, 10, 10] } }));
+`;
+
+describe('channels that the command chooses', () => {
+  test(
+    'With -s it chooses what the library chooses, and removes it',
+    inFolder(async () => {
+      using model = await readOnnx(channelsModel());
+      const sparsifier = new Sparsifier(model, { granularity: 'filter', coupled: true });
+      const chosen = await sparsifier.sparsifyModel({ 'conv*': 50 }, { roundTo: 4 });
+      const { model: small, report } = await removeChannels(model, await planRemoval(model, { roundTo: 4 }));
+      using closing = small;
+      const words = ['dense.onnx', '-s', 'conv*=50', '-o', 'small.onnx', '--round-to', '4'];
+      const text = await printed('remove-channels', ...words);
+      expect(await bytesIn('small.onnx')).toEqual(await closing.bytes());
+      expect(text.startsWith(`${chosen.table({ layers: false }).split('\n')[0]}\n`)).toBe(true);
+      expect(text).toContain(report.table());
+      expect(text).toMatch(/verified:\n {2}output y differs by at most/);
+      const told = JSON.parse(await printed('remove-channels', ...words, '--force', '--json')) as Record<
+        string,
+        unknown
+      >;
+      expect(told['chosen']).toMatchObject({ groups: inJson(chosen.groups), total: inJson(chosen.total) });
+      expect(told['groups']).toEqual(inJson(report.groups));
+    }),
+  );
+
+  test(
+    'With --repair the layers that read them are repaired, and the new model is compared with the repaired one',
+    inFolder(async () => {
+      await writeFile(at('samples.mjs'), samples);
+      const words = ['dense.onnx', '-s', '25', '--round-to', '1', '--criteria', 'flap', '--calibrate', 'samples.mjs'];
+      const told = JSON.parse(
+        await printed('remove-channels', ...words, '--repair', 'solve', '-o', 'small.onnx', '--json'),
+      ) as {
+        readonly repair: { readonly layers: readonly { readonly name: string; readonly isRepaired: boolean }[] };
+        readonly groups: readonly { readonly channels: number; readonly kept: number }[];
+        readonly verification: { readonly outputs: readonly unknown[] };
+      };
+      expect(told.repair.layers.map(({ name }) => name)).toEqual(['conv1', 'conv2', 'dense']);
+      expect(told.repair.layers.filter(({ isRepaired }) => isRepaired).map(({ name }) => name)).toContain('conv2');
+      expect(told.groups.map(({ channels, kept }) => [channels, kept])).toEqual([
+        [16, 12],
+        [24, 18],
+      ]);
+      expect(told.verification.outputs).toHaveLength(1);
+      const text = await printed('remove-channels', ...words, '--repair', 'bias', '-o', 'biased.onnx');
+      expect(text).toContain('error before');
+    }),
+  );
+
+  test(
+    'A dry run says what would be chosen and what would go, and writes nothing',
+    inFolder(async () => {
+      const text = await printed('remove-channels', 'dense.onnx', '-s', '50', '--dry-run');
+      expect(text).toContain('16 of 40 channels removed');
+      expect(text).toMatch(/^16 of 40 channels in 2 groups go/m);
+    }),
+  );
+
+  test.each<[string[], RegExp, number?]>([
+    [['--criteria', 'flap'], /--criteria is for choosing channels\. Add -s 50/],
+    [['--no-add-bias'], /--no-add-bias is for choosing channels/],
+    [['-s', '50', '--criteria', 'flap'], /needs statistics of the inputs of layers\. Give inputs with --calibrate/],
+    [['-s', '50', '--repair', 'solve'], /--repair needs statistics/],
+    [['-s', '50', '--criteria', 'movement'], /compares weights with initial ones/],
+    [['-s', '50', '--protect', 'conv*'], /no group of channels that can be pruned/, 1],
+    [['-s', 'dense=50'], /its output channels have to stay: an output of the model/, 1],
+  ])('%j: what is missing or wrong is said', (words, message) =>
+    inFolder(async () => {
+      const { code, stderr } = await sparsifier('remove-channels', 'dense.onnx', ...words, '-o', 'small.onnx');
+      expect(code).toBe(2);
+      expect(stderr).toMatch(message);
+    })(),
+  );
+});
