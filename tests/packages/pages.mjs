@@ -1,0 +1,39 @@
+// What pages of a project are expected to report.
+import { Failure } from '../../scripts/steps.mjs';
+import { visit } from './browsers.mjs';
+import { allCores, notIsolated } from './expected.mjs';
+import { openSite } from './site.mjs';
+
+/** How a page is served, and how many threads it has then. */
+export const settings = {
+  isolated: {
+    headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
+    expected: allCores,
+  },
+  bare: { headers: {}, expected: notIsolated },
+};
+
+/**
+ * Opens the page of a folder or server in settings: its page and its worker compute what Node.js does, and fetch one wasm.
+ * @param what names it in messages
+ */
+export async function expectPages(project, what, source, { names = ['isolated', 'bare'], browser = 'chromium' } = {}) {
+  for (const name of names) {
+    const { headers, expected } = settings[name];
+    const site = await openSite(typeof source === 'string' ? project.at(source) : source, headers);
+    try {
+      const { cores, page, worker, said } = await visit(site, browser);
+      for (const [where, result] of Object.entries({ page, worker })) {
+        try {
+          project.expect(`${what}, ${where}, ${name}`, { cores, ...result }, expected);
+        } catch (error) {
+          throw new Failure([error.message, ...said].join('\n'));
+        }
+      }
+      const wasm = [...site.fetched].filter((address) => /\.wasm\b/.test(address));
+      if (wasm.length !== 1) throw new Failure(`${what}, ${name}: ${wasm.length} wasm files fetched: ${wasm.join(', ')}`);
+    } finally {
+      await site.close();
+    }
+  }
+}
