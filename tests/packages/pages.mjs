@@ -17,21 +17,21 @@ export const settings = {
  * Opens the page of a folder or server in settings: its page and its worker compute what Node.js does, and fetch one wasm.
  * @param what names it in messages
  */
-export async function expectPages(project, what, source, { names = ['isolated', 'bare'], browser = 'chromium' } = {}) {
+export async function expectPages(project, what, source, { names = ['isolated', 'bare'], contexts = ['page', 'worker'], browser = 'chromium' } = {}) {
   for (const name of names) {
     const { headers, expected } = settings[name];
     const site = await openSite(typeof source === 'string' ? project.at(source) : source, headers);
     try {
-      const { cores, page, worker, said } = await visit(site, browser);
-      for (const [where, result] of Object.entries({ page, worker })) {
+      const { cores, said, ...results } = await visit(site, browser);
+      for (const where of contexts) {
         try {
-          project.expect(`${what}, ${where}, ${name}`, { cores, ...result }, expected);
+          project.expect(`${what}, ${where}, ${name}`, { cores, ...results[where] }, expected);
         } catch (error) {
           throw new Failure([error.message, ...said].join('\n'));
         }
       }
-      const wasm = [...site.fetched].filter((address) => /\.wasm\b/.test(address));
-      if (wasm.length !== 1) throw new Failure(`${what}, ${name}: ${wasm.length} wasm files fetched: ${wasm.join(', ')}`);
+      const wasm = new Set([...site.fetched].map((address) => address.split('?')[0]).filter((path) => path.endsWith('.wasm')));
+      if (wasm.size !== 1) throw new Failure(`${what}, ${name}: ${wasm.size} wasm files fetched: ${[...wasm].join(', ')}`);
     } finally {
       await site.close();
     }

@@ -6,17 +6,18 @@ import { startWorker, wasmSource, whyNoThreads } from './browser-worker.js';
 interface WorkerScope {
   postMessage(message: unknown, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent) => void) | null;
+  importScripts(): void;
 }
 const scope = globalThis as unknown as WorkerScope;
 
 /**
  * The type that this worker was started as. Some bundlers make this file a classic script, whatever type is requested.
  * Such a script loads its other files with `importScripts`, which modules do not have, so it fails if it is started as
- * a module.
+ * a module. Parcel refuses modules that call the global by its name.
  */
 function ownType(): WorkerType {
   try {
-    importScripts();
+    scope.importScripts();
     return 'classic';
   } catch {
     return 'module';
