@@ -30,6 +30,7 @@ export default {
         'src/cli/main.ts',
         'src/internal.ts',
         'src/host/{node,browser}.ts',
+        'src/host/hosts.ts',
         'src/host/{node,browser}-compressor-thread.ts',
       ],
       project: ['src/**'],
@@ -41,6 +42,6 @@ export default {
     // The build gives it to the glue of the wasm.
     'packages/sparsifier/src/engine/pool.ts': ['exports'],
     // The compiler is its only reader.
-    'packages/sparsifier/src/host/host.ts': ['types'],
+    'packages/sparsifier/src/host/hosts.ts': ['types'],
   },
 };

@@ -13,7 +13,8 @@ export function mistakeIn(result, bytes, { threads, why }) {
   if (!Array.isArray(result.bytes) || Buffer.compare(Buffer.from(result.bytes), bytes) !== 0) {
     return 'the bytes are not those that Node.js computes';
   }
-  if (result.threads !== threads(result)) return `${result.threads} threads instead of ${threads(result)}: ${result.why}`;
+  if (result.threads !== threads(result))
+    return `${result.threads} threads instead of ${threads(result)}: ${result.why}`;
   if (!why.test(result.why)) return `the number of threads has another reason: ${result.why}`;
   return undefined;
 }

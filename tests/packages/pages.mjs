@@ -17,7 +17,12 @@ export const settings = {
  * Opens the page of a folder or server in settings: its page and its worker compute what Node.js does, and fetch one wasm.
  * @param what names it in messages
  */
-export async function expectPages(project, what, source, { names = ['isolated', 'bare'], contexts = ['page', 'worker'], browser = 'chromium' } = {}) {
+export async function expectPages(
+  project,
+  what,
+  source,
+  { names = ['isolated', 'bare'], contexts = ['page', 'worker'], browser = 'chromium' } = {},
+) {
   for (const name of names) {
     const { headers, expected } = settings[name];
     const site = await openSite(typeof source === 'string' ? project.at(source) : source, headers);
@@ -30,8 +35,11 @@ export async function expectPages(project, what, source, { names = ['isolated', 
           throw new Failure([error.message, ...said].join('\n'));
         }
       }
-      const wasm = new Set([...site.fetched].map((address) => address.split('?')[0]).filter((path) => path.endsWith('.wasm')));
-      if (wasm.size !== 1) throw new Failure(`${what}, ${name}: ${wasm.size} wasm files fetched: ${[...wasm].join(', ')}`);
+      const wasm = new Set(
+        [...site.fetched].map((address) => address.split('?')[0]).filter((path) => path.endsWith('.wasm')),
+      );
+      if (wasm.size !== 1)
+        throw new Failure(`${what}, ${name}: ${wasm.size} wasm files fetched: ${[...wasm].join(', ')}`);
     } finally {
       await site.close();
     }

@@ -16,7 +16,7 @@ export class Project {
   #ends = [];
 
   /** @param bytes the bytes of the pruned model as Node.js computes them */
-  static async make({ tarball, bytes, packages, files}) {
+  static async make({ tarball, bytes, packages, files }) {
     const project = new Project();
     project.bytes = bytes;
     project.folder = await realpath(await mkdtemp(join(tmpdir(), 'sparsifier-project-')));
@@ -24,7 +24,10 @@ export class Project {
       await project.add(...files);
       await cp(model, project.at('model.onnx'));
       const own = JSON.parse(contentOf(project.at('package.json')) ?? '{}');
-      await writeFile(project.at('package.json'), JSON.stringify({ name: 'fresh', private: true, type: 'module', ...own }));
+      await writeFile(
+        project.at('package.json'),
+        JSON.stringify({ name: 'fresh', private: true, type: 'module', ...own }),
+      );
       const wanted = Object.entries(packages).map(([name, version]) => `${name}@${version}`);
       await project.install(tarball, wanted);
       return project;
@@ -114,10 +117,11 @@ const environment = {
   NEXT_TELEMETRY_DISABLED: '1',
 };
 
-const answers = (port) => fetch(`http://localhost:${port}/`).then(
-  () => true,
-  () => false,
-);
+const answers = (port) =>
+  fetch(`http://localhost:${port}/`).then(
+    () => true,
+    () => false,
+  );
 
 export async function freePort() {
   const server = createServer();

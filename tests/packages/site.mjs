@@ -61,10 +61,13 @@ const fromFolder = (folder) => (asked, response) => {
 };
 
 const fromServer = (port) => (asked, response) => {
-  const inner = request({ port, host: 'localhost', path: asked.url, method: asked.method, headers: asked.headers }, (answer) => {
-    response.writeHead(answer.statusCode, { ...answer.headers, ...response.getHeaders() });
-    answer.pipe(response);
-  });
+  const inner = request(
+    { port, host: 'localhost', path: asked.url, method: asked.method, headers: asked.headers },
+    (answer) => {
+      response.writeHead(answer.statusCode, { ...answer.headers, ...response.getHeaders() });
+      answer.pipe(response);
+    },
+  );
   inner.on('error', () => response.destroy());
   asked.pipe(inner);
 };
@@ -72,7 +75,9 @@ const fromServer = (port) => (asked, response) => {
 /** Development servers talk with their pages through web sockets. */
 function forward(port, asked, socket) {
   const inner = connect(port, 'localhost', () => {
-    const lines = asked.rawHeaders.flatMap((text, index) => (index % 2 === 0 ? `${text}: ${asked.rawHeaders[index + 1]}` : []));
+    const lines = asked.rawHeaders.flatMap((text, index) =>
+      index % 2 === 0 ? `${text}: ${asked.rawHeaders[index + 1]}` : [],
+    );
     inner.write(`${asked.method} ${asked.url} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
     inner.pipe(socket).pipe(inner);
   });

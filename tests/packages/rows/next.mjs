@@ -16,7 +16,11 @@ export default ['turbopack', 'webpack'].map((bundler) => ({
       const words = command === 'dev' ? [`--${bundler}`] : [];
       const server = await project.start(port, next, command, ...words, '--port', String(port));
       const answer = await fetch(`http://localhost:${port}/prune`);
-      project.expect(`${command}, route handler`, { cores: availableParallelism(), ...(await answer.json()) }, allCores);
+      project.expect(
+        `${command}, route handler`,
+        { cores: availableParallelism(), ...(await answer.json()) },
+        allCores,
+      );
       await expectPages(project, command, port);
       await server.stop();
     }

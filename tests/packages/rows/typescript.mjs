@@ -6,7 +6,10 @@ const modules = { node16: 'node16', bundler: 'esnext' };
 const hosts = {
   dom: { files: ['consumer.ts'], options: { lib: ['es2022', 'dom'], types: [] } },
   node: { files: ['consumer.ts'], options: { lib: ['es2022'], types: ['node'] } },
-  disposable: { files: ['consumer.ts', 'using.ts'], options: { lib: ['es2022', 'dom', 'esnext.disposable'], types: [] } },
+  disposable: {
+    files: ['consumer.ts', 'using.ts'],
+    options: { lib: ['es2022', 'dom', 'esnext.disposable'], types: [] },
+  },
 };
 
 export default ['5.7', '5.9', '7.0'].map((version) => ({

@@ -1,5 +1,14 @@
 // What the types of all entry points are used for, in a program that knows as little as possible of its host.
-import { Criteria, Granularity, loadEngine, Sparsifier, SparsifyError, type ErrorCode, type Model, type Report } from 'sparsifier';
+import {
+  Criteria,
+  Granularity,
+  loadEngine,
+  Sparsifier,
+  SparsifyError,
+  type ErrorCode,
+  type Model,
+  type Report,
+} from 'sparsifier';
 import { calibrate, type Statistics } from 'sparsifier/calibration';
 import { criteria } from 'sparsifier/catalogue';
 import { compare } from 'sparsifier/compare';
@@ -14,7 +23,20 @@ import { planRemoval, removeChannels } from 'sparsifier/removal';
 import { sensitivity } from 'sparsifier/sensitivity';
 import { Schedule, sparsifyCallback } from 'sparsifier/training';
 
-export const all = { calibrate, compare, criteria, fromArrays, quantize, readOnnx, readSafetensors, readTfjs, Schedule, sensitivity, sparsifyCallback, sparsifyFile };
+export const all = {
+  calibrate,
+  compare,
+  criteria,
+  fromArrays,
+  quantize,
+  readOnnx,
+  readSafetensors,
+  readTfjs,
+  Schedule,
+  sensitivity,
+  sparsifyCallback,
+  sparsifyFile,
+};
 
 export async function prune(bytes: Uint8Array<ArrayBuffer>): Promise<Blob> {
   const read: FileModel = await readModel(bytes);
@@ -30,7 +52,8 @@ export async function prune(bytes: Uint8Array<ArrayBuffer>): Promise<Blob> {
 }
 
 export const codeOf = (error: SparsifyError): ErrorCode => error.code;
-export const merged = (statistics: Statistics): Promise<void> => statistics.write('statistics.safetensors', { force: true });
+export const merged = (statistics: Statistics): Promise<void> =>
+  statistics.write('statistics.safetensors', { force: true });
 
 // @ts-expect-error an amount is a number
 export const wrong = (sparsifier: Sparsifier) => sparsifier.sparsifyModel('half');

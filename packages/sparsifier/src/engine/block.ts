@@ -32,7 +32,7 @@ export interface Block {
 /** How a thread reads and writes the engine's memory. */
 export interface MemoryAccess {
   /** The memory itself, where this thread shares it. */
-  readonly memory: WebAssembly.Memory | undefined;
+  readonly memory: { readonly buffer: ArrayBufferLike } | undefined;
   write(address: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   read(address: number, length: number): Promise<Uint8Array>;
   /** Why nothing works any more, once a kernel failed: what it left in memory is not to be trusted. */

@@ -1,7 +1,7 @@
 import type { Block, Engine } from './engine.js';
 
 /** Blocks that are freed together. */
-export class Blocks implements Disposable {
+export class Blocks {
   readonly #engine: Engine;
   readonly #blocks: Block[] = [];
 
@@ -22,7 +22,17 @@ export class Blocks implements Disposable {
     return block;
   }
 
-  [Symbol.dispose](): void {
+  free(): void {
     for (const block of this.#blocks) block.free();
+  }
+}
+
+/** Does work with blocks that are freed at its end. `using` would need `Symbol.dispose`, which some browsers lack. */
+export async function withBlocks<Result>(engine: Engine, work: (held: Blocks) => Promise<Result>): Promise<Result> {
+  const held = new Blocks(engine);
+  try {
+    return await work(held);
+  } finally {
+    held.free();
   }
 }

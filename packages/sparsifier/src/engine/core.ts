@@ -1,6 +1,7 @@
 import { SparsifyError, type ErrorCode, type ErrorDetails } from '../errors.js';
 import { toldAddresses, type KernelHost } from '../host/thread.js';
 import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
+import type { Call } from './call.js';
 import { startThreads, type PoolThread } from './pool.js';
 
 /** The kernels once they are loaded. */
@@ -10,27 +11,6 @@ export interface Started {
   /** Why there are that many threads, as a sentence. */
   readonly why: string;
 }
-
-/** The exports that take and return numbers: everything that crosses the boundary. */
-export type Verb =
-  | 'allocate'
-  | 'release'
-  | 'inspect'
-  | 'score'
-  | 'survey'
-  | 'select'
-  | 'nm'
-  | 'mask'
-  | 'save'
-  | 'restore'
-  | 'apply'
-  | 'remove'
-  | 'moments'
-  | 'finish'
-  | 'fit';
-
-/** One call of a verb with its numbers. */
-export type Call = readonly [verb: Verb, ...numbers: number[]];
 
 /** The shared maximum is reserved up front, and hosts with little address space refuse large ones. In 64 kB pages. */
 const maximumPages = [65536, 32768, 16384, 8192];

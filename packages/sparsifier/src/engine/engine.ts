@@ -2,7 +2,8 @@ import * as host from '#host';
 import { SparsifyError, attempt } from '../errors.js';
 import type { Thread } from '../host/thread.js';
 import { AllocatedBlock, type Block, type MemoryAccess } from './block.js';
-import type { Call, NotStarted } from './core.js';
+import type { Call } from './call.js';
+import type { NotStarted } from './core.js';
 import { ready } from './pool.js';
 import type { Answer, EngineThread, Ready, Request } from './thread.js';
 

@@ -1,4 +1,4 @@
-import { Blocks } from './blocks.js';
+import { withBlocks, type Blocks } from './blocks.js';
 import type { Block, Engine } from './engine.js';
 import { finishWord, finishWords, fitWord, fitWords, momentsWord, momentsWords, mostChecks } from './codes.js';
 import { bytesOf, maskBytes, plainEntry, unitsOf, weightsOf, type Axis, type DataType } from './record.js';
@@ -90,18 +90,17 @@ export class MomentSums {
 
   /** Moments and means of all rows so far. Those of no rows are 0. */
   async finish(): Promise<FinishedMoments> {
-    return this.#isDiagonal ? this.#finishDiagonal() : this.#finishAll();
+    return this.#isDiagonal ? this.#finishDiagonal() : withBlocks(this.#engine, (held) => this.#finishAll(held));
   }
 
   free(): void {
     this.#block.free();
   }
 
-  async #finishAll(): Promise<FinishedMoments> {
+  async #finishAll(held: Blocks): Promise<FinishedMoments> {
     const { groups } = this.#sizes;
     const columns = columnsOf(this.#sizes);
     const width = widthOf(columns);
-    using held = new Blocks(this.#engine);
     const results = await held.allocate(4 * groups * columns * columns);
     const means = await held.allocate(4 * groups * columns);
     const secondMeans = this.#hasSecond ? await held.allocate(means.bytes) : undefined;
@@ -189,14 +188,16 @@ export interface Fitted {
  * bias. Each group gets the best of the mask alone and of the solutions after `checks` steps of conjugate gradients.
  * @throws SparsifyError `memory`; `usage` if sizes disagree
  */
-export async function fit(engine: Engine, request: FitRequest): Promise<Fitted> {
+export const fit = (engine: Engine, request: FitRequest): Promise<Fitted> =>
+  withBlocks(engine, (held) => fitWith(held, engine, request));
+
+async function fitWith(held: Blocks, engine: Engine, request: FitRequest): Promise<Fitted> {
   const { dtype, axes, mask, dense, layout, seen, heldOut, ridge, checks, hasBias, withoutEmpty } = request;
   const { sizes, steps } = layout;
   const [groups, outputs] = sizes;
   if (mask.length !== maskBytes(unitsOf(axes)) || dense.length !== weightsOf(axes) * bytesOf[dtype])
     throw new RangeError('the mask and the dense weights are those of the tensor');
   if (checks.length > mostChecks) throw new RangeError(`there are at most ${mostChecks} checks`);
-  using held = new Blocks(engine);
   const shift = await held.allocate(4 * groups * outputs);
   const words = new Uint32Array(2 * Math.ceil(fitWords / 2));
   const doubleAt = (place: number) => new DataView(words.buffer).getFloat64(4 * place, true);

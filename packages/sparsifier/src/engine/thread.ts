@@ -1,5 +1,6 @@
 import type { KernelHost, Transfer } from '../host/thread.js';
-import { call, joinPool, start, whyNotStarted, type Call, type NotStarted } from './core.js';
+import type { Call } from './call.js';
+import { call, joinPool, start, whyNotStarted, type NotStarted } from './core.js';
 import { alarms, type PoolThread } from './pool.js';
 
 /** The first message to a thread that becomes the engine. */

@@ -1,7 +1,7 @@
 import { SparsifyError } from '../errors.js';
 import type { Block } from './block.js';
 import { status } from './codes.js';
-import type { Call } from './core.js';
+import type { Call } from './call.js';
 import { callsOf, type Engine } from './engine.js';
 import { decode, encode, recordBytes, type Entry, type Outcome } from './record.js';
 

@@ -12,6 +12,7 @@ import {
   type Values,
   type WeightTensor,
 } from '../model/model.js';
+import { Closing, type Disposing } from '../model/closing.js';
 import { endTurns, inTurn } from '../model/turns.js';
 import { sourceFilesOf } from '../model/source-files.js';
 import { aBoolean, optionsOf, type Shape } from '../options/check.js';
@@ -112,7 +113,7 @@ const furtherFiles: readonly string[] = ['external', 'shards'];
  * A model that was read from files into shared memory. Calls change its numbers in memory. All other bytes are kept,
  * and the files themselves are never changed.
  */
-export interface FileModel extends Model, Disposable {
+export interface FileModel extends Model, Disposing {
   /** The name of the model's format, such as `ONNX`. */
   readonly format: string;
   readonly sourceFiles: readonly string[];
@@ -151,7 +152,7 @@ export interface FileModel extends Model, Disposable {
  * A model whose numbers are stored in blocks of memory. They are changed in place, or if they are stored as codes,
  * decoded for each call and encoded again.
  */
-export class StoredModel implements FileModel, CurrentFiles {
+export class StoredModel extends Closing implements FileModel, CurrentFiles {
   readonly tensors: readonly WeightTensor[];
   readonly skipped: readonly Skipped[];
   readonly weights: number;
@@ -172,6 +173,7 @@ export class StoredModel implements FileModel, CurrentFiles {
 
   /** @param blocks files by their names in the model; other files are read elsewhere */
   constructor(open: OpenModel, blocks: Map<string, Block>, sourceFiles = open.sourceFiles) {
+    super();
     this.tensors = open.tensors;
     this.skipped = open.skipped;
     this.weights = open.weights;
@@ -354,17 +356,13 @@ export class StoredModel implements FileModel, CurrentFiles {
     return inTurn(this, async () => joinedFiles(await this.#views()));
   }
 
-  close(): void {
+  override close(): void {
     const free = () => {
       this.#isFree = true;
       abandoned.unregister(this);
       for (const block of this.#blocks.values()) block.free();
     };
     endTurns(this, () => this.#closed(), free);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   #checkOpen(): void {

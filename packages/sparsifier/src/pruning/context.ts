@@ -1,4 +1,4 @@
-import type { Verb } from '../engine/core.js';
+import type { Verb } from '../engine/call.js';
 import type { Block, Engine } from '../engine/engine.js';
 import { recordBytes, weightsOf } from '../engine/record.js';
 import { run, type Table } from '../engine/verbs.js';

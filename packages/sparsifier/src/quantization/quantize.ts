@@ -39,18 +39,32 @@ export interface Quantized {
  *   `layer` and `kind` as rules do; `memory`
  */
 export async function quantize(model: FileModel, options: QuantizeOptions = {}): Promise<Quantized> {
+  const copies: FileModel[] = [];
+  try {
+    return await quantizedWith(model, options, (copy) => (copies.push(copy), copy));
+  } finally {
+    for (const copy of copies) copy.close();
+  }
+}
+
+/** @param closing is told which copies are to be closed at the end */
+async function quantizedWith(
+  model: FileModel,
+  options: QuantizeOptions,
+  closing: (copy: FileModel) => FileModel,
+): Promise<Quantized> {
   const asked = planFor(model, options).options;
   const { statistics, others: otherForm, signal } = asked;
   if (statistics) addSourceFiles(model, sourceFilesOf(statistics));
   const files = await model.toFiles();
-  using copy = await readLike(model, files);
+  const copy = closing(await readLike(model, files));
   const { storage, current } = storageOf(copy);
   const plan = planOf(copy, storage, asked);
   const notes = statistics ? await checkInputs(statistics, copy) : [];
   const { layers, skipped, numbers, biases } = await quantizedLayers(copy, current, plan.layers, asked);
   await write(await loadEngine(), copy, biases);
   // Biases that were added are among the other numbers only once the model is read again.
-  using corrected = biases.size > 0 ? await readLike(copy, await copy.toFiles()) : undefined;
+  const corrected = biases.size > 0 ? closing(await readLike(copy, await copy.toFiles())) : undefined;
   const last = storageOf(corrected ?? copy);
   const others = otherForm && (await othersIn(otherForm, last.storage, last.current, signal));
   // Skipped tensors that are no layers are listed only once, among the others if those were asked for.

@@ -1,4 +1,4 @@
-import { Blocks } from '../engine/blocks.js';
+import { withBlocks } from '../engine/blocks.js';
 import type { Engine } from '../engine/engine.js';
 import { isKept, plainEntry, storedUnits, unitsOf } from '../engine/record.js';
 import { fit, type Moments, type Seen } from '../engine/repair.js';
@@ -237,22 +237,22 @@ function offsets(dense: Float32Array, weights: Float32Array, { layout, columns }
 }
 
 /** A copy of the weights without those that the mask removes. */
-async function withMask(
+const withMask = (
   engine: Engine,
   weights: Uint8Array,
   entry: { readonly dtype: DataType; readonly axes: Units['axes']; readonly mask: Uint8Array },
-): Promise<Uint8Array<ArrayBuffer>> {
-  using held = new Blocks(engine);
-  const numbers = await held.copy(weights);
-  const mask = await held.copy(entry.mask);
-  const table = await writeTable(engine, [{ ...plainEntry, ...entry, weights: numbers.address, mask: mask.address }]);
-  try {
-    await run(engine, [['apply', table.block.address, 1]]);
-  } finally {
-    table.release();
-  }
-  return await numbers.read(0, new Uint8Array(weights.length));
-}
+): Promise<Uint8Array<ArrayBuffer>> =>
+  withBlocks(engine, async (held) => {
+    const numbers = await held.copy(weights);
+    const mask = await held.copy(entry.mask);
+    const table = await writeTable(engine, [{ ...plainEntry, ...entry, weights: numbers.address, mask: mask.address }]);
+    try {
+      await run(engine, [['apply', table.block.address, 1]]);
+    } finally {
+      table.release();
+    }
+    return await numbers.read(0, new Uint8Array(weights.length));
+  });
 
 /** One number per output channel, with +0.0 for those that are removed. */
 function withoutChannels(numbers: Uint8Array, isKept: readonly boolean[]): Uint8Array<ArrayBuffer> {
