@@ -416,6 +416,20 @@ describe('what is in the way', () => {
 });
 
 describe('file systems', () => {
+  test('Files are written where handles have no method that flushes them, as with Plug’n’Play of Yarn', async () => {
+    const chunk = new Uint8Array(2 ** 24).fill(7);
+    const asked = new Set<string>();
+    const restore = onEachStep((name) => {
+      if (name !== 'sync' && name !== 'datasync') return;
+      asked.add(name);
+      throw new Error('Method not implemented.');
+    });
+    await writeFiles([{ path: at('large'), chunks: () => [chunk, chunk] }], {}).finally(restore);
+    expect([...asked].sort()).toEqual(['datasync', 'sync']);
+    expect(await namesIn(folder)).toEqual(['large']);
+    expect((await readFile(at('large'))).equals(Buffer.concat([chunk, chunk]))).toBe(true);
+  });
+
   test.each([
     ['link', 'EPERM'],
     ['link', 'ENOSYS'],

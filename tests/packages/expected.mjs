@@ -21,6 +21,6 @@ export function mistakeIn(result, bytes, { threads, why }) {
 
 /** The bytes of the pruned model as the built package computes them here. */
 export async function expectedBytes() {
-  const { prune } = await import('../../examples/bundlers/app/prune.js');
+  const { prune } = await import('../../examples/recipes/app/prune.js');
   return Buffer.from((await prune(model)).bytes);
 }

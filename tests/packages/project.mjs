@@ -23,13 +23,14 @@ export class Project {
     try {
       await project.add(...files);
       await cp(model, project.at('model.onnx'));
+      await cp(tarball, project.at('sparsifier.tgz'));
       const own = JSON.parse(contentOf(project.at('package.json')) ?? '{}');
       await writeFile(
         project.at('package.json'),
         JSON.stringify({ name: 'fresh', private: true, type: 'module', ...own }),
       );
       const wanted = Object.entries(packages).map(([name, version]) => `${name}@${version}`);
-      await project.install(tarball, wanted);
+      await project.install('./sparsifier.tgz', ...wanted);
       return project;
     } catch (error) {
       await project.close();
@@ -49,10 +50,10 @@ export class Project {
     }
   }
 
-  async install(tarball, packages) {
+  async install(...packages) {
     const [npm, ...script] = findNpm();
     const options = ['--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline', '--save-exact'];
-    await this.command(npm, ...script, 'install', tarball, ...packages, ...options);
+    await this.command(npm, ...script, 'install', ...packages, ...options);
   }
 
   bin(name) {

@@ -6,7 +6,7 @@ const withServer = (name, title, build, serve) => ({
   name,
   title,
   where: 'build, serve; page and worker',
-  files: ['examples/bundlers/app', `examples/bundlers/${name}`],
+  files: ['examples/recipes/app', `examples/recipes/${name}`],
   async run(project) {
     await project.command(project.bin(name), ...build);
     project.expectOneWasm('dist');
@@ -22,7 +22,7 @@ const withFiles = (name, title, build) => ({
   name,
   title,
   where: 'build; page and worker',
-  files: ['examples/bundlers/app', `examples/bundlers/${name}`],
+  files: ['examples/recipes/app', `examples/recipes/${name}`],
   async run(project) {
     await project.command(...build(project));
     project.expectOneWasm('dist');

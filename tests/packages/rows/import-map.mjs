@@ -5,7 +5,7 @@ export default [
     name: 'import-map',
     title: 'an import map',
     where: 'page',
-    files: ['examples/bundlers/app', 'examples/bundlers/import-map'],
+    files: ['examples/recipes/app', 'examples/recipes/import-map'],
     run: (project) => expectPages(project, 'page', '', { contexts: ['page'] }),
   },
 ];

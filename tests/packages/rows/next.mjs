@@ -6,7 +6,7 @@ export default ['turbopack', 'webpack'].map((bundler) => ({
   name: `next-${bundler}`,
   title: `Next.js, ${bundler}`,
   where: 'dev, build and start; page, worker and route handler',
-  files: ['examples/bundlers/app', 'examples/bundlers/next'],
+  files: ['examples/recipes/app', 'examples/recipes/next'],
   async run(project) {
     const next = project.bin('next');
     const { availableParallelism } = await import('node:os');

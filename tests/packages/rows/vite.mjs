@@ -5,7 +5,7 @@ export default [5, 6, 7, 8].map((version) => ({
   name: `vite${version}`,
   title: 'Vite',
   where: 'dev, build, preview; page and worker',
-  files: ['examples/bundlers/app', 'examples/bundlers/vite'],
+  files: ['examples/recipes/app', 'examples/recipes/vite'],
   async run(project) {
     const vite = project.bin('vite');
     for (const command of ['dev', 'preview']) {

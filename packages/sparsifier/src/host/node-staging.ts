@@ -14,6 +14,7 @@ import {
 } from 'node:fs/promises';
 import * as path from 'node:path';
 import { SparsifyError } from '../errors.js';
+import { flushed } from './node-flush.js';
 import { isOne, parsedJournal, stampOf, version, type Entry, type Journal } from './node-journal.js';
 
 // New files are complete in a staging folder beside their targets before the first target changes:
@@ -80,7 +81,7 @@ export class Staging {
     const handle = await open(begun, 'wx');
     try {
       await handle.writeFile(JSON.stringify(journal));
-      await handle.sync();
+      await flushed(handle);
     } finally {
       await handle.close();
     }
@@ -273,7 +274,7 @@ async function flush(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r');
     try {
-      await handle.sync();
+      await flushed(handle);
     } finally {
       await handle.close();
     }

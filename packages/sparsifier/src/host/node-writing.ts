@@ -1,6 +1,7 @@
 import { stat, type FileHandle } from 'node:fs/promises';
 import type { OutputFile, TargetOptions } from './host.js';
 import { notWritten } from './node-errors.js';
+import { flushed } from './node-flush.js';
 import { checkTargets } from './node-targets.js';
 import { Transaction } from './node-transaction.js';
 
@@ -58,7 +59,7 @@ async function writeChunks(
     unflushed += chunk.length;
     if (unflushed >= flushedBytes) {
       await flushing;
-      flushing = handle.datasync();
+      flushing = flushed(handle, 'datasync');
       // It is awaited below.
       flushing.catch(() => {});
       unflushed = 0;
@@ -67,7 +68,7 @@ async function writeChunks(
   }
   tell(true);
   await flushing;
-  await handle.sync();
+  await flushed(handle);
 }
 
 export const isFolder = async (name: string): Promise<boolean> =>
