@@ -1,7 +1,7 @@
 // A fresh project outside of the repository, with the packed tarball and the tools of a row.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cp, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
@@ -48,6 +48,11 @@ export class Project {
       const isFile = /\.\w+$/.test(basename(name));
       await cp(join(root, name), isFile ? this.at(basename(name)) : this.folder, { recursive: true });
     }
+  }
+
+  async write(name, text) {
+    await mkdir(dirname(this.at(name)), { recursive: true });
+    await writeFile(this.at(name), text);
   }
 
   async install(...packages) {

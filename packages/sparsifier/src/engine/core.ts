@@ -51,6 +51,11 @@ export function whyNotStarted(error: unknown): NotStarted {
       'Close what takes memory, or allow the process more address space, of which the engine reserves up to 4 GiB';
     return { code: 'memory', details: { found, hint } };
   }
+  // Browsers say so in their own words, some by its initials.
+  if (/content.security.policy|\bCSP\b/i.test(found)) {
+    const hint = `Allow WebAssembly in the Content-Security-Policy: script-src 'self' 'wasm-unsafe-eval'`;
+    return { code: 'file', details: { found, hint } };
+  }
   return { code: 'file', details: { found, hint: `Where a bundler moved the package, ${toldAddresses}` } };
 }
 

@@ -171,9 +171,9 @@ async function begin({ threads, wasm, thread: address }: Asked, stopped: () => v
     thread = host.startThread(address);
     thread.post({ role: 'engine', threads, wasm } satisfies EngineThread);
     answer = (await ready(thread, loadingPatience)) as Ready;
-  } catch {
+  } catch (error) {
     thread?.terminate();
-    return onThisThread(wasm);
+    return onThisThread(wasm, await host.whyNoWorker(error, address));
   }
   if ('error' in answer) {
     thread.terminate();
@@ -188,8 +188,8 @@ const notLoaded = ({ code, details }: NotStarted, options?: ErrorOptions): Spars
 const brokenBy = (cause: unknown, hint: string): SparsifyError =>
   new SparsifyError('memory', 'the engine stopped working', { found: String(cause), hint }, { cause });
 
-/** The kernels on the caller's own thread, for hosts that cannot start another one. */
-async function onThisThread(wasm: string | undefined): Promise<Engine> {
+/** The kernels on the caller's own thread, for hosts that cannot start another one. @param reason why they cannot */
+async function onThisThread(wasm: string | undefined, reason: string): Promise<Engine> {
   const { call, start, whyNotStarted } = await import('./core.js');
   const { memory, threads } = await start(1, wasm, host).catch((cause: unknown) => {
     throw notLoaded(whyNotStarted(cause), { cause });
@@ -213,7 +213,7 @@ async function onThisThread(wasm: string | undefined): Promise<Engine> {
       return failure;
     },
   };
-  const why = `one thread; the caller's thread does the work, since no other could be started`;
+  const why = `one thread; the caller's thread does the work, since no other could be started: ${reason}`;
   return new LoadedEngine(transport, { threads, why });
 }
 

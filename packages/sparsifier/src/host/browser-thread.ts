@@ -6,21 +6,21 @@ import { startWorker, wasmSource, whyNoThreads } from './browser-worker.js';
 interface WorkerScope {
   postMessage(message: unknown, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent) => void) | null;
-  importScripts(): void;
+  importScripts(address: string): void;
 }
 const scope = globalThis as unknown as WorkerScope;
 
 /**
- * The type that this worker was started as. Some bundlers make this file a classic script, whatever type is requested.
- * Such a script loads its other files with `importScripts`, which modules do not have, so it fails if it is started as
- * a module. Parcel refuses modules that call the global by its name.
+ * The type that this worker was started as. Some bundlers make this file a classic script, whatever type is requested, which
+ * loads its other files with `importScripts`. Modules refuse to call that with a TypeError; in Firefox only with an address.
+ * This one is not valid, so that nothing is fetched. Parcel refuses modules that call the global by its name.
  */
 function ownType(): WorkerType {
   try {
-    scope.importScripts();
+    scope.importScripts('http://[');
     return 'classic';
-  } catch {
-    return 'module';
+  } catch (error) {
+    return error instanceof TypeError ? 'module' : 'classic';
   }
 }
 

@@ -7,7 +7,7 @@ import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
 export { checkStream, checkTarget, writeStream } from './stream.js';
-export { wasmSource, whyNoThreads } from './browser-worker.js';
+export { wasmSource, whyNoThreads, whyNoWorker } from './browser-worker.js';
 
 /** The number of threads that the machine has. */
 export const cores = (): number => navigator.hardwareConcurrency || 1;
@@ -15,12 +15,12 @@ export const cores = (): number => navigator.hardwareConcurrency || 1;
 /** Starts a thread from a URL, by default from the package's own file, in the form that bundlers recognise. */
 export function startThread(address?: string): Thread {
   if (address !== undefined) return startWorker(address);
-  return asThread(new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
+  return asThread(() => new Worker(new URL('./browser-thread.js', import.meta.url), { type: 'module' }));
 }
 
 /** Starts the thread of a `Compressor`, in the form that bundlers recognise. */
 export const startCompressor = (): Thread =>
-  asThread(new Worker(new URL('./browser-compressor-thread.js', import.meta.url), { type: 'module' }));
+  asThread(() => new Worker(new URL('./browser-compressor-thread.js', import.meta.url), { type: 'module' }));
 
 /** The absolute URL, relative to the page. */
 export const addressOf = (given: string | URL): string => new URL(given, location.href).href;

@@ -9,6 +9,8 @@ interface Host extends KernelHost {
   cores(): number;
   /** Starts a thread from a URL, by default from the package's own file. */
   startThread(address?: string): Thread;
+  /** Why a thread did not start, and what helps, as the end of a sentence. */
+  whyNoWorker(error: unknown, address: string | undefined): Promise<string>;
   /** Starts the thread of a `Compressor`. */
   startCompressor(): Thread;
   /** The absolute URL of a file that was passed to `loadEngine`. */

@@ -7,6 +7,10 @@ import type { Thread } from './thread.js';
 /** Why threads cannot share memory here. In Node they always can. */
 export const whyNoThreads = (): string | undefined => undefined;
 
+/** Why a thread did not start. */
+export const whyNoWorker = async (error: unknown, _address?: string): Promise<string> =>
+  error instanceof Error ? error.message : String(error);
+
 /** The bytes of the wasm. */
 export const wasmSource = (address: string | undefined): Promise<Uint8Array<ArrayBuffer>> =>
   readFile(address === undefined ? new URL('../wasm/sparsifier_wasm_bg.wasm', import.meta.url) : asPath(address));
