@@ -21,6 +21,23 @@ test('A missing wasm is an error, and a later attempt can succeed', async () => 
   }
 });
 
+test('The status of the server is in the error, and why WebAssembly could not be fetched', async () => {
+  const missing = new URL('/nowhere/at/all.wasm', location.href).href;
+  // Port 9 is one that browsers never connect to.
+  const refused = 'http://localhost:9/kernels.wasm';
+  for (const [wasm, found] of [
+    [missing, 'status 404'],
+    [refused, 'Failed to fetch'],
+  ] as const) {
+    for (const options of [{ wasm }, { wasm, thread: 'data:text/javascript,throw 1' }]) {
+      expect(await errorOf(() => loadEngine(options))).toMatchObject({
+        code: 'file',
+        details: { subject: wasm, found },
+      });
+    }
+  }
+});
+
 test('HTML in place of the wasm, as development servers send it, is an error with a hint', async () => {
   const page = '\n <!doctype html><title>page</title>';
   const addresses = [
@@ -42,6 +59,7 @@ test('If a Worker cannot start, the page’s own thread does the work', async ()
   const engine = await loadEngine({ thread: 'data:text/javascript,throw 1' });
   expect(engine.threads).toBe(1);
   expect(engine.why).toContain(`caller's thread`);
+  expect(engine.why).toContain('no other could be started: ');
   const layers = { conv: layerOf(layoutOf('conv2d of tfjs')), dense: layerOf(layoutOf('dense')) };
   for (const granularity of ['weight', 'filter'] as const) {
     const asked = { ...weightwise, granularity, context: 'global', normalizer: 'mean' } as const;

@@ -1,20 +1,12 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { chromium } from 'playwright';
-import { Sparsifier } from 'sparsifier';
-import { readModel, sizesOf } from 'sparsifier/formats';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findChromium } from '../../scripts/chromium.mjs';
 import { namesIn, run } from '../support/command.js';
 import { installTarball, manifestIn, packageFolder, root, type Manifest, type Packed } from '../support/install.js';
 import { model, node, tensor } from '../support/onnx-builder.js';
-import { serve } from '../support/site.js';
 import { brokenLinks, guidesIn } from '../support/texts.js';
 
-const executablePath = await findChromium();
 const docs = (await namesIn(join(root, 'docs'))).map((name) => `docs/${name}`).filter((name) => /\.\w+$/.test(name));
 const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', ...docs];
 
@@ -290,119 +282,4 @@ describe('installed in Node', () => {
     const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
     expect(await run(process.execPath, [compiler, '-p', consumer])).toEqual({ code: 0, stdout: '', stderr: '' });
   });
-});
-
-describe('bundled by Vite', () => {
-  const page = `
-    import { loadEngine, Sparsifier } from 'sparsifier';
-    import { readOnnx } from 'sparsifier/formats/onnx';
-
-    window.result = (async () => {
-      const onnx = await readOnnx('model.onnx');
-      const words = { granularity: 'weight', context: 'local', criteria: 'largeFinal' };
-      const report = await new Sparsifier(onnx, words).sparsifyModel(50);
-      const { total, engine } = report;
-      const compressed = location.hash === '#sizes' ? await report.sizes() : undefined;
-      const { threads } = await loadEngine();
-      const { length } = await onnx.bytes();
-      const setting = { cores: navigator.hardwareConcurrency, isolated: crossOriginIsolated };
-      const fetched = performance.getEntriesByType('resource').map(({ name }) => name);
-      const result = { ...setting, zeros: total.zeros, threads, same: threads === engine.threads, bytes: length };
-      return { ...result, ...(compressed && { compressed }), brotli: fetched.filter((name) => /brotli|compressor/.test(name)).length };
-    })();
-  `;
-  let emitted: string[];
-  beforeAll(async () => {
-    await mkdir(at('site'));
-    await writeFile(
-      at('site', 'index.html'),
-      '<!doctype html><title>page</title><script type="module" src="./page.js"></script>',
-    );
-    await writeFile(at('site', 'page.js'), page);
-    // Vite comes with vitest.
-    const vite = createRequire(createRequire(import.meta.url).resolve('vitest/package.json')).resolve('vite');
-    const { build } = (await import(/* @vite-ignore */ pathToFileURL(vite).href)) as {
-      build(options: object): Promise<unknown>;
-    };
-    await build({ root: at('site'), configFile: false, logLevel: 'error', build: { outDir: at('built') } });
-    await writeFile(at('built', 'model.onnx'), await readFile(at('model.onnx')));
-    emitted = await namesIn(at('built'));
-  }, 120_000);
-
-  test('A bundle contains one wasm file of the package, and that of brotli-wasm', () => {
-    const names = emitted.filter((name) => name.endsWith('.wasm')).map((name) => /(\w+?)_bg/.exec(name)?.[1]);
-    expect(names.sort()).toEqual(['brotli_wasm', 'sparsifier_wasm']);
-  });
-
-  test('A bundle contains no code for Node', async () => {
-    for (const name of (await readdir(at('built', 'assets'))).filter((each) => each.endsWith('.js'))) {
-      expect(await readFile(at('built', 'assets', name), 'utf8')).not.toMatch(/node:(fs|worker_threads|os|path)/);
-    }
-  });
-
-  /** What the page of a folder makes, where `first` is run before anything else in it. */
-  async function resultIn(built: string, isIsolated: boolean, first = '', hash = ''): Promise<{ cores: number }> {
-    const site = await serve(built, isIsolated);
-    const browser = await chromium.launch({
-      executablePath: executablePath!,
-      args: ['--no-sandbox', '--disable-dev-shm-usage'],
-    });
-    try {
-      const tab = await browser.newPage();
-      const errors: string[] = [];
-      tab.on('pageerror', (error) => errors.push(error.message));
-      await tab.addInitScript(first);
-      await tab.goto(site.address + hash);
-      await tab.waitForFunction('window.result');
-      const result = await tab.evaluate<{ cores: number }>('window.result');
-      expect(errors).toEqual([]);
-      return result;
-    } finally {
-      await browser.close();
-      await site.close();
-    }
-  }
-
-  test.skipIf(!executablePath).each([
-    ['isolated', true],
-    ['bare', false],
-  ])('A bundle runs in a page that is %s', async (_, isIsolated) => {
-    const result = await resultIn(at('built'), isIsolated);
-    const { size } = await stat(at('model.onnx'));
-    expect(result).toEqual({
-      zeros: 2,
-      threads: isIsolated ? result.cores : 1,
-      same: true,
-      cores: result.cores,
-      isolated: isIsolated,
-      bytes: size,
-      // Nothing of it is loaded before sizes are asked for.
-      brotli: 0,
-    });
-    const { compressed } = (await resultIn(at('built'), isIsolated, '', '#sizes')) as unknown as {
-      compressed: unknown;
-    };
-    using read = await readModel(at('model.onnx'));
-    await new Sparsifier(read, { granularity: 'weight' }).sparsifyModel(50);
-    const { raw, gzip } = await sizesOf(read);
-    expect(compressed).toMatchObject({ raw, gzip, brotli: expect.any(Number) });
-  });
-
-  test.skipIf(!executablePath)(
-    'A bundle has threads if its worker is a classic script, as webpack makes it',
-    async () => {
-      await cp(at('built'), at('classic'), { recursive: true });
-      const [thread] = (await readdir(at('classic', 'assets'))).filter((name) => name.startsWith('browser-thread'));
-      const content = await readFile(at('classic', 'assets', thread!), 'utf8');
-      // As chunks of vendors are loaded, which modules cannot.
-      await writeFile(at('classic', 'assets', thread!), `importScripts('/vendors.js');${content}`);
-      await writeFile(at('classic', 'vendors.js'), '');
-      const first = `
-      Object.defineProperty(Navigator.prototype, 'hardwareConcurrency', { value: 2 });
-      globalThis.Worker = class extends Worker { constructor(address) { super(address); } };
-    `;
-      const result = await resultIn(at('classic'), true, first);
-      expect(result).toMatchObject({ zeros: 2, threads: 2, same: true, cores: 2, isolated: true });
-    },
-  );
 });

@@ -98,7 +98,7 @@ describe('a safetensors file', () => {
 
   test('A model is streamed from a URL, from a Blob of a file, and from bytes', async () => {
     const expected = await inMemory(one, options, 50);
-    const site = await serve(folder, false);
+    const site = await serve(folder);
     try {
       const sources = [
         new URL('model.safetensors', site.address),

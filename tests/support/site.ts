@@ -9,19 +9,24 @@ const types: Readonly<Record<string, string>> = {
   '.wasm': 'application/wasm',
 };
 
-/** Serves a folder, with or without the headers that isolate a page, and gives its address. */
+/** The headers that isolate a page, so that its threads share memory. */
+export const isolation = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+};
+
+/** Serves a folder with headers, and gives its address. */
 export async function serve(
   folder: string,
-  isIsolated: boolean,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<{ address: string; close: () => Promise<void> }> {
-  const isolation = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://localhost');
     const name = pathname === '/' ? 'index.html' : pathname;
     readFile(join(folder, name)).then(
       (content) => {
         const type = types[extname(name)] ?? 'application/octet-stream';
-        response.writeHead(200, { 'Content-Type': type, ...(isIsolated ? isolation : {}) }).end(content);
+        response.writeHead(200, { 'Content-Type': type, ...headers }).end(content);
       },
       () => response.writeHead(404).end(),
     );

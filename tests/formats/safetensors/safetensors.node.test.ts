@@ -204,7 +204,7 @@ describe('a model with shards', () => {
   });
 
   test('An index and its shards are fetched from a URL', async () => {
-    const site = await serve(at('in'), false);
+    const site = await serve(at('in'));
     try {
       await using(new URL(index, site.address), async (read) => {
         expect(Object.fromEntries(await furtherFiles(read))).toEqual(whole.shards);
