@@ -4,16 +4,30 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findChromium } from '../../scripts/chromium.mjs';
-import { Failure, onPath } from '../../scripts/steps.mjs';
+import { Failure, onPath, run } from '../../scripts/steps.mjs';
 
 const patience = 120_000;
+
+const commands = {
+  chromium: findChromium,
+  firefox: async () => onPath('firefox-esr') ?? onPath('firefox'),
+};
+
+async function commandOf(browser) {
+  const command = await commands[browser]();
+  if (command) return command;
+  throw new Failure(`There is no ${browser}. On Debian: apt-get install chromium firefox-esr`);
+}
+
+/** The version of an installed browser. */
+export const versionOf = async (browser) => /\d[\w.]*/.exec(await run(await commandOf(browser), ['--version']))[0];
 
 /** Opens a page. @returns what it says in its console, and how it is closed */
 const openers = {
   async chromium(address) {
     const { chromium } = await import('playwright');
     const args = ['--no-sandbox', '--disable-dev-shm-usage'];
-    const browser = await chromium.launch({ executablePath: await findChromium(), args });
+    const browser = await chromium.launch({ executablePath: await commandOf('chromium'), args });
     const said = [];
     const page = await browser.newPage();
     page.on('console', (message) => said.push(message.text()));
@@ -22,8 +36,7 @@ const openers = {
     return { said, close: () => browser.close() };
   },
   async firefox(address) {
-    const command = onPath('firefox-esr') ?? onPath('firefox');
-    if (!command) throw new Failure('There is no Firefox. On Debian: apt-get install firefox-esr');
+    const command = await commandOf('firefox');
     const profile = await mkdtemp(join(tmpdir(), 'sparsifier-firefox-'));
     const words = ['--headless', '--no-remote', '--profile', profile, address];
     const child = spawn(command, words, { env: { ...process.env, HOME: profile }, stdio: 'ignore' });

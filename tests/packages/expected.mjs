@@ -5,7 +5,7 @@ export const allCores = { name: 'all cores', threads: ({ cores }) => cores, why:
 
 export const oneThread = (name, why) => ({ name, threads: () => 1, why });
 
-export const notIsolated = oneThread('one', /not cross-origin isolated/);
+export const notIsolated = oneThread('one if not isolated', /not cross-origin isolated/);
 
 /** What is wrong with a result; undefined if nothing is. @param bytes what Node.js computes */
 export function mistakeIn(result, bytes, { threads, why }) {

@@ -1,12 +1,16 @@
 import { cp, rm } from 'node:fs/promises';
 import { Failure } from '../../../scripts/steps.mjs';
+import { versionOf } from '../browsers.mjs';
 import { allCores, oneThread } from '../expected.mjs';
 import { expectPages, isolation, pageOf, settings } from '../pages.mjs';
 import { openSite } from '../site.mjs';
 
 const browsers = ['chromium', 'firefox'];
 const build = (project) => project.command(process.execPath, 'build.mjs');
-const site = { files: ['examples/recipes/app', 'examples/recipes/esbuild'] };
+const site = {
+  files: ['examples/recipes/app', 'examples/recipes/esbuild'],
+  version: async () => `Chromium ${await versionOf('chromium')}, Firefox ${await versionOf('firefox')}`,
+};
 
 const credentialless = {
   headers: { ...isolation, 'Cross-Origin-Embedder-Policy': 'credentialless' },
@@ -17,6 +21,7 @@ const inBrowser = (name, title) => ({
   ...site,
   name,
   title,
+  version: () => versionOf(name),
   where: 'page and worker; isolated, also by COEP credentialless, and not isolated',
   async run(project) {
     await build(project);
@@ -40,7 +45,10 @@ const policy = {
       const forbidden = {
         workers: {
           headers: withPolicy(`${strict}; worker-src 'none'`),
-          expected: oneThread('one', /Content-Security-Policy forbids workers \(worker-src\).*worker-src 'self'/),
+          expected: oneThread(
+            'one if workers are forbidden',
+            /Content-Security-Policy forbids workers \(worker-src\).*worker-src 'self'/,
+          ),
         },
       };
       await expectPages(project, browser, 'dist', { settings: forbidden, contexts: ['page'], browser });
@@ -62,7 +70,7 @@ const missing = {
     await rm(project.at('other', 'sparsifier_wasm_bg.wasm'));
     for (const browser of browsers) {
       const why = /the file of the worker could not be loaded; pass the URLs of these files to loadEngine\(/;
-      const isolated = { headers: isolation, expected: oneThread('one', why) };
+      const isolated = { headers: isolation, expected: oneThread('one without the file', why) };
       await expectPages(project, browser, 'dist', { settings: { isolated }, contexts: ['page'], browser });
       const { page } = await pageOf(project, 'other', isolation, browser);
       if (!/status 404.*loadEngine\(/s.test(page.error))
@@ -95,7 +103,7 @@ const otherOrigin = {
       );
       const why =
         /the package is on http:\/\/localhost:\d+, and browsers start workers from the page's own origin; pass/;
-      await expectOn(project, oneThread('one', why));
+      await expectOn(project, oneThread('one without the recipe', why));
       await project.add('examples/recipes/other-origin');
       await build(project);
       await expectOn(project, allCores);

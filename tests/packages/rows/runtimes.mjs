@@ -51,9 +51,9 @@ const jest = (version) => ({
 });
 
 export default [
-  runtime('node20', 'Node.js', node),
-  runtime('node22', 'Node.js', node),
-  runtime('node24', 'Node.js', node),
+  runtime('node20', 'Node.js 20', node),
+  runtime('node22', 'Node.js 22', node),
+  runtime('node24', 'Node.js 24', node),
   runtime('bun', 'Bun', (project) => [project.bin('bun'), 'run']),
   runtime('deno', 'Deno', (project) => [project.bin('deno'), 'run', '--allow-all']),
   yarn,

@@ -14,7 +14,7 @@ const hosts = {
 
 export default ['5.7', '5.9', '7.0'].map((version) => ({
   name: `typescript${version.replace('.', '')}`,
-  title: 'TypeScript',
+  title: `TypeScript ${version}`,
   where: 'module resolutions node16 and bundler; es2022 with dom or with @types/node',
   files: ['tests/packages/typescript'],
   async run(project) {

@@ -21,7 +21,7 @@ async function expectWithoutConfig(project, vite, version) {
 
 export default [5, 6, 7, 8].map((version) => ({
   name: `vite${version}`,
-  title: 'Vite',
+  title: `Vite ${version}`,
   where: 'dev, build, preview; page and worker',
   files: ['examples/recipes/app', 'examples/recipes/vite'],
   async run(project) {
