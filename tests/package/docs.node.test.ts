@@ -6,6 +6,7 @@ import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
 import { Schedule, sparsifyCallback, type ScheduleName } from 'sparsifier/training';
 import { afterAll, describe, expect, test } from 'vitest';
 import { upscaler } from '../../examples/support/models.mjs';
+import { withFiles } from '../packages/docs.mjs';
 import { folder, pictures, speed, textsWithTables, withTables } from '../../scripts/pictures.mjs';
 import { command, run } from '../support/command.js';
 import { errorLimits } from '../support/internal.js';
@@ -319,9 +320,26 @@ describe('examples', () => {
     return own;
   }
 
-  test('Every guide has an example, except the list of pages, the measurements and the page about one command', () => {
+  test('Every guide has an example, except the list of pages, the measurements, the page about one command and that of recipes', () => {
     const without = guides.filter((name) => !blocks.some(({ guide }) => guide === name));
-    expect(without.sort()).toEqual(['docs/README.md', 'docs/doctor.md', 'docs/speed.md']);
+    expect(without.sort()).toEqual(['docs/README.md', 'docs/bundlers.md', 'docs/doctor.md', 'docs/speed.md']);
+  });
+
+  test('The recipes in docs/bundlers.md are files of examples/recipes, which npm run test:packages runs', () => {
+    const text = textOf('docs/bundlers.md');
+    expect(withFiles(text)).toBe(text);
+    const shown = [...text.matchAll(/<!-- examples\/recipes\/([\w-]+)\//g)].map(([, name]) => name);
+    // `app` is what all of them bundle.
+    const folders = readdirSync(join(root, 'examples', 'recipes')).filter((name) => name !== 'app');
+    expect([...new Set(shown)].sort()).toEqual(folders.sort());
+  });
+
+  test('The table in docs/bundlers.md has a line for each row of test:packages, and none that failed', () => {
+    const rows = Object.keys(JSON.parse(textOf('tests/packages/versions.json')) as object);
+    const [, table] = /<!-- table -->\n([^]*)<!-- end of table -->/.exec(textOf('docs/bundlers.md'))!;
+    const lines = table!.trim().split('\n').slice(2);
+    expect(lines.length).toBe(rows.length);
+    expect(lines.filter((line) => line.endsWith('| fails |'))).toEqual([]);
   });
 
   test.each(blocks)('The example $title is valid JavaScript with existing imports', async ({ code }) => {
