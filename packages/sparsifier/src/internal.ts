@@ -14,7 +14,7 @@ export {
   surveyWords,
   word,
 } from './engine/codes.js';
-export type { Call, Verb } from './engine/core.js';
+export type { Call, Verb } from './engine/call.js';
 export { callsOf } from './engine/engine.js';
 export { measure, type Measured } from './calibration/measure.js';
 export { diagnose } from './analysis/doctor/diagnose.js';
