@@ -11,7 +11,10 @@ export default {
         'tests/**/*.test.ts',
         'tests/vitest.config.ts',
         'tests/cases/**/*.mjs',
+        'tests/packages/rows/*.mjs',
       ],
+      // Run in projects of their own, by npm run test:packages.
+      ignore: ['examples/recipes/**', 'tests/packages/{programs,typescript}/**'],
       project: ['{scripts,examples,bench,tests}/**/*.{mjs,ts}'],
       ignoreDependencies: [
         // Their data are read, not their code.
