@@ -59,5 +59,8 @@ export default [
   yarn,
   jest(20),
   jest(24),
-  { ...runtime('commonjs', 'CommonJS', node, 'commonjs.cjs'), where: '`await import()` in a CommonJS module' },
+  {
+    ...runtime('commonjs', 'CommonJS', node, 'commonjs.cjs'),
+    where: '`require()` and `import()` in a CommonJS module',
+  },
 ];

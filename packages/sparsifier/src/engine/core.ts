@@ -1,5 +1,5 @@
 import { SparsifyError, type ErrorCode, type ErrorDetails } from '../errors.js';
-import { toldAddresses, type KernelHost } from '../host/thread.js';
+import type { KernelHost } from '../host/thread.js';
 import initialize, * as kernels from '../../wasm/sparsifier_wasm.js';
 import type { Call } from './call.js';
 import { startThreads, type PoolThread } from './pool.js';
@@ -42,7 +42,7 @@ export interface NotStarted {
 }
 
 /** What is known of why {@link start} failed. */
-export function whyNotStarted(error: unknown): NotStarted {
+export function whyNotStarted(error: unknown, { ifMoved }: KernelHost): NotStarted {
   if (error instanceof SparsifyError) return error;
   const found = error instanceof Error ? error.message : String(error);
   // Hosts throw it where they have no room for the memory, or for the code.
@@ -56,7 +56,7 @@ export function whyNotStarted(error: unknown): NotStarted {
     const hint = `Allow WebAssembly in the Content-Security-Policy: script-src 'self' 'wasm-unsafe-eval'`;
     return { code: 'file', details: { found, hint } };
   }
-  return { code: 'file', details: { found, hint: `Where a bundler moved the package, ${toldAddresses}` } };
+  return { code: 'file', details: { found, hint: `Where a bundler moved the package, ${ifMoved}` } };
 }
 
 /** Calls a verb, and returns its number: an address, or a status. */

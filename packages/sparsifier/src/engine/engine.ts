@@ -192,7 +192,7 @@ const brokenBy = (cause: unknown, hint: string): SparsifyError =>
 async function onThisThread(wasm: string | undefined, reason: string): Promise<Engine> {
   const { call, start, whyNotStarted } = await import('./core.js');
   const { memory, threads } = await start(1, wasm, host).catch((cause: unknown) => {
-    throw notLoaded(whyNotStarted(cause), { cause });
+    throw notLoaded(whyNotStarted(cause, host), { cause });
   });
   let failure: SparsifyError | undefined;
   const transport: Transport = {

@@ -61,7 +61,7 @@ export function serve(parent: Parent, host: KernelHost): void {
         parent.post({ threads, why, alarms, ...(parent.sharesMemory ? { memory } : {}) } satisfies Ready, alarms);
       },
       (error) => {
-        const { code, details } = whyNotStarted(error);
+        const { code, details } = whyNotStarted(error, host);
         parent.post({ error: { code, details } } satisfies Ready);
       },
     );

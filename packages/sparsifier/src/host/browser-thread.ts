@@ -1,6 +1,6 @@
 // Must not import the module that starts a worker from this file: bundlers refuse workers that import themselves.
 import { serve } from '../engine/thread.js';
-import { startWorker, wasmSource, whyNoThreads } from './browser-worker.js';
+import { ifMoved, startWorker, wasmSource, whyNoThreads } from './browser-worker.js';
 
 /** The members of a dedicated worker's global scope that a page's does not have. */
 interface WorkerScope {
@@ -32,5 +32,5 @@ serve(
     },
     sharesMemory: globalThis.crossOriginIsolated === true,
   },
-  { startThread: () => startWorker(location.href, ownType()), whyNoThreads, wasmSource },
+  { ifMoved, startThread: () => startWorker(location.href, ownType()), whyNoThreads, wasmSource },
 );

@@ -1,6 +1,8 @@
 import { SparsifyError } from '../errors.js';
 import { wasmAddress } from '../wasm/address.js';
-import { toldAddresses, type Thread } from './thread.js';
+import type { Thread } from './thread.js';
+
+export const ifMoved = 'pass the URLs of these files to loadEngine({ wasm, thread })';
 
 /** Why threads cannot share memory here; undefined if they can. */
 export function whyNoThreads(): string | undefined {
@@ -20,7 +22,7 @@ export async function wasmSource(address: string | undefined): Promise<Response 
     new SparsifyError(
       'file',
       'the WebAssembly could not be fetched',
-      { subject: url.href, found, hint: `Where a bundler moved the package, ${toldAddresses}` },
+      { subject: url.href, found, hint: `Where a bundler moved the package, ${ifMoved}` },
       { cause },
     );
   const response = await fetch(url).catch((cause: unknown) => {
@@ -33,7 +35,7 @@ export async function wasmSource(address: string | undefined): Promise<Response 
   throw new SparsifyError('file', 'the response is not WebAssembly', {
     subject: url.href,
     found: 'an HTML page',
-    hint: `With Vite, set optimizeDeps: { exclude: ['sparsifier'] } in vite.config; otherwise ${toldAddresses}`,
+    hint: `With Vite, set optimizeDeps: { exclude: ['sparsifier'] } in vite.config; otherwise ${ifMoved}`,
   });
 }
 
@@ -102,7 +104,7 @@ export async function whyNoWorker(error: unknown, address: string | undefined): 
   if (address === undefined && isForeign(href)) {
     return `the package is on ${origin}, and browsers start workers from the page's own origin; pass the URL of its thread to loadEngine({ thread })`;
   }
-  if (address === undefined || !/^https?:$/.test(protocol)) return `${found}; ${toldAddresses}`;
+  if (address === undefined || !/^https?:$/.test(protocol)) return `${found}; ${ifMoved}`;
   const answer = await fetch(href).catch(messageOf);
   if (typeof answer === 'string') return `${href} could not be fetched (${answer})`;
   if (!answer.ok) return `${href} could not be fetched (status ${answer.status})`;

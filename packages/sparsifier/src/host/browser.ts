@@ -7,7 +7,7 @@ import type { Thread } from './thread.js';
 
 export type { OutputFile, Source } from './host.js';
 export { checkStream, checkTarget, writeStream } from './stream.js';
-export { wasmSource, whyNoThreads, whyNoWorker } from './browser-worker.js';
+export { ifMoved, wasmSource, whyNoThreads, whyNoWorker } from './browser-worker.js';
 
 /** The number of threads that the machine has. */
 export const cores = (): number => navigator.hardwareConcurrency || 1;

@@ -1,6 +1,6 @@
 import { parentPort, type TransferListItem } from 'node:worker_threads';
 import { serve } from '../engine/thread.js';
-import { startWorker, wasmSource, whyNoThreads } from './node-worker.js';
+import { ifMoved, startWorker, wasmSource, whyNoThreads } from './node-worker.js';
 
 const port = parentPort!;
 
@@ -10,5 +10,5 @@ serve(
     listen: (receive) => port.on('message', receive),
     sharesMemory: true,
   },
-  { startThread: () => startWorker(new URL(import.meta.url)), whyNoThreads, wasmSource },
+  { ifMoved, startThread: () => startWorker(new URL(import.meta.url)), whyNoThreads, wasmSource },
 );

@@ -7,9 +7,12 @@ import type { Thread } from './thread.js';
 /** Why threads cannot share memory here. In Node they always can. */
 export const whyNoThreads = (): string | undefined => undefined;
 
-/** Why a thread did not start. */
-export const whyNoWorker = async (error: unknown, _address?: string): Promise<string> =>
-  error instanceof Error ? error.message : String(error);
+export const ifMoved = `leave it out of the bundle (in Next.js by serverExternalPackages: ['sparsifier'])`;
+
+/** Why a thread did not start, and what helps. */
+export async function whyNoWorker(error: unknown, _address?: string): Promise<string> {
+  return `${error instanceof Error ? error.message : error}; where a bundler moved the package, ${ifMoved}`;
+}
 
 /** The bytes of the wasm. */
 export const wasmSource = (address: string | undefined): Promise<Uint8Array<ArrayBuffer>> =>

@@ -10,7 +10,7 @@ export { open } from './node-reading.js';
 export { checkTargets } from './node-targets.js';
 export { isFolder, writeFiles } from './node-writing.js';
 export { checkStream, checkTarget, writeStream } from './stream.js';
-export { wasmSource, whyNoThreads, whyNoWorker } from './node-worker.js';
+export { ifMoved, wasmSource, whyNoThreads, whyNoWorker } from './node-worker.js';
 
 /** The number of threads that the process may use at once. */
 export const cores = (): number => availableParallelism();

@@ -1,6 +1,3 @@
-/** The hint for errors that are caused by files of the package that a bundler moved. */
-export const toldAddresses = 'pass the URLs of these files to loadEngine({ wasm, thread })';
-
 /** An object that a message can transfer. */
 export type Transfer = ArrayBuffer | MessagePort;
 
@@ -21,6 +18,8 @@ export interface Thread {
  * kernels.
  */
 export interface KernelHost {
+  /** What helps where a bundler moved the modules away from the other files of the package. */
+  readonly ifMoved: string;
   /** Starts another thread from the same file. */
   startThread(): Thread;
   /** Why threads cannot share memory here; undefined if they can. */
