@@ -13,7 +13,7 @@ import { watch } from '../support/fuzz/watch.js';
 const { FUZZ_TARGET, FUZZ_MINUTES, FUZZ_SEED = '1' } = process.env;
 const minutes = Number(FUZZ_MINUTES ?? 0);
 /** How many runs tests make of what they change at random. */
-const fewRuns = 100;
+const fewRuns = 60;
 
 // Before the package is loaded: see Coverage.
 const coverage = new Coverage();
@@ -50,6 +50,7 @@ async function long(name: string, seeds: readonly Input[]): Promise<Fuzzed> {
   let reported = begun;
   const fuzzed = await fuzz(targets[name]!, seeds, coverage, {
     seed: Number(FUZZ_SEED),
+    mostSeconds: 3,
     goesOn: (runs) => {
       const now = performance.now();
       if (now - reported > 60_000) {

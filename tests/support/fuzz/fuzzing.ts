@@ -31,6 +31,8 @@ export interface FuzzOptions {
   /** Called before each run. If it never ends, this is the input with which it does not. */
   readonly before?: (input: Input) => void;
   readonly found?: (finding: Finding) => void;
+  /** How long the processor may take for one input, on machines that are known. */
+  readonly mostSeconds?: number;
 }
 
 /** Larger inputs are not changed further. */
@@ -46,7 +48,7 @@ export async function fuzz(
   target: Target,
   seeds: readonly Input[],
   coverage: Coverage,
-  { seed, goesOn, before, found }: FuzzOptions,
+  { seed, goesOn, before, found, mostSeconds = Infinity }: FuzzOptions,
 ): Promise<Fuzzed> {
   const draw = drawing(seed);
   const pool: Input[] = [];
@@ -55,7 +57,7 @@ export async function fuzz(
   for (; goesOn(sum.runs); sum.runs++) {
     const input = sum.runs < seeds.length ? seeds[sum.runs]! : offspring(pool, seeds, draw);
     before?.(input);
-    const { isRead, error, bytes } = await outcomeOf(target, input);
+    const { isRead, error, bytes, seconds } = await outcomeOf(target, input);
     const { isNew, steps } = coverage.take();
     const size = sizeOf(input) + 1000;
     // The first runs load modules.
@@ -70,7 +72,8 @@ export async function fuzz(
       sum.kept++;
       pool.push(input);
     }
-    const wrong = error ?? excess(steps, bytes, size);
+    const wrong =
+      error ?? excess(steps, bytes, size) ?? (seconds > mostSeconds ? new Error(`${seconds} s`) : undefined);
     if (wrong === undefined || findings.has(placeOf(wrong))) continue;
     const finding = { input, error: wrong };
     findings.set(placeOf(wrong), finding);
@@ -97,6 +100,8 @@ interface Outcome {
   readonly error: Error | undefined;
   /** Of the arrays that were asked for. */
   readonly bytes: number;
+  /** Of the processor, in all threads. */
+  readonly seconds: number;
 }
 
 async function outcomeOf(target: Target, input: Input): Promise<Outcome> {
@@ -106,6 +111,7 @@ async function outcomeOf(target: Target, input: Input): Promise<Outcome> {
     error ??= new Error(`a promise was rejected that nobody awaits: ${String(reason)}`, { cause: reason });
   };
   process.on('unhandledRejection', reject);
+  const begun = process.cpuUsage();
   const bytes = await countingAllocations(async () => {
     try {
       isRead = await target.check(input);
@@ -115,8 +121,9 @@ async function outcomeOf(target: Target, input: Input): Promise<Outcome> {
     // Rejections are reported after the microtasks.
     await new Promise((resolve) => setImmediate(resolve));
   });
+  const { user, system } = process.cpuUsage(begun);
   process.off('unhandledRejection', reject);
-  return { isRead, error, bytes };
+  return { isRead, error, bytes, seconds: (user + system) / 1e6 };
 }
 
 function excess(steps: number, bytes: number, size: number): Error | undefined {
