@@ -1,6 +1,6 @@
 // npm run fuzz -- <target>: random inputs, for as long as is wanted; tests run a few of them. `removal` takes the channels
 // out of random networks. All others are readers, which are given damaged files. What is found is printed, and kept.
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
@@ -32,6 +32,9 @@ function asked(words) {
 await main(import.meta, async (words) => {
   const { target, minutes = '10', count = '10000', seed = '1' } = asked(words);
   const isRemoval = target === 'removal';
+  // The input of a run that does not end.
+  const current = join(root, 'out', 'fuzz', target, 'current');
+  rmSync(current, { force: true });
   await build(await setUp({}));
   process.exitCode = await show(
     process.execPath,
@@ -53,6 +56,5 @@ await main(import.meta, async (words) => {
       },
     },
   );
-  const current = join(root, 'out', 'fuzz', target, 'current');
   if (existsSync(current)) throw new Failure(`hangs, or ends the process: ${relative(root, current)}`);
 });
