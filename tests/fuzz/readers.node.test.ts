@@ -81,7 +81,7 @@ async function long(name: string, seeds: readonly Input[]): Promise<Fuzzed> {
 
 const names = FUZZ_TARGET === undefined ? Object.keys(targets) : [FUZZ_TARGET];
 
-test.each(names)('Whatever is read as %s, it is read or refused', async (name) => {
+test.each(names)('Damaged inputs of %s are read or refused', async (name) => {
   const target = targets[name];
   if (target === undefined) throw new Error(`there is no reader ${name} among ${Object.keys(targets).join(', ')}`);
   const known = { ...(await target.seeds()), ...(await found(name)) };
