@@ -50,6 +50,7 @@ async function long(name: string, seeds: readonly Input[]): Promise<Fuzzed> {
   let reported = begun;
   const fuzzed = await fuzz(targets[name]!, seeds, coverage, {
     seed: Number(FUZZ_SEED),
+    isGuided: true,
     mostSeconds: 3,
     goesOn: (runs) => {
       const now = performance.now();
@@ -91,6 +92,7 @@ test.each(names)('Damaged inputs of %s are read or refused', async (name) => {
       ? await long(name, seeds)
       : await fuzz(target, seeds, coverage, {
           seed: Number(FUZZ_SEED),
+          isGuided: false,
           goesOn: (runs) => runs < seeds.length + fewRuns,
         });
   const titles = new Map(Object.entries(known).map(([title, input]) => [input, title]));

@@ -26,6 +26,8 @@ export interface Fuzzed {
 
 export interface FuzzOptions {
   readonly seed: number;
+  /** Whether inputs that reach new code are changed further. What that is, V8 does not say alike each time. */
+  readonly isGuided: boolean;
   /** Whether there is to be another run. */
   readonly goesOn: (runs: number) => boolean;
   /** Called before each run. If it never ends, this is the input with which it does not. */
@@ -48,7 +50,7 @@ export async function fuzz(
   target: Target,
   seeds: readonly Input[],
   coverage: Coverage,
-  { seed, goesOn, before, found, mostSeconds = Infinity }: FuzzOptions,
+  { seed, isGuided, goesOn, before, found, mostSeconds = Infinity }: FuzzOptions,
 ): Promise<Fuzzed> {
   const draw = drawing(seed);
   const pool: Input[] = [];
@@ -68,7 +70,7 @@ export async function fuzz(
     if (isRead) sum.read++;
     if (sum.runs < seeds.length) {
       if (isRead) pool.push(input);
-    } else if (isNew && sizeOf(input) <= mostBytes) {
+    } else if (isGuided && isNew && sizeOf(input) <= mostBytes) {
       sum.kept++;
       pool.push(input);
     }
