@@ -1,6 +1,7 @@
 import type { CompareOptions } from '../analysis/comparison/compare.js';
 import { someInputs, someShapes } from '../analysis/comparison/inputs.js';
 import { SparsifyError } from '../errors.js';
+import { usualRounding } from '../formats/removal.js';
 import { aBoolean, aCount, aFunction, optionsOf, type Shape } from '../options/check.js';
 import { inputShapesOf, somePatterns, type InputShapes } from '../options/coupled.js';
 import { listeningShape } from '../options/options.js';
@@ -73,7 +74,7 @@ export interface CheckedPlanOptions {
 
 /** @throws SparsifyError `usage` for unknown options and wrong values; the signal's reason if it is aborted */
 export function planOptionsOf(given: PlanRemovalOptions): CheckedPlanOptions {
-  const { inputShapes = {}, protect = [], roundTo = 8, ...listeners } = optionsOf(given, planShape);
+  const { inputShapes = {}, protect = [], roundTo = usualRounding, ...listeners } = optionsOf(given, planShape);
   listeners.signal?.throwIfAborted();
   return { planned: { inputShapes, protect: [protect].flat(), roundTo }, listeners };
 }

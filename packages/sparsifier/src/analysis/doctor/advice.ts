@@ -1,3 +1,4 @@
+import { counted, percent, percentOf } from '../../pruning/text.js';
 import type { Examined } from './facts.js';
 import type { RuntimeName } from './runtimes.js';
 
@@ -39,8 +40,22 @@ const pruning = (file: string): string[] => [
   ...['--calibrate', 'inputs.npz', '--repair', 'solve'],
 ];
 
+/** Zeros make no runtime faster. */
+const forSpeed = '. For speed, prune whole filters (--granularity filter), then take them out with remove-channels';
+
 /** The first row that applies is the next command. */
 const rows: readonly Row[] = [
+  {
+    runtimes: [...ort, ...tfjs],
+    applies: ({ removable }) => removable !== undefined,
+    command: (file) => ['remove-channels', file, '-o', `${named(file, 'small')}${isOnnx(file) ? '' : '/'}`],
+    why: ({ removable }) => {
+      const { channels, parameters } = removable!;
+      const share = percent(percentOf(parameters.before - parameters.after, parameters.before));
+      const them = channels === 1 ? 'that nothing needs goes, and with it' : 'that nothing needs go, and with them';
+      return `${counted(channels, 'channel')} ${them} ${share} of the numbers: smaller and faster, with the same outputs`;
+    },
+  },
   {
     runtimes: cpu,
     applies: isSlow,
@@ -74,13 +89,13 @@ const rows: readonly Row[] = [
     command: (file) => [...pruning('float32.onnx'), '--quantize', '-o', named(file, 'sparse')],
     why:
       'zeros make the download smaller. float32.onnx is the model before it was quantised, or what dequantize makes of this ' +
-      'one; inputs.npz has inputs as the model gets them',
+      `one; inputs.npz has inputs as the model gets them${forSpeed}`,
   },
   {
     runtimes: ort,
     applies: isWithoutZeros,
     command: (file) => [...pruning(file), '-o', named(file, 'sparse')],
-    why: 'zeros make the download smaller; inputs.npz has inputs as the model gets them',
+    why: `zeros make the download smaller; inputs.npz has inputs as the model gets them${forSpeed}`,
   },
   {
     runtimes: tfjs,
@@ -96,10 +111,12 @@ export function adviceFor(runtime: RuntimeName, asked: Asked): Advice | undefine
   return row && { command: row.command(asked.file), why: typeof row.why === 'string' ? row.why : row.why(asked) };
 }
 
+const isOnnx = (file: string): boolean => /\.onnx$/i.test(file);
+
 /** The name of a new file beside another one, or of a folder for a model.json. */
 function named(file: string, suffix: string): string {
   const base = file.replace(/^.*[\\/]/, '');
   const folder = file.slice(0, file.length - base.length);
-  if (!/\.onnx$/i.test(base)) return `${folder}${suffix}`;
+  if (!isOnnx(base)) return `${folder}${suffix}`;
   return `${folder}${base.replace(/\.onnx$/i, '')}-${suffix}.onnx`;
 }

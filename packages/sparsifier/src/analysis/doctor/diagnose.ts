@@ -3,6 +3,7 @@ import { anatomyOf, type FileModel } from '../../formats/file-model.js';
 import { inspect } from '../../pruning/inspect.js';
 import { adviceFor, type Advice } from './advice.js';
 import { facts, type Effect, type Examined } from './facts.js';
+import { removableFrom } from './removable.js';
 import { runtimes, type RuntimeName } from './runtimes.js';
 
 /** A fact about a model in a runtime: what of the model, and what follows. */
@@ -57,7 +58,9 @@ export interface DoctorReport {
 export async function diagnose(model: FileModel, file: string, names: readonly RuntimeName[]): Promise<DoctorReport> {
   const { weights, zeros } = (await inspect(model)).total;
   const anatomy = anatomyOf(model) ?? onlyWeights;
-  const examined: Examined = { anatomy, weights, zeros };
+  // Channels without weights are dead, and few others.
+  const removable = zeros === 0 ? undefined : await removableFrom(model);
+  const examined: Examined = { anatomy, weights, zeros, removable };
   const types = new Map<string, number>();
   for (const { type, bytes } of anatomy.constants) types.set(type, (types.get(type) ?? 0) + bytes);
   return {

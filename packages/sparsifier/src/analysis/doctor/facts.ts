@@ -1,6 +1,7 @@
 import type { Anatomy, StoredConstant } from '../../formats/anatomy.js';
 import { counted, listed } from '../../pruning/text.js';
 import { notInTfjsWasm, onCpu, unknownOperators } from './operators.js';
+import type { Removable } from './removable.js';
 import type { RuntimeName } from './runtimes.js';
 
 /** What is known of a model. */
@@ -9,6 +10,8 @@ export interface Examined {
   /** The weights of its layers, and those of them that are zero. */
   readonly weights: number;
   readonly zeros: number;
+  /** What channels could leave the network; undefined if none could, as far as is known. */
+  readonly removable?: Removable | undefined;
 }
 
 /** What a fact is about. `with` and `unknown` are for loading: under a condition, and not known. */
