@@ -9,7 +9,7 @@ import { Budget, excessOf } from './budget.js';
 import { operators } from './operators/table.js';
 import { viewAfter } from './operators/arranging.js';
 import { checked } from './operators/windows.js';
-import { mostListed, Misfit, Site, Unknown, whyNot, type Operator } from './site.js';
+import { fillOf, mostListed, Misfit, Site, Unknown, whyNot, type Operator } from './site.js';
 
 /** A node of the main graph that a rule applies to. */
 export interface Step {
@@ -118,6 +118,12 @@ export function follow(graph: Graph, options: FollowOptions): Followed {
     };
   };
 
+  const listOf = (constant: Constant): List | undefined => {
+    const { integers } = constant.tensor;
+    const numbers = integers ?? numbersOf(constant);
+    return numbers && { numbers: [...numbers], isInteger: integers !== undefined };
+  };
+
   const inputOf = (node: Node, input: number): Tensor | undefined => {
     const value = node.inputs[input];
     if (value === undefined) return undefined;
@@ -160,7 +166,7 @@ export function follow(graph: Graph, options: FollowOptions): Followed {
     for (const value of node.outputs) computed.add(value);
     excess = undefined;
     const given = node.inputs.map((_, input) => inputOf(node, input));
-    const site = new Site(node, given, flow, opset, fillOf(node, places, numbersOf), options.varying?.has(node));
+    const site = new Site(node, given, flow, opset, fillOf(node, places, listOf), options.varying?.has(node));
     const operator = operators.get(node.op);
     try {
       if (!isPlain(node)) throw new Unknown('it is in a subgraph or a local function, or has a subgraph');
@@ -210,20 +216,6 @@ export function typeOf(value: Value, { makers }: Pick<Followed, 'makers'>): stri
 function isPlain({ field, attributes }: Node): boolean {
   if (field === undefined || field.within?.within !== undefined) return false;
   return [...attributes.values()].every(({ graphs }) => graphs.length === 0);
-}
-
-/** The numbers in the tensor of a ConstantOfShape. */
-function fillOf(
-  node: Node,
-  places: ReadonlyMap<number, Constant>,
-  numbersOf: FollowOptions['numbersOf'],
-): List | undefined {
-  if (node.op !== 'ConstantOfShape') return undefined;
-  const [range] = node.attributes.get('value')?.tensors ?? [];
-  const constant = range && places.get(range.start);
-  if (constant === undefined) return undefined;
-  const numbers = constant.tensor.integers ?? numbersOf(constant);
-  return numbers && { numbers: [...numbers], isInteger: constant.tensor.integers !== undefined };
 }
 
 /** Why a node is not followed behind one that is not. */

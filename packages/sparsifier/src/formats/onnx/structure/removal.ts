@@ -191,10 +191,11 @@ function notesOnSizes(probes: Probes, { changes }: OnnxRemoval, given: InputShap
 
 /** Sentences about nodes that were not followed: each operator and reason once. */
 function notesOn(failures: readonly Failure[]): string[] {
-  const behind = failures.filter(({ reason }) => reason === unknownInput).length;
+  const first = failures.filter(({ reason }) => reason !== unknownInput);
+  // If there is none, the model reads what no node computes.
+  const behind = first.length === 0 ? 0 : failures.length - first.length;
   const found = new Map<string, Node[]>();
-  for (const { node, reason } of failures) {
-    if (reason === unknownInput) continue;
+  for (const { node, reason } of first.length === 0 ? failures : first) {
     const key = `${node.op}: ${reason}`;
     const known = found.get(key);
     if (known === undefined) found.set(key, [node]);

@@ -107,6 +107,20 @@ function usageOf(constant: Constant): string | undefined {
 /** They are the same for all nodes that read a constant, which may be many. */
 const usages = new WeakMap<Constant, string | undefined>();
 
+/**
+ * The number in the tensor of a ConstantOfShape.
+ * @param constants by their places in the file
+ */
+export function fillOf(
+  { op, attributes }: Node,
+  constants: ReadonlyMap<number, Constant>,
+  listOf: (constant: Constant) => List | undefined,
+): List | undefined {
+  const [range] = op === 'ConstantOfShape' ? (attributes.get('value')?.tensors ?? []) : [];
+  const constant = range && constants.get(range.start);
+  return constant && listOf(constant);
+}
+
 /** Why a rule does not apply to a node. */
 export class Unknown extends Error {}
 

@@ -6,7 +6,7 @@ import type { Size } from '../shapes.js';
 import { mostAxes } from '../views.js';
 import { excessOf } from './budget.js';
 import { operators } from './operators/table.js';
-import { mostListed, Site, whyNot } from './site.js';
+import { fillOf, mostListed, Site, whyNot } from './site.js';
 
 /** The shape of a value, and its numbers if they are few and follow from constants and shapes. */
 export interface Sized {
@@ -103,7 +103,8 @@ export class Sizes {
     if (operator === undefined || node.inputs.some((value, place) => value && inputs[place] === undefined))
       return undefined;
     const tensors = inputs.map((sized) => sized && { ...sized, axes: [] });
-    const site = new Site(node, tensors, { coupling: unused, readers: [] }, this.opset, this.#fillOf(node));
+    const fill = fillOf(node, this.#constants, ({ tensor }) => listIn(tensor));
+    const site = new Site(node, tensors, { coupling: unused, readers: [] }, this.opset, fill);
     try {
       const shapes = operator.shape(site);
       if (!shapes.every(isPlausible)) return undefined;
@@ -117,12 +118,6 @@ export class Sizes {
       whyNot(error);
       return undefined;
     }
-  }
-
-  /** The number in an attribute of a ConstantOfShape. */
-  #fillOf({ op, attributes }: Node): List | undefined {
-    const [range] = op === 'ConstantOfShape' ? (attributes.get('value')?.tensors ?? []) : [];
-    return range && listIn(this.#constants.get(range.start)?.tensor);
   }
 }
 
