@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { downloads, expected } from '../bench/download/table.mjs';
 import { quantisers } from '../bench/quantise/table.mjs';
+import { bytesField, graph, integerField, node, opset, tensor } from '../bench/onnx-models.mjs';
 import { chart, newestRecord, summary, tables } from '../bench/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
@@ -26,7 +27,8 @@ export async function pictures() {
     await import('../packages/sparsifier/dist/internal.js');
   const drawPicture = (name, granularity, layers) => {
     const panels = layers.map((layer) => panelOf(layer, unitsOfTensor({ ...layer, name, groups: 1 }, granularity)));
-    return [`${name}.svg`, picture(name, panels)];
+    const captions = panels.map(({ title, caption }) => `in a ${title} ${caption}`);
+    return [`${name}.svg`, picture(`${name}: ${captions.join(', ')}`, panels)];
   };
   return new Map([
     ...granularityNames.map((name) =>
@@ -38,8 +40,51 @@ export async function pictures() {
     ),
     drawPicture('block', Granularity.block({ out: 1, in: 4 }), layersOf([2, 6], [4, 6])),
     drawPicture('nm', Granularity.nm(2, 4), layersOf([2, 4], [4, 8])),
+    ['coupled.svg', picture('coupled: which weights go with a channel', await panelsOfBlock())],
     [speed, chart(newestRecord())],
   ]);
+}
+
+/** The layers of a residual block of 1 x 1 convolutions: `a` and `b` are added to what `stem` makes. */
+const block = [
+  { title: 'stem', input: 'x', shape: [4, 3], caption: 'makes blue' },
+  { title: 'a', input: 'stem', shape: [3, 4], caption: 'reads blue, makes orange' },
+  { title: 'b', input: 'a', shape: [4, 3], caption: 'makes blue, reads orange' },
+  { title: 'next', input: 'sum', shape: [3, 4], caption: 'reads blue' },
+];
+
+/** The panels of these layers: blue is what goes with a channel of the sum, orange what goes with one inside of the block. */
+async function panelsOfBlock() {
+  const { readOnnx } = await import('sparsifier/formats/onnx');
+  const { Sparsifier } = await import('sparsifier');
+  const content = graph({
+    nodes: [
+      ...block.slice(0, 3).map(({ title, input }) => node('Conv', [input, `${title}.w`], [title], { name: title })),
+      node('Add', ['stem', 'b'], ['sum']),
+      node('Conv', ['sum', 'next.w'], ['y'], { name: 'next' }),
+    ],
+    initializers: block.map(({ title, shape }) => tensor(`${title}.w`, [...shape, 1, 1])),
+    inputs: [['x', [1, 3, 8, 8]]],
+    outputs: ['y'],
+  });
+  const bytes = Buffer.concat([integerField(1, 8), opset(17), bytesField(7, content)].flat(Infinity));
+  /** For each layer, which weights go if a channel of a group does. */
+  const goneWith = async (group) => {
+    const model = await readOnnx(bytes);
+    await new Sparsifier(model, { granularity: 'filter', coupled: true }).sparsifyLayer(group, { remove: 1 });
+    const gone = [];
+    for (const { values } of model.tensors) {
+      const numbers = new Float32Array((await model.copy(values)).slice().buffer);
+      gone.push([...numbers].map((number) => number === 0));
+    }
+    model.close();
+    return gone;
+  };
+  const [ofSum, ofBlock] = [await goneWith('stem'), await goneWith('a')];
+  return block.map(({ title, shape, caption }, place) => ({
+    ...{ title, roles: ['out', 'in'], shape, caption, isEmpty: () => false },
+    units: ofSum[place].map((isGone, weight) => (isGone ? 0 : ofBlock[place][weight] ? 1 : colours.length)),
+  }));
 }
 
 /** The files that contain tables of records. */
@@ -107,7 +152,7 @@ const pale = '#dfe3e8';
 /** The colours of one unit and, lighter, of the next two, which show how units are arranged. */
 const colours = ['#0550ae', '#f0a868', '#8ccfa0'];
 
-function picture(name, panels) {
+function picture(title, panels) {
   let width = margin;
   const drawn = panels.map((panel) => {
     const it = drawPanel(panel, width);
@@ -116,9 +161,8 @@ function picture(name, panels) {
   });
   width += margin;
   const height = 2 * margin + Math.max(...drawn.map((panel) => panel.height));
-  const captions = panels.map(({ title, caption }) => `in a ${title} ${caption}`);
   return `<svg xmlns="http://www.w3.org/2000/svg" role="img" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
-<title>${name}: ${captions.join(', ')}</title>
+<title>${title}</title>
 <rect width="${width}" height="${height}" rx="8" fill="#fff"/>
 <g font-family="system-ui, sans-serif" font-size="12" fill="${text}">
 ${drawn.flatMap(({ lines }) => lines).join('\n')}

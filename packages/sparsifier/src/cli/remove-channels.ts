@@ -75,7 +75,8 @@ export async function removeChannels(
     notes: allSaid(shown.notes, say),
   });
   const { choice } = done;
-  const tables = choice ? tablesOf(choice, layers, say) : [];
+  const known = new Set('plan' in done ? done.plan.notes : done.report.notes);
+  const tables = choice ? tablesOf(choice, known, layers, say) : [];
   const chosen = choice && {
     chosen: inData(choice),
     ...(choice.repair && { repair: repairInFlags(choice.repair, say) }),
@@ -117,10 +118,19 @@ export async function removeChannels(
 /** How many channels stay in a group: a multiple of this. */
 const usualRounding = 8;
 
-/** The tables about the channels that were chosen, and the repair. The groups are listed where what goes is. */
-function tablesOf({ report, repair }: Choice, layers = false, say: Say): string[] {
+/**
+ * The tables about the channels that were chosen, and the repair. The groups are listed where what goes is.
+ * @param known notes that are said there, too
+ */
+function tablesOf({ report, repair }: Choice, known: ReadonlySet<string>, layers = false, say: Say): string[] {
   const table = tableOf(
-    { ...inData({ report, repair }), notes: allSaid(report.notes, say) },
+    {
+      ...inData({ report, repair }),
+      notes: allSaid(
+        report.notes.filter((note) => !known.has(note)),
+        say,
+      ),
+    },
     { isCall: true, words: commandWords, layers },
   );
   return [table, ...(repair ? [repairInFlags(repair, say).table()] : [])];
