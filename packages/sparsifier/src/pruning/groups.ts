@@ -72,7 +72,7 @@ export function groupsOfModel(
   const groupOf = new Map(network.groups.flatMap((channels, place) => channels.map((channel) => [channel, place])));
   const producers = network.groups.map((): CoupledLayer[] => []);
   for (const layer of layers.values()) {
-    if (isDepthwise(layer.tensor)) continue;
+    if (isDepthwise(layer.tensor) && !obstacles.has(layer.tensor)) continue;
     for (const place of new Set(Array.from(layer.rows, (channel) => groupOf.get(channel))))
       if (place !== undefined) producers[place]!.push(layer);
   }

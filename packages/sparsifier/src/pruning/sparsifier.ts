@@ -15,7 +15,7 @@ import { CoupledChoice, type Chosen } from './coupled.js';
 import { explanationsOf, type Explanation } from './explain.js';
 import { unranked, type Done, type Job, type Plan, type Removed } from './job.js';
 import { maskFile, readMasks, type WriteMasksOptions } from './mask-file.js';
-import { callReport, removalReport, type Asked, type FinishedCall } from './call-report.js';
+import { callReport, removalReport, type Asked } from './call-report.js';
 import { maskedLayersOf, unitMask, type UnitMask } from './masks.js';
 import { aBoolean, optionsOf } from '../options/check.js';
 import { Listener } from '../options/listener.js';
@@ -85,22 +85,16 @@ export class Sparsifier {
   async apply(options: Omit<CallOptions, 'roundTo'> = {}): Promise<Report> {
     const given = optionsOf(options, listeningShape);
     return inTurn(this.model, async () => {
-      const layers = await this.#maskedLayers();
-      const jobs = layers.map((layer) => this.#job(layer.tensor, layer.units, { ...unranked, rows: layer.rows }));
-      const engine = await loadEngine();
-      const plan = this.#plan(jobs, [], given);
-      const done = await removeKnown(engine, plan, layers);
+      const { plan, done } = await this.#remove(await this.#maskedLayers(), given);
       if (!this.#choice) this.#keep(plan, done);
-      await plan.listener.settle();
-      return this.#report({ jobs, counts: done, engine });
+      return this.#report(plan, done);
     });
   }
 
   /**
    * Restores what was removed: each weight, bias and batch normalisation entry gets the value that it had when it was
-   * removed. What a later call with a lower amount no longer removed stays 0. With `statistics`, all weights and biases
-   * of the pruned layers get the values that they had when the Sparsifier was made, also those that a repair changed; so do
-   * those of layers with `coupled` channels. Masks are discarded.
+   * removed. What a later call with a lower amount no longer removed stays 0. With `statistics` or `coupled`, all numbers
+   * of these layers get the values that they had when the Sparsifier was made. Masks are discarded.
    * @throws SparsifyError `usage` unless the Sparsifier is `restorable` or has `statistics`, `layer` if nothing has been
    *   removed
    */
@@ -271,8 +265,7 @@ export class Sparsifier {
     else checkAmount(amount as Amount, layer);
     if (this.#choice) return this.#sparsifyGroups(options, () => this.#choice!.ofLayer(tensor, amount!, options));
     const amounts = amount === undefined ? [] : [amount];
-    const tensors = [tensor];
-    return this.#sparsify({ context: 'local', tensors, rankings: eachAlone(tensors), amounts }, options);
+    return this.#sparsify({ context: 'local', tensors: [tensor], rankings: eachAlone([tensor]), amounts }, options);
   }
 
   /**
@@ -322,13 +315,11 @@ export class Sparsifier {
     const units = this.#planner.unitsOf(request.tensors);
     return inTurn(this.model, async () => {
       const { plan, shares } = await this.#planned(request, units, options);
-      const engine = await loadEngine();
-      const done = await remove(engine, plan);
+      const done = await remove(await loadEngine(), plan);
       this.#keep(plan, done);
       this.#comparison.update(request.tensors);
-      await plan.listener.settle();
-      const asked = { ...shares, leftAlone: request.leftAlone ?? [], roundTo: options.roundTo };
-      return this.#report({ jobs: plan.jobs, counts: done, engine }, asked);
+      const { leftAlone = [] } = request;
+      return this.#report(plan, done, { ...shares, leftAlone, roundTo: options.roundTo });
     });
   }
 
@@ -339,20 +330,24 @@ export class Sparsifier {
       if (this.#options.restorable) this.#dense ??= new DenseNumbers(this.model);
       const chosen = await choose();
       const { layers } = chosen;
-      const jobs = layers.map(({ tensor, units, rows }) => this.#job(tensor, units, { ...unranked, rows }));
-      const engine = await loadEngine();
-      const plan = this.#plan(jobs, [], options);
-      const done = await removeKnown(engine, plan, layers);
+      const { plan, done } = await this.#remove(layers, options);
       for (const { tensor, makes, rows } of layers) if (makes) this.#masks.set(tensor, rows.mask);
       this.#comparison.update(layers.map(({ tensor }) => tensor));
-      await plan.listener.settle();
-      const asked = { ...chosen, ranked: chosen.ranked(done), roundTo: options.roundTo };
-      return this.#report({ jobs, counts: done, engine }, asked);
+      return this.#report(plan, done, { ...chosen, ranked: chosen.ranked(done), roundTo: options.roundTo });
     });
   }
 
-  async #report(call: Omit<FinishedCall<Removed>, 'files'>, asked?: Asked): Promise<Report> {
-    return removalReport(this.model, this.#options, { ...call, files: await filesOfAny(this.model) }, asked);
+  /** Removes what masks do. */
+  async #remove(layers: readonly MaskedLayer[], options: CallOptions) {
+    const jobs = layers.map(({ tensor, units, rows }) => this.#job(tensor, units, { ...unranked, rows }));
+    const plan = this.#plan(jobs, [], options);
+    return { plan, done: await removeKnown(await loadEngine(), plan, layers) };
+  }
+
+  async #report({ jobs, listener }: Plan, counts: readonly Removed[], asked?: Asked): Promise<Report> {
+    await listener.settle();
+    const call = { jobs, counts, engine: await loadEngine(), files: await filesOfAny(this.model) };
+    return removalReport(this.model, this.#options, call, asked);
   }
 
   /** The plan of a call, and what it was made from. */
