@@ -1,5 +1,5 @@
-// npm run fuzz -- <target>: random inputs, for as long as is wanted; tests run a few of them. `removal` takes the channels
-// out of random networks. All others are readers, which are given damaged files. What is found is printed, and kept.
+// npm run fuzz -- <target>: random inputs, for as long as is wanted; tests run a few of them. `removal` and `removal-tfjs` take
+// the channels out of random networks. All others are readers, which are given damaged files. What is found is printed, and kept.
 import { existsSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -7,7 +7,13 @@ import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { Failure, main, root, show } from './steps.mjs';
 
-const usage = `npm run fuzz -- removal [--count 10000] [--seed 1]
+/** The tests that take channels out. */
+const removals = {
+  removal: 'tests/removal/fuzz.node.test.ts',
+  'removal-tfjs': 'tests/removal/fuzz-tfjs.node.test.ts',
+};
+
+const usage = `npm run fuzz -- <${Object.keys(removals).join(' | ')}> [--count 10000] [--seed 1]
 npm run fuzz -- <reader> [--minutes 10] [--seed 1], for the readers in tests/support/fuzz/targets.ts`;
 
 /** What was asked for. */
@@ -20,9 +26,10 @@ function asked(words) {
       options: { minutes: number, count: number, seed: number },
     });
     const [target, ...rest] = positionals;
-    const other = target === 'removal' ? 'minutes' : 'count';
+    if (target === undefined || rest.length > 0) throw new Failure(usage);
+    const other = target in removals ? 'minutes' : 'count';
     const isNumber = Object.values(values).every((value) => /^\d+(\.\d+)?$/.test(value));
-    if (target === undefined || rest.length > 0 || values[other] !== undefined || !isNumber) throw new Failure(usage);
+    if (values[other] !== undefined || !isNumber) throw new Failure(usage);
     return { target, ...values };
   } catch (error) {
     throw error instanceof Failure ? error : new Failure(`${error.message}\n\n${usage}`);
@@ -31,7 +38,7 @@ function asked(words) {
 
 await main(import.meta, async (words) => {
   const { target, minutes = '10', count = '10000', seed = '1' } = asked(words);
-  const isRemoval = target === 'removal';
+  const removal = removals[target];
   // The input of a run that does not end.
   const current = join(root, 'out', 'fuzz', target, 'current');
   rmSync(current, { force: true });
@@ -46,13 +53,13 @@ await main(import.meta, async (words) => {
       '--project',
       'node',
       '--testTimeout=0',
-      isRemoval ? 'tests/removal/fuzz.node.test.ts' : 'tests/fuzz/readers.node.test.ts',
+      removal ?? 'tests/fuzz/readers.node.test.ts',
     ],
     {
       environment: {
         ...process.env,
         FUZZ_SEED: seed,
-        ...(isRemoval ? { FUZZ_COUNT: count } : { FUZZ_TARGET: target, FUZZ_MINUTES: minutes }),
+        ...(removal ? { FUZZ_COUNT: count } : { FUZZ_TARGET: target, FUZZ_MINUTES: minutes }),
       },
     },
   );

@@ -6,6 +6,13 @@ export type {
   KeepingReason,
   KeptIndices,
 } from './formats/removal.js';
+export {
+  removeLiveChannels,
+  type LiveWithoutChannels,
+  type RemovalTf,
+  type RemoveLiveOptions,
+  type SavedModelLike,
+} from './removal/live.js';
 export type {
   PlannedOptions,
   PlanRemovalOptions,

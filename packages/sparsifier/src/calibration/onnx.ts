@@ -87,6 +87,7 @@ const wrongSession = (what: string, found: unknown): SparsifyError =>
 
 /** A model as sessions are made of it. */
 export interface SessionModel {
+  readonly format: string;
   /** Of its main file. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly files: SessionFiles;
@@ -101,7 +102,7 @@ export function sessionModelOf(format: string, all: ReadonlyMap<string, Uint8Arr
   const { path: name, data: bytes } = main!;
   // Runtimes do not look for them in the bytes of the model.
   const isOwn = format === 'ONNX' && hasOwnData({ name, bytes });
-  return { bytes, files: { externalData: isOwn ? [main!, ...further] : further } };
+  return { format, bytes, files: { externalData: isOwn ? [main!, ...further] : further } };
 }
 
 /**

@@ -16,7 +16,7 @@ import { outMissing } from './parse.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
 import { repairInFlags } from './repairing.js';
-import { sessionsOfOnnx } from './runtime.js';
+import { packageOf, sessionsOf } from './runtime.js';
 import { startSpinner, type Spinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
@@ -184,12 +184,13 @@ async function referenceIn(
   plan: RemovalPlan,
   isAsked: boolean | undefined,
 ): Promise<Reference | string> {
-  const createSession = sessionsOfOnnx(file);
+  const name = packageOf(model.format)!;
+  const createSession = await sessionsOf(model.format, file);
   if (createSession === undefined) {
-    const reason = 'for that, run npm install onnxruntime-node in this folder';
+    const reason = `for that, run npm install ${name} in this folder`;
     if (!isAsked) return reason;
-    throw new SparsifyError('usage', '--verify needs the package onnxruntime-node', {
-      hint: 'Run npm install onnxruntime-node in this folder',
+    throw new SparsifyError('usage', `--verify needs the package ${name}`, {
+      hint: `Run npm install ${name} in this folder`,
     });
   }
   try {

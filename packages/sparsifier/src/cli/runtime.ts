@@ -40,18 +40,33 @@ export class RuntimeFailure extends SparsifyError {}
 /** The runtime of a model's format, which is an optional package that is looked for in the working folder. */
 export async function runtimeOf({ format, files }: OpenModel): Promise<Runtime> {
   const file = files.main.name ?? 'model';
-  if (format === 'ONNX') {
-    const createSession = sessionsOfOnnx(file, scalarHint);
-    return createSession === undefined ? missing('onnxruntime-node') : { createSession };
-  }
-  if (format !== 'TensorFlow.js') return { reason: `The outputs were not compared: a ${format} file has no network.` };
-  if (!hasNetwork(files.main.json)) return { reason: 'The outputs were not compared: the model.json has no network.' };
+  const name = packageOf(format);
+  if (name === undefined) return { reason: `The outputs were not compared: a ${format} file has no network.` };
+  if (format === 'TensorFlow.js' && !hasNetwork(files.main.json))
+    return { reason: 'The outputs were not compared: the model.json has no network.' };
+  const createSession = await sessionsOf(format, file, scalarHint);
+  return createSession === undefined
+    ? { reason: `The outputs were not compared: for that, run npm install ${name} in this folder.` }
+    : { createSession };
+}
+
+/** The package that runs models of a format; undefined for those that are no networks. */
+export const packageOf = (format: string): string | undefined =>
+  ({ ONNX: 'onnxruntime-node', 'TensorFlow.js': '@tensorflow/tfjs' })[format];
+
+/**
+ * Sessions of a model of a format; undefined if the working folder does not have the package that runs it.
+ * @param file the name of the model, for errors
+ * @param hint what to do if the model cannot be run
+ */
+export async function sessionsOf(format: string, file: string, hint?: Hint): Promise<CreateSession | undefined> {
+  if (format !== 'TensorFlow.js') return sessionsOfOnnx(file, hint);
   const tf = installed<Tf>('@tensorflow/tfjs');
-  if (tf === undefined) return missing('@tensorflow/tfjs');
+  if (tf === undefined) return undefined;
   // Otherwise it recommends other packages.
   tf.enableProdMode();
   await tf.ready();
-  return { createSession: explained(file, 'TensorFlow.js', sessionsOfTfjs(tf), scalarHint) };
+  return explained(file, 'TensorFlow.js', sessionsOfTfjs(tf), hint);
 }
 
 /** What an input may need that gets random values. */
@@ -91,10 +106,6 @@ function installed<Module>(name: string): Module | undefined {
     throw failure(name, 'could not be loaded', cause);
   }
 }
-
-const missing = (name: string): Runtime => ({
-  reason: `The outputs were not compared: for that, run npm install ${name} in this folder.`,
-});
 
 type Hint = (metadata: readonly InputMetadata[]) => string | undefined;
 

@@ -418,10 +418,14 @@ export function storageOf(model: FileModel): { readonly storage: Storage; readon
 export function removalOf(model: FileModel): { readonly removal: ChannelRemoval; readonly current: CurrentFiles } {
   const { format, removal } = model instanceof StoredModel ? model : { format: undefined, removal: undefined };
   if (removal !== undefined) return { removal, current: model as StoredModel };
-  throw new SparsifyError('usage', 'channels can be removed from ONNX models that were read from files', {
-    found: format === undefined ? 'a model that was not read from files' : `${format} model`,
-    allowed: ['ONNX'],
-  });
+  throw new SparsifyError(
+    'usage',
+    'channels can be removed from ONNX and TensorFlow.js models that were read from files',
+    {
+      found: format === undefined ? 'a model that was not read from files' : `${format} model`,
+      allowed: ['ONNX', 'TensorFlow.js'],
+    },
+  );
 }
 
 /** A number that is the same as before only if no number of the model has changed since. */

@@ -27,7 +27,7 @@ export interface PlanRemovalOptions {
 export interface RemoveChannelsOptions {
   /**
    * Runs both models on the same inputs, and fails if an output differs. `createSession` should pass on its second argument:
-   * `(bytes, files) => ort.InferenceSession.create(bytes, files)`. By default inputs are seeded, of the shapes for which the
+   * `(bytes, files) => ort.InferenceSession.create(bytes, files)`, or `sessionsOfTfjs(tf)` for TensorFlow.js. By default inputs are seeded, of the shapes for which the
    * plan was made.
    */
   readonly verify?: VerifyOptions | undefined;
@@ -59,7 +59,7 @@ export interface PlannedOptions {
   readonly roundTo: number;
 }
 
-const planShape: Shape<PlanRemovalOptions> = {
+export const planShape: Shape<PlanRemovalOptions> = {
   inputShapes: inputShapesOf,
   protect: somePatterns,
   roundTo: aCount(),

@@ -32,7 +32,7 @@ type Listeners = CheckedPlanOptions['listeners'];
 /**
  * Says which channels can go without a change of the outputs of a model: those that hold the same number for every input, or
  * that nothing uses. Operators that no rule follows keep all channels that they touch. The model is not changed.
- * @param model an ONNX model that was read from files, usually one of which filters were pruned
+ * @param model an ONNX or TensorFlow.js model that was read from files, usually one of which filters were pruned
  * @throws SparsifyError `usage` for wrong options, for models of other formats and those that were not read from files, and
  *   if the network can only be followed with `inputShapes`; `layer` if `protect` matches nothing; the signal's reason if it
  *   is aborted
@@ -61,7 +61,7 @@ const known = new WeakMap<
 /**
  * Makes a model without channels that nothing needs. It computes what the model computes, but for the rounding of sums. What
  * such a channel holds is added to the biases of the layers that read it, or carried by a channel that stays.
- * @param model an ONNX model that was read from files; it is not changed
+ * @param model an ONNX or TensorFlow.js model that was read from files; it is not changed
  * @param plan what `planRemoval` returned; by default that without options. If weights changed since, make another one
  * @throws SparsifyError `usage` as {@link planRemoval} does, and if the plan is not that of the model as it is now; `format`
  *   if `verify` finds that the new model cannot be run, or computes something else; `memory`; what the session throws

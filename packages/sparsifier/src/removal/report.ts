@@ -53,7 +53,7 @@ export interface VerifiedOutput {
   readonly difference: number;
   /** The largest difference that is allowed: twice the noise, or a millionth of the largest number. */
   readonly limit: number;
-  /** The largest difference that the runtime's own optimisations make. */
+  /** The largest difference that the runtime's own optimisations make, or in TensorFlow.js the last bits of the inputs. */
   readonly noise: number;
 }
 

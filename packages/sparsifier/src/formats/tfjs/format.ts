@@ -5,6 +5,7 @@ import { readAs, type FileModel } from '../file-model.js';
 import { joined, type ModelFiles } from '../files.js';
 import { StoredValues, type Contents, type Format } from '../format.js';
 import type { Source } from '../../host/host.js';
+import type { ChannelRemoval } from '../removal.js';
 import type { ModelSource } from '../sources.js';
 import { AffineCoding } from './coding.js';
 import { describe, isGraph } from './describe.js';
@@ -58,6 +59,7 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
       ...(storage ? { storage } : {}),
     };
   });
+  const { topology } = model;
   const stored = { name, model, groups, values };
   return {
     tensors,
@@ -68,6 +70,23 @@ async function open(files: ModelFiles, { shards, keepScale = false }: ReadTfjsOp
     outputs: (path, current) => outputsOf(path, stored, current),
     storage: () => new TfjsStorage(stored, new Map(description.tensors.map(({ name, weight }) => [name, weight]))),
     anatomy: () => anatomyOf(model),
+    ...(isObject(topology) && {
+      // Loaded once it is needed.
+      removal: (): ChannelRemoval => {
+        const removal = async () => {
+          const { removalIn } = await import('./structure/removal.js');
+          return removalIn(
+            stored,
+            groups.flatMap(({ weights }) => weights),
+            description,
+          );
+        };
+        return {
+          plan: async (request, current) => (await removal()).plan(request, current),
+          channels: async (request, current) => (await removal()).channels(request, current),
+        };
+      },
+    }),
   };
 }
 

@@ -63,7 +63,7 @@ const longestType = 100;
 const mostConnections = 2 ** 12;
 
 /** A reference to an output of a layer, as configs have it. */
-type Reference = readonly [name: string, use: number, tensor: number];
+export type Reference = readonly [name: string, use: number, tensor: number];
 
 /** All layers of a model in its order, including those inside nested models and wrappers. */
 export function layersOf(model: Config): readonly Layer[] {
@@ -256,22 +256,22 @@ class Reader {
   }
 }
 
-interface Item extends Config {
+export interface Item extends Config {
   readonly class_name: string;
   readonly config: Config;
 }
 
-const isLayer = (item: unknown): item is Item =>
+export const isLayer = (item: unknown): item is Item =>
   isObject(item) && typeof item.class_name === 'string' && isObject(item.config);
 
-const listIn = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+export const listIn = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 /** The layers of a model. Very old Sequential configs are the list itself. */
-function listOf({ config }: Config): readonly Item[] {
+export function listOf({ config }: Config): readonly Item[] {
   return listIn(isObject(config) ? config.layers : config).filter(isLayer);
 }
 
-function nameOf({ name, config, class_name: type }: Config): string {
+export function nameOf({ name, config, class_name: type }: Config): string {
   if (typeof name === 'string') return name;
   return isObject(config) && typeof config.name === 'string' ? config.name : String(type);
 }
@@ -283,7 +283,7 @@ const deepestReference = 32;
  * The outputs that a node of a config reads, as stored by Keras 2 (`[name, use, tensor]`) and Keras 3
  * (`keras_history`), in order.
  */
-function references(node: unknown): Reference[] {
+export function references(node: unknown): Reference[] {
   const found: Reference[] = [];
   const visit = (value: unknown, depth: number): void => {
     if (depth > deepestReference) {

@@ -25,8 +25,15 @@ export interface Written {
   /** In the order of the manifest. */
   readonly groups: readonly { readonly name: string; readonly bytes: number }[];
   readonly values: ReadonlyMap<string, StoredValues>;
-  /** How 32-bit floats are now stored that the model stores differently; undefined if in their own type. */
-  readonly changed?: ReadonlyMap<string, ManifestWeight['quantization']>;
+  /** What the manifest has to say of weights that have changed. */
+  readonly changed?: ReadonlyMap<string, ChangedWeight>;
+}
+
+/** What is new of a weight. */
+export interface ChangedWeight {
+  readonly shape?: readonly number[] | undefined;
+  /** How its 32-bit floats are stored, in place of what the model says. */
+  readonly form?: { readonly quantization: ManifestWeight['quantization'] } | undefined;
 }
 
 /**
@@ -85,12 +92,14 @@ function modelJson(
   groups: readonly (readonly Shard[])[],
   current: CurrentFiles,
 ): Uint8Array {
-  const describe = (weight: Readonly<Record<string, unknown>>): object => {
-    const { quantization, ...own } = weight;
-    const name = weight.name as string;
-    if (changed?.has(name)) {
+  const describe = (before: Readonly<Record<string, unknown>>): object => {
+    const name = before.name as string;
+    const { shape, form } = changed?.get(name) ?? {};
+    const weight = shape ? { ...before, shape } : before;
+    const { quantization, ...own } = weight as Readonly<Record<string, unknown>>;
+    if (form !== undefined) {
       const type = 'float32';
-      const stored = changed.get(name);
+      const stored = form.quantization;
       return { ...own, dtype: type, ...(stored && { quantization: { ...stored, original_dtype: type } }) };
     }
     // What the codes of a quantised weight mean since they were last encoded.

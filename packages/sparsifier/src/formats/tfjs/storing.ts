@@ -12,18 +12,16 @@ import {
   type StoredValues,
 } from '../format.js';
 import { AffineCoding } from './coding.js';
-import type { ManifestWeight } from './manifest.js';
-import { outputsOf, type Written } from './outputs.js';
+import { outputsOf, type ChangedWeight, type Written } from './outputs.js';
 
 /** A model, and where the weights of each group begin. */
-interface Located extends Written {
+export interface Located extends Written {
   readonly groups: readonly (Written['groups'][number] & { readonly starts: readonly number[] })[];
 }
 
-/** A weight in another form: its bytes, and how the manifest describes them. */
-interface Changed {
+/** A weight with other numbers: its bytes, and how the manifest describes them. */
+export interface Changed extends ChangedWeight {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly quantization: ManifestWeight['quantization'];
 }
 
 /** A part of the new bytes of a group. */
@@ -80,7 +78,7 @@ export class TfjsStorage implements Storage {
     const changed = new Map<string, Changed>();
     for (const [name, numbers] of layers) changed.set(this.#weights.get(name)!, changedTo(numbers));
     for (const [name, numbers] of others) changed.set(name, changedTo(numbers));
-    return this.#files(changed, current);
+    return filesWith(this.#model, changed, current);
   }
 
   async dequantized(current: CurrentFiles): Promise<Dequantized> {
@@ -90,46 +88,50 @@ export class TfjsStorage implements Storage {
     for (const [weight, values] of this.#model.values) {
       const from = formOf(values);
       if (from === undefined) continue;
-      changed.set(weight, { bytes: new Uint8Array((await decoded(values, current)).buffer), quantization: undefined });
+      changed.set(weight, {
+        bytes: new Uint8Array((await decoded(values, current)).buffer),
+        form: { quantization: undefined },
+      });
       names.push({ name: layerOf.get(weight) ?? weight, from });
     }
     const skipped = this.#model.model.groups
       .flatMap(({ weights }) => weights)
       .filter(({ name, quantization }) => quantization && !this.#model.values.has(name))
       .map(({ name, dtype }) => ({ name, reason: `its codes stand for numbers of type ${dtype}` }));
-    return { files: await this.#files(changed, current), changed: names, skipped };
+    return { files: await filesWith(this.#model, changed, current), changed: names, skipped };
   }
+}
 
-  /** The files of the model with some weights in another form. */
-  async #files(
-    changed: ReadonlyMap<string, Changed>,
-    current: CurrentFiles,
-  ): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
-    const { model, groups } = this.#model;
-    const parts = new Map(
-      groups.map(({ name, bytes, starts }, place) => [
-        name,
-        model.groups[place]!.weights.map((weight, at): Part => {
-          const own = changed.get(weight.name)?.bytes;
-          const [start, end] = [starts[at]!, starts[at + 1] ?? bytes];
-          return own
-            ? { bytes: own.length, chunks: (from, to) => [own.subarray(from, to)] }
-            : { bytes: end - start, chunks: (from, to) => current.chunks(name, start + from, start + to) };
-        }),
-      ]),
-    );
-    const written: Written = {
-      ...this.#model,
-      groups: groups.map(({ name }) => ({ name, bytes: sumOf(parts.get(name)!.map(({ bytes }) => bytes)) })),
-      changed: new Map([...changed].map(([name, { quantization }]) => [name, quantization])),
-    };
-    const outputs = await outputsOf(undefined, written, {
-      chunks: (group, start, end) => within(parts.get(group)!, start, end),
-      sizeOf: (group) => sumOf(parts.get(group)!.map(({ bytes }) => bytes)),
-      meaning: (values) => current.meaning(values),
-    });
-    return joinedFiles(outputs);
-  }
+/** The files of a model of which some weights have changed. */
+export async function filesWith(
+  located: Located,
+  changed: ReadonlyMap<string, Changed>,
+  current: CurrentFiles,
+): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const { model, groups } = located;
+  const parts = new Map(
+    groups.map(({ name, bytes, starts }, place) => [
+      name,
+      model.groups[place]!.weights.map((weight, at): Part => {
+        const own = changed.get(weight.name)?.bytes;
+        const [start, end] = [starts[at]!, starts[at + 1] ?? bytes];
+        return own
+          ? { bytes: own.length, chunks: (from, to) => [own.subarray(from, to)] }
+          : { bytes: end - start, chunks: (from, to) => current.chunks(name, start + from, start + to) };
+      }),
+    ]),
+  );
+  const written: Written = {
+    ...located,
+    groups: groups.map(({ name }) => ({ name, bytes: sumOf(parts.get(name)!.map(({ bytes }) => bytes)) })),
+    changed,
+  };
+  const outputs = await outputsOf(undefined, written, {
+    chunks: (group, start, end) => within(parts.get(group)!, start, end),
+    sizeOf: (group) => sumOf(parts.get(group)!.map(({ bytes }) => bytes)),
+    meaning: (values) => current.meaning(values),
+  });
+  return joinedFiles(outputs);
 }
 
 /** The form in which numbers are stored; undefined for floats of 32 bits. */
@@ -137,10 +139,10 @@ const formOf = ({ dtype, coding }: StoredValues): string | undefined =>
   coding instanceof AffineCoding ? coding.affine.dtype : dtype === 'float32' ? undefined : dtype;
 
 function changedTo(numbers: NewNumbers): Changed {
-  if (numbers.form === 'float16') return { bytes: numbers.numbers, quantization: { dtype: numbers.form } };
+  if (numbers.form === 'float16') return { bytes: numbers.numbers, form: { quantization: { dtype: numbers.form } } };
   const { form, codes, scale, min } = numbers as Extract<NewNumbers, { readonly min: number }>;
   const bytes = new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength);
-  return { bytes, quantization: { dtype: form, min, scale } };
+  return { bytes, form: { quantization: { dtype: form, min, scale } } };
 }
 
 /** The bytes from `start` to `end` of consecutive parts. */

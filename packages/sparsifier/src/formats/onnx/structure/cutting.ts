@@ -11,6 +11,7 @@ import type { Constant, Node } from '../graph.js';
 import { isFloat } from '../tensor.js';
 import type { Use } from './follow.js';
 import { sizesAfter } from './lists.js';
+import type { OnnxRemoval } from './remove.js';
 import type { Cut } from './site.js';
 
 /** The indices that stay along each axis; undefined where all do. */
@@ -73,6 +74,20 @@ export class Cutting {
     for (const change of this.#changes) change(numbers);
     return Stored.of(new Float32Array(numbers));
   }
+}
+
+/** What is done to each constant, by the tensors that stand for it. */
+export function cuttingsOf({ followed, removal }: Pick<OnnxRemoval, 'followed' | 'removal'>): Map<Tensor, Cutting> {
+  const cuttings = new Map<Tensor, Cutting>();
+  for (const use of followed.uses) {
+    if (use.tensor.view === undefined) continue;
+    let cutting = cuttings.get(use.tensor);
+    if (cutting === undefined) cuttings.set(use.tensor, (cutting = new Cutting(use)));
+    cutting.readers.push(use);
+  }
+  const byNumbers = new Map([...cuttings.values()].map((cutting) => [cutting.tensor.view!.stored, cutting]));
+  for (const carry of removal.carries) byNumbers.get(carry.weights.view.stored)!.carry(carry);
+  return cuttings;
 }
 
 /** The numbers of a constant for those that read it in one way. Their bytes are made when they are written. */

@@ -1,12 +1,12 @@
 import { productOf, sumOf } from '../../../model/numbers.js';
 import { Coupling, type Axis } from '../../../structure/coupling.js';
-import type { Flow, List, Tensor } from '../../../structure/network.js';
+import type { Flow, List, Reader, Tensor } from '../../../structure/network.js';
 import { wholeView, type Known, type View } from '../../../structure/numbers.js';
 import type { Stored } from '../../../structure/stored.js';
 import type { Constant, Graph, Node, Value } from '../graph.js';
 import { isFloat, typeName } from '../tensor.js';
 import { Budget, excessOf } from './budget.js';
-import { operators } from './operators/table.js';
+import { operators as ownOperators } from './operators/table.js';
 import { viewAfter } from './operators/arranging.js';
 import { checked } from './operators/windows.js';
 import { fillOf, mostListed, Misfit, Site, Unknown, whyNot, type Operator } from './site.js';
@@ -58,6 +58,10 @@ export interface FollowOptions {
   readonly varying?: ReadonlySet<Node>;
   /** Values whose channels have to stay. */
   readonly protect?: ReadonlySet<Value> | undefined;
+  /** The rules. By default those of ONNX. */
+  readonly operators?: ReadonlyMap<string, Operator> | undefined;
+  /** Whether numbers can be added to what a node adds up. By default they always can: a node gets a bias if it has none. */
+  readonly canFold?: ((node: Node) => boolean) | undefined;
 }
 
 /** The most floats of a constant that may be a list, such as the scales of axes. */
@@ -65,7 +69,7 @@ const longestList = 8;
 
 /** Follows the channels of a graph from its inputs to its outputs. */
 export function follow(graph: Graph, options: FollowOptions): Followed {
-  const { opset, inputs, numbersOf } = options;
+  const { opset, inputs, numbersOf, operators = ownOperators, canFold } = options;
   const coupling = new Coupling();
   const flow: Flow = { coupling, readers: [] };
   const steps: Step[] = [];
@@ -198,7 +202,9 @@ export function follow(graph: Graph, options: FollowOptions): Followed {
       }
     }
   }
-  return { ...flow, steps, uses, tensors, makers, failures };
+  const folds = (reader: Reader) => reader.folds && canFold?.((reader.operator as Site).node) !== false;
+  const readers = flow.readers.map((reader) => (reader.folds === folds(reader) ? reader : { ...reader, folds: false }));
+  return { coupling, readers, steps, uses, tensors, makers, failures };
 }
 
 /** The type of a constant or of a list, as a node reads it. */

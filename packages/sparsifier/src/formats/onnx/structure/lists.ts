@@ -18,7 +18,7 @@ export interface Changes {
 }
 
 /** An input of a node that needs a list. */
-type Need = Pick<Patch, 'node' | 'input'>;
+export type Need = Pick<Patch, 'node' | 'input'>;
 
 /** A graph that was followed for inputs of certain sizes, and which of its channels stay. */
 export interface Probe {
@@ -40,9 +40,14 @@ export class Stuck extends Error {
  * What has to change in the lists and attributes of nodes. Lists that are computed from shapes are computed anew, as
  * runtimes will do, and compared with those that are needed.
  * @param probes the same graph for inputs of several sizes
+ * @param canPatch whether an input can be given another list, or attributes (-1) other values
  * @throws Stuck where no change is right for all of them
  */
-export function changesAfter(probes: readonly Probe[], opset: number): Changes {
+export function changesAfter(
+  probes: readonly Probe[],
+  opset: number,
+  canPatch: (need: Need) => boolean = () => true,
+): Changes {
   const patches = new Map<string, Patch>();
   const attributes = new Map<Node, NonNullable<Rewrite['attributes']>>();
   const after = probes.map(() => new Map<Value, List | undefined>());
@@ -87,7 +92,10 @@ export function changesAfter(probes: readonly Probe[], opset: number): Changes {
     if (changed !== undefined) {
       if (rewrites.some((rewrite) => JSON.stringify(rewrite.attributes) !== JSON.stringify(changed)))
         throw new Stuck(node, 0);
-      if (!isSame(step, changed)) attributes.set(node, changed);
+      if (!isSame(step, changed)) {
+        if (!canPatch({ node, input: -1 })) throw new Stuck(node, 0);
+        attributes.set(node, changed);
+      }
     }
     const inputs = new Set([...node.inputs.keys(), ...(rewrites[0]!.lists?.keys() ?? [])]);
     for (const input of inputs) {
@@ -128,7 +136,7 @@ export function changesAfter(probes: readonly Probe[], opset: number): Changes {
       )
     )
       return;
-    if (wanted.every((list) => isEqual(list, wanted[0]))) {
+    if (wanted.every((list) => isEqual(list, wanted[0])) && canPatch({ node, input })) {
       patches.set(key, { node, input, list: wanted[0]! });
       return;
     }

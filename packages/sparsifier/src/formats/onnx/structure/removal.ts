@@ -91,7 +91,7 @@ function layersIn(graph: Graph): Map<Constant, readonly string[]> {
 }
 
 /** @throws SparsifyError `usage` if the graph is not for inputs of the sizes that were chosen */
-function planned<Plan>({ open }: Probes, plan: () => Plan): Plan {
+export function planned<Plan>({ open }: Probes, plan: () => Plan): Plan {
   try {
     return plan();
   } catch (error) {
@@ -110,7 +110,7 @@ function factsOf(file: ModelFile, graph: Graph, plan: OnnxRemoval, nameOf: NameO
   };
 }
 
-const shapesOf = (probe: ReadonlyMap<Value, readonly number[]>): InputShapes =>
+export const shapesOf = (probe: ReadonlyMap<Value, readonly number[]>): InputShapes =>
   Object.fromEntries(Array.from(probe, ([{ name }, shape]) => [name, shape]));
 
 async function rewrittenBy(
@@ -137,7 +137,7 @@ async function rewrittenBy(
  * The values whose channels stay: those that names and globs match, and those that layers or nodes compute that do.
  * @throws SparsifyError `layer` for a name or glob that matches nothing
  */
-function protectedIn(
+export function protectedIn(
   { nodes, constants }: Graph,
   patterns: readonly string[],
   layers: ReadonlyMap<Constant, readonly string[]>,
@@ -170,7 +170,7 @@ function protectedIn(
 }
 
 /** A sentence about the sizes that were chosen for axes of any size. */
-const notesOnProbes = ({ open, probes }: Probes): string[] =>
+export const notesOnProbes = ({ open, probes }: Probes): string[] =>
   open.length === 0
     ? []
     : [
@@ -182,7 +182,7 @@ const inWords = (probe: ReadonlyMap<Value, readonly number[]>): string =>
   Array.from(probe, ([{ name }, shape]) => `${name} [${shape.join(', ')}]`).join(', ');
 
 /** Sentences about the sizes of inputs. */
-function notesOnSizes(probes: Probes, { changes }: OnnxRemoval, given: InputShapes): string[] {
+export function notesOnSizes(probes: Probes, { changes }: OnnxRemoval, given: InputShapes): string[] {
   if (probes.open.length > 0 || changes.patches.length === 0 || Object.keys(given).length === 0)
     return notesOnProbes(probes);
   const [shapes] = probes.probes.map(inWords);

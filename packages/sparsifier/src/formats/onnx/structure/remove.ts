@@ -4,21 +4,22 @@ import type { Reader } from '../../../structure/network.js';
 import { planRemoval, type Carry, type Removal } from '../../../structure/plan.js';
 import { Stored } from '../../../structure/stored.js';
 import type { Weights } from '../../../structure/weights.js';
-import { title, type Constant, type Graph, type Node, type Value } from '../graph.js';
+import { title, type Graph, type Node, type Value } from '../graph.js';
 import { knownAlong } from './operators/known.js';
-import { follow, typeOf, type Followed, type Step } from './follow.js';
-import { changesAfter, Stuck, type Changes, type Probe } from './lists.js';
+import { follow, typeOf, type Followed, type FollowOptions, type Step } from './follow.js';
+import { changesAfter, Stuck, type Changes, type Need, type Probe } from './lists.js';
 import { recurrents } from './operators/recurrent.js';
 import { Misfit, type Cut, type Site } from './site.js';
 
-export interface RemovalOptions {
-  readonly opset: number;
-  /** Values whose channels stay. */
-  readonly protect?: ReadonlySet<Value> | undefined;
+/** How a graph is followed, whatever the sizes of its inputs are. */
+type Rules = Pick<FollowOptions, 'opset' | 'protect' | 'numbersOf' | 'operators' | 'canFold'>;
+
+export interface RemovalOptions extends Rules {
   /** The sizes of inputs, for which the graph is followed. */
   readonly probes: readonly ReadonlyMap<Value, readonly number[]>[];
-  readonly numbersOf: (constant: Constant) => Stored | undefined;
   readonly roundTo: number;
+  /** Whether an input of a node can be given another list. By default it always can. */
+  readonly canPatch?: ((need: Need) => boolean) | undefined;
 }
 
 /** What goes, and what changes with it. */
@@ -33,11 +34,8 @@ export interface OnnxRemoval {
  * Decides which channels of a graph go.
  * @throws Misfit if it cannot be followed for inputs of the sizes of any of several probes
  */
-export function planOnnxRemoval(
-  graph: Graph,
-  { opset, protect, probes, numbersOf, roundTo }: RemovalOptions,
-): OnnxRemoval {
-  const all = followedAlike(graph, probes, { opset, protect, numbersOf });
+export function planOnnxRemoval(graph: Graph, { probes, roundTo, canPatch, ...rules }: RemovalOptions): OnnxRemoval {
+  const all = followedAlike(graph, probes, rules);
   agree(all);
   const [first] = all as [Followed];
   const full = new Set<Reader>();
@@ -57,7 +55,8 @@ export function planOnnxRemoval(
     try {
       const changes = changesAfter(
         all.map((followed, probe): Probe => ({ followed, cut: cuts[probe]! })),
-        opset,
+        rules.opset,
+        canPatch,
       );
       return { followed: first, removal, cut: cuts[0]!, changes };
     } catch (error) {
@@ -74,9 +73,9 @@ export function planOnnxRemoval(
  */
 export function channelsIn(
   graph: Graph,
-  { opset, protect, probes, numbersOf }: Omit<RemovalOptions, 'roundTo'>,
+  { probes, ...rules }: Omit<RemovalOptions, 'roundTo' | 'canPatch'>,
 ): { readonly followed: Followed; readonly axes: ReadonlySet<Axis> } {
-  const all = followedAlike(graph, probes, { opset, protect, numbersOf });
+  const all = followedAlike(graph, probes, rules);
   agree(all);
   const [followed] = all as [Followed];
   return { followed, axes: axesOf(followed) };
@@ -91,11 +90,7 @@ function checkProbes(all: readonly Followed[]): void {
 }
 
 /** The graph for inputs of several sizes, where rules apply to the same nodes for all of them. */
-function followedAlike(
-  graph: Graph,
-  probes: RemovalOptions['probes'],
-  options: Pick<RemovalOptions, 'opset' | 'protect' | 'numbersOf'>,
-): Followed[] {
+function followedAlike(graph: Graph, probes: RemovalOptions['probes'], options: Rules): Followed[] {
   for (let unknown: ReadonlySet<Node> = new Set(); ;) {
     const all = probes.map((inputs) => follow(graph, { ...options, inputs, unknown }));
     checkProbes(all);
@@ -137,7 +132,7 @@ function overflowing({ folds, carries }: Removal, followed: Followed): Reader[] 
     const { inputs, node } = reader.operator as Site;
     const bias = node.op === 'MatMul' || recurrents.has(node.op) ? undefined : inputs[2];
     const own = bias && knownAlong(bias, 1, [1, sums.length]);
-    if (mayOverflow(reader, largestOf(sums.map((sum, index) => Math.abs(sum + (own?.[index] ?? 0))))))
+    if (mayOverflow(reader, largestOf(sums.map((sum, index) => Math.abs(sum + (own?.[index] || 0))))))
       found.push(reader);
   }
   const largestIn = new Map<Stored, number>();
@@ -286,7 +281,7 @@ function blockAround(all: readonly Followed[], { node, input }: Stuck): boolean 
     const block = (axes: readonly Axis[]) => {
       for (const axis of axes) {
         if (!coupling.isOpen(axis)) continue;
-        coupling.block(axis, node.op);
+        coupling.block(axis, title(node));
         isChanged = true;
       }
     };

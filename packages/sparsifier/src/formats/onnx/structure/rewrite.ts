@@ -14,7 +14,8 @@ import { removed } from '../storing-chains.js';
 import { fields, text, valueName, WireType, type Field, type ModelFile } from '../wire.js';
 import { ModelWriter, type NewTensor } from '../writing.js';
 import {
-  Cutting,
+  type Cutting,
+  cuttingsOf,
   gathered,
   indicesIn,
   isParameter,
@@ -344,20 +345,6 @@ function inOrder(view: View): Float64Array {
   const numbers: number[] = [];
   eachPlace(view, new Map(), (place) => void numbers.push(view.stored.at(place)));
   return Float64Array.from(numbers);
-}
-
-/** What is done to each constant, by the tensors that stand for it. */
-function cuttingsOf({ followed, removal }: OnnxRemoval): Map<Tensor, Cutting> {
-  const cuttings = new Map<Tensor, Cutting>();
-  for (const use of followed.uses) {
-    if (use.tensor.view === undefined) continue;
-    let cutting = cuttings.get(use.tensor);
-    if (cutting === undefined) cuttings.set(use.tensor, (cutting = new Cutting(use)));
-    cutting.readers.push(use);
-  }
-  const byNumbers = new Map([...cuttings.values()].map((cutting) => [cutting.tensor.view!.stored, cutting]));
-  for (const carry of removal.carries) byNumbers.get(carry.weights.view.stored)!.carry(carry);
-  return cuttings;
 }
 
 /** Whether a constant can be stored anew. */

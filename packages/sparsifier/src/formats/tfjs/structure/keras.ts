@@ -1,0 +1,249 @@
+import { isObject } from '../../../model/json.js';
+import type { Value } from '../../onnx/graph.js';
+import { unknownSize, type Shape } from '../../onnx/shapes.js';
+import { addTo, type Weights } from '../description.js';
+import {
+  isLayer,
+  layersOf,
+  listIn,
+  listOf,
+  nameOf,
+  references,
+  type Item,
+  type Layer,
+  type Reference,
+} from '../keras-layers.js';
+import type { Config } from '../keras-types.js';
+import { Scopes } from '../scopes.js';
+import { LayerSite, type Sized } from './layer.js';
+import { bidirectional } from './layers/recurrent.js';
+import { layerRules } from './layers/table.js';
+import { Translation, Untranslated } from './translation.js';
+
+/** A network of Keras layers as a graph. */
+export interface KerasTranslation {
+  readonly translation: Translation;
+  /** The numbers of configs that are sizes of weights. */
+  readonly sizes: readonly Sized[];
+}
+
+/**
+ * Translates a Keras model.
+ * @param shapes those that callers give for inputs whose number of axes the model does not say
+ */
+export function translateKeras(
+  model: Config,
+  weights: Weights,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): KerasTranslation {
+  const reader = new KerasReader(layersOf(model), weights, shapes);
+  for (const value of reader.model(model, [], undefined)) if (value !== undefined) reader.translation.markOutput(value);
+  return reader;
+}
+
+/** Layers that do the same for each step of a sequence as for a value without steps. */
+const timed =
+  /^(Dense|Activation|(Leaky)?ReLU|ELU|ThresholdedReLU|BatchNormalization|LayerNormalization|Softmax|.*Dropout|GaussianNoise)$/;
+
+/** The axis of all inputs that their samples are on. */
+const batch = unknownSize('batch');
+
+class KerasReader implements KerasTranslation {
+  readonly translation = new Translation();
+  readonly sizes: Sized[] = [];
+  readonly #layers: ReadonlyMap<string, Layer>;
+  readonly #scopes: Scopes;
+  readonly #shapes: Readonly<Record<string, readonly number[]>>;
+
+  constructor(layers: readonly Layer[], weights: Weights, shapes: Readonly<Record<string, readonly number[]>>) {
+    this.#layers = new Map(layers.map((layer) => [keyOf(layer.path), layer]));
+    this.#scopes = new Scopes(layers, weights);
+    this.#shapes = shapes;
+  }
+
+  /**
+   * The outputs of a model.
+   * @param given the inputs of a model inside another one
+   */
+  model(model: Config, path: readonly string[], given: readonly Value[] | undefined): readonly (Value | undefined)[] {
+    const items = listOf(model);
+    if (model.class_name === 'Sequential') return this.#sequence(items, path, given);
+    const { input_layers: inputs, output_layers: outputs } = isObject(model.config) ? model.config : {};
+    const values = new Map<string, readonly Value[]>();
+    for (const [place, [name]] of references(inputs).entries())
+      if (given?.[place] !== undefined) values.set(keyOf([name, 0]), [given[place]]);
+    const calls = callsOf(items).filter(({ key }) => !values.has(key));
+    const counts = new Map(items.map((item) => [nameOf(item), listIn(item.inbound_nodes).length]));
+    // A model inside a model has a call more than the config lists.
+    const keyIn = ([name, use]: Reference) => keyOf([name, counts.get(name)! > 1 ? use : 0]);
+    const valueOf = (reference: Reference) => values.get(keyIn(reference))?.[reference[2]];
+    for (const { item, key, from, node, isShared } of inOrder(calls, keyIn)) {
+      const read = from.map(valueOf);
+      const own = [...path, nameOf(item)];
+      const isInput = from.length === 0 && item.class_name === 'InputLayer' && given === undefined;
+      values.set(
+        key,
+        isInput ? [this.#input(item)] : this.#layer(item, own, read, { isShared, isPlain: isPlain(node) }),
+      );
+    }
+    return references(outputs).map(valueOf);
+  }
+
+  #sequence(
+    items: readonly Item[],
+    path: readonly string[],
+    given: readonly Value[] | undefined,
+  ): readonly (Value | undefined)[] {
+    let values: readonly Value[] | undefined = given;
+    for (const item of items) {
+      if (item.class_name === 'InputLayer') values ??= [this.#input(item)];
+      else {
+        values ??= [this.#input(item, `${nameOf(item)}_input`)];
+        values = this.#layer(item, [...path, nameOf(item)], values, { isShared: false, isPlain: true });
+      }
+    }
+    return values ?? [];
+  }
+
+  #input(item: Item, name = nameOf(item)): Value {
+    const { batch_input_shape: stated, batch_shape: shape = stated } = item.config;
+    const inner = listOf(item)[0];
+    // A model that begins with another one has the input of that.
+    if (shape === undefined && inner !== undefined) return this.#input(inner, name);
+    const sizes = Array.isArray(shape)
+      ? shape.map((size, axis) => (typeof size === 'number' ? size : axis === 0 ? batch : unknownSize()))
+      : undefined;
+    const known: Shape | undefined = sizes ?? this.#shapes[name]?.map(() => unknownSize());
+    return this.translation.input(name, known);
+  }
+
+  /** The outputs of a layer, which is called once or is one of the calls of a shared layer. */
+  #layer(
+    item: Item,
+    path: readonly string[],
+    given: readonly (Value | undefined)[],
+    { isShared, isPlain }: { readonly isShared: boolean; readonly isPlain: boolean },
+  ): readonly Value[] {
+    const { translation } = this;
+    const { class_name: type, config } = item;
+    const name = path.join('/');
+    const title = `${type} layer`;
+    const inputs = given.filter((value) => value !== undefined);
+    const isModel = Array.isArray(config.layers);
+    let reason: string | undefined;
+    if (inputs.length !== given.length) reason = 'the topology does not say what all of its inputs are';
+    else if (!isPlain) reason = 'it is called with options';
+    else if (isModel && isShared) reason = 'it is a model that is called several times';
+    if (reason !== undefined) return translation.opaque(title, name, inputs, reason);
+    const ports = isObject(item.config) ? references(item.config.input_layers) : [];
+    if (isModel && type !== 'Sequential' && ports.length !== inputs.length)
+      return translation.opaque(title, name, inputs, 'its inputs are not those of its call');
+    if (isModel) {
+      const outputs = this.model(item, path, translation.staying(title, name, inputs));
+      return translation.staying(
+        title,
+        name,
+        outputs.filter((value) => value !== undefined),
+      );
+    }
+    // Calls of a shared layer would have to lose the same channels, and have the same constants.
+    const read = isShared ? translation.staying(title, name, inputs) : inputs;
+    const outputs = translation.attempt(() => this.#translated(item, path, read));
+    if (typeof outputs === 'string') return translation.opaque(title, name, inputs, outputs);
+    return isShared ? translation.staying(title, name, outputs) : outputs;
+  }
+
+  #translated({ class_name: type, config }: Item, path: readonly string[], inputs: readonly Value[]): readonly Value[] {
+    const layer = this.#layers.get(keyOf(path));
+    if (layer === undefined) throw new Untranslated('it was not found');
+    const site = this.#site(layer, inputs);
+    const { layer: wrapped } = config;
+    if (type === 'Bidirectional' && isLayer(wrapped)) {
+      const plain = nameOf(wrapped).replace(/^forward_/, '');
+      const directions = ['forward', 'backward'].flatMap((direction) => {
+        const inner = this.#layers.get(keyOf([...path, `${direction}_${plain}`]));
+        return inner === undefined ? [] : [this.#site(inner, inputs)];
+      });
+      return bidirectional(site, directions);
+    }
+    if (type === 'TimeDistributed') this.#checkTimed(config, layer);
+    const rule = layerRules.get(layer.type);
+    if (rule === undefined || (type !== layer.type && type !== 'TimeDistributed'))
+      throw new Untranslated('there is no rule for it');
+    site.check(rule.keys);
+    return [rule.translate(site)].flat();
+  }
+
+  #site(layer: Layer, inputs: readonly Value[]): LayerSite {
+    return new LayerSite(this.translation, layer, inputs, this.sizes, this.#scopes);
+  }
+
+  /** @throws Untranslated unless the layer does the same for a value with one more axis */
+  #checkTimed(outer: Config, { type, config }: Layer): void {
+    const { layer: _, name: __, trainable: ___, dtype: ____, batch_input_shape: _____, ...others } = outer;
+    const isSet = Object.values(others).some((value) => value !== null && value !== undefined && value !== false);
+    const axis: unknown = Array.isArray(config.axis) ? (config.axis as unknown[])[0] : config.axis;
+    if (isSet || !timed.test(type) || (typeof axis === 'number' && axis !== -1))
+      throw new Untranslated('there is no rule for it');
+  }
+}
+
+const keyOf = (parts: readonly (string | number)[]): string => JSON.stringify(parts);
+
+/** One call of a layer. */
+interface LayerCall {
+  readonly item: Item;
+  readonly key: string;
+  readonly from: readonly Reference[];
+  readonly node: unknown;
+  readonly isShared: boolean;
+}
+
+function callsOf(items: readonly Item[]): LayerCall[] {
+  return items.flatMap((item) => {
+    const nodes = listIn(item.inbound_nodes);
+    const isShared = nodes.length > 1;
+    return (nodes.length === 0 ? [[]] : nodes).map((node, use) => ({
+      ...{ item, key: keyOf([nameOf(item), use]), from: references(node), node, isShared },
+    }));
+  });
+}
+
+/** The calls in an order in which those whose outputs are read come first. Calls in a circle come last. */
+function inOrder(calls: readonly LayerCall[], keyIn: (reference: Reference) => string): LayerCall[] {
+  const own = new Set(calls.map(({ key }) => key));
+  const waiting = new Map<LayerCall, number>();
+  const readers = new Map<string, LayerCall[]>();
+  for (const call of calls) {
+    const needed = [...new Set(call.from.map(keyIn))].filter((key) => own.has(key));
+    waiting.set(call, needed.length);
+    for (const key of needed) addTo(readers, key, call);
+  }
+  const ready = calls.filter((call) => waiting.get(call) === 0);
+  // The list grows while it is read.
+  for (const { key } of ready) {
+    for (const reader of readers.get(key) ?? []) {
+      waiting.set(reader, waiting.get(reader)! - 1);
+      if (waiting.get(reader) === 0) ready.push(reader);
+    }
+  }
+  const done = new Set(ready);
+  return [...ready, ...calls.filter((call) => !done.has(call))];
+}
+
+/** Whether a call has no options besides the values that it reads, such as `training`. */
+function isPlain(node: unknown): boolean {
+  const isUnset = (value: unknown): boolean =>
+    value === null || value === undefined || value === false || hasHistory(value);
+  const isEmpty = (options: unknown) => !isObject(options) || Object.values(options).every(isUnset);
+  // Keras 3 has them beside the inputs, and Keras 2 behind each of them.
+  if (isObject(node)) return isEmpty(node.kwargs);
+  const [name, , , options] = listIn(node);
+  return typeof name === 'string' ? isEmpty(options) : listIn(node).every(isPlain);
+}
+
+/** Whether a value is one or several outputs of layers. */
+const hasHistory = (value: unknown): boolean =>
+  Array.isArray(value)
+    ? value.length > 0 && value.every(hasHistory)
+    : isObject(value) && isObject(value.config) && Array.isArray(value.config.keras_history);
