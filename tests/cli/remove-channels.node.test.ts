@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import * as ort from 'onnxruntime-node';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { planRemoval, removeChannels } from 'sparsifier/removal';
@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { channelsGraph, channelsModel } from '../support/dead-channels.js';
 import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
 import { model, node } from '../support/onnx-builder.js';
+import { filesOf, floats, jsonOf, textOf } from '../support/tfjs.js';
 
 // Removal of channels on the command line gives what the library gives.
 
@@ -188,9 +189,45 @@ test(
     expect({ code, stderr }).toEqual({
       code: 2,
       stderr:
-        'sparsifier: channels can be removed from ONNX models that were read from files. found: safetensors model. allowed: ONNX.\n',
+        'sparsifier: channels can be removed from ONNX and TensorFlow.js models that were read from files. found: safetensors model. ' +
+        'allowed: ONNX, TensorFlow.js.\n',
     });
   }),
+);
+
+test(
+  'A TensorFlow.js model gets smaller, too, and is compared where TensorFlow.js is found',
+  inFolder(async () => {
+    const numbers = (count: number, dead: readonly number[], size: number) =>
+      floats(...Array.from({ length: count }, (_, at) => (dead.includes(at % size) ? 0 : Math.sin(at + 1))));
+    const layers = [
+      { class_name: 'Dense', config: { name: 'a', units: 8, activation: 'relu', batch_input_shape: [null, 5] } },
+      { class_name: 'Dense', config: { name: 'b', units: 2 } },
+    ];
+    const { json, shards } = filesOf({ class_name: 'Sequential', config: { name: 's', layers } }, [
+      { name: 'a/kernel', shape: [5, 8], dtype: 'float32', bytes: numbers(40, [1, 6], 8) },
+      { name: 'a/bias', shape: [8], dtype: 'float32', bytes: numbers(8, [], 8) },
+      { name: 'b/kernel', shape: [8, 2], dtype: 'float32', bytes: numbers(16, [], 2) },
+      { name: 'b/bias', shape: [2], dtype: 'float32', bytes: numbers(2, [], 2) },
+    ]);
+    await mkdir(at('small'));
+    await writeFile(at('model.json'), textOf(json));
+    for (const [name, bytes] of shards) await writeFile(at(name), bytes);
+    const words = ['remove-channels', 'model.json', '-o', 'small/', '--round-to', '1'];
+    const text = await printed(...words);
+    expect(text).toContain('2 of 8 channels in 1 group go, 66 -> 50 parameters');
+    expect(text).toMatch(/verified:\n {2}output b differs by at most [\d.e-]+; up to [\d.e-]+ is rounding/);
+    const { modelTopology } = jsonOf(await bytesIn('small/model.json')) as unknown as { modelTopology: object };
+    expect(JSON.stringify(modelTopology)).toBe(
+      JSON.stringify({ class_name: 'Sequential', config: { name: 's', layers } }).replace('"units":8', '"units":6'),
+    );
+    await rm(at('node_modules'), { recursive: true });
+    expect(await printed(...words, '--force')).toContain(
+      'not verified: for that, run npm install @tensorflow/tfjs in this folder',
+    );
+    const { code, stderr } = await sparsifier(...words, '--force', '--verify');
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--verify needs the package @tensorflow/tfjs')]);
+  }, ['@tensorflow/tfjs']),
 );
 
 /** Inputs for `model.onnx`, as a module. */

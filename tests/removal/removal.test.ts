@@ -411,7 +411,7 @@ describe('what is refused', () => {
       [stored, 'safetensors model'],
       [arrays as unknown as FileModel, 'a model that was not read from files'],
     ] as const) {
-      const message = `channels can be removed from ONNX models that were read from files. found: ${found}. allowed: ONNX.`;
+      const message = `channels can be removed from ONNX and TensorFlow.js models that were read from files. found: ${found}. allowed: ONNX, TensorFlow.js.`;
       expect(await errorOf(() => planRemoval(read))).toMatchObject({ code: 'usage', message });
       expect(await errorOf(() => removeChannels(read))).toMatchObject({ code: 'usage', message });
     }

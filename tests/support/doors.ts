@@ -30,7 +30,7 @@ import type { ReadTfjsOptions } from 'sparsifier/formats/tfjs';
 import * as quantizing from 'sparsifier/quantize';
 import type { DequantizeOptions, QuantizeOptions } from 'sparsifier/quantize';
 import * as removing from 'sparsifier/removal';
-import type { PlanRemovalOptions, RemoveChannelsOptions, VerifyOptions } from 'sparsifier/removal';
+import type { PlanRemovalOptions, RemoveChannelsOptions, RemoveLiveOptions, VerifyOptions } from 'sparsifier/removal';
 import * as analysis from 'sparsifier/sensitivity';
 import type { SensitivityOptions, WholeModelOptions } from 'sparsifier/sensitivity';
 import * as training from 'sparsifier/training';
@@ -294,6 +294,14 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       removing.removeChannels,
       () => [read, removalPlan, {}],
       namesOf<RemoveChannelsOptions>({ verify: true, flushSubnormals: true, ...listening }),
+    ),
+    'removal.removeLiveChannels': door(
+      removing.removeLiveChannels,
+      () => [tf, live, {}],
+      namesOf<RemoveLiveOptions>({
+        ...{ inputShapes: true, protect: true, roundTo: true, flushSubnormals: true, verify: true },
+        ...listening,
+      }),
     ),
     'verify of removeChannels': door(
       (verify: never) => removing.removeChannels(read, removalPlan, { verify }),
