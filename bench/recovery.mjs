@@ -51,7 +51,8 @@ async function measureOwn(lines) {
   const wandaByRow = byRow(scoresOf('wanda', statistics));
   const fluctuationByRow = byRow(fluctuation);
   const pruned = { inputs: 'pruned', ...lines.data };
-  for (const [name, criteria, repair] of [
+  const byError = { context: 'global', budget: 'error' };
+  for (const [name, criteria, repair, amounts] of [
     ['magnitude, mask alone', 'magnitude'],
     ['wanda, mask alone', 'wanda'],
     ['wanda by row, mask alone', wandaByRow],
@@ -60,8 +61,10 @@ async function measureOwn(lines) {
     ['fluctuation, solve', 'fluctuation', {}],
     ['fluctuation by row, solve', fluctuationByRow, {}],
     ['fluctuation, solve, pruned inputs', 'fluctuation', pruned],
+    ['fluctuation, amounts by error, solve', 'fluctuation', {}, byError],
+    ['fluctuation, amounts by error, solve, pruned inputs', 'fluctuation', pruned, byError],
   ]) {
-    const result = await recovered(lines, { criteria, statistics }, sparsity, repair);
+    const result = await recovered(lines, { criteria, statistics, ...amounts }, sparsity, repair);
     note(`sparsifier: ${name}`, { ...result, seconds: result.seconds + (criteria === 'magnitude' ? 0 : seconds) });
   }
 }

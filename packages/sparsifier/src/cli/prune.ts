@@ -200,8 +200,12 @@ async function pruned(
     const data = batches && (await sessionDataOf(model, file, batches));
     const quantizing = form === undefined ? undefined : { weights: form === true ? undefined : form };
     if (quantizing) planFor(model, quantizing);
-    // Measuring may take long, so what is wrong with other options is told before, with a criterion that needs nothing.
-    if (data) await new Sparsifier(model, { ...compared, criteria: defaults.criteria }).explain(asked, { roundTo });
+    // Measuring may take long, so what is wrong with other options is told before, with what needs nothing that is measured.
+    if (data) {
+      const { criteria } = defaults;
+      const budget = compared.budget === 'error' ? { budget: 'uniform' as const } : {};
+      await new Sparsifier(model, { ...compared, criteria, ...budget }).explain(asked, { roundTo });
+    }
     const read = measured === undefined ? undefined : await readStatistics(measured);
     const statistics = data
       ? await measure(model, { ...data, ...measuringOptions({ holdOut, memory }), onProgress })

@@ -1,4 +1,5 @@
 import { SparsifyError } from '../errors.js';
+import type { Budget } from '../options/budgets.js';
 import type { CriteriaName } from '../options/criteria.js';
 import { repairReportOf } from '../pruning/repair-report.js';
 import type { RepairOptions } from '../repair/options.js';
@@ -16,8 +17,12 @@ export interface RepairingOptions extends StatisticsOptions {
 }
 
 /** @throws SparsifyError `usage` for options that need others, or that contradict them */
-export function checkRepairing(options: RepairingOptions, criteria: CriteriaName, isExplained = false): void {
-  const { calibrate, statistics, repair, repairInputs, addBias = true } = options;
+export function checkRepairing(
+  options: RepairingOptions & { readonly budget?: Budget },
+  criteria: CriteriaName,
+  isExplained = false,
+): void {
+  const { calibrate, statistics, repair, repairInputs, addBias = true, budget } = options;
   const fail = (summary: string, hint: string) => {
     throw new SparsifyError('usage', summary, { hint });
   };
@@ -26,6 +31,8 @@ export function checkRepairing(options: RepairingOptions, criteria: CriteriaName
   checkSource(options);
   if (needsStatistics(criteria) && !isMeasured)
     fail(`the criterion ${criteria} needs statistics of the inputs of layers`, howToMeasure);
+  if (budget === 'error' && !isMeasured)
+    fail('the budget error measures the layers by statistics of their inputs', howToMeasure);
   if (repair !== undefined && !isMeasured) fail('--repair needs statistics of the inputs of layers', howToMeasure);
   if (repair !== undefined && isExplained)
     fail('--repair cannot be combined with --explain or --dry-run', 'These only show what would be pruned');

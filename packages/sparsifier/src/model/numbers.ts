@@ -114,3 +114,12 @@ export const largestOf = (numbers: Iterable<number>, least = -Infinity): number 
 
 /** The number of elements of these sizes; 1 for none. */
 export const productOf = (sizes: readonly number[]): number => sizes.reduce((product, size) => product * size, 1);
+
+/** Whether two arrays have the same bytes. */
+export async function areEqual(a: Uint8Array, b: Uint8Array): Promise<boolean> {
+  let same = a.length === b.length;
+  await inSlices(a.length, (from, to) => {
+    for (let index = from; same && index < to; index++) same = a[index] === b[index];
+  });
+  return same;
+}

@@ -2,7 +2,7 @@ import type { WeightTensor } from '../model/model.js';
 import { unitsToRemove, type Amount } from './amounts.js';
 import { productOf, sumOf } from '../model/numbers.js';
 
-export const budgets = ['uniform', 'erk', 'lamp'] as const;
+export const budgets = ['uniform', 'erk', 'lamp', 'error'] as const;
 /** How the amount of a ranking over several layers is divided among them. */
 export type Budget = (typeof budgets)[number];
 
@@ -31,6 +31,50 @@ export function removalsByBudget(budget: 'uniform' | 'erk', amount: Amount, laye
     layers.map((layer) => ({ weight: weight(layer), least: layer.units - layer.limit, most: layer.units })),
   );
   return layers.map((layer, index) => layer.units - kept[index]!);
+}
+
+/** The error of a layer that lost this many units. */
+export interface ErrorPoint {
+  readonly removed: number;
+  /** The squares of the differences of its outputs, as a share of what they are without any weight. */
+  readonly error: number;
+}
+
+/**
+ * How many units each layer loses so that the sum of their errors is least, for the budget `error`. Between the points of a
+ * layer's curve, and from {0, 0} to the first, errors are those of its lower convex hull, on which the least sum for a total
+ * is where all slopes are alike. Equal slopes are taken in the order of the layers. The results have the exact total.
+ * @param layers each with the points of its curve, in ascending order of `removed`; the last is the layer's limit
+ */
+export function removalsByError(
+  amount: Amount,
+  layers: readonly (Omit<Share, 'tensor'> & { readonly curve: readonly ErrorPoint[] })[],
+): number[] {
+  const units = sumOf(layers.map((layer) => layer.units));
+  let left = Math.min(unitsToRemove(amount, units), sumOf(layers.map(({ limit }) => limit)));
+  const steps = layers.flatMap(({ curve }, layer) => stepsOf(curve).map((step) => ({ ...step, layer })));
+  const removes: number[] = layers.map(() => 0);
+  // Within a layer slopes ascend, so the order of its steps is kept.
+  for (const { layer, length } of steps.sort((a, b) => a.slope - b.slope || a.layer - b.layer)) {
+    const taken = Math.min(left, length);
+    removes[layer]! += taken;
+    left -= taken;
+  }
+  return removes;
+}
+
+/** The sides of the lower convex hull of a curve that begins at {0, 0}, from left to right. */
+function stepsOf(curve: readonly ErrorPoint[]): { readonly length: number; readonly slope: number }[] {
+  const slope = (from: ErrorPoint, to: ErrorPoint) => (to.error - from.error) / (to.removed - from.removed);
+  const hull: ErrorPoint[] = [{ removed: 0, error: 0 }];
+  for (const point of curve) {
+    while (hull.length > 1 && slope(hull.at(-2)!, hull.at(-1)!) >= slope(hull.at(-1)!, point)) hull.pop();
+    hull.push(point);
+  }
+  return hull.slice(1).map((to, index) => ({
+    length: to.removed - hull[index]!.removed,
+    slope: slope(hull[index]!, to),
+  }));
 }
 
 /** The units of a layer times the sum of its dimensions divided by their product; the same for every stored layout. */

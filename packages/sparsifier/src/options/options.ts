@@ -93,7 +93,7 @@ export interface SparsifierOptions extends Rules, LimitOptions {
    * For the context `global`: a rule for how much each layer loses, in place of one ranking of all scores. `uniform`: the
    * same share of each layer. `erk`: layers keep a share proportional to the sum of their dimensions divided by their
    * product, at most all (Evci et al. 2020). `lamp`: one ranking of the scores s^2 / sum of r^2 over the layer's scores
-   * r >= s (Lee et al. 2021).
+   * r >= s (Lee et al. 2021). `error`: the sum of the layers' errors after a repair is least, by `statistics`.
    */
   readonly budget?: Budget;
   /** For the criterion `random`: a whole number from 0 to 2^32 - 1; 0 by default. */
@@ -122,7 +122,8 @@ export interface SparsifierOptions extends Rules, LimitOptions {
 
 /** How far a call has come. */
 export interface Progress {
-  readonly stage: 'load' | 'inspect' | 'score' | 'mask' | 'apply' | 'store';
+  /** `measure` is the first one with the budget `error`. */
+  readonly stage: 'measure' | 'load' | 'inspect' | 'score' | 'mask' | 'apply' | 'store';
   /** Weights that the stage has finished. */
   readonly done: number;
   /** All weights of the call. */
@@ -272,9 +273,10 @@ function checkCoupled({ coupled, granularity, criteria, budget }: ResolvedOption
       hint: "Use `granularity: 'filter'`",
     });
   }
-  if (budget !== 'erk') return;
-  throw new SparsifyError('usage', 'the budget erk follows from the shape of a layer, and a group has several', {
-    given: "`budget: 'erk'` with `coupled`",
+  if (budget !== 'erk' && budget !== 'error') return;
+  const about = { erk: 'the shape', error: 'the error' }[budget];
+  throw new SparsifyError('usage', `the budget ${budget} follows from ${about} of a layer, and a group has several`, {
+    given: `\`budget: '${budget}'\` with \`coupled\``,
     allowed: ['uniform', 'lamp'],
   });
 }
@@ -283,7 +285,7 @@ const inText = (criteria: SparsifierOptions['criteria']): string =>
   typeof criteria === 'string' ? criteria : 'of your own';
 
 /** Only the global context ranks layers together. */
-function checkRankings({ granularity, context, rankTogether, budget }: ResolvedOptions): void {
+function checkRankings({ granularity, context, rankTogether, budget, statistics }: ResolvedOptions): void {
   if (context === 'local' && (rankTogether || budget)) {
     const option = rankTogether ? 'rankTogether' : 'budget';
     throw new SparsifyError('usage', `the option \`${option}\` is for layers that are ranked together`, {
@@ -295,6 +297,11 @@ function checkRankings({ granularity, context, rankTogether, budget }: ResolvedO
     throw new SparsifyError('usage', 'a budget says how much each layer loses, but here whole layers are removed', {
       given: `\`budget: '${budget}'\` with \`granularity: 'layer'\``,
       hint: 'Leave out `budget`, or choose another `granularity`',
+    });
+  }
+  if (budget === 'error' && statistics === undefined) {
+    throw new SparsifyError('usage', 'the budget error measures the layers by statistics of their inputs', {
+      hint: 'Pass `statistics`, from `calibrate` or `readStatistics`',
     });
   }
 }

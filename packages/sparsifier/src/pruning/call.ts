@@ -37,6 +37,16 @@ export const rank = (engine: Engine, plan: Plan): Promise<readonly number[]> =>
     return ranked.removedUnits;
   });
 
+/** The masks that {@link remove} would make; nothing is changed. */
+export const masksOf = (engine: Engine, plan: Plan): Promise<Uint8Array[]> =>
+  PruningCall.run(engine, plan, async (call) => {
+    const loaded = await load(call);
+    const inspected = await inspect(loaded);
+    const { by } = await rankUnits(inspected);
+    if (by === 'cuts') await call.inBatches(loaded.table, 'mask');
+    return Promise.all(plan.jobs.map((_, index) => maskOf(loaded, index)));
+  });
+
 /**
  * Scores the one job of a plan, and calls a function that looks at the scores. Nothing is changed.
  * @param look gets the address of the job's record, and says whether a score may be infinite or not a number

@@ -108,7 +108,7 @@ function comparison(
   if (isPattern(granularity)) return `${inWords(granularity)} along its input channels`;
   if (context === 'local' || (rankTogether && !Object.hasOwn(rankTogether, name))) return 'ranked by itself';
   const whole = rankTogether ? `ranking ${name}` : name;
-  return budget === 'uniform' || budget === 'erk'
+  return budget !== undefined && budget !== 'lamp'
     ? `its part of ${whole} is given by ${budget}`
     : `ranked with ${members.length - 1} others of ${whole}${budget ? ` by ${budget}` : ''}`;
 }

@@ -16,7 +16,7 @@ import { sumOf } from '../model/numbers.js';
 import type { Requested } from './findings.js';
 import { channelGranularity } from './groups.js';
 import type { Job } from './job.js';
-import { removalsByBudget, type Budget } from '../options/budgets.js';
+import { removalsByBudget, removalsByError, type Budget, type ErrorPoint } from '../options/budgets.js';
 import { eachAlone, rankingsOf, type Context, type Ranking } from '../options/rankings.js';
 import type { LeftOut } from '../options/names.js';
 import { listed } from './text.js';
@@ -232,10 +232,26 @@ export class Planner {
     };
   }
 
-  /** Says how many units are removed from which layers, and which layers are ranked together. */
-  shares({ context, tensors, rankings, amounts, budget }: Request, units: readonly Units[]): Shares {
+  /** The most units that each layer of a request may lose. */
+  limits({ tensors }: Request, units: readonly Units[]): number[] {
+    const own = tensors.map((tensor) => this.#limits[this.#positions.get(tensor)!]!);
     const counts = units.map(({ axes }) => unitsOf(axes));
-    // Whole layers are units of the network, which keeps one of them; a layer may lose its only unit.
+    // A layer that is a unit of the network may lose its only one.
+    return counts.map((count, index) => (this.granularity === 'layer' ? count : limitOf(count, own[index]!)));
+  }
+
+  /**
+   * Says how many units are removed from which layers, and which layers are ranked together.
+   * @param curves for the budget `error`: the errors of each layer
+   */
+  shares(
+    request: Request,
+    units: readonly Units[],
+    curves: readonly (readonly ErrorPoint[])[] | undefined = undefined,
+  ): Shares {
+    const { context, tensors, rankings, amounts, budget } = request;
+    const counts = units.map(({ axes }) => unitsOf(axes));
+    // Whole layers are units of the network, which keeps one of them.
     const wholeLayers = this.granularity === 'layer';
     if (wholeLayers && context === 'local') {
       throw new SparsifyError(
@@ -249,8 +265,7 @@ export class Planner {
         },
       );
     }
-    const own = tensors.map((tensor) => this.#limits[this.#positions.get(tensor)!]!);
-    const limits = counts.map((count, index) => (wholeLayers ? count : limitOf(count, own[index]!)));
+    const limits = this.limits(request, units);
 
     const notes = withoutEffect(this.given);
     for (const [index, { axes, pattern }] of units.entries()) {
@@ -280,13 +295,14 @@ export class Planner {
         sumOf(members.map((member) => limits[member]!)) - (wholeLayers && !this.#options.allowEmpty ? 1 : 0);
       const asked = unitsToRemove(amount, all);
       requested.push({ name, members, units: all, amount, asked, limit });
-      if (budget === 'uniform' || budget === 'erk') {
+      if (budget !== undefined && budget !== 'lamp') {
         const layers = members.map((member) => ({
           tensor: tensors[member]!,
           units: counts[member]!,
           limit: limits[member]!,
+          curve: curves?.[member] ?? [],
         }));
-        const removes = removalsByBudget(budget, amount, layers);
+        const removes = budget === 'error' ? removalsByError(amount, layers) : removalsByBudget(budget, amount, layers);
         for (const [place, member] of members.entries())
           selections.push({ members: [member], remove: removes[place]! });
       } else {

@@ -9,9 +9,11 @@ import { DenseNumbers } from '../repair/dense.js';
 import type { MaskedLayer } from '../repair/layer.js';
 import { repairOptionsOf, type RepairOptions } from '../repair/options.js';
 import type { RepairReport } from '../repair/report.js';
+import type { ErrorPoint } from '../options/budgets.js';
 import { rank, remove, removeKnown, restore } from './call.js';
 import { Comparison } from './comparison.js';
 import { CoupledChoice, type Chosen } from './coupled.js';
+import { errorCurvesOf } from './error-curves.js';
 import { explanationsOf, type Explanation } from './explain.js';
 import { unranked, type Done, type Job, type Plan, type Removed } from './job.js';
 import { maskFile, readMasks, type WriteMasksOptions } from './mask-file.js';
@@ -29,6 +31,7 @@ import { restoreDense } from './restored.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
 import { sourceFilesIn } from './snapshots.js';
 import { checkModel, type Model, type WeightTensor } from '../model/model.js';
+import { areEqual } from '../model/numbers.js';
 import { inTurn } from '../model/turns.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 
@@ -49,6 +52,8 @@ export class Sparsifier {
   readonly #saved = new Map<WeightTensor, readonly Uint8Array[]>();
   /** With statistics, what a repair aims at and what is restored. */
   #dense: DenseNumbers | undefined;
+  /** What dense layers lose, for the budget `error`, and the layers and limits that it was measured for. */
+  #curves: { readonly of: string; readonly points: ErrorPoint[][] } | undefined;
   /** What could not be checked about the statistics. */
   #unchecked: Promise<readonly string[]> | undefined;
   readonly #comparison: Comparison;
@@ -211,6 +216,7 @@ export class Sparsifier {
     this.#dense?.release();
     this.#dense = undefined;
     this.#unchecked = undefined;
+    this.#curves = undefined;
     this.#comparison.forget();
   }
 
@@ -357,24 +363,49 @@ export class Sparsifier {
     options: CallOptions,
   ): Promise<{ readonly plan: Plan; readonly shares: Shares }> {
     await this.#checkStatistics();
-    const shares = this.#planner.shares(request, units);
-    const { selections, limits } = shares;
-    const groups = new Map(selections.flatMap(({ members }, group) => members.map((member) => [member, group])));
+    const limits = this.#planner.limits(request, units);
     const jobs: Job[] = [];
     for (const [index, tensor] of request.tensors.entries()) {
       const other = await this.#comparison.of(tensor, leastScore(request));
-      // Where a pattern fixes how much is removed there are no selections.
-      const group = groups.get(index) ?? 0;
-      jobs.push(this.#job(tensor, units[index]!, { other, group, limit: limits[index]! }));
+      jobs.push(this.#job(tensor, units[index]!, { other, group: 0, limit: limits[index]! }));
     }
+    const plan = this.#plan(jobs, [], options);
+    const curves = request.budget === 'error' ? await this.#errorCurves(plan) : undefined;
+    const shares = this.#planner.shares(request, units, curves);
+    const groups = new Map(shares.selections.flatMap(({ members }, group) => members.map((member) => [member, group])));
     return {
-      plan: this.#plan(
-        jobs,
-        selections.map(({ remove }) => remove),
-        options,
-      ),
+      plan: {
+        ...plan,
+        // Where a pattern fixes how much is removed there are no selections.
+        jobs: jobs.map((job, index) => ({ ...job, group: groups.get(index) ?? 0 })),
+        removes: shares.selections.map(({ remove }) => remove),
+      },
       shares,
     };
+  }
+
+  /** What each layer loses by itself, for the budget `error`. For dense layers it is measured once. */
+  async #errorCurves(plan: Plan): Promise<ErrorPoint[][]> {
+    const measured = async () => {
+      const repairing = { engine: await loadEngine(), model: this.model, dense: this.#dense! };
+      return errorCurvesOf(repairing, plan.jobs, this.#options.statistics!, plan);
+    };
+    if (!(await this.#isDense(plan.jobs))) return measured();
+    const of = JSON.stringify(plan.jobs.map(({ tensor, limit }) => [tensor.name, limit]));
+    if (this.#curves?.of !== of) this.#curves = { of, points: await measured() };
+    return this.#curves.points;
+  }
+
+  /** Whether scores are those of the dense layers: nothing has been removed, and the criterion compares with nothing else. */
+  async #isDense(jobs: readonly Job[]): Promise<boolean> {
+    const { needs } = this.#planner.recipe;
+    if (needs !== undefined && needs !== 'statistics' && needs !== 'activations') return false;
+    for (const { tensor, earlier } of jobs) {
+      if (earlier !== undefined) return false;
+      const now = await this.model.copy(tensor.values);
+      if (!(await areEqual(now, await this.#dense!.bytes(tensor.values)))) return false;
+    }
+    return true;
   }
 
   #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {

@@ -142,6 +142,30 @@ export async function changedBy(
   return new Map([...(await dense.addedTo(tensor)), ...(typeof result === 'string' ? [] : result.numbers)]);
 }
 
+/**
+ * The squared error of a layer's outputs after a repair, divided by the squares of its outputs, without the bias. Nothing is
+ * changed. Numbers that are stored as codes count as if they could change.
+ * @returns why that is not known, as a string
+ * @throws SparsifyError as {@link repairedLayer} does
+ */
+export async function errorAfterRepair(
+  repairing: Repairing,
+  layer: MaskedLayer,
+  known: KnownInputs,
+): Promise<number | string> {
+  const { tensor } = layer;
+  const layout = layoutOf(tensor);
+  if (!layout) return 'its weights are not a matrix for each group of inputs';
+  if (known.isDiagonal) return 'its moments would take more memory than the limit of `calibrate`';
+  const [groups, outputs, ...inner] = layout.sizes;
+  const shape = { layout, groups, outputs, columns: productOf(inner) };
+  await checkKnown(tensor.name, groups, shape.columns, known);
+  const { model, settings } = repairing;
+  const hasBias = tensor.bias !== undefined || (settings.addBias && model.addBias !== undefined);
+  const { repaired } = await solved(repairing, layer, known, shape, hasBias);
+  return repaired! ** 2;
+}
+
 /** Where the weights of a layer are, and how many there are. */
 interface Shape {
   readonly layout: NonNullable<ReturnType<typeof layoutOf>>;

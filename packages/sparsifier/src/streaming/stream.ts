@@ -47,6 +47,15 @@ export async function stream(
   const engine = await loadEngine();
   const planner = new Planner(open, options);
   const request = planner.request(sparsity, callOptions);
+  if (request.budget === 'error') {
+    throw new SparsifyError(
+      'usage',
+      'the budget error measures all layers, which are not in memory while a model is streamed',
+      {
+        hint: 'Read the model with `readModel`, and use a `Sparsifier`',
+      },
+    );
+  }
   const snapshots = snapshotsFor(planner, request.tensors, open.tensors);
   await planner.given.statistics?.check(open);
   const call = new StreamingCall(engine, open, planner, request, snapshots, callOptions);
