@@ -25,6 +25,7 @@ const floors = [
   'training',
   'analysis',
   'removal',
+  'fit',
   'cli',
   entryPoints,
 ];

@@ -15,6 +15,7 @@ const entries = [
   'file',
   'training',
   'calibration',
+  'fit',
   'quantize',
   'removal',
   'sensitivity',

@@ -69,6 +69,7 @@ describe('the tarball', () => {
       './formats/tfjs': tfjs,
       './training': training,
       './calibration': calibration,
+      './fit': fit,
       './quantize': quantize,
       './removal': removal,
       './sensitivity': sensitivity,
@@ -88,6 +89,7 @@ describe('the tarball', () => {
       tfjs,
       training,
       calibration,
+      fit,
       quantize,
       removal,
       sensitivity,
@@ -213,6 +215,7 @@ describe('installed in Node', () => {
       import { readTfjs } from 'sparsifier/formats/tfjs';
       import { calibrate, type Statistics } from 'sparsifier/calibration';
       import { dequantize, quantize, type QuantizeReport } from 'sparsifier/quantize';
+      import { fit, type FitPoint, type FitReport } from 'sparsifier/fit';
       import { planRemoval, removeChannels, type RemovalPlan, type RemovalReport } from 'sparsifier/removal';
       import { sparsifyFile, type SparsifyFileOptions } from 'sparsifier/file';
 
@@ -233,6 +236,8 @@ describe('installed in Node', () => {
       const bytes: Uint8Array = await onnx.bytes();
       const quantised: { model: FileModel; report: QuantizeReport } = await quantize(onnx, { weights: 'int8', rules: { exclude: 'head' } });
       await (await dequantize(quantised.model)).model.toFiles();
+      const fitted: { model: FileModel; curve: readonly FitPoint[]; report: FitReport } = await fit(onnx, { target: '3MB', evaluate: async (files, { part }) => files.size + part.length });
+      new Blob([...(await fitted.model.toFiles()).values()]);
       const plan: RemovalPlan = await planRemoval(onnx, { inputShapes: { x: [1, 3, 48, 320] }, protect: ['head*'], roundTo: 4 });
       const shrunk: { model: FileModel; report: RemovalReport } = await removeChannels(onnx, plan, { flushSubnormals: true });
       const stayed: readonly (readonly number[] | undefined)[] = shrunk.report.indexMap[0]!.kept;

@@ -18,6 +18,8 @@ import * as comparing from 'sparsifier/compare';
 import type { ComparedSizesOptions, CompareOptions } from 'sparsifier/compare';
 import * as file from 'sparsifier/file';
 import type { SparsifyFileOptions } from 'sparsifier/file';
+import * as fitting from 'sparsifier/fit';
+import type { FitOptions } from 'sparsifier/fit';
 import * as formats from 'sparsifier/formats';
 import type { FileModel, ReadModelOptions, ReadOptions, SizesOptions } from 'sparsifier/formats';
 import * as arrays from 'sparsifier/formats/arrays';
@@ -101,7 +103,7 @@ const none = (): readonly unknown[] => [];
 export function doorsOf(objects: Objects): Record<string, Door> {
   const { read, dense, statistics, quantized, pruned, report, engine, block, array, analysed } = objects;
   const { dequantized, comparison, repaired, liveModel, schedule, callback } = objects;
-  const { removalPlan, removed, out, masks, statisticsFile, tfjsFiles } = objects;
+  const { removalPlan, removed, fitted, out, masks, statisticsFile, tfjsFiles } = objects;
   const values = read.tensors[0]!.values;
   return {
     'index.loadEngine': door(
@@ -269,6 +271,20 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       merge: [() => [statistics]],
       write: [() => [keeping().stream, {}], forced],
     }),
+    'fit.fit': door(
+      fitting.fit,
+      () => [read, { target: 5000, allow: ['quantize'] }],
+      namesOf<FitOptions>({
+        ...{ target: true, encoding: true, maxDrop: true, evaluate: true, higherIsBetter: true },
+        ...{ statistics: true, data: true, allow: true, rules: true, ...listening },
+      }),
+    ),
+    'data of fit': door(
+      (data: never) => fitting.fit(read, { target: 5000, allow: ['quantize'], data }),
+      () => [sessions],
+      ['createSession', 'batches', 'holdOut', 'memory'],
+    ),
+    ...methods('FitReport', fitted.report, { table: [() => []], toString: [none] as [Args] }),
     'quantize.quantize': door(
       quantizing.quantize,
       () => [read, { weights: 'float16' }],

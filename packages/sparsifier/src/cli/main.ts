@@ -9,6 +9,7 @@ import { calibrate } from './commands/calibrate.js';
 import { compare } from './commands/compare.js';
 import { dequantize } from './commands/dequantize.js';
 import { doctor } from './commands/doctor.js';
+import { fit } from './commands/fit.js';
 import { inspect } from './commands/inspect.js';
 import { prune } from './commands/prune.js';
 import { quantize } from './commands/quantize.js';
@@ -25,6 +26,7 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   doctor,
   compare,
   calibrate,
+  fit,
   prune,
   'remove-channels': removeChannels,
   quantize,
@@ -72,6 +74,8 @@ const flags = new Map([
   ['layers', '--layer'],
   ['method', '--repair'],
   ['inputShapes', '--input'],
+  ['target', '--to'],
+  ['data', '--calibrate'],
 ]);
 
 /** A message of the library, with options as they are written here. */

@@ -22,13 +22,7 @@ const howToExport = 'Such as export default [{ x: { data: new Float32Array(6), d
  *   export gives no batches; while batches are read, `format` for what the module throws
  */
 export async function readModule(path: string): Promise<() => AsyncIterable<unknown>> {
-  // A missing file is told as that of any other kind.
-  await (await host.open(path, usualReading)).close();
-  const { default: exported } = await attempt(
-    path,
-    'loaded',
-    async () => (await import(pathToFileURL(resolve(path)).href)) as { readonly default?: unknown },
-  );
+  const { default: exported } = await loadModule(path);
   if (typeof exported !== 'function') checkReadable(path, exported);
   let size: number | undefined;
   return async function* () {
@@ -51,6 +45,20 @@ export async function readModule(path: string): Promise<() => AsyncIterable<unkn
       found: `${count} later`,
     });
   };
+}
+
+/**
+ * Loads a JavaScript module of the user.
+ * @throws SparsifyError `file` if there is no such file, `format` if it cannot be loaded
+ */
+export async function loadModule(path: string): Promise<Readonly<Record<string, unknown>>> {
+  // A missing file is told as that of any other kind.
+  await (await host.open(path, usualReading)).close();
+  return attempt(
+    path,
+    'loaded',
+    async () => (await import(pathToFileURL(resolve(path)).href)) as Readonly<Record<string, unknown>>,
+  );
 }
 
 /** @throws SparsifyError `usage` for what is no iterable, or can be read only once */

@@ -21,6 +21,12 @@ export const above0 = (text: string): number => {
   if (text.trim() === '' || !(number > 0)) throw new InvalidArgumentError('It must be a number above 0.');
   return number;
 };
+export const notNegative = (text: string): number => {
+  const number = Number(text);
+  if (text.trim() === '' || !(number >= 0 && Number.isFinite(number)))
+    throw new InvalidArgumentError('It must be a number that is not negative, such as 0.02.');
+  return number;
+};
 export const share = (text: string): number => {
   const number = Number(text);
   if (text.trim() === '' || !(number >= 0 && number < 1))

@@ -73,6 +73,31 @@ export async function sizesOf(model: FileModel, options: SizesOptions = {}): Pro
   return inTurn(model, async () => compressed(model.tensors, await model.outputs(), model, options));
 }
 
+/** Counts compressed bytes, one model after the other, until it is closed. Another thread compresses. */
+export class FileCompressor implements Disposable {
+  readonly #compressor = new Compressor(startCompressor());
+
+  /**
+   * How many bytes files have together once each is compressed.
+   * @throws SparsifyError `file` if the thread cannot be started; the signal's reason if aborted, after which no more can be
+   *   compressed
+   */
+  async bytesOf(
+    files: ReadonlyMap<string, Uint8Array>,
+    compression: Compression,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    let sum = 0;
+    for (const bytes of files.values())
+      sum += await this.#compressor.sizeOf(compression, bytes.length, [bytes], { signal });
+    return sum;
+  }
+
+  [Symbol.dispose](): void {
+    this.#compressor.close();
+  }
+}
+
 /** The files of a model as they will be when it is written. */
 export const filesOf = async (model: FileModel): Promise<SizedFiles> => ({
   bytes: bytesIn(await model.outputs()),

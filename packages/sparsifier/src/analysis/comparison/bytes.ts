@@ -1,5 +1,5 @@
 import type { ModelOutput } from '../../formats/format.js';
-import { inSlices } from '../../host/slices.js';
+import { areEqual } from '../../model/numbers.js';
 
 /** Whether the files of two models have the same bytes. Their names may differ. */
 export async function haveSameBytes(a: readonly ModelOutput[], b: readonly ModelOutput[]): Promise<boolean> {
@@ -18,12 +18,4 @@ export async function haveSameBytes(a: readonly ModelOutput[], b: readonly Model
 
 async function* chunksOf({ chunks }: ModelOutput): AsyncGenerator<Uint8Array, undefined> {
   yield* chunks();
-}
-
-async function areEqual(a: Uint8Array, b: Uint8Array): Promise<boolean> {
-  let same = a.length === b.length;
-  await inSlices(a.length, (from, to) => {
-    for (let index = from; same && index < to; index++) same = a[index] === b[index];
-  });
-  return same;
 }

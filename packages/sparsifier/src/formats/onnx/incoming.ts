@@ -32,12 +32,8 @@ export function incomingIn(file: ModelFile): Map<string, Incoming[]> {
  * need. Inputs of the model cannot be outputs. If all values are, the model stays as it is.
  */
 export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Array<ArrayBuffer> {
-  const graphs = [...fields(file, wholeFile(file), 'model')].filter((field) => field.number === 7 && isMessage(field));
-  const entries = graphs.flatMap((graph) => [...fields(file, graph, 'graph')]).filter(isMessage);
-  const namesIn = (number: number) =>
-    entries.filter((each) => each.number === number).map((field) => ({ field, name: valueName(file, field) }));
-  const given = new Set(namesIn(11).map(({ name }) => name));
-  const outputs = namesIn(12);
+  const { graphs, inputs, outputs } = valuesOf(file);
+  const given = new Set(inputs.map(({ name }) => name));
   const wanted = new Set(names.filter((name) => !given.has(name)));
   const edits = new Edits(file);
   if (wanted.size > 0) for (const { field, name } of outputs) if (!wanted.has(name)) edits.drop(field);
@@ -48,6 +44,18 @@ export function withOutputs(file: ModelFile, names: readonly string[]): Uint8Arr
   if (graph) edits.insert(graph, graph.end, added.finish());
   followOwnData(edits);
   return edited(edits);
+}
+
+/** The names of a model's outputs. */
+export const outputsIn = (file: ModelFile): string[] => valuesOf(file).outputs.map(({ name }) => name);
+
+/** The graph of a model, and what it says about its inputs and outputs. */
+function valuesOf(file: ModelFile) {
+  const graphs = [...fields(file, wholeFile(file), 'model')].filter((field) => field.number === 7 && isMessage(field));
+  const entries = graphs.flatMap((graph) => [...fields(file, graph, 'graph')]).filter(isMessage);
+  const namesIn = (number: number) =>
+    entries.filter((each) => each.number === number).map((field) => ({ field, name: valueName(file, field) }));
+  return { graphs, inputs: namesIn(11), outputs: namesIn(12) };
 }
 
 const isMessage = ({ type }: Field): boolean => type === WireType.LengthDelimited;

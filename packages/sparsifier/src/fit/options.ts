@@ -1,0 +1,164 @@
+import { givesBatches } from '../calibration/batches.js';
+import type { SessionData } from '../calibration/onnx.js';
+import { measureShape, type MeasureOptions } from '../calibration/options.js';
+import { SparsifyError } from '../errors.js';
+import type { FileModel } from '../formats/file-model.js';
+import { checkModel } from '../model/model.js';
+import { aBoolean, aFunction, being, oneOf, optionsOf, type Check, type Shape } from '../options/check.js';
+import { listeningShape, someStatistics, type InputStatistics } from '../options/options.js';
+import { rulesShape, type Rules } from '../options/rules.js';
+import { bytesOfSize, encodings, type ByteSize, type Encoding } from './target.js';
+
+export const means = ['quantize', 'prune'] as const;
+/** What may be done to a model. */
+export type FitMeans = (typeof means)[number];
+
+/** What {@link FitOptions.evaluate} is told. */
+export interface EvaluateOptions {
+  /** That of the call. */
+  readonly signal: AbortSignal | undefined;
+  /**
+   * `search` while settings are compared. `final` for the original model and the result at the end: a function that uses
+   * other data then measures what the search did not see.
+   */
+  readonly part: 'search' | 'final';
+}
+
+/**
+ * Measures a model, such as its accuracy. The files of the model come by their names, the main one first; they are copies.
+ */
+export type Evaluate = (
+  files: Map<string, Uint8Array<ArrayBuffer>>,
+  options: EvaluateOptions,
+) => number | Promise<number>;
+
+/** Inputs of an ONNX model and what runs it, as `calibrate` takes them. */
+export type FitData<Feeds> = SessionData<Feeds> & Pick<MeasureOptions, 'holdOut' | 'memory'>;
+
+/** The options of {@link fit}. `target`, `maxDrop` or both must be given. */
+export interface FitOptions<Feeds = never> {
+  /** The most bytes that all files may have together, once they are encoded: `3000000` or `'3MB'`. */
+  readonly target?: ByteSize | undefined;
+  /** How bytes are counted; `br` by default, which is how most files are downloaded. */
+  readonly encoding?: Encoding | undefined;
+  /**
+   * How much worse `evaluate` may be than for the original model, at least 0. Without a target the result is the smallest
+   * model that was found within it. With a target it is the best model that meets the target, and an error if that is worse.
+   */
+  readonly maxDrop?: number | undefined;
+  /** Judges models; needed for `maxDrop`. */
+  readonly evaluate?: Evaluate | undefined;
+  /** Whether a larger result of `evaluate` is better, such as an accuracy; `false` for a loss. `true` by default. */
+  readonly higherIsBetter?: boolean | undefined;
+  /**
+   * Statistics of the inputs of layers, from `calibrate` or `readStatistics`. Without them, and without `data`, neither
+   * weights nor biases make up for what is removed or rounded.
+   */
+  readonly statistics?: InputStatistics | undefined;
+  /**
+   * Inputs of an ONNX model. Statistics are measured with them, unless they are given. Without `evaluate`, every fourth batch
+   * judges models and is used for nothing else.
+   */
+  readonly data?: FitData<Feeds> | undefined;
+  /** What may be done: `quantize`, `prune`, or both, which is the default. */
+  readonly allow?: readonly FitMeans[] | undefined;
+  /** The layers that may be changed; all by default. Depthwise convolutions are never pruned. */
+  readonly rules?: Rules | undefined;
+  /** Ends the call with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: FitProgress) => void) | undefined;
+}
+
+/** How far a call has come. */
+export interface FitProgress {
+  /**
+   * `calibrate`: the inputs of layers are measured; `measure`: the errors of layers; `search`: settings are tried; `judge`: a
+   * model is judged; `check`: files are compressed as for the download.
+   */
+  readonly stage: 'calibrate' | 'measure' | 'search' | 'judge' | 'check';
+  /** How much is done of `total`, which is an estimate of all work, not a number of bytes or weights. */
+  readonly done: number;
+  readonly total: number;
+  /** About how many seconds the rest will take; undefined at the beginning. */
+  readonly remaining: number | undefined;
+}
+
+/** Options that are checked, with their defaults. */
+export interface FitRequest<Feeds> extends FitOptions<Feeds> {
+  readonly target: number | undefined;
+  readonly encoding: Encoding;
+  readonly higherIsBetter: boolean;
+  readonly allow: readonly FitMeans[];
+  readonly rules: Rules;
+}
+
+const someMeans: Check<readonly FitMeans[]> = (value, name) => {
+  if (!Array.isArray(value) || value.length === 0) {
+    throw new SparsifyError('usage', `${name} is a list of what may be done`, { given: value, allowed: means });
+  }
+  // By index, which also visits the holes of a list.
+  for (let index = 0; index < value.length; index++) aMean(value[index], name);
+  return means.filter((each) => value.includes(each));
+};
+const aMean = oneOf('item of `allow`', means);
+
+const { holdOut, memory } = measureShape;
+const dataShape: Shape<FitData<never>> = { createSession: aFunction, batches: givesBatches, holdOut, memory };
+
+const fitShape: Shape<FitOptions> = {
+  target: bytesOfSize,
+  encoding: oneOf('encoding', encodings),
+  maxDrop: being('a number that is not negative', (value) => Number.isFinite(value) && (value as number) >= 0),
+  evaluate: aFunction,
+  higherIsBetter: aBoolean,
+  statistics: someStatistics,
+  data: (value) => dataOf(value as FitData<never>),
+  allow: someMeans,
+  rules: (value) => optionsOf(value as Rules, rulesShape),
+  ...listeningShape,
+};
+
+function dataOf(given: FitData<never>): FitData<never> {
+  const data = optionsOf(given, dataShape);
+  const missing = (['createSession', 'batches'] as const).find((name) => data[name] === undefined);
+  if (missing === undefined) return data;
+  throw new SparsifyError('usage', '`data` has the functions `createSession` and `batches`', {
+    found: `no \`${missing}\``,
+    hint: 'Such as `{ createSession: (bytes, files) => ort.InferenceSession.create(bytes, files), batches: () => list }`',
+  });
+}
+
+/** @throws SparsifyError `usage` for wrong and contradicting options; the signal's reason if it is aborted */
+export function fitOptionsOf<Feeds>(model: FileModel, given: FitOptions<Feeds>): FitRequest<Feeds> {
+  checkModel(model);
+  const options = optionsOf(given, fitShape as Shape<FitOptions<Feeds>>);
+  const { target, maxDrop, evaluate, data, signal } = options;
+  const fail = (summary: string, hint: string, found?: string) => {
+    throw new SparsifyError('usage', summary, { ...(found === undefined ? {} : { found }), hint });
+  };
+  if (target === undefined && maxDrop === undefined) {
+    fail('fit needs a target, or a drop that is allowed', "Give `target: '3MB'`, or `maxDrop: 0.02` with `evaluate`");
+  }
+  if (maxDrop !== undefined && evaluate === undefined) {
+    fail('a drop is that of what `evaluate` returns', 'Give `evaluate`, a function that judges a model');
+  }
+  if (options.higherIsBetter !== undefined && evaluate === undefined) {
+    fail('`higherIsBetter` says what `evaluate` returns', 'Give `evaluate`, or leave it out');
+  }
+  if (data !== undefined && model.format !== 'ONNX') {
+    fail(
+      '`data` runs the model, which is possible for ONNX models only',
+      'Give `statistics` that were measured elsewhere, and `evaluate`',
+      `${model.format ?? 'another'} model`,
+    );
+  }
+  signal?.throwIfAborted();
+  return {
+    ...options,
+    target: target as number | undefined,
+    encoding: options.encoding ?? 'br',
+    higherIsBetter: options.higherIsBetter ?? true,
+    allow: options.allow ?? means,
+    rules: options.rules ?? {},
+  };
+}
