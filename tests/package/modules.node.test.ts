@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, test } from 'vitest';
 import { packageFolder } from '../support/install.js';
@@ -35,4 +35,13 @@ test.each(['index.js', 'training.js', 'sensitivity.js'])('With %s nothing is loa
 test('What a plot needs is found where it is loaded, so that the tests above can fail', () => {
   expect(loadedWith(join(dist, 'training', 'plot.js'))).toContain('d3-scale');
   expect(loadedWith(join(dist, 'onnx.js'))).toContain('formats/onnx/format.js');
+});
+
+test('No module needs `Symbol.dispose`, which some browsers lack, but those of the command line', () => {
+  const helper = '__addDisposableResource';
+  const needing = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.js') && readFileSync(join(dist, name), 'utf8').includes(helper),
+  );
+  expect(needing).toContain(join('cli', 'prune.js'));
+  expect(needing.filter((name) => !name.startsWith('cli'))).toEqual([]);
 });

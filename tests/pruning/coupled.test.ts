@@ -572,7 +572,12 @@ describe('what cannot be coupled', () => {
       /found: safetensors model.*allowed: ONNX/,
     ],
     ['the budget erk', () => pruned({ context: 'global', budget: 'erk' }, () => {}), 'usage', /allowed: uniform, lamp/],
-    ['the budget error', () => pruned({ context: 'global', budget: 'error', statistics: statisticsOf({}) }, () => {}), 'usage', /allowed: uniform, lamp/],
+    [
+      'the budget error',
+      () => pruned({ context: 'global', budget: 'error', statistics: statisticsOf({}) }, () => {}),
+      'usage',
+      /allowed: uniform, lamp/,
+    ],
     [
       'a model that is streamed',
       () => sparsifyFile(new Blob([coupledModel()]), new WritableStream(), { ...coupled, sparsity: 50 }),

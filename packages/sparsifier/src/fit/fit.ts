@@ -1,11 +1,12 @@
 import { readLike, type FileModel } from '../formats/file-model.js';
 import { sizesOf } from '../formats/sizes.js';
+import { withClosed } from '../model/closing.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 import { Fitting } from './fitting.js';
 import { fitReportOf } from './made-report.js';
 import { meaningOf, notesOn } from './notes.js';
 import { fitOptionsOf, type FitOptions } from './options.js';
-import { prepare } from './prepare.js';
+import { prepare, type Prepared } from './prepare.js';
 import type { FitPoint, FitReport } from './report.js';
 
 /** A model that fits. */
@@ -31,9 +32,14 @@ export async function fit<Feeds = never>(model: FileModel, options: FitOptions<F
   const request = fitOptionsOf(model, options);
   if (request.statistics) addSourceFiles(model, sourceFilesOf(request.statistics));
   const files = await model.toFiles();
-  using copy = await readLike(model, files);
-  using prepared = await prepare(copy, files, request);
-  const { target, encoding, maxDrop, signal } = request;
+  return withClosed(await readLike(model, files), async (copy) =>
+    withClosed(await prepare(copy, files, request), (prepared) => fitted(model, prepared)),
+  );
+}
+
+/** @param model that was given; what is prepared is a copy */
+async function fitted<Feeds>(model: FileModel, prepared: Prepared<Feeds>): Promise<Fitted> {
+  const { target, encoding, maxDrop, signal } = prepared.request;
   const fitting = new Fitting(prepared);
   const best = await (target === undefined ? fitting.toDrop(maxDrop!) : fitting.toTarget(target));
   const outcome = fitting.outcomeOf(best.outcome);

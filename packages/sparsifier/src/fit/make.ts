@@ -1,5 +1,6 @@
 import { calibrate } from '../calibration/onnx.js';
 import type { FileModel } from '../formats/file-model.js';
+import { withClosed } from '../model/closing.js';
 import type { Form } from '../model/forms.js';
 import { isDepthwise } from '../model/channels.js';
 import { layoutOf } from '../model/rows.js';
@@ -69,7 +70,7 @@ interface Making<Feeds> {
 }
 
 /** Makes models of one model: it is pruned, repaired and stored in another form, and restored for the next one. */
-export class Maker<Feeds> implements Disposable {
+export class Maker<Feeds> {
   readonly #model: FileModel;
   readonly #making: Making<Feeds>;
   /** Undefined if no layer can be pruned. */
@@ -128,8 +129,7 @@ export class Maker<Feeds> implements Disposable {
     if (form === 'stored') return this.#model.toFiles();
     const { rules, statistics, signal } = this.#making;
     const { model } = await quantize(this.#model, { weights: form, rules, statistics, signal });
-    using small = model;
-    return small.toFiles();
+    return withClosed(model, (small) => small.toFiles());
   }
 
   async make(setting: FitSetting): Promise<Made> {
@@ -145,17 +145,16 @@ export class Maker<Feeds> implements Disposable {
     // Biases make up for what rounding changes, given the inputs that layers have now.
     const seen = amount > 0 && data ? await calibrate(this.#model, { ...data, holdOut: 0, signal }) : statistics;
     const { model, report } = await quantize(this.#model, { weights: form, rules, statistics: seen, signal });
-    using small = model;
     return {
       setting,
-      files: await small.toFiles(),
+      files: await withClosed(model, (small) => small.toFiles()),
       layers: this.#layers(known, report.layers),
       notes: [...notesOf(repair), ...(statistics ? report.notes : [])],
       warnings: report.warnings.map(({ message }) => message),
     };
   }
 
-  [Symbol.dispose](): void {
+  close(): void {
     this.#sparsifier?.clear();
   }
 

@@ -14,7 +14,7 @@ import { Work } from './progress.js';
 export const sizeOf = { sizes: 4, calibrate: 6, measure: 20, form: 12, again: 20, check: 4 } as const;
 
 /** What a search needs. */
-export interface Prepared<Feeds> extends Disposable {
+export interface Prepared<Feeds> {
   readonly request: FitRequest<Feeds>;
   readonly maker: Maker<Feeds>;
   readonly judge: Judge;
@@ -32,6 +32,7 @@ export interface Prepared<Feeds> extends Disposable {
   /** Whether models are judged by batches that are used for nothing else. */
   readonly isSplit: boolean;
   readonly statistics: (InputStatistics & { readonly notes?: readonly string[] }) | undefined;
+  close(): void;
 }
 
 /**
@@ -98,13 +99,13 @@ export async function prepare<Feeds>(
       canPrune: maker.canPrune,
       canRepair: statistics !== undefined,
       canRun,
-      [Symbol.dispose]: () => {
-        compressor[Symbol.dispose]();
-        maker[Symbol.dispose]();
+      close: () => {
+        compressor.close();
+        maker.close();
       },
     };
   } catch (error) {
-    maker[Symbol.dispose]();
+    maker.close();
     throw error;
   }
 }

@@ -74,7 +74,7 @@ export async function sizesOf(model: FileModel, options: SizesOptions = {}): Pro
 }
 
 /** Counts compressed bytes, one model after the other, until it is closed. Another thread compresses. */
-export class FileCompressor implements Disposable {
+export class FileCompressor {
   readonly #compressor = new Compressor(startCompressor());
 
   /**
@@ -93,7 +93,7 @@ export class FileCompressor implements Disposable {
     return sum;
   }
 
-  [Symbol.dispose](): void {
+  close(): void {
     this.#compressor.close();
   }
 }

@@ -11,5 +11,17 @@ abstract class Closed {
   }
 }
 
+/** Does work with what is closed at its end. `using` would need `Symbol.dispose`, which some browsers lack. */
+export async function withClosed<Held extends { close(): void }, Result>(
+  held: Held,
+  work: (held: Held) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work(held);
+  } finally {
+    held.close();
+  }
+}
+
 /** The base of what `using` closes. */
 export const Closing: abstract new () => Disposing & { close(): void } = Closed;

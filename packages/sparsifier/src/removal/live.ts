@@ -1,6 +1,7 @@
 import { attempt, SparsifyError } from '../errors.js';
 import { readTfjs } from '../formats/tfjs/format.js';
 import { sessionsOfTfjs, type CompareTf } from '../analysis/comparison/tfjs.js';
+import { withClosed } from '../model/closing.js';
 import { typeOf } from '../model/model.js';
 import { aBoolean, optionsOf, type Shape } from '../options/check.js';
 import { planShape, type PlanRemovalOptions, type RemoveChannelsOptions } from './options.js';
@@ -54,15 +55,15 @@ export async function removeLiveChannels<Model extends SavedModelLike>(
   const { verify = false, flushSubnormals, ...planned } = optionsOf(options, shape);
   const { signal, onProgress } = planned;
   const { json, weights } = await savedFrom(tf, model);
-  using read = await readTfjs(json, { shards: () => weights });
-  const plan = await planRemoval(read, planned);
-  const createSession = sessionsOfTfjs(tf as unknown as CompareTf);
-  const { model: files, report } = await removeChannels(read, plan, {
-    ...{ flushSubnormals, signal, onProgress },
-    verify: verify ? { createSession } : undefined,
+  return withClosed(await readTfjs(json, { shards: () => weights }), async (read) => {
+    const plan = await planRemoval(read, planned);
+    const createSession = sessionsOfTfjs(tf as unknown as CompareTf);
+    const { model: files, report } = await removeChannels(read, plan, {
+      ...{ flushSubnormals, signal, onProgress },
+      verify: verify ? { createSession } : undefined,
+    });
+    return withClosed(files, async (small) => ({ model: await loadedFrom(tf, await small.toFiles()), report }));
   });
-  using small = files;
-  return { model: await loadedFrom(tf, await small.toFiles()), report };
 }
 
 const shard = 'weights.bin';
