@@ -1,11 +1,11 @@
 import { bytesOf, type DataType } from '../../model/model.js';
 import type { CurrentFiles, NewBias, StoredValues } from '../format.js';
 import { factorOf, outputOf, withoutChannels } from './bias.js';
-import { fits } from './claims.js';
 import { textField, type Edits, type Piece } from './edits.js';
 import { readGraph, title, type Node, type Value } from './graph.js';
 import { findWeights, tieOf, type Layer } from './layers.js';
-import { withBias } from './partners.js';
+import { operators } from './operators.js';
+import { fits } from './structure/masks/claims.js';
 import { shapeOf, typeOf } from './views.js';
 import { fields, text, WireType, type Field, type ModelFile } from './wire.js';
 import { ModelWriter } from './writing.js';
@@ -30,6 +30,8 @@ interface Target {
 
 /** The input for the bias, of all operators that have one. */
 const biasInput = 2;
+
+const takesBias = ({ op }: Node): boolean => operators.get(op)?.bias === biasInput;
 
 /** How each layer can be given a bias, by its first name; or why it cannot. */
 export function plansIn(file: ModelFile): Map<string, Plan | string> {
@@ -62,7 +64,7 @@ function planFor(layers: readonly Layer[]): Plan | string {
 }
 
 /** The bias that a node already takes. */
-const givenBias = ({ node }: Layer): Value | undefined => (withBias.has(node.op) ? node.inputs[biasInput] : undefined);
+const givenBias = ({ node }: Layer): Value | undefined => (takesBias(node) ? node.inputs[biasInput] : undefined);
 
 function targetIn(layer: Layer, dtype: DataType): Target | string {
   const { node, layout } = layer;
@@ -71,7 +73,7 @@ function targetIn(layer: Layer, dtype: DataType): Target | string {
   if (field === undefined) return `${title(node)} is in a local function`;
   if (isQuantised(node)) return `${title(node)} computes with quantised inputs`;
   const along = (axis: number) => [count, ...Array<number>(axis - 1).fill(1)];
-  if (withBias.has(op) && factorOf(node, 'alpha') === 1 && factorOf(node, 'beta') === 1) {
+  if (takesBias(node) && factorOf(node, 'alpha') === 1 && factorOf(node, 'beta') === 1) {
     // That of a product aligns with the output. Others are lists, whatever axis the channels are on.
     const aligned = op.endsWith('Gemm') ? axis! : 1;
     const given = givenBias(layer);

@@ -1,10 +1,10 @@
 import type { Bias } from '../../model/model.js';
-import { rankUnknown } from './channels.js';
-import { fits, obstacleTo } from './claims.js';
 import type { Node, Reader, Value } from './graph.js';
 import type { Layer } from './layers.js';
-import { withBias } from './partners.js';
+import { operators } from './operators.js';
 import { valuesOf } from './quantised.js';
+import { fits, obstacleTo } from './structure/masks/claims.js';
+import { rankUnknown } from './structure/masks/tracks.js';
 
 /** Where the output channels of a layer are before anything else is done with them. */
 interface LayerOutput {
@@ -75,11 +75,12 @@ function perChannel(reader: Reader, sign: Bias['sign'], axis: number, count: num
 }
 
 function ownBias({ node, layout: { channels } }: Layer): Candidate | undefined {
-  if (channels === undefined || !withBias.has(node.op)) return undefined;
+  const input = operators.get(node.op)?.bias;
+  if (channels === undefined || input === undefined) return undefined;
   if (factorOf(node, 'alpha') !== 1 || factorOf(node, 'beta') !== 1) return undefined;
   // That of a product aligns with the output. Others are lists, whatever axis the channels are on.
   const axis = node.op.endsWith('Gemm') ? channels.axis : 1;
-  return axis === undefined ? undefined : perChannel({ node, input: 2 }, 1, axis, channels.count);
+  return axis === undefined ? undefined : perChannel({ node, input }, 1, axis, channels.count);
 }
 
 /** The other operand of an `Add` that alone reads the output. */

@@ -5,7 +5,7 @@ import { incomingOf } from './geometry.js';
 import { brief, title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
 import { Names } from './names.js';
 import { operators, type Layout, type Operator } from './operators.js';
-import { findPartners, type Partners } from './partners.js';
+import { findPartners, type Partners } from './structure/masks/following.js';
 import { decodesLookup, notIntegers, valuesOf } from './quantised.js';
 import { isFloat } from './tensor.js';
 import { mostAxes, type View } from './views.js';

@@ -35,6 +35,8 @@ export interface Operator {
   readonly furtherNames?: readonly string[];
   /** What its other inputs are, where a word says more than their operator. */
   readonly others?: Readonly<Record<number, string>>;
+  /** The input that is its bias, of an operator that adds one to its output channels. */
+  readonly bias?: number;
   /** Whether it takes weights that are put together from several constants, or are parts of them. */
   readonly takesParts?: boolean;
   /** The inputs that are codes, of an operator that decodes them or computes with them. */
@@ -45,7 +47,7 @@ export interface Operator {
   unpacked?(node: Node): readonly number[] | undefined;
 }
 
-const convolutions: Operator = { weights: () => [1], layout: convolution };
+const convolutions: Operator = { weights: () => [1], layout: convolution, bias: 2 };
 const products: Operator = { weights: constantAmong(1, 0), layout: dense };
 const quantised = (...codes: readonly number[]): Operator => ({
   weights: constantAmong(...codes),
@@ -76,13 +78,13 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['ConvTranspose', convolutions],
   ['com.microsoft.FusedConv', convolutions],
   ['com.microsoft.nchwc.Conv', { weights: () => [1], layout: laidOut }],
-  ['Gemm', products],
+  ['Gemm', { ...products, bias: 2 }],
   ['MatMul', products],
-  ['com.microsoft.FusedGemm', products],
+  ['com.microsoft.FusedGemm', { ...products, bias: 2 }],
   ['com.microsoft.FusedMatMul', products],
   ['com.microsoft.TransposeMatMul', products],
   ['Einsum', { weights: constantAmong(1, 0), layout: equation }],
-  ['com.microsoft.Attention', { weights: () => [1], layout: projection }],
+  ['com.microsoft.Attention', { weights: () => [1], layout: projection, bias: 2 }],
   ['Gather', { weights: lookupTable, layout: embedding }],
   ['com.microsoft.EmbedLayerNormalization', { ...tables, layout: embedding }],
   ['LSTM', cells('lstm', 4)],

@@ -1,7 +1,7 @@
 import type { Axis, Coupling } from '../../../structure/coupling.js';
 import type { Flow, List, Tensor } from '../../../structure/network.js';
 import type { Known } from '../../../structure/numbers.js';
-import type { Place } from '../channels.js';
+import type { Place } from './masks/tracks.js';
 import { title, type Constant, type Node } from '../graph.js';
 
 /** The most numbers of a list. */

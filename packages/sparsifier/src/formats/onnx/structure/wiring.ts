@@ -1,6 +1,6 @@
 import { productOf, sumOf } from '../../../model/numbers.js';
 import { Coupling, type Axis } from '../../../structure/coupling.js';
-import { rankUnknown } from '../channels.js';
+import { rankUnknown } from './masks/tracks.js';
 import type { Node } from '../graph.js';
 import { fromFront } from '../shapes.js';
 import { mostAxes } from '../views.js';

@@ -1,4 +1,4 @@
-import type { Place } from '../../channels.js';
+import type { Place } from '../masks/tracks.js';
 import type { Operator, Parameter } from '../site.js';
 import { broadcast, constants, elementwise, fastGelu, gelu, sigmoid, unary } from './elementwise.js';
 import { unfollowed } from './unfollowed.js';

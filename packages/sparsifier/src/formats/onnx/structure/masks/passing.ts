@@ -1,7 +1,7 @@
-import { Coupling } from '../../structure/coupling.js';
-import type { Known } from '../../structure/numbers.js';
-import { title, type Node, type Value } from './graph.js';
-import type { Leak } from '../../model/model.js';
+import { Coupling } from '../../../../structure/coupling.js';
+import type { Known } from '../../../../structure/numbers.js';
+import { title, type Node, type Value } from '../../graph.js';
+import type { Leak } from '../../../../model/model.js';
 import {
   rankUnknown,
   unknown,
@@ -11,13 +11,13 @@ import {
   type Pass,
   type Place,
   type Track,
-} from './channels.js';
-import { extremesOf, numbersOf } from './shapes.js';
-import { keyOfList, keyOfNode } from './structure/alike.js';
-import { operators } from './structure/operators/table.js';
-import { Site, whyNot, type Operator, type Parameter } from './structure/site.js';
-import type { Sizes } from './structure/sizes.js';
-import { Wirings, type Wiring } from './structure/wiring.js';
+} from './tracks.js';
+import { extremesOf, numbersOf } from '../../shapes.js';
+import { keyOfList, keyOfNode } from '../alike.js';
+import { operators } from '../operators/table.js';
+import { Site, whyNot, type Operator, type Parameter } from '../site.js';
+import type { Sizes } from '../sizes.js';
+import { Wirings, type Wiring } from '../wiring.js';
 
 /** The most inputs that are compared with each other. */
 const mostTerms = 64;

@@ -1,9 +1,9 @@
-import type { Leak } from '../../model/model.js';
-import type { Node, Value } from './graph.js';
+import type { Leak } from '../../../../model/model.js';
+import type { Node, Value } from '../../graph.js';
 import type { Claims } from './claims.js';
-import type { Arrival, Track } from './channels.js';
+import type { Arrival, Track } from './tracks.js';
 import { Passing, type Lookups } from './passing.js';
-import { operators } from './structure/operators/table.js';
+import { operators } from '../operators/table.js';
 
 /** The output channels of a layer where they begin. */
 export interface Source {

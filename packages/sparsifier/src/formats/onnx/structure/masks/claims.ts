@@ -1,10 +1,10 @@
-import { bytesOf, type Leak, type Partner } from '../../model/model.js';
-import { StoredValues } from '../format.js';
-import type { Place, Track } from './channels.js';
-import { valuesOf } from './quantised.js';
-import { brief, title, type Constant, type Node, type Reader, type Value } from './graph.js';
-import { extremesOf } from './shapes.js';
-import { mostAxes, shapeOf, type View } from './views.js';
+import { bytesOf, type Leak, type Partner } from '../../../../model/model.js';
+import { StoredValues } from '../../../format.js';
+import type { Place, Track } from './tracks.js';
+import { valuesOf } from '../../quantised.js';
+import { brief, title, type Constant, type Node, type Reader, type Value } from '../../graph.js';
+import { extremesOf } from '../../shapes.js';
+import { mostAxes, shapeOf, type View } from '../../views.js';
 
 /** An input of a node that may have one number per channel. */
 interface Candidate extends Reader {

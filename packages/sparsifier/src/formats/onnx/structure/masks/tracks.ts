@@ -1,7 +1,7 @@
-import type { Leak } from '../../model/model.js';
+import type { Leak } from '../../../../model/model.js';
 import type { Claims } from './claims.js';
-import { title, type Node, type Value } from './graph.js';
-import type { Size } from './shapes.js';
+import { title, type Node, type Value } from '../../graph.js';
+import type { Size } from '../../shapes.js';
 
 /** Where output channels of a layer are in a value: one after another along one axis. */
 export interface Place {

@@ -1,12 +1,13 @@
-import { isRecurrent, leftToGates } from '../../model/channels.js';
-import type { WeightTensor } from '../../model/model.js';
-import { rankUnknown, unknown, type Location } from './channels.js';
+import { isRecurrent, leftToGates } from '../../../../model/channels.js';
+import type { WeightTensor } from '../../../../model/model.js';
+import { brief, title, type Graph, type Node } from '../../graph.js';
+import type { Layer } from '../../layers.js';
+import { operators } from '../../operators.js';
+import { Sizes } from '../sizes.js';
 import { Claims } from './claims.js';
-import { followChannels, type Source } from './flow.js';
-import { brief, title, type Graph, type Node } from './graph.js';
-import type { Layer } from './layers.js';
 import { Lookups } from './passing.js';
-import { Sizes } from './structure/sizes.js';
+import { rankUnknown, unknown, type Location } from './tracks.js';
+import { followChannels, type Source } from './walk.js';
 
 /** A weight that can be pruned, and all nodes that read it. */
 interface Weight {
@@ -64,12 +65,6 @@ export function findPartners<Each extends Weight>(
   return results;
 }
 
-/** The operators whose third input is a bias. */
-export const withBias: ReadonlySet<string> = new Set([
-  ...['Conv', 'ConvTranspose', 'Gemm', 'com.microsoft.FusedConv', 'com.microsoft.FusedGemm'],
-  'com.microsoft.Attention',
-]);
-
 /** The output channels of a layer, which begin with its own bias and activation. */
 function sourcesOf({ node, layout: { channels } }: Layer, owner: number, claims: Claims): Source[] {
   if (channels === undefined) return [];
@@ -77,10 +72,11 @@ function sourcesOf({ node, layout: { channels } }: Layer, owner: number, claims:
   const at = (axis: number): Location => ({ place: { axis, size: count, offset: 0, first: 0, count } });
   const here = axis === undefined ? unknown(rankUnknown) : at(axis);
   const track = { owner, at: here, leaks: [] };
-  if (!withBias.has(node.op)) return [{ track, isAlone: true }];
+  const input = operators.get(node.op)?.bias;
+  if (input === undefined) return [{ track, isAlone: true }];
   // That of a product aligns with the output. Others are lists, whatever axis the channels are on.
   const aligned = node.op.endsWith('Gemm') ? here : at(1);
-  const bias = claims.take({ ...track, at: aligned }, { part: 'bias', node, input: 2, isNeeded: true });
+  const bias = claims.take({ ...track, at: aligned }, { part: 'bias', node, input, isNeeded: true });
   const isNonzero = /^(Hard)?Sigmoid$/.test(node.attributes.get('activation')?.text ?? '');
   const activation = { name: title(node), reason: 'the output of its activation for 0 is not 0' };
   const leaks = [...(bias === undefined ? [] : [bias]), ...(isNonzero ? [activation] : [])];
