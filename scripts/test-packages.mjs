@@ -71,11 +71,12 @@ await main(import.meta, async (words) => {
         results.set(row.name, { version: Object.values(versions[row.name])[0] ?? '', threads: 'fails' });
         failed.push(row.name);
       }
+      // At once, so that a run that is ended keeps what it found.
+      writeFileSync(guide, withResults(withFiles(readFileSync(guide, 'utf8')), all, results));
     }
   } finally {
     rmSync(temporary, { recursive: true });
   }
-  writeFileSync(guide, withResults(withFiles(readFileSync(guide, 'utf8')), all, results));
   const sum = failed.length > 0 ? `${failed.length} failed: ${failed.join(', ')}` : `${rows.length} passed`;
   console.log(`\n${sum} ... ${seconds(start)}`);
   if (failed.length > 0) process.exitCode = 1;

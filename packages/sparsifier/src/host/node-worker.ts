@@ -7,7 +7,7 @@ import type { Thread } from './thread.js';
 /** Why threads cannot share memory here. In Node they always can. */
 export const whyNoThreads = (): string | undefined => undefined;
 
-export const ifMoved = `leave it out of the bundle (in Next.js by serverExternalPackages: ['sparsifier'])`;
+export const ifMoved = `leave it out of the bundle (in Next.js by serverExternalPackages: ['sparsifier']), or pass the URLs of these files to loadEngine({ wasm, thread })`;
 
 /** Why a thread did not start, and what helps. */
 export async function whyNoWorker(error: unknown, _address?: string): Promise<string> {
