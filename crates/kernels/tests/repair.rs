@@ -583,8 +583,7 @@ fn rows_that_would_take_more_time_than_their_inputs_are_worth_are_refused() {
         transposed: false,
     };
     let numbers = [1.0; 6];
-    let inputs =
-        Inputs { numbers: &numbers, samples: 2, space: [1, 1, 3], positions: [1; 3], steps: [3, 3, 3, 3, 1] };
+    let inputs = Inputs { numbers: &numbers, samples: 2, space: [1, 1, 3], positions: [1; 3], steps: [3, 3, 3, 3, 1] };
     let added = |geometry: &Geometry, inputs: &Inputs| {
         let mut sums = vec![0.0; 64];
         let mut diagonals = vec![0.0; 16];
