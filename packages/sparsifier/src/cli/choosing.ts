@@ -55,6 +55,10 @@ const flags: Readonly<Record<keyof Omit<ChoosingOptions, 'sparsity'>, string>> =
   addBias: '--no-add-bias',
 };
 
+/** What else statistics can be used for. */
+const offer =
+  'the layers that read removed channels can make up for them: add --repair solve, or --repair bias for their means alone';
+
 /** @throws SparsifyError `usage` for options that need others, or that contradict them */
 export function checkChoosing(options: ChoosingOptions, isDryRun: boolean): void {
   const { sparsity, criteria = defaults.criteria, addBias = true } = options;
@@ -116,5 +120,6 @@ export async function choose(
   const report = await sparsifier.sparsifyModel(amounts, { roundTo, onProgress });
   const running = repairInputs === 'pruned' ? { ...data, ...measuring } : {};
   const repair = method && (await sparsifier.repair({ method, addBias, inputs: repairInputs, ...running, onProgress }));
-  return { report, repair };
+  const offered = statistics !== undefined && repair === undefined ? [offer] : [];
+  return { report: { ...report, notes: [...report.notes, ...offered] }, repair };
 }

@@ -74,11 +74,12 @@ export class CoupledChoice {
     try {
       removalOf(this.#model);
     } catch (error) {
-      if (!(error instanceof SparsifyError)) throw error;
-      const { found, allowed } = error.details;
+      const { found, allowed } = error instanceof SparsifyError ? error.details : {};
+      // Of a model that is closed, all calls say the same.
+      if (allowed === undefined) throw error;
       throw new SparsifyError('usage', '`coupled` needs a network whose channels can be followed', {
         ...(found === undefined ? {} : { found }),
-        ...(allowed === undefined ? {} : { allowed }),
+        allowed,
         hint: 'Leave out `coupled` to remove filters of each layer by itself',
       });
     }

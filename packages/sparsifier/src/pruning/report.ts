@@ -80,7 +80,7 @@ function isSizes(value: unknown): boolean {
 
 /** What a call did, or what a model holds. */
 export interface Report {
-  /** With `coupled`, the layers that lost output channels. */
+  /** With `coupled`, the layers that make, pass on or read channels of the groups that were pruned. */
   readonly layers: readonly LayerReport[];
   /** Only with `coupled`: all groups of channels, in model order of their names. The units of `total` are their channels. */
   readonly groups?: readonly GroupReport[];
