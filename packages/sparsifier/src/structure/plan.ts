@@ -1,4 +1,5 @@
 import { Channels, groupsOf, Places, type Place } from './channels.js';
+import { isAlike, isConstant, isSameRatio, isZero, sizeAt } from './constants.js';
 import type { Axis, Cell, Coupling } from './coupling.js';
 import type { Reader } from './network.js';
 import type { Stored } from './stored.js';
@@ -289,16 +290,17 @@ export function planRemoval(
   ];
   /** Those with which the fewest others of their grids stay. Of those that need the same sides, the others are alike. */
   const mostAlone = (roots: readonly number[]): readonly number[] => {
-    const bySides = new Map<string, number[]>();
+    const bySides = new Map<string, { readonly count: number; readonly alike: number[] }>();
     for (const root of roots) {
       const own = (cells.get(root) ?? []).filter((cell) => cell.root === root).flatMap(({ sides }) => sides);
-      const key = [...new Set(own.filter((side) => gone.has(side)))].join();
+      const needed = new Set(own.filter((side) => gone.has(side)));
+      const key = [...needed].join();
       const known = bySides.get(key);
-      if (known === undefined) bySides.set(key, [root]);
-      else known.push(root);
+      if (known === undefined) bySides.set(key, { count: needed.size, alike: [root] });
+      else known.alike.push(root);
     }
-    const tried = [...bySides].sort(([one], [other]) => one.split(',').length - other.split(',').length);
-    const sizes = tried.slice(0, mostSides).map(([, alike]) => ({ alike, size: stayingWith(alike[0]!).size }));
+    const tried = [...bySides.values()].sort((one, other) => one.count - other.count).slice(0, mostSides);
+    const sizes = tried.map(({ alike }) => ({ alike, size: stayingWith(alike[0]!).size }));
     const least = Math.min(...sizes.map(({ size }) => size));
     return sizes.flatMap(({ alike, size }) => (size === least ? alike : []));
   };
@@ -370,37 +372,8 @@ export function planRemoval(
   };
 }
 
-/** Whether what is known of an index is that it adds nothing. */
-function isZero({ known, factor }: Reader, index: number): boolean {
-  return known?.numbers[index] === 0 || factor?.numbers[index] === 0;
-}
-
-/** Whether an index is known to be a number that stays the same. */
-const isConstant = ({ known }: Reader, index: number): boolean => !Number.isNaN(known?.numbers[index] ?? NaN);
-
 /** The most channels that are tried as carriers. */
 const mostCandidates = 16;
 
 /** The most sets of sides of grids that are tried. */
 const mostSides = 1024;
-
-const sizeAt = ({ known }: Reader, index: number): number => Math.abs(known!.numbers[index]!);
-
-/** A constant carries those that are at most so many times as large: the error of a small one counts as often. */
-const largestRatio = 4096;
-
-/** Whether constants reach the weights of two readers in the same way. */
-const isAlike = (one: Reader, other: Reader): boolean =>
-  one.known?.numbers === other.known?.numbers && one.weights!.isLike(other.weights!);
-
-/** Whether all that read a weight see the same ratio of two constants. */
-function isSameRatio(readers: readonly Reader[], { weights, known }: Reader, from: number, to: number): boolean {
-  const ratio = known!.numbers[from]! / known!.numbers[to]!;
-  if (!(Math.abs(ratio) <= largestRatio)) return false;
-  return readers.every((other) => {
-    if (!other.weights!.isLike(weights!)) return false;
-    const numbers = other.known?.numbers;
-    const own = numbers && numbers[from]! / numbers[to]!;
-    return own === ratio;
-  });
-}

@@ -4,10 +4,8 @@ import { rankUnknown } from './masks/tracks.js';
 import type { Node } from '../graph.js';
 import { fromFront } from '../shapes.js';
 import { mostAxes } from '../views.js';
-import { keyOfNode, keyOfPair } from './alike.js';
-import { operators } from './operators/table.js';
 import { Site, Unknown, whyNot, type Operator } from './site.js';
-import { primes, type Pair, type Sized, type Sizes } from './sizes.js';
+import { primes, type Pair, type Sized } from './sizes.js';
 
 /** A run of indices of an axis of an input. */
 export interface Run {
@@ -64,32 +62,6 @@ interface Found {
   /** The inputs of which there are some. */
   readonly inputs: ReadonlySet<number>;
   readonly isShared: boolean;
-}
-
-/** Where indices of inputs of nodes are in their outputs. Nodes that are alike are looked at once. */
-export class Wirings {
-  readonly #known = new Map<string, Wiring>();
-  /** How many indices were looked at. */
-  work = 0;
-
-  constructor(readonly sizes: Sizes) {}
-
-  /**
-   * @param carried the axis of each input that channels are on
-   * @param instead inputs in place of those of the node, which have as many numbers
-   */
-  of(node: Node, operator: Operator, carried: Carried, instead?: ReadonlyMap<number, Pair>): Wiring {
-    const { sizes } = this;
-    const inputs = node.inputs.map((value, place) => instead?.get(place) ?? sizes.of(value));
-    const outputs = node.outputs.map((value) => sizes.of(value));
-    const key = keyOfWiring(node, operator, [...inputs, ...outputs], carried);
-    const known = key === undefined ? undefined : this.#known.get(key);
-    if (known !== undefined) return known;
-    const wiring = new Wiring(node, operator, sizes.opset, inputs, outputs, carried);
-    this.work += wiring.work;
-    if (key !== undefined) this.#known.set(key, wiring);
-    return wiring;
-  }
 }
 
 /**
@@ -205,16 +177,6 @@ export class Wiring {
     if (symbol === undefined) this.#symbols.set(key, (symbol = Symbol('size')));
     return symbol;
   }
-}
-
-/** The same for nodes whose channels are in the same places. */
-function keyOfWiring(node: Node, operator: Operator, sizes: readonly Pair[], carried: Carried): string | undefined {
-  const key = keyOfNode(node);
-  if (key === undefined) return undefined;
-  let all = operator === operators.get(node.op) ? key : `instead ${key}`;
-  for (const pair of sizes) all += `;${keyOfPair(pair)}`;
-  for (const [input, { axis, size }] of carried) all += `;${input} ${axis} ${size}`;
-  return all;
 }
 
 /** A run that is no run behind the node. */

@@ -17,7 +17,8 @@ import { keyOfList, keyOfNode } from '../alike.js';
 import { operators } from '../operators/table.js';
 import { Site, whyNot, type Operator, type Parameter } from '../site.js';
 import type { Sizes } from '../sizes.js';
-import { Wirings, type Wiring } from '../wiring.js';
+import type { Wiring } from '../wiring.js';
+import { Wirings } from '../wirings.js';
 
 /** The most inputs that are compared with each other. */
 const mostTerms = 64;
