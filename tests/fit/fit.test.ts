@@ -180,7 +180,7 @@ describe('fit', () => {
       const { brotli } = await sizesOf(model);
       const stages = new Set<FitProgress['stage']>();
       const { model: small, report } = await fit(model, {
-        target: Math.round(0.15 * brotli),
+        target: Math.round(0.3 * brotli),
         statistics: { ...statistics, layers: new Map([...statistics.layers].filter(([name]) => name !== 'head')) },
         onProgress: ({ stage }) => stages.add(stage),
       });

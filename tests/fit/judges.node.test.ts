@@ -87,6 +87,7 @@ describe('models that are run', () => {
       small.close();
     }
     expect(differsAt(files[0]!, files[1]!)).toBe(-1);
+    model.close();
     await expectNoMemoryInUse();
   });
 
@@ -104,7 +105,7 @@ describe('models that are run', () => {
     const evaluate = async (files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) => {
       const [bytes] = [...files.values()];
       using small = await readModel(bytes!);
-      return outputError(small);
+      return await outputError(small);
     };
     const target = Math.round(0.2 * brotli(network));
     const { model: small, report } = await fit(model, { target, data, evaluate, higherIsBetter: false });
@@ -130,6 +131,7 @@ describe('models that are run', () => {
     const none = await errorOf(() => fit(model, { target: 4500, data: { createSession, batches: () => [] } }));
     expect(none.code).toBe('criteria');
     expect(live).toBe(0);
+    model.close();
     await expectNoMemoryInUse();
   });
 });

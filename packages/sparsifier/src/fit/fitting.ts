@@ -73,7 +73,8 @@ export class Fitting<Feeds> {
     let best: Judged | undefined;
     let nearest: Sized | undefined;
     const consider = async (form: FitForm, inputs: FitSetting['inputs']) => {
-      const { model, fits } = await this.#search(form).within(target, (amount) => this.#make(form, amount, inputs));
+      const search = await this.#search(form);
+      const { model, fits } = await search.within(target, (amount) => this.#make(form, amount, inputs));
       if (!fits) {
         if (nearest === undefined || model.bytes < nearest.bytes) nearest = model;
         return;
@@ -110,7 +111,7 @@ export class Fitting<Feeds> {
     let best: Judged = { ...dense.made, bytes: this.#denseBytes, outcome: dense.outcome };
     for (const form of [...forms].reverse()) {
       work.begin(sizeOf.form);
-      const search = this.#search(form);
+      const search = await this.#search(form);
       const { model, fits } = await search.within(best.bytes - 1, (amount) => this.#make(form, amount, 'dense'));
       if (!fits) continue;
       // With fewer zeros it would not be smaller.
@@ -134,7 +135,7 @@ export class Fitting<Feeds> {
     return dense.sizes[countOf[request.encoding]];
   }
 
-  #search(form: FitForm): AmountSearch {
+  async #search(form: FitForm): Promise<AmountSearch> {
     let search = this.#searches.get(form);
     if (search !== undefined) return search;
     const { maker, request, canPrune, work } = this.#prepared;
@@ -147,6 +148,7 @@ export class Fitting<Feeds> {
     };
     search = new AmountSearch(estimate, canPrune);
     this.#searches.set(form, search);
+    if (form === 'stored') await search.learn(0, this.#denseBytes);
     return search;
   }
 

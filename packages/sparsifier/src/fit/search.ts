@@ -34,6 +34,11 @@ export class AmountSearch {
     return this.#most;
   }
 
+  /** Learns from the exact bytes of a model. */
+  async learn(amount: number, bytes: number): Promise<void> {
+    this.#ratio = bytes / (await this.#at(amount));
+  }
+
   /**
    * Makes models until one meets the target and leaves hardly anything unused, or has no more zeros than necessary.
    * @param make a model and its exact bytes
@@ -52,7 +57,7 @@ export class AmountSearch {
       const goal = target * (best === undefined ? 1 - 0.002 * (2 ** (count - 1) - 1) : 1);
       const amount = Math.min(last, Math.max(first, await this.#amountFor(goal / this.#ratio)));
       const model = await make(amount);
-      this.#ratio = model.bytes / (await this.#at(amount));
+      await this.learn(amount, model.bytes);
       if (model.bytes <= target) best = { amount, model };
       else tooFew = amount;
       if (nearest === undefined || model.bytes < nearest.bytes) nearest = model;
