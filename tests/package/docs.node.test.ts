@@ -252,8 +252,8 @@ describe('the pages that list names', () => {
 
   test('The documentation lists all options of the command line', async () => {
     const helps = await Promise.all(
-      ['inspect', 'doctor', 'calibrate', 'prune', 'remove-channels', 'quantize', 'dequantize', 'compare'].map((name) =>
-        run(process.execPath, [command, name, '--help']),
+      ['inspect', 'doctor', 'calibrate', 'fit', 'prune', 'remove-channels', 'quantize', 'dequantize', 'compare'].map(
+        (name) => run(process.execPath, [command, name, '--help']),
       ),
     );
     const flags = helps.flatMap(({ stdout }) =>

@@ -193,10 +193,11 @@ describe('the budget error', () => {
     const copies = copyOf(layers);
     const options = { ...asked, statistics: measured(), minKeep: { even: 33 }, maxSparsity: { sparse: 50 } };
     const sparsifier = new Sparsifier(fromArrays(copies), options);
-    const explained = await sparsifier.explain({ remove: 50 });
-    expectSame(copies, layers);
     const stages: Progress['stage'][] = [];
-    const report = await sparsifier.sparsifyModel({ remove: 50 }, { onProgress: ({ stage }) => stages.push(stage) });
+    const onProgress = ({ stage }: Progress) => void stages.push(stage);
+    const explained = await sparsifier.explain({ remove: 50 }, { onProgress });
+    expectSame(copies, layers);
+    const report = await sparsifier.sparsifyModel({ remove: 50 }, { onProgress });
     expect(report.layers.map(({ removedUnits }) => removedUnits)).toEqual(
       explained.map(({ removedUnits }) => removedUnits),
     );
