@@ -1,4 +1,5 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { RepairOptions, RepairReport, SparsifierOptions, Sparsity } from 'sparsifier';
 import type { Statistics } from 'sparsifier/calibration';
 
 interface Lines {
@@ -14,3 +15,14 @@ export function calibrated(
   lines: Lines,
   options?: object,
 ): Promise<{ readonly statistics: Statistics; readonly seconds: number }>;
+export function recovered(
+  lines: Pick<Lines, 'kept'>,
+  options: SparsifierOptions,
+  sparsity: Sparsity,
+  repair?: RepairOptions,
+): Promise<{
+  readonly characters: number;
+  readonly seconds: number;
+  readonly zeros: number;
+  readonly report: RepairReport | undefined;
+}>;
