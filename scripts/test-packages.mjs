@@ -47,7 +47,7 @@ async function resultOf(row, packed) {
     await row.run(project);
     const threads = [...new Set(project.outcomes.map((outcome) => outcome.threads))];
     const version = row.version ? await row.version() : Object.values(packages)[0];
-    return { version: version ?? '', threads: threads.join(', ') };
+    return { version, threads: threads.join(', ') || 'only types' };
   } finally {
     await project.close();
   }
@@ -68,7 +68,7 @@ await main(import.meta, async (words) => {
         results.set(row.name, await step(row.name, () => resultOf(row, packed)));
       } catch (error) {
         console.log(`${error instanceof Failure ? error.message : error.stack}\n`);
-        results.set(row.name, { version: Object.values(versions[row.name])[0] ?? '', threads: 'fails' });
+        results.set(row.name, { version: Object.values(versions[row.name])[0], threads: 'fails' });
         failed.push(row.name);
       }
       // At once, so that a run that is ended keeps what it found.
