@@ -77,7 +77,7 @@ export interface SparsifierOptions extends Rules, LimitOptions {
    * layer that makes them. Groups are scored, ranked, counted and rounded in place of layers, and what follows a channel goes
    * with it: the kernels of depthwise convolutions, biases, batch normalisation. `layerType` is `all` by default, and a
    * group is pruned only if the rules select all layers that make its channels. For models whose network can be followed:
-   * ONNX models that were read from files. Options say how it is followed.
+   * ONNX and TensorFlow.js models that were read from files. Options say how it is followed.
    */
   readonly coupled?: boolean | CoupledOptions;
   /** Where units are compared: within each layer (`local`, the default) or over the whole network (`global`). */
@@ -224,9 +224,10 @@ export function withoutEffect(given: SparsifierOptions): string[] {
     .filter((name) => given[name] !== undefined && name !== needs)
     .map((name) => `${name} has no effect: ${named} does not use it`);
   const isScored = needs !== 'seed';
+  const isReduced = isScored && !isOfReaders(criteria);
   return [
     ...unused,
-    ...(!isScored && reducer !== defaults.reducer ? [`reducer has no effect: ${named} scores whole units`] : []),
+    ...(!isReduced && reducer !== defaults.reducer ? [`reducer has no effect: ${named} scores whole units`] : []),
     ...(given.normalizer === undefined || (isScored && context === 'global')
       ? []
       : [
