@@ -1,5 +1,5 @@
 import { readLike, type FileModel } from '../formats/file-model.js';
-import { sizesOf } from '../formats/sizes.js';
+import { FileCompressor } from '../formats/sizes.js';
 import { withClosed } from '../model/closing.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 import { Fitting } from './fitting.js';
@@ -32,27 +32,28 @@ export async function fit<Feeds = never>(model: FileModel, options: FitOptions<F
   const request = fitOptionsOf(model, options);
   if (request.statistics) addSourceFiles(model, sourceFilesOf(request.statistics));
   const files = await model.toFiles();
-  return withClosed(await readLike(model, files), async (copy) =>
-    withClosed(await prepare(copy, files, request), (prepared) => fitted(model, prepared)),
+  return withClosed(await readLike(model, files), (copy) =>
+    withClosed(new FileCompressor(), async (compressor) =>
+      withClosed(await prepare(copy, files, request, compressor), (prepared) => fitted(model, prepared)),
+    ),
   );
 }
 
 /** @param model that was given; what is prepared is a copy */
 async function fitted<Feeds>(model: FileModel, prepared: Prepared<Feeds>): Promise<Fitted> {
-  const { target, encoding, maxDrop, signal } = prepared.request;
+  const { target, encoding, maxDrop } = prepared.request;
   const fitting = new Fitting(prepared);
   const best = await (target === undefined ? fitting.toDrop(maxDrop!) : fitting.toTarget(target));
   const outcome = fitting.outcomeOf(best.outcome);
   const final = await fitting.final(best);
+  const after = await fitting.sizesOf(best);
   const small = await readLike(model, best.files);
   try {
     const { dense, judge, skippedForms, work } = prepared;
-    const { raw, gzip, brotli } = await sizesOf(small, { signal });
-    const { raw: rawBefore, gzip: gzipBefore, brotli: brotliBefore } = dense.sizes;
     await work.end('check');
     const report = fitReportOf({
       ...{ target, encoding, maxDrop },
-      sizes: { before: { raw: rawBefore, gzip: gzipBefore, brotli: brotliBefore }, after: { raw, gzip, brotli } },
+      sizes: { before: dense.sizes, after },
       chosen: best.setting,
       layers: best.layers,
       outcome: { ...outcome, by: judge.by, higherIsBetter: judge.higherIsBetter, meaning: meaningOf(prepared) },

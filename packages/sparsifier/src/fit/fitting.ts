@@ -1,10 +1,10 @@
 import { SparsifyError } from '../errors.js';
+import type { ByteCounts } from '../formats/sizes.js';
 import type { Compression } from '../host/compressor.js';
-import { sumOf } from '../model/numbers.js';
 import { formatted } from '../pruning/text.js';
 import type { FitForm, FitSetting, Made } from './make.js';
 import { figure, settingInWords } from './made-report.js';
-import { sizeOf, type Prepared } from './prepare.js';
+import { rawBytes, sizeOf, type Prepared } from './prepare.js';
 import type { FitOutcome, FitPoint } from './report.js';
 import { AmountSearch } from './search.js';
 import { compressions, countOf, encodingInWords } from './target.js';
@@ -62,6 +62,18 @@ export class Fitting<Feeds> {
     if (judge.by !== 'evaluate') return undefined;
     const before = await judge.judge(dense.made, 'final');
     return this.outcomeOf(await judge.judge(best, 'final'), before);
+  }
+
+  /** All sizes of a model. */
+  async sizesOf({ files, bytes }: Judged): Promise<ByteCounts> {
+    const { compressor, dense, request } = this.#prepared;
+    const { encoding, signal } = request;
+    if (files === dense.made.files) return dense.sizes;
+    return {
+      raw: rawBytes(files),
+      gzip: encoding === 'gzip' ? bytes : await compressor.bytesOf(files, 'gzip-9', { signal }),
+      brotli: encoding === 'br' ? bytes : await compressor.bytesOf(files, 'brotli-11', { signal }),
+    };
   }
 
   /**
@@ -167,8 +179,8 @@ export class Fitting<Feeds> {
   /** All files together, compressed or as they are. */
   async #bytesOf(files: Made['files'], compression: Compression | undefined): Promise<number> {
     const { compressor, request } = this.#prepared;
-    if (compression !== undefined) return compressor.bytesOf(files, compression, request.signal);
-    return sumOf([...files.values()].map(({ length }) => length));
+    if (compression !== undefined) return compressor.bytesOf(files, compression, { signal: request.signal });
+    return rawBytes(files);
   }
 
   #remember(sized: Sized): Sized {

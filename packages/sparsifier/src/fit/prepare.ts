@@ -1,7 +1,8 @@
 import { calibrate } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
 import { storageOf, type FileModel } from '../formats/file-model.js';
-import { FileCompressor, sizesOf, type ByteCounts } from '../formats/sizes.js';
+import type { ByteCounts, FileCompressor } from '../formats/sizes.js';
+import { sumOf } from '../model/numbers.js';
 import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { planFor } from '../quantization/quantize.js';
@@ -44,6 +45,7 @@ export async function prepare<Feeds>(
   copy: FileModel,
   files: Made['files'],
   request: FitRequest<Feeds>,
+  compressor: FileCompressor,
 ): Promise<Prepared<Feeds>> {
   const { allow, rules, encoding, evaluate, higherIsBetter, signal, onProgress } = request;
   // What is wrong with rules is told before anything is measured.
@@ -63,10 +65,11 @@ export async function prepare<Feeds>(
   const work = new Work(onProgress, total);
 
   work.begin(sizeOf.sizes);
-  const sizes = await sizesOf(copy, {
-    signal,
-    onProgress: ({ stage, done, total }) => stage === 'brotli' && void work.share('check', done / total),
-  });
+  const raw = rawBytes(files);
+  const gzip = await compressor.bytesOf(files, 'gzip-9', { signal });
+  let done = 0;
+  const onBytes = (bytes: number) => work.share('check', (done += bytes) / raw);
+  const brotli = await compressor.bytesOf(files, 'brotli-11', { signal, onBytes });
 
   const { data, judging, isSplit } = await batchesOf(request);
   if (isMeasured) work.begin(sizeOf.calibrate);
@@ -92,23 +95,22 @@ export async function prepare<Feeds>(
           : byLayers(statistics ? 'layers' : 'weights');
     const made = maker.original(files);
     const outcome = await judge.judge(made, 'search');
-    const compressor = new FileCompressor();
     return {
       ...{ request, maker, judge, work, compressor, forms, skippedForms, isSplit, statistics },
-      dense: { made, sizes, outcome },
+      dense: { made, sizes: { raw, gzip, brotli }, outcome },
       canPrune: maker.canPrune,
       canRepair: statistics !== undefined,
       canRun,
-      close: () => {
-        compressor.close();
-        maker.close();
-      },
+      close: () => maker.close(),
     };
   } catch (error) {
     maker.close();
     throw error;
   }
 }
+
+/** How many bytes files have together. */
+export const rawBytes = (files: Made['files']): number => sumOf([...files.values()].map(({ length }) => length));
 
 /** The batches for calibration, and those that judge models where no function of the caller does. */
 async function batchesOf<Feeds>({ data, evaluate }: FitRequest<Feeds>): Promise<{

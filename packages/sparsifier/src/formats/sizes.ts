@@ -75,7 +75,7 @@ export async function sizesOf(model: FileModel, options: SizesOptions = {}): Pro
 
 /** Counts compressed bytes, one model after the other, until it is closed. Another thread compresses. */
 export class FileCompressor {
-  readonly #compressor = new Compressor(startCompressor());
+  #compressor: Compressor | undefined;
 
   /**
    * How many bytes files have together once each is compressed.
@@ -85,16 +85,17 @@ export class FileCompressor {
   async bytesOf(
     files: ReadonlyMap<string, Uint8Array>,
     compression: Compression,
-    signal: AbortSignal | undefined,
+    { signal, onBytes }: { readonly signal?: AbortSignal | undefined; onBytes?(bytes: number): void } = {},
   ): Promise<number> {
+    this.#compressor ??= new Compressor(startCompressor());
     let sum = 0;
     for (const bytes of files.values())
-      sum += await this.#compressor.sizeOf(compression, bytes.length, [bytes], { signal });
+      sum += await this.#compressor.sizeOf(compression, bytes.length, [bytes], { signal, onBytes });
     return sum;
   }
 
   close(): void {
-    this.#compressor.close();
+    this.#compressor?.close();
   }
 }
 
