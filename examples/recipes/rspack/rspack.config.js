@@ -2,7 +2,6 @@ import { rspack } from '@rspack/core';
 
 // Nothing is needed for the package: Rspack finds its WebAssembly file and its workers.
 export default {
-  mode: 'production',
   entry: './page.js',
   optimization: { splitChunks: { chunks: 'all' } },
   plugins: [new rspack.HtmlRspackPlugin({ templateContent: '<output></output>' })],

@@ -32,7 +32,8 @@ const withFiles = (name, title, build) => ({
 
 export default [
   withServer('webpack', 'webpack', ['build'], ['serve']),
-  withServer('rspack', 'Rspack', ['build'], ['serve']),
+  // In production mode its server minifies updates of the WebAssembly as scripts, and fails.
+  withServer('rspack', 'Rspack', ['build', '--mode', 'production'], ['serve', '--mode', 'development']),
   withServer('parcel', 'Parcel', ['build'], ['serve']),
   withFiles('esbuild', 'esbuild', () => [process.execPath, 'build.mjs']),
   withFiles('rollup', 'Rollup', (project) => [project.bin('rollup'), '--config']),
