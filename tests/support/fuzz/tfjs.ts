@@ -283,9 +283,17 @@ const keras: Readonly<Record<string, Input>> = {
 };
 
 const names = ['keras', 'scopes', 'names', 'claims', 'flow'].map((name) => `formats/tfjs/${name}`);
-const common = ['coding', 'describe', 'format', 'manifest', 'outputs', 'quantization', 'storing', 'geometry'].map(
-  (name) => `formats/tfjs/${name}`,
-);
+const common = [
+  'structure/',
+  'coding',
+  'describe',
+  'format',
+  'manifest',
+  'outputs',
+  'quantization',
+  'storing',
+  'geometry',
+].map((name) => `formats/tfjs/${name}`);
 const isGraph = ([, { bytes }]: [string, Input]) => /"(node|library)":/.test(Buffer.from(bytes).toString());
 
 export const tfjsLayers: Target = {
