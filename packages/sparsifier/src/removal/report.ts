@@ -51,7 +51,7 @@ export interface VerifiedOutput {
   readonly name: string;
   /** The largest |a - b|. */
   readonly difference: number;
-  /** The largest difference that is allowed: twice the noise, or a millionth of the largest number. */
+  /** The largest difference that is allowed: twice the noise, or a millionth of the largest number, ten times that in TensorFlow.js. */
   readonly limit: number;
   /** The largest difference that the runtime's own optimisations make, or in TensorFlow.js the last bits of the inputs. */
   readonly noise: number;
