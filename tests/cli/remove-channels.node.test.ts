@@ -301,10 +301,10 @@ describe('channels that the command chooses', () => {
     [['-s', '50', '--criteria', 'movement'], /compares weights with initial ones/],
     [['-s', '50', '--protect', 'conv*'], /no group of channels that can be pruned/, 1],
     [['-s', 'dense=50'], /its output channels have to stay: an output of the model/, 1],
-  ])('%j: what is missing or wrong is said', (words, message) =>
+  ])('%j: what is missing or wrong is said', (words, message, expected = 2) =>
     inFolder(async () => {
       const { code, stderr } = await sparsifier('remove-channels', 'dense.onnx', ...words, '-o', 'small.onnx');
-      expect(code).toBe(2);
+      expect(code).toBe(expected);
       expect(stderr).toMatch(message);
     })(),
   );
