@@ -14,6 +14,8 @@ import { main, root } from './steps.mjs';
 export const folder = join(root, 'docs', 'pictures');
 /** The chart of the newest record. */
 export const speed = 'speed.svg';
+/** The picture of a group of channels, in docs/faster.md. */
+export const coupled = 'coupled.svg';
 
 /** Layers that are small enough to draw, stored in canonical order. */
 const layersOf = (convolution, matrix) => [
@@ -40,7 +42,7 @@ export async function pictures() {
     ),
     drawPicture('block', Granularity.block({ out: 1, in: 4 }), layersOf([2, 6], [4, 6])),
     drawPicture('nm', Granularity.nm(2, 4), layersOf([2, 4], [4, 8])),
-    ['coupled.svg', picture('coupled: which weights go with a channel', await panelsOfBlock())],
+    [coupled, picture('coupled: which weights go with a channel', await panelsOfBlock())],
     [speed, chart(newestRecord())],
   ]);
 }

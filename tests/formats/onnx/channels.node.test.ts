@@ -16,8 +16,11 @@ import { numbers, outputsOf, pruned, type Arrays } from '../../support/filters.j
 // that move numbers, and none of the others: with a label per channel instead of the outputs of the convolutions, its
 // outputs say which numbers of the first are those of which channel, whatever the library knows of operators.
 
-/** Labels of the channels. Sums of equal ones are exact, and means of different ones are no label. */
-const labels = [100_003, 100_019, 100_043, 100_057, 100_069, 100_103, 100_109, 100_129, 100_151, 100_153];
+/**
+ * Labels of the channels. Sums of equal ones are exact. Means of different ones are no label: n times a power of 3 is never
+ * the sum of n different ones, by their digits to the base 3.
+ */
+const labels = Array.from({ length: 10 }, (_, channel) => 50_000 + 3 ** channel);
 
 /** Both networks while they are built. */
 class Chain {

@@ -1,6 +1,6 @@
 import * as host from '#host';
 import type { Block, Engine } from '../engine/engine.js';
-import { SparsifyError } from '../errors.js';
+import { attempt, SparsifyError } from '../errors.js';
 import type { Source } from '../host/host.js';
 import { overLimit, type Reading } from '../host/reading.js';
 import { parseJson } from '../model/json.js';
@@ -71,7 +71,8 @@ export class ModelFiles {
 
   /** Opens the main file and reads its beginning. */
   static async open(from: ModelSource | Opened, reading: Reading): Promise<ModelFiles> {
-    const source = from instanceof Opened ? from.source : await host.open(await modelIn(from), reading);
+    const isOpen = attempt('the model', () => from instanceof Opened);
+    const source = isOpen ? (from as Opened).source : await host.open(await modelIn(from as ModelSource), reading);
     try {
       if (source.size === 0) throw emptyFile(source.name ?? 'the bytes');
       return new ModelFiles(await begin(source, reading), reading);
