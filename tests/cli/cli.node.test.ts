@@ -133,7 +133,7 @@ describe.concurrent('help', () => {
       const { stdout } = await sparsifier(['prune', '--help']);
       const text = stdout.replace(/\s+/g, ' ');
       expect(text).toMatch(/--criteria <name> .*largeFinal, .*movement, movmag, .*random\. .*in the library/);
-      expect(text).toMatch(/\bwanda and fluctuation need --calibrate or --statistics\./);
+      expect(text).toMatch(/\bwanda, fluctuation and flap need --calibrate or --statistics; flap needs --coupled\./);
       expect(text).not.toMatch(/\btaylor\b|updatingMov/);
     }),
   );
