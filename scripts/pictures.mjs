@@ -5,7 +5,6 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { downloads, expected } from '../bench/download/table.mjs';
 import { quantisers } from '../bench/quantise/table.mjs';
-import { bytesField, graph, integerField, node, opset, tensor } from '../bench/onnx-models.mjs';
 import { chart, newestRecord, summary, tables } from '../bench/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
@@ -59,6 +58,7 @@ const block = [
 async function panelsOfBlock() {
   const { readOnnx } = await import('sparsifier/formats/onnx');
   const { Sparsifier } = await import('sparsifier');
+  const { bytesField, graph, integerField, node, opset, tensor } = await import('../bench/onnx-models.mjs');
   const content = graph({
     nodes: [
       ...block.slice(0, 3).map(({ title, input }) => node('Conv', [input, `${title}.w`], [title], { name: title })),
