@@ -38,7 +38,7 @@ const parsers: Readonly<Record<string, (texts: string[]) => unknown>> = {
   ),
   rulesOf: (texts) => parse.rulesOf({ include: texts, exclude: texts }),
   parseSparsity: parse.parseSparsity,
-  parseLimit: parse.parseLimit,
+  limitsOf: (texts) => parse.limitsOf({ minKeep: texts, maxSparsity: texts }),
   parseRankings: parse.parseRankings,
   parseLayers: parse.parseLayers,
 };
@@ -103,7 +103,7 @@ const seeds: Readonly<Record<string, Given>> = {
     quantize: { weights: 'float16', others: 'float16', rules: { include: ['conv*'], exclude: { smallerThan: 9 } } },
   },
   'names of properties': {
-    words: { parseRankings: ['__proto__=a,b'], parseLayers: ['__proto__=dense'], parseLimit: ['__proto__=3'] },
+    words: { parseRankings: ['__proto__=a,b'], parseLayers: ['__proto__=dense'], limitsOf: ['__proto__=3'] },
     sparsity: JSON.parse('{ "__proto__": 50, "constructor": 50 }') as unknown,
   },
   'words of the command line': {
@@ -117,7 +117,7 @@ const seeds: Readonly<Record<string, Given>> = {
       nameOf: ['a.onnx'],
       rulesOf: ['conv*', 'kind:dense', 'is:depthwise', 'smaller:1000', 're:^a'],
       parseSparsity: ['50', 'conv=30', 'dense=keep:3'],
-      parseLimit: ['90', 'conv=3'],
+      limitsOf: ['90', 'conv=3'],
       parseRankings: ['encoder=block1*,block2*', 'rest=c'],
       parseLayers: ['fc.weight=dense:out,in'],
     },

@@ -1,6 +1,7 @@
 import type { Inputs } from '../analysis/comparison/inputs.js';
-import { sessionModelOf } from '../calibration/onnx.js';
-import type { MeasureOptions } from '../calibration/options.js';
+import { calibrate, sessionModelOf } from '../calibration/onnx.js';
+import type { CalibrateProgress, MeasureOptions } from '../calibration/options.js';
+import { readStatistics, type Statistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import type { Batches } from './inputs.js';
@@ -70,4 +71,18 @@ export async function sessionDataOf(model: FileModel, file: string, batches: Bat
   const session = await createSession(bytes, files);
   await session.release?.();
   return { createSession, batches: () => batches(session.inputMetadata) };
+}
+
+/**
+ * Statistics of a model: measured, or read from a file; undefined if neither was asked for.
+ * @param data if they are measured
+ */
+export async function statisticsOf(
+  model: FileModel,
+  data: SessionData | undefined,
+  { statistics, ...measuring }: Omit<StatisticsOptions, 'calibrate'>,
+  onProgress: (progress: CalibrateProgress) => void,
+): Promise<Statistics | undefined> {
+  if (data) return calibrate(model, { ...data, ...measuringOptions(measuring), onProgress });
+  return statistics === undefined ? undefined : readStatistics(statistics);
 }

@@ -1,5 +1,3 @@
-import { calibrate as measure } from '../calibration/onnx.js';
-import { readStatistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { needsOf, type CriteriaName, type Normalizer, type Reducer } from '../options/criteria.js';
@@ -8,12 +6,11 @@ import { defaults } from '../options/defaults.js';
 import type { SparsifierOptions } from '../options/options.js';
 import type { Context } from '../options/rankings.js';
 import type { Report } from '../pruning/report.js';
-import { Sparsifier } from '../pruning/sparsifier.js';
 import type { RepairReport } from '../repair/report.js';
-import { measuringOptions, sessionDataOf } from './calibration.js';
+import { sessionDataOf } from './calibration.js';
 import { readBatches } from './inputs.js';
-import { parseLimit, parseSparsity, rulesOf } from './parse.js';
-import { checkRepairing, type RepairingOptions } from './repairing.js';
+import { limitsOf, parseSparsity, rulesOf } from './parse.js';
+import { checkRepairing, measuredSparsifier, repairAsAsked, type RepairingOptions } from './repairing.js';
 import type { Spinner } from './spinner.js';
 
 /** The options of the command line for choosing channels. */
@@ -100,6 +97,7 @@ export async function choose(
     addBias,
     ...rest
   } = options;
+  const repairing = { statistics: measured, holdOut, memory, repair: method, repairInputs, addBias };
   const { include, exclude, minKeep, maxSparsity, ...words } = rest;
   const amounts = parseSparsity(sparsity);
   const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
@@ -108,18 +106,12 @@ export async function choose(
     ...{ granularity: 'filter', coupled },
     ...words,
     ...rulesOf({ include, exclude }),
-    ...(minKeep ? { minKeep: parseLimit(minKeep) } : {}),
-    ...(maxSparsity ? { maxSparsity: parseLimit(maxSparsity) } : {}),
+    ...limitsOf({ minKeep, maxSparsity }),
   };
-  // Measuring may take long, so what is wrong with other options is told before, with a criterion that needs nothing.
-  if (data) await new Sparsifier(model, { ...given, criteria: defaults.criteria }).explain(amounts, { roundTo });
-  const measuring = measuringOptions({ holdOut, memory });
-  const read = measured === undefined ? undefined : await readStatistics(measured);
-  const statistics = data ? await measure(model, { ...data, ...measuring, onProgress }) : read;
-  const sparsifier = new Sparsifier(model, statistics ? { ...given, statistics } : given);
+  const call = { amounts, roundTo };
+  const { sparsifier, statistics } = await measuredSparsifier(model, given, data, repairing, call, onProgress);
   const report = await sparsifier.sparsifyModel(amounts, { roundTo, onProgress });
-  const running = repairInputs === 'pruned' ? { ...data, ...measuring } : {};
-  const repair = method && (await sparsifier.repair({ method, addBias, inputs: repairInputs, ...running, onProgress }));
+  const repair = await repairAsAsked(sparsifier, repairing, data, onProgress);
   const offered = statistics !== undefined && repair === undefined ? [offer] : [];
   return { report: { ...report, notes: [...report.notes, ...offered] }, repair };
 }

@@ -5,7 +5,7 @@ import { Criteria, needsOf, type CriteriaName } from '../options/criteria.js';
 import { checkGranularity, granularityNames, type Granularity } from '../options/granularity.js';
 import { didYouMean, withoutUnderscores } from '../options/spelling.js';
 import type { Topic } from '../options/words.js';
-import type { PerLayer, Sparsity } from '../options/amounts.js';
+import type { LimitOptions, PerLayer, Sparsity } from '../options/amounts.js';
 import type { RankTogether } from '../options/rankings.js';
 import type { Rule, Rules } from '../options/rules.js';
 import { forms, type Form } from '../model/forms.js';
@@ -131,6 +131,17 @@ export const rulesOf = ({
   ...(exclude ? { exclude: exclude.map(ruleOf) } : {}),
 });
 
+export const limitsOf = ({
+  minKeep,
+  maxSparsity,
+}: {
+  readonly minKeep: readonly string[] | undefined;
+  readonly maxSparsity: readonly string[] | undefined;
+}): LimitOptions => ({
+  ...(minKeep ? { minKeep: parseLimit(minKeep) } : {}),
+  ...(maxSparsity ? { maxSparsity: parseLimit(maxSparsity) } : {}),
+});
+
 /** A name or glob, `kind:dense`, `is:depthwise`, `smaller:1000`, or an expression after `re:`. */
 function ruleOf(text: string): Rule {
   const [, form, value = ''] = /^(kind|is|smaller|re):(.*)$/s.exec(text) ?? [];
@@ -217,7 +228,7 @@ export function parseSparsity(texts: readonly string[]): Sparsity {
   return amounts.length === 1 ? amounts[0]! : amounts;
 }
 
-export function parseLimit(texts: readonly string[]): PerLayer {
+function parseLimit(texts: readonly string[]): PerLayer {
   const [only = ''] = texts;
   if (texts.length > 1 || only.includes('=')) return Object.fromEntries(parsePerLayer(texts));
   return numberOf(only, 'Write one number for all layers, or name=8');

@@ -1,9 +1,6 @@
 import { checkTargets, writeFiles, type OutputFile } from '#host';
-import { calibrate as measure } from '../calibration/onnx.js';
-import { readStatistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
 import { filesOf, type Sizes } from '../formats/sizes.js';
-import { defaults } from '../options/defaults.js';
 import { needsOf, type CriteriaName } from '../options/criteria.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
@@ -16,17 +13,23 @@ import { planFor, quantize } from '../quantization/quantize.js';
 import type { QuantizeReport } from '../quantization/report.js';
 import type { Report } from '../pruning/report.js';
 import type { RepairReport } from '../repair/report.js';
-import { Sparsifier } from '../pruning/sparsifier.js';
+import type { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
 import { sentenceOf, type Words } from '../pruning/warnings.js';
-import { measuringOptions, sessionDataOf } from './calibration.js';
+import { sessionDataOf, statisticsOf } from './calibration.js';
 import { readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
-import { parseLimit, parseRankings, parseSparsity, rulesOf } from './parse.js';
-import { checkRepairing, repairInFlags, type RepairingOptions } from './repairing.js';
+import { limitsOf, parseRankings, parseSparsity, rulesOf } from './parse.js';
+import {
+  checkRepairing,
+  measuredSparsifier,
+  repairAsAsked,
+  repairInFlags,
+  type RepairingOptions,
+} from './repairing.js';
 import { quantizedInData, quantizedInFlags } from './quantizing.js';
 import { startSpinner } from './spinner.js';
 import { explanations } from './table.js';
@@ -167,8 +170,7 @@ async function pruned(
     ...words,
     ...rulesOf({ include, exclude }),
     ...(rankTogether ? { rankTogether: parseRankings(rankTogether) } : {}),
-    ...(minKeep ? { minKeep: parseLimit(minKeep) } : {}),
-    ...(maxSparsity ? { maxSparsity: parseLimit(maxSparsity) } : {}),
+    ...limitsOf({ minKeep, maxSparsity }),
   };
   const spinner = startSpinner(json);
   const { onProgress } = spinner;
@@ -200,17 +202,9 @@ async function pruned(
     const data = batches && (await sessionDataOf(model, file, batches));
     const quantizing = form === undefined ? undefined : { weights: form === true ? undefined : form };
     if (quantizing) planFor(model, quantizing);
-    // Measuring may take long, so what is wrong with other options is told before, with what needs nothing that is measured.
-    if (data) {
-      const { criteria } = defaults;
-      const budget = compared.budget === 'error' ? { budget: 'uniform' as const } : {};
-      await new Sparsifier(model, { ...compared, criteria, ...budget }).explain(asked, { roundTo });
-    }
-    const read = measured === undefined ? undefined : await readStatistics(measured);
-    const statistics = data
-      ? await measure(model, { ...data, ...measuringOptions({ holdOut, memory }), onProgress })
-      : read;
-    const sparsifier = new Sparsifier(model, statistics ? { ...compared, statistics } : compared);
+    const repairing = { statistics: measured, holdOut, memory, repair: method, repairInputs, addBias };
+    const call = { amounts: asked, roundTo };
+    const { sparsifier, statistics } = await measuredSparsifier(model, compared, data, repairing, call, onProgress);
     if (loadMasks) await sparsifier.loadMasks(loadMasks);
     if (explain || out === undefined) {
       const explained = await sparsifier.explain(asked, { roundTo, onProgress });
@@ -222,20 +216,9 @@ async function pruned(
       asked === undefined && loadMasks
         ? await sparsifier.apply({ onProgress })
         : await sparsifier.sparsifyModel(asked, { roundTo, onProgress });
-    const repair =
-      method &&
-      (await sparsifier.repair({
-        method,
-        addBias,
-        inputs: repairInputs,
-        ...(repairInputs === 'pruned' ? { ...data, ...measuringOptions({ holdOut, memory }) } : {}),
-        onProgress,
-      }));
+    const repair = await repairAsAsked(sparsifier, repairing, data, onProgress);
     // Biases make up for what the inputs of the pruned model lose.
-    const seen =
-      quantizing && data
-        ? await measure(model, { ...data, ...measuringOptions({ holdOut: 0, memory }), onProgress })
-        : statistics;
+    const seen = quantizing && data ? await statisticsOf(model, data, { holdOut: 0, memory }, onProgress) : statistics;
     const stored = quantizing && (await quantize(model, { ...quantizing, statistics: seen, onProgress }));
     using small = stored?.model;
     spinner.show('writing');

@@ -1,5 +1,3 @@
-import { calibrate as measure } from '../calibration/onnx.js';
-import { readStatistics } from '../calibration/statistics.js';
 import { readModel } from '../formats/read-model.js';
 import type { Sizes } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
@@ -8,7 +6,7 @@ import type { OtherForm } from '../quantization/options.js';
 import { quantizeTable } from '../quantization/made-report.js';
 import { planFor, quantize as store } from '../quantization/quantize.js';
 import type { QuantizeReport } from '../quantization/report.js';
-import { checkMeasuring, checkSource, measuringOptions, sessionDataOf, type StatisticsOptions } from './calibration.js';
+import { checkMeasuring, checkSource, sessionDataOf, statisticsOf, type StatisticsOptions } from './calibration.js';
 import { readBatches } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing, rulesOf } from './parse.js';
@@ -102,15 +100,8 @@ async function quantized(
     };
     // Measuring may take long, so what is wrong with other options is told before.
     planFor(read, asked);
-    const statistics = batches
-      ? await measure(read, {
-          ...(await sessionDataOf(read, file, batches)),
-          ...measuringOptions({ holdOut: 0, ...(memory === undefined ? {} : { memory }) }),
-          onProgress,
-        })
-      : measured === undefined
-        ? undefined
-        : await readStatistics(measured);
+    const data = batches && (await sessionDataOf(read, file, batches));
+    const statistics = await statisticsOf(read, data, { statistics: measured, holdOut: 0, memory }, onProgress);
     const { model, report } = await store(read, { ...asked, statistics, onProgress });
     using written = model;
     spinner.show('writing');

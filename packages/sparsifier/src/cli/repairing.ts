@@ -1,12 +1,26 @@
+import type { Statistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
+import type { FileModel } from '../formats/file-model.js';
+import type { Sparsity } from '../options/amounts.js';
 import type { Budget } from '../options/budgets.js';
 import type { CriteriaName } from '../options/criteria.js';
+import { defaults } from '../options/defaults.js';
+import type { SparsifierOptions } from '../options/options.js';
 import { repairReportOf } from '../pruning/repair-report.js';
+import { Sparsifier } from '../pruning/sparsifier.js';
 import type { RepairOptions } from '../repair/options.js';
 import type { RepairReport } from '../repair/report.js';
-import { checkMeasuring, checkSource, type StatisticsOptions } from './calibration.js';
+import {
+  checkMeasuring,
+  checkSource,
+  measuringOptions,
+  statisticsOf,
+  type SessionData,
+  type StatisticsOptions,
+} from './calibration.js';
 import { needsStatistics } from './parse.js';
 import { allSaid, type Say } from './phrasing.js';
+import type { Spinner } from './spinner.js';
 
 /** The options of `prune` for statistics of inputs, and for what is made of them. */
 export interface RepairingOptions extends StatisticsOptions {
@@ -42,6 +56,47 @@ export function checkRepairing(
   checkMeasuring(options);
   if (repairInputs === 'pruned' && calibrate === undefined)
     fail('--repair-inputs pruned measures inputs again and again', 'Give them with --calibrate <file>');
+}
+
+/** What the model is pruned with. */
+interface Measured {
+  readonly sparsifier: Sparsifier;
+  readonly statistics: Statistics | undefined;
+}
+
+/**
+ * A Sparsifier with the statistics that were asked for. Measuring may take long, so what is wrong with other options is told
+ * before, with a criterion and a budget that need nothing.
+ * @param data if they are measured
+ * @param call the amounts and the rounding of the call that follows
+ */
+export async function measuredSparsifier(
+  model: FileModel,
+  options: SparsifierOptions,
+  data: SessionData | undefined,
+  { statistics: file, holdOut, memory }: RepairingOptions,
+  { amounts, roundTo }: { readonly amounts: Sparsity | undefined; readonly roundTo: number | undefined },
+  onProgress: Spinner['onProgress'],
+): Promise<Measured> {
+  if (data) {
+    const { criteria } = defaults;
+    const budget = options.budget === 'error' ? { budget: 'uniform' as const } : {};
+    await new Sparsifier(model, { ...options, criteria, ...budget }).explain(amounts, { roundTo });
+  }
+  const statistics = await statisticsOf(model, data, { statistics: file, holdOut, memory }, onProgress);
+  return { sparsifier: new Sparsifier(model, statistics ? { ...options, statistics } : options), statistics };
+}
+
+/** The repair that was asked for; undefined if none was. */
+export async function repairAsAsked(
+  sparsifier: Sparsifier,
+  { repair: method, repairInputs: inputs, addBias, holdOut, memory }: RepairingOptions,
+  data: SessionData | undefined,
+  onProgress: Spinner['onProgress'],
+): Promise<RepairReport | undefined> {
+  if (method === undefined) return undefined;
+  const running = inputs === 'pruned' ? { ...data, ...measuringOptions({ holdOut, memory }) } : {};
+  return sparsifier.repair({ method, addBias, inputs, ...running, onProgress });
 }
 
 /** A report whose sentences are those of the command line. */
