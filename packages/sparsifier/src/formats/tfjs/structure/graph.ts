@@ -1,10 +1,11 @@
 import { isObject } from '../../../model/json.js';
 import type { Value } from '../../onnx/graph.js';
 import { unknownSize, type Shape } from '../../onnx/shapes.js';
-import { addTo, type WeightEntry, type Weights } from '../description.js';
+import type { WeightEntry, Weights } from '../description.js';
 import { outputsIn } from '../graph-biases.js';
 import { NodeSite, type NodeInput, type NodeJson } from './node.js';
 import { nodeRules } from './nodes/table.js';
+import { inOrder } from './order.js';
 import { Translation, Untranslated } from './translation.js';
 
 /** A graph of TensorFlow as one of ONNX's operators. */
@@ -75,7 +76,7 @@ class GraphReader implements GraphTranslation {
       if (entry !== undefined) this.#constants.set(node.name, entry);
       for (const input of dataInputs(node)) read.add(referenceOf(input)[0]);
     }
-    for (const node of inOrder(nodes)) {
+    for (const node of inOrder(nodes, ({ name }) => name, inputsOf)) {
       if (this.#constants.has(node.name)) continue;
       const values = this.#translated(node);
       this.#values.set(node.name, values);
@@ -137,28 +138,8 @@ class GraphReader implements GraphTranslation {
   }
 }
 
+/** The names of the nodes whose outputs a node reads. */
+const inputsOf = (node: NodeJson): string[] => dataInputs(node).map((input) => referenceOf(input)[0]);
+
 /** The integers of a constant. */
 const integersIn = (value: Value | undefined): readonly number[] | undefined => value?.view?.constant.tensor.integers;
-
-/** The nodes in an order in which those that others read come first. Nodes in a circle come last. */
-function inOrder(nodes: readonly NodeJson[]): NodeJson[] {
-  const own = new Set(nodes.map(({ name }) => name));
-  const waiting = new Map<NodeJson, number>();
-  const readers = new Map<string, NodeJson[]>();
-  for (const node of nodes) {
-    const names = new Set(dataInputs(node).map((input) => referenceOf(input)[0]));
-    const needed = [...names].filter((name) => own.has(name));
-    waiting.set(node, needed.length);
-    for (const name of needed) addTo(readers, name, node);
-  }
-  const ready = nodes.filter((node) => waiting.get(node) === 0);
-  // The list grows while it is read.
-  for (const { name } of ready) {
-    for (const reader of readers.get(name) ?? []) {
-      waiting.set(reader, waiting.get(reader)! - 1);
-      if (waiting.get(reader) === 0) ready.push(reader);
-    }
-  }
-  const done = new Set(ready);
-  return [...ready, ...nodes.filter((node) => !done.has(node))];
-}

@@ -1,7 +1,7 @@
 import { isObject } from '../../../model/json.js';
 import type { Value } from '../../onnx/graph.js';
 import { unknownSize, type Shape } from '../../onnx/shapes.js';
-import { addTo, type Weights } from '../description.js';
+import type { Weights } from '../description.js';
 import {
   isLayer,
   layersOf,
@@ -18,6 +18,7 @@ import { Scopes } from '../scopes.js';
 import { LayerSite, type Sized } from './layer.js';
 import { bidirectional } from './layers/recurrent.js';
 import { layerRules } from './layers/table.js';
+import { inOrder } from './order.js';
 import { Translation, Untranslated } from './translation.js';
 
 /** A network of Keras layers as a graph. */
@@ -77,7 +78,11 @@ class KerasReader implements KerasTranslation {
     // A model inside a model has a call more than the config lists.
     const keyIn = ([name, use]: Reference) => keyOf([name, counts.get(name)! > 1 ? use : 0]);
     const valueOf = (reference: Reference) => values.get(keyIn(reference))?.[reference[2]];
-    for (const { item, key, from, node, isShared } of inOrder(calls, keyIn)) {
+    for (const { item, key, from, node, isShared } of inOrder(
+      calls,
+      ({ key }) => key,
+      ({ from }) => from.map(keyIn),
+    )) {
       const read = from.map(valueOf);
       const own = [...path, nameOf(item)];
       const isInput = from.length === 0 && item.class_name === 'InputLayer' && given === undefined;
@@ -207,28 +212,6 @@ function callsOf(items: readonly Item[]): LayerCall[] {
       ...{ item, key: keyOf([nameOf(item), use]), from: references(node), node, isShared },
     }));
   });
-}
-
-/** The calls in an order in which those whose outputs are read come first. Calls in a circle come last. */
-function inOrder(calls: readonly LayerCall[], keyIn: (reference: Reference) => string): LayerCall[] {
-  const own = new Set(calls.map(({ key }) => key));
-  const waiting = new Map<LayerCall, number>();
-  const readers = new Map<string, LayerCall[]>();
-  for (const call of calls) {
-    const needed = [...new Set(call.from.map(keyIn))].filter((key) => own.has(key));
-    waiting.set(call, needed.length);
-    for (const key of needed) addTo(readers, key, call);
-  }
-  const ready = calls.filter((call) => waiting.get(call) === 0);
-  // The list grows while it is read.
-  for (const { key } of ready) {
-    for (const reader of readers.get(key) ?? []) {
-      waiting.set(reader, waiting.get(reader)! - 1);
-      if (waiting.get(reader) === 0) ready.push(reader);
-    }
-  }
-  const done = new Set(ready);
-  return [...ready, ...calls.filter((call) => !done.has(call))];
 }
 
 /** Whether a call has no options besides the values that it reads, such as `training`. */
