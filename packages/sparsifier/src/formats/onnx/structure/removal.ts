@@ -7,7 +7,7 @@ import type { CurrentFiles, ModelOutput } from '../../format.js';
 import { openGroups } from '../../../structure/groups.js';
 import type { ChannelRemoval, ChannelsRequest, InputShapes, PlannedRemoval } from '../../removal.js';
 import { editedSource } from '../edits.js';
-import { readGraph, title, type Constant, type Graph, type Node, type Value } from '../graph.js';
+import { readGraph, title, type Constant, type Graph, type Value } from '../graph.js';
 import { findWeights } from '../layers.js';
 import { versionsIn } from '../versions.js';
 import type { ModelFile } from '../wire.js';
@@ -190,21 +190,33 @@ export function notesOnSizes(probes: Probes, { changes }: OnnxRemoval, given: In
 }
 
 /** Sentences about nodes that were not followed: each operator and reason once. */
-function notesOn(failures: readonly Failure[]): string[] {
+const notesOn = (failures: readonly Failure[]): string[] =>
+  notesOnUnfollowed(
+    failures.map(({ node, reason }) => ({ title: title(node), reason, kind: `${node.op}: ${reason}` })),
+  );
+
+/** What is not followed. */
+export interface Unfollowed {
+  readonly title: string;
+  readonly reason: string;
+  /** Those of one kind are told of together. */
+  readonly kind: string;
+}
+
+/** Sentences about what is not followed: each kind once. */
+export function notesOnUnfollowed(failures: readonly Unfollowed[]): string[] {
   const first = failures.filter(({ reason }) => reason !== unknownInput);
   // If there is none, the model reads what no node computes.
   const behind = first.length === 0 ? 0 : failures.length - first.length;
-  const found = new Map<string, Node[]>();
-  for (const { node, reason } of first.length === 0 ? failures : first) {
-    const key = `${node.op}: ${reason}`;
-    const known = found.get(key);
-    if (known === undefined) found.set(key, [node]);
-    else known.push(node);
+  const found = new Map<string, Unfollowed[]>();
+  for (const failure of first.length === 0 ? failures : first) {
+    const known = found.get(failure.kind);
+    if (known === undefined) found.set(failure.kind, [failure]);
+    else known.push(failure);
   }
-  const notes = Array.from(found, ([key, [first, ...more]]) => {
-    const reason = key.slice(first!.op.length + 2);
+  const notes = Array.from(found.values(), ([failure, ...more]) => {
     const touch = more.length === 0 ? 'touches' : `and ${more.length} more touch`;
-    return `channels that ${title(first!)} ${touch} stay: ${reason}`;
+    return `channels that ${failure!.title} ${touch} stay: ${failure!.reason}`;
   });
   return behind === 0 ? notes : [...notes, `so do those of ${behind} ${behind === 1 ? 'node' : 'nodes'} behind them`];
 }

@@ -7,10 +7,17 @@ import type { ChannelRemoval, ChannelsRequest, RemovalRequest } from '../../remo
 import { title, type Constant, type Graph, type Node } from '../../onnx/graph.js';
 import { openGroups } from '../../../structure/groups.js';
 import { blockedIn, channelsOfWeights, groupsIn, touchableIn } from '../../onnx/structure/facts.js';
-import { unknownInput, type Followed } from '../../onnx/structure/follow.js';
+import type { Followed } from '../../onnx/structure/follow.js';
 import type { Need } from '../../onnx/structure/lists.js';
 import { probesOf } from '../../onnx/structure/probes.js';
-import { notesOnProbes, notesOnSizes, planned, protectedIn, shapesOf } from '../../onnx/structure/removal.js';
+import {
+  notesOnProbes,
+  notesOnSizes,
+  notesOnUnfollowed,
+  planned,
+  protectedIn,
+  shapesOf,
+} from '../../onnx/structure/removal.js';
 import { channelsIn, planOnnxRemoval } from '../../onnx/structure/remove.js';
 import { isFloat, type Description, type WeightEntry } from '../description.js';
 import { isGraph } from '../describe.js';
@@ -171,19 +178,7 @@ function notesOn({ failures: own }: Translation, followed: Followed): string[] {
   const known = new Set(own.map(({ title }) => title));
   const others = followed.failures.map(({ node, reason }) => ({ title: title(node), reason }));
   const failures = [...own, ...others.filter((failure) => !known.has(failure.title))];
-  const behind = new Set(failures.filter(({ reason }) => reason === unknownInput).map(({ title }) => title));
-  const found = new Map<string, Set<string>>();
-  for (const { title, reason } of failures) {
-    if (reason === unknownInput) continue;
-    const known = found.get(reason);
-    if (known === undefined) found.set(reason, new Set([title]));
-    else known.add(title);
-  }
-  const notes = Array.from(found, ([reason, [first, ...more]]) => {
-    const touch = more.length === 0 ? 'touches' : `and ${more.length} more touch`;
-    return `channels that ${first} ${touch} stay: ${reason}`;
-  });
-  return behind.size === 0
-    ? notes
-    : [...notes, `so do those of ${behind.size} ${behind.size === 1 ? 'node' : 'nodes'} behind them`];
+  // A layer may be several nodes.
+  const once = new Map(failures.map(({ title, reason }) => [`${title}\n${reason}`, { title, reason, kind: reason }]));
+  return notesOnUnfollowed([...once.values()]);
 }
