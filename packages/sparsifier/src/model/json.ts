@@ -16,7 +16,7 @@ export function parseJson(text: string, subject: string, { limits: { depth } }: 
   if (!isWithin(text, depth)) throw overLimit('depth', subject, depth);
   const value: unknown = JSON.parse(text);
   // Only numbers of many digits, or with an exponent of three, can be that large.
-  if (/\d{200}|\d[eE]\+?\d{3}/.test(text) && !isFinite(value)) {
+  if (/\d{200}|\d[eE]\+?\d{3}/.test(text) && !areFinite(value)) {
     throw new SparsifyError('format', 'the JSON has a number that is too large', {
       subject,
       allowed: [`numbers up to ${Number.MAX_VALUE}`],
@@ -26,9 +26,9 @@ export function parseJson(text: string, subject: string, { limits: { depth } }: 
 }
 
 /** Whether all numbers in a value are finite. */
-function isFinite(value: unknown): boolean {
+function areFinite(value: unknown): boolean {
   if (typeof value === 'number') return Number.isFinite(value);
-  return typeof value !== 'object' || value === null || Object.values(value).every(isFinite);
+  return typeof value !== 'object' || value === null || Object.values(value).every(areFinite);
 }
 
 const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [...'"\\{}[]'].map((character) =>

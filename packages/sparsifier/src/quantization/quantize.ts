@@ -8,6 +8,7 @@ import type { Form, NewNumbers } from '../model/forms.js';
 import { write } from '../model/kept.js';
 import { checkModel, type Values, type WeightTensor } from '../model/model.js';
 import { firstNotFinite, sumOf } from '../model/numbers.js';
+import { withClosed } from '../model/closing.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 import { Listener } from '../options/listener.js';
 import type { InputStatistics } from '../options/options.js';
@@ -39,45 +40,42 @@ export interface Quantized {
  *   `layer` and `kind` as rules do; `memory`
  */
 export async function quantize(model: FileModel, options: QuantizeOptions = {}): Promise<Quantized> {
-  const copies: FileModel[] = [];
-  try {
-    return await quantizedWith(model, options, (copy) => (copies.push(copy), copy));
-  } finally {
-    for (const copy of copies) copy.close();
-  }
-}
-
-/** @param closing is told which copies are to be closed at the end */
-async function quantizedWith(
-  model: FileModel,
-  options: QuantizeOptions,
-  closing: (copy: FileModel) => FileModel,
-): Promise<Quantized> {
   const asked = planFor(model, options).options;
-  const { statistics, others: otherForm, signal } = asked;
+  const { statistics } = asked;
   if (statistics) addSourceFiles(model, sourceFilesOf(statistics));
   const files = await model.toFiles();
-  const copy = closing(await readLike(model, files));
+  return withClosed(await readLike(model, files), (copy) => quantizedFrom(copy, bytesOfAll(files), asked));
+}
+
+/**
+ * @param copy of a model: its biases change
+ * @param bytesBefore those of the files of the model
+ */
+async function quantizedFrom(copy: FileModel, bytesBefore: number, asked: QuantizeOptions): Promise<Quantized> {
+  const { statistics, others: otherForm, signal } = asked;
   const { storage, current } = storageOf(copy);
   const plan = planOf(copy, storage, asked);
   const notes = statistics ? await checkInputs(statistics, copy) : [];
   const { layers, skipped, numbers, biases } = await quantizedLayers(copy, current, plan.layers, asked);
   await write(await loadEngine(), copy, biases);
+  const rewritten = async (corrected: FileModel) => {
+    const { storage, current } = storageOf(corrected);
+    const others = otherForm && (await othersIn(otherForm, storage, current, signal));
+    signal?.throwIfAborted();
+    return { others, files: await storage.rewritten(numbers, others?.numbers ?? new Map(), current) };
+  };
   // Biases that were added are among the other numbers only once the model is read again.
-  const corrected = biases.size > 0 ? closing(await readLike(copy, await copy.toFiles())) : undefined;
-  const last = storageOf(corrected ?? copy);
-  const others = otherForm && (await othersIn(otherForm, last.storage, last.current, signal));
+  const { others, files } =
+    biases.size > 0 ? await withClosed(await readLike(copy, await copy.toFiles()), rewritten) : await rewritten(copy);
   // Skipped tensors that are no layers are listed only once, among the others if those were asked for.
   const listedAlready = new Set(others?.others.map(({ name }) => name));
   for (const { name } of copy.tensors) listedAlready.delete(name);
-  signal?.throwIfAborted();
-  const written = await last.storage.rewritten(numbers, others?.numbers ?? new Map(), last.current);
-  const small = await readLike(copy, written);
+  const small = await readLike(copy, files);
   const report = quantizeReportOf({
     layers,
     skipped: [...skipped, ...plan.skipped.filter(({ name }) => !listedAlready.has(name))],
     others: others?.others ?? [],
-    bytes: { before: bytesOfAll(files), after: bytesOfAll(written) },
+    bytes: { before: bytesBefore, after: bytesOfAll(files) },
     notes: [...notes, ...notesOn(layers, statistics)],
     sizes: (options) => sizesOf(small, options),
   });
