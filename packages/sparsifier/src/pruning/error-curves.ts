@@ -1,7 +1,8 @@
 import { maskBytes, unitsOf, weightsOf } from '../engine/record.js';
 import { SparsifyError } from '../errors.js';
-import { sumOf } from '../model/numbers.js';
+import { areEqual, sumOf } from '../model/numbers.js';
 import type { ErrorPoint } from '../options/budgets.js';
+import type { Recipe } from '../options/criteria.js';
 import { Listener } from '../options/listener.js';
 import type { InputStatistics } from '../options/options.js';
 import { errorAfterRepair, type Repairing } from '../repair/layer.js';
@@ -17,6 +18,47 @@ const levels = [10, 20, 30, 40, 50, 60, 70, 80, 90, 95];
 const solving = { ...settingsOf({}), checks: [5] };
 const correctingBias = { ...solving, checks: [0] };
 
+/** The error curves of a model. Those of its dense layers are measured once. */
+export class ErrorCurves {
+  /** Those of dense layers, and the layers and limits that they are for. */
+  #known: { readonly of: string; readonly points: ErrorPoint[][] } | undefined;
+
+  /**
+   * The errors of the layers of a plan: see {@link errorCurvesOf}.
+   * @param needs what the criterion compares weights with
+   */
+  async of(
+    repairing: Omit<Repairing, 'settings'>,
+    plan: Plan,
+    statistics: InputStatistics,
+    needs: Recipe['needs'],
+  ): Promise<ErrorPoint[][]> {
+    const measured = () => errorCurvesOf(repairing, plan.jobs, statistics, plan);
+    if (!(await areDense(repairing, plan.jobs, needs))) return measured();
+    const of = JSON.stringify(plan.jobs.map(({ tensor, limit }) => [tensor.name, limit]));
+    if (this.#known?.of !== of) this.#known = { of, points: await measured() };
+    return this.#known.points;
+  }
+
+  forget(): void {
+    this.#known = undefined;
+  }
+}
+
+/** Whether scores are those of the dense layers: nothing has been removed, and the criterion compares with nothing else. */
+async function areDense(
+  { model, dense }: Pick<Repairing, 'model' | 'dense'>,
+  jobs: readonly Job[],
+  needs: Recipe['needs'],
+): Promise<boolean> {
+  if (needs !== undefined && needs !== 'statistics' && needs !== 'activations') return false;
+  for (const { tensor, earlier } of jobs) {
+    if (earlier !== undefined) return false;
+    if (!(await areEqual(await model.copy(tensor.values), await dense.bytes(tensor.values)))) return false;
+  }
+  return true;
+}
+
 /**
  * The errors of layers that lose more and more of their units, each by itself, after a repair. Nothing is changed. An error
  * is divided by that of the layer without any weight and with the best bias. So layers whose outputs hardly vary, and which a
@@ -24,7 +66,7 @@ const correctingBias = { ...solving, checks: [0] };
  * @param jobs as a call makes them; each with the most units that its layer may lose
  * @throws SparsifyError `criteria` for layers whose error is not known; what a call and a repair throw
  */
-export async function errorCurvesOf(
+async function errorCurvesOf(
   { engine, model, dense }: Omit<Repairing, 'settings'>,
   jobs: readonly Job[],
   statistics: InputStatistics,

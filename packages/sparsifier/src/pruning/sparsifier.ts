@@ -13,7 +13,7 @@ import type { ErrorPoint } from '../options/budgets.js';
 import { rank, remove, removeKnown, restore } from './call.js';
 import { Comparison } from './comparison.js';
 import { CoupledChoice, type Chosen } from './coupled.js';
-import { errorCurvesOf } from './error-curves.js';
+import { ErrorCurves } from './error-curves.js';
 import { explanationsOf, type Explanation } from './explain.js';
 import { unranked, type Done, type Job, type Plan, type Removed } from './job.js';
 import { maskFile, readMasks, type WriteMasksOptions } from './mask-file.js';
@@ -31,7 +31,6 @@ import { restoreDense } from './restored.js';
 import { checkAmount, type Amount, type Sparsity } from '../options/amounts.js';
 import { sourceFilesIn } from './snapshots.js';
 import { checkModel, type Model, type WeightTensor } from '../model/model.js';
-import { areEqual } from '../model/numbers.js';
 import { inTurn } from '../model/turns.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 
@@ -52,8 +51,8 @@ export class Sparsifier {
   readonly #saved = new Map<WeightTensor, readonly Uint8Array[]>();
   /** With statistics, what a repair aims at and what is restored. */
   #dense: DenseNumbers | undefined;
-  /** What dense layers lose, for the budget `error`, and the layers and limits that it was measured for. */
-  #curves: { readonly of: string; readonly points: ErrorPoint[][] } | undefined;
+  /** For the budget `error`. */
+  readonly #curves = new ErrorCurves();
   /** What could not be checked about the statistics. */
   #unchecked: Promise<readonly string[]> | undefined;
   readonly #comparison: Comparison;
@@ -216,7 +215,7 @@ export class Sparsifier {
     this.#dense?.release();
     this.#dense = undefined;
     this.#unchecked = undefined;
-    this.#curves = undefined;
+    this.#curves.forget();
     this.#comparison.forget();
   }
 
@@ -384,28 +383,9 @@ export class Sparsifier {
     };
   }
 
-  /** What each layer loses by itself, for the budget `error`. For dense layers it is measured once. */
   async #errorCurves(plan: Plan): Promise<ErrorPoint[][]> {
-    const measured = async () => {
-      const repairing = { engine: await loadEngine(), model: this.model, dense: this.#dense! };
-      return errorCurvesOf(repairing, plan.jobs, this.#options.statistics!, plan);
-    };
-    if (!(await this.#isDense(plan.jobs))) return measured();
-    const of = JSON.stringify(plan.jobs.map(({ tensor, limit }) => [tensor.name, limit]));
-    if (this.#curves?.of !== of) this.#curves = { of, points: await measured() };
-    return this.#curves.points;
-  }
-
-  /** Whether scores are those of the dense layers: nothing has been removed, and the criterion compares with nothing else. */
-  async #isDense(jobs: readonly Job[]): Promise<boolean> {
-    const { needs } = this.#planner.recipe;
-    if (needs !== undefined && needs !== 'statistics' && needs !== 'activations') return false;
-    for (const { tensor, earlier } of jobs) {
-      if (earlier !== undefined) return false;
-      const now = await this.model.copy(tensor.values);
-      if (!(await areEqual(now, await this.#dense!.bytes(tensor.values)))) return false;
-    }
-    return true;
+    const repairing = { engine: await loadEngine(), model: this.model, dense: this.#dense! };
+    return this.#curves.of(repairing, plan, this.#options.statistics!, this.#planner.recipe.needs);
   }
 
   #plan(jobs: readonly Job[], removes: readonly number[], { roundTo, signal, onProgress }: CallOptions): Plan {
