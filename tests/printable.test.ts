@@ -96,7 +96,7 @@ test.each(cases)('%s is printed as one line that hides nothing, and is as it is 
 
   const found = await sensitivity(model, () => 1, { levels: [50] });
   expect(found.table().split('\n')).toHaveLength(2 + found.layers.length);
-  texts.push(found.table(), await found.plot());
+  texts.push(found.table(), await found.plot(), await found.heatMap());
 
   if ('close' in model) {
     const file = model as FileModel;

@@ -45,8 +45,31 @@ describe('the sensitivity of layers', () => {
     ]);
     expect([...layers.a.data, ...layers.b.data]).toEqual([1, -2, 3, 4, 10, 20, -30, 40]);
     expect(found.table()).toBe(
-      'drop from 110 when this share of a layer is removed\nlayer  25 %  50 %  75 %\na         1     3     6\nb        10    30    60',
+      [
+        'drop from 110 when this share of a layer is removed',
+        'layer  25 %    50 %    75 %',
+        'a         1       3       6',
+        'b        10 \u2591    30 \u2592    60 \u2588',
+      ].join('\n'),
     );
+    const map = await found.heatMap();
+    expect([...map.matchAll(/<title>(.*?, .*?)<\/title>/g)].map(([, cell]) => cell)).toEqual(
+      ['a', 'b'].flatMap((name, row) =>
+        [25, 50, 75].map(
+          (level, at) =>
+            `${name}, ${level} %: ${
+              [
+                [1, 3, 6],
+                [10, 30, 60],
+              ][row]![at]
+            }`,
+        ),
+      ),
+    );
+    const colours = [...map.matchAll(/fill="([^"]+)"><title>/g)].map(([, colour]) => colour);
+    expect(colours[5]).toBe('rgb(102, 37, 6)');
+    expect(new Set(colours).size).toBe(6);
+    expect(map).not.toContain('<style');
     const svg = await found.plot();
     expect(svg).toMatch(/<title>a<\/title>[^]*<title>b<\/title>/);
     // Colours that no style sheet overrules, and that are not the same.

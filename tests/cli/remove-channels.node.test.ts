@@ -16,11 +16,13 @@ const masked = channelsModel(dead);
 const graph = channelsGraph(dead);
 /** A model that onnxruntime does not load. */
 const strange = model({ ...graph, nodes: [...graph.nodes, node('MyOwn', 'y', 'z', { domain: 'my.own' })] }, 13);
+const unsized = channelsModel({ shape: ['batch', 'channels', 'height', 'width'] });
 const inFolder = foldersWith({
   'model.onnx': masked,
   'dense.onnx': channelsModel(),
   'open.onnx': channelsModel({ ...dead, shape: ['batch', 3, 'height', 'width'] }),
   'strange.onnx': strange,
+  'unsized.onnx': unsized,
 });
 const bytesIn = async (name: string) => new Uint8Array(await readFile(at(name)));
 const inJson = (value: unknown) => JSON.parse(JSON.stringify(value)) as object;
@@ -237,6 +239,30 @@ export default () => [1, 2, 3, 4].map((seed) => ({ x: { type: 'float32', data: o
 `;
 
 describe('channels that the command chooses', () => {
+  test(
+    'prune --coupled takes the shapes of inputs, without which an open graph cannot be followed',
+    inFolder(async () => {
+      const words = ['prune', 'unsized.onnx', '-s', '50', '-g', 'filter', '--coupled', '-o', 'out.onnx', '--force'];
+      const inputShapes = { x: [1, 3, 10, 10] };
+      using model = await readOnnx(unsized);
+      await new Sparsifier(model, { granularity: 'filter', coupled: { inputShapes } }).sparsifyModel(50);
+      const expected = await model.bytes();
+      expect(await sparsifier(...words)).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/with --input/) as string,
+      });
+      for (const more of [[], ['--verify']]) {
+        await printed(...words, '--input', 'x:1,3,10,10', ...more);
+        expect(await bytesIn('out.onnx')).toEqual(expected);
+      }
+      const alone = words.filter((word) => word !== '--coupled');
+      expect(await sparsifier(...alone, '--input', 'x:1,3,10,10')).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/Add --verify/) as string,
+      });
+    }),
+  );
+
   test(
     'With -s it chooses what the library chooses, and removes it',
     inFolder(async () => {

@@ -66,6 +66,8 @@ export interface Sensitivity {
   table(): string;
   /** The drop of each layer over the levels, as the text of an SVG image. */
   plot(): Promise<string>;
+  /** The drops as the text of an SVG image: a row for each layer, a column for each level, coloured by the drop. */
+  heatMap(): Promise<string>;
   /**
    * For each layer, the highest sparsity at which pruning it alone is estimated to cost no more than `drop`:
    * interpolated linearly between levels, and never more than the highest level. For `sparsifyModel` of a local
@@ -198,6 +200,16 @@ export async function sensitivity(
         })),
       });
     },
+    heatMap: async () => {
+      const { heatMap } = await import('../training/heat-map.js');
+      return heatMap({
+        title: 'sensitivity',
+        xLabel: 'of the layer removed',
+        legend: `drop from ${cellOf(baseline)}`,
+        columns: levels.map((level) => `${level} %`),
+        rows: layers.map(({ name, points }) => ({ name, values: points.map(({ drop }) => drop) })),
+      });
+    },
     toTargets,
   };
 
@@ -294,15 +306,27 @@ function targetOf(points: readonly SensitivityPoint[], limit: number): number {
   return from;
 }
 
+/** From small drops to the largest one. */
+const shades = [' ', '\u2591', '\u2592', '\u2593', '\u2588'];
+
 function tableOf(baseline: number, levels: readonly number[], layers: readonly LayerSensitivity[]): string {
-  const cell = (value: number) => String(Number(value.toPrecision(4)));
+  const most = largestOf(layers.flatMap(({ points }) => points.map(({ drop }) => drop)));
+  const shadeOf = (drop: number) => shades[drop > 0 ? Math.round((drop / most) * (shades.length - 1)) : 0]!;
   const rows = [
-    ['layer', ...levels.map((level) => `${level} %`)],
-    ...layers.map(({ name, points }) => [shortened(printable(name)), ...points.map(({ drop }) => cell(drop))]),
+    ['layer', ...levels.map((level) => `${level} %  `)],
+    ...layers.map(({ name, points }) => [
+      shortened(printable(name)),
+      ...points.map(({ drop }) => `${cellOf(drop)} ${shadeOf(drop)}`),
+    ]),
   ];
   const widths = rows[0]!.map((_, column) => largestOf(rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>
-    row.map((text, column) => (column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]!))).join('  '),
+    row
+      .map((text, column) => (column === 0 ? text.padEnd(widths[0]!) : text.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
   );
-  return [`drop from ${cell(baseline)} when this share of a layer is removed`, ...lines].join('\n');
+  return [`drop from ${cellOf(baseline)} when this share of a layer is removed`, ...lines].join('\n');
 }
+
+const cellOf = (value: number): string => String(Number(value.toPrecision(4)));

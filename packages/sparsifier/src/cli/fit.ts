@@ -12,7 +12,7 @@ import { readEvaluate } from './evaluating.js';
 import { readBatches } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing, rulesOf } from './parse.js';
-import { allSaid, type Say } from './phrasing.js';
+import { allSaid, remainingInWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { startSpinner } from './spinner.js';
@@ -75,7 +75,7 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
       rules: { ...(layerType ? { layerType } : {}), ...rulesOf({ include, exclude }) },
       onProgress: ({ stage, done, total, remaining }) =>
         spinner.show(
-          `${stage}, ${Math.round((100 * done) / total)} %${remaining === undefined ? '' : inWords(remaining)}`,
+          `${stage}, ${Math.round((100 * done) / total)} %${remaining === undefined ? '' : remainingInWords(remaining)}`,
         ),
     });
     using small = fitted;
@@ -88,10 +88,6 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
     spinner.stop();
   }
 }
-
-/** `, about 2 min left` */
-const inWords = (seconds: number): string =>
-  `, about ${seconds < 100 ? `${Math.ceil(seconds / 10) * 10} s` : `${Math.round(seconds / 60)} min`} left`;
 
 /** A report whose sentences are those of the command line. */
 const inFlags = (report: FitReport, say: Say): FitReport =>

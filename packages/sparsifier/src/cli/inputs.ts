@@ -114,6 +114,10 @@ const noInput = (subject: string, names: readonly string[], metadata: readonly I
     allowed: metadata.map(({ name }) => name),
   });
 
+/** How the channels of a network are followed, with the shapes of inputs that were given. */
+export const coupledOf = (coupled: boolean | undefined, input: readonly string[] | undefined) =>
+  coupled && input !== undefined ? { inputShapes: parseShapes(input) } : coupled;
+
 /** `x:1,3,48,320`, any number of times, split at the last `:`. */
 export function parseShapes(texts: readonly string[]): Record<string, number[]> {
   return Object.fromEntries(

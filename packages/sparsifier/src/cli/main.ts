@@ -14,6 +14,7 @@ import { inspect } from './commands/inspect.js';
 import { prune } from './commands/prune.js';
 import { quantize } from './commands/quantize.js';
 import { removeChannels } from './commands/remove-channels.js';
+import { sensitivity } from './commands/sensitivity.js';
 import type { CommandEntry } from './commands/shared.js';
 import { inFlags } from './phrasing.js';
 import { handleSignals } from './signals.js';
@@ -26,6 +27,7 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   doctor,
   compare,
   calibrate,
+  sensitivity,
   fit,
   prune,
   'remove-channels': removeChannels,

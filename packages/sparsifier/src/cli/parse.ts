@@ -33,6 +33,14 @@ export const share = (text: string): number => {
     throw new InvalidArgumentError('It must be a number from 0 to less than 1, such as 0.25.');
   return number;
 };
+/** `10,50,90` */
+export const percentages = (text: string): number[] =>
+  text.split(',').map((word) => {
+    const number = Number(word);
+    if (word.trim() === '' || !(number >= 0 && number <= 100))
+      throw new InvalidArgumentError('It must be percentages from 0 to 100, such as 30,50,70.');
+    return number;
+  });
 export const collect = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text];
 export const nameOf = (text: string): string => {
   if (text === '') throw new InvalidArgumentError('It must be the name of a file.');

@@ -75,3 +75,7 @@ function structured(value: Readonly<Record<string, unknown>>): string {
     .map(([role, size]) => `${role}=${size}`)
     .join(',')}`;
 }
+
+/** `, about 2 min left` @param seconds that are left */
+export const remainingInWords = (seconds: number): string =>
+  `, about ${seconds < 100 ? `${Math.ceil(seconds / 10) * 10} s` : `${Math.round(seconds / 60)} min`} left`;

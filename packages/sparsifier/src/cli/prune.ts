@@ -17,7 +17,7 @@ import type { Sparsifier } from '../pruning/sparsifier.js';
 import { tableOf } from '../pruning/table.js';
 import { sentenceOf, type Words } from '../pruning/warnings.js';
 import { sessionDataOf, statisticsOf } from './calibration.js';
-import { readBatches } from './inputs.js';
+import { coupledOf, readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
 import { checkOutputs, pathsOf } from './outputs.js';
@@ -52,9 +52,11 @@ export interface PruneOptions
       | 'exclude'
       | 'rankTogether'
       | 'statistics'
+      | 'coupled'
     > {
   readonly criteria: CriteriaName;
   readonly granularity: Granularity;
+  readonly coupled?: boolean;
   readonly json?: boolean;
   readonly sparsity?: string[];
   readonly roundTo?: number;
@@ -86,18 +88,19 @@ export interface PruneOptions
  */
 export async function prune(
   file: string,
-  { verify = false, input, inputs, ...options }: PruneOptions,
+  { verify = false, input, inputs, ...given }: PruneOptions,
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  const { json, out = '', dryRun, explain = dryRun, layers = false, sizes = false } = options;
+  const options = { ...given, coupled: coupledOf(given.coupled, input) };
+  const { json, out = '', dryRun, explain = dryRun, layers = false, sizes = false, coupled } = options;
   if (explain && (layers || sizes)) {
     throw new SparsifyError('usage', `${layers ? '--layers' : '--sizes'} is for the report of what was pruned`, {
       hint: '--explain lists the layers, and writes no model',
     });
   }
-  checkVerifying({ verify, input, inputs }, !explain);
-  checkGiven(options);
+  checkVerifying({ verify, input: coupled ? undefined : input, inputs }, !explain);
+  checkGiven(given);
   const work = () => pruned(file, { ...options, inputs }, engine, say);
   if (!verify) {
     const done = await work();
@@ -108,7 +111,7 @@ export async function prune(
   const { done, found, failure, text } = await verified(
     file,
     out,
-    { reading, given: { input, inputs }, force: options.force },
+    { reading, given: { input: coupled && inputs ? undefined : input, inputs }, force: options.force },
     work,
   );
   tell(done!, out, options, { verify: found });
@@ -152,7 +155,7 @@ interface Pruned {
 /** Writes the sparse model and returns what was done; or only explains it. */
 async function pruned(
   file: string,
-  { inputs, ...options }: Omit<PruneOptions, 'verify' | 'input'>,
+  { inputs, ...options }: Omit<PruneOptions, 'verify' | 'input' | 'coupled'> & Pick<SparsifierOptions, 'coupled'>,
   engine: Promise<unknown>,
   say: Say,
 ): Promise<Pruned | undefined> {

@@ -1,7 +1,7 @@
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
-import { printable } from '../printable.js';
 import { largestOf } from '../model/numbers.js';
+import { escape, ink, short } from './svg.js';
 
 /** A line of a plot. */
 interface Series {
@@ -21,9 +21,6 @@ const margin = { top: 36, right: 16, bottom: 48, left: 60 };
 /** Apart from each other on white and on black, and for most colour-blind people (Okabe and Ito 2008). */
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
 const dashes = ['', '6 3', '2 3'];
-/** Of text and axes: dark enough on white, and light enough on black. There is no style sheet, which a page would share. */
-const ink = '#767676';
-
 /** Of more lines, those that reach highest are drawn. */
 const mostSeries = 200;
 /** Of a line of more points, the first, lowest, highest and last one are drawn of each of so many equal parts. */
@@ -124,13 +121,3 @@ function thinned(points: Series['points']): Series['points'] {
     return [...places].map((place) => points[place]!);
   }).flat();
 }
-
-/** Names of layers may be paths, whose ends tell more. */
-function short(name: string): string {
-  const characters = [...printable(name)];
-  return characters.length > 24 ? `…${characters.slice(-23).join('')}` : characters.join('');
-}
-
-/** As the content of an element of XML, which cannot have control characters at all. */
-const escape = (text: string): string =>
-  printable(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);

@@ -9,6 +9,7 @@ import {
   begin,
   calibrating,
   choice,
+  evaluating,
   holdOut,
   measured,
   memory,
@@ -37,12 +38,7 @@ export const fit: CommandEntry = {
         ),
       )
       .addOption(new Option('-o, --out <file>', 'where to write the model').argParser(nameOf))
-      .addOption(
-        new Option(
-          '--evaluate <module>',
-          'a JavaScript module whose default export judges a model: async (files, { signal, part }) => number',
-        ).argParser(nameOf),
-      )
+      .addOption(evaluating)
       .addOption(
         new Option(
           '--max-drop <drop>',

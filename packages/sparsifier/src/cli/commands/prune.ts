@@ -2,17 +2,19 @@ import { Option } from 'commander';
 import { forms } from '../../model/forms.js';
 import { kinds } from '../../model/model.js';
 import { budgets } from '../../options/budgets.js';
-import { normalizerNames, reducerNames } from '../../options/criteria.js';
+import { normalizerNames } from '../../options/criteria.js';
 import { defaults } from '../../options/defaults.js';
-import { granularityNames } from '../../options/granularity.js';
 import { contexts } from '../../options/rankings.js';
-import { collect, criteriaOfCommand, criterionOf, formAfter, granularityOf, kindsOf, nameOf, whole } from '../parse.js';
+import { collect, formAfter, kindsOf, nameOf, whole } from '../parse.js';
 import type { PruneOptions } from '../prune.js';
 import {
   anyModel,
   begin,
   calibrating,
   choice,
+  coupled,
+  criteria,
+  granularity,
   holdOut,
   inputShape,
   inputValues,
@@ -20,8 +22,10 @@ import {
   measured,
   memory,
   noAddBias,
+  reducer,
   repair,
   repairInputs,
+  seed,
   sizes,
   type CommandEntry,
   type Threads,
@@ -42,18 +46,8 @@ export const prune: CommandEntry = {
           'percentage of units to remove: one for all layers, one per layer (0,50,50,0), or name-or-glob=percentage; repeatable',
         ).argParser(collect),
       )
-      .addOption(
-        new Option(
-          '-g, --granularity <name>',
-          `which weights are removed together: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
-        )
-          .argParser(granularityOf)
-          .default(defaults.granularity),
-      )
-      .option(
-        '--coupled',
-        'with -g filter: remove whole channels of the network, with all that makes, follows and reads them',
-      )
+      .addOption(granularity)
+      .addOption(coupled)
       .addOption(
         choice(
           '-c, --context <name>',
@@ -61,14 +55,7 @@ export const prune: CommandEntry = {
           contexts,
         ).default(defaults.context),
       )
-      .addOption(
-        new Option(
-          '--criteria <name>',
-          `what makes a weight useful: ${criteriaOfCommand.join(', ')}. wanda, fluctuation and flap need --calibrate or --statistics; flap needs --coupled. Those that need gradients or earlier calls are in the library`,
-        )
-          .argParser(criterionOf)
-          .default(defaults.criteria),
-      )
+      .addOption(criteria)
       .addOption(new Option('-o, --out <file>', 'where to write the sparse model').argParser(nameOf))
       .option('--explain', 'only show how much would be removed from each layer, and why the others are not pruned')
       .option('--dry-run', 'the same as --explain')
@@ -91,13 +78,11 @@ export const prune: CommandEntry = {
       )
       .addOption(choice('--budget <rule>', 'with -c global: how the sparsity is divided among the layers', budgets))
       .option('--round-to <n>', 'keep a multiple of n units in each layer', whole)
-      .addOption(
-        choice('--reducer <name>', "how a unit's scores are combined into one", reducerNames).default(defaults.reducer),
-      )
+      .addOption(reducer)
       .addOption(
         choice('--normalizer <name>', "how a layer's scores are made comparable with those of others", normalizerNames),
       )
-      .option('--seed <n>', 'for --criteria random', whole)
+      .addOption(seed)
       .addOption(
         new Option('--initial <model>', 'the initial weights, for criteria that compare with them').argParser(nameOf),
       )

@@ -1,7 +1,20 @@
 import { Option, type Command } from 'commander';
 import { loadEngine } from '../../engine/engine.js';
 import type { Topic } from '../../options/words.js';
-import { above0, collect, nameOf, oneOf, share, whole } from '../parse.js';
+import { reducerNames } from '../../options/criteria.js';
+import { defaults } from '../../options/defaults.js';
+import { granularityNames } from '../../options/granularity.js';
+import {
+  above0,
+  collect,
+  criteriaOfCommand,
+  criterionOf,
+  granularityOf,
+  nameOf,
+  oneOf,
+  share,
+  whole,
+} from '../parse.js';
 import type { Say } from '../phrasing.js';
 
 /** A command of the command line. */
@@ -45,6 +58,38 @@ export const anyModel = (command: Command): Command =>
     ),
   );
 
+/** What is removed together. */
+export const [granularity, coupled] = [
+  new Option(
+    '-g, --granularity <name>',
+    `which weights are removed together: ${granularityNames.join(', ')}; a pattern such as 2:4, block:out=1,in=4, or spanning:in,height`,
+  )
+    .argParser(granularityOf)
+    .default(defaults.granularity),
+  new Option(
+    '--coupled',
+    'with -g filter: remove whole channels of the network, with all that makes, follows and reads them',
+  ),
+] as const;
+
+/** How the network is followed. */
+export const followedInput = new Option(
+  '--input <name:sizes>',
+  'with --coupled: the shape of an input with axes of any size: x:1,3,48,320; repeatable',
+).argParser(collect);
+
+/** What counts as useful. */
+export const [criteria, reducer, seed] = [
+  new Option(
+    '--criteria <name>',
+    `what makes a weight useful: ${criteriaOfCommand.join(', ')}. wanda, fluctuation and flap need --calibrate or --statistics; flap needs --coupled. Those that need gradients or earlier calls are in the library`,
+  )
+    .argParser(criterionOf)
+    .default(defaults.criteria),
+  choice('--reducer <name>', "how a unit's scores are combined into one", reducerNames).default(defaults.reducer),
+  new Option('--seed <n>', 'for --criteria random').argParser(whole),
+] as const;
+
 /** The inputs of models that are run. */
 export const [inputShape, inputValues] = [
   new Option(
@@ -65,6 +110,12 @@ export const [calibrating, measured] = [
   ).argParser(nameOf),
   new Option('--statistics <file>', 'what sparsifier calibrate measured, or PyTorch, as safetensors').argParser(nameOf),
 ] as const;
+
+/** What judges models. */
+export const evaluating = new Option(
+  '--evaluate <module>',
+  'a JavaScript module whose default export judges a model: async (files, { signal, part }) => number',
+).argParser(nameOf);
 
 /** What a report tells besides the totals. */
 export const [listedLayers, sizes] = [
