@@ -1,10 +1,11 @@
 // Draws the pictures of docs/granularity.md, which show the weights of a unit, from the axes that the package computes.
-// Also updates the chart and the tables of README.md and docs/speed.md from the newest record in bench/record/, and those of
-// docs/smaller.md from the records in bench/download/ and bench/quantise/.
+// Also updates the charts and the tables of README.md and docs/speed.md from the newest record in bench/record/ and that in
+// bench/story/, and those of docs/smaller.md from the records in bench/download/ and bench/quantise/.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { downloads, expected } from '../bench/download/table.mjs';
 import { quantisers } from '../bench/quantise/table.mjs';
+import { story, storyChart } from '../bench/story/table.mjs';
 import { chart, newestRecord, summary, tables } from '../bench/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
@@ -13,6 +14,8 @@ import { main, root } from './steps.mjs';
 export const folder = join(root, 'docs', 'pictures');
 /** The chart of the newest record. */
 export const speed = 'speed.svg';
+/** What becomes of a network that reads text, in README.md. */
+export const reading = 'reading.svg';
 /** The picture of a group of channels, in docs/faster.md. */
 export const coupled = 'coupled.svg';
 
@@ -43,6 +46,7 @@ export async function pictures() {
     drawPicture('nm', Granularity.nm(2, 4), layersOf([2, 4], [4, 8])),
     [coupled, picture('coupled: which weights go with a channel', await panelsOfBlock())],
     [speed, chart(newestRecord())],
+    [reading, storyChart()],
   ]);
 }
 
@@ -93,6 +97,7 @@ async function panelsOfBlock() {
 export const textsWithTables = ['README.md', 'docs/speed.md', 'docs/smaller.md'];
 
 const made = {
+  story,
   summary: () => summary(newestRecord()),
   tables: () => tables(newestRecord()),
   expected,

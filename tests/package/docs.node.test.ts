@@ -7,7 +7,7 @@ import { Schedule, sparsifyCallback, type ScheduleName } from 'sparsifier/traini
 import { afterAll, describe, expect, test } from 'vitest';
 import { upscaler } from '../../examples/support/models.mjs';
 import { withFiles } from '../packages/docs.mjs';
-import { coupled, folder, pictures, speed, textsWithTables, withTables } from '../../scripts/pictures.mjs';
+import { coupled, folder, pictures, reading, speed, textsWithTables, withTables } from '../../scripts/pictures.mjs';
 import { command, run } from '../support/command.js';
 import { errorLimits } from '../support/internal.js';
 import { manifestIn, packageFolder, root } from '../support/install.js';
@@ -155,7 +155,7 @@ describe('the page of granularities', () => {
 
   test('The page of granularities shows every picture', () => {
     const shown = [...page.matchAll(/\]\(pictures\/([^)]+)\)/g)].map(([, name]) => name!);
-    const others = readdirSync(folder).filter((name) => name !== speed && name !== coupled);
+    const others = readdirSync(folder).filter((name) => ![speed, coupled, reading].includes(name));
     expect(shown.sort()).toEqual(others.sort());
     expect(textOf('docs/faster.md')).toContain(`](pictures/${coupled})`);
   });
@@ -164,11 +164,12 @@ describe('the page of granularities', () => {
 describe('speed', () => {
   test('The chart and the tables show the newest record', () => {
     expect(textOf('README.md')).toContain(`](docs/pictures/${speed})`);
+    expect(textOf('README.md')).toContain(`](docs/pictures/${reading})`);
     expect(textOf('docs/speed.md')).toContain(`](pictures/${speed})`);
     for (const name of textsWithTables) {
       const text = textOf(name);
       expect(text).toEqual(withTables(text));
-      expect(text).toMatch(/^<!-- (summary|tables|expected) -->\n(\|.*\n){5}/m);
+      expect(text).toMatch(/^<!-- (story|summary|tables|expected) -->\n(\|.*\n){5}/m);
     }
   });
 
@@ -252,11 +253,10 @@ describe('the pages that list names', () => {
   });
 
   test('The documentation lists all options of the command line', async () => {
-    const helps = await Promise.all(
-      ['inspect', 'doctor', 'calibrate', 'fit', 'prune', 'remove-channels', 'quantize', 'dequantize', 'compare'].map(
-        (name) => run(process.execPath, [command, name, '--help']),
-      ),
-    );
+    const { stdout: all } = await run(process.execPath, [command, '--help']);
+    const commands = [...all.matchAll(/^ {2}([a-z-]+) .*<\w+>/gm)].map(([, name]) => name!);
+    expect(commands).toContain('prune');
+    const helps = await Promise.all(commands.map((name) => run(process.execPath, [command, name, '--help'])));
     const flags = helps.flatMap(({ stdout }) =>
       [...stdout.matchAll(/^ +(?:-\w, )?--([\w-]+)/gm)].map(([, name]) => `--${name!}`),
     );
