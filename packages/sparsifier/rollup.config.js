@@ -1,7 +1,7 @@
 // lib (from tsc) and wasm (from wasm-pack) -> dist, one file per module, so that an app's bundler keeps only what it uses.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const lib = join(here, 'lib');
@@ -40,7 +40,7 @@ export default {
   output: { dir: join(here, 'dist'), format: 'es', preserveModules: true, preserveModulesRoot: lib },
   external: (id) =>
     id === '#host' || id.startsWith('node:') || installed.some((name) => id === name || id.startsWith(`${name}/`)),
-  plugins: [ownThreadPool(), keepsDynamicImports(), besideTheModules()],
+  plugins: [ownThreadPool(), keepsDynamicImports(), besideTheModules(), schemaOfRecipes()],
   onLog(level, log, handle) {
     // An import that leads nowhere is only a warning to rollup.
     handle(log.code === 'UNRESOLVED_IMPORT' ? 'error' : level, log);
@@ -106,6 +106,17 @@ function besideTheModules() {
             (_, quote, path) => quote + (path.startsWith('.') ? '' : './') + path,
           ),
       );
+    },
+  };
+}
+
+/** Writes the schema of recipes, which editors find in the folder of an installed package. */
+function schemaOfRecipes() {
+  return {
+    name: 'schema-of-recipes',
+    async closeBundle() {
+      const { recipeSchema } = await import(pathToFileURL(join(lib, 'fit', 'recipe.js')));
+      writeFileSync(join(here, 'recipe.schema.json'), `${JSON.stringify(recipeSchema, null, 2)}\n`);
     },
   };
 }

@@ -70,6 +70,40 @@ describe('sparsifier fit', () => {
   );
 
   test(
+    'A recipe gives the same file in another process, from what the command saved, and elsewhere with its statistics',
+    inFolder(async () => {
+      const saving = ['--save-recipe', 'recipe.json', '--save-statistics', 'inputs.safetensors'];
+      const words = ['fit', 'model.onnx', '--calibrate', 'inputs.npz', '-o'];
+      const text = await printed(...words, 'out.onnx', '--to', '6.5kB', ...saving);
+      expect(text).toMatch(/\nwritten: out\.onnx\nwritten: recipe\.json\nwritten: inputs\.safetensors\n$/);
+      const recipe = JSON.parse(await readFile(at('recipe.json'), 'utf8')) as { $schema: string };
+      expect(recipe.$schema).toBe('./node_modules/sparsifier/recipe.schema.json');
+      for (const further of [[], ['--statistics', 'inputs.safetensors']]) {
+        const again = await printed(...words, 'again.onnx', '--recipe', 'recipe.json', ...further, '--force');
+        expect(again).toMatch(/the files are those that the recipe was made with\n[^]*\nwritten: again\.onnx\n$/);
+        expect(differsAt(await bytesIn('again.onnx'), await bytesIn('out.onnx'))).toBe(-1);
+      }
+      const json = JSON.parse(await printed(...words, 'b.onnx', '--recipe', 'recipe.json', '--json'));
+      expect(json).toMatchObject({ recipe, isSame: true, out: 'b.onnx' });
+      const before = await namesIn(at());
+      await writeFile(at('wrong.json'), JSON.stringify({ ...recipe, quantise: {} }));
+      for (const [wrong, code, message] of [
+        [['--recipe', 'recipe.json', '--to', '3kB'], 2, /--to is for a search/],
+        [['--recipe', 'recipe.json', '--layer-type', 'dense'], 2, /--layer-type is for a search/],
+        [['--recipe', 'wrong.json'], 1, /unknown key\. given: quantise/],
+        [['--recipe', 'inputs.npz'], 1, /a recipe is JSON/],
+        [['--recipe', 'missing.json'], 1, /missing\.json/],
+      ] as const) {
+        const ended = await sparsifier(...words, 'c.onnx', ...wrong);
+        expect([ended.code, ended.stderr]).toEqual([code, expect.stringMatching(message)]);
+      }
+      const missing = await sparsifier('fit', 'model.onnx', '-o', 'c.onnx', '--recipe', 'recipe.json');
+      expect([missing.code, missing.stderr]).toEqual([2, expect.stringMatching(/needs .*--(statistics|calibrate)/)]);
+      expect(await namesIn(at())).toEqual([...before, 'wrong.json'].sort());
+    }),
+  );
+
+  test(
     'A module judges, larger is better unless it says otherwise, and the end is judged for the part final',
     inFolder(async () => {
       for (const [module, sign] of [
@@ -99,6 +133,8 @@ describe('sparsifier fit', () => {
     [['--to', '3kB', '--allow', 'shrink', '-o', 'out.onnx'], /quantize, prune/],
     [['--to', '3kB', '--encoding', 'zip', '-o', 'out.onnx'], /br, gzip, raw/],
     [['--to', '3kB', '--memory', '1', '-o', 'out.onnx'], /--calibrate/],
+    [['--to', '3kB', '--save-statistics', 's', '-o', 'out.onnx'], /--calibrate/],
+    [['--recipe', 'r.json'], /-o, --out <file> must be given/],
   ])('The words %j are wrong usage, and say what would work', async (words, message) => {
     await inFolder(async () => {
       const { code, stderr } = await sparsifier('fit', 'model.onnx', ...words);

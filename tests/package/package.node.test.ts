@@ -51,8 +51,8 @@ describe('the tarball', () => {
     for (const name of [...guidesIn(installed), 'CHANGELOG.md']) expect(brokenLinks(installed, name)).toEqual([]);
   });
 
-  test('The tarball contains only these texts, modules, their types and the wasm', () => {
-    const inPackage = ['package.json', 'THIRD-PARTY-NOTICES'];
+  test('The tarball contains only these texts, modules, their types, the wasm and the schema of recipes', () => {
+    const inPackage = ['package.json', 'THIRD-PARTY-NOTICES', 'recipe.schema.json'];
     expect(paths()).toEqual(expect.arrayContaining(inPackage));
     const others = paths().filter((path) => !texts.includes(path) && !inPackage.includes(path));
     for (const path of others) expect(path).toMatch(/^dist\/[\w/-]+(\.js|\.d\.ts|_bg\.wasm)$/);
@@ -98,7 +98,7 @@ describe('the tarball', () => {
       arrays,
     ])
       expect(Object.keys(targets!)[0]).toBe('types');
-    expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread']);
+    expect(Object.keys(files)).toEqual(['./sparsifier.wasm', './thread', './recipe.schema.json']);
     const targets = Object.values(manifest.exports).flatMap((each) =>
       typeof each === 'string' ? each : Object.values(each),
     );

@@ -19,7 +19,7 @@ import type { ComparedSizesOptions, CompareOptions } from 'sparsifier/compare';
 import * as file from 'sparsifier/file';
 import type { SparsifyFileOptions } from 'sparsifier/file';
 import * as fitting from 'sparsifier/fit';
-import type { FitOptions } from 'sparsifier/fit';
+import type { FitOptions, RepeatOptions } from 'sparsifier/fit';
 import * as formats from 'sparsifier/formats';
 import type { FileModel, ReadModelOptions, ReadOptions, SizesOptions } from 'sparsifier/formats';
 import * as arrays from 'sparsifier/formats/arrays';
@@ -103,7 +103,7 @@ const none = (): readonly unknown[] => [];
 export function doorsOf(objects: Objects): Record<string, Door> {
   const { read, dense, statistics, quantized, pruned, report, engine, block, array, analysed } = objects;
   const { dequantized, comparison, repaired, liveModel, schedule, callback } = objects;
-  const { removalPlan, removed, fitted, out, masks, statisticsFile, tfjsFiles } = objects;
+  const { removalPlan, removed, fitted, refitted, out, masks, statisticsFile, tfjsFiles } = objects;
   const values = read.tensors[0]!.values;
   return {
     'index.loadEngine': door(
@@ -284,6 +284,22 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       () => [sessions],
       ['createSession', 'batches', 'holdOut', 'memory'],
     ),
+    'fit.readRecipe': door(
+      fitting.readRecipe,
+      () => [new TextEncoder().encode(JSON.stringify(fitted.recipe)), {}],
+      namesOf<ReadOptions>(anyFile),
+    ),
+    'fit.repeat': door(
+      fitting.repeat,
+      () => [dense, fitted.recipe, {}],
+      namesOf<RepeatOptions>({ statistics: true, data: true, signal: true }),
+    ),
+    'data of repeat': door(
+      (data: never) => fitting.repeat(dense, fitted.recipe, { data }),
+      () => [sessions],
+      ['createSession', 'batches'],
+    ),
+    ...methods('RepeatReport', refitted.report, { table: [() => []], toString: [none] as [Args] }),
     ...methods('FitReport', fitted.report, { table: [() => []], toString: [none] as [Args] }),
     'quantize.quantize': door(
       quantizing.quantize,

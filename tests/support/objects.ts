@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { loadEngine, Sparsifier } from 'sparsifier';
 import { calibrate, type SessionFiles } from 'sparsifier/calibration';
 import { compare } from 'sparsifier/compare';
-import { fit } from 'sparsifier/fit';
+import { fit, repeat } from 'sparsifier/fit';
 import { readModel } from 'sparsifier/formats';
 import { fromArrays } from 'sparsifier/formats/arrays';
 import { fromTfjs } from 'sparsifier/formats/tfjs';
@@ -81,6 +81,7 @@ export async function makeObjects() {
   const removalPlan = await planRemoval(read);
   const removed = await removeChannels(read, removalPlan);
   const fitted = await fit(dense, { target: 5000, allow: ['quantize'] });
+  const refitted = await repeat(dense, fitted.recipe);
   const folder = await mkdtemp(join(tmpdir(), 'sparsifier-'));
   const masks = keeping();
   await pruned.saveMasks(masks.stream as WritableStream<Uint8Array<ArrayBuffer>>);
@@ -94,7 +95,7 @@ export async function makeObjects() {
     ...{ read, statistics, quantized, pruned, report, dense, engine, block, array, analysed },
     ...{ dequantized, comparison, repaired, liveModel: fromTfjs(tf, live), schedule: Schedule.agp() },
     callback: sparsifyCallback(tf, { sparsity: 50, layerType: 'all', steps: 2 }),
-    ...{ removalPlan, removed, fitted },
+    ...{ removalPlan, removed, fitted, refitted },
     ...{ out: join(folder, 'out.onnx'), masks: masks.bytes(), statisticsFile: await statistics.bytes() },
     tfjsFiles: { json: textOf(files.json), shards: (name: string) => files.shards.get(name)! },
     async close() {

@@ -66,3 +66,4 @@ export { planOnnxRemoval } from './formats/onnx/structure/remove.js';
 export { rewritten } from './formats/onnx/structure/rewrite.js';
 export { Stored } from './structure/stored.js';
 export { AmountSearch } from './fit/search.js';
+export { recipeOf, recipeSchema, version } from './fit/recipe.js';

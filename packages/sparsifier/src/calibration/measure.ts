@@ -5,7 +5,7 @@ import { productOf, sumOf } from '../model/numbers.js';
 import { Listener } from '../options/listener.js';
 import { batchesOf, noBatches, type Batches } from './batches.js';
 import { Inputs } from './inputs.js';
-import { defaultMemory, type CalibrateProgress, type MeasureOptions } from './options.js';
+import { defaultHoldOut, defaultMemory, type CalibrateProgress, type MeasureOptions } from './options.js';
 import type { Activations, OpenProbe, Probe, Use } from './probe.js';
 import { bytesOfSums, SumsByLayer, type LayerSeen, type SumsOptions } from './sums.js';
 
@@ -54,7 +54,7 @@ export async function measure<Batch>(
 ): Promise<Map<WeightTensor, Measured>> {
   const measuring = new Measuring(await loadEngine(), layers, batches, probes, {
     ...options,
-    holdOut: options.holdOut ?? 0.25,
+    holdOut: options.holdOut ?? defaultHoldOut,
     memory: options.memory ?? defaultMemory,
   });
   return measuring.run();

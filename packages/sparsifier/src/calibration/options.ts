@@ -28,6 +28,8 @@ export interface MeasureOptions {
   readonly onProgress?: ((progress: CalibrateProgress) => void) | undefined;
 }
 
+/** The share of the batches. */
+export const defaultHoldOut = 0.25;
 /** In bytes. */
 export const defaultMemory = 2 ** 30;
 

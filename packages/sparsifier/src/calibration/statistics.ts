@@ -192,6 +192,19 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string |
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/**
+ * The SHA-256 of the file that {@link Statistics.write} would write; undefined where there is none, or no file can hold them.
+ */
+export async function fileDigestOf({ layers }: Pick<InputStatistics, 'layers'>): Promise<string | undefined> {
+  try {
+    const chunks = chunksOf(layers as Statistics['layers']);
+    return await digestOf(await joinedBytes(() => chunks));
+  } catch (error) {
+    if (error instanceof SparsifyError && error.code === 'usage') return undefined;
+    throw error;
+  }
+}
+
 function checkShape(tensor: WeightTensor, statistics: LayerInputStatistics): void {
   const sizes = rowSizes(tensor);
   const { groups, inputs } = sizes;

@@ -1,3 +1,4 @@
+import { writeFiles } from '#host';
 import { readStatistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import { fit as search } from '../fit/fit.js';
@@ -6,7 +7,9 @@ import type { FitMeans } from '../fit/options.js';
 import type { FitReport } from '../fit/report.js';
 import type { Encoding } from '../fit/target.js';
 import { readModel } from '../formats/read-model.js';
+import type { OutputFile } from '../host/host.js';
 import type { Kind } from '../model/model.js';
+import { sourceFilesOf } from '../model/source-files.js';
 import { checkMeasuring, checkSource, measuringOptions, sessionDataOf, type StatisticsOptions } from './calibration.js';
 import { readEvaluate } from './evaluating.js';
 import { readBatches } from './inputs.js';
@@ -27,6 +30,10 @@ export interface FitCommandOptions extends Pick<ReadingOptions, 'layer'>, Statis
   readonly layerType?: Kind[] | 'all';
   readonly include?: string[];
   readonly exclude?: string[];
+  readonly saveRecipe?: string;
+  readonly saveStatistics?: string;
+  /** In place of a search. */
+  readonly recipe?: string;
   readonly out?: string;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -53,13 +60,18 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
     force = false,
     json = false,
   } = options;
-  const { calibrate, statistics: measured, evaluate } = options;
+  const { calibrate, statistics: measured, evaluate, saveRecipe, saveStatistics } = options;
   if (out === undefined) throw outMissing(example);
   if (to === undefined && maxDrop === undefined) {
     throw new SparsifyError('usage', '--to <size> or --max-drop <drop> must be given', { hint: `Such as: ${example}` });
   }
   checkSource(options);
   checkMeasuring(options);
+  if (saveStatistics !== undefined && calibrate === undefined) {
+    throw new SparsifyError('usage', '--save-statistics writes what --calibrate measures', {
+      hint: 'Give --calibrate <file>, or leave it out',
+    });
+  }
   const judging = evaluate === undefined ? {} : await readEvaluate(evaluate);
   const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
   const statistics = measured === undefined ? undefined : await readStatistics(measured);
@@ -67,9 +79,15 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
   const spinner = startSpinner(json);
   try {
     using model = await readModel(file, readingOptions({ layer }));
-    await checkOutputs(model, pathsOf(await model.outputs(out)), { force, read: [calibrate, measured, evaluate] });
+    const outputs = [...pathsOf(await model.outputs(out)), saveRecipe, saveStatistics];
+    await checkOutputs(model, outputs, { force, read: [calibrate, measured, evaluate] });
     const data = batches && { ...(await sessionDataOf(model, file, batches)), ...measuringOptions(options) };
-    const { model: fitted, report } = await search(model, {
+    const {
+      model: fitted,
+      recipe,
+      statistics: made,
+      report,
+    } = await search(model, {
       ...{ target: to, encoding, maxDrop, allow, statistics, data },
       ...judging,
       rules: { ...(layerType ? { layerType } : {}), ...rulesOf({ include, exclude }) },
@@ -80,10 +98,16 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
     });
     using small = fitted;
     spinner.show('writing');
-    await small.write(out, { force });
+    const files: OutputFile[] = [...(await small.outputs(out))];
+    const add = (path: string | undefined, bytes: Uint8Array) => path && files.push({ path, chunks: () => [bytes] });
+    add(saveRecipe, new TextEncoder().encode(`${JSON.stringify(recipe, null, 2)}\n`));
+    if (saveStatistics !== undefined) add(saveStatistics, await made!.bytes());
+    // They belong together.
+    await writeFiles(files, { force, sourceFiles: sourceFilesOf(small) });
     spinner.stop();
     const said = inFlags(report, say);
-    print(json ? JSON.stringify({ ...said, out }, null, 2) : `${said.table()}\n\n${writtenTo(out)}`);
+    const written = [out, saveRecipe, saveStatistics].filter((path) => path !== undefined);
+    print(json ? JSON.stringify({ ...said, out }, null, 2) : `${said.table()}\n\n${written.map(writtenTo).join('\n')}`);
   } finally {
     spinner.stop();
   }

@@ -1,3 +1,5 @@
+import { defaultHoldOut, defaultMemory } from '../calibration/options.js';
+import { fileDigestOf, type Statistics } from '../calibration/statistics.js';
 import { readLike, type FileModel } from '../formats/file-model.js';
 import { FileCompressor } from '../formats/sizes.js';
 import { withClosed } from '../model/closing.js';
@@ -6,7 +8,10 @@ import { Fitting } from './fitting.js';
 import { fitReportOf } from './made-report.js';
 import { meaningOf, notesOn } from './notes.js';
 import { fitOptionsOf, type FitOptions } from './options.js';
+import type { Made } from './make.js';
 import { prepare, type Prepared } from './prepare.js';
+import { recipeFilesOf } from './recipe-files.js';
+import { needsOf, schemaPath, version, type FitRecipe } from './recipe.js';
 import type { FitPoint, FitReport } from './report.js';
 
 /** A model that fits. */
@@ -15,6 +20,10 @@ export interface Fitted {
   readonly model: FileModel;
   /** Everything that was sized or judged; also in the report. */
   readonly curve: readonly FitPoint[];
+  /** What was done, as plain JSON, so that `repeat` can do it again; also in the report. */
+  readonly recipe: FitRecipe;
+  /** What was measured with `data`; undefined if nothing was. The recipe is for these. */
+  readonly statistics: Statistics | undefined;
   readonly report: FitReport;
 }
 
@@ -60,12 +69,39 @@ async function fitted<Feeds>(model: FileModel, prepared: Prepared<Feeds>): Promi
       final,
       curve: fitting.curve,
       skippedForms,
+      recipe: await recipeFor(prepared, best),
       notes: notesOn(prepared, best, { outcome, final }),
       warnings: best.warnings,
     });
-    return { model: small, curve: report.curve, report };
+    const { curve, recipe } = report;
+    return { model: small, curve, recipe, statistics: prepared.measured, report };
   } catch (error) {
     small.close();
     throw error;
   }
+}
+
+/** What was done. */
+async function recipeFor<Feeds>(
+  { dense, statistics, measured, request: { data }, isSplit }: Prepared<Feeds>,
+  { files, steps }: Made,
+): Promise<FitRecipe> {
+  const needs = needsOf(steps);
+  const isRun = needs.data || (needs.statistics && measured !== undefined);
+  const sha256 = needs.statistics ? await fileDigestOf(statistics!) : undefined;
+  return {
+    ...{ $schema: schemaPath, version: 1, sparsifier: version },
+    model: await recipeFilesOf(dense.made.files),
+    ...(needs.statistics && { statistics: { ...(sha256 && { sha256 }) } }),
+    ...(isRun && {
+      data: {
+        isSplit,
+        holdOut: data!.holdOut ?? defaultHoldOut,
+        // JSON has no infinite numbers.
+        memory: Math.min(data!.memory ?? defaultMemory, Number.MAX_SAFE_INTEGER),
+      },
+    }),
+    ...steps,
+    result: await recipeFilesOf(files),
+  };
 }

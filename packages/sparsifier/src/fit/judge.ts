@@ -7,8 +7,9 @@ import { outputsIn } from '../formats/onnx/incoming.js';
 import { typeOf } from '../model/model.js';
 import { sumOf } from '../model/numbers.js';
 import { readable } from '../options/listener.js';
-import type { FittedLayer, Made } from './make.js';
+import type { Made } from './make.js';
 import type { Evaluate, EvaluateOptions } from './options.js';
+import type { FittedLayer } from './steps.js';
 
 /**
  * What models are judged by. `evaluate`: the function of the caller. `outputs`: the relative error of the model's outputs on

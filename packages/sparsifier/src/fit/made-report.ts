@@ -3,8 +3,9 @@ import { compressedInWords, grouped, ruled, section } from '../pruning/table.js'
 import { counted, formatted, percent, percentOf } from '../pruning/text.js';
 import { sumOf } from '../model/numbers.js';
 import { textOf } from '../printable.js';
-import type { FitSetting, FittedLayer } from './make.js';
+import type { FitSetting } from './make.js';
 import type { FitOutcome, FitPoint, FitReport } from './report.js';
+import type { FittedLayer } from './steps.js';
 import { countOf, encodingInWords } from './target.js';
 
 type Contents = Omit<FitReport, 'table' | 'toString'>;
@@ -21,6 +22,7 @@ class MadeFitReport implements FitReport {
   readonly final: FitReport['final'];
   readonly curve: FitReport['curve'];
   readonly skippedForms: FitReport['skippedForms'];
+  readonly recipe: FitReport['recipe'];
   readonly notes: FitReport['notes'];
   readonly warnings: FitReport['warnings'];
 
@@ -35,6 +37,7 @@ class MadeFitReport implements FitReport {
     this.final = contents.final;
     this.curve = contents.curve;
     this.skippedForms = contents.skippedForms;
+    this.recipe = contents.recipe;
     this.notes = contents.notes;
     this.warnings = contents.warnings;
   }
@@ -50,8 +53,7 @@ class MadeFitReport implements FitReport {
         this.skippedForms.map(({ form, reason }) => `${form}: ${reason}`),
       ),
       ...section('notes', this.notes),
-      ...(this.warnings.length > 0 ? [''] : []),
-      ...this.warnings.map((warning) => `warning: ${warning}`),
+      ...warningLines(this.warnings),
     ]);
   }
 
@@ -128,7 +130,7 @@ function curveLines(curve: readonly FitPoint[], chosen: FitSetting): string[] {
   ];
 }
 
-function layerLines(layers: readonly FittedLayer[]): string[] {
+export function layerLines(layers: readonly FittedLayer[]): string[] {
   if (layers.length === 0) return [];
   const rows = layers.map(({ name, kind, shape, weights, zeros, sparsity, form, error }) => [
     ...[name, kind, shape.join(' x '), form ?? 'as before', formatted(weights), formatted(zeros), percent(sparsity)],
@@ -137,6 +139,11 @@ function layerLines(layers: readonly FittedLayer[]): string[] {
   const head = ['layer', 'kind', 'shape', 'form', 'weights', 'zeros', 'sparsity', 'error'];
   return ruled([head, ...rows], { head: 1, body: rows.length, from: 4 });
 }
+
+export const warningLines = (warnings: readonly string[]): string[] => [
+  ...(warnings.length > 0 ? [''] : []),
+  ...warnings.map((warning) => `warning: ${warning}`),
+];
 
 const leftIn = (layers: readonly FittedLayer[]): { name: string; reason: string }[] =>
   layers.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));

@@ -1,19 +1,18 @@
-import { calibrate } from '../calibration/onnx.js';
 import type { FileModel } from '../formats/file-model.js';
 import { withClosed } from '../model/closing.js';
 import type { Form } from '../model/forms.js';
 import { isDepthwise } from '../model/channels.js';
 import { layoutOf } from '../model/rows.js';
-import type { Kind, WeightTensor } from '../model/model.js';
+import type { WeightTensor } from '../model/model.js';
 import type { InputStatistics, Progress, SparsifierOptions } from '../options/options.js';
 import type { Rule, Rules } from '../options/rules.js';
 import { inspect } from '../pruning/inspect.js';
 import type { LayerReport } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
-import { percentOf } from '../pruning/text.js';
 import { quantize } from '../quantization/quantize.js';
 import type { RepairReport } from '../repair/report.js';
-import type { FitData } from './options.js';
+import type { FitRecipe, RecipeInputs, RecipePruning } from './recipe.js';
+import { fittedLayersOf, inputsFor, repaired, storedIn, type FittedLayer, type Inputs } from './steps.js';
 
 /** How the weights of layers are stored: in a form of `quantize`, or as in the original model. */
 export type FitForm = 'stored' | Form;
@@ -27,28 +26,7 @@ export interface FitSetting {
    * The inputs that the kept weights were solved for: those in the original model, or those in the pruned one. Undefined if
    * nothing was solved.
    */
-  readonly inputs: 'dense' | 'pruned' | undefined;
-}
-
-/** What has become of one layer. */
-export interface FittedLayer {
-  readonly name: string;
-  readonly kind: Kind;
-  /** In stored order. */
-  readonly shape: readonly number[];
-  readonly weights: number;
-  /** How many weights are 0, and their share in percent. */
-  readonly zeros: number;
-  readonly sparsity: number;
-  /** The form of its weights; undefined if they are stored as before. */
-  readonly form: Form | undefined;
-  /**
-   * The relative error that removing and rounding leave, as if they were independent: of the outputs where statistics and the
-   * form tell it, else of the weights. 0 for a layer that is as it was.
-   */
-  readonly error: number;
-  /** Why the layer was not to be pruned. */
-  readonly reason?: string;
+  readonly inputs: RecipeInputs | undefined;
 }
 
 /** A model that was made. */
@@ -58,15 +36,13 @@ export interface Made {
   readonly layers: readonly FittedLayer[];
   readonly notes: readonly string[];
   readonly warnings: readonly string[];
+  /** What was done, layer by layer. */
+  readonly steps: Pick<FitRecipe, 'prune' | 'quantize'>;
 }
 
-interface Making<Feeds> {
+interface Making<Feeds> extends Inputs<Feeds> {
   readonly rules: Rules;
-  readonly statistics: InputStatistics | undefined;
-  /** For measuring models that are pruned. */
-  readonly data: FitData<Feeds> | undefined;
   readonly isPruning: boolean;
-  readonly signal: AbortSignal | undefined;
 }
 
 /** Makes models of one model: it is pruned, repaired and stored in another form, and restored for the next one. */
@@ -120,7 +96,8 @@ export class Maker<Feeds> {
   /** The model as it was given. */
   original(files: Made['files']): Made {
     const setting = { form: 'stored', amount: 0, inputs: undefined } as const;
-    return { setting, files, layers: this.#layers({ pruned: [], repair: undefined }, []), notes: [], warnings: [] };
+    const layers = this.#layers({ pruned: [], repair: undefined, stored: [] });
+    return { setting, files, layers, notes: [], warnings: [], steps: {} };
   }
 
   /** About the files of a model: nothing is repaired, and nothing measured anew. */
@@ -134,23 +111,28 @@ export class Maker<Feeds> {
 
   async make(setting: FitSetting): Promise<Made> {
     const { form, amount, inputs } = setting;
-    const { rules, statistics, data, signal } = this.#making;
     const pruned = await this.#prune(amount);
-    const repair = await this.#repair(inputs);
-    const known = { pruned, repair };
+    const repair = inputs && (await repaired(this.#sparsifier!, inputs, this.#making));
+    const prune = amount === 0 ? {} : { prune: this.#pruning(pruned, inputs) };
     if (form === 'stored') {
       const files = await this.#model.toFiles();
-      return { setting, files, layers: this.#layers(known, []), notes: notesOf(repair), warnings: [] };
+      const layers = this.#layers({ pruned, repair, stored: [] });
+      return { setting, files, layers, notes: notesOf(repair), warnings: [], steps: prune };
     }
     // Biases make up for what rounding changes, given the inputs that layers have now.
-    const seen = amount > 0 && data ? await calibrate(this.#model, { ...data, holdOut: 0, signal }) : statistics;
-    const { model, report } = await quantize(this.#model, { weights: form, rules, statistics: seen, signal });
+    const seen = inputsFor(form, amount > 0, this.#making);
+    const { rules, statistics } = this.#making;
+    const { files, report } = await storedIn(this.#model, form, rules, seen, this.#making);
+    const stored = report.layers.map(({ name }) => name);
     return {
-      setting,
-      files: await withClosed(model, (small) => small.toFiles()),
-      layers: this.#layers(known, report.layers),
+      ...{ setting, files },
+      layers: this.#layers({ pruned, repair, stored: report.layers }),
       notes: [...notesOf(repair), ...(statistics ? report.notes : [])],
       warnings: report.warnings.map(({ message }) => message),
+      steps: {
+        ...prune,
+        ...(stored.length === 0 ? {} : { quantize: { weights: form, layers: stored, ...(seen && { inputs: seen }) } }),
+      },
     };
   }
 
@@ -170,33 +152,20 @@ export class Maker<Feeds> {
     return layers;
   }
 
-  async #repair(inputs: FitSetting['inputs']): Promise<RepairReport | undefined> {
-    if (inputs === undefined) return undefined;
-    const { data, signal } = this.#making;
-    return this.#sparsifier!.repair<Feeds>(inputs === 'pruned' ? { inputs, ...data, signal } : { signal });
+  #pruning(pruned: readonly LayerReport[], inputs: FitSetting['inputs']): RecipePruning {
+    return {
+      ...{ granularity: 'weight', context: 'local', criteria: criteriaFor(this.#making.statistics) },
+      amounts: Object.fromEntries(pruned.map(({ name, removedUnits }) => [name, removedUnits])),
+      ...(inputs && { repair: { method: 'solve', inputs } }),
+    };
   }
 
-  #layers(
-    { pruned, repair }: { readonly pruned: readonly LayerReport[]; readonly repair: RepairReport | undefined },
-    stored: Awaited<ReturnType<typeof quantize>>['report']['layers'],
-  ): FittedLayer[] {
-    const byName = <Layer extends { readonly name: string }>(layers: readonly Layer[]) =>
-      new Map(layers.map((layer) => [layer.name, layer]));
-    const [removed, repaired, rounded] = [byName(pruned), byName(repair?.layers ?? []), byName(stored)];
-    return this.#dense.map(({ name, kind, shape, weights, zeros: before }) => {
-      const [own, solved, form] = [removed.get(name), repaired.get(name), rounded.get(name)];
-      const zeros = form?.zeros ?? own?.zeros ?? before;
-      const removing = solved?.repaired ?? own?.error ?? 0;
-      const rounding = form ? (form.outputError ?? form.error) : 0;
-      const reason = this.#reasons.get(name);
-      return {
-        ...{ name, kind, shape, weights, zeros, sparsity: percentOf(zeros, weights), form: form?.form },
-        error: Math.hypot(removing, rounding),
-        ...(reason === undefined ? {} : { reason }),
-      };
-    });
+  #layers(done: Omit<Parameters<typeof fittedLayersOf>[0], 'dense' | 'reasons'>): FittedLayer[] {
+    return fittedLayersOf({ ...done, dense: this.#dense, reasons: this.#reasons });
   }
 }
+
+const criteriaFor = (statistics: InputStatistics | undefined) => (statistics ? 'fluctuation' : 'largeFinal');
 
 const notesOf = (repair: RepairReport | undefined): readonly string[] => repair?.notes ?? [];
 
@@ -214,9 +183,8 @@ function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics }: Making<
     ...(include === undefined ? {} : { include }),
     exclude: [...([exclude].flat() as Rule[]), ...reasons.keys()],
     context: 'global',
-    ...(statistics
-      ? { criteria: 'fluctuation', budget: 'error', statistics }
-      : { criteria: 'largeFinal', budget: 'lamp', restorable: true }),
+    criteria: criteriaFor(statistics),
+    ...(statistics ? { budget: 'error', statistics } : { budget: 'lamp', restorable: true }),
   };
   return { options, reasons };
 }

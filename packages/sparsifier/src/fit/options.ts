@@ -32,6 +32,9 @@ export type Evaluate = (
   options: EvaluateOptions,
 ) => number | Promise<number>;
 
+/** Inputs of an ONNX model and what runs it. */
+export type FitSession<Feeds> = Pick<SessionData<Feeds>, 'createSession' | 'batches'>;
+
 /** Inputs of an ONNX model and what runs it, as `calibrate` takes them. */
 export type FitData<Feeds> = SessionData<Feeds> & Pick<MeasureOptions, 'holdOut' | 'memory'>;
 
@@ -112,14 +115,15 @@ const fitShape: Shape<FitOptions> = {
   evaluate: aFunction,
   higherIsBetter: aBoolean,
   statistics: someStatistics,
-  data: (value) => dataOf(value as FitData<never>),
+  data: (value) => dataFrom(value as FitData<never>, dataShape),
   allow: someMeans,
   rules: (value) => optionsOf(value as Rules, rulesShape),
   ...listeningShape,
 };
 
-function dataOf(given: FitData<never>): FitData<never> {
-  const data = optionsOf(given, dataShape);
+/** @throws SparsifyError `usage` if one of the functions is missing */
+export function dataFrom<Data extends FitSession<never>>(given: Data, shape: Shape<Data>): Data {
+  const data = optionsOf(given, shape);
   const missing = (['createSession', 'batches'] as const).find((name) => data[name] === undefined);
   if (missing === undefined) return data;
   throw new SparsifyError('usage', '`data` has the functions `createSession` and `batches`', {

@@ -1,4 +1,5 @@
 import { calibrate } from '../calibration/onnx.js';
+import type { Statistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import { storageOf, type FileModel } from '../formats/file-model.js';
 import type { ByteCounts, FileCompressor } from '../formats/sizes.js';
@@ -33,6 +34,8 @@ export interface Prepared<Feeds> {
   /** Whether models are judged by batches that are used for nothing else. */
   readonly isSplit: boolean;
   readonly statistics: (InputStatistics & { readonly notes?: readonly string[] }) | undefined;
+  /** The statistics, if they were measured. */
+  readonly measured: Statistics | undefined;
   close(): void;
 }
 
@@ -73,13 +76,14 @@ export async function prepare<Feeds>(
 
   const { data, judging, isSplit } = await batchesOf(request);
   if (isMeasured) work.begin(sizeOf.calibrate);
-  const statistics = isMeasured
+  const measured = isMeasured
     ? await calibrate(copy, {
         ...data!,
         signal,
         onProgress: ({ done, total }) => work.share('calibrate', done / total),
       })
-    : request.statistics;
+    : undefined;
+  const statistics = measured ?? request.statistics;
 
   const maker = await Maker.of(copy, { rules, statistics, data, isPruning, signal });
   try {
@@ -96,7 +100,7 @@ export async function prepare<Feeds>(
     const made = maker.original(files);
     const outcome = await judge.judge(made, 'search');
     return {
-      ...{ request, maker, judge, work, compressor, forms, skippedForms, isSplit, statistics },
+      ...{ request, maker, judge, work, compressor, forms, skippedForms, isSplit, statistics, measured },
       dense: { made, sizes: { raw, gzip, brotli }, outcome },
       canPrune: maker.canPrune,
       canRepair: statistics !== undefined,

@@ -1,6 +1,8 @@
 import type { ByteCounts } from '../formats/sizes.js';
-import type { FitForm, FitSetting, FittedLayer } from './make.js';
 import type { JudgedBy } from './judge.js';
+import type { FitForm, FitSetting } from './make.js';
+import type { FitRecipe } from './recipe.js';
+import type { FittedLayer } from './steps.js';
 import type { Encoding } from './target.js';
 
 /** A model that was made, or whose size was estimated. */
@@ -49,6 +51,27 @@ export interface FitReport {
   readonly curve: readonly FitPoint[];
   /** Forms that were not tried, and why. */
   readonly skippedForms: readonly { readonly form: FitForm; readonly reason: string }[];
+  /** What was done, so that `repeat` can do it again. */
+  readonly recipe: FitRecipe;
+  readonly notes: readonly string[];
+  /** What is likely to break the model. */
+  readonly warnings: readonly string[];
+  /** The report as text. */
+  table(): string;
+  /** The same as {@link table}. */
+  toString(): string;
+}
+
+/** What {@link repeat} did. */
+export interface RepeatReport {
+  /** What was repeated. */
+  readonly recipe: FitRecipe;
+  /** All files together. */
+  readonly bytes: { readonly before: number; readonly after: number };
+  /** In model order. */
+  readonly layers: readonly FittedLayer[];
+  /** Whether the files are those that the recipe was made with, as far as it says which those were. */
+  readonly isSame: boolean;
   readonly notes: readonly string[];
   /** What is likely to break the model. */
   readonly warnings: readonly string[];

@@ -153,7 +153,7 @@ async function quantizedLayers(
 const isFloat = (form: Form) => form === 'float16' || form === 'bfloat16';
 
 /** Whether a form changes weights so much that biases can make up for it. */
-const isCorrected = (form: Form): boolean => !isFloat(form) && form !== 'uint16';
+export const isCorrected = (form: Form): boolean => !isFloat(form) && form !== 'uint16';
 
 /** @throws SparsifyError `weights` for weights that are infinite or not numbers */
 async function checkFinite({ name, shape }: WeightTensor, weights: Float32Array): Promise<void> {

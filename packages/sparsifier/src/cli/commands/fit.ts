@@ -55,6 +55,21 @@ export const fit: CommandEntry = {
       .addOption(holdOut)
       .addOption(memory)
       .addOption(
+        new Option('--save-recipe <file>', 'write what was done, as JSON that --recipe takes').argParser(nameOf),
+      )
+      .addOption(
+        new Option(
+          '--save-statistics <file>',
+          'write what --calibrate measured: with it --recipe gives the same file elsewhere, too',
+        ).argParser(nameOf),
+      )
+      .addOption(
+        new Option(
+          '--recipe <file>',
+          'do what a recipe says, without a search; the model, the statistics and the inputs are those that it was made with',
+        ).argParser(nameOf),
+      )
+      .addOption(
         new Option(
           '--layer-type <kinds>',
           `comma-separated kinds of layers that may change: ${kinds.join(', ')}, or all (default: all)`,
@@ -75,12 +90,19 @@ Without --calibrate, --statistics and --evaluate, nothing makes up for what is r
 Examples:
   $ sparsifier fit model.onnx --to 3MB --calibrate inputs.npz -o small.onnx
   $ sparsifier fit model.onnx --to 800kB --encoding gzip --allow quantize -o small.onnx
-  $ sparsifier fit model.onnx --max-drop 0.02 --evaluate evaluate.mjs --calibrate inputs.npz -o small.onnx`,
+  $ sparsifier fit model.onnx --max-drop 0.02 --evaluate evaluate.mjs --calibrate inputs.npz -o small.onnx
+  $ sparsifier fit model.onnx --to 3MB --calibrate inputs.npz -o small.onnx --save-recipe recipe.json
+  $ sparsifier fit model.onnx --recipe recipe.json --calibrate inputs.npz -o same.onnx`,
       )
       .action(async (file: string, { threads, ...options }: FitCommandOptions & Threads) => {
         const engine = begin(threads);
-        const { fit } = await import('../fit.js');
-        await fit(file, options, engine, say);
+        if (options.recipe === undefined) {
+          const { fit } = await import('../fit.js');
+          await fit(file, options, engine, say);
+        } else {
+          const { repeat } = await import('../repeat.js');
+          await repeat(file, { ...options, recipe: options.recipe }, engine, say);
+        }
       });
   },
 };
