@@ -42,6 +42,14 @@ describe('the schema of recipes', () => {
         holdOut: fc.double({ min: 0, max: 0.99, noNaN: true }),
         memory: fc.integer({ min: 1 }),
       }),
+      remove: fc.record({
+        granularity: fc.constant('filter'),
+        context: fc.constant('local'),
+        criteria: fc.constant('flap'),
+        amounts: fc.dictionary(fc.string(), fc.nat(), { minKeys: 1, maxKeys: 3 }),
+        roundTo: fc.integer({ min: 1 }),
+        repair: fc.record({ method: fc.constant('solve'), inputs }),
+      }),
       prune: fc.record(
         {
           granularity: fc.constant('weight'),

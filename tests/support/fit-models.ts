@@ -27,37 +27,43 @@ const weight = (name: string, shape: readonly number[], seed: number, scale?: nu
   });
 const pads = integersAttribute('pads', [1, 1, 1, 1]);
 
-/** A convolution, a depthwise one, one by 1 x 1, and a product: 10,000 weights. Its input `x` is [1, 3, 8, 8]. */
-export const network = model(
-  {
-    nodes: [
-      node('Conv', 'x w1 b1', 'a', { name: 'first', attributes: [pads] }),
-      node('Relu', 'a', 'b'),
-      node('Conv', 'b w2', 'c', {
-        name: 'depthwise',
-        attributes: [pads, integerAttribute('group', 32)],
-      }),
-      node('Relu', 'c', 'd'),
-      node('Conv', 'd w3 b3', 'e', { name: 'pointwise' }),
-      node('Relu', 'e', 'f'),
-      node('GlobalAveragePool', 'f', 'g'),
-      node('Flatten', 'g', 'h'),
-      node('Gemm', 'h w4 b4', 'y', { name: 'head' }),
-    ],
-    initializers: [
-      weight('w1', [32, 3, 3, 3], 1, 0.3),
-      weight('b1', [32], 2),
-      weight('w2', [32, 1, 3, 3], 3, 0.3),
-      weight('w3', [96, 32, 1, 1], 4, 0.2),
-      weight('b3', [96], 5),
-      weight('w4', [96, 64], 6, 0.1),
-      weight('b4', [64], 7),
-    ],
-    inputs: { x: 4 },
-    outputs: { y: 2 },
-  },
-  13,
-);
+/** A convolution, a depthwise one, one by 1 x 1, and a product: 10,000 weights. Its input `x` is [2, 3, 8, 8]. */
+const networkFor = (x: number | number[]) =>
+  model(
+    {
+      nodes: [
+        node('Conv', 'x w1 b1', 'a', { name: 'first', attributes: [pads] }),
+        node('Relu', 'a', 'b'),
+        node('Conv', 'b w2', 'c', {
+          name: 'depthwise',
+          attributes: [pads, integerAttribute('group', 32)],
+        }),
+        node('Relu', 'c', 'd'),
+        node('Conv', 'd w3 b3', 'e', { name: 'pointwise' }),
+        node('Relu', 'e', 'f'),
+        node('GlobalAveragePool', 'f', 'g'),
+        node('Flatten', 'g', 'h'),
+        node('Gemm', 'h w4 b4', 'y', { name: 'head' }),
+      ],
+      initializers: [
+        weight('w1', [32, 3, 3, 3], 1, 0.3),
+        weight('b1', [32], 2),
+        weight('w2', [32, 1, 3, 3], 3, 0.3),
+        weight('w3', [96, 32, 1, 1], 4, 0.2),
+        weight('b3', [96], 5),
+        weight('w4', [96, 64], 6, 0.1),
+        weight('b4', [64], 7),
+      ],
+      inputs: { x },
+      outputs: { y: 2 },
+    },
+    13,
+  );
+
+/** The file does not say how large the input is. */
+export const network = networkFor(4);
+/** The file says so, as is needed to follow channels. */
+export const sizedNetwork = networkFor([2, 3, 8, 8]);
 
 /** Two products without a network around them. */
 const checkpoint = safetensorsFile({

@@ -1,7 +1,7 @@
 import { section } from '../pruning/table.js';
 import { formatted } from '../pruning/text.js';
 import { textOf } from '../printable.js';
-import { layerLines, warningLines } from './made-report.js';
+import { channelLines, layerLines, warningLines } from './made-report.js';
 import type { RepeatReport } from './report.js';
 
 type Contents = Omit<RepeatReport, 'table' | 'toString'>;
@@ -28,6 +28,7 @@ class MadeRepeatReport implements RepeatReport {
     return textOf([
       ...summary(this),
       ...section('layers', layerLines(this.layers)),
+      ...section('channels removed', channelLines(this.layers)),
       ...section('notes', this.notes),
       ...warningLines(this.warnings),
     ]);

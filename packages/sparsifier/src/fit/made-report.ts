@@ -47,6 +47,7 @@ class MadeFitReport implements FitReport {
       ...summary(this),
       ...section('settings', curveLines(this.curve, this.chosen)),
       ...section('layers', layerLines(this.layers)),
+      ...section('channels removed', channelLines(this.layers)),
       ...section('not pruned', grouped(leftIn(this.layers), 'layer')),
       ...section(
         'forms that were not tried',
@@ -100,8 +101,9 @@ const outcomeInWords = ({ dense, fitted, drop }: FitOutcome): string =>
 export const figure = (value: number): string => String(Number(value.toPrecision(5)));
 
 /** `int8, 31.20 % of the weights removed, solved for the inputs of the pruned model` */
-export function settingInWords({ form, amount, inputs }: FitSetting): string {
+export function settingInWords({ form, amount, inputs, channels }: FitSetting): string {
   return [
+    ...(channels === 0 ? [] : [`${percent(channels)} of the channels removed`]),
     form === 'stored' ? 'weights stored as before' : form,
     amount === 0 ? 'nothing removed' : `${percent(amount)} of the weights removed`,
     ...(inputs === undefined
@@ -114,17 +116,24 @@ export function settingInWords({ form, amount, inputs }: FitSetting): string {
 function curveLines(curve: readonly FitPoint[], chosen: FitSetting): string[] {
   const made = curve.filter(({ isEstimate }) => !isEstimate);
   const isChosen = (point: FitPoint) =>
-    point.form === chosen.form && point.amount === chosen.amount && point.inputs === chosen.inputs;
+    point.form === chosen.form &&
+    point.amount === chosen.amount &&
+    point.channels === chosen.channels &&
+    point.inputs === chosen.inputs;
+  const hasChannels = made.some(({ channels }) => channels > 0);
   const rows = made.map((point) => [
-    ...[point.form, percent(point.amount), point.inputs ?? '', formatted(point.bytes)],
+    point.form,
+    ...(hasChannels ? [percent(point.channels)] : []),
+    ...[percent(point.amount), point.inputs ?? '', formatted(point.bytes)],
     point.outcome === undefined ? '' : figure(point.outcome),
     point.drop === undefined ? '' : figure(point.drop),
     isChosen(point) ? 'chosen' : '',
   ]);
+  const head = ['form', ...(hasChannels ? ['channels'] : []), 'removed', 'solved for', 'bytes', 'outcome', 'drop', ''];
   const estimates = curve.length - made.length;
   return [
-    ...ruled([['form', 'removed', 'solved for', 'bytes', 'outcome', 'drop', ''], ...rows], {
-      ...{ head: 1, body: rows.length, from: 1, to: 6 },
+    ...ruled([head, ...rows], {
+      ...{ head: 1, body: rows.length, from: 1, to: head.length - 1 },
     }),
     ...(estimates === 0 ? [] : [`${counted(estimates, 'further size')} estimated`]),
   ];
@@ -144,6 +153,12 @@ export const warningLines = (warnings: readonly string[]): string[] => [
   ...(warnings.length > 0 ? [''] : []),
   ...warnings.map((warning) => `warning: ${warning}`),
 ];
+
+/** Layers with fewer output channels. */
+export const channelLines = (layers: readonly FittedLayer[]): string[] =>
+  layers.flatMap(({ name, channels }) =>
+    channels === undefined ? [] : [`${name}: ${formatted(channels.before)} -> ${formatted(channels.after)}`],
+  );
 
 const leftIn = (layers: readonly FittedLayer[]): { name: string; reason: string }[] =>
   layers.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));

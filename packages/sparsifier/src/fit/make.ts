@@ -10,7 +10,7 @@ import { inspect } from '../pruning/inspect.js';
 import type { LayerReport } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { quantize } from '../quantization/quantize.js';
-import type { RepairReport } from '../repair/report.js';
+import type { Cut } from './channels.js';
 import type { FitRecipe, RecipeInputs, RecipePruning } from './recipe.js';
 import { fittedLayersOf, inputsFor, repaired, storedIn, type FittedLayer, type Inputs } from './steps.js';
 
@@ -27,7 +27,13 @@ export interface FitSetting {
    * nothing was solved.
    */
   readonly inputs: RecipeInputs | undefined;
+  /** How many of the channels of each group are removed before, in percent. Their number is rounded. */
+  readonly channels: number;
 }
+
+/** Whether nothing is done. */
+export const isOriginal = ({ form, amount, channels }: FitSetting): boolean =>
+  form === 'stored' && amount === 0 && channels === 0;
 
 /** A model that was made. */
 export interface Made {
@@ -37,12 +43,14 @@ export interface Made {
   readonly notes: readonly string[];
   readonly warnings: readonly string[];
   /** What was done, layer by layer. */
-  readonly steps: Pick<FitRecipe, 'prune' | 'quantize'>;
+  readonly steps: Pick<FitRecipe, 'remove' | 'prune' | 'quantize'>;
 }
 
 interface Making<Feeds> extends Inputs<Feeds> {
   readonly rules: Rules;
   readonly isPruning: boolean;
+  /** How the model came about, if it is one without channels. */
+  readonly cut: Cut | undefined;
 }
 
 /** Makes models of one model: it is pruned, repaired and stored in another form, and restored for the next one. */
@@ -95,13 +103,13 @@ export class Maker<Feeds> {
 
   /** The model as it was given. */
   original(files: Made['files']): Made {
-    const setting = { form: 'stored', amount: 0, inputs: undefined } as const;
+    const setting = { form: 'stored', amount: 0, inputs: undefined, channels: 0 } as const;
     const layers = this.#layers({ pruned: [], repair: undefined, stored: [] });
     return { setting, files, layers, notes: [], warnings: [], steps: {} };
   }
 
   /** About the files of a model: nothing is repaired, and nothing measured anew. */
-  async sketch({ form, amount }: FitSetting): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  async sketch({ form, amount }: Pick<FitSetting, 'form' | 'amount'>): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
     await this.#prune(amount);
     if (form === 'stored') return this.#model.toFiles();
     const { rules, statistics, signal } = this.#making;
@@ -113,11 +121,16 @@ export class Maker<Feeds> {
     const { form, amount, inputs } = setting;
     const pruned = await this.#prune(amount);
     const repair = inputs && (await repaired(this.#sparsifier!, inputs, this.#making));
-    const prune = amount === 0 ? {} : { prune: this.#pruning(pruned, inputs) };
+    const { cut } = this.#making;
+    const removed = {
+      ...(cut && { remove: cut.step }),
+      ...(amount > 0 && { prune: this.#pruning(pruned, inputs) }),
+    };
+    const notes = [...(cut?.notes ?? []), ...(repair?.notes ?? [])];
     if (form === 'stored') {
       const files = await this.#model.toFiles();
       const layers = this.#layers({ pruned, repair, stored: [] });
-      return { setting, files, layers, notes: notesOf(repair), warnings: [], steps: prune };
+      return { setting, files, layers, notes, warnings: [], steps: removed };
     }
     // Biases make up for what rounding changes, given the inputs that layers have now.
     const seen = inputsFor(form, amount > 0, this.#making);
@@ -127,10 +140,10 @@ export class Maker<Feeds> {
     return {
       ...{ setting, files },
       layers: this.#layers({ pruned, repair, stored: report.layers }),
-      notes: [...notesOf(repair), ...(statistics ? report.notes : [])],
+      notes: [...notes, ...(statistics ? report.notes : [])],
       warnings: report.warnings.map(({ message }) => message),
       steps: {
-        ...prune,
+        ...removed,
         ...(stored.length === 0 ? {} : { quantize: { weights: form, layers: stored, ...(seen && { inputs: seen }) } }),
       },
     };
@@ -160,14 +173,13 @@ export class Maker<Feeds> {
     };
   }
 
-  #layers(done: Omit<Parameters<typeof fittedLayersOf>[0], 'dense' | 'reasons'>): FittedLayer[] {
-    return fittedLayersOf({ ...done, dense: this.#dense, reasons: this.#reasons });
+  #layers(done: Omit<Parameters<typeof fittedLayersOf>[0], 'dense' | 'reasons' | 'cut'>): FittedLayer[] {
+    const { cut } = this.#making;
+    return fittedLayersOf({ ...done, dense: this.#dense, reasons: this.#reasons, cut: cut?.layers });
   }
 }
 
 const criteriaFor = (statistics: InputStatistics | undefined) => (statistics ? 'fluctuation' : 'largeFinal');
-
-const notesOf = (repair: RepairReport | undefined): readonly string[] => repair?.notes ?? [];
 
 /** How layers are pruned, and why those are not that no rule of the caller leaves out. */
 function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics }: Making<Feeds>) {

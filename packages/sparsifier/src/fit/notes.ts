@@ -1,6 +1,6 @@
 import type { JudgedBy } from './judge.js';
 import { figure } from './made-report.js';
-import type { Made } from './make.js';
+import { isOriginal, type Made } from './make.js';
 import type { Prepared } from './prepare.js';
 import type { FitOutcome } from './report.js';
 
@@ -28,12 +28,12 @@ export function meaningOf({ judge: { by }, isSplit }: Prepared<never> | Prepared
 
 /** Sentences about what surprises, or would make the model better. */
 export function notesOn<Feeds>(
-  { request, statistics }: Prepared<Feeds>,
+  { request, statistics, cutter }: Prepared<Feeds>,
   best: Made,
   { outcome, final }: { readonly outcome: FitOutcome; readonly final: FitOutcome | undefined },
 ): string[] {
   const { allow, encoding, maxDrop = Infinity } = request;
-  const isUnchanged = best.setting.form === 'stored' && best.setting.amount === 0;
+  const isUnchanged = isOriginal(best.setting);
   const isSame = final && final.dense === outcome.dense && final.fitted === outcome.fitted;
   return [
     ...(isUnchanged ? ['the model is as it was: nothing was better and allowed'] : []),
@@ -46,6 +46,7 @@ export function notesOn<Feeds>(
     ...(allow.includes('prune') && encoding === 'raw'
       ? ['nothing was removed, since zeros make only compressed files smaller']
       : []),
+    ...(typeof cutter === 'string' ? [`no channels were removed: ${cutter}`] : []),
     ...(final && final.drop > maxDrop
       ? [
           `for the part final the drop is ${figure(final.drop)}, which is more than was allowed: the search saw other data. ` +

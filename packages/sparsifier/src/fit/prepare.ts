@@ -2,23 +2,38 @@ import { calibrate } from '../calibration/onnx.js';
 import type { Statistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import { storageOf, type FileModel } from '../formats/file-model.js';
+import { usualRounding } from '../formats/removal.js';
 import type { ByteCounts, FileCompressor } from '../formats/sizes.js';
 import { sumOf } from '../model/numbers.js';
 import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
-import { planFor } from '../quantization/quantize.js';
+import { withClosed } from '../model/closing.js';
+import { planFor, quantize } from '../quantization/quantize.js';
+import { cut, inputsAt, rulesWithout, statisticsWithout, whyNoChannels } from './channels.js';
 import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './judge.js';
 import { Maker, type FitForm, type Made } from './make.js';
 import type { FitData, FitRequest } from './options.js';
 import { Work } from './progress.js';
+import type { Inputs } from './steps.js';
 
 /** How much work the parts are, about. */
-export const sizeOf = { sizes: 4, calibrate: 6, measure: 20, form: 12, again: 20, check: 4 } as const;
+export const sizeOf = { sizes: 4, calibrate: 6, measure: 20, form: 12, again: 20, channels: 120, check: 4 } as const;
+
+/** A model from which a search begins: the original one, or one without some of its channels. */
+export interface Start<Feeds> {
+  /** How many of the channels of each group are removed, in percent. */
+  readonly channels: number;
+  readonly maker: Maker<Feeds>;
+  close(): void;
+}
 
 /** What a search needs. */
 export interface Prepared<Feeds> {
   readonly request: FitRequest<Feeds>;
-  readonly maker: Maker<Feeds>;
+  /** The original model. */
+  readonly start: Start<Feeds>;
+  /** Removes channels; a sentence says why that is not possible, undefined that it is not allowed. */
+  readonly cutter: Cutter<Feeds> | string | undefined;
   readonly judge: Judge;
   readonly work: Work;
   readonly compressor: FileCompressor;
@@ -26,8 +41,6 @@ export interface Prepared<Feeds> {
   readonly dense: { readonly made: Made; readonly sizes: ByteCounts; readonly outcome: number };
   readonly forms: readonly FitForm[];
   readonly skippedForms: readonly { readonly form: FitForm; readonly reason: string }[];
-  /** Whether zeros are tried. */
-  readonly canPrune: boolean;
   /** Whether what is kept is solved for, by statistics, and for the inputs of the pruned model. */
   readonly canRepair: boolean;
   readonly canRun: boolean;
@@ -64,6 +77,7 @@ export async function prepare<Feeds>(
     (hasStatistics && isPruning ? sizeOf.measure : 0) +
     sizeOf.form * forms.length +
     (canRun && request.target !== undefined ? sizeOf.again : 0) +
+    (allow.includes('remove') ? sizeOf.channels : 0) +
     sizeOf.check;
   const work = new Work(onProgress, total);
 
@@ -85,7 +99,7 @@ export async function prepare<Feeds>(
     : undefined;
   const statistics = measured ?? request.statistics;
 
-  const maker = await Maker.of(copy, { rules, statistics, data, isPruning, signal });
+  const maker = await Maker.of(copy, { rules, statistics, data, isPruning, cut: undefined, signal });
   try {
     if (maker.canPrune && statistics) {
       work.begin(sizeOf.measure);
@@ -100,9 +114,12 @@ export async function prepare<Feeds>(
     const made = maker.original(files);
     const outcome = await judge.judge(made, 'search');
     return {
-      ...{ request, maker, judge, work, compressor, forms, skippedForms, isSplit, statistics, measured },
+      ...{ request, judge, work, compressor, forms, skippedForms, isSplit, statistics, measured },
+      start: { channels: 0, maker, close: () => {} },
+      cutter: allow.includes('remove')
+        ? await cutterFor(copy, files, { request, statistics, data, isPruning })
+        : undefined,
       dense: { made, sizes: { raw, gzip, brotli }, outcome },
-      canPrune: maker.canPrune,
       canRepair: statistics !== undefined,
       canRun,
       close: () => maker.close(),
@@ -111,6 +128,72 @@ export async function prepare<Feeds>(
     maker.close();
     throw error;
   }
+}
+
+/** Makes models without some of the channels. */
+export interface Cutter<Feeds> {
+  /** About the files of such a model: nothing is repaired. @param share of the channels of each group, in percent */
+  sketch(share: number, form: FitForm): Promise<Made['files']>;
+  /** Undefined if rounding leaves all channels. */
+  without(share: number): Promise<Start<Feeds> | undefined>;
+}
+
+async function cutterFor<Feeds>(
+  original: FileModel,
+  files: Made['files'],
+  {
+    request,
+    statistics,
+    data,
+    isPruning,
+  }: { readonly request: FitRequest<Feeds>; readonly isPruning: boolean } & Pick<Inputs<Feeds>, 'statistics' | 'data'>,
+): Promise<Cutter<Feeds> | string> {
+  if (data === undefined) return 'that needs `data`, on which smaller models are measured';
+  const { rules, signal } = request;
+  const cutting = { statistics, data, rules, signal, roundTo: usualRounding };
+  try {
+    const { model } = await cut(original, files, 0, { ...cutting, repair: undefined });
+    model.close();
+  } catch (error) {
+    return whyNoChannels(error);
+  }
+  return {
+    sketch: async (share, form) => {
+      const made = await cut(original, files, share, { ...cutting, repair: undefined });
+      return withClosed(made.model, async (model) => {
+        if (form === 'stored') return model.toFiles();
+        const { model: small } = await quantize(model, {
+          weights: form,
+          rules: rulesWithout(rules, original, made),
+          signal,
+        });
+        return withClosed(small, (each) => each.toFiles());
+      });
+    },
+    without: async (share) => {
+      const made = await cut(original, files, share, { ...cutting, repair: inputsAt(share) });
+      if (Object.values(made.step.amounts).every((count) => count === 0)) {
+        made.model.close();
+        return undefined;
+      }
+      try {
+        const maker = await Maker.of(made.model, {
+          ...{ rules: rulesWithout(rules, original, made), statistics: await statisticsWithout(made, cutting) },
+          ...{ data, isPruning, cut: made, signal },
+        });
+        return {
+          ...{ channels: share, maker },
+          close: () => {
+            maker.close();
+            made.model.close();
+          },
+        };
+      } catch (error) {
+        made.model.close();
+        throw error;
+      }
+    },
+  };
 }
 
 /** How many bytes files have together. */

@@ -40,6 +40,18 @@ export interface RecipePruning {
   readonly repair?: { readonly method: 'solve'; readonly inputs: RecipeInputs } | undefined;
 }
 
+/** Which channels are removed. Options are those of a Sparsifier with `coupled: true`, and of `planRemoval`. */
+export interface RecipeRemoval {
+  readonly granularity: 'filter';
+  readonly context: 'local';
+  readonly criteria: 'flap';
+  /** For each group of channels, how many it loses. */
+  readonly amounts: Readonly<Record<string, number>>;
+  readonly roundTo: number;
+  /** How the layers that read them make up for them. */
+  readonly repair: { readonly method: 'solve'; readonly inputs: RecipeInputs };
+}
+
 /** In which form weights are stored. */
 export interface RecipeQuantization {
   readonly weights: Form;
@@ -69,6 +81,8 @@ export interface FitRecipe {
         readonly memory: number;
       }
     | undefined;
+  /** What is done first. Statistics for what comes then are those of the model without these channels. */
+  readonly remove?: RecipeRemoval | undefined;
   readonly prune?: RecipePruning | undefined;
   readonly quantize?: RecipeQuantization | undefined;
   /** The files that come out, the main one first. */
@@ -88,6 +102,27 @@ const inputs = among<RecipeInputs>(
   'The inputs of layers: those in the original model (dense), or those in the model as it is then (pruned)',
 );
 
+const repairing = (description: string) =>
+  object<RecipeRemoval['repair']>({ method: among(['solve'], 'How the kept weights change'), inputs }, description);
+
+const removal = object<RecipeRemoval>(
+  {
+    granularity: among(['filter'], 'What is removed'),
+    context: among(
+      ['local'],
+      'Where channels are compared: each group by itself, since the amounts are those of groups',
+    ),
+    criteria: among(['flap'], 'What makes a channel useful'),
+    amounts: byName(
+      count('A number of channels'),
+      'How many channels each group loses, by the first layer that makes them',
+    ),
+    roundTo: count('The number of channels that stay in a group is a multiple of this', 1),
+    repair: repairing('How the layers that read them make up for them'),
+  },
+  'Which channels are removed, before anything else',
+);
+
 const pruning = object<RecipePruning>(
   {
     granularity: among(['weight'], 'What is removed'),
@@ -97,12 +132,7 @@ const pruning = object<RecipePruning>(
     ),
     criteria: among(['fluctuation', 'largeFinal'], 'What makes a weight useful'),
     amounts: byName(count('A number of weights'), 'How many weights each layer loses'),
-    repair: optional(
-      object(
-        { method: among(['solve'], 'How the kept weights change'), inputs },
-        'How the kept weights make up for the others',
-      ),
-    ),
+    repair: optional(repairing('How the kept weights make up for the others')),
   },
   'Which weights are removed',
 );
@@ -138,6 +168,7 @@ const recipe: Part<FitRecipe> = object<FitRecipe>(
         'How inputs were used that the model was run on',
       ),
     ),
+    remove: optional(removal),
     prune: optional(pruning),
     quantize: optional(quantization),
     result: listOf(file, 'The files that come out, the main one first'),
@@ -159,12 +190,15 @@ export const schemaPath = './node_modules/sparsifier/recipe.schema.json';
 export const recipeOf = (given: unknown): FitRecipe => attempt('the recipe', () => recipe.read(given, ''));
 
 /** What else than the model a recipe needs. */
-export function needsOf({ prune, quantize }: Pick<FitRecipe, 'prune' | 'quantize'>) {
+export function needsOf({ remove, prune, quantize }: Pick<FitRecipe, 'remove' | 'prune' | 'quantize'>) {
   const solvedFor = [prune?.repair?.inputs, quantize?.inputs];
+  const isByStatistics =
+    prune?.criteria === 'fluctuation' || prune?.repair !== undefined || solvedFor.includes('dense');
   return {
     /** Statistics of the inputs of layers in the original model. */
-    statistics: prune?.criteria === 'fluctuation' || prune?.repair !== undefined || solvedFor.includes('dense'),
-    /** Inputs on which the pruned model is run. */
-    data: solvedFor.includes('pruned'),
+    statistics: remove !== undefined || isByStatistics,
+    /** Inputs on which a model is run that has lost channels or weights. */
+    data:
+      solvedFor.includes('pruned') || remove?.repair.inputs === 'pruned' || (remove !== undefined && isByStatistics),
   };
 }

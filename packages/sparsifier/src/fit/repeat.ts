@@ -12,13 +12,14 @@ import { someStatistics, type InputStatistics } from '../options/options.js';
 import { inspect } from '../pruning/inspect.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { formatted, listed } from '../pruning/text.js';
+import { cut, statisticsWithout } from './channels.js';
 import { splitBatches } from './judge.js';
 import { repeatReportOf } from './made-repeat-report.js';
 import { dataFrom, type FitData, type FitSession } from './options.js';
 import { recipeFilesOf } from './recipe-files.js';
 import { needsOf, recipeOf, version, type FitRecipe, type RecipeFile, type RecipePruning } from './recipe.js';
 import type { RepeatReport } from './report.js';
-import { fittedLayersOf, repaired, storedIn, type Inputs } from './steps.js';
+import { fittedLayersOf, repaired, storedIn, type FittedLayer, type Inputs, type LayerCut } from './steps.js';
 
 /** The options of {@link repeat}. */
 export interface RepeatOptions<Feeds = never> {
@@ -65,24 +66,62 @@ export async function repeat<Feeds = never>(
   if (given.statistics) addSourceFiles(model, sourceFilesOf(given.statistics));
   const files = await model.toFiles();
   await checkFiles(asked, files);
-  return withClosed(await readLike(model, files), async (copy) => {
-    const inputs = await inputsFor(copy, asked, given);
-    const made = await madeBy(copy, asked, inputs);
-    const result = await recipeFilesOf(made.files);
-    const isSame = areSame(result, asked.result);
-    return {
-      model: await readLike(model, made.files),
-      report: repeatReportOf({
-        recipe: asked,
-        bytes: { before: bytesIn(files), after: bytesIn(made.files) },
-        layers: made.layers,
-        isSame,
-        notes: [...notesOn(asked, given, isSame), ...made.notes],
-        warnings: made.warnings,
-      }),
-    };
+  const inputs = await withClosed(await readLike(model, files), (copy) => inputsFor(copy, asked, given));
+  const made = asked.remove
+    ? await withoutChannels(model, files, asked, inputs)
+    : await madeFrom(model, files, asked, inputs);
+  const isSame = areSame(await recipeFilesOf(made.files), asked.result);
+  return {
+    model: await readLike(model, made.files),
+    report: repeatReportOf({
+      recipe: asked,
+      bytes: { before: bytesIn(files), after: bytesIn(made.files) },
+      layers: made.layers,
+      isSame,
+      notes: [...notesOn(asked, given, isSame), ...made.notes],
+      warnings: made.warnings,
+    }),
+  };
+}
+
+/** Removes channels, and does the other steps to the model that is left, with statistics of its own. */
+async function withoutChannels<Feeds>(
+  model: FileModel,
+  files: Files,
+  recipe: FitRecipe,
+  inputs: Inputs<Feeds>,
+): Promise<Result> {
+  const { amounts, roundTo, repair } = recipe.remove!;
+  const cutting = { ...inputs, rules: {}, roundTo, repair: repair.inputs };
+  const made = await cut(model, files, removing(amounts), cutting);
+  return withClosed(made.model, async (small) => {
+    const isMeasured = needsOf({ ...recipe, remove: undefined }).statistics;
+    const statistics = isMeasured ? await statisticsWithout(made, inputs) : undefined;
+    const result = await madeBy(small, recipe, { ...inputs, statistics }, made.layers);
+    return { ...result, notes: [...made.notes, ...result.notes] };
   });
 }
+
+const madeFrom = async <Feeds>(
+  model: FileModel,
+  files: Files,
+  recipe: FitRecipe,
+  inputs: Inputs<Feeds>,
+): Promise<Result> => withClosed(await readLike(model, files), (copy) => madeBy(copy, recipe, inputs));
+
+type Files = Map<string, Uint8Array<ArrayBuffer>>;
+
+/** What the steps of a recipe give. */
+interface Result {
+  readonly files: Files;
+  readonly layers: readonly FittedLayer[];
+  readonly notes: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** How many units each layer or group loses. A Map, in which names may be any. */
+const removing = (amounts: Readonly<Record<string, number>>) =>
+  new Map(Object.entries(amounts).map(([name, remove]) => [name, { remove }]));
 
 const bytesIn = (files: ReadonlyMap<string, Uint8Array>): number =>
   sumOf([...files.values()].map(({ length }) => length));
@@ -103,14 +142,17 @@ function checkNeeds<Feeds>(model: FileModel, recipe: FitRecipe, { statistics, da
   }
   if (needs.data && data === undefined) {
     const hint = 'Give the `data` that it was made with';
-    fail('the recipe needs inputs, since it solves for those of layers in the pruned model', hint);
+    fail(
+      'the recipe needs inputs, since it solves for those of layers once the model has lost weights or channels',
+      hint,
+    );
   }
   if (data !== undefined && model.format !== 'ONNX') {
     fail('`data` runs the model, which is possible for ONNX models only', 'Leave it out', `${model.format} model`);
   }
 }
 
-async function checkFiles({ model }: FitRecipe, files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>): Promise<void> {
+async function checkFiles({ model }: FitRecipe, files: Files): Promise<void> {
   const found = await recipeFilesOf(files);
   if (areSame(found, model)) return;
   throw new SparsifyError('usage', 'the recipe is for another model', {
@@ -164,11 +206,16 @@ async function dataOf<Feeds>(
   return { ...data, batches, holdOut, memory };
 }
 
-/** Does the steps. @param model changes */
-async function madeBy<Feeds>(model: FileModel, { prune, quantize }: FitRecipe, inputs: Inputs<Feeds>) {
+/** Removes weights, and stores the others in another form. @param model changes @param cut what layers have lost before */
+async function madeBy<Feeds>(
+  model: FileModel,
+  { prune, quantize }: FitRecipe,
+  inputs: Inputs<Feeds>,
+  cut?: ReadonlyMap<string, LayerCut>,
+): Promise<Result> {
   const { layers: dense } = await inspect(model);
   const { pruned, repair } = prune ? await prunedBy(model, prune, inputs) : { pruned: [], repair: undefined };
-  const known = { dense, pruned, repair, reasons: new Map<string, string>() };
+  const known = { dense, pruned, repair, reasons: new Map<string, string>(), cut };
   if (quantize === undefined) {
     const layers = fittedLayersOf({ ...known, stored: [] });
     return { files: await model.toFiles(), layers, notes: repair?.notes ?? [], warnings: [] };
@@ -195,8 +242,7 @@ async function prunedBy<Feeds>(
     ...(statistics && { statistics }),
   });
   try {
-    const remove = new Map(Object.entries(amounts).map(([name, count]) => [name, { remove: count }]));
-    const { layers: pruned } = await sparsifier.sparsifyModel(remove, { signal });
+    const { layers: pruned } = await sparsifier.sparsifyModel(removing(amounts), { signal });
     return { pruned, repair: repair && (await repaired(sparsifier, repair.inputs, inputs)) };
   } finally {
     sparsifier.clear();

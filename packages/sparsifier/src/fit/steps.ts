@@ -61,6 +61,14 @@ export async function storedIn<Feeds>(
 export const inputsFor = (form: Form, isPruned: boolean, { statistics, data }: Omit<Inputs<unknown>, 'signal'>) =>
   statistics === undefined || !isCorrected(form) ? undefined : isPruned && data ? 'pruned' : 'dense';
 
+/** What a layer has lost, before anything else is removed. */
+export interface LayerCut {
+  /** Its output channels. */
+  readonly channels: { readonly before: number; readonly after: number };
+  /** The relative error of its outputs, where it read channels that went. */
+  readonly error: number;
+}
+
 /** What has become of one layer. */
 export interface FittedLayer {
   readonly name: string;
@@ -78,6 +86,8 @@ export interface FittedLayer {
    * form tell it, else of the weights. 0 for a layer that is as it was.
    */
   readonly error: number;
+  /** Its output channels, if it has lost some; `shape` and `weights` are then those without them. */
+  readonly channels?: { readonly before: number; readonly after: number };
   /** Why the layer was not to be pruned. */
   readonly reason?: string;
 }
@@ -90,9 +100,11 @@ interface Reported {
   readonly repair: RepairReport | undefined;
   readonly stored: QuantizeReport['layers'];
   readonly reasons: ReadonlyMap<string, string>;
+  /** What layers have lost before. */
+  readonly cut: ReadonlyMap<string, LayerCut> | undefined;
 }
 
-export function fittedLayersOf({ dense, pruned, repair, stored, reasons }: Reported): FittedLayer[] {
+export function fittedLayersOf({ dense, pruned, repair, stored, reasons, cut }: Reported): FittedLayer[] {
   const named = <Layer extends { readonly name: string }>(layers: readonly Layer[]) =>
     new Map(layers.map((layer) => [layer.name, layer]));
   const [removed, solved, rounded] = [named(pruned), named(repair?.layers ?? []), named(stored)];
@@ -102,9 +114,11 @@ export function fittedLayersOf({ dense, pruned, repair, stored, reasons }: Repor
     const removing = solved.get(name)?.repaired ?? own?.error ?? 0;
     const rounding = form ? (form.outputError ?? form.error) : 0;
     const reason = reasons.get(name);
+    const lost = cut?.get(name);
     return {
       ...{ name, kind, shape, weights, zeros, sparsity: percentOf(zeros, weights), form: form?.form },
-      error: Math.hypot(removing, rounding),
+      error: Math.hypot(lost?.error ?? 0, removing, rounding),
+      ...(lost && lost.channels.after < lost.channels.before && { channels: lost.channels }),
       ...(reason === undefined ? {} : { reason }),
     };
   });

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { means } from '../../fit/options.js';
+import { defaultMeans, means } from '../../fit/options.js';
 import { encodings } from '../../fit/target.js';
 import { kinds } from '../../model/model.js';
 import type { FitCommandOptions } from '../fit.js';
@@ -46,9 +46,10 @@ export const fit: CommandEntry = {
         ).argParser(notNegative),
       )
       .addOption(
-        new Option('--allow <means>', `comma-separated: ${means.join(', ')} (default: all of them)`).argParser(
-          eachOf(means),
-        ),
+        new Option(
+          '--allow <means>',
+          `comma-separated: ${means.join(', ')} (channels); by default ${defaultMeans.join(', ')}`,
+        ).argParser(eachOf(means)),
       )
       .addOption(calibrating)
       .addOption(measured)

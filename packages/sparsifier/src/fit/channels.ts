@@ -1,0 +1,123 @@
+import { calibrate } from '../calibration/onnx.js';
+import { SparsifyError } from '../errors.js';
+import { readLike, type FileModel } from '../formats/file-model.js';
+import { withClosed } from '../model/closing.js';
+import type { WeightTensor } from '../model/model.js';
+import { productOf } from '../model/numbers.js';
+import type { Sparsity } from '../options/amounts.js';
+import { decisionsOf, type Rules } from '../options/rules.js';
+import { Sparsifier } from '../pruning/sparsifier.js';
+import { counted, listed } from '../pruning/text.js';
+import { planRemoval, removeChannels } from '../removal/remove.js';
+import type { RecipeInputs, RecipeRemoval } from './recipe.js';
+import { repaired, type Inputs, type LayerCut } from './steps.js';
+
+/** From this share of channels on, in percent, it is better to solve for the inputs of the pruned model. */
+const prunedFrom = 40;
+
+/** A model without some of its channels. */
+export interface Cut {
+  /** A model of its own. */
+  readonly model: FileModel;
+  readonly step: RecipeRemoval;
+  readonly layers: ReadonlyMap<string, LayerCut>;
+  readonly notes: readonly string[];
+}
+
+interface Cutting<Feeds> extends Inputs<Feeds> {
+  readonly rules: Rules;
+  /** What the kept weights of the layers are solved for that read removed channels; undefined for a sketch. */
+  readonly repair: RecipeInputs | undefined;
+  readonly roundTo: number;
+}
+
+/**
+ * Removes channels, group by group, by how much what they add to the layers that read them varies. These are solved for the
+ * channels that stay.
+ * @param files of a model
+ * @param like how they are read
+ * @param amounts a percentage for all groups, or numbers of channels by group
+ * @throws SparsifyError as `Sparsifier` and `planRemoval` do: `kind` if there is no group that can be pruned
+ */
+export async function cut<Feeds>(
+  like: FileModel,
+  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
+  amounts: Sparsity,
+  { statistics, rules, repair, roundTo, signal, data }: Cutting<Feeds>,
+): Promise<Cut> {
+  return withClosed(await readLike(like, files), async (model) => {
+    const { layerType = 'all', include, exclude } = rules;
+    const sparsifier = new Sparsifier(model, {
+      ...{ granularity: 'filter', coupled: true, criteria: 'flap', layerType },
+      ...{ statistics: statistics!, ...(include && { include }), ...(exclude && { exclude }) },
+    });
+    try {
+      const chosen = await sparsifier.sparsifyModel(amounts, { roundTo, signal });
+      const solved = repair && (await repaired(sparsifier, repair, { data, signal }));
+      const { model: small, report } = await removeChannels(model, await planRemoval(model, { roundTo, signal }), {
+        signal,
+      });
+      const groups = chosen.groups ?? [];
+      const errors = new Map(solved?.layers.map(({ name, repaired: error }) => [name, error ?? 0]));
+      const after = new Map(small.tensors.map((tensor) => [tensor.name, outputsOf(tensor)]));
+      const ranked = groups.filter(({ heldBack }) => heldBack === undefined);
+      return {
+        model: small,
+        step: {
+          ...{ granularity: 'filter', context: 'local', criteria: 'flap', roundTo },
+          amounts: Object.fromEntries(ranked.map(({ name, removedUnits }) => [name, removedUnits])),
+          repair: { method: 'solve', inputs: repair ?? 'dense' },
+        },
+        layers: new Map(
+          model.tensors.map((tensor) => {
+            const outputs = outputsOf(tensor);
+            const channels = { before: outputs, after: after.get(tensor.name) ?? outputs };
+            return [tensor.name, { channels, error: errors.get(tensor.name) ?? 0 }];
+          }),
+        ),
+        notes: [
+          ...heldBackIn(groups),
+          ...(solved?.notes ?? []),
+          // Notes on how the network was followed are those of both.
+          ...new Set([...chosen.notes, ...report.notes]),
+        ],
+      };
+    } finally {
+      sparsifier.clear();
+    }
+  });
+}
+
+/** A sentence about groups whose channels stay. */
+function heldBackIn(groups: readonly { readonly name: string; readonly heldBack?: string }[]): string[] {
+  const held = groups.flatMap(({ name, heldBack }) => (heldBack === undefined ? [] : [`${name} (${heldBack})`]));
+  return held.length === 0 ? [] : [`the channels of ${counted(held.length, 'group')} had to stay: ${listed(held)}`];
+}
+
+const outputsOf = ({ roles, shape }: WeightTensor): number =>
+  productOf(shape.filter((_, axis) => roles[axis] === 'out' || roles[axis] === 'multiplier'));
+
+/** The inputs that layers are solved for. @param share of the channels of each group, in percent */
+export const inputsAt = (share: number): RecipeInputs => (share >= prunedFrom ? 'pruned' : 'dense');
+
+/** The statistics of a model without channels, whose layers have other inputs. */
+export const statisticsWithout = <Feeds>({ model }: Cut, { data, signal }: Pick<Inputs<Feeds>, 'data' | 'signal'>) =>
+  calibrate(model, { ...data!, signal });
+
+/** The rules for a model without channels: names, since what layers are like has changed. Undefined if none is left. */
+export function rulesWithout(rules: Rules, model: FileModel, { model: small }: Cut): Rules {
+  const selected = decisionsOf({ ...rules, layerType: rules.layerType ?? 'all' }, model);
+  const names = new Set(small.tensors.map(({ name }) => name));
+  return {
+    layerType: 'all',
+    include: model.tensors.flatMap(({ name }, index) => (selected[index]!.selected && names.has(name) ? [name] : [])),
+  };
+}
+
+/** Why channels cannot be removed, of an error that says so; what else goes wrong is thrown. */
+export function whyNoChannels(error: unknown): string {
+  if (!(error instanceof SparsifyError && (error.code === 'kind' || error.code === 'usage'))) throw error;
+  const { found } = error.details;
+  const summary = error.message.split(/\. (?:given|found|allowed): /)[0]!;
+  return found === undefined ? summary : `${summary}: ${String(found)}`;
+}
