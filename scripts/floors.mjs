@@ -26,6 +26,7 @@ const floors = [
   'analysis',
   'removal',
   'fit',
+  'page',
   'cli',
   entryPoints,
 ];

@@ -27,6 +27,7 @@ function browser(name: string, headers: Record<string, string>): TestProjectConf
       // Found only while a test runs, these would reload the page under it.
       include: [
         'sparsifier > @bufbuild/protobuf/wire',
+        'sparsifier > d3-hierarchy',
         'sparsifier > d3-scale',
         'sparsifier > d3-shape',
         '@tensorflow/tfjs',

@@ -18,6 +18,7 @@ const entries = [
   'fit',
   'quantize',
   'removal',
+  'report',
   'sensitivity',
   'compare',
   'catalogue',

@@ -26,11 +26,14 @@ test.each(['formats.js', 'file.js', 'cli/inspect.js'])(
   },
 );
 
-test.each(['index.js', 'training.js', 'sensitivity.js'])('With %s nothing is loaded that only plots need', (entry) => {
-  const loaded = loadedWith(join(dist, entry));
-  expect(loaded.size).toBeGreaterThan(20);
-  expect([...loaded].filter((name) => name.startsWith('d3'))).toEqual([]);
-});
+test.each(['index.js', 'training.js', 'sensitivity.js', 'fit.js', 'cli/fit.js', 'cli/prune.js'])(
+  'With %s nothing is loaded that only plots need',
+  (entry) => {
+    const loaded = loadedWith(join(dist, entry));
+    expect(loaded.size).toBeGreaterThan(20);
+    expect([...loaded].filter((name) => name.startsWith('d3'))).toEqual([]);
+  },
+);
 
 test('What a plot needs is found where it is loaded, so that the tests above can fail', () => {
   expect(loadedWith(join(dist, 'training', 'plot.js'))).toContain('d3-scale');

@@ -32,6 +32,8 @@ import type { ReadTfjsOptions } from 'sparsifier/formats/tfjs';
 import * as quantizing from 'sparsifier/quantize';
 import type { DequantizeOptions, QuantizeOptions } from 'sparsifier/quantize';
 import * as removing from 'sparsifier/removal';
+import * as reporting from 'sparsifier/report';
+import type { ReportPageOptions } from 'sparsifier/report';
 import type { PlanRemovalOptions, RemoveChannelsOptions, RemoveLiveOptions, VerifyOptions } from 'sparsifier/removal';
 import * as analysis from 'sparsifier/sensitivity';
 import type { SensitivityOptions, WholeModelOptions } from 'sparsifier/sensitivity';
@@ -346,6 +348,11 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       table: [() => [{}], table],
       toString: [none] as [Args],
     }),
+    'report.reportPage': door(
+      reporting.reportPage,
+      () => [report, { before: dense, after: read }],
+      namesOf<ReportPageOptions>({ title: true, before: true, after: true, sizes: true, signal: true }),
+    ),
     'formats.readModel': door(formats.readModel, () => [network, {}], namesOf<ReadModelOptions>(reading)),
     'formats.sizesOf': door(formats.sizesOf, () => [read, {}], namesOf<SizesOptions>({ layers: true, ...listening })),
     'formats/onnx.readOnnx': door(

@@ -15,13 +15,14 @@ import { readEvaluate } from './evaluating.js';
 import { readBatches } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing, rulesOf } from './parse.js';
+import { pageFiles, type PageOption } from './page.js';
 import { allSaid, remainingInWords, type Say } from './phrasing.js';
 import { print, writtenTo } from './print.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { startSpinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
-export interface FitCommandOptions extends Pick<ReadingOptions, 'layer'>, StatisticsOptions {
+export interface FitCommandOptions extends Pick<ReadingOptions, 'layer'>, StatisticsOptions, PageOption {
   readonly to?: string;
   readonly encoding?: Encoding;
   readonly maxDrop?: number;
@@ -60,7 +61,7 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
     force = false,
     json = false,
   } = options;
-  const { calibrate, statistics: measured, evaluate, saveRecipe, saveStatistics } = options;
+  const { calibrate, statistics: measured, evaluate, saveRecipe, saveStatistics, report: page } = options;
   if (out === undefined) throw outMissing(example);
   if (to === undefined && maxDrop === undefined) {
     throw new SparsifyError('usage', '--to <size> or --max-drop <drop> must be given', { hint: `Such as: ${example}` });
@@ -79,7 +80,7 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
   const spinner = startSpinner(json);
   try {
     using model = await readModel(file, readingOptions({ layer }));
-    const outputs = [...pathsOf(await model.outputs(out)), saveRecipe, saveStatistics];
+    const outputs = [...pathsOf(await model.outputs(out)), saveRecipe, saveStatistics, page];
     await checkOutputs(model, outputs, { force, read: [calibrate, measured, evaluate] });
     const data = batches && { ...(await sessionDataOf(model, file, batches)), ...measuringOptions(options) };
     const {
@@ -98,16 +99,19 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
     });
     using small = fitted;
     spinner.show('writing');
-    const files: OutputFile[] = [...(await small.outputs(out))];
+    const said = inFlags(report, say);
+    const files: OutputFile[] = [
+      ...(await small.outputs(out)),
+      ...(await pageFiles(page, file, [[said]], { before: model, after: small })),
+    ];
     const add = (path: string | undefined, bytes: Uint8Array) => path && files.push({ path, chunks: () => [bytes] });
     add(saveRecipe, new TextEncoder().encode(`${JSON.stringify(recipe, null, 2)}\n`));
     if (saveStatistics !== undefined) add(saveStatistics, await made!.bytes());
     // They belong together.
     await writeFiles(files, { force, sourceFiles: sourceFilesOf(small) });
     spinner.stop();
-    const said = inFlags(report, say);
-    const written = [out, saveRecipe, saveStatistics].filter((path) => path !== undefined);
-    print(json ? JSON.stringify({ ...said, out }, null, 2) : `${said.table()}\n\n${written.map(writtenTo).join('\n')}`);
+    const written = writtenTo(out, saveRecipe, saveStatistics, page);
+    print(json ? JSON.stringify({ ...said, out, page }, null, 2) : `${said.table()}\n\n${written}`);
   } finally {
     spinner.stop();
   }

@@ -18,7 +18,8 @@ export async function checkOutputs(
   await checkTargets(given(outputs), { force, sourceFiles: sourceFilesOf(model) });
 }
 
-const given = (paths: readonly (string | undefined)[]): string[] => paths.filter((path) => path !== undefined);
+/** Those that were given. */
+export const given = (paths: readonly (string | undefined)[]): string[] => paths.filter((path) => path !== undefined);
 
 /** The paths of files. */
 export const pathsOf = (files: readonly { readonly path: string }[]): string[] => files.map(({ path }) => path);

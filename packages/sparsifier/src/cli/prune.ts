@@ -1,6 +1,6 @@
 import { checkTargets, writeFiles, type OutputFile } from '#host';
 import { readModel } from '../formats/read-model.js';
-import { filesOf, type Sizes } from '../formats/sizes.js';
+import { filesOf, sizesOf, type Sizes } from '../formats/sizes.js';
 import { needsOf, type CriteriaName } from '../options/criteria.js';
 import { sparsifyFile } from '../streaming/sparsify-file.js';
 import { isPattern, type Granularity } from '../options/granularity.js';
@@ -19,8 +19,9 @@ import { sentenceOf, type Words } from '../pruning/warnings.js';
 import { sessionDataOf, statisticsOf } from './calibration.js';
 import { coupledOf, readBatches } from './inputs.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
+import { checkPage, pageFiles, type PageOption, type Reported } from './page.js';
 import { print, writtenTo } from './print.js';
-import { checkOutputs, pathsOf } from './outputs.js';
+import { checkOutputs, given, pathsOf } from './outputs.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
 import { limitsOf, parseRankings, parseSparsity, rulesOf } from './parse.js';
 import {
@@ -41,6 +42,7 @@ export interface PruneOptions
     ReadingOptions,
     VerifyOptions,
     RepairingOptions,
+    PageOption,
     Omit<
       SparsifierOptions,
       | 'granularity'
@@ -100,6 +102,7 @@ export async function prune(
     });
   }
   checkVerifying({ verify, input: coupled ? undefined : input, inputs }, !explain);
+  checkPage(options, !explain);
   checkGiven(given);
   const work = () => pruned(file, { ...options, inputs }, engine, say);
   if (!verify) {
@@ -162,10 +165,10 @@ async function pruned(
   const { layer, json, sparsity, roundTo, out, dryRun, explain = dryRun, force, initial, ...rest } = options;
   const { minKeep, maxSparsity, include, exclude, rankTogether, loadMasks, saveMasks, keepScale, ...others } = rest;
   const { calibrate, statistics: measured, holdOut, memory, repair: method, repairInputs, addBias, ...more } = others;
-  const { quantize: form, layers, sizes: compress = false, ...words } = more;
+  const { quantize: form, layers, sizes: compress = false, report: page, ...words } = more;
   const asked = sparsity && parseSparsity(sparsity);
   // Whether the file exists can be checked at once. All input files are known only after the model is open.
-  if (saveMasks !== undefined) await checkTargets([saveMasks], { force });
+  await checkTargets(given([saveMasks, page]), { force });
   const reading = readingOptions({ layer, keepScale });
   const batches = calibrate === undefined ? undefined : await readBatches(calibrate);
   await engine;
@@ -186,18 +189,20 @@ async function pruned(
       !calibrate &&
       !measured &&
       !form &&
+      !page &&
       !rules.coupled
     ) {
       const options = { ...rules, ...reading, initial, sparsity: asked, roundTo, onProgress, force };
       const report = await sparsifyFile(file, out, options);
       return { report, sizes: compress ? await report.sizes({ layers, onProgress }) : undefined, repair: undefined };
     }
-    // Masks, --explain, --quantize, --coupled and what is made of statistics need the whole model in memory.
+    // Masks, --explain, --quantize, --coupled, --report and what is made of statistics need the whole model in memory.
     using model = await readModel(file, reading);
+    using original = page === undefined ? undefined : await readModel(file, reading);
     using dense = initial === undefined ? undefined : await readModel(initial, reading);
     const compared = dense ? { ...rules, initial: dense } : rules;
     if (!explain && out !== undefined) {
-      await checkOutputs(model, [...pathsOf(await model.outputs(out)), saveMasks], {
+      await checkOutputs(model, [...pathsOf(await model.outputs(out)), saveMasks, page], {
         force,
         read: [...(dense?.sourceFiles ?? []), loadMasks, calibrate, measured, inputs],
       });
@@ -224,24 +229,27 @@ async function pruned(
     const seen = quantizing && data ? await statisticsOf(model, data, { holdOut: 0, memory }, onProgress) : statistics;
     const stored = quantizing && (await quantize(model, { ...quantizing, statistics: seen, onProgress }));
     using small = stored?.model;
+    const quantized = stored && quantizedInFlags(stored.report, say);
+    // A repair may have added biases, and codes take fewer bytes.
+    const now = await filesOf(small ?? model);
+    const sizes = compress ? await now.sizes({ layers, onProgress }) : undefined;
+    const notes = statistics && !repair ? [...allSaid(statistics.notes, say), offer] : [];
+    const report = withRepair({ ...done, bytes: now.bytes, notes: [...done.notes, ...notes] }, repair);
+    const told = { report, sizes, repair: repair && repairInFlags(repair, say), quantized };
+    const before = original && compress ? await sizesOf(original, { onProgress }) : undefined;
+    const shown = { before: original, after: small ?? model, sizes: { before, after: sizes } };
     spinner.show('writing');
-    const files: OutputFile[] = [...(await (small ?? model).outputs(out))];
+    const files: OutputFile[] = [
+      ...(await (small ?? model).outputs(out)),
+      ...(await pageFiles(page, file, reportsIn(told), shown)),
+    ];
     if (saveMasks !== undefined) {
       const chunks = await masksOf(sparsifier);
       files.push({ path: saveMasks, chunks: () => chunks });
     }
-    // The model and its masks belong together.
+    // The model, its masks and its page belong together.
     await writeFiles(files, { force, sourceFiles: sourceFilesOf(small ?? model) });
-    const quantized = stored && quantizedInFlags(stored.report, say);
-    // A repair may have added biases, and codes take fewer bytes.
-    const written = await filesOf(small ?? model);
-    const sizes = compress ? await written.sizes({ layers, onProgress }) : undefined;
-    const report = { ...done, bytes: written.bytes };
-    if (statistics === undefined) return { report, sizes, repair: undefined, quantized };
-    if (repair)
-      return { report: withoutHighError(report, repair), sizes, repair: repairInFlags(repair, say), quantized };
-    const notes = [...report.notes, ...allSaid(statistics.notes, say), offer];
-    return { report: { ...report, notes }, sizes, repair, quantized };
+    return told;
   } finally {
     spinner.stop();
   }
@@ -255,11 +263,19 @@ async function masksOf(sparsifier: Sparsifier): Promise<readonly Uint8Array[]> {
 }
 
 /** The warning about much that was removed is about the mask alone. A repair makes up for that, unless it changes nothing. */
-function withoutHighError(report: Report, { layers }: RepairReport): Report {
+function withRepair(report: Report, repair: RepairReport | undefined): Report {
   const warnings = report.warnings.filter(({ code }) => code !== 'high-error');
-  if (warnings.length === report.warnings.length || layers.every(({ isRepaired }) => !isRepaired)) return report;
+  const isRepaired = repair?.layers.some(({ isRepaired }) => isRepaired) === true;
+  if (warnings.length === report.warnings.length || !isRepaired) return report;
   return { ...report, warnings, notes: [...report.notes, repaired] };
 }
+
+/** The reports of what was done, one after the other. */
+const reportsIn = ({ report, repair, quantized }: Pruned): Reported[] => [
+  [report],
+  ...(repair ? [[repair] as const] : []),
+  ...(quantized ? [[quantized, quantizeWords] as const] : []),
+];
 
 const repaired =
   'so much was removed that the model depends on the repair below: compare the errors before and after, and measure the accuracy';
@@ -271,14 +287,14 @@ const offer = 'the weights that are kept can make up for those that were removed
 function tell(
   { report, sizes, repair, quantized }: Pruned,
   out: string,
-  { json, layers }: Pick<PruneOptions, 'json' | 'layers'>,
+  { json, layers, report: page }: Pick<PruneOptions, 'json' | 'layers' | 'report'>,
   more: object = {},
 ): void {
   if (!json) {
     const table = tableOf(report, { isCall: true, words: commandWords, layers, sizes });
     const tables = [table, ...(repair ? [repair.table()] : [])];
     if (quantized) tables.push(quantizeTable(quantized, { words: quantizeWords, layers }));
-    return print([...tables, writtenTo(out)].join('\n\n'));
+    return print([...tables, writtenTo(out, page)].join('\n\n'));
   }
   const warnings = report.warnings.map((warning) => ({ ...warning, message: sentenceOf(warning, commandWords) }));
   print(
@@ -290,6 +306,7 @@ function tell(
         ...(repair && { repair }),
         ...(quantized && { quantized: quantizedInData(quantized, quantizeWords) }),
         out,
+        page,
         ...more,
       },
       null,

@@ -1,7 +1,9 @@
+import { writeFiles } from '#host';
 import { readModel } from '../formats/read-model.js';
-import type { Sizes } from '../formats/sizes.js';
+import { sizesOf, type Sizes } from '../formats/sizes.js';
 import type { Form } from '../model/forms.js';
 import type { Kind } from '../model/model.js';
+import { sourceFilesOf } from '../model/source-files.js';
 import type { OtherForm } from '../quantization/options.js';
 import { quantizeTable } from '../quantization/made-report.js';
 import { planFor, quantize as store } from '../quantization/quantize.js';
@@ -11,6 +13,7 @@ import { readBatches } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing, rulesOf } from './parse.js';
 import { commandWords, type Say } from './phrasing.js';
+import { pageFiles, type PageOption } from './page.js';
 import { print, writtenTo } from './print.js';
 import { quantizedInData, quantizedInFlags } from './quantizing.js';
 import { readingOptions, type ReadingOptions } from './reading.js';
@@ -19,7 +22,7 @@ import { checkVerifying, verified, type VerifyOptions } from './verifying.js';
 
 /** The options of the command, without `--threads`. */
 export interface QuantizeCommandOptions
-  extends Pick<ReadingOptions, 'layer'>, VerifyOptions, Omit<StatisticsOptions, 'holdOut'> {
+  extends Pick<ReadingOptions, 'layer'>, VerifyOptions, PageOption, Omit<StatisticsOptions, 'holdOut'> {
   readonly weights?: Form;
   readonly others?: OtherForm;
   readonly layerType?: Kind[] | 'all';
@@ -51,7 +54,7 @@ export async function quantize(
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  const { out, layer, json = false, layers } = options;
+  const { out, layer, json = false, layers, report: page } = options;
   checkVerifying({ verify, input, inputs });
   if (out === undefined) throw outMissing('sparsifier quantize model.onnx -o small.onnx');
   checkSource(options);
@@ -60,8 +63,8 @@ export async function quantize(
   const tell = ({ report, sizes }: Told, more: object = {}) =>
     print(
       json
-        ? JSON.stringify({ ...quantizedInData(report, commandWords, sizes), out, ...more }, null, 2)
-        : `${quantizeTable(report, { words: commandWords, layers, sizes })}\n\n${writtenTo(out)}`,
+        ? JSON.stringify({ ...quantizedInData(report, commandWords, sizes), out, page, ...more }, null, 2)
+        : `${quantizeTable(report, { words: commandWords, layers, sizes })}\n\n${writtenTo(out, page)}`,
     );
   if (!verify) return tell(await work());
   await engine;
@@ -92,7 +95,8 @@ async function quantized(
   const { onProgress } = spinner;
   try {
     using read = await readModel(file, readingOptions({ layer }));
-    await checkOutputs(read, pathsOf(await read.outputs(out)), { force, read: [calibrate, measured, inputs] });
+    const outputs = [...pathsOf(await read.outputs(out)), options.report];
+    await checkOutputs(read, outputs, { force, read: [calibrate, measured, inputs] });
     const asked = {
       weights,
       others,
@@ -104,10 +108,14 @@ async function quantized(
     const statistics = await statisticsOf(read, data, { statistics: measured, holdOut: 0, memory }, onProgress);
     const { model, report } = await store(read, { ...asked, statistics, onProgress });
     using written = model;
-    spinner.show('writing');
-    await written.write(out, { force });
+    const said = quantizedInFlags(report, say);
     const sizes = compress ? await report.sizes({ layers, onProgress }) : undefined;
-    return { report: quantizedInFlags(report, say), sizes };
+    const before = compress && options.report !== undefined ? await sizesOf(read, { onProgress }) : undefined;
+    const shown = { before: read, after: written, sizes: { before, after: sizes } };
+    spinner.show('writing');
+    const page = await pageFiles(options.report, file, [[said]], shown);
+    await writeFiles([...(await written.outputs(out)), ...page], { force, sourceFiles: sourceFilesOf(written) });
+    return { report: said, sizes };
   } finally {
     spinner.stop();
   }

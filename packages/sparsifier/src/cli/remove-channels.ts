@@ -1,7 +1,9 @@
+import { writeFiles, type OutputFile } from '#host';
 import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { readModel } from '../formats/read-model.js';
-import type { Sizes } from '../formats/sizes.js';
+import { sizesOf, type Sizes } from '../formats/sizes.js';
+import { sourceFilesOf } from '../model/source-files.js';
 import type { Report } from '../pruning/report.js';
 import { tableOf } from '../pruning/table.js';
 import { sentenceOf } from '../pruning/warnings.js';
@@ -14,13 +16,14 @@ import { parseShapes } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing } from './parse.js';
 import { allSaid, commandWords, type Say } from './phrasing.js';
+import { checkPage, pageFiles, type PageOption, type Reported } from './page.js';
 import { print, writtenTo } from './print.js';
 import { repairInFlags } from './repairing.js';
 import { packageOf, sessionsOf } from './runtime.js';
 import { startSpinner, type Spinner } from './spinner.js';
 
 /** The options of the command, without `--threads`. */
-export interface RemoveChannelsCommandOptions extends ChoosingOptions {
+export interface RemoveChannelsCommandOptions extends ChoosingOptions, PageOption {
   readonly out?: string;
   readonly roundTo?: number;
   readonly input?: string[];
@@ -63,17 +66,28 @@ export async function removeChannels(
   engine: Promise<unknown>,
   say: Say,
 ): Promise<void> {
-  const { dryRun = false, force, json = false, layers, sizes, flushSubnormals, verify, ...choosing } = options;
+  const {
+    dryRun = false,
+    force,
+    json = false,
+    layers,
+    sizes,
+    flushSubnormals,
+    verify,
+    report: page,
+    ...choosing
+  } = options;
+  checkPage(options, !dryRun);
   checkChoosing(choosing, dryRun);
   if (out === undefined && !dryRun) throw outMissing('sparsifier remove-channels pruned.onnx -o small.onnx');
   const inputShapes = parseShapes(input);
   await engine;
   const spinner = startSpinner(json);
-  const done = await work().finally(spinner.stop);
   const said = <Shown extends { readonly notes: readonly string[] }>(shown: Shown): Shown => ({
     ...shown,
     notes: allSaid(shown.notes, say),
   });
+  const done = await work().finally(spinner.stop);
   const { choice } = done;
   const known = new Set('plan' in done ? done.plan.notes : done.report.notes);
   const tables = choice ? tablesOf(choice, known, layers, say) : [];
@@ -89,11 +103,18 @@ export async function removeChannels(
   const { report, notVerified } = done;
   const compressed = done.sizes;
   if (json) {
-    const told = { ...said(report), ...chosen, ...(compressed && { sizes: compressed }), notVerified, out };
+    const told = {
+      ...said(report),
+      ...chosen,
+      ...(compressed && { sizes: compressed }),
+      notVerified,
+      out,
+      page,
+    };
     return print(JSON.stringify(told, null, 2));
   }
   tables.push(removalTable(said(report), { words: commandWords, layers, sizes: compressed }));
-  const last = [...(notVerified ? [`not verified: ${notVerified}`] : []), writtenTo(out!)];
+  const last = [...(notVerified ? [`not verified: ${notVerified}`] : []), writtenTo(out!, page)];
   print([...tables, last.join('\n')].join('\n\n'));
 
   async function work(): Promise<Planned | Told> {
@@ -102,16 +123,22 @@ export async function removeChannels(
     const { sparsity, calibrate, statistics } = choosing;
     if (!dryRun) {
       const read = [calibrate, statistics];
-      await checkOutputs(model, pathsOf(await model.outputs(out)), { force, read });
+      await checkOutputs(model, [...pathsOf(await model.outputs(out)), page], { force, read });
     }
     const following = { roundTo, inputShapes, protect };
     const choice = sparsity && (await choose(model, file, { ...choosing, sparsity }, following, spinner));
     const plan = await planRemoval(model, { ...following, onProgress });
     if (dryRun) return { plan, choice };
-    return {
-      ...(await removed(file, model, plan, { out: out!, force, sizes, layers, flushSubnormals, verify }, spinner)),
-      choice,
+    const pages = async (report: RemovalReport, after: FileModel, now: Sizes | undefined): Promise<OutputFile[]> => {
+      if (page === undefined) return [];
+      // Choosing channels has changed the other one.
+      using before = await readModel(file);
+      const reports: Reported[] = [...(choice ? reportsIn(choice, say) : []), [said(report)]];
+      const was = sizes ? await sizesOf(before, { onProgress }) : undefined;
+      return await pageFiles(page, file, reports, { before, after, sizes: { before: was, after: now } });
     };
+    const writing = { out: out!, force, sizes, layers, flushSubnormals, verify, pages };
+    return { ...(await removed(file, model, plan, writing, spinner)), choice };
   }
 }
 
@@ -146,6 +173,12 @@ function inData({ report, repair }: Choice): Report {
   };
 }
 
+/** What was done to the channels that were chosen. */
+const reportsIn = (choice: Choice, say: Say): Reported[] => [
+  [{ ...inData(choice), notes: allSaid(choice.report.notes, say) }],
+  ...(choice.repair ? [[repairInFlags(choice.repair, say)] as const] : []),
+];
+
 /** Writes the model and returns what was done. */
 async function removed(
   file: string,
@@ -158,7 +191,11 @@ async function removed(
     force = false,
     sizes: compress = false,
     layers,
-  }: Pick<RemoveChannelsCommandOptions, 'verify' | 'flushSubnormals' | 'force' | 'sizes' | 'layers'> & { out: string },
+    pages,
+  }: Pick<RemoveChannelsCommandOptions, 'verify' | 'flushSubnormals' | 'force' | 'sizes' | 'layers'> & {
+    readonly out: string;
+    readonly pages: (report: RemovalReport, model: FileModel, sizes: Sizes | undefined) => Promise<OutputFile[]>;
+  },
   spinner: Spinner,
 ): Promise<Omit<Told, 'choice'>> {
   const { onProgress } = spinner;
@@ -168,9 +205,10 @@ async function removed(
   const made = await withoutChannels(model, plan, flushSubnormals, { onProgress });
   const { model: small, report } = await checked(made, isReference ? reference : undefined, { onProgress });
   using written = small;
-  spinner.show('writing');
-  await written.write(out, { force });
   const sizes = compress ? await report.sizes({ layers, onProgress }) : undefined;
+  spinner.show('writing');
+  const files = [...(await written.outputs(out)), ...(await pages(report, written, sizes))];
+  await writeFiles(files, { force, sourceFiles: sourceFilesOf(written) });
   return { report, sizes, notVerified: isReference ? undefined : reference };
 }
 

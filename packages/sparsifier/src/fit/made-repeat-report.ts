@@ -26,7 +26,7 @@ class MadeRepeatReport implements RepeatReport {
 
   table(): string {
     return textOf([
-      ...summary(this),
+      ...repeatedLines(this),
       ...section('layers', layerLines(this.layers)),
       ...section('channels removed', channelLines(this.layers)),
       ...section('notes', this.notes),
@@ -40,13 +40,14 @@ class MadeRepeatReport implements RepeatReport {
 
   /** What `console.log` prints in Node. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return [`RepeatReport: ${summary(this).join('; ')}; table() shows the layers`, ...this.warnings].join('\n');
+    return [`RepeatReport: ${repeatedLines(this).join('; ')}; table() shows the layers`, ...this.warnings].join('\n');
   }
 }
 
 export const repeatReportOf = (contents: Contents): RepeatReport => new MadeRepeatReport(contents);
 
-const summary = ({ bytes: { before, after }, isSame }: Contents): string[] => [
+/** What came out, in a few lines. */
+export const repeatedLines = ({ bytes: { before, after }, isSame }: Contents): string[] => [
   `${formatted(before)} -> ${formatted(after)} bytes`,
   isSame
     ? 'the files are those that the recipe was made with'

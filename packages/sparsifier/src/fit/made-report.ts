@@ -71,14 +71,24 @@ class MadeFitReport implements FitReport {
 export const fitReportOf = (contents: Contents): FitReport => new MadeFitReport(contents);
 
 /** What was found, in a few lines. */
-function summary({ target, encoding, maxDrop, sizes, chosen, layers, outcome, final }: Contents): string[] {
+const summary = (report: Contents): string[] => [
+  sizeLine(report),
+  `before: ${sizesInWords(report.sizes.before)}`,
+  `after:  ${sizesInWords(report.sizes.after)}`,
+  ...outcomeLines(report),
+];
+
+/** The bytes before and after, and how near to the target they are. */
+export function sizeLine({ target, encoding, sizes }: Contents): string {
   const [before, after] = [sizes.before, sizes.after].map((counts) => counts[countOf[encoding]]) as [number, number];
   const of = target === undefined ? '' : `, ${percent(percentOf(after, target))} of the target of ${formatted(target)}`;
+  return `${formatted(before)} -> ${formatted(after)} bytes ${encodingInWords[encoding]}${of}`;
+}
+
+/** The setting, and what the model was judged to be. */
+export function outcomeLines({ maxDrop, chosen, layers, outcome, final }: Contents): string[] {
   const [weights, zeros] = [sumOf(layers.map((each) => each.weights)), sumOf(layers.map((each) => each.zeros))];
   return [
-    `${formatted(before)} -> ${formatted(after)} bytes ${encodingInWords[encoding]}${of}`,
-    `before: ${sizesInWords(sizes.before)}`,
-    `after:  ${sizesInWords(sizes.after)}`,
     `setting: ${settingInWords(chosen)}; ${formatted(zeros)} of ${counted(weights, 'weight')} are 0 (${percent(percentOf(zeros, weights))})`,
     `outcome: ${outcomeInWords(outcome)}${limitInWords(maxDrop)}`,
     ...(final === undefined
@@ -112,31 +122,40 @@ export function settingInWords({ form, amount, inputs, channels }: FitSetting): 
   ].join(', ');
 }
 
-/** The models that were made, and how many sizes were estimated. */
-function curveLines(curve: readonly FitPoint[], chosen: FitSetting): string[] {
+/** Whether a point is that of the result. */
+export const isSetting = (point: FitSetting, chosen: FitSetting): boolean =>
+  point.form === chosen.form &&
+  point.amount === chosen.amount &&
+  point.channels === chosen.channels &&
+  point.inputs === chosen.inputs;
+
+/** The models that were made, below the names of the columns. */
+export function curveRows(curve: readonly FitPoint[], chosen: FitSetting): string[][] {
   const made = curve.filter(({ isEstimate }) => !isEstimate);
-  const isChosen = (point: FitPoint) =>
-    point.form === chosen.form &&
-    point.amount === chosen.amount &&
-    point.channels === chosen.channels &&
-    point.inputs === chosen.inputs;
   const hasChannels = made.some(({ channels }) => channels > 0);
-  const rows = made.map((point) => [
-    point.form,
-    ...(hasChannels ? [percent(point.channels)] : []),
-    ...[percent(point.amount), point.inputs ?? '', formatted(point.bytes)],
-    point.outcome === undefined ? '' : figure(point.outcome),
-    point.drop === undefined ? '' : figure(point.drop),
-    isChosen(point) ? 'chosen' : '',
-  ]);
-  const head = ['form', ...(hasChannels ? ['channels'] : []), 'removed', 'solved for', 'bytes', 'outcome', 'drop', ''];
-  const estimates = curve.length - made.length;
   return [
-    ...ruled([head, ...rows], {
-      ...{ head: 1, body: rows.length, from: 1, to: head.length - 1 },
-    }),
-    ...(estimates === 0 ? [] : [`${counted(estimates, 'further size')} estimated`]),
+    ['form', ...(hasChannels ? ['channels'] : []), 'removed', 'solved for', 'bytes', 'outcome', 'drop', ''],
+    ...made.map((point) => [
+      point.form,
+      ...(hasChannels ? [percent(point.channels)] : []),
+      ...[percent(point.amount), point.inputs ?? '', formatted(point.bytes)],
+      point.outcome === undefined ? '' : figure(point.outcome),
+      point.drop === undefined ? '' : figure(point.drop),
+      isSetting(point, chosen) ? 'chosen' : '',
+    ]),
   ];
+}
+
+/** How many sizes were estimated; nothing if none were. */
+export function estimatesLine(curve: readonly FitPoint[]): string[] {
+  const estimates = curve.filter(({ isEstimate }) => isEstimate).length;
+  return estimates === 0 ? [] : [`${counted(estimates, 'further size')} estimated`];
+}
+
+function curveLines(curve: readonly FitPoint[], chosen: FitSetting): string[] {
+  const rows = curveRows(curve, chosen);
+  const to = rows[0]!.length - 1;
+  return [...ruled(rows, { head: 1, body: rows.length - 1, from: 1, to }), ...estimatesLine(curve)];
 }
 
 export function layerLines(layers: readonly FittedLayer[]): string[] {

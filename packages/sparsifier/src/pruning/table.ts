@@ -23,7 +23,7 @@ export function tableOf(report: Report, options: TableOptions): string {
   const { isCall, words } = options;
   const fixed = layers.flatMap(({ name, fixed }) => (fixed === undefined ? [] : [{ name, reason: fixed }]));
   return textOf([
-    totalsLine(report, options),
+    totalsIn(report, options).join(', '),
     ...groupLines(report, options),
     ...layerLines(report, options),
     ...section('fixed tables, which rules leave out', grouped(fixed)),
@@ -39,7 +39,10 @@ export function tableOf(report: Report, options: TableOptions): string {
 }
 
 /** All layers together, and how large the files are. */
-function totalsLine({ layers, groups, weights, total, bytes }: Report, { isCall, sizes }: TableOptions): string {
+export function totalsIn(
+  { layers, groups, weights, total, bytes }: Report,
+  { isCall, sizes }: Pick<TableOptions, 'isCall' | 'sizes'>,
+): string[] {
   const isPart = isCall && weights.model > total.weights;
   const ofModel = isPart ? `, ${percent(percentOf(total.zeros, weights.model))} of the whole model` : '';
   const raw = sizes?.raw ?? bytes;
@@ -52,7 +55,7 @@ function totalsLine({ layers, groups, weights, total, bytes }: Report, { isCall,
       : []),
     ...(raw === undefined ? [] : [counted(raw, 'byte')]),
     ...compressedInWords(sizes),
-  ].join(', ');
+  ];
 }
 
 /** How large files are once they are compressed; nothing if that is not known. */

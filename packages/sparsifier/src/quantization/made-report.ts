@@ -104,7 +104,7 @@ export function quantizeTable(report: QuantizeReport, printing: Printing): strin
   const changed = others.filter(({ form }) => form !== undefined);
   const left = others.flatMap(({ name, reason }) => (reason === undefined ? [] : [{ name, reason }]));
   return textOf([
-    totalsLine(report, printing),
+    totalsIn(report, printing).join(', '),
     ...layerLines(layers, printing),
     ...section('in another form than asked', grouped(reasons, 'layer')),
     ...section('without a new bias', grouped(biases, 'layer')),
@@ -122,7 +122,7 @@ export function quantizeTable(report: QuantizeReport, printing: Printing): strin
 }
 
 /** All layers together, and how large the files are. */
-function totalsLine({ layers, bytes }: QuantizeReport, { sizes }: Printing): string {
+export function totalsIn({ layers, bytes }: QuantizeReport, { sizes }: Pick<Printing, 'sizes'> = {}): string[] {
   const { weights, zeros, clipped } = sumsOf(layers);
   return [
     counted(layers.length, 'layer'),
@@ -131,7 +131,7 @@ function totalsLine({ layers, bytes }: QuantizeReport, { sizes }: Printing): str
     `${formatted(clipped)} clipped`,
     bytesLine(bytes),
     ...compressedInWords(sizes),
-  ].join(', ');
+  ];
 }
 
 /** The layers that are listed, and the others together: by default those in another form than most weights. */

@@ -139,7 +139,7 @@ const countIn = (groups: RemovalPlan['groups'], key: 'channels' | 'dead' | 'exac
   sumOf(groups.map((group) => group[key]));
 
 /** All groups together. */
-function totalsIn({ groups, parameters: { before, after } }: Shown): string[] {
+export function totalsIn({ groups, parameters: { before, after } }: Shown): string[] {
   const channels = countIn(groups, 'channels');
   return [
     `${formatted(channels - countIn(groups, 'kept'))} of ${counted(channels, 'channel')} in ${counted(groups.length, 'group')} go`,

@@ -13,6 +13,7 @@ import {
   holdOut,
   measured,
   memory,
+  reportPage,
   type CommandEntry,
   type Threads,
 } from './shared.js';
@@ -82,6 +83,7 @@ export const fit: CommandEntry = {
         collect,
       )
       .option('--exclude <rule>', 'do not change these layers; repeatable', collect)
+      .addOption(reportPage)
       .option('--force', 'overwrite existing output files')
       .addHelpText(
         'after',

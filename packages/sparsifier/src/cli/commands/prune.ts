@@ -25,6 +25,7 @@ import {
   reducer,
   repair,
   repairInputs,
+  reportPage,
   seed,
   sizes,
   type CommandEntry,
@@ -116,6 +117,7 @@ export const prune: CommandEntry = {
           .choices(forms)
           .argParser(formAfter('--quantize', 'sparsifier prune model.onnx -s 50 --quantize -o sparse.onnx')),
       )
+      .addOption(reportPage)
       .option('--force', 'overwrite existing output files')
       .addOption(listedLayers)
       .addOption(sizes)

@@ -13,6 +13,7 @@ import {
   listedLayers,
   measured,
   memory,
+  reportPage,
   sizes,
   type CommandEntry,
   type Threads,
@@ -58,6 +59,7 @@ export const quantize: CommandEntry = {
       .addOption(calibrating)
       .addOption(measured)
       .addOption(memory)
+      .addOption(reportPage)
       .option('--force', 'overwrite existing output files')
       .addOption(listedLayers)
       .addOption(sizes)

@@ -15,6 +15,7 @@ import {
   noAddBias,
   repair,
   repairInputs,
+  reportPage,
   sizes,
   type CommandEntry,
   type Threads,
@@ -94,6 +95,7 @@ export const removeChannels: CommandEntry = {
       )
       .option('--flush-subnormals', 'also make weights 0 that are below the smallest normal float')
       .option('--dry-run', 'say which channels would go and why others stay, and write nothing')
+      .addOption(reportPage)
       .option('--force', 'overwrite existing output files')
       .option('--layers', 'list all groups of channels, also those without dead ones')
       .addOption(sizes)

@@ -123,6 +123,12 @@ export const [listedLayers, sizes] = [
   new Option('--sizes', 'compress the files as gzip -9 and brotli -q 11 do, and print their sizes (2 s per megabyte)'),
 ] as const;
 
+/** A report as a page. */
+export const reportPage = new Option(
+  '--report <file>',
+  'also write an HTML page about what was done: a map of the layers, weights and masks, and all of the report',
+).argParser(nameOf);
+
 /** How the inputs of layers are measured. */
 export const [holdOut, memory] = [
   new Option(

@@ -1,0 +1,2 @@
+export { reportPage, type ReportPageOptions } from './page/page.js';
+export type { PageReport } from './page/parts.js';
