@@ -49,6 +49,7 @@ describe('the schema of recipes', () => {
         amounts: fc.dictionary(fc.string(), fc.nat(), { minKeys: 1, maxKeys: 3 }),
         roundTo: fc.integer({ min: 1 }),
         repair: fc.record({ method: fc.constant('solve'), inputs }),
+        statistics: fc.constantFrom('measured', 'cut'),
       }),
       prune: fc.record(
         {

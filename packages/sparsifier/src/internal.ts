@@ -67,3 +67,4 @@ export { rewritten } from './formats/onnx/structure/rewrite.js';
 export { Stored } from './structure/stored.js';
 export { AmountSearch } from './fit/search.js';
 export { recipeOf, recipeSchema, version } from './fit/recipe.js';
+export { cutStatistics } from './fit/cut-statistics.js';

@@ -5,10 +5,13 @@ import { withClosed } from '../model/closing.js';
 import type { WeightTensor } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
 import type { Sparsity } from '../options/amounts.js';
+import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { counted, listed } from '../pruning/text.js';
 import { planRemoval, removeChannels } from '../removal/remove.js';
+import type { RepairReport } from '../repair/report.js';
+import { cutStatistics } from './cut-statistics.js';
 import type { RecipeInputs, RecipeRemoval } from './recipe.js';
 import { repaired, type Inputs, type LayerCut } from './steps.js';
 
@@ -21,6 +24,8 @@ export interface Cut {
   readonly model: FileModel;
   readonly step: RecipeRemoval;
   readonly layers: ReadonlyMap<string, LayerCut>;
+  /** Those of its own layers, if they were asked for. */
+  readonly statistics: InputStatistics | undefined;
   readonly notes: readonly string[];
 }
 
@@ -29,6 +34,8 @@ interface Cutting<Feeds> extends Inputs<Feeds> {
   /** What the kept weights of the layers are solved for that read removed channels; undefined for a sketch. */
   readonly repair: RecipeInputs | undefined;
   readonly roundTo: number;
+  /** Where the statistics of the model without channels come from; undefined if none are needed. */
+  readonly next: RecipeRemoval['statistics'] | undefined;
 }
 
 /**
@@ -43,7 +50,7 @@ export async function cut<Feeds>(
   like: FileModel,
   files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   amounts: Sparsity,
-  { statistics, rules, repair, roundTo, signal, data }: Cutting<Feeds>,
+  { statistics, rules, repair, roundTo, next, signal, data }: Cutting<Feeds>,
 ): Promise<Cut> {
   return withClosed(await readLike(like, files), async (model) => {
     const { layerType = 'all', include, exclude } = rules;
@@ -58,34 +65,50 @@ export async function cut<Feeds>(
         signal,
       });
       const groups = chosen.groups ?? [];
-      const errors = new Map(solved?.layers.map(({ name, repaired: error }) => [name, error ?? 0]));
-      const after = new Map(small.tensors.map((tensor) => [tensor.name, outputsOf(tensor)]));
       const ranked = groups.filter(({ heldBack }) => heldBack === undefined);
-      return {
-        model: small,
-        step: {
-          ...{ granularity: 'filter', context: 'local', criteria: 'flap', roundTo },
-          amounts: Object.fromEntries(ranked.map(({ name, removedUnits }) => [name, removedUnits])),
-          repair: { method: 'solve', inputs: repair ?? 'dense' },
-        },
-        layers: new Map(
-          model.tensors.map((tensor) => {
-            const outputs = outputsOf(tensor);
-            const channels = { before: outputs, after: after.get(tensor.name) ?? outputs };
-            return [tensor.name, { channels, error: errors.get(tensor.name) ?? 0 }];
-          }),
-        ),
-        notes: [
-          ...heldBackIn(groups),
-          ...(solved?.notes ?? []),
-          // Notes on how the network was followed are those of both.
-          ...new Set([...chosen.notes, ...report.notes]),
-        ],
-      };
+      try {
+        return {
+          model: small,
+          step: {
+            ...{ granularity: 'filter', context: 'local', criteria: 'flap', roundTo },
+            amounts: Object.fromEntries(ranked.map(({ name, removedUnits }) => [name, removedUnits])),
+            repair: { method: 'solve', inputs: repair ?? 'dense' },
+            statistics: next ?? 'cut',
+          },
+          statistics: await statisticsNext(),
+          layers: layersCut(model, small, solved),
+          notes: [
+            ...(typeof amounts === 'number' ? heldBackIn(groups) : []),
+            ...(solved?.notes ?? []),
+            // Notes on how the network was followed are those of both.
+            ...new Set([...chosen.notes, ...report.notes]),
+          ],
+        };
+      } catch (error) {
+        small.close();
+        throw error;
+      }
+
+      async function statisticsNext(): Promise<InputStatistics | undefined> {
+        if (next === 'measured') return calibrate(small, { ...data!, signal });
+        return next && cutStatistics(model, sparsifier.masks(), small, statistics!, signal);
+      }
     } finally {
       sparsifier.clear();
     }
   });
+}
+
+function layersCut(model: FileModel, small: FileModel, solved: RepairReport | undefined): Map<string, LayerCut> {
+  const errors = new Map(solved?.layers.map(({ name, repaired: error }) => [name, error ?? 0]));
+  const left = new Map(small.tensors.map((tensor) => [tensor.name, outputsOf(tensor)]));
+  return new Map(
+    model.tensors.map((tensor) => {
+      const before = outputsOf(tensor);
+      const channels = { before, after: left.get(tensor.name) ?? before };
+      return [tensor.name, { channels, error: errors.get(tensor.name) ?? 0 }];
+    }),
+  );
 }
 
 /** A sentence about groups whose channels stay. */
@@ -99,10 +122,6 @@ const outputsOf = ({ roles, shape }: WeightTensor): number =>
 
 /** The inputs that layers are solved for. @param share of the channels of each group, in percent */
 export const inputsAt = (share: number): RecipeInputs => (share >= prunedFrom ? 'pruned' : 'dense');
-
-/** The statistics of a model without channels, whose layers have other inputs. */
-export const statisticsWithout = <Feeds>({ model }: Cut, { data, signal }: Pick<Inputs<Feeds>, 'data' | 'signal'>) =>
-  calibrate(model, { ...data!, signal });
 
 /** The rules for a model without channels: names, since what layers are like has changed. Undefined if none is left. */
 export function rulesWithout(rules: Rules, model: FileModel, { model: small }: Cut): Rules {

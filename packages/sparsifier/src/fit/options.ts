@@ -66,7 +66,7 @@ export interface FitOptions<Feeds = never> {
    */
   readonly data?: FitData<Feeds> | undefined;
   /**
-   * What may be done: `quantize`, `prune` (weights) and `remove` (channels, with `data`); `quantize` and `prune` by default.
+   * What may be done: `quantize`, `prune` (weights) and `remove` (channels, with `data` or `statistics`); the first two by default.
    * Removing channels makes a model faster, but it keeps less of the accuracy for the same bytes than removing weights, unless
    * files are not compressed, and the search takes longer.
    */

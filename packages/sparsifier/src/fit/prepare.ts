@@ -9,7 +9,7 @@ import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { withClosed } from '../model/closing.js';
 import { planFor, quantize } from '../quantization/quantize.js';
-import { cut, inputsAt, rulesWithout, statisticsWithout, whyNoChannels } from './channels.js';
+import { cut, inputsAt, rulesWithout, whyNoChannels } from './channels.js';
 import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './judge.js';
 import { Maker, type FitForm, type Made } from './make.js';
 import type { FitData, FitRequest } from './options.js';
@@ -148,18 +148,19 @@ async function cutterFor<Feeds>(
     isPruning,
   }: { readonly request: FitRequest<Feeds>; readonly isPruning: boolean } & Pick<Inputs<Feeds>, 'statistics' | 'data'>,
 ): Promise<Cutter<Feeds> | string> {
-  if (data === undefined) return 'that needs `data`, on which smaller models are measured';
+  if (statistics === undefined) return 'that needs `data`, or `statistics`';
   const { rules, signal } = request;
   const cutting = { statistics, data, rules, signal, roundTo: usualRounding };
+  const next = data ? 'measured' : 'cut';
   try {
-    const { model } = await cut(original, files, 0, { ...cutting, repair: undefined });
+    const { model } = await cut(original, files, 0, { ...cutting, repair: undefined, next: undefined });
     model.close();
   } catch (error) {
     return whyNoChannels(error);
   }
   return {
     sketch: async (share, form) => {
-      const made = await cut(original, files, share, { ...cutting, repair: undefined });
+      const made = await cut(original, files, share, { ...cutting, repair: undefined, next: undefined });
       return withClosed(made.model, async (model) => {
         if (form === 'stored') return model.toFiles();
         const { model: small } = await quantize(model, {
@@ -171,14 +172,14 @@ async function cutterFor<Feeds>(
       });
     },
     without: async (share) => {
-      const made = await cut(original, files, share, { ...cutting, repair: inputsAt(share) });
+      const made = await cut(original, files, share, { ...cutting, repair: data ? inputsAt(share) : 'dense', next });
       if (Object.values(made.step.amounts).every((count) => count === 0)) {
         made.model.close();
         return undefined;
       }
       try {
         const maker = await Maker.of(made.model, {
-          ...{ rules: rulesWithout(rules, original, made), statistics: await statisticsWithout(made, cutting) },
+          ...{ rules: rulesWithout(rules, original, made), statistics: made.statistics },
           ...{ data, isPruning, cut: made, signal },
         });
         return {

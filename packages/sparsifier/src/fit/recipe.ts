@@ -50,6 +50,8 @@ export interface RecipeRemoval {
   readonly roundTo: number;
   /** How the layers that read them make up for them. */
   readonly repair: { readonly method: 'solve'; readonly inputs: RecipeInputs };
+  /** Where the statistics for what comes then come from: measured, or those of the original model without these channels. */
+  readonly statistics: 'measured' | 'cut';
 }
 
 /** In which form weights are stored. */
@@ -119,6 +121,10 @@ const removal = object<RecipeRemoval>(
     ),
     roundTo: count('The number of channels that stay in a group is a multiple of this', 1),
     repair: repairing('How the layers that read them make up for them'),
+    statistics: among(
+      ['measured', 'cut'],
+      'Where the statistics for what comes then come from: measured, or those of the original model without these channels',
+    ),
   },
   'Which channels are removed, before anything else',
 );
@@ -199,6 +205,8 @@ export function needsOf({ remove, prune, quantize }: Pick<FitRecipe, 'remove' | 
     statistics: remove !== undefined || isByStatistics,
     /** Inputs on which a model is run that has lost channels or weights. */
     data:
-      solvedFor.includes('pruned') || remove?.repair.inputs === 'pruned' || (remove !== undefined && isByStatistics),
+      solvedFor.includes('pruned') ||
+      remove?.repair.inputs === 'pruned' ||
+      (remove?.statistics === 'measured' && isByStatistics),
   };
 }

@@ -12,7 +12,7 @@ import { someStatistics, type InputStatistics } from '../options/options.js';
 import { inspect } from '../pruning/inspect.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { formatted, listed } from '../pruning/text.js';
-import { cut, statisticsWithout } from './channels.js';
+import { cut } from './channels.js';
 import { splitBatches } from './judge.js';
 import { repeatReportOf } from './made-repeat-report.js';
 import { dataFrom, type FitData, type FitSession } from './options.js';
@@ -91,13 +91,12 @@ async function withoutChannels<Feeds>(
   recipe: FitRecipe,
   inputs: Inputs<Feeds>,
 ): Promise<Result> {
-  const { amounts, roundTo, repair } = recipe.remove!;
-  const cutting = { ...inputs, rules: {}, roundTo, repair: repair.inputs };
+  const { amounts, roundTo, repair, statistics: source } = recipe.remove!;
+  const next = needsOf({ ...recipe, remove: undefined }).statistics ? source : undefined;
+  const cutting = { ...inputs, rules: {}, roundTo, repair: repair.inputs, next };
   const made = await cut(model, files, removing(amounts), cutting);
   return withClosed(made.model, async (small) => {
-    const isMeasured = needsOf({ ...recipe, remove: undefined }).statistics;
-    const statistics = isMeasured ? await statisticsWithout(made, inputs) : undefined;
-    const result = await madeBy(small, recipe, { ...inputs, statistics }, made.layers);
+    const result = await madeBy(small, recipe, { ...inputs, statistics: made.statistics }, made.layers);
     return { ...result, notes: [...made.notes, ...result.notes] };
   });
 }
