@@ -5,19 +5,25 @@ import { reportPage } from 'sparsifier/report';
 import { describe, expect, test } from 'vitest';
 import { namesIn } from '../support/command.js';
 import { differsAt } from '../support/bytes.js';
-import { sizedNetwork as network } from '../support/fit-models.js';
+import { normal, sizedNetwork as network } from '../support/fit-models.js';
 import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
+import { npz } from '../support/npz-builder.js';
 import { cellsOf, listIn, rowsOf, textIn } from '../support/page.js';
 
 // Commands also write their report as a page.
 
-const inFolder = foldersWith({ 'model.onnx': network });
+const inputs = Array.from({ length: 8 }, (_, seed) => ({ shape: [2, 3, 8, 8], data: normal(384, seed + 50, 1) }));
+const inFolder = foldersWith({
+  'model.onnx': network,
+  'inputs.npz': npz(Object.fromEntries(inputs.map((batch, index) => [`${index}.x`, batch]))),
+});
 const textAt = (name: string) => readFile(at(name), 'utf8');
 const bytesAt = async (name: string) => new Uint8Array(await readFile(at(name)));
 
 /** The words of each command, and what its page has. */
 const commands: Readonly<Record<string, readonly string[]>> = {
   fit: ['--to', '13kB', '--allow', 'quantize'],
+  'fit --allow remove': ['--to', '24kB', '--allow', 'remove', '--calibrate', 'inputs.npz'],
   prune: ['-s', '60', '--layer-type', 'all'],
   'prune --quantize': ['-s', '60', '--layer-type', 'all', '--quantize', 'int8'],
   quantize: ['--weights', 'int8'],
@@ -54,6 +60,9 @@ describe('--report', () => {
           zeros.toLocaleString('en'),
         ]);
       }
+      const channels = rows.flatMap((row) => (row.channels ? [`${row.layer}: ${row.channels}`] : []));
+      expect(channels.length > 0).toBe(name === 'fit --allow remove');
+      for (const each of channels) expect(text).toContain(each);
       const raw = cellsOf(page, 'Bytes of all files').find(([title]) => title === 'uncompressed')!;
       const [from, to] = [network.length, (await bytesAt('out.onnx')).length];
       expect(raw.slice(1, 3)).toEqual([from.toLocaleString('en'), to.toLocaleString('en')]);

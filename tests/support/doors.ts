@@ -225,6 +225,7 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       }),
     ),
     ...methods('Sensitivity', analysed, {
+      heatMap: [() => []],
       plot: [() => []],
       table: [() => []],
       toTargets: [() => [0.5, { evaluate: () => 1 }], namesOf<WholeModelOptions>({ evaluate: true, signal: true })],

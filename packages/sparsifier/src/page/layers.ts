@@ -17,6 +17,8 @@ export interface PageLayer {
   /** In stored order. */
   readonly shape: readonly number[];
   readonly form: string | undefined;
+  /** Its output channels, if it has lost some. */
+  readonly channels: SaidOfLayer['channels'];
   readonly weights: number | undefined;
   readonly zeros: number | undefined;
   /** How many weights it had. */
@@ -41,11 +43,13 @@ export async function layersOf(parts: readonly Part[], { before, after }: PageMo
   return all.map((layer) => {
     const told = said.get(layer.name);
     // Reports may be older than the model: channels may have gone since.
-    const { name, form, removing, rounding, weights, zeros } = after ? { ...told, ...layer } : { ...layer, ...told };
+    const { name, form, channels, removing, rounding, weights, zeros } = after
+      ? { ...told, ...layer }
+      : { ...layer, ...told };
     const [was, is] = [old!.get(name), now!.get(name)];
     const hasError = removing !== undefined || rounding !== undefined;
     return {
-      ...{ name, kind: layer.kind, shape: layer.shape, form, zeros },
+      ...{ name, kind: layer.kind, shape: layer.shape, form, channels, zeros },
       weights: weights ?? is?.length,
       weightsBefore: was?.length,
       bytesBefore: was && storedBytes(was),

@@ -28,6 +28,8 @@ export interface SaidOfLayer {
   readonly weights?: number | undefined;
   readonly zeros?: number | undefined;
   readonly form?: string | undefined;
+  /** Its output channels, if it has lost some. */
+  readonly channels?: { readonly before: number; readonly after: number } | undefined;
   /** The relative errors that removing and rounding leave: of outputs, or else of weights. */
   readonly removing?: number | undefined;
   readonly rounding?: number | undefined;

@@ -71,6 +71,10 @@ const columns = (layers: readonly PageLayer[]): Column[] => {
     { head: 'kind', text: ({ kind }) => kind },
     { head: 'shape', text: ({ shape }) => shape.join(' x ') },
     { head: 'form', text: ({ form }) => form },
+    {
+      head: 'channels',
+      text: ({ channels }) => channels && `${formatted(channels.before)} -> ${formatted(channels.after)}`,
+    },
     { head: 'weights', text: ({ weights }) => count(weights), look: 'number' },
     { head: 'zeros', text: ({ zeros }) => count(zeros), look: 'number' },
     { head: 'sparsity', text: (layer) => share(sparsityOf(layer)), look: 'share' },
