@@ -33,7 +33,7 @@ for (const given of chosen) {
     const [quantised] = within.filter(({ amount }) => amount === 0);
     const begun = performance.now();
     const fitted = await fit(model, {
-      ...{ target, statistics, rules: { layerType: 'all', ...network.layers } },
+      ...{ target, statistics },
       evaluate: (files) => network.measure(files),
     }).then(
       async ({ model: small, report }) => {

@@ -49,6 +49,8 @@ export interface Made {
 interface Making<Feeds> extends Inputs<Feeds> {
   readonly rules: Rules;
   readonly isPruning: boolean;
+  /** Layers that are not pruned although rules select them, and why. */
+  readonly spared: ReadonlyMap<string, string>;
   /** How the model came about, if it is one without channels. */
   readonly cut: Cut | undefined;
 }
@@ -182,10 +184,10 @@ export class Maker<Feeds> {
 const criteriaFor = (statistics: InputStatistics | undefined) => (statistics ? 'fluctuation' : 'largeFinal');
 
 /** How layers are pruned, and why those are not that no rule of the caller leaves out. */
-function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics }: Making<Feeds>) {
+function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics, spared }: Making<Feeds>) {
   const reasons = new Map(
     tensors.flatMap((tensor) => {
-      const reason = whyNot(tensor, statistics);
+      const reason = whyNot(tensor, statistics) ?? spared.get(tensor.name);
       return reason === undefined ? [] : [[tensor.name, reason] as const];
     }),
   );

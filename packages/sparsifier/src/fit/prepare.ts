@@ -10,10 +10,12 @@ import { decisionsOf, type Rules } from '../options/rules.js';
 import { withClosed } from '../model/closing.js';
 import { planFor, quantize } from '../quantization/quantize.js';
 import { cut, inputsAt, rulesWithout, whyNoChannels } from './channels.js';
+import { withoutGain, window } from './gains.js';
 import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './judge.js';
 import { Maker, type FitForm, type Made } from './make.js';
 import type { FitData, FitRequest } from './options.js';
 import { Work } from './progress.js';
+import { compressions } from './target.js';
 import type { Inputs } from './steps.js';
 
 /** How much work the parts are, about. */
@@ -99,7 +101,12 @@ export async function prepare<Feeds>(
     : undefined;
   const statistics = measured ?? request.statistics;
 
-  const maker = await Maker.of(copy, { rules, statistics, data, isPruning, cut: undefined, signal });
+  const compression = compressions[encoding]?.fast;
+  const spared =
+    isPruning && compression !== undefined && raw <= window
+      ? await withoutGain(copy, files, rules, { compressor, compression, signal })
+      : new Map<string, string>();
+  const maker = await Maker.of(copy, { rules, statistics, data, isPruning, spared, cut: undefined, signal });
   try {
     if (maker.canPrune && statistics) {
       work.begin(sizeOf.measure);
@@ -117,7 +124,7 @@ export async function prepare<Feeds>(
       ...{ request, judge, work, compressor, forms, skippedForms, isSplit, statistics, measured },
       start: { channels: 0, maker, close: () => {} },
       cutter: allow.includes('remove')
-        ? await cutterFor(copy, files, { request, statistics, data, isPruning })
+        ? await cutterFor(copy, files, { request, statistics, data, isPruning, spared })
         : undefined,
       dense: { made, sizes: { raw, gzip, brotli }, outcome },
       canRepair: statistics !== undefined,
@@ -146,7 +153,12 @@ async function cutterFor<Feeds>(
     statistics,
     data,
     isPruning,
-  }: { readonly request: FitRequest<Feeds>; readonly isPruning: boolean } & Pick<Inputs<Feeds>, 'statistics' | 'data'>,
+    spared,
+  }: {
+    readonly request: FitRequest<Feeds>;
+    readonly isPruning: boolean;
+    readonly spared: ReadonlyMap<string, string>;
+  } & Pick<Inputs<Feeds>, 'statistics' | 'data'>,
 ): Promise<Cutter<Feeds> | string> {
   if (statistics === undefined) return 'that needs `data`, or `statistics`';
   const { rules, signal } = request;
@@ -180,7 +192,7 @@ async function cutterFor<Feeds>(
       try {
         const maker = await Maker.of(made.model, {
           ...{ rules: rulesWithout(rules, original, made), statistics: made.statistics },
-          ...{ data, isPruning, cut: made, signal },
+          ...{ data, isPruning, spared, cut: made, signal },
         });
         return {
           ...{ channels: share, maker },
