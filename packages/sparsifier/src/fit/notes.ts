@@ -44,7 +44,7 @@ export function notesOn<Feeds>(
         ]
       : []),
     ...(allow.includes('prune') && encoding === 'raw'
-      ? ['nothing was removed, since zeros make only compressed files smaller']
+      ? ['no weights were removed, since zeros make only compressed files smaller']
       : []),
     ...(typeof cutter === 'string' ? [`no channels were removed: ${cutter}`] : []),
     ...(final && final.drop > maxDrop

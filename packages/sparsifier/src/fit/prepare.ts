@@ -2,32 +2,21 @@ import { calibrate } from '../calibration/onnx.js';
 import type { Statistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import { storageOf, type FileModel } from '../formats/file-model.js';
-import { usualRounding } from '../formats/removal.js';
 import type { ByteCounts, FileCompressor } from '../formats/sizes.js';
 import { sumOf } from '../model/numbers.js';
 import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
-import { withClosed } from '../model/closing.js';
-import { planFor, quantize } from '../quantization/quantize.js';
-import { cut, inputsAt, rulesWithout, whyNoChannels } from './channels.js';
+import { planFor } from '../quantization/quantize.js';
+import { cutterFor, type Cutter, type Start } from './cutter.js';
 import { withoutGain, window } from './gains.js';
 import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './judge.js';
 import { Maker, type FitForm, type Made } from './make.js';
 import type { FitData, FitRequest } from './options.js';
 import { Work } from './progress.js';
 import { compressions } from './target.js';
-import type { Inputs } from './steps.js';
 
 /** How much work the parts are, about. */
 export const sizeOf = { sizes: 4, calibrate: 6, measure: 20, form: 12, again: 20, channels: 120, check: 4 } as const;
-
-/** A model from which a search begins: the original one, or one without some of its channels. */
-export interface Start<Feeds> {
-  /** How many of the channels of each group are removed, in percent. */
-  readonly channels: number;
-  readonly maker: Maker<Feeds>;
-  close(): void;
-}
 
 /** What a search needs. */
 export interface Prepared<Feeds> {
@@ -135,78 +124,6 @@ export async function prepare<Feeds>(
     maker.close();
     throw error;
   }
-}
-
-/** Makes models without some of the channels. */
-export interface Cutter<Feeds> {
-  /** About the files of such a model: nothing is repaired. @param share of the channels of each group, in percent */
-  sketch(share: number, form: FitForm): Promise<Made['files']>;
-  /** Undefined if rounding leaves all channels. */
-  without(share: number): Promise<Start<Feeds> | undefined>;
-}
-
-async function cutterFor<Feeds>(
-  original: FileModel,
-  files: Made['files'],
-  {
-    request,
-    statistics,
-    data,
-    isPruning,
-    spared,
-  }: {
-    readonly request: FitRequest<Feeds>;
-    readonly isPruning: boolean;
-    readonly spared: ReadonlyMap<string, string>;
-  } & Pick<Inputs<Feeds>, 'statistics' | 'data'>,
-): Promise<Cutter<Feeds> | string> {
-  if (statistics === undefined) return 'that needs `data`, or `statistics`';
-  const { rules, signal } = request;
-  const cutting = { statistics, data, rules, signal, roundTo: usualRounding };
-  const next = data ? 'measured' : 'cut';
-  try {
-    const { model } = await cut(original, files, 0, { ...cutting, repair: undefined, next: undefined });
-    model.close();
-  } catch (error) {
-    return whyNoChannels(error);
-  }
-  return {
-    sketch: async (share, form) => {
-      const made = await cut(original, files, share, { ...cutting, repair: undefined, next: undefined });
-      return withClosed(made.model, async (model) => {
-        if (form === 'stored') return model.toFiles();
-        const { model: small } = await quantize(model, {
-          weights: form,
-          rules: rulesWithout(rules, original, made),
-          signal,
-        });
-        return withClosed(small, (each) => each.toFiles());
-      });
-    },
-    without: async (share) => {
-      const made = await cut(original, files, share, { ...cutting, repair: data ? inputsAt(share) : 'dense', next });
-      if (Object.values(made.step.amounts).every((count) => count === 0)) {
-        made.model.close();
-        return undefined;
-      }
-      try {
-        const maker = await Maker.of(made.model, {
-          ...{ rules: rulesWithout(rules, original, made), statistics: made.statistics },
-          ...{ data, isPruning, spared, cut: made, signal },
-        });
-        return {
-          ...{ channels: share, maker },
-          close: () => {
-            maker.close();
-            made.model.close();
-          },
-        };
-      } catch (error) {
-        made.model.close();
-        throw error;
-      }
-    },
-  };
 }
 
 /** How many bytes files have together. */
