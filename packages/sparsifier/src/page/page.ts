@@ -65,11 +65,17 @@ export async function reportPage(
   options: ReportPageOptions = {},
 ): Promise<string> {
   const given = optionsOf(options, pageShape);
-  const parts = attempt('the reports', () =>
-    ([reports].flat() as readonly PageReport[]).map((report) => partOf(report, libraryWords)),
-  );
+  const parts = attempt('the reports', () => partsOf(reports));
   if (parts.length === 0) throw new SparsifyError('usage', 'a page is made of at least one report');
   return pageOf(parts, given);
+}
+
+function partsOf(reports: PageReport | readonly PageReport[]): Part[] {
+  const list = (Array.isArray(reports) ? reports : [reports]) as readonly PageReport[];
+  const parts: Part[] = [];
+  // By index, which ends at the first hole of a list.
+  for (let index = 0; index < list.length; index++) parts.push(partOf(list[index]!, libraryWords));
+  return parts;
 }
 
 /** The same for what is known of the reports. */
@@ -92,7 +98,10 @@ export async function pageOf(
       warningsIn(parts),
       section(
         'What was done',
-        parts.flatMap((part) => [...titled(part, parts), listOf(part.facts, 'facts')]),
+        parts.flatMap((part) => [
+          ...titled(part, parts),
+          listOf(part.facts, part.facts.every((fact) => fact.length <= shortFact) ? 'facts' : undefined),
+        ]),
       ),
       section('Map of the layers', layerMap(layers, rows)),
       ...fits.map((fit) =>
@@ -187,6 +196,9 @@ const listOf = (sentences: readonly string[], look?: 'facts'): Markup =>
     : html`<ul${look === undefined ? '' : html` class="${look}"`}>
         ${sentences.map((each) => html`<li>${sentence(each)}</li>`)}
       </ul>`;
+
+/** Facts that are no longer follow each other in a row. */
+const shortFact = 60;
 
 /** Of longer lists of names only the beginning is shown. */
 const mostNames = 1000;

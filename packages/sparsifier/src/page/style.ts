@@ -45,7 +45,8 @@ a { color: var(--accent); }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
 .sizes { max-width: 40rem; margin-top: 1rem; }
 th, td { padding: .375rem .75rem; text-align: left; vertical-align: baseline; white-space: nowrap; border-top: 1px solid var(--rule); }
-thead th { border-top: 0; color: var(--pale); font-weight: 600; }
+thead th, thead td { border-top: 0; }
+thead th { color: var(--pale); font-weight: 600; }
 tbody th { font-weight: 500; }
 tbody th bdi { display: block; min-width: 9rem; max-width: 26rem; white-space: normal; overflow-wrap: anywhere; }
 .n { text-align: right; }
