@@ -276,6 +276,14 @@ describe('partners', () => {
         nodes: [conv(), node('BatchNormalization', 'y gamma beta gamma var', 'n')],
         initializers: [weight, ...statistics],
       },
+      'gamma beta',
+    ],
+    [
+      'batch normalisation with a gamma that is its variance',
+      {
+        nodes: [conv(), node('BatchNormalization', 'y gamma beta mean gamma', 'n')],
+        initializers: [weight, ...statistics],
+      },
       'beta',
       /^gamma: .*BatchNormalization/,
     ],

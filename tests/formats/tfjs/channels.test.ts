@@ -133,6 +133,8 @@ const kerasSteps = {
   norm: () => tf.layers.batchNormalization({ ...noisy, momentum: 0.5 }),
   normWithoutGamma: () => tf.layers.batchNormalization({ ...noisy, scale: false }),
   normWithoutBeta: () => tf.layers.batchNormalization({ ...noisy, center: false }),
+  layerNorm: () => tf.layers.layerNormalization({ gammaInitializer: noise(7), betaInitializer: noise(8) }),
+  prelu: () => tf.layers.prelu({ alphaInitializer: noise(9), sharedAxes: [1, 2] }),
   relu: () => tf.layers.reLU(),
   tanh: () => tf.layers.activation({ activation: 'tanh' }),
   leaky: () => tf.layers.leakyReLU(),
@@ -191,7 +193,7 @@ describe('removed channels that are not zero', () => {
           built.dispose();
         },
       ),
-      { numRuns: 60, seed: 5 },
+      { numRuns: 80, seed: 5 },
     );
     expect(Math.min(nonzero, zero)).toBeGreaterThan(10);
   });
@@ -213,7 +215,7 @@ describe('removed channels that are not zero', () => {
         if (isNonzero) nonzero++;
         else zero++;
       }),
-      { numRuns: 80, seed: 3 },
+      { numRuns: 120, seed: 3 },
     );
     expect(Math.min(nonzero, zero)).toBeGreaterThan(10);
   });
@@ -434,6 +436,14 @@ const graphSteps: Readonly<Record<string, (n: string, x: string) => Step>> = {
       ],
     ],
   }),
+  prelu: (n, x) => ({ constants: [constant(`${n}/a`, 4)], nodes: [[n, 'Prelu', [x, `${n}/a`]]] }),
+  atLeast: (n, x) => ({ constants: [constant(`${n}/m`, 4)], nodes: [[n, 'Maximum', [x, `${n}/m`]]] }),
+  halves: (n, x) => ({
+    nodes: [
+      [`${n}/s`, 'Split', ['last axis', x], { num_split: { i: '2' } }],
+      [n, 'ConcatV2', [`${n}/s`, `${n}/s:1`, 'last axis'], { N: { i: '2' } }],
+    ],
+  }),
   relu: (n, x) => ({ nodes: [[n, 'Relu', [x]]] }),
   tanh: (n, x) => ({ nodes: [[n, 'Tanh', [x]]] }),
   sigmoid: (n, x) => ({ nodes: [[n, 'Sigmoid', [x]]] }),
@@ -496,14 +506,16 @@ const graphSteps: Readonly<Record<string, (n: string, x: string) => Step>> = {
 
 function graphFiles(names: readonly string[]): Files {
   const entries: Entry[] = [constant('k1', 1, 1, 2, 4), constant('k2', 1, 1, 4, 2), list('axes', 0)];
+  entries.push({ ...list('last axis', 3), shape: [] });
   const conv = {
     strides: integers(1, 1, 1, 1),
     padding: text('SAME'),
     data_format: text('NHWC'),
     dilations: integers(1, 1, 1, 1),
   };
+  const shape = { shape: { dim: [1, 3, 3, 2].map((size) => ({ size: String(size) })) } };
   const nodes: GraphNode[] = [
-    ['x', 'Placeholder', [], { dtype: { type: 'DT_FLOAT' } }],
+    ['x', 'Placeholder', [], { dtype: { type: 'DT_FLOAT' }, shape }],
     ['first', 'Conv2D', ['x', 'k1'], conv],
   ];
   let last = 'first';

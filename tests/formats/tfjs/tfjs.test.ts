@@ -231,6 +231,26 @@ const norm = (name: string, more: object = {}) => ({
   config: { name, axis: -1, scale: true, center: true, ...more },
 });
 const own = (name: string) => ({ class_name: 'Own', config: { name } });
+const inputLayer = (name: string) => ({
+  class_name: 'InputLayer',
+  name,
+  config: { name, batch_input_shape: [null, 1] },
+  inbound_nodes: [],
+});
+const after = (layer: { config: { name: string } }, from: string) => ({
+  ...layer,
+  name: layer.config.name,
+  inbound_nodes: [[[from, 0, 0, {}]]],
+});
+const functional = (name: string, inputs: string[], outputs: string[], layers: object[]) => ({
+  class_name: 'Functional',
+  config: {
+    name,
+    layers,
+    input_layers: inputs.map((each) => [each, 0, 0]),
+    output_layers: outputs.map((each) => [each, 0, 0]),
+  },
+});
 const pair = (name: string) => entry(name, [2], 1, 2);
 const kernel = (name: string) => entry(name, [1, 2], 3, 4);
 const filter = (name: string) => entry(name, [1, 1, 1, 2], 3, 4);
@@ -332,6 +352,49 @@ describe('the bias and batch normalisation of a layer', () => {
       [kernel('td/m/d/kernel'), pair('td/m/d/bias')],
       { d: ['td/m/d/kernel', 'td/m/d/bias'] },
     ],
+    [
+      'in a model that is called twice',
+      functional(
+        'm',
+        ['x', 'y'],
+        ['joined'],
+        [
+          inputLayer('x'),
+          inputLayer('y'),
+          {
+            ...functional('inner', ['z'], ['n'], [inputLayer('z'), after(dense('d'), 'z'), after(norm('n'), 'd')]),
+            name: 'inner',
+            inbound_nodes: [[['x', 0, 0, {}]], [['y', 0, 0, {}]]],
+          },
+          {
+            class_name: 'Concatenate',
+            name: 'joined',
+            config: { name: 'joined', axis: -1 },
+            inbound_nodes: [
+              [
+                ['inner', 1, 0, {}],
+                ['inner', 2, 0, {}],
+              ],
+            ],
+          },
+        ],
+      ),
+      [
+        kernel('d/kernel'),
+        pair('d/bias'),
+        pair('n/gamma'),
+        pair('n/beta'),
+        pair('n/moving_mean'),
+        pair('n/moving_variance'),
+      ],
+      { d: ['d/kernel', 'd/bias', 'n/gamma', 'n/beta'] },
+    ],
+    [
+      'for a layer with an activation that is not known',
+      sequential(dense('d', { activation: 'own', batch_input_shape: [null, 1] })),
+      [kernel('d/kernel'), pair('d/bias')],
+      { d: ['d/kernel', 'd/bias'] },
+    ],
   ])(
     'The weights, the bias and the batch normalisation of a layer are found %s',
     async (_title, topology, weights, expected) => {
@@ -363,6 +426,7 @@ describe('the bias and batch normalisation of a layer', () => {
     ['the second axis of three, the steps', [input(2, 1), dense('d'), norm('n', { axis: 1 })], plain],
     ['the third axis of three', [input(2, 1), dense('d'), norm('n', { axis: 2 })], normed],
     ['the second axis of two after Flatten', [flatten, dense('d'), norm('n', { axis: 1 })], normed],
+    ['the last axis after a layer of unknown type', [input(1), own('o'), dense('d'), norm('n')], normed],
     ['the second axis of an unknown number', [dense('d'), norm('n', { axis: 1 })], unknown],
     [
       'the second axis after a layer of unknown type',
@@ -371,18 +435,19 @@ describe('the bias and batch normalisation of a layer', () => {
     ],
   ])(
     'A batch normalisation is a partner only if it is along the channels: here it is along %s',
-    async (_title, layers, expected) => {
+    async (title, layers, expected) => {
+      const part = title === 'two axes' ? (name: string) => entry(name, [3, 2], 1, 2, 3, 4, 5, 6) : pair;
       const isDense = layers.some((layer) => (layer as { class_name: string }).class_name === 'Dense');
       const weights = [
         isDense ? kernel('d/kernel') : filter('d/kernel'),
         pair('d/bias'),
-        pair('n/gamma'),
-        pair('n/beta'),
+        part('n/gamma'),
+        part('n/beta'),
       ];
       const files = filesOf(sequential(...layers), weights);
       expect(await partnersIn(files)).toEqual({ d: ['d/kernel', 'd/bias', ...(expected ?? [])] });
       using model = await read(files);
-      const reason = expected === undefined ? /topology does not say/ : /another axis|several axes/;
+      const reason = expected === undefined ? /does not say how many axes/ : /along axis|one entry per output channel/;
       const leaks = ['n/gamma', 'n/beta'].map((name) => ({ name, reason: expect.stringMatching(reason) as string }));
       expect(model.tensors[0]!.leaks ?? []).toEqual(expected === normed ? [] : leaks);
     },
@@ -434,6 +499,8 @@ describe('layers of a GraphModel', () => {
     entry('b', [3], 1, 2, 3),
     entry('gamma', [3], 4, 5, 6),
     entry('beta', [3], 7, 8, 9),
+    entry('mean', [3], 1, 1, 2),
+    entry('variance', [3], 1, 2, 1),
     entry('m', [2, 3], 1, 2, 3, 4, 5, 6),
     entry('table', [4, 2], 1, 2, 3, 4, 5, 6, 7, 8),
     entry('tied', [2, 4], 1, 2, 3, 4, 5, 6, 7, 8),
@@ -488,7 +555,7 @@ describe('layers of a GraphModel', () => {
     expect(model.tensors[0]!.leaks).toBe(undefined);
     const node = (shared.node as { name: string }[]).filter(({ name }) => name !== 'norm');
     using unnormed = await read(filesOf({ node }, weights));
-    expect(unnormed.tensors[0]!.leaks).toEqual([{ name: 'b', reason: 'Sum z also uses it' }]);
+    expect(unnormed.tensors[0]!.leaks).toEqual([{ name: 'b', reason: 'Sum node z also uses it' }]);
   });
 });
 
@@ -501,6 +568,8 @@ describe('channels of a GraphModel', () => {
     entry('column', [3, 1, 1], 1, 2, 3),
     entry('gamma', [3], 4, 5, 6),
     entry('beta', [3], 7, 8, 9),
+    entry('mean', [3], 1, 1, 2),
+    entry('variance', [3], 1, 2, 1),
   ];
   test.each<[string, object | undefined, string, string, object, string[], string[]]>([
     ['BiasAdd of the same format', format('NCHW'), 'BiasAdd', 'b', format('NCHW'), ['bias'], []],
@@ -555,6 +624,30 @@ describe('channels of a GraphModel', () => {
       expect(tensor!.leaks?.map(({ name }) => name) ?? []).toEqual(leaks);
     },
   );
+});
+
+test('A bias along several axes that count the channels goes with them', async () => {
+  const weights = [
+    entry('w', [3, 2, 2], 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12),
+    entry('rows', [2, 2], 1, 2, 3, 4),
+    entry('row', [2], 1, 2),
+  ];
+  const graph = (bias: string) =>
+    graphOf(weights, [
+      ['x', 'Placeholder', []],
+      ['y', 'Einsum', ['x', 'w'], { equation: { s: btoa('abc,cde->abde') } }],
+      ['z', 'AddV2', ['y', bias]],
+    ]);
+  using whole = await read(filesOf(graph('rows'), weights));
+  const [{ partners, leaks, bias } = { partners: [] }] = whole.tensors;
+  expect([partners.map(({ part, values }) => [part, values.length]), leaks, bias?.sign]).toEqual([
+    [['bias', 4]],
+    undefined,
+    1,
+  ]);
+  using part = await read(filesOf(graph('row'), weights));
+  expect(part.tensors[0]!.partners).toEqual([]);
+  expect(part.tensors[0]!.leaks?.map(({ name }) => name)).toEqual(['row']);
 });
 
 describe('quantised weights', () => {

@@ -1,3 +1,4 @@
+import { isObject } from '../../model/json.js';
 import type { Bias, Partner, Skipped, WeightTensor } from '../../model/model.js';
 import { productOf } from '../../model/numbers.js';
 
@@ -67,6 +68,14 @@ export const isFloat = ({ dtype }: WeightEntry): boolean => dtype === 'float32' 
 /** Whether a weight has one number for each of these channels, and any number can be written there. */
 export const isBias = (entry: WeightEntry, channels: number): boolean =>
   isFloat(entry) && entry.isDivisible !== false && lengthOf(entry) === channels;
+
+/** The names of the nodes that the signature of a model.json declares as outputs. */
+export function outputsIn({ signature, userDefinedMetadata }: Readonly<Record<string, unknown>>): ReadonlySet<string> {
+  const declared = isObject(userDefinedMetadata) ? userDefinedMetadata.signature : undefined;
+  const { outputs } = [declared, signature].find(isObject) ?? {};
+  const names = Object.values(isObject(outputs) ? outputs : {}).map((output) => (isObject(output) ? output.name : ''));
+  return new Set(names.filter((name) => typeof name === 'string').map((name) => name.split(':')[0]!));
+}
 
 /** Whether a weight counts among those that are layers or skipped. */
 export const isCounted = ({ shape, dtype }: WeightEntry): boolean => shape.length > 1 && dtype.startsWith('float');

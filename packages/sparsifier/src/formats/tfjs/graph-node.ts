@@ -72,9 +72,3 @@ export function textOf(text: unknown): string {
 /** Whether the channels are the second axis. Operators without this attribute have them last. */
 export const isChannelsFirst = ({ data_format: format }: Attributes): boolean =>
   isObject(format) && textOf(format.s).startsWith('NC');
-
-/** The operators that are fused into a node, such as BiasAdd and Relu. */
-export function fusedOf({ fused_ops: fused }: Attributes): string[] {
-  const list = isObject(fused) && isObject(fused.list) && Array.isArray(fused.list.s) ? fused.list.s : [];
-  return list.map(textOf);
-}

@@ -1,6 +1,5 @@
 import { isObject } from '../../model/json.js';
 import type { Kind, Role } from '../../model/model.js';
-import type { Channels } from './flow.js';
 import {
   integersIn,
   isChannelsFirst,
@@ -11,6 +10,14 @@ import {
   type Node,
 } from './graph-node.js';
 
+/** Where the output channels of a weight are in the output of a node. */
+interface Channels {
+  /** The last of the axes that count them, from the end: -1 is the last one; undefined if it is not known. */
+  readonly axis: number | undefined;
+  /** The sizes of these axes, which are adjacent. */
+  readonly sizes: readonly number[];
+}
+
 /** How a node reads its weight. */
 export interface Layout {
   readonly kind: Kind;
@@ -19,8 +26,8 @@ export interface Layout {
   /** The stored shape without axes of size 1 that the node does not read, and with adjacent axes of one role as one. */
   readonly shape: readonly number[];
   readonly groups: number;
-  /** The axes that count the output channels in the output of the node, from its end; undefined if it has none. */
-  readonly channels: Pick<Channels, 'axis' | 'sizes' | 'rank'> | undefined;
+  /** Undefined if the output has none. */
+  readonly channels: Channels | undefined;
 }
 
 /** An operator with a weight. */
@@ -63,7 +70,7 @@ const convolution = (family: 'conv' | 'convTranspose', ...roles: Role[]): Operat
       roles: storedAxes,
       shape,
       groups: isDepthwise ? out : 1,
-      channels: { axis: isChannelsFirst(attributes) ? 1 - roles.length : -1, sizes: [channels], rank: roles.length },
+      channels: { axis: isChannelsFirst(attributes) ? 1 - roles.length : -1, sizes: [channels] },
     };
   };
 };
@@ -81,9 +88,8 @@ const product: Operator['layout'] = ({ op, attributes, inputs }, constant, input
   const isOutFirst = (input === 0) !== isTransposed;
   const last: Part[] = isOutFirst ? ['out', 'in'] : ['in', 'out'];
   const parts = [...axes.slice(2).map((): Part => 'batch'), ...last];
-  const rank = op.endsWith('MatMul') && !op.startsWith('Batch') ? 2 : undefined;
   if (input === 0 && inputs[1]?.constant !== undefined) return `${op} multiplies it with a stored tensor`;
-  return matrix(op, constant, parts, { axis: input === 0 ? -2 : -1, rank });
+  return matrix(op, constant, parts, input === 0 ? -2 : -1);
 };
 
 /** The labels of an Einsum of two operands: the output is undefined if it has more, or does not say what it gives. */
@@ -112,19 +118,13 @@ const einsum: Operator['layout'] = (node, constant, input) => {
   const place = labels === '' ? -1 : output.indexOf(labels);
   const isCounted = place >= 0 && !output.slice(place).includes('.');
   const axis = isCounted ? place + labels.length - 1 - output.length : undefined;
-  const rank = output.includes('.') ? undefined : output.length;
-  return matrix('Einsum', constant, parts, { axis, rank });
+  return matrix('Einsum', constant, parts, axis);
 };
 
 /** The part of an axis in a product: batches are multiplied one by one. */
 type Part = 'batch' | 'in' | 'out';
 
-function matrix(
-  op: string,
-  constant: Constant,
-  parts: readonly Part[],
-  { axis, rank }: Pick<Channels, 'axis' | 'rank'>,
-): Layout | string {
+function matrix(op: string, constant: Constant, parts: readonly Part[], axis: number | undefined): Layout | string {
   const { shape: sizes } = constant.entry;
   const stored = storedRoles(constant, parts).map((part, axis) =>
     part === 'batch' && sizes[axis] === 1 ? undefined : part,
@@ -143,7 +143,6 @@ function matrix(
     channels: {
       axis: hasBatches ? undefined : axis,
       sizes: constant.axes.flatMap((at, place) => (parts[place] === 'out' ? [at === undefined ? 1 : sizes[at]!] : [])),
-      rank,
     },
   };
 }

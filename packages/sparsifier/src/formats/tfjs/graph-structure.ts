@@ -154,14 +154,11 @@ function readOutputs(nodes: readonly Draft[]): Map<Node, Set<number>> {
   return read;
 }
 
-/** The name of the node that an input reads: without the number, or the name and number, of its output. */
-const nodeName = (input: string): string => {
+/** The name of the node that an input reads, and the number of its output: `node`, `node:1`, or in functions `node:name:1`. */
+export function referenceOf(input: string): readonly [name: string, output: number] {
   const end = input.indexOf(':');
-  return end < 0 ? input : input.slice(0, end);
-};
-
-/** The number of the output that an input reads: `node`, `node:1`, or in functions `node:name:1`. */
-const outputOf = (input: string): number => Number(input.slice(input.lastIndexOf(':') + 1)) || 0;
+  return end < 0 ? [input, 0] : [input.slice(0, end), Number(input.slice(input.lastIndexOf(':') + 1)) || 0];
+}
 
 /** The names of known operators are shorter. Expressions are matched with them for each layer that reaches a node. */
 const longestOperator = 100;
@@ -177,7 +174,10 @@ function nodesIn(
     if (!isObject(item) || typeof item.name !== 'string' || typeof item.op !== 'string') continue;
     const inputs = (Array.isArray(item.input) ? item.input : [])
       .filter((input): input is string => typeof input === 'string' && !input.startsWith('^'))
-      .map((input) => ({ name: nodeName(input), output: outputOf(input), node: undefined, constant: undefined }));
+      .map((input) => {
+        const [name, output] = referenceOf(input);
+        return { name, output, node: undefined, constant: undefined };
+      });
     const attributes = isObject(item.attr) ? item.attr : {};
     const own = { name: item.name, op: item.op.slice(0, longestOperator), inside, inputs, attributes };
     nodes.set(item.op === 'Return' ? '' : item.name, { ...own, view: undefined, readers: [], sources: 0 });

@@ -1,11 +1,10 @@
 import type { Geometry, Skipped } from '../../model/model.js';
+import { productOf } from '../../model/numbers.js';
 import {
-  addTo,
   countOf,
   isCounted,
   skip,
   UnusedNames,
-  type BiasWeight,
   type Described,
   type Description,
   type WeightEntry,
@@ -13,25 +12,22 @@ import {
 } from './description.js';
 import { titleOf, type Node } from './graph-node.js';
 import { operators, type Layout } from './graph-operators.js';
-import { biasOf } from './graph-biases.js';
 import { geometryOf, joinedAxes } from './graph-geometry.js';
-import { partnersOf, type Partners } from './graph-partners.js';
 import { Graph, type Use } from './graph-structure.js';
 import { mostAxes } from './graph-views.js';
+import { translateForMasks } from './structure/graph.js';
+import { followWeights, type Channels, type Weighted } from './structure/masks.js';
 
 /** A weight that can be pruned, and the nodes that read it. */
-interface Found extends Partners {
+interface Found {
   readonly name: string;
   readonly entry: WeightEntry;
   readonly nodes: readonly Node[];
   readonly layout: Layout;
   readonly geometry: Geometry | undefined;
-  readonly bias: BiasWeight | undefined;
   /** Why only single weights can be removed. */
   readonly onlyWeight: string | undefined;
 }
-
-const none: Partners = { partners: [], leaks: [], filters: new Set() };
 
 /**
  * Finds the weights that the nodes of a graph and of its functions read, in the order of the nodes.
@@ -43,7 +39,6 @@ export function readGraph(
   outputs: ReadonlySet<string>,
 ): Description {
   const graph = new Graph(topology, weights);
-  const budget = { left: 2 ** 16 + 64 * graph.nodes.length };
   const found: Found[] = [];
   const skipped: Skipped[] = [];
   const names = new UnusedNames();
@@ -57,23 +52,15 @@ export function readGraph(
     }
     const { layout, onlyWeight, use } = reading;
     const name = names.take(titleOf(nodes[0]!));
-    const partners = onlyWeight === undefined ? partnersOf(nodes, layout, graph, budget) : none;
-    const bias = onlyWeight === undefined ? biasOf(nodes, layout, graph, outputs) : undefined;
-    found.push({ name, entry, nodes, layout, geometry: geometryOf(use, layout), bias, onlyWeight, ...partners });
+    found.push({ name, entry, nodes, layout, geometry: geometryOf(use, layout), onlyWeight });
   }
-  const sources = new Map<Node, string[]>();
-  for (const { name, filters } of found) {
-    for (const node of filters) addTo(sources, node, name);
-  }
-  return { tensors: found.map((each) => describedAs(each, sources)), skipped, weights: countOf(graph.weights) };
+  const channels = followWeights(translateForMasks(graph, outputs, weights), found.flatMap(weightedBy));
+  return { tensors: found.map((each) => describedAs(each, channels)), skipped, weights: countOf(graph.weights) };
 }
 
-function describedAs(
-  { name, entry, nodes, layout, geometry, bias, onlyWeight, partners, leaks }: Found,
-  sources: ReadonlyMap<Node, readonly string[]>,
-): Described {
+function describedAs({ name, entry, nodes, layout, geometry, onlyWeight }: Found, channels: Channels): Described {
   const { kind, roles, shape, groups } = layout;
-  const channelsFrom = nodes.flatMap((node) => sources.get(node) ?? []);
+  const channelsFrom = roles.includes('multiplier') ? channels.filtered.get(entry) : undefined;
   return {
     name,
     aliases: nodes.slice(1).map(titleOf),
@@ -82,14 +69,19 @@ function describedAs(
     shape,
     groups,
     weight: entry.name,
-    partners,
     ...(geometry && { geometry }),
-    ...(bias && { bias }),
-    notes: [],
-    ...(leaks.length > 0 && { leaks }),
+    ...(channels.of.get(entry) ?? { partners: [], notes: [] }),
     ...(onlyWeight !== undefined && { onlyWeight }),
-    ...(channelsFrom.length > 0 && { channelsFrom: [...new Set(channelsFrom)] }),
+    ...(channelsFrom && { channelsFrom }),
   };
+}
+
+/** A weight whose output channels can be followed. */
+function weightedBy({ name, entry, layout: { channels }, onlyWeight }: Found): Weighted[] {
+  if (channels === undefined || onlyWeight !== undefined) return [];
+  const { axis, sizes } = channels;
+  const several = sizes.length > 1 ? { sizes } : {};
+  return [{ name, entry, channels: productOf(sizes), axis: axis && -axis, ...several }];
 }
 
 /** The weights that count, with their uses: first those of layers, in the order of their nodes. */

@@ -1,7 +1,6 @@
 import type { Geometry } from '../../model/model.js';
 import { causalPads, cutting, denseAlong, leavesOut, noPads, samePads, type Window } from './geometry.js';
-import { isChannelsFirst } from './keras-channels.js';
-import type { Config, Parameter } from './keras-types.js';
+import { isChannelsFirst, type Config, type Parameter } from './keras-types.js';
 
 /**
  * How a weight of a Keras layer goes over its input. Undefined if it is not multiplied with a value that comes from

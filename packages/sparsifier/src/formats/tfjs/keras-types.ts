@@ -1,5 +1,4 @@
 import type { Kind, Role } from '../../model/model.js';
-import { largestOf } from '../../model/numbers.js';
 
 export type Config = Readonly<Record<string, unknown>>;
 
@@ -128,54 +127,7 @@ export function weightNames(type: string, config: Config): string[] {
   return type === 'Embedding' || config.use_bias === false ? names : [...names, 'bias'];
 }
 
-/** Layers that do nothing at inference. */
-export const identities = /^((Spatial|Alpha|Gaussian)?Dropout(\dD)?|GaussianNoise|ActivityRegularization|Identity)$/;
-
-/** Layers whose output has the rank of their input, or the highest rank of their inputs. */
-const keeping =
-  /^(Dense|Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Masking|Rescaling|Add|Subtract|Multiply|Average|Maximum|Minimum|Concatenate|Permute)$/;
-
-/** The number of axes of the output of a layer, given its type, its config and the ranks of its inputs. */
-export function rankAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
-  const dimensions = /^(?!Global).*(\d)D(Transpose)?$/.exec(type)?.[1];
-  if (dimensions !== undefined) return Number(dimensions) + 2;
-  if (type === 'Flatten' || (/^Global.*Pooling\dD$/.test(type) && config.keepdims !== true)) return 2;
-  if (type === 'Reshape') return Array.isArray(config.target_shape) ? config.target_shape.length + 1 : undefined;
-  if (type === 'RepeatVector') return 3;
-  if (/^(LSTM|GRU|SimpleRNN|RNN)$/.test(type)) return config.return_sequences === true ? 3 : 2;
-  const given = config.batch_input_shape ?? config.batch_shape;
-  const ranks = inputs.length === 0 && Array.isArray(given) ? [given.length] : inputs;
-  // The input of a nested model may come from several layers.
-  if (type === 'InputLayer') return Array.isArray(given) ? given.length : ranks[0];
-  if (!(keeping.test(type) || identities.test(type)) || ranks.length === 0 || ranks.includes(undefined))
-    return undefined;
-  return largestOf(ranks as number[]);
-}
-
-/** Layers whose output has the last axis of their inputs, or the longest of them. */
-const keepWidth =
-  /^(Activation|BatchNormalization|LayerNormalization|(Leaky|P|Thresholded)?ReLU|ELU|Softmax|Add|Subtract|Multiply|Average|Maximum|Minimum|(Global)?(Max|Average)Pooling\dD|ZeroPadding\dD|UpSampling\dD|InputLayer)$/;
-
-/** The size of the last axis of the output of a layer, given those of its inputs. */
-export function widthAfter(type: string, config: Config, inputs: readonly (number | undefined)[]): number | undefined {
-  if (config.data_format === 'channels_first') return undefined;
-  const parameter = layerTypes.get(type)?.(config).at(-1);
-  if (parameter?.roles.includes('multiplier')) {
-    return inputs[0] === undefined ? undefined : inputs[0] * (numberOf(config.depth_multiplier) ?? 1);
-  }
-  if (parameter !== undefined) return parameter.hasBias ? parameter.channels : undefined;
-  if (type === 'Concatenate') {
-    return inputs.includes(undefined) ? undefined : (inputs as number[]).reduce((sum, size) => sum + size, 0);
-  }
-  const { target_shape: target } = config;
-  if (type === 'Reshape') {
-    const size = Array.isArray(target) ? numberOf((target as unknown[]).at(-1)) : undefined;
-    return size !== undefined && size > 0 ? size : undefined;
-  }
-  const given = config.batch_input_shape ?? config.batch_shape;
-  if (inputs.length === 0) return Array.isArray(given) ? numberOf((given as unknown[]).at(-1)) : undefined;
-  if (!(keepWidth.test(type) || identities.test(type)) || inputs.includes(undefined)) return undefined;
-  return (inputs as number[]).reduce((most, size) => Math.max(most, size));
-}
+export const isChannelsFirst = ({ data_format: format }: Config): boolean =>
+  format === 'channels_first' || format === 'channelsFirst';
 
 export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);

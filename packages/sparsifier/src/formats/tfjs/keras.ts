@@ -1,24 +1,23 @@
 import { SparsifyError } from '../../errors.js';
 import { isRecurrent, leftToGates } from '../../model/channels.js';
 import type { Skipped } from '../../model/model.js';
+import { productOf } from '../../model/numbers.js';
 import {
-  addTo,
   countOf,
   isCounted,
   skip,
   UnusedNames,
-  type BiasWeight,
   type Described,
   type Description,
   type WeightEntry,
   type Weights,
 } from './description.js';
-import { biasOf } from './keras-biases.js';
 import { geometryOf } from './keras-geometry.js';
-import { inOrder, layersOf, type Call, type Layer } from './keras-layers.js';
-import { partnersOf, type Known, type Partners } from './keras-partners.js';
-import { layerTypes, widthAfter, type Config, type Parameter } from './keras-types.js';
-import { Scopes, type Scope } from './scopes.js';
+import { layersOf, type Layer } from './keras-layers.js';
+import { isChannelsFirst, layerTypes, type Config, type Parameter } from './keras-types.js';
+import { Scopes } from './scopes.js';
+import { translateKeras } from './structure/keras.js';
+import { followWeights, type Channels, type Weighted } from './structure/masks.js';
 
 /** A weight, and the layers that have it: several if models share a layer. */
 interface Found {
@@ -34,38 +33,10 @@ export function readKeras(model: Config, weights: Weights): Description {
   const layers = layersOf(model);
   const scopes = new Scopes(layers, weights);
   const found = findWeights(layers, scopes, weights);
-  const norms = new Map<Layer, Scope>();
-  const means = new Map<Layer, WeightEntry>();
-  const owners = new Map<WeightEntry, Layer[]>();
-  for (const layer of layers) {
-    if (layer.type !== 'BatchNormalization') continue;
-    const mean = scopes.of(layer, ['moving_mean'])?.get('moving_mean');
-    if (mean !== undefined) means.set(layer, mean);
-    const scope = scopes.of(layer, layer.weightNames.slice(0, -2));
-    if (scope === undefined) continue;
-    norms.set(layer, scope);
-    for (const part of ['gamma', 'beta']) {
-      const entry = scope.get(part);
-      if (entry !== undefined) addTo(owners, entry, layer);
-    }
-  }
-  const budget = { left: 2 ** 16 + 64 * layers.length };
-  const known = { norms, owners, joins: joinsOf(layers), budget };
-  const partners = new Map<Found, Partners>();
-  const uses = countsOf([
-    ...found.flatMap(({ bias, parameter }) => (parameter.hasBias ? (bias ?? []) : [])),
-    ...means.values(),
-  ]);
-  const biases = new Map<Found, BiasWeight | undefined>();
-  for (const each of found.filter(({ parameter }) => parameter.hasBias)) {
-    partners.set(each, partnersOf(ownedBy(each), known));
-    biases.set(each, biasOf(ownedBy(each), { means, uses }));
-  }
-  const sources = new Map<Layer, string[]>();
-  for (const [{ name }, { filters }] of partners) {
-    for (const layer of filters) addTo(sources, layer, name);
-  }
-  const tensors = found.map((each) => describedAs(each, partners.get(each), biases.get(each), sources));
+  const owners = found.filter(({ parameter }) => parameter.hasBias).map(weightedBy);
+  const { translation } = translateKeras(model, layers, scopes, { isForMasks: true });
+  const channels = followWeights(translation, owners);
+  const tensors = found.map((each) => describedAs(each, channels));
   const taken = new Set(found.map(({ entry }) => entry));
   return { tensors, skipped: skippedIn(weights, taken, layers, scopes), weights: countOf(weights.values()) };
 }
@@ -104,17 +75,13 @@ function findWeights(layers: readonly Layer[], scopes: Scopes, weights: Weights)
   return [...found.values()];
 }
 
-function describedAs(
-  { name, entry, parameter, bias, layers }: Found,
-  own: Partners | undefined,
-  ownBias: BiasWeight | undefined,
-  sources: ReadonlyMap<Layer, readonly string[]>,
-): Described {
+function describedAs({ name, entry, parameter, bias, layers }: Found, channels: Channels): Described {
   const { kind, roles, groups } = parameter;
   const { type, config } = layers[0]!;
   const geometry = geometryOf(type, config, parameter, entry.shape);
   const isDepthwise = roles.includes('multiplier');
-  const channelsFrom = isDepthwise ? layers.flatMap((layer) => sources.get(layer) ?? []) : [];
+  const channelsFrom = isDepthwise ? channels.filtered.get(entry) : undefined;
+  const notes = isRecurrent(kind) && bias !== undefined ? [leftToGates(`bias ${bias.name}`)] : [];
   return {
     name,
     aliases: [],
@@ -123,28 +90,22 @@ function describedAs(
     shape: entry.shape,
     groups: isDepthwise ? entry.shape[roles.indexOf('out')]! : (groups ?? 1),
     weight: entry.name,
-    partners: own?.partners ?? [],
     ...(geometry && { geometry }),
-    ...(ownBias && { bias: ownBias }),
-    notes: isRecurrent(kind) && bias !== undefined ? [leftToGates(`bias ${bias.name}`)] : [],
-    ...(own !== undefined && own.leaks.length > 0 && { leaks: own.leaks }),
-    ...(channelsFrom.length > 0 && { channelsFrom: [...new Set(channelsFrom)] }),
+    ...(channels.of.get(entry) ?? { partners: [], notes }),
+    ...(channelsFrom && { channelsFrom }),
   };
 }
 
-const countsOf = (entries: readonly WeightEntry[]): Map<WeightEntry, number> => {
-  const counts = new Map<WeightEntry, number>();
-  for (const entry of entries) counts.set(entry, (counts.get(entry) ?? 0) + 1);
-  return counts;
-};
-
-/** A weight, its layers, and how many output channels it has. */
-function ownedBy({ layers, bias, entry, parameter: { roles } }: Found) {
+/** A weight, how many output channels it has, and the axis of its layer that they are on. */
+function weightedBy({ name, layers: [layer], entry, parameter: { roles } }: Found): Weighted {
   const isCount = (axis: number) => roles[axis] === 'out' || roles[axis] === 'multiplier';
+  const { type, config } = layer!;
+  const space = Number(/\d(?=D)/.exec(type)?.[0] ?? 0);
   return {
-    layers,
-    bias,
-    channels: entry.shape.reduce((count, size, axis) => (isCount(axis) ? count * size : count), 1),
+    name,
+    entry,
+    channels: productOf(entry.shape.filter((_, axis) => isCount(axis))),
+    axis: isChannelsFirst(config) ? 1 + space : 1,
   };
 }
 
@@ -171,29 +132,6 @@ function skippedIn(
           : `${type} is not a kind of layer that can be pruned`;
     return skip(entry, reason, entry.name, type);
   });
-}
-
-/** What concatenations join along the last axis, as far as the widths of their inputs are known. */
-function joinsOf(layers: readonly Layer[]): Known['joins'] {
-  const widths = new Map<Call, number>();
-  const joins = new Map<Call, { starts: Map<Call, number>; total: number }>();
-  if (!layers.some(({ type }) => type === 'Concatenate')) return joins;
-  for (const call of inOrder(layers.flatMap(({ calls }) => calls))) {
-    const { type, config } = call.layer;
-    const inputs = [...call.inputs].map((input) => widths.get(input));
-    const width = call.isWhole ? widthAfter(type, config, inputs) : undefined;
-    if (width === undefined) continue;
-    widths.set(call, width);
-    if (type !== 'Concatenate') continue;
-    let total = 0;
-    const starts = new Map<Call, number>();
-    for (const input of call.inputs) {
-      starts.set(input, total);
-      total += widths.get(input)!;
-    }
-    joins.set(call, { starts, total });
-  }
-  return joins;
 }
 
 /** Gives the name of a layer, or its path if several layers have this name. */

@@ -4,8 +4,7 @@ import { SparsifyError, attempt } from '../../errors.js';
 import { shareTurns } from '../../model/turns.js';
 import { typeOf, type Kept, type Model, type Region, type Values, type WeightTensor } from '../../model/model.js';
 import { describe } from './describe.js';
-import { outputsIn } from './graph-biases.js';
-import { lengthOf, mostIntegers, UnusedNames, type Holders, type WeightEntry } from './description.js';
+import { lengthOf, mostIntegers, outputsIn, UnusedNames, type Holders, type WeightEntry } from './description.js';
 import { productOf } from '../../model/numbers.js';
 
 /** The members of a `tf.Tensor` that are used. */

@@ -166,6 +166,8 @@ export interface Operator {
   readonly channels?: 'combined' | 'end' | 'reduced' | 'moved' | 'reshaped' | 'ignored';
   /** The inputs that may have one number per channel of another input, which is removed with the channel. */
   readonly parameters?: (node: Node, input: number) => readonly Parameter[];
+  /** Whether it convolves each channel by itself, with a weight of this shape. */
+  readonly filtersEach?: (node: Node, weight: readonly number[] | undefined) => boolean;
   /** What has to change in a node when channels go; undefined if nothing does. */
   readonly rewrite?: (site: Site, outputs: readonly Tensor[], cut: Cut) => Rewrite;
 }
@@ -173,8 +175,8 @@ export interface Operator {
 /** An input that may have one number per channel. */
 export interface Parameter {
   readonly input: number;
-  /** A `factor` is a gamma that goes only where a channel is not 0 without it. */
-  readonly part: 'bias' | 'gamma' | 'beta' | 'factor';
+  /** A `factor` is a gamma that goes only where a channel is not 0 without it. What is `beside` does not go by itself. */
+  readonly part: 'bias' | 'gamma' | 'beta' | 'factor' | 'beside';
   /** The axis of the channels that it belongs to; undefined if it aligns with the last axes. */
   readonly axis?: number;
   /** Where the channels are in it, if it is longer than their axis; undefined if that is not known. */

@@ -5,8 +5,8 @@ import type { Constant, Graph, Node, Value } from '../graph.js';
 import type { Size } from '../shapes.js';
 import { mostAxes } from '../views.js';
 import { excessOf } from './budget.js';
-import { operators } from './operators/table.js';
-import { fillOf, mostListed, Site, whyNot } from './site.js';
+import { operators as ownOperators } from './operators/table.js';
+import { fillOf, mostListed, Site, whyNot, type Operator } from './site.js';
 
 /** The shape of a value, and its numbers if they are few and follow from constants and shapes. */
 export interface Sized {
@@ -42,6 +42,7 @@ export class Sizes {
   constructor(
     { nodes, constants }: Pick<Graph, 'nodes' | 'constants'>,
     readonly opset: number,
+    readonly operators: ReadonlyMap<string, Operator> = ownOperators,
   ) {
     this.#constants = new Map(constants.map((constant) => [constant.place, constant]));
     for (const node of nodes) if (node.op !== 'Constant') this.#follow(node);
@@ -99,7 +100,7 @@ export class Sizes {
   }
 
   #after(node: Node, inputs: readonly (Sized | undefined)[]): Sized[] | undefined {
-    const operator = operators.get(node.op);
+    const operator = this.operators.get(node.op);
     if (operator === undefined || node.inputs.some((value, place) => value && inputs[place] === undefined))
       return undefined;
     const tensors = inputs.map((sized) => sized && { ...sized, axes: [] });

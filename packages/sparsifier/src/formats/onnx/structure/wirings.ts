@@ -1,6 +1,5 @@
 import type { Node } from '../graph.js';
 import { keyOfNode, keyOfPair } from './alike.js';
-import { operators } from './operators/table.js';
 import type { Operator } from './site.js';
 import type { Pair, Sizes } from './sizes.js';
 import { Wiring, type Carried } from './wiring.js';
@@ -21,7 +20,8 @@ export class Wirings {
     const { sizes } = this;
     const inputs = node.inputs.map((value, place) => instead?.get(place) ?? sizes.of(value));
     const outputs = node.outputs.map((value) => sizes.of(value));
-    const key = keyOfWiring(node, operator, [...inputs, ...outputs], carried);
+    const isOwn = operator === sizes.operators.get(node.op);
+    const key = keyOfWiring(node, isOwn, [...inputs, ...outputs], carried);
     const known = key === undefined ? undefined : this.#known.get(key);
     if (known !== undefined) return known;
     const wiring = new Wiring(node, operator, sizes.opset, inputs, outputs, carried);
@@ -32,10 +32,10 @@ export class Wirings {
 }
 
 /** The same for nodes whose channels are in the same places. */
-function keyOfWiring(node: Node, operator: Operator, sizes: readonly Pair[], carried: Carried): string | undefined {
+function keyOfWiring(node: Node, isOwn: boolean, sizes: readonly Pair[], carried: Carried): string | undefined {
   const key = keyOfNode(node);
   if (key === undefined) return undefined;
-  let all = operator === operators.get(node.op) ? key : `instead ${key}`;
+  let all = isOwn ? key : `instead ${key}`;
   for (const pair of sizes) all += `;${keyOfPair(pair)}`;
   for (const [input, { axis, size }] of carried) all += `;${input} ${axis} ${size}`;
   return all;

@@ -1,12 +1,26 @@
 import { isObject } from '../../../model/json.js';
 import type { Value } from '../../onnx/graph.js';
 import { unknownSize, type Shape } from '../../onnx/shapes.js';
-import type { WeightEntry, Weights } from '../description.js';
-import { outputsIn } from '../graph-biases.js';
+import { outputsIn, type WeightEntry, type Weights } from '../description.js';
+import { titleOf, type Constant, type Node, type Value as Input } from '../graph-node.js';
+import { operators as layerOperators } from '../graph-operators.js';
+import { referenceOf, type Graph } from '../graph-structure.js';
 import { NodeSite, type NodeInput, type NodeJson } from './node.js';
+import { fusedIn } from './nodes/convolutions.js';
+import { fused } from './nodes/elementwise.js';
 import { nodeRules } from './nodes/table.js';
 import { inOrder } from './order.js';
 import { Translation, Untranslated } from './translation.js';
+
+/**
+ * Translates a GraphModel and its functions for masks.
+ * @param outputs the names of nodes that are outputs of the model
+ */
+export function translateForMasks(graph: Graph, outputs: ReadonlySet<string>, weights: Weights): Translation {
+  const reader = new GraphReader(weights, {}, true);
+  reader.readAll(graph, outputs);
+  return reader.translation;
+}
 
 /** A graph of TensorFlow as one of ONNX's operators. */
 export interface GraphTranslation {
@@ -46,17 +60,13 @@ export const dataInputs = ({ input }: NodeJson): string[] =>
     (each): each is string => typeof each === 'string' && !each.startsWith('^'),
   );
 
-/** The name of the node that an input reads, and the number of its output. */
-export function referenceOf(input: string): readonly [name: string, output: number] {
-  const end = input.indexOf(':');
-  return end < 0 ? [input, 0] : [input.slice(0, end), Number(input.slice(input.lastIndexOf(':') + 1)) || 0];
-}
+const keyOf = (node: Node, input: number): string => `${titleOf(node)} ${input}`;
 
 /** The axis of all inputs that their samples are on. */
 const batch = unknownSize('batch');
 
 class GraphReader implements GraphTranslation {
-  readonly translation = new Translation();
+  readonly translation: Translation;
   readonly sources = new Map<Value, NodeInput>();
   readonly #weights: Weights;
   readonly #shapes: Readonly<Record<string, readonly number[]>>;
@@ -64,9 +74,57 @@ class GraphReader implements GraphTranslation {
   /** The nodes that are constants. */
   readonly #constants = new Map<string, WeightEntry>();
 
-  constructor(weights: Weights, shapes: Readonly<Record<string, readonly number[]>>) {
+  constructor(weights: Weights, shapes: Readonly<Record<string, readonly number[]>>, isForMasks = false) {
     this.#weights = weights;
     this.#shapes = shapes;
+    this.translation = new Translation(isForMasks);
+  }
+
+  /** Reads a graph with the nodes of its functions, whose arguments are known if they are the same weights in all calls. */
+  readAll({ nodes, uses }: Graph, outputs: ReadonlySet<string>): void {
+    const { translation } = this;
+    const values = new Map<Node, readonly Value[]>();
+    const known = new Map<unknown, Value>();
+    const once = (key: unknown, make: () => Value): Value => {
+      if (!known.has(key)) known.set(key, make());
+      return known.get(key)!;
+    };
+    const used = new Set([...uses.values()].flatMap((list) => list.map(({ node, input }) => keyOf(node, input))));
+    const valueOf = ({ node, constant, output, name }: Input, reader: Node): Value => {
+      if (node?.op === 'Const' && constant !== undefined) return translation.weight(constant.entry);
+      const computed = node && values.get(node)?.[output];
+      if (computed !== undefined) return computed;
+      if (constant !== undefined) return once(constant, () => this.#viewed(constant));
+      return once(`${reader.inside} ${name} ${output}`, () => translation.input(name, undefined));
+    };
+    // What functions know of, or the next round of a loop does.
+    const isPassed = (node: Node, input: number): boolean =>
+      node.inputs[input]!.constant !== undefined && node.view === undefined && !used.has(keyOf(node, input));
+    const keys = new Map(nodes.map((node, place) => [node, String(place)]));
+    const needs = ({ inputs }: Node) => inputs.flatMap(({ node }) => (node === undefined ? [] : keys.get(node)!));
+    for (const node of inOrder(nodes, (each) => keys.get(each)!, needs)) {
+      if (node.op === 'Const' && node.inside === undefined && this.#weights.has(node.name)) continue;
+      const { op, attributes: attr } = node;
+      const json = { name: titleOf(node), op, attr };
+      const given = node.inputs.filter((_, input) => !isPassed(node, input)).map((each) => valueOf(each, node));
+      const own = op === 'Placeholder' ? [this.#input(json)] : this.#translated(json, given);
+      values.set(node, own);
+      if (node.readers.length === 0 || (node.inside === undefined && outputs.has(node.name)))
+        for (const value of own) translation.markOutput(value);
+    }
+  }
+
+  /** A weight as a function is given it. */
+  #viewed({ entry, axes }: Constant): Value {
+    const { translation } = this;
+    const stored = axes.filter((axis) => axis !== undefined);
+    const left = entry.shape.flatMap((_, axis) => (stored.includes(axis) ? [] : [axis]));
+    let value = translation.weight(entry);
+    if (left.length > 0) value = translation.node('Squeeze', '', [value], { axes: left }, stored.length);
+    const order = stored.map((axis) => axis - left.filter((each) => each < axis).length);
+    if (order.some((axis, at) => axis !== at)) value = translation.node('Transpose', '', [value], { perm: order });
+    const added = axes.flatMap((axis, at) => (axis === undefined ? [at] : []));
+    return added.length === 0 ? value : translation.node('Unsqueeze', '', [value], { axes: added }, axes.length);
   }
 
   read(nodes: readonly NodeJson[], outputs: ReadonlySet<string>): void {
@@ -78,7 +136,8 @@ class GraphReader implements GraphTranslation {
     }
     for (const node of inOrder(nodes, ({ name }) => name, inputsOf)) {
       if (this.#constants.has(node.name)) continue;
-      const values = this.#translated(node);
+      const given = dataInputs(node).map((input, place) => this.#valueOf(input, { node, input: place }));
+      const values = node.op === 'Placeholder' ? [this.#input(node)] : this.#translated(node, given);
       this.#values.set(node.name, values);
       if (outputs.has(node.name) || !read.has(node.name))
         for (const value of values) this.translation.markOutput(value);
@@ -97,22 +156,43 @@ class GraphReader implements GraphTranslation {
     );
   }
 
-  #translated(node: NodeJson): readonly Value[] {
+  #translated(node: NodeJson, given: readonly (Value | undefined)[]): readonly Value[] {
+    const { translation } = this;
     const { name, op } = node;
-    if (op === 'Placeholder') return [this.#input(node)];
-    const given = dataInputs(node).map((input, place) => this.#valueOf(input, { node, input: place }));
     const inputs = given.filter((value) => value !== undefined);
+    const site = new NodeSite(translation, node, inputs, (place) => integersIn(inputs[place]));
     const outputs =
       inputs.length === given.length
-        ? this.translation.attempt(() => {
+        ? translation.attempt(() => {
             const rule = nodeRules.get(op);
             if (rule === undefined) throw new Untranslated('there is no rule for it');
-            const site = new NodeSite(this.translation, node, inputs, (place) => integersIn(inputs[place]));
             site.check(rule.attributes);
             return [rule.translate(site)].flat();
           })
         : 'an input is unknown';
-    return typeof outputs === 'string' ? this.translation.opaque(`${op} node`, name, inputs, outputs) : outputs;
+    if (typeof outputs !== 'string') return outputs;
+    return translation.isForMasks
+      ? this.#opaque(site, outputs)
+      : translation.opaque(`${op} node`, name, inputs, outputs);
+  }
+
+  /** A node that is not followed. The channels of its weight begin in it nevertheless. */
+  #opaque(site: NodeSite, reason: string): readonly Value[] {
+    const { translation } = this;
+    const { op, name, inputs } = site;
+    const title = `${op} node`;
+    if (op.startsWith('FusedBatchNorm') && inputs.length > 2)
+      return [translation.node('Normalization', name, inputs.slice(0, 3), site.isChannelsFirst ? { axis: 1 } : {})];
+    const place = [...(layerOperators.get(op)?.activations.keys() ?? [])].find((input) => inputs[input]?.isConstant);
+    if (place === undefined) return translation.opaque(title, name, inputs, reason);
+    const { bias, rest } = fusedIn(site);
+    const weights = [inputs[place]!, ...(bias === undefined ? [] : [bias])];
+    const others = inputs.filter((value) => !weights.includes(value));
+    const rank = translation.rankOf(op.includes('Conv') ? weights[0] : others[0]);
+    const own = { weights, isDepthwise: op.includes('Depthwise'), rank };
+    const [value] = translation.opaque(title, name, others, reason, own);
+    const after = translation.attempt(() => [fused(site, value!, rest)]);
+    return typeof after === 'string' ? translation.opaque(title, name, [value!], after) : after;
   }
 
   #valueOf(reference: string, source: NodeInput): Value | undefined {

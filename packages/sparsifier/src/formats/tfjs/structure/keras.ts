@@ -1,12 +1,11 @@
 import { isObject } from '../../../model/json.js';
 import type { Value } from '../../onnx/graph.js';
 import { unknownSize, type Shape } from '../../onnx/shapes.js';
-import type { Weights } from '../description.js';
 import {
   isLayer,
-  layersOf,
   listIn,
   listOf,
+  longestType,
   nameOf,
   references,
   type Item,
@@ -14,8 +13,10 @@ import {
   type Reference,
 } from '../keras-layers.js';
 import type { Config } from '../keras-types.js';
-import { Scopes } from '../scopes.js';
-import { LayerSite, type Sized } from './layer.js';
+import type { Scopes } from '../scopes.js';
+import { LayerSite, weightsOf, type Sized } from './layer.js';
+import { activated } from './layers/activations.js';
+import { normalized } from './layers/norms.js';
 import { bidirectional } from './layers/recurrent.js';
 import { layerRules } from './layers/table.js';
 import { inOrder } from './order.js';
@@ -28,16 +29,21 @@ export interface KerasTranslation {
   readonly sizes: readonly Sized[];
 }
 
-/**
- * Translates a Keras model.
- * @param shapes those that callers give for inputs whose number of axes the model does not say
- */
+interface KerasOptions {
+  /** Those that callers give for inputs whose number of axes the model does not say. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  /** Whether layers are also read that nothing is known to come to: those in models that are not followed. */
+  readonly isForMasks?: boolean;
+}
+
+/** Translates a Keras model. */
 export function translateKeras(
   model: Config,
-  weights: Weights,
-  shapes: Readonly<Record<string, readonly number[]>>,
+  layers: readonly Layer[],
+  scopes: Scopes,
+  options: KerasOptions,
 ): KerasTranslation {
-  const reader = new KerasReader(layersOf(model), weights, shapes);
+  const reader = new KerasReader(layers, scopes, options);
   for (const value of reader.model(model, [], undefined)) if (value !== undefined) reader.translation.markOutput(value);
   return reader;
 }
@@ -50,16 +56,19 @@ const timed =
 const batch = unknownSize('batch');
 
 class KerasReader implements KerasTranslation {
-  readonly translation = new Translation();
+  readonly translation: Translation;
   readonly sizes: Sized[] = [];
   readonly #layers: ReadonlyMap<string, Layer>;
   readonly #scopes: Scopes;
-  readonly #shapes: Readonly<Record<string, readonly number[]>>;
+  readonly #options: KerasOptions;
+  /** The models that were read by themselves. */
+  readonly #apart = new Set<string>();
 
-  constructor(layers: readonly Layer[], weights: Weights, shapes: Readonly<Record<string, readonly number[]>>) {
+  constructor(layers: readonly Layer[], scopes: Scopes, options: KerasOptions) {
     this.#layers = new Map(layers.map((layer) => [keyOf(layer.path), layer]));
-    this.#scopes = new Scopes(layers, weights);
-    this.#shapes = shapes;
+    this.#scopes = scopes;
+    this.#options = options;
+    this.translation = new Translation(options.isForMasks);
   }
 
   /**
@@ -118,7 +127,7 @@ class KerasReader implements KerasTranslation {
     const sizes = Array.isArray(shape)
       ? shape.map((size, axis) => (typeof size === 'number' ? size : axis === 0 ? batch : unknownSize()))
       : undefined;
-    const known: Shape | undefined = sizes ?? this.#shapes[name]?.map(() => unknownSize());
+    const known: Shape | undefined = sizes ?? this.#options.shapes?.[name]?.map(() => unknownSize());
     return this.translation.input(name, known);
   }
 
@@ -132,17 +141,17 @@ class KerasReader implements KerasTranslation {
     const { translation } = this;
     const { class_name: type, config } = item;
     const name = path.join('/');
-    const title = `${type} layer`;
+    const title = titleOf(item);
     const inputs = given.filter((value) => value !== undefined);
     const isModel = Array.isArray(config.layers);
     let reason: string | undefined;
     if (inputs.length !== given.length) reason = 'the topology does not say what all of its inputs are';
     else if (!isPlain) reason = 'it is called with options';
     else if (isModel && isShared) reason = 'it is a model that is called several times';
-    if (reason !== undefined) return translation.opaque(title, name, inputs, reason);
+    if (reason !== undefined) return this.#opaque(item, path, inputs, reason);
     const ports = isObject(item.config) ? references(item.config.input_layers) : [];
     if (isModel && type !== 'Sequential' && ports.length !== inputs.length)
-      return translation.opaque(title, name, inputs, 'its inputs are not those of its call');
+      return this.#opaque(item, path, inputs, 'its inputs are not those of its call');
     if (isModel) {
       const outputs = this.model(item, path, translation.staying(title, name, inputs));
       return translation.staying(
@@ -154,8 +163,39 @@ class KerasReader implements KerasTranslation {
     // Calls of a shared layer would have to lose the same channels, and have the same constants.
     const read = isShared ? translation.staying(title, name, inputs) : inputs;
     const outputs = translation.attempt(() => this.#translated(item, path, read));
-    if (typeof outputs === 'string') return translation.opaque(title, name, inputs, outputs);
+    if (typeof outputs === 'string') return this.#opaque(item, path, inputs, outputs);
     return isShared ? translation.staying(title, name, outputs) : outputs;
+  }
+
+  /** A layer that is not followed. Its own channels may begin in it nevertheless. */
+  #opaque(item: Item, path: readonly string[], inputs: readonly Value[], reason: string): readonly Value[] {
+    const { translation } = this;
+    const [title, name] = [titleOf(item), path.join('/')];
+    const layer = translation.isForMasks ? this.#layers.get(keyOf(path)) : undefined;
+    if (translation.isForMasks) this.#readApart(item, path);
+    if (layer === undefined) return translation.opaque(title, name, inputs, reason);
+    const site = this.#site(layer, inputs);
+    if (layer.type === 'BatchNormalization') return inputs.map((input) => normalized(site, input));
+    const entries = weightsOf(layer, this.#scopes);
+    const own = {
+      weights: entries.map((entry) => translation.weight(entry)),
+      isDepthwise: layer.type.startsWith('Depthwise'),
+      rank: layer.type === 'Dense' ? translation.rankOf(inputs[0]) : entries[0]?.shape.length,
+    };
+    const outputs = translation.opaque(title, name, inputs, reason, own);
+    if (entries.length === 0) return outputs;
+    const after = translation.attempt(() => [activated(site, outputs[0]!)]);
+    return typeof after === 'string' ? translation.opaque(title, name, outputs, after) : after;
+  }
+
+  /** Reads a model in a layer that is not followed: its channels end where its outputs do. */
+  #readApart(item: Item, path: readonly string[]): void {
+    const { layer: wrapped } = item.config;
+    const model = [item, wrapped].find((each) => isLayer(each) && Array.isArray(each.config.layers));
+    const key = keyOf(path);
+    if (model === undefined || this.#apart.has(key)) return;
+    this.#apart.add(key);
+    for (const value of this.model(model as Item, path, undefined)) if (value) this.translation.markOutput(value);
   }
 
   #translated({ class_name: type, config }: Item, path: readonly string[], inputs: readonly Value[]): readonly Value[] {
@@ -192,6 +232,9 @@ class KerasReader implements KerasTranslation {
       throw new Untranslated('there is no rule for it');
   }
 }
+
+/** The class of a layer, which some files make very long. */
+const titleOf = ({ class_name: type }: Item): string => `${type.slice(0, longestType)} layer`;
 
 const keyOf = (parts: readonly (string | number)[]): string => JSON.stringify(parts);
 

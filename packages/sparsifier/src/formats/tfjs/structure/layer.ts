@@ -1,9 +1,10 @@
 import type { Node, Value } from '../../onnx/graph.js';
 import type { WeightEntry } from '../description.js';
 import type { Layer } from '../keras-layers.js';
-import { numberOf, type Config } from '../keras-types.js';
+import { layerTypes, numberOf, type Config } from '../keras-types.js';
 import type { Scopes } from '../scopes.js';
-import { Untranslated, type Attributes, type Translation } from './translation.js';
+import { type Attributes } from './making.js';
+import { Untranslated, type Translation } from './translation.js';
 
 /** A number in a config that is the size of an axis of a weight. */
 export interface Sized {
@@ -28,6 +29,18 @@ export interface LayerRule {
 /** Keys that say nothing of what a layer computes once it has weights. */
 const ignored =
   /^(name|trainable|dtype|dtype_policy|batch_input_shape|batch_shape|input_shape|input_dtype|.*_(initializer|regularizer|constraint))$/;
+
+/** The weight of a layer whose output channels are those of the layer, and its bias; nothing if they were not found. */
+export function weightsOf(layer: Layer, scopes: Scopes): WeightEntry[] {
+  const names =
+    layerTypes
+      .get(layer.type)?.(layer.config)
+      .find(({ hasBias }) => hasBias)?.names ?? [];
+  const scope = names.length === 0 ? undefined : scopes.of(layer, names);
+  const weight = names.map((name) => scope?.get(name)).find((each) => each !== undefined);
+  const bias = layer.config.use_bias === false ? undefined : scope?.get('bias');
+  return weight === undefined ? [] : [weight, ...(bias === undefined ? [] : [bias])];
+}
 
 /** One use of a layer. */
 export class LayerSite {
@@ -72,6 +85,7 @@ export class LayerSite {
 
   /** @throws Untranslated if the first input has another number of axes */
   needsRank(rank: number): void {
+    if (this.inputs[0] !== undefined) this.translation.assumeRank(this.inputs[0], rank);
     if (this.rank !== rank) throw new Untranslated(`its input has ${this.rank} axes`);
   }
 
@@ -89,7 +103,12 @@ export class LayerSite {
 
   /** The bias, unless the layer has none. */
   bias(): Value | undefined {
-    return this.config.use_bias === false ? undefined : this.weight('bias');
+    if (this.config.use_bias === false) return undefined;
+    // That of another layer may have the same name.
+    const [first] = layerTypes.get(this.type)?.(this.config) ?? [];
+    const entry = first && this.scopes.of(this.layer, first.names)?.get('bias');
+    if (entry === undefined) throw new Untranslated('its weight bias was not found');
+    return this.translation.weight(entry);
   }
 
   node(op: string, inputs: readonly (Value | undefined)[], attributes?: Attributes, rank?: number | undefined): Value {

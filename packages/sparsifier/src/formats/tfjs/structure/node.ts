@@ -2,7 +2,8 @@ import { isObject } from '../../../model/json.js';
 import type { Node, Value } from '../../onnx/graph.js';
 import type { Config } from '../keras-types.js';
 import { integersOf, isChannelsFirst, isTrue, textOf } from '../graph-node.js';
-import { Untranslated, type Attributes, type Translation } from './translation.js';
+import { type Attributes } from './making.js';
+import { Untranslated, type Translation } from './translation.js';
 
 /** A node as the JSON has it. */
 export interface NodeJson {
@@ -87,7 +88,13 @@ export class NodeSite {
 
   /** @throws Untranslated if the first input has another number of axes */
   needsRank(rank: number): void {
+    this.translation.assumeRank(this.input(0), rank);
     if (this.rank() !== rank) throw new Untranslated(`its input has ${this.rank()} axes`);
+  }
+
+  /** Says how long an axis of an input is, unless that is known. */
+  assumeSize(place: number, axis: number, size: number | undefined): void {
+    this.translation.assumeSize(this.input(place), axis, size);
   }
 
   isTrue(attribute: string): boolean {

@@ -2,6 +2,7 @@ import type { Axis } from '../../../structure/coupling.js';
 import type { Tensor } from '../../../structure/network.js';
 import type { Known } from '../../../structure/numbers.js';
 import { Weights } from '../../../structure/weights.js';
+import type { Node } from '../../onnx/graph.js';
 import { along } from '../../onnx/structure/operators/known.js';
 import { operators as onnxOperators } from '../../onnx/structure/operators/table.js';
 import { Misfit, Unknown, type Operator, type Site } from '../../onnx/structure/site.js';
@@ -160,10 +161,11 @@ export const staying: Operator = {
  * that is wrong, the weights of a layer that reads it do not fit, which then has no rule either.
  */
 export const opaque: Operator = {
-  attributes: [],
+  channels: 'end',
+  attributes: ['values'],
   inputs: Infinity,
   shape: (site) => {
-    const [first, ...others] = site.inputs;
+    const [first, ...others] = site.inputs.slice(0, site.integer('values', Infinity));
     const isSame = others.every((other) => other?.shape.join() === first?.shape.join());
     // Of an axis of size 1, it is not known whether it is repeated in what it meets.
     if (first === undefined || !isSame || first.shape.length < 2 || first.shape.slice(1).includes(1))
@@ -177,6 +179,39 @@ export const opaque: Operator = {
   constant: () => undefined,
 };
 
+/** The same where the shape of what follows may not be guessed. */
+export const opaqueOfAnyShape: Operator = {
+  ...opaque,
+  filtersEach: ({ attributes }) => attributes.get('depthwise')?.integer === 1,
+  shape: () => [],
+};
+
+/**
+ * A batch normalisation of which it is only known what masks have to know. Its inputs are x, gamma and beta, of which each
+ * may be missing; they are along the axis of the attribute, or along the last ones.
+ */
+const normalization: Operator = {
+  ...staying,
+  attributes: ['axis'],
+  inputs: 3,
+  parameters: ({ inputs, attributes }, input) => {
+    const axis = attributes.get('axis')?.integer;
+    const parts = [{ input: 1, part: 'gamma' } as const, { input: 2, part: 'beta' } as const];
+    return parts
+      .filter((part) => input === 0 && inputs[part.input] !== undefined)
+      .map((part) => (axis === undefined ? part : { ...part, axis }));
+  },
+  constant: (site) => {
+    const [gamma, beta] = [1, 2].map((place) => site.inputs[place] && along(site.inputs[place], 0)?.numbers);
+    const isMissing = site.node.inputs[2] === undefined;
+    const numbers = gamma?.map((factor, index) => (factor === 0 ? (isMissing ? 0 : (beta?.[index] ?? NaN)) : NaN));
+    return numbers && { axis: site.input(0).shape.length - 1, numbers };
+  },
+};
+
+/** The input of a node without a rule that is the weight of its layer, if it has one. */
+export const weightOfOpaque = ({ attributes }: Node): number | undefined => attributes.get('values')?.integer;
+
 /** The operators that networks are translated to: those of ONNX, of which recurrent ones are laid out as in Keras. */
 export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator>([
   ...onnxOperators,
@@ -184,4 +219,5 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ['Identity', identity],
   ['Sized', sized],
   ['SameUnits', sameUnits],
+  ['Normalization', normalization],
 ]);

@@ -21,8 +21,10 @@ import {
 import { channelsIn, planOnnxRemoval } from '../../onnx/structure/remove.js';
 import { isFloat, type Description, type WeightEntry } from '../description.js';
 import { isGraph } from '../describe.js';
+import { layersOf } from '../keras-layers.js';
 import type { Config } from '../keras-types.js';
 import type { ModelJson } from '../manifest.js';
+import { Scopes } from '../scopes.js';
 import type { Located } from '../storing.js';
 import { findBiases } from './biases.js';
 import { translateKeras } from './keras.js';
@@ -146,11 +148,9 @@ function translated(
     return { translation, retopology: (numbers) => graphWith(topology, sources, numbers) };
   }
   const config = topology as Config;
-  const { translation, sizes } = translateKeras(
-    isObject(config.model_config) ? config.model_config : config,
-    weights,
-    shapes,
-  );
+  const model = isObject(config.model_config) ? config.model_config : config;
+  const layers = layersOf(model);
+  const { translation, sizes } = translateKeras(model, layers, new Scopes(layers, weights), { shapes });
   return { translation, retopology: (numbers) => configWith(config, sizes, numbers) };
 }
 

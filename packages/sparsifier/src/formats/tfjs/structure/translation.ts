@@ -1,27 +1,17 @@
-import { productOf } from '../../../model/numbers.js';
 import { Stored } from '../../../structure/stored.js';
 import type { Constant, Graph, Node, Value } from '../../onnx/graph.js';
-import type { Attribute } from '../../onnx/nodes.js';
-import type { Shape } from '../../onnx/shapes.js';
-import { WireType } from '../../onnx/wire.js';
-import { wholeView } from '../../onnx/views.js';
+import { unknownSize, type Shape } from '../../onnx/shapes.js';
+import { passedOn, wholeView } from '../../onnx/views.js';
 import type { Operator } from '../../onnx/structure/site.js';
 import { isFloat, type WeightEntry } from '../description.js';
-import { opaque, operators, staying } from './operators.js';
+import { attributeOf, newConstant, newValue, nowhere, type Attributes } from './making.js';
+import { opaque, opaqueOfAnyShape, operators, staying } from './operators.js';
 
 /** The version of ONNX's operators that networks are translated to. */
 export const opset = 20;
 
 /** Why a layer or a node has no translation. Channels that it touches stay. */
 export class Untranslated extends Error {}
-
-/** A list of integers, a number or a text of a node. A number that is not whole is a float in any case. */
-export type Attributes = Readonly<Record<string, number | string | readonly number[] | Float>>;
-
-/** A float, or a list of floats. */
-export class Float {
-  constructor(readonly value: number | readonly number[]) {}
-}
 
 /** A layer or a node that is not followed. */
 export interface Failure {
@@ -35,6 +25,13 @@ export interface BiasInput {
   readonly node: Node;
   readonly input: number;
   readonly sign: 1 | -1;
+}
+
+/** What a layer without a rule has. */
+interface OwnWeights {
+  readonly weights?: readonly Value[];
+  readonly isDepthwise?: boolean;
+  readonly rank?: number | undefined;
 }
 
 /** Some entries of a list. */
@@ -74,6 +71,12 @@ export class Translation {
   readonly failures: Failure[] = [];
   /** The rules of operators that stand for what is not followed. */
   readonly #others = new Map<string, Operator>();
+
+  /**
+   * @param isForMasks whether nothing is taken out of the network. Then no channels have to stay, and what follows a layer
+   *   without a rule has an unknown shape: that of its input would be a guess, which is wrong where a weight does not fit.
+   */
+  constructor(readonly isForMasks = false) {}
 
   get graph(): Graph {
     return {
@@ -151,7 +154,8 @@ export class Translation {
 
   /** Numbers that are no weight of the model. @param name of the layer that they are a part of */
   floats(name: string, numbers: readonly number[], shape: readonly number[] = [numbers.length]): Value {
-    return this.#make(newConstant(name, this.#places(), shape, 'float32'), Stored.of(Float32Array.from(numbers)));
+    const constant = newConstant(name, this.#places(), shape, 'float32', undefined, () => numbers);
+    return this.#make(constant, Stored.of(Float32Array.from(numbers)));
   }
 
   /**
@@ -177,7 +181,7 @@ export class Translation {
     attributes: Attributes,
     ranks: readonly (number | undefined)[],
   ): Value[] {
-    const outputs = ranks.map((rank) => this.#known(newValue(name, undefined), rank));
+    const outputs = ranks.map((rank) => this.#known(newValue(name, undefined, rank), rank));
     const own = new Map(Object.entries(attributes).map(([key, value]) => [key, attributeOf(value)]));
     const node: Node = { op, name, inputs, outputs, attributes: own, field: nowhere };
     for (const output of outputs) {
@@ -191,8 +195,10 @@ export class Translation {
     const [first] = inputs;
     const length = first && ['Cast', 'Identity'].includes(op) ? this.lengthOf(first) : undefined;
     if (length !== undefined) this.setLength(outputs[0]!, length);
-    if (moving.has(op) && first?.view !== undefined) {
-      for (const output of outputs) [output.view, output.isConstant] = [first.view, true];
+    const passed = passedOn(node);
+    for (const output of outputs) {
+      if (passed !== undefined) [output.view, output.parts] = [passed.view, passed.parts];
+      output.isConstant = inputs.length > 0 && inputs.every((value) => value?.isConstant ?? true);
     }
     this.#nodes.push(node);
     return outputs;
@@ -227,13 +233,29 @@ export class Translation {
    */
   staying(title: string, name: string, values: readonly Value[], axes?: readonly number[]): Value[] {
     const attributes = axes && { stays: axes };
+    if (this.isForMasks) return [...values];
     return this.#other(title, staying, () => values.map((value) => this.node(title, name, [value], attributes)));
   }
 
-  /** A layer or a node that is not followed: all that it touches stays. */
-  opaque(title: string, name: string, inputs: readonly Value[], reason: string): Value[] {
+  /**
+   * A layer or a node that is not followed: all that it touches stays.
+   * @param own the weight and the bias that it has, whether it is a depthwise convolution, and the number of axes of its
+   *   output, if that is known
+   */
+  opaque(
+    title: string,
+    name: string,
+    inputs: readonly Value[],
+    reason: string,
+    { weights = [], isDepthwise = false, rank }: OwnWeights = {},
+  ): Value[] {
     this.failures.push({ title: name === '' ? title : `${title} ${name}`, reason });
-    const outputs = this.#other(title, opaque, () => [this.node(title, name, inputs)]);
+    const all = [...inputs, ...weights];
+    const attributes = { values: inputs.length, ...(isDepthwise && { depthwise: 1 }) };
+    const after = rank ?? (this.isForMasks ? undefined : this.rankOf(inputs[0]));
+    const outputs = this.#other(title, this.isForMasks ? opaqueOfAnyShape : opaque, () =>
+      this.nodes(title, name, all, attributes, [after]),
+    );
     for (const output of outputs) this.#guessed.add(output);
     return outputs;
   }
@@ -255,6 +277,20 @@ export class Translation {
 
   rankOf(value: Value | undefined): number | undefined {
     return value && this.#ranks.get(value);
+  }
+
+  /** Says how many axes a value has that an operator takes, unless that is known. */
+  assumeRank(value: Value, rank: number): void {
+    if (this.#ranks.has(value)) return;
+    this.#ranks.set(value, rank);
+    if (this.isForMasks) value.shape ??= Array.from({ length: rank }, () => unknownSize());
+  }
+
+  /** Says how long an axis of a value is that an operator takes, unless that is known. */
+  assumeSize(value: Value, axis: number, size: number | undefined): void {
+    const { shape } = value;
+    if (!this.isForMasks || size === undefined || typeof shape?.at(axis) !== 'symbol') return;
+    value.shape = shape.map((each, place) => (place === axis || place === axis + shape.length ? size : each));
   }
 
   markOutput(value: Value): void {
@@ -290,57 +326,16 @@ const fitting: ReadonlySet<string> = new Set([
   ...['Conv', 'ConvTranspose', 'MatMul', 'BatchNormalization', 'LSTM', 'GRU', 'SimpleRNN'],
 ]);
 
-/** The operators that give a constant other axes. */
-const moving: ReadonlySet<string> = new Set(['Transpose', 'Reshape', 'Identity', 'Unsqueeze', 'Squeeze']);
-
 function read(node: Node): void {
+  const passed = passedOn(node);
   for (const [input, value] of node.inputs.entries()) {
     if (value === undefined) continue;
     value.readers.push({ node, input });
     // What only moves the axes of a constant is not what reads it.
-    if (value.view !== undefined && !moving.has(node.op)) value.view.constant.readers.push({ node, input });
+    if (passed?.inputs.has(input)) continue;
+    for (const { constant, axes } of value.view ? [value.view] : value.parts) {
+      constant.readers.push({ node, input });
+      constant.uses.push({ node, input, axes });
+    }
   }
-}
-
-/** In place of the message of a node in a file. Rules apply only to nodes of the main graph, which have one. */
-const nowhere = {
-  ...{ number: 1, type: WireType.LengthDelimited, start: 0, end: 0, tagStart: 0, lengthStart: 0 },
-  within: undefined,
-};
-
-function newValue(name: string, shape: Shape | undefined): Value {
-  return {
-    ...{ name, shape, isInner: false, rank: shape?.length, producer: undefined, isConstant: false },
-    ...{ view: undefined, parts: [], readers: [], isOutput: false },
-  };
-}
-
-function newConstant(
-  name: string,
-  place: number,
-  shape: readonly number[],
-  type: string,
-  integers?: readonly number[],
-): Constant {
-  const length = productOf(shape);
-  const tensor = { name, shape, type, length, isSparse: false, values: undefined, codes: undefined, integers };
-  return {
-    ...{ name, place, holder: undefined, tensor, isCode: false, decoded: undefined, readers: [], parameterReads: 0 },
-    ...{ uses: [], isOutput: false, overlaps: undefined },
-  };
-}
-
-function attributeOf(value: Attributes[string]): Attribute {
-  const isFloat = value instanceof Float;
-  const plain = isFloat ? value.value : value;
-  const list = typeof plain === 'object' ? [...plain] : [];
-  const number = typeof plain === 'number' ? plain : undefined;
-  return {
-    integer: isFloat ? undefined : number,
-    float: isFloat ? number : undefined,
-    text: typeof plain === 'string' ? plain : undefined,
-    integers: isFloat ? [] : list,
-    floats: isFloat ? list : [],
-    ...{ texts: [], tensors: [], sparse: [], graphs: [], reference: undefined },
-  };
 }

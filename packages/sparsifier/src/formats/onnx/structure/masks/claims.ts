@@ -1,7 +1,5 @@
-import { bytesOf, type Leak, type Partner } from '../../../../model/model.js';
-import { StoredValues } from '../../../format.js';
-import type { Place, Track } from './tracks.js';
-import { valuesOf } from '../../quantised.js';
+import type { Leak, Partner } from '../../../../model/model.js';
+import type { Place, Split, Track } from './tracks.js';
 import { brief, title, type Constant, type Node, type Reader, type Value } from '../../graph.js';
 import { extremesOf } from '../../shapes.js';
 import { mostAxes, shapeOf, type View } from '../../views.js';
@@ -13,11 +11,32 @@ interface Candidate extends Reader {
   readonly isNeeded: boolean;
 }
 
-/** Entries of a constant that are numbers of the channels of one weight. */
-interface Claim {
-  readonly owner: number;
+/** A weight whose output channels are followed. */
+export interface Owner {
+  readonly name: string;
+  readonly channels: number;
+}
+
+/** Some entries of a constant, one after another. */
+export interface Entries {
   readonly start: number;
   readonly count: number;
+}
+
+/**
+ * Where the numbers of a constant are, or those of some of its entries; or why they cannot be changed by themselves. For all
+ * entries it is the same object each time.
+ */
+export type NumbersOf<Numbers extends object> = (constant: Constant, entries?: Entries) => Numbers | string;
+
+/** Numbers that are removed with the channels of a weight. */
+export interface Taken<Numbers extends object> extends Pick<Partner, 'part'> {
+  readonly values: Numbers;
+}
+
+/** Entries of a constant that are numbers of the channels of one weight. */
+interface Claim extends Entries {
+  readonly owner: number;
   /** The inputs that read them as numbers of these channels. */
   readonly uses: Set<number>;
   /** Another weight whose channels have some of the same entries. */
@@ -33,16 +52,17 @@ const mostInputs = 2 ** 28;
  * The constants that are removed with output channels. Which entries are those of one weight alone is known after all
  * channels have been followed; so that is done twice, and {@link settle} is called in between.
  */
-export class Claims {
-  readonly #owners: readonly { readonly name: string; readonly channels: number }[];
+export class Claims<Numbers extends object = object> {
+  readonly #owners: readonly Owner[];
+  readonly #numbersOf: NumbersOf<Numbers>;
   readonly #numbers: ReadonlyMap<Node, number>;
   readonly #claims = new Map<Constant, Map<string, Claim>>();
-  readonly #partners = new Map<number, Map<StoredValues, Partner>>();
-  readonly #slices = new Map<StoredValues, Map<string, StoredValues>>();
+  readonly #partners = new Map<number, Map<Claim, Taken<Numbers>>>();
   #isSettled = false;
 
-  constructor(nodes: readonly Node[], owners: readonly { readonly name: string; readonly channels: number }[]) {
+  constructor(nodes: readonly Node[], owners: readonly Owner[], numbersOf: NumbersOf<Numbers>) {
     this.#owners = owners;
+    this.#numbersOf = numbersOf;
     this.#numbers = new Map(nodes.map((node, number) => [node, number]));
   }
 
@@ -54,14 +74,16 @@ export class Claims {
     const value = node.inputs[input];
     if (value === undefined) return undefined;
     const { view } = value;
+    const isSplit = at.split !== undefined && view !== undefined && fitsSplit(view, at.split);
+    const place = isSplit ? { offset: 0, first: 0, count: at.split!.count } : at.place;
     const reason =
-      reasonWithout(value) ??
-      (at.place === undefined
+      this.#reasonWithout(value) ??
+      (place === undefined
         ? (at.reason ?? 'the axis of the channels is unknown')
-        : fits(view!, at.place)
+        : isSplit || fits(view!, at.place!)
           ? shared
           : 'it does not have one entry per output channel') ??
-      this.#takeEntries(view!.constant, owner, at.place!, { part, node, input, isNeeded });
+      this.#takeEntries(view!.constant, owner, place!, { part, node, input, isNeeded });
     if (reason === undefined) return undefined;
     return isZero(view) ? undefined : { name: value.name, reason };
   }
@@ -80,7 +102,7 @@ export class Claims {
   }
 
   /** What was taken for a weight. */
-  partnersOf(owner: number): Partner[] {
+  partnersOf(owner: number): Taken<Numbers>[] {
     return [...(this.#partners.get(owner)?.values() ?? [])];
   }
 
@@ -88,7 +110,7 @@ export class Claims {
   #takeEntries(
     constant: Constant,
     owner: number,
-    { offset, first, count }: Place,
+    { offset, first, count }: Pick<Place, 'offset' | 'first' | 'count'>,
     { part, node, input, isNeeded }: Candidate,
   ): string | undefined {
     let claims = this.#claims.get(constant);
@@ -103,40 +125,34 @@ export class Claims {
     if (!this.#isSettled) return undefined;
     claim.obstacle ??= { reason: this.#obstacleTo(constant, claim) };
     const { reason } = claim.obstacle;
-    // That it has values is known from reasonWithout.
-    if (reason === undefined && isNeeded) {
-      this.#add(owner, part, this.#sliceOf(valuesOf(constant) as StoredValues, claim));
-    }
+    if (reason === undefined && isNeeded) this.#add(part, claim, this.#entriesOf(constant, claim) as Numbers);
     return reason;
   }
 
-  #obstacleTo(constant: Constant, { uses, rival, count }: Claim): string | undefined {
+  #obstacleTo(constant: Constant, claim: Claim): string | undefined {
+    const { uses, rival } = claim;
     const obstacle = obstacleTo(constant, (use) => uses.has(this.#keyOf(use)));
     if (obstacle !== undefined) return obstacle;
     if (rival !== undefined) return `${brief(this.#owners[rival]!.name)} also has it`;
-    const values = valuesOf(constant);
-    const isPart = typeof values === 'object' && count < values.length;
-    return isPart && values.coding !== undefined ? 'its numbers are not stored as an array' : undefined;
+    const numbers = this.#entriesOf(constant, claim);
+    return typeof numbers === 'string' ? numbers : undefined;
   }
 
-  #add(owner: number, part: Partner['part'], values: StoredValues): void {
-    let partners = this.#partners.get(owner);
-    if (partners === undefined) this.#partners.set(owner, (partners = new Map<StoredValues, Partner>()));
-    if (!partners.has(values)) partners.set(values, { part, values });
+  #add(part: Partner['part'], claim: Claim, values: Numbers): void {
+    let partners = this.#partners.get(claim.owner);
+    if (partners === undefined) this.#partners.set(claim.owner, (partners = new Map<Claim, Taken<Numbers>>()));
+    if (!partners.has(claim)) partners.set(claim, { part, values });
   }
 
-  /** The entries of a claim as values of their own. */
-  #sliceOf(values: StoredValues, { start, count }: Claim): StoredValues {
-    if (start === 0 && count === values.length) return values;
-    let slices = this.#slices.get(values);
-    if (slices === undefined) this.#slices.set(values, (slices = new Map<string, StoredValues>()));
-    const key = `${start},${count}`;
-    let slice = slices.get(key);
-    const { dtype, file } = values;
-    if (slice === undefined) {
-      slices.set(key, (slice = new StoredValues(dtype, count, file, values.start + start * bytesOf[dtype])));
-    }
-    return slice;
+  #entriesOf(constant: Constant, { start, count }: Entries): Numbers | string {
+    return this.#numbersOf(constant, count === constant.tensor.length ? undefined : { start, count });
+  }
+
+  /** Why a value cannot be removed entry by entry, wherever the channels are. */
+  #reasonWithout({ isConstant, view }: Value): string | undefined {
+    if (view === undefined) return isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
+    const numbers = this.#numbersOf(view.constant);
+    return typeof numbers === 'string' ? numbers : undefined;
   }
 
   #keyOf({ node, input }: Reader): number {
@@ -160,13 +176,6 @@ function isZero(view: View | undefined): boolean {
   return least >= 0 && greatest <= 0;
 }
 
-/** Why a value cannot be removed entry by entry, wherever the channels are. */
-function reasonWithout({ isConstant, view }: Value): string | undefined {
-  if (view === undefined) return isConstant ? 'it is not stored as a tensor' : 'it is computed while the model runs';
-  const values = valuesOf(view.constant);
-  return typeof values === 'string' ? values : undefined;
-}
-
 /** Whether a constant, its shape aligned from the right, has one entry per channel and is broadcast along other axes. */
 export function fits(view: View, { axis, size, offset, count }: Place): boolean {
   if (view.axes.length > mostAxes) return false;
@@ -176,4 +185,15 @@ export function fits(view: View, { axis, size, offset, count }: Place): boolean 
   // The size of the axis is that of the constant if it is above 1, even where the file does not give it.
   const isAll = typeof size === 'number' ? entries === size : entries > 1 && entries >= offset + count;
   return isAll && shape.every((length, index) => index === at || length === 1);
+}
+
+/** Whether a constant has one entry per channel, in the order of the axes that count them, and is broadcast along others. */
+export function fitsSplit({ constant, axes }: View, { axis, sizes }: Split): boolean {
+  if (axes.length > mostAxes) return false;
+  const shape = shapeOf({ constant, axes });
+  const first = shape.length - axis - sizes.length + 1;
+  const isOwn = (place: number) => place >= first && place < first + sizes.length;
+  if (first < 0 || !shape.every((size, place) => size === (isOwn(place) ? sizes[place - first] : 1))) return false;
+  const stored = axes.filter((_, place) => isOwn(place) && shape[place] !== 1);
+  return stored.every((each, place) => place === 0 || each > stored[place - 1]!);
 }

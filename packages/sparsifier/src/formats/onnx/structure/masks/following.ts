@@ -1,13 +1,15 @@
 import { isRecurrent, leftToGates } from '../../../../model/channels.js';
-import type { WeightTensor } from '../../../../model/model.js';
-import { brief, title, type Graph, type Node } from '../../graph.js';
+import { bytesOf, type WeightTensor } from '../../../../model/model.js';
+import { StoredValues } from '../../../format.js';
+import { brief, title, type Constant, type Graph, type Node } from '../../graph.js';
 import type { Layer } from '../../layers.js';
 import { operators } from '../../operators.js';
+import { valuesOf } from '../../quantised.js';
 import { Sizes } from '../sizes.js';
-import { Claims } from './claims.js';
-import { Lookups } from './passing.js';
+import type { Claims, Entries } from './claims.js';
+import { followOwned, type SourcesOf } from './owned.js';
 import { rankUnknown, unknown, type Location } from './tracks.js';
-import { followChannels, type Source } from './walk.js';
+import type { Source } from './walk.js';
 
 /** A weight that can be pruned, and all nodes that read it. */
 interface Weight {
@@ -27,7 +29,6 @@ export function findPartners<Each extends Weight>(
   weights: readonly Each[],
   opset: number,
 ): Map<Each, Partners> {
-  const { nodes } = graph;
   const layersOf = new Map<Node, { readonly layer: Layer; readonly owner: number }[]>();
   for (const [owner, { layers }] of weights.entries()) {
     for (const layer of layers) {
@@ -39,30 +40,38 @@ export function findPartners<Each extends Weight>(
     name: names[0]!,
     channels: layers[0]!.layout.channels?.count ?? 0,
   }));
-  const claims = new Claims(nodes, owners);
-  const lookups = new Lookups(new Sizes(graph, opset));
-  const sources = (node: Node) =>
+  const sourcesIn: SourcesOf<StoredValues> = (node, claims) =>
     (layersOf.get(node) ?? []).flatMap(({ layer, owner }) => sourcesOf(layer, owner, claims));
-  followChannels(nodes, sources, claims, lookups);
-  claims.settle();
-  const { leaks, filtered, unfinished } = followChannels(nodes, sources, claims, lookups);
+  const followed = followOwned(graph, owners, sourcesIn, new Sizes(graph, opset), numbersOf);
+  const filtered = new Map<Node, string[]>();
+  for (const [owner, { filters }] of followed.entries()) {
+    for (const node of filters) {
+      if (!filtered.has(node)) filtered.set(node, []);
+      filtered.get(node)!.push(owners[owner]!.name);
+    }
+  }
   const results = new Map<Each, Partners>();
   for (const [owner, weight] of weights.entries()) {
     const { layers } = weight;
-    const notes = new Set(layers.flatMap(besideGates));
-    if (unfinished.has(owner)) {
-      notes.add('its channels are followed through a part of the graph only, which is very large');
-    }
-    const found = [...(leaks.get(owner)?.values() ?? [])];
-    const from = new Set(layers.flatMap(({ node }) => [...(filtered.get(node) ?? [])]));
+    const { partners, leaks, notes } = followed[owner]!;
+    const from = new Set(layers.flatMap(({ node }) => filtered.get(node) ?? []));
     results.set(weight, {
-      partners: claims.partnersOf(owner),
-      notes: [...notes],
-      ...(found.length > 0 ? { leaks: found } : {}),
-      ...(from.size > 0 ? { channelsFrom: [...from].map((each) => owners[each]!.name) } : {}),
+      partners,
+      notes: [...new Set([...layers.flatMap(besideGates), ...notes])],
+      ...(leaks.length > 0 ? { leaks } : {}),
+      ...(from.size > 0 ? { channelsFrom: [...from] } : {}),
     });
   }
   return results;
+}
+
+/** Where the numbers of a constant are, or those of some of its entries. */
+function numbersOf(constant: Constant, entries?: Entries): StoredValues | string {
+  const values = valuesOf(constant);
+  if (typeof values === 'string' || entries === undefined || entries.count === values.length) return values;
+  const { dtype, file, start, coding } = values;
+  if (coding !== undefined) return 'its numbers are not stored as an array';
+  return new StoredValues(dtype, entries.count, file, start + entries.start * bytesOf[dtype]);
 }
 
 /** The output channels of a layer, which begin with its own bias and activation. */

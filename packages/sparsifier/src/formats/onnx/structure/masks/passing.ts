@@ -1,3 +1,4 @@
+import { productOf } from '../../../../model/numbers.js';
 import { Coupling } from '../../../../structure/coupling.js';
 import type { Known } from '../../../../structure/numbers.js';
 import { title, type Node, type Value } from '../../graph.js';
@@ -10,11 +11,11 @@ import {
   type Location,
   type Pass,
   type Place,
+  type Split,
   type Track,
 } from './tracks.js';
 import { extremesOf, numbersOf } from '../../shapes.js';
 import { keyOfList, keyOfNode } from '../alike.js';
-import { operators } from '../operators/table.js';
 import { Site, whyNot, type Operator, type Parameter } from '../site.js';
 import type { Sizes } from '../sizes.js';
 import type { Wiring } from '../wiring.js';
@@ -98,6 +99,10 @@ export class Passing {
     for (const parameter of parameters) {
       const { input: place, part } = parameter;
       if (twins.has(place) || node.inputs[place] === undefined) continue;
+      if (part === 'beside') {
+        this.#take(arrival, parameter, false);
+        continue;
+      }
       zeroed.add(place);
       const leak = this.#take(arrival, parameter, part !== 'factor' || !isZeroAlready);
       if (leak === undefined) states[place] = 'zero';
@@ -124,7 +129,10 @@ export class Passing {
         : axis === undefined
           ? track.at
           : alongAxis(track.at, axis, this.#rankOf(node.inputs[0]));
-    return claims.take({ ...track, at }, { part: part === 'factor' ? 'gamma' : part, node, input, isNeeded });
+    return claims.take(
+      { ...track, at },
+      { part: part === 'factor' || part === 'beside' ? 'gamma' : part, node, input, isNeeded },
+    );
   }
 
   #rankOf(value: Value | undefined): number | undefined {
@@ -270,8 +278,9 @@ export class Passing {
     }
     const isMoved = operator.channels === 'moved';
     if ('reason' in arrived) {
-      const before = operator.channels === 'reshaped' ? { value: node.inputs[0]!, place } : undefined;
-      return { ...track, at: { ...arrived, ...(before && { before }) } };
+      if (operator.channels !== 'reshaped') return { ...track, at: arrived };
+      const before = { value: node.inputs[0]!, place };
+      return { ...track, at: { ...arrived, before, split: splitOf(before, node.outputs[output]!, this.sizes) } };
     }
     const { skipped, ...rest } = arrived;
     const isSame = rest.axis === axis && rest.size === place.size && rest.start === start && rest.count === count;
@@ -313,7 +322,7 @@ export class Passing {
   #reshapedAgain(before: NonNullable<Location['before']>): Location {
     const { node, sizes } = this;
     const { axis, offset: start, count, first } = before.place;
-    const reshape = operators.get('Reshape')!;
+    const reshape = sizes.operators.get('Reshape')!;
     const carried = new Map([[0, axisOf(before.place, [before.place])]]);
     const wiring = this.lookups.wirings.of(node, reshape, carried, new Map([[0, sizes.of(before.value)]]));
     const arrived = wiring.arrived({ input: 0, axis, start, count }, 0, title(node));
@@ -322,6 +331,22 @@ export class Passing {
     const place = { axis: arrived.axis, size: arrived.size, offset: arrived.start, first, count: arrived.count };
     return { place: { ...place, first: first + arrived.skipped } };
   }
+}
+
+/** The axes of a value that count channels which one axis counted before a change of shape. */
+function splitOf({ value, place }: NonNullable<Location['before']>, after: Value, sizes: Sizes): Split | undefined {
+  const { axis, size, count, first, offset } = place;
+  if (size !== count || first !== 0 || offset !== 0) return undefined;
+  const found = ([0, 1] as const).map((choice): Split | undefined => {
+    const [before, shape] = [sizes.of(value)[choice]?.shape, sizes.of(after)[choice]?.shape];
+    if (before === undefined || shape === undefined) return undefined;
+    const outer = productOf(before.slice(0, before.length - axis));
+    const from = shape.findIndex((each, at) => each > 1 && productOf(shape.slice(0, at)) === outer);
+    const to = shape.findIndex((_, at) => at >= from && productOf(shape.slice(from, at + 1)) === count);
+    return from < 0 || to < 0 ? undefined : { axis: shape.length - to, count, sizes: shape.slice(from, to + 1) };
+  });
+  const [one, other] = found;
+  return one !== undefined && one.axis === other?.axis && one.sizes.join() === other.sizes.join() ? one : undefined;
 }
 
 /** What is known of an input where channels are: stored numbers are `given`. */

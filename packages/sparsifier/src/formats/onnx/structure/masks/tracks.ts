@@ -16,11 +16,18 @@ export interface Place {
   readonly count: number;
 }
 
+/** Where all output channels of a layer are, if several adjacent axes count them together: `axis` is the last of these. */
+export interface Split extends Pick<Place, 'axis' | 'count'> {
+  readonly sizes: readonly number[];
+}
+
 /** What is known of the place of channels. Two values have a channel in the same place if this is the same or equal. */
 export interface Location {
   readonly place?: Place;
   /** If a Reshape split or merged the axis of the channels: the value before it, and the place there. */
   readonly before?: { readonly value: Value; readonly place: Place };
+  /** Where they are instead, if that is known. */
+  readonly split?: Split | undefined;
   /** Why the place is unknown. */
   readonly reason?: string;
 }

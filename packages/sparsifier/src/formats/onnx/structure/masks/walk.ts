@@ -3,7 +3,6 @@ import type { Node, Value } from '../../graph.js';
 import type { Claims } from './claims.js';
 import type { Arrival, Track } from './tracks.js';
 import { Passing, type Lookups } from './passing.js';
-import { operators } from '../operators/table.js';
 
 /** The output channels of a layer where they begin. */
 export interface Source {
@@ -52,6 +51,7 @@ export function followChannels(
   const left = new Set<ReadonlyMap<string, Track>>();
   const limit = mostSteps(nodes.length);
   const { wirings } = lookups;
+  const { sizes } = wirings;
   const work = wirings.work;
   let steps = 0;
 
@@ -79,8 +79,8 @@ export function followChannels(
   for (const node of nodes) {
     const arriving = node.inputs.map((value) => (value === undefined ? undefined : tracks.get(value)));
     if (arriving.some((each) => each !== undefined)) {
-      const isDepthwise = filtersEach(node);
-      const operator = operators.get(node.op);
+      const operator = sizes.operators.get(node.op);
+      const isDepthwise = operator?.filtersEach?.(node, sizes.of(node.inputs[1])[0]?.shape) === true;
       const passing = operator && new Passing(node, operator, lookups, arriving);
       const isLeft = () => steps > limit || wirings.work - work > mostIndices(nodes.length);
       for (const [input, each] of arriving.entries()) {
@@ -112,12 +112,6 @@ export function followChannels(
     }
   }
   return { leaks, filtered, unfinished };
-}
-
-/** Whether a node convolves each channel by itself. */
-function filtersEach({ op, inputs, attributes }: Node): boolean {
-  if (op !== 'Conv' && op !== 'com.microsoft.FusedConv') return false;
-  return (attributes.get('group')?.integer ?? 1) > 1 && inputs[1]?.shape?.[1] === 1;
 }
 
 function keyOf({ owner, at: { place } }: Track): string {

@@ -1,5 +1,6 @@
 import type { Place } from '../masks/tracks.js';
 import type { Operator, Parameter } from '../site.js';
+import { filtersEach } from './convolutions.js';
 import { broadcast, constants, elementwise, fastGelu, gelu, sigmoid, unary } from './elementwise.js';
 import { unfollowed } from './unfollowed.js';
 
@@ -29,6 +30,7 @@ export const contributed: ReadonlyMap<string, Operator> = new Map<string, Operat
     QuickGelu: unary((x, site) => x * sigmoid(site.float('alpha', 1.702) * x), { attributes: ['alpha'] }),
     BiasGelu: { ...broadcast(([x, bias]) => gelu(x! + bias!)), parameters: constants('bias') },
     FastGelu: { ...broadcast(([x, bias = 0]) => fastGelu(x! + bias)), parameters: constants('bias') },
+    FusedConv: unfollowed({ channels: 'end', filtersEach }),
     BiasAdd: merging(1, [0]),
     SkipLayerNormalization: merging(4, [0, 1]),
     SkipSimplifiedLayerNormalization: merging(3, [0, 1]),

@@ -23,11 +23,15 @@ function convolution(site: Site): Convolution {
   return { groups, isDepthwise: groups > 1 && w.shape[1] === 1, isPadded, weights };
 }
 
+export const filtersEach: Operator['filtersEach'] = ({ attributes }, weight) =>
+  (attributes.get('group')?.integer ?? 1) > 1 && weight?.[1] === 1;
+
 const conv: Operator = {
   channels: 'end',
   attributes: [...paddedSizes, 'group'],
   leavesOut: true,
   inputs: 3,
+  filtersEach,
   shape: (site) => {
     const [x, w] = [site.input(0), site.input(1)];
     if (x.shape.length !== w.shape.length || x.shape[1] !== w.shape[1]! * site.integer('group', 1))

@@ -5,17 +5,13 @@ import { Misfit, type Operator, type Site, Unknown } from '../site.js';
 import { along, asKnown, knownAlong, zerosOf } from './known.js';
 
 /** Scale and shift of each channel. */
-const scaled =
-  (axis: number | undefined): Operator['parameters'] =>
-  (_, input) =>
-    input !== 0
-      ? []
-      : (
-          [
-            [1, 'gamma'],
-            [2, 'beta'],
-          ] as const
-        ).map(([place, part]) => ({ input: place, part, ...(axis === undefined ? {} : { axis }) }));
+const scaled = (axis: number | undefined, beside: readonly number[] = []): Operator['parameters'] => {
+  const parts = [
+    ...[{ input: 1, part: 'gamma' } as const, { input: 2, part: 'beta' } as const],
+    ...beside.map((input) => ({ input, part: 'beside' }) as const),
+  ].map((part) => (axis === undefined ? part : { ...part, axis }));
+  return (_, input) => (input === 0 ? parts : []);
+};
 
 /** Couples a list with the second axis of what it belongs to. */
 function coupleList(site: Site, place: number): void {
@@ -25,7 +21,7 @@ function coupleList(site: Site, place: number): void {
 }
 
 const batchNormalization: Operator = {
-  parameters: scaled(1),
+  parameters: scaled(1, [3]),
   attributes: ['epsilon', 'momentum', 'spatial', 'training_mode'],
   inputs: 5,
   shape: (site) => {

@@ -1,7 +1,7 @@
 import { type Operator, Unknown } from '../site.js';
 
 /** An operator whose channels stay, of which it is only known what masks have to know. */
-export const unfollowed = (facets: Pick<Operator, 'channels' | 'parameters'>): Operator => ({
+export const unfollowed = (facets: Pick<Operator, 'channels' | 'parameters' | 'filtersEach'>): Operator => ({
   ...facets,
   attributes: [],
   inputs: 0,

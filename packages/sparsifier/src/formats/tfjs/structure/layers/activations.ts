@@ -1,6 +1,7 @@
 import type { Value } from '../../../onnx/graph.js';
 import type { LayerRule, LayerSite } from '../layer.js';
-import { Float, Untranslated, type Attributes } from '../translation.js';
+import { Float, type Attributes } from '../making.js';
+import { Untranslated } from '../translation.js';
 
 /** Functions of each number, as TensorFlow.js computes them: the operator, its attributes, and what it makes of 0. */
 const activations: ReadonlyMap<string, readonly [op: string, attributes: Attributes, ofZero: number]> = new Map([

@@ -1,7 +1,8 @@
 import type { Value } from '../../../onnx/graph.js';
 import type { WeightEntry } from '../../description.js';
 import type { LayerRule, LayerSite } from '../layer.js';
-import { Untranslated, type Attributes } from '../translation.js';
+import { type Attributes } from '../making.js';
+import { Untranslated } from '../translation.js';
 import { activated } from './activations.js';
 
 const keys = [

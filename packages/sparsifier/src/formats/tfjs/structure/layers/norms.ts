@@ -1,5 +1,8 @@
-import type { LayerRule } from '../layer.js';
-import { Float, Untranslated } from '../translation.js';
+import type { Value } from '../../../onnx/graph.js';
+import { numberOf } from '../../keras-types.js';
+import type { LayerRule, LayerSite } from '../layer.js';
+import { Float } from '../making.js';
+import { Untranslated } from '../translation.js';
 
 const batchNormalization: LayerRule = {
   keys: ['axis', 'momentum', 'epsilon', 'center', 'scale', 'synchronized'],
@@ -25,6 +28,21 @@ const batchNormalization: LayerRule = {
     return site.moved(value, 1, axis);
   },
 };
+
+/** A batch normalisation that is not followed, of one of its inputs: what masks have to know of it. */
+export function normalized({ translation, config, scopes, layer, name }: LayerSite, input: Value): Value {
+  const parts = (['gamma', 'beta'] as const).map((part) => {
+    const entry =
+      config[part === 'gamma' ? 'scale' : 'center'] === false ? undefined : scopes.of(layer, [part])?.get(part);
+    return entry && translation.weight(entry);
+  });
+  const list: readonly unknown[] = Array.isArray(config.axis) ? (config.axis as unknown[]) : [config.axis];
+  const [given = -1] = list.map(numberOf);
+  const rank = translation.rankOf(input);
+  const axis = given < 0 && rank !== undefined ? given + rank : given;
+  const isLast = list.length > 1 || axis === -1;
+  return translation.node('Normalization', name, [input, ...parts], isLast ? {} : { axis });
+}
 
 const layerNormalization: LayerRule = {
   keys: ['axis', 'epsilon', 'center', 'scale'],

@@ -1,6 +1,7 @@
 import type { Value } from '../../../onnx/graph.js';
 import type { LayerRule, LayerSite } from '../layer.js';
-import { Float, Untranslated } from '../translation.js';
+import { Float } from '../making.js';
+import { Untranslated } from '../translation.js';
 import { windowOf } from './convolutions.js';
 
 const pool = (op: 'MaxPool' | 'AveragePool', axes: number): LayerRule => ({

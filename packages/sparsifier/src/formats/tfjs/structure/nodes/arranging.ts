@@ -49,8 +49,8 @@ const expandDims: NodeRule = {
 const transpose: NodeRule = {
   attributes: [],
   translate: (site) => {
+    site.needsRank(site.constant(1).length);
     const order = site.constant(1).map((axis) => site.axis(axis));
-    if (order.length !== site.rank()) throw new Untranslated('its order');
     return site.node('Transpose', [site.input(0)], { perm: order });
   },
 };
@@ -124,7 +124,8 @@ const slice: NodeRule = {
   attributes: [],
   translate: (site) => {
     const [begins, sizes] = [site.constant(1), site.constant(2)];
-    if (begins.length !== site.rank() || sizes.length !== begins.length) throw new Untranslated('its ranges');
+    site.needsRank(begins.length);
+    if (sizes.length !== begins.length) throw new Untranslated('its ranges');
     const axes = [...begins.keys()].filter((axis) => begins[axis] !== 0 || sizes[axis] !== -1);
     return site.node('Slice', [site.input(0)], {
       axes,
@@ -207,8 +208,8 @@ const pad = (mode: (site: NodeSite) => string): NodeRule => ({
   attributes: ['mode'],
   translate: (site) => {
     const pairs = site.constant(1);
-    const rank = site.rank();
-    if (pairs.length !== 2 * rank) throw new Untranslated('its pads');
+    const rank = pairs.length / 2;
+    site.needsRank(rank);
     const [before, after] = [0, 1].map((end) => Array.from({ length: rank }, (_, axis) => pairs[2 * axis + end]!));
     const own = mode(site);
     const filling = own === 'constant' ? site.inputs[2] : undefined;

@@ -1,7 +1,12 @@
 import type { Value } from '../../../onnx/graph.js';
 import type { NodeRule, NodeSite } from '../node.js';
-import { Float, Untranslated } from '../translation.js';
+import { Float } from '../making.js';
+import { Untranslated } from '../translation.js';
+import { shapeIn } from '../biases.js';
 import { fused } from './elementwise.js';
+
+/** The size of an axis of a weight. */
+const sizeOf = (weight: Value, axis: number): number | undefined => shapeIn(weight)?.at(axis);
 
 /** The numbers of a list for the axes of space. */
 function inSpace(site: NodeSite, attribute: string): number[] {
@@ -31,7 +36,7 @@ const windowAttributes = ['strides', 'padding', 'explicit_paddings', 'data_forma
 const fusedAttributes = ['fused_ops', 'leakyrelu_alpha'];
 
 /** What is fused into a node: whether it has a bias, and what follows. */
-function fusedIn(site: NodeSite): { readonly bias: Value | undefined; readonly rest: readonly string[] } {
+export function fusedIn(site: NodeSite): { readonly bias: Value | undefined; readonly rest: readonly string[] } {
   const ops = site.texts('fused_ops');
   const hasBias = ops[0] === 'BiasAdd';
   return { bias: hasBias ? site.input(2) : undefined, rest: hasBias ? ops.slice(1) : ops };
@@ -54,6 +59,7 @@ const conv2D: NodeRule = {
   attributes: [...windowAttributes, ...fusedAttributes],
   translate: (site) => {
     site.needsRank(4);
+    site.assumeSize(0, site.isChannelsFirst ? 1 : 3, sizeOf(site.input(1), 2));
     return convolved(site, site.node('Transpose', [site.input(1)], { perm: [3, 2, 0, 1] }), windowOf(site));
   },
 };
@@ -66,6 +72,7 @@ const depthwise: NodeRule = {
     const shape = filter.view?.constant.tensor.shape;
     if (filter.producer !== undefined || shape?.length !== 4) throw new Untranslated('its filter is not a weight');
     const [height, width, channels, multiplier] = shape as [number, number, number, number];
+    site.assumeSize(0, site.isChannelsFirst ? 1 : 3, channels);
     // All channels have as many filters.
     const kernel = site.node('Identity', [filter], { stays: [3] });
     const flat = site.translation.derived([height, width, 1, channels * multiplier]);
@@ -94,13 +101,16 @@ const product = (left: string, right: string): NodeRule => ({
   translate: (site) => {
     const factor = (place: number, isSwapped: boolean): Value => {
       const value = site.input(place);
+      if (left === 'transpose_a') site.translation.assumeRank(value, 2);
+      if (place === 0) site.assumeSize(0, isSwapped ? -2 : -1, sizeOf(site.input(1), site.isTrue(right) ? -1 : -2));
       if (!isSwapped) return value;
       const rank = site.rank(place);
       const order = Array.from({ length: rank }, (_, axis) => (axis < rank - 2 ? axis : 2 * rank - 3 - axis));
       return site.node('Transpose', [value], { perm: order });
     };
     const factors = [factor(0, site.isTrue(left)), factor(1, site.isTrue(right))];
-    const rank = Math.max(site.rank(0), site.rank(1));
+    const ranks = factors.map((value) => site.translation.rankOf(value));
+    const rank = ranks.includes(undefined) ? undefined : Math.max(...(ranks as number[]));
     const value = site.node('MatMul', factors, {}, rank);
     const { bias, rest } = fusedIn(site);
     if (bias === undefined) return fused(site, value, rest);
@@ -116,6 +126,8 @@ const batchNorm: NodeRule = {
   translate: (site) => {
     site.needsRank(4);
     const parts = [1, 2, 3, 4].map((place) => site.input(place));
+    if (site.translation.isForMasks && !parts.every(({ isConstant }) => isConstant))
+      throw new Untranslated('its statistics are computed');
     const value = site.node('BatchNormalization', [site.channelsFirst(site.input(0)), ...parts], {
       epsilon: new Float(site.float('epsilon', 1e-4)),
     });

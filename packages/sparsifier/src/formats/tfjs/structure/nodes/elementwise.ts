@@ -1,6 +1,7 @@
 import type { Value } from '../../../onnx/graph.js';
 import type { NodeRule, NodeSite } from '../node.js';
-import { Float, Untranslated, type Attributes } from '../translation.js';
+import { Float, type Attributes } from '../making.js';
+import { Untranslated } from '../translation.js';
 
 /** Functions of each number: the operator of ONNX with its attributes. */
 const functions: Readonly<Record<string, readonly [op: string, attributes?: Attributes]>> = {
