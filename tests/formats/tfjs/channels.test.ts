@@ -468,6 +468,27 @@ const graphSteps: Readonly<Record<string, (n: string, x: string) => Step>> = {
       [n, 'Mul', [`${n}/m`, `${n}/sixth`]],
     ],
   }),
+  curve: (n, x) => ({
+    nodes: [
+      [`${n}/t`, 'Tanh', [x]],
+      [`${n}/e`, 'Expm1', [`${n}/t`]],
+      [`${n}/a`, 'Abs', [`${n}/e`]],
+      [n, 'Log1p', [`${n}/a`]],
+    ],
+  }),
+  inBatch: (n, x) => ({
+    constants: [
+      list(`${n}/block`, 2, 2),
+      { ...list(`${n}/borders`, 0, 1, 0, 1), shape: [2, 2] },
+      constant(`${n}/b`, 4),
+    ],
+    nodes: [
+      [`${n}/s`, 'SpaceToBatchND', [x, `${n}/block`, `${n}/borders`]],
+      [`${n}/r`, 'Relu', [`${n}/s`]],
+      [`${n}/o`, 'BatchToSpaceND', [`${n}/r`, `${n}/block`, `${n}/borders`]],
+      [n, 'BiasAdd', [`${n}/o`, `${n}/b`]],
+    ],
+  }),
   twice: (n, x) => ({ nodes: [[n, 'AddV2', [x, x]]] }),
   pool: (n, x) => ({ nodes: [[n, 'MaxPool', [x], window]] }),
   identity: (n, x) => ({ nodes: [[n, 'Identity', [`${x}:0`]]] }),

@@ -62,6 +62,8 @@ function splitAfter({ op, attributes, inputs }: Node, split: Split, rank: number
   const { axis, sizes, count } = split;
   const list = (name: string) => attributes.get(name)?.integers ?? [];
   if (op === 'Identity') return split;
+  // They move axes in front of that of the channels.
+  if (op === 'SpaceToBatch' || op === 'BatchToSpace') return axis === 1 ? split : undefined;
   if (op === 'Reshape' && axis === 1) {
     const target = inputs[1]?.view?.constant.tensor.integers ?? [];
     const from = target.map((_, at) => productOf(target.slice(at))).lastIndexOf(count);

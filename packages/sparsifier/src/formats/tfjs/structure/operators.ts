@@ -3,6 +3,8 @@ import type { Tensor } from '../../../structure/network.js';
 import type { Known } from '../../../structure/numbers.js';
 import { Weights } from '../../../structure/weights.js';
 import type { Node } from '../../onnx/graph.js';
+import { productOf } from '../../../model/numbers.js';
+import { unary } from '../../onnx/structure/operators/elementwise.js';
 import { along } from '../../onnx/structure/operators/known.js';
 import { operators as onnxOperators } from '../../onnx/structure/operators/table.js';
 import { Misfit, Unknown, type Operator, type Site } from '../../onnx/structure/site.js';
@@ -134,6 +136,42 @@ const sized: Operator = {
   rewrite: (_, [output], cut) => ({ lists: new Map([[1, output!.axes.map((axis) => cut.sizeOf(axis))]]) }),
 };
 
+/**
+ * Moves places of space to the batch, with borders of 0, or back. The axes of space follow that of the batch, and those of channels
+ * follow them.
+ */
+const betweenSpaceAndBatch = (isBack: boolean): Operator => ({
+  channels: 'moved',
+  attributes: ['block', 'borders'],
+  inputs: 1,
+  shape: (site) => {
+    const [block, borders] = [site.integers('block') ?? [], site.integers('borders') ?? []];
+    const { shape } = site.input(0);
+    if (shape.length <= block.length + 1) throw new Misfit('its input has too few axes');
+    const times = productOf(block);
+    const sizes = shape.map((size, axis) => {
+      if (axis > block.length) return size;
+      // Sizes that were made up need not be multiples.
+      if (axis === 0) return isBack ? Math.ceil(size / times) : size * times;
+      const [border, step] = [borders[2 * axis - 2]! + borders[2 * axis - 1]!, block[axis - 1]!];
+      return isBack ? size * step - border : Math.ceil((size + border) / step);
+    });
+    if (!sizes.every((size) => size > 0)) throw new Misfit('its sizes do not fit');
+    return [sizes];
+  },
+  couple: (site, [shape]) => {
+    const count = site.integers('block')?.length ?? 0;
+    const { axes } = site.input(0);
+    return [axes.map((axis, place) => (place > count ? axis : site.coupling.fixed(shape![place]!, site.title)))];
+  },
+  constant: (site) => {
+    const { known } = site.input(0);
+    if (known === undefined || known.axis <= (site.integers('block')?.length ?? 0)) return undefined;
+    const numbers = isBack ? known.numbers : known.numbers.map((number) => (number === 0 ? 0 : NaN));
+    return { axis: known.axis, numbers };
+  },
+});
+
 /** Passes on a value. The channels along some axes can be made to stay. */
 const identity: Operator = {
   ...onnxOperators.get('Identity')!,
@@ -217,6 +255,10 @@ export const operators: ReadonlyMap<string, Operator> = new Map<string, Operator
   ...onnxOperators,
   ...['LSTM', 'GRU', 'SimpleRNN'].map((op) => [op, recurrent] as const),
   ['Identity', identity],
+  ['Expm1', unary(Math.expm1, { isMonotone: true })],
+  ['Log1p', unary(Math.log1p, { isMonotone: true })],
+  ['SpaceToBatch', betweenSpaceAndBatch(false)],
+  ['BatchToSpace', betweenSpaceAndBatch(true)],
   ['Sized', sized],
   ['SameUnits', sameUnits],
   ['Normalization', normalization],

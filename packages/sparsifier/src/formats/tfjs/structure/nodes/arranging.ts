@@ -265,6 +265,18 @@ const depthToSpace = (op: 'DepthToSpace' | 'SpaceToDepth'): NodeRule => ({
   },
 });
 
+/** Moves places of space to the batch, or back, around dilated convolutions. The borders may be computed from sizes. */
+const betweenSpaceAndBatch = (op: 'SpaceToBatch' | 'BatchToSpace'): NodeRule => ({
+  attributes: [],
+  translate: (site) => {
+    const block = site.constant(1);
+    const borders =
+      site.integersAt(2) ?? (site.translation.isForMasks ? block.flatMap(() => [0, 0]) : site.constant(2));
+    if (borders.length !== 2 * block.length) throw new Untranslated('its borders');
+    return site.node(op, [site.input(0)], { block: [...block], borders: [...borders] }, site.rank());
+  },
+});
+
 const fill: NodeRule = {
   attributes: ['index_type'],
   translate: (site): Value => {
@@ -301,5 +313,7 @@ export const arrangingNodes: Readonly<Record<string, NodeRule>> = {
   ResizeNearestNeighbor: resize('nearest'),
   DepthToSpace: depthToSpace('DepthToSpace'),
   SpaceToDepth: depthToSpace('SpaceToDepth'),
+  SpaceToBatchND: betweenSpaceAndBatch('SpaceToBatch'),
+  BatchToSpaceND: betweenSpaceAndBatch('BatchToSpace'),
   Fill: fill,
 };

@@ -31,6 +31,13 @@ const functions: Readonly<Record<string, readonly [op: string, attributes?: Attr
   Sinh: ['Sinh'],
   Cosh: ['Cosh'],
   Asinh: ['Asinh'],
+  Acosh: ['Acosh'],
+  Atanh: ['Atanh'],
+  Tan: ['Tan'],
+  Asin: ['Asin'],
+  Acos: ['Acos'],
+  Expm1: ['Expm1'],
+  Log1p: ['Log1p'],
 };
 
 /** The slope of LeakyRelu where a node does not say it. */
@@ -113,9 +120,12 @@ export const elementwiseNodes: Readonly<Record<string, NodeRule>> = {
     }).map(([op, own]) => [op, broadcast(own)]),
   ),
   ...Object.fromEntries(
-    ['Identity', 'StopGradient', 'Snapshot', 'PreventGradient', 'CheckNumerics'].map((op) => [
+    ['Identity', 'StopGradient', 'Snapshot', 'PreventGradient', 'CheckNumerics', 'EnsureShape'].map((op) => [
       op,
-      { attributes: ['message'], translate: (site) => site.node('Identity', [site.input(0)]) } satisfies NodeRule,
+      {
+        attributes: ['message', 'shape'],
+        translate: (site) => site.node('Identity', [site.input(0)]),
+      } satisfies NodeRule,
     ]),
   ),
   BiasAdd: biasAdd,
