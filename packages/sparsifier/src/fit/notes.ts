@@ -28,7 +28,7 @@ export function meaningOf({ judge: { by }, isSplit }: Prepared<never> | Prepared
 
 /** Sentences about what surprises, or would make the model better. */
 export function notesOn<Feeds>(
-  { request, statistics, cutter }: Prepared<Feeds>,
+  { request, statistics, cutter, note }: Prepared<Feeds>,
   best: Made,
   { outcome, final }: { readonly outcome: FitOutcome; readonly final: FitOutcome | undefined },
 ): string[] {
@@ -43,6 +43,7 @@ export function notesOn<Feeds>(
             '`statistics`, much more of the accuracy is kept',
         ]
       : []),
+    ...(note !== undefined && best.setting.amount > 0 ? [note] : []),
     ...(allow.includes('prune') && encoding === 'raw'
       ? ['no weights were removed, since zeros make only compressed files smaller']
       : []),

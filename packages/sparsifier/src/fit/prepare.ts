@@ -7,6 +7,8 @@ import { sumOf } from '../model/numbers.js';
 import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { planFor } from '../quantization/quantize.js';
+import type { Budget } from '../options/budgets.js';
+import { byBestBudget, candidates } from './budgets.js';
 import { cutterFor, type Cutter, type Start } from './cutter.js';
 import { withoutGain, window } from './gains.js';
 import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './judge.js';
@@ -37,6 +39,8 @@ export interface Prepared<Feeds> {
   readonly canRun: boolean;
   /** Whether models are judged by batches that are used for nothing else. */
   readonly isSplit: boolean;
+  /** How removed weights are divided among layers, if that was compared. */
+  readonly note: string | undefined;
   readonly statistics: (InputStatistics & { readonly notes?: readonly string[] }) | undefined;
   /** The statistics, if they were measured. */
   readonly measured: Statistics | undefined;
@@ -61,11 +65,12 @@ export async function prepare<Feeds>(
   const isPruning = allow.includes('prune') && encoding !== 'raw';
   const isMeasured = request.data !== undefined && request.statistics === undefined;
   const hasStatistics = isMeasured || request.statistics !== undefined;
+  const isCompared = evaluate !== undefined && isPruning && !hasStatistics;
   const canRun = request.data !== undefined && isPruning;
   const total =
     sizeOf.sizes +
     (isMeasured ? sizeOf.calibrate : 0) +
-    (hasStatistics && isPruning ? sizeOf.measure : 0) +
+    ((hasStatistics && isPruning) || isCompared ? sizeOf.measure : 0) +
     sizeOf.form * forms.length +
     (canRun && request.target !== undefined ? sizeOf.again : 0) +
     (allow.includes('remove') ? sizeOf.channels : 0) +
@@ -95,22 +100,27 @@ export async function prepare<Feeds>(
     isPruning && compression !== undefined && raw <= window
       ? await withoutGain(copy, files, rules, { compressor, compression, signal })
       : new Map<string, string>();
-  const maker = await Maker.of(copy, { rules, statistics, data, isPruning, spared, cut: undefined, signal });
+  const judge =
+    evaluate !== undefined
+      ? byEvaluate(evaluate, higherIsBetter, signal)
+      : judging !== undefined
+        ? await byOutputs(files, judging, signal)
+        : byLayers(statistics ? 'layers' : 'weights');
+  const makerOf = (budget: Budget) =>
+    Maker.of(copy, { rules, statistics, data, isPruning, spared, budget, cut: undefined, signal });
+  if (isCompared) work.begin(sizeOf.measure);
+  const { maker, note } = isCompared
+    ? await byBestBudget(makerOf, judge, (share) => work.share('judge', share))
+    : { maker: await makerOf(candidates[0]), note: undefined };
   try {
     if (maker.canPrune && statistics) {
       work.begin(sizeOf.measure);
       await maker.measure((share) => work.share('measure', share));
     }
-    const judge =
-      evaluate !== undefined
-        ? byEvaluate(evaluate, higherIsBetter, signal)
-        : judging !== undefined
-          ? await byOutputs(files, judging, signal)
-          : byLayers(statistics ? 'layers' : 'weights');
     const made = maker.original(files);
     const outcome = await judge.judge(made, 'search');
     return {
-      ...{ request, judge, work, compressor, forms, skippedForms, isSplit, statistics, measured },
+      ...{ request, judge, work, compressor, forms, skippedForms, isSplit, statistics, measured, note },
       start: { channels: 0, maker, close: () => {} },
       cutter: allow.includes('remove')
         ? await cutterFor(copy, files, { request, statistics, data, isPruning, spared })
