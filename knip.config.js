@@ -7,6 +7,8 @@ export default {
       entry: [
         'scripts/*.mjs',
         'examples/*.mjs',
+        // Given to the command line.
+        'examples/support/lines.mjs',
         'bench/**/*.mjs',
         'tests/**/*.test.ts',
         'tests/vitest.config.ts',
