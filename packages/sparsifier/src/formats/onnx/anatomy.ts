@@ -1,6 +1,6 @@
 import type { Anatomy } from '../anatomy.js';
 import type { Constant, Graph } from './graph.js';
-import { bitsOf } from './tensor.js';
+import { bitsOf } from './types.js';
 import type { Versions } from './versions.js';
 
 /**

@@ -1,7 +1,7 @@
 import { productOf, sumOf } from '../../model/numbers.js';
 import type { Constant, Graph, Node, Value } from './graph.js';
 import { operators } from './operators.js';
-import { isFloat, typeName } from './tensor.js';
+import { isFloat, typeName } from './types.js';
 import type { View } from './views.js';
 
 /**

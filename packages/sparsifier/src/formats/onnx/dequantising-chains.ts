@@ -1,8 +1,9 @@
 import type { Plan } from './dequantising.js';
-import { title, type Constant, type Node, type Reader, type Value } from './graph.js';
+import type { Constant, Node, Reader, Value } from './graph.js';
+import { title } from './titles.js';
 import { differently, sameQuantisation, type Quantisation } from './quantisation.js';
 import { decodedFloats, decodesLookup, floatsOf, type ReadBytes } from './quantised.js';
-import { typeName } from './tensor.js';
+import { typeName } from './types.js';
 import { typeOf, type View } from './views.js';
 
 // Constants that nodes decode one number at a time: the floats take their place, and the nodes go.

@@ -1,10 +1,11 @@
 import { inSlices } from '../../host/slices.js';
 import type { Plan, Replaced } from './dequantising.js';
-import { title, type Constant, type Node, type Value } from './graph.js';
+import type { Constant, Node, Value } from './graph.js';
+import { title } from './titles.js';
 import { bitsIn } from './operators.js';
 import { differently, parameterAlong, sameQuantisation, type Quantisation } from './quantisation.js';
 import { codeBytes, decodedFloats, parametersOf, type ReadBytes } from './quantised.js';
-import { typeName } from './tensor.js';
+import { typeName } from './types.js';
 import { mostAxes, shapeOf, typeOf, type View } from './views.js';
 
 // Products of codes: the floats take the place of the codes, and a product of floats that of the nodes.

@@ -2,12 +2,13 @@ import type { Skipped, Values, WeightTensor } from '../../model/model.js';
 import { biasOf } from './bias.js';
 import { countWeights, isCounted, weightsIn } from './counting.js';
 import { incomingOf } from './geometry.js';
-import { brief, title, type Constant, type Graph, type Node, type Reader, type Use, type Value } from './graph.js';
+import type { Constant, Graph, Node, Reader, Use, Value } from './graph.js';
+import { brief, title } from './titles.js';
 import { Names } from './names.js';
 import { operators, type Layout, type Operator } from './operators.js';
 import { findPartners, type Partners } from './structure/masks/following.js';
 import { decodesLookup, notIntegers, valuesOf } from './quantised.js';
-import { isFloat } from './tensor.js';
+import { isFloat } from './types.js';
 import { mostAxes, type View } from './views.js';
 
 /** A node that reads a stored weight. */

@@ -3,7 +3,8 @@ import { widened, widenedInSlices } from '../../model/numbers.js';
 import { StoredValues, type Coding, type Encoded } from '../format.js';
 import type { Constant, Node, Reader, Value } from './graph.js';
 import { widths, type NumberType } from './scattered.js';
-import { bitsOf, type StoredCodes, type Tensor } from './tensor.js';
+import type { StoredCodes, Tensor } from './tensor.js';
+import { bitsOf } from './types.js';
 import {
   differently,
   quantisationOf,

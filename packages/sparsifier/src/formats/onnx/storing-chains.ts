@@ -1,7 +1,7 @@
 import type { Constant } from './graph.js';
 import type { Layer } from './layers.js';
 import type { Layout } from './operators.js';
-import { typeNumber } from './tensor.js';
+import { typeNumber } from './types.js';
 import { nodeField, type ModelWriter, type NewNode, type NewTensor } from './writing.js';
 
 // A constant in another form: nodes behind the stored numbers give a value with its name, so that what reads it stays.

@@ -5,7 +5,8 @@ import { bytesIn, lengthDelimited, textField, type Edits, type MadeBytes } from 
 import { externalTensors, followOwnData, locationOf, type ExternalTensor } from './external.js';
 import type { Constant } from './graph.js';
 import type { StoredNumbers } from './storing-chains.js';
-import { bitsOf, readTensor } from './tensor.js';
+import { readTensor } from './tensor.js';
+import { bitsOf } from './types.js';
 import { text } from './wire.js';
 
 /**

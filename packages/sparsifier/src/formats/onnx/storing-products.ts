@@ -1,7 +1,8 @@
 import { int4Block, type NewNumbers } from '../../model/forms.js';
 import { lengthDelimited, integerField, textField } from './edits.js';
 import { factorOf } from './bias.js';
-import { title, type Constant, type Node } from './graph.js';
+import type { Constant, Node } from './graph.js';
+import { title } from './titles.js';
 import { tieOf, type Layer } from './layers.js';
 import { castTo, removed, type PlaceInGraph, type StoredNumbers } from './storing-chains.js';
 import { typeOf } from './views.js';

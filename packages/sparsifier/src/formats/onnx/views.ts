@@ -1,7 +1,7 @@
 import type { Constant, Node, Value } from './graph.js';
 import type { Attribute } from './nodes.js';
 import { alignedWith, quantisationOf, sameQuantisation, type Parameter, type Quantisation } from './quantisation.js';
-import { isFloat, typeName } from './tensor.js';
+import { isFloat, typeName } from './types.js';
 import { productOf } from '../../model/numbers.js';
 
 /** A stored constant as seen through nodes that only arrange or convert its numbers. */

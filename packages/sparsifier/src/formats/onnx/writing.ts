@@ -1,6 +1,6 @@
 import { integerField, integerFields, lengthDelimited, textField, type Edits, type Piece } from './edits.js';
 import { Names, namesIn } from './names.js';
-import { typeNumber } from './tensor.js';
+import { typeNumber } from './types.js';
 import { versionsIn, type Versions } from './versions.js';
 import { fields, valueName, type Field } from './wire.js';
 

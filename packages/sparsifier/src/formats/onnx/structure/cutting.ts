@@ -8,7 +8,7 @@ import { Stored } from '../../../structure/stored.js';
 import type { Weights } from '../../../structure/weights.js';
 import type { MadeBytes } from '../edits.js';
 import type { Constant, Node } from '../graph.js';
-import { isFloat } from '../tensor.js';
+import { isFloat } from '../types.js';
 import type { Use } from './follow.js';
 import { sizesAfter } from './lists.js';
 import type { OnnxRemoval } from './remove.js';

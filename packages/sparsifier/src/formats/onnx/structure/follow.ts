@@ -4,7 +4,7 @@ import type { Flow, List, Reader, Tensor } from '../../../structure/network.js';
 import { wholeView, type Known, type View } from '../../../structure/numbers.js';
 import type { Stored } from '../../../structure/stored.js';
 import type { Constant, Graph, Node, Value } from '../graph.js';
-import { isFloat, typeName } from '../tensor.js';
+import { isFloat, typeName } from '../types.js';
 import { Budget, excessOf } from './budget.js';
 import { operators as ownOperators } from './operators/table.js';
 import { viewAfter } from './operators/arranging.js';

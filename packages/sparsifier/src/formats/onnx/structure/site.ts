@@ -2,7 +2,8 @@ import type { Axis, Coupling } from '../../../structure/coupling.js';
 import type { Flow, List, Tensor } from '../../../structure/network.js';
 import type { Known } from '../../../structure/numbers.js';
 import type { Place } from './masks/tracks.js';
-import { title, type Constant, type Node } from '../graph.js';
+import type { Constant, Node } from '../graph.js';
+import { title } from '../titles.js';
 
 /** The most numbers of a list. */
 export const mostListed = 1024;

@@ -2,7 +2,7 @@ import { productOf } from '../../../model/numbers.js';
 import type { Constant, Value } from '../../onnx/graph.js';
 import type { Attribute } from '../../onnx/nodes.js';
 import type { Shape } from '../../onnx/shapes.js';
-import { WireType } from '../../onnx/wire.js';
+import type { WireType } from '../../onnx/wire.js';
 
 /** A list of integers, a number or a text of a node. A number that is not whole is a float in any case. */
 export type Attributes = Readonly<Record<string, number | string | readonly number[] | Float>>;
@@ -12,9 +12,12 @@ export class Float {
   constructor(readonly value: number | readonly number[]) {}
 }
 
+/** The type of a message, without the library that reads files. */
+const lengthDelimited: WireType = 2;
+
 /** In place of the message of a node in a file. Rules apply only to nodes of the main graph, which have one. */
 export const nowhere = {
-  ...{ number: 1, type: WireType.LengthDelimited, start: 0, end: 0, tagStart: 0, lengthStart: 0 },
+  ...{ number: 1, type: lengthDelimited, start: 0, end: 0, tagStart: 0, lengthStart: 0 },
   within: undefined,
 };
 

@@ -1,6 +1,7 @@
 import type { Leak, Partner } from '../../../../model/model.js';
 import type { Place, Split, Track } from './tracks.js';
-import { brief, title, type Constant, type Node, type Reader, type Value } from '../../graph.js';
+import type { Constant, Node, Reader, Value } from '../../graph.js';
+import { brief, title } from '../../titles.js';
 import { extremesOf } from '../../shapes.js';
 import { mostAxes, shapeOf, type View } from '../../views.js';
 

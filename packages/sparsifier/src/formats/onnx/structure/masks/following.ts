@@ -1,7 +1,8 @@
 import { isRecurrent, leftToGates } from '../../../../model/channels.js';
 import { bytesOf, type WeightTensor } from '../../../../model/model.js';
 import { StoredValues } from '../../../format.js';
-import { brief, title, type Constant, type Graph, type Node } from '../../graph.js';
+import type { Constant, Graph, Node } from '../../graph.js';
+import { brief, title } from '../../titles.js';
 import type { Layer } from '../../layers.js';
 import { operators } from '../../operators.js';
 import { valuesOf } from '../../quantised.js';

@@ -1,7 +1,8 @@
 import { productOf } from '../../../../model/numbers.js';
 import { Coupling } from '../../../../structure/coupling.js';
 import type { Known } from '../../../../structure/numbers.js';
-import { title, type Node, type Value } from '../../graph.js';
+import type { Node, Value } from '../../graph.js';
+import { title } from '../../titles.js';
 import type { Leak } from '../../../../model/model.js';
 import {
   rankUnknown,

@@ -1,6 +1,7 @@
 import type { Leak } from '../../../../model/model.js';
 import type { Claims } from './claims.js';
-import { title, type Node, type Value } from '../../graph.js';
+import type { Node, Value } from '../../graph.js';
+import { title } from '../../titles.js';
 import type { Size } from '../../shapes.js';
 
 /** Where output channels of a layer are in a value: one after another along one axis. */
