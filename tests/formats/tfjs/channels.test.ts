@@ -279,6 +279,19 @@ describe('the output channels of a node', () => {
   );
 });
 
+test('A damaged node without the bias that it names is read, and its weight can be pruned', async () => {
+  const attributes = { strides: integers(1, 1, 1, 1), padding: text('SAME'), data_format: text('NHWC') };
+  const damaged = { ...attributes, fused_ops: { list: { s: [text('BiasAdd').s, text('Relu').s] } } };
+  const files = graphOfNodes(
+    [constant('k', 1, 1, 2, 4)],
+    [
+      ['x', 'Placeholder', [], { dtype: { type: 'DT_FLOAT' } }],
+      ['y', '_FusedConv2D', ['x', 'k'], damaged],
+    ],
+  );
+  expect((await pruned(files, 'y')).removed).toHaveLength(2);
+});
+
 test('Behind channels that are padded, a layer has its own part of a batch normalisation', async () => {
   const attributes = { strides: integers(1, 1, 1, 1), padding: text('SAME'), data_format: text('NHWC') };
   const conv = { ...attributes, dilations: integers(1, 1, 1, 1) };

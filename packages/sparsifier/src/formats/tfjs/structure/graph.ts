@@ -184,7 +184,8 @@ class GraphReader implements GraphTranslation {
     if (op.startsWith('FusedBatchNorm') && inputs.length > 2)
       return [translation.node('Normalization', name, inputs.slice(0, 3), site.isChannelsFirst ? { axis: 1 } : {})];
     const place = [...(layerOperators.get(op)?.activations.keys() ?? [])].find((input) => inputs[input]?.isConstant);
-    if (place === undefined) return translation.opaque(title, name, inputs, reason);
+    const hasBias = site.texts('fused_ops')[0] !== 'BiasAdd' || inputs[2] !== undefined;
+    if (place === undefined || !hasBias) return translation.opaque(title, name, inputs, reason);
     const { bias, rest } = fusedIn(site);
     const weights = [inputs[place]!, ...(bias === undefined ? [] : [bias])];
     const others = inputs.filter((value) => !weights.includes(value));
