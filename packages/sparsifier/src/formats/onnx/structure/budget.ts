@@ -1,5 +1,6 @@
 import { sumOf } from '../../../model/numbers.js';
 import type { Axis } from '../../../structure/coupling.js';
+import { whyNot, type Operator, type Site } from './site.js';
 
 /** The most axes of a value that is followed, and the most indices that they have together. */
 const most = { axes: 64, indices: 2 ** 21 } as const;
@@ -45,5 +46,18 @@ export class Budget {
 /** Why any value of a shape is too large. */
 export function excessOf(shape: readonly number[]): string | undefined {
   if (shape.length > most.axes) return `a value has ${shape.length} axes`;
-  return sumOf(shape) > most.indices ? `a value has the sizes ${shape.join(', ')}` : undefined;
+  // Sizes below 0 are those of damaged files, and make up for nothing.
+  const indices = sumOf(shape.map((size) => Math.max(0, size)));
+  return indices > most.indices ? `a value has the sizes ${shape.join(', ')}` : undefined;
+}
+
+/** Whether lists of a node make an output so large that it is not worth a look, such as one that is padded by billions. */
+export function isTooLarge(operator: Operator, site: Site): boolean {
+  try {
+    return operator.shape(site).some((shape) => excessOf(shape) !== undefined);
+  } catch (error) {
+    // The sizes are made up, so that they need not fit.
+    whyNot(error);
+    return false;
+  }
 }

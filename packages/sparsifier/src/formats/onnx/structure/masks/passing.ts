@@ -17,6 +17,7 @@ import {
 } from './tracks.js';
 import { extremesOf, numbersOf } from '../../shapes.js';
 import { keyOfList, keyOfNode } from '../alike.js';
+import { isTooLarge } from '../budget.js';
 import { Site, whyNot, type Operator, type Parameter } from '../site.js';
 import type { Sizes } from '../sizes.js';
 import type { Wiring } from '../wiring.js';
@@ -217,6 +218,7 @@ export class Passing {
     const outputs = [output, ...node.outputs.slice(1).map(() => output)] as const;
     const site = new Site(node, tensors, nowhere, sizes.opset, undefined);
     try {
+      if (isTooLarge(operator, site)) return NaN;
       const found = operator.constant(site, outputs);
       const [first] = Array.isArray(found) ? (found as readonly (Known | undefined)[]) : [found as Known | undefined];
       if (first === undefined) return NaN;
