@@ -285,7 +285,9 @@ function staysWhole(before: readonly number[], axis: number, after: readonly num
 /** More indices than the axes of values have that a network computes. */
 const mostIndices = 1 << 20;
 
-const indicesIn = (shapes: readonly (readonly number[])[]): number => sumOf(shapes.map((shape) => sumOf([...shape])));
+/** Infinity where a size is below 0, as in damaged files: it would make up for others. */
+const indicesIn = (shapes: readonly (readonly number[])[]): number =>
+  sumOf(shapes.map((shape) => sumOf(shape.map((size) => (size < 0 ? Infinity : size)))));
 
 /** Where the numbers below a limit are on an axis, and how many of them there are. */
 function placesIn(axis: Axis, coupling: Coupling, limit: number): Places {
