@@ -53,10 +53,8 @@ export async function cut<Feeds>(
   { statistics, rules, repair, roundTo, next, signal, data }: Cutting<Feeds>,
 ): Promise<Cut> {
   return withClosed(await readLike(like, files), async (model) => {
-    const { layerType = 'all', include, exclude } = rules;
     const sparsifier = new Sparsifier(model, {
-      ...{ granularity: 'filter', coupled: true, criteria: 'flap', layerType },
-      ...{ statistics: statistics!, ...(include && { include }), ...(exclude && { exclude }) },
+      ...{ granularity: 'filter', coupled: true, criteria: 'flap', ...rules, statistics: statistics! },
     });
     try {
       const chosen = await sparsifier.sparsifyModel(amounts, { roundTo, signal });
@@ -125,7 +123,7 @@ export const inputsAt = (share: number): RecipeInputs => (share >= prunedFrom ? 
 
 /** The rules for a model without channels: names, since what layers are like has changed. Undefined if none is left. */
 export function rulesWithout(rules: Rules, model: FileModel, { model: small }: Cut): Rules {
-  const selected = decisionsOf({ ...rules, layerType: rules.layerType ?? 'all' }, model);
+  const selected = decisionsOf(rules, model);
   const names = new Set(small.tensors.map(({ name }) => name));
   return {
     layerType: 'all',

@@ -1,11 +1,10 @@
 import type { FileModel } from '../formats/file-model.js';
 import { usualRounding } from '../formats/removal.js';
 import { withClosed } from '../model/closing.js';
-import { quantize } from '../quantization/quantize.js';
 import { cut, inputsAt, rulesWithout, whyNoChannels } from './channels.js';
 import { Maker, type FitForm, type Made } from './make.js';
 import type { FitRequest } from './options.js';
-import type { Inputs } from './steps.js';
+import { storedIn, type Inputs } from './steps.js';
 
 /** A model from which a search begins: the original one, or one without some of its channels. */
 export interface Start<Feeds> {
@@ -58,12 +57,8 @@ export async function cutterFor<Feeds>(
       const made = await cut(original, files, share, { ...cutting, repair: undefined, next: undefined });
       return withClosed(made.model, async (model) => {
         if (form === 'stored') return model.toFiles();
-        const { model: small } = await quantize(model, {
-          weights: form,
-          rules: rulesWithout(rules, original, made),
-          signal,
-        });
-        return withClosed(small, (each) => each.toFiles());
+        const unknown = { statistics: undefined, data: undefined, signal };
+        return (await storedIn(model, form, rulesWithout(rules, original, made), undefined, unknown)).files;
       });
     },
     without: async (share) => {

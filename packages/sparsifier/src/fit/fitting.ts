@@ -5,11 +5,11 @@ import { formatted } from '../pruning/text.js';
 import { withClosed } from '../model/closing.js';
 import type { Cutter, Start } from './cutter.js';
 import { isOriginal, type FitForm, type FitSetting, type Made } from './make.js';
-import { figure, settingInWords } from './made-report.js';
-import { rawBytes, sizeOf, type Prepared } from './prepare.js';
+import { figure, isSetting, settingInWords } from './made-report.js';
+import { sizeOf, type Prepared } from './prepare.js';
 import type { FitOutcome, FitPoint } from './report.js';
 import { AmountSearch } from './search.js';
-import { compressions, countOf, encodingInWords } from './target.js';
+import { compressions, countOf, encodingInWords, rawBytes } from './target.js';
 
 /** From this share of removed weights on, in percent, solving for the inputs of the pruned model is tried, too. */
 const solvedAgainFrom = 50;
@@ -312,7 +312,7 @@ export class Fitting<Feeds> {
   }
 
   #placeOf({ setting }: Sized): number {
-    return this.#points.findIndex((point) => keyOf(point) === keyOf(setting) && point.inputs === setting.inputs);
+    return this.#points.findIndex((point) => isSetting(point, setting));
   }
 
   /** Whether a model is better than another; of equal ones, the smaller is. */

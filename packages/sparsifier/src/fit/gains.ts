@@ -32,8 +32,7 @@ export async function withoutGain(
   },
 ): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  const layerType = rules.layerType ?? 'all';
-  const selected = decisionsOf({ ...rules, layerType }, model);
+  const selected = decisionsOf(rules, model);
   const before = await compressor.bytesOf(files, compression, { signal });
   const sparsifier = new Sparsifier(model, { context: 'local', layerType: 'all', restorable: true });
   try {

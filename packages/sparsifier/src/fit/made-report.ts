@@ -122,12 +122,12 @@ export function settingInWords({ form, amount, inputs, channels }: FitSetting): 
   ].join(', ');
 }
 
-/** Whether a point is that of the result. */
-export const isSetting = (point: FitSetting, chosen: FitSetting): boolean =>
-  point.form === chosen.form &&
-  point.amount === chosen.amount &&
-  point.channels === chosen.channels &&
-  point.inputs === chosen.inputs;
+/** Whether two settings are the same. */
+export const isSetting = (one: FitSetting, other: FitSetting): boolean =>
+  one.form === other.form &&
+  one.amount === other.amount &&
+  one.channels === other.channels &&
+  one.inputs === other.inputs;
 
 /** The models that were made, below the names of the columns. */
 export function curveRows(curve: readonly FitPoint[], chosen: FitSetting): string[][] {

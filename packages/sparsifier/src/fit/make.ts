@@ -1,5 +1,4 @@
 import type { FileModel } from '../formats/file-model.js';
-import { withClosed } from '../model/closing.js';
 import type { Form } from '../model/forms.js';
 import { isDepthwise } from '../model/channels.js';
 import { layoutOf } from '../model/rows.js';
@@ -10,7 +9,6 @@ import type { Rule, Rules } from '../options/rules.js';
 import { inspect } from '../pruning/inspect.js';
 import type { LayerReport } from '../pruning/report.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
-import { quantize } from '../quantization/quantize.js';
 import type { Cut } from './channels.js';
 import type { FitRecipe, RecipeInputs, RecipePruning } from './recipe.js';
 import { fittedLayersOf, inputsFor, repaired, storedIn, type FittedLayer, type Inputs } from './steps.js';
@@ -117,9 +115,8 @@ export class Maker<Feeds> {
   async sketch({ form, amount }: Pick<FitSetting, 'form' | 'amount'>): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
     await this.#prune(amount);
     if (form === 'stored') return this.#model.toFiles();
-    const { rules, statistics, signal } = this.#making;
-    const { model } = await quantize(this.#model, { weights: form, rules, statistics, signal });
-    return withClosed(model, (small) => small.toFiles());
+    const { files } = await storedIn(this.#model, form, this.#making.rules, 'dense', this.#making);
+    return files;
   }
 
   async make(setting: FitSetting): Promise<Made> {
@@ -199,10 +196,9 @@ function pruningOf<Feeds>({ tensors }: FileModel, { rules, statistics, spared, b
       return reason === undefined ? [] : [[tensor.name, reason] as const];
     }),
   );
-  const { layerType = 'all', include, exclude = [] } = rules;
+  const { exclude = [] } = rules;
   const options: SparsifierOptions = {
-    layerType,
-    ...(include === undefined ? {} : { include }),
+    ...rules,
     exclude: [...([exclude].flat() as Rule[]), ...reasons.keys()],
     context: 'global',
     criteria: criteriaFor(statistics),

@@ -169,6 +169,6 @@ export function fitOptionsOf<Feeds>(model: FileModel, given: FitOptions<Feeds>):
     encoding: options.encoding ?? 'br',
     higherIsBetter: options.higherIsBetter ?? true,
     allow: options.allow ?? defaultMeans,
-    rules: options.rules ?? {},
+    rules: { ...options.rules, layerType: options.rules?.layerType ?? 'all' },
   };
 }

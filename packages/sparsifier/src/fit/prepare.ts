@@ -3,7 +3,6 @@ import type { Statistics } from '../calibration/statistics.js';
 import { SparsifyError } from '../errors.js';
 import { storageOf, type FileModel } from '../formats/file-model.js';
 import type { ByteCounts, FileCompressor } from '../formats/sizes.js';
-import { sumOf } from '../model/numbers.js';
 import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { planFor } from '../quantization/quantize.js';
@@ -15,7 +14,7 @@ import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './jud
 import { Maker, type FitForm, type Made } from './make.js';
 import type { FitData, FitRequest } from './options.js';
 import { Work } from './progress.js';
-import { compressions } from './target.js';
+import { compressions, rawBytes } from './target.js';
 
 /** How much work the parts are, about. */
 export const sizeOf = { sizes: 4, calibrate: 6, measure: 20, form: 12, again: 20, channels: 120, check: 4 } as const;
@@ -60,7 +59,7 @@ export async function prepare<Feeds>(
 ): Promise<Prepared<Feeds>> {
   const { allow, rules, encoding, evaluate, higherIsBetter, signal, onProgress } = request;
   // What is wrong with rules is told before anything is measured.
-  decisionsOf({ ...rules, layerType: rules.layerType ?? 'all' }, copy);
+  decisionsOf(rules, copy);
   const { forms, skippedForms } = formsOf(copy, request);
   const isPruning = allow.includes('prune') && encoding !== 'raw';
   const isMeasured = request.data !== undefined && request.statistics === undefined;
@@ -135,9 +134,6 @@ export async function prepare<Feeds>(
     throw error;
   }
 }
-
-/** How many bytes files have together. */
-export const rawBytes = (files: Made['files']): number => sumOf([...files.values()].map(({ length }) => length));
 
 /** The batches for calibration, and those that judge models where no function of the caller does. */
 async function batchesOf<Feeds>({ data, evaluate }: FitRequest<Feeds>): Promise<{

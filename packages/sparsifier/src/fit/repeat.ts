@@ -5,7 +5,6 @@ import { SparsifyError } from '../errors.js';
 import { readLike, type FileModel } from '../formats/file-model.js';
 import { withClosed } from '../model/closing.js';
 import { checkModel } from '../model/model.js';
-import { sumOf } from '../model/numbers.js';
 import { addSourceFiles, sourceFilesOf } from '../model/source-files.js';
 import { aFunction, aSignal, optionsOf, type Shape } from '../options/check.js';
 import { someStatistics, type InputStatistics } from '../options/options.js';
@@ -20,6 +19,7 @@ import { recipeFilesOf } from './recipe-files.js';
 import { needsOf, recipeOf, version, type FitRecipe, type RecipeFile, type RecipePruning } from './recipe.js';
 import type { RepeatReport } from './report.js';
 import { fittedLayersOf, repaired, storedIn, type FittedLayer, type Inputs, type LayerCut } from './steps.js';
+import { rawBytes } from './target.js';
 
 /** The options of {@link repeat}. */
 export interface RepeatOptions<Feeds = never> {
@@ -66,7 +66,7 @@ export async function repeat<Feeds = never>(
   if (given.statistics) addSourceFiles(model, sourceFilesOf(given.statistics));
   const files = await model.toFiles();
   await checkFiles(asked, files);
-  const inputs = await withClosed(await readLike(model, files), (copy) => inputsFor(copy, asked, given));
+  const inputs = await withClosed(await readLike(model, files), (copy) => knownInputs(copy, asked, given));
   const made = asked.remove
     ? await withoutChannels(model, files, asked, inputs)
     : await madeFrom(model, files, asked, inputs);
@@ -75,7 +75,7 @@ export async function repeat<Feeds = never>(
     model: await readLike(model, made.files),
     report: repeatReportOf({
       recipe: asked,
-      bytes: { before: bytesIn(files), after: bytesIn(made.files) },
+      bytes: { before: rawBytes(files), after: rawBytes(made.files) },
       layers: made.layers,
       isSame,
       notes: [...notesOn(asked, given, isSame), ...made.notes],
@@ -93,7 +93,7 @@ async function withoutChannels<Feeds>(
 ): Promise<Result> {
   const { amounts, roundTo, repair, statistics: source } = recipe.remove!;
   const next = needsOf({ ...recipe, remove: undefined }).statistics ? source : undefined;
-  const cutting = { ...inputs, rules: {}, roundTo, repair: repair.inputs, next };
+  const cutting = { ...inputs, rules: { layerType: 'all' as const }, roundTo, repair: repair.inputs, next };
   const made = await cut(model, files, removing(amounts), cutting);
   return withClosed(made.model, async (small) => {
     const result = await madeBy(small, recipe, { ...inputs, statistics: made.statistics }, made.layers);
@@ -121,9 +121,6 @@ interface Result {
 /** How many units each layer or group loses. A Map, in which names may be any. */
 const removing = (amounts: Readonly<Record<string, number>>) =>
   new Map(Object.entries(amounts).map(([name, remove]) => [name, { remove }]));
-
-const bytesIn = (files: ReadonlyMap<string, Uint8Array>): number =>
-  sumOf([...files.values()].map(({ length }) => length));
 
 function checkNeeds<Feeds>(model: FileModel, recipe: FitRecipe, { statistics, data }: RepeatOptions<Feeds>): void {
   const needs = needsOf(recipe);
@@ -177,7 +174,7 @@ const filesInWords = (files: readonly RecipeFile[]): string =>
   );
 
 /** The statistics that the recipe was made with, measured again if need be, and the inputs that it solves for. */
-async function inputsFor<Feeds>(
+async function knownInputs<Feeds>(
   model: FileModel,
   recipe: FitRecipe,
   { statistics: given, data, signal }: RepeatOptions<Feeds>,

@@ -2,6 +2,7 @@ import { SparsifyError } from '../errors.js';
 import type { ByteCounts } from '../formats/sizes.js';
 import type { Compression } from '../host/compressor.js';
 import { typeOf } from '../model/model.js';
+import { sumOf } from '../model/numbers.js';
 import type { Check } from '../options/check.js';
 
 export const encodings = ['br', 'gzip', 'raw'] as const;
@@ -47,3 +48,7 @@ export const encodingInWords: Readonly<Record<Encoding, string>> = {
   gzip: 'after gzip -9',
   raw: 'uncompressed',
 };
+
+/** How many bytes files have together. */
+export const rawBytes = (files: ReadonlyMap<string, Uint8Array>): number =>
+  sumOf([...files.values()].map(({ length }) => length));
