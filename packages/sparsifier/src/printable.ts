@@ -13,6 +13,10 @@ const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t'
 export const printable = (text: string): string =>
   text.replace(shapeless, (character) => short[character] ?? `\\u{${character.codePointAt(0)!.toString(16)}}`);
 
+/** As the content of an element of XML or HTML, or within quotes of an attribute. XML cannot have control characters at all. */
+export const escaped = (text: string): string =>
+  printable(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+
 /** Lines as one text. */
 export const textOf = (lines: readonly string[]): string => lines.map(printable).join('\n');
 

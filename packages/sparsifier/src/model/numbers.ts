@@ -112,6 +112,18 @@ export const largestOf = (numbers: Iterable<number>, least = -Infinity): number 
   return largest;
 };
 
+/** Of many items, so many with the largest numbers, in the order that they have; of equal ones, the first. */
+export function largestItems<Item>(
+  items: readonly Item[],
+  most: number,
+  numberOf: (item: Item) => number,
+): readonly Item[] {
+  if (items.length <= most) return items;
+  const numbers = items.map((item, index) => ({ index, number: numberOf(item) }));
+  const chosen = numbers.sort((a, b) => b.number - a.number || a.index - b.index).slice(0, most);
+  return chosen.sort((a, b) => a.index - b.index).map(({ index }) => items[index]!);
+}
+
 /** The number of elements of these sizes; 1 for none. */
 export const productOf = (sizes: readonly number[]): number => sizes.reduce((product, size) => product * size, 1);
 

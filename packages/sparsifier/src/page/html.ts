@@ -1,4 +1,4 @@
-import { printable, shortened } from '../printable.js';
+import { escaped, shortened } from '../printable.js';
 
 /** Markup. All other text is escaped where it is put into {@link html}. */
 export class Markup {
@@ -18,19 +18,11 @@ function markedUp(content: Content): string {
   if (content === undefined) return '';
   if (content instanceof Markup) return content.text;
   if (typeof content === 'object') return content.map(markedUp).join('');
-  return escaped(printable(String(content)));
+  return escaped(String(content));
 }
 
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-
 /** Lines of text as they are, of any length, for `<pre>`. */
-export const lines = (text: string): Markup =>
-  new Markup(
-    text
-      .split('\n')
-      .map((line) => escaped(printable(line)))
-      .join('\n'),
-  );
+export const lines = (text: string): Markup => new Markup(text.split('\n').map(escaped).join('\n'));
 
 /** A sentence in which code is in backticks. */
 export const sentence = (text: string): Content[] =>

@@ -1,3 +1,4 @@
+import { largestItems } from '../model/numbers.js';
 import { formatted, percent, percentOf } from '../pruning/text.js';
 import { html, idOf, named, short, type Content, type Markup } from './html.js';
 import { areaOf, haveGone, removedShare, type PageLayer } from './layers.js';
@@ -88,8 +89,7 @@ const columns = (layers: readonly PageLayer[]): Column[] => {
 
 /** The layers that have a row, by its number. */
 export function rowsOf(layers: readonly PageLayer[]): ReadonlyMap<PageLayer, number> {
-  const chosen = new Set([...layers].sort((a, b) => areaOf(b) - areaOf(a)).slice(0, mostRows));
-  return new Map(layers.filter((layer) => chosen.has(layer)).map((layer, index) => [layer, index + 1]));
+  return new Map(largestItems(layers, mostRows, areaOf).map((layer, index) => [layer, index + 1]));
 }
 
 /** What the map shows, in numbers. */

@@ -1,6 +1,6 @@
 import { inSlices, stepsAtATime } from '../host/slices.js';
 import type { Model, Role, WeightTensor } from '../model/model.js';
-import { productOf, widenedInSlices } from '../model/numbers.js';
+import { largestItems, productOf, widenedInSlices } from '../model/numbers.js';
 import { inTurn } from '../model/turns.js';
 import { percentOf } from '../pruning/text.js';
 import { areaOf, type PageLayer, type PageModels } from './layers.js';
@@ -60,7 +60,7 @@ export async function weightsOf(
     const [old, now] = [before, after].map((model) => new Map(model?.tensors.map((each) => [each.name, each])));
     const changed = layers.filter(({ name, zeros = 0, error = 0 }) => now!.has(name) && (zeros > 0 || error > 0));
     const histograms: Histogram[] = [];
-    for (const { name } of largest(changed, mostHistograms)) {
+    for (const { name } of largestItems(changed, mostHistograms, areaOf)) {
       signal?.throwIfAborted();
       const [was, is] = [old!.get(name), now!.get(name)!];
       const current = await numbersIn(after, is);
@@ -75,12 +75,6 @@ export async function weightsOf(
     }
     return { histograms, masks };
   });
-}
-
-/** The largest layers, in their order. */
-function largest(layers: readonly PageLayer[], most: number): PageLayer[] {
-  const chosen = new Set([...layers].sort((a, b) => areaOf(b) - areaOf(a)).slice(0, most));
-  return layers.filter((layer) => chosen.has(layer));
 }
 
 /** The layers whose masks are shown, in their order: of small kernels, and if these are few, of matrices. */

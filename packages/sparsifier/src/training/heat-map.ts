@@ -1,6 +1,7 @@
 import { scaleLinear } from 'd3-scale';
-import { largestOf } from '../model/numbers.js';
-import { escape, ink, short } from './svg.js';
+import { largestItems, largestOf } from '../model/numbers.js';
+import { escaped } from '../printable.js';
+import { ink, short } from './svg.js';
 
 export interface HeatMap {
   readonly title: string;
@@ -29,7 +30,7 @@ const isDark = 0.6;
  * Numbers below 0 have the colour of 0. Of many rows, some are left out.
  */
 export function heatMap({ title, xLabel, legend, columns, rows }: HeatMap): string {
-  const shown = largest(rows);
+  const shown = largestItems(rows, mostRows, ({ values }) => largestOf(values));
   const left = rows.length - shown.length;
   const most = Math.max(0, largestOf(shown.flatMap(({ values }) => values)));
   const colour = scaleLinear(
@@ -39,7 +40,7 @@ export function heatMap({ title, xLabel, legend, columns, rows }: HeatMap): stri
   const columnWidth = widest / columns.length;
   const at = (column: number) => names + column * columnWidth;
   const text = (x: number, y: number, content: string, more = '') =>
-    `<text x="${round(x)}" y="${round(y)}" ${more}>${escape(content)}</text>`;
+    `<text x="${round(x)}" y="${round(y)}" ${more}>${escaped(content)}</text>`;
   const cells = shown.map(({ name, values }, row) => {
     const y = top + row * rowHeight;
     const each = values.map((value, column) => {
@@ -47,7 +48,7 @@ export function heatMap({ title, xLabel, legend, columns, rows }: HeatMap): stri
       const number = String(Number(value.toPrecision(columnWidth < 48 ? 2 : 3)));
       return (
         `<rect x="${round(at(column))}" y="${y}" width="${round(columnWidth - 1)}" height="${rowHeight - 1}" fill="${colour(value)}">` +
-        `<title>${escape(`${name}, ${columns[column]}: ${value}`)}</title></rect>` +
+        `<title>${escaped(`${name}, ${columns[column]}: ${value}`)}</title></rect>` +
         text(
           at(column + 0.5),
           y + 14,
@@ -66,7 +67,7 @@ export function heatMap({ title, xLabel, legend, columns, rows }: HeatMap): stri
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 ${whole}" width="640" height="${whole}" role="img" fill="${ink}" font-family="system-ui, sans-serif" font-size="12">`,
-    `<title>${escape(title)}</title>`,
+    `<title>${escaped(title)}</title>`,
     text(320, 20, title, 'text-anchor="middle" font-size="15"'),
     text(at(columns.length / 2), 40, xLabel, 'text-anchor="middle"'),
     ...columns.map((name, column) => text(at(column + 0.5), top - 6, name, 'text-anchor="middle"')),
@@ -78,17 +79,6 @@ export function heatMap({ title, xLabel, legend, columns, rows }: HeatMap): stri
     text(names + widest, whole - 8, String(Number(most.toPrecision(3))), 'text-anchor="end"'),
     '</svg>',
   ].join('\n');
-}
-
-/** The rows with the largest numbers, in their order. */
-function largest(rows: HeatMap['rows']): HeatMap['rows'] {
-  if (rows.length <= mostRows) return rows;
-  return rows
-    .map((row, place) => ({ row, place, most: largestOf(row.values) }))
-    .sort((a, b) => b.most - a.most || a.place - b.place)
-    .slice(0, mostRows)
-    .sort((a, b) => a.place - b.place)
-    .map(({ row }) => row);
 }
 
 const round = (value: number): number => Math.round(100 * value) / 100;

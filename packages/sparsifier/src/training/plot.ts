@@ -1,7 +1,8 @@
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
-import { largestOf } from '../model/numbers.js';
-import { escape, ink, short } from './svg.js';
+import { largestItems, largestOf } from '../model/numbers.js';
+import { escaped } from '../printable.js';
+import { ink, short } from './svg.js';
 
 /** A line of a plot. */
 interface Series {
@@ -31,12 +32,11 @@ const mostParts = width;
  * lines and many points, some are left out.
  */
 export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
-  const finite = highest(
-    series.map(({ name, points }) => ({
-      name,
-      points: thinned(points.filter((point) => point.every(Number.isFinite))),
-    })),
-  );
+  const thin = series.map(({ name, points }) => ({
+    name,
+    points: thinned(points.filter((point) => point.every(Number.isFinite))),
+  }));
+  const finite = largestItems(thin, mostSeries, ({ points }) => largestOf(points.map(([, value]) => value)));
   const left = series.length - finite.length;
   const legendRows = series.length > 1 ? Math.ceil((finite.length + Math.sign(left)) / 3) : 0;
   const bottom = height - margin.bottom;
@@ -54,7 +54,7 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
     ([, value]) => y(value),
   );
   const text = (at: number, level: number, content: string, more = '') =>
-    `<text x="${at}" y="${level}" stroke="none" fill="${ink}" ${more}>${escape(content)}</text>`;
+    `<text x="${at}" y="${level}" stroke="none" fill="${ink}" ${more}>${escaped(content)}</text>`;
   const looks = (index: number) => {
     const dash = dashes[Math.floor(index / colours.length) % dashes.length];
     return `stroke="${colours[index % colours.length]}"${dash ? ` stroke-dasharray="${dash}"` : ''}`;
@@ -69,7 +69,7 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
   });
   const lines = finite.map(
     ({ name, points }, index) =>
-      `<path stroke-width="2" data-series="${index}" ${looks(index)} d="${path(points) ?? ''}"><title>${escape(name)}</title></path>`,
+      `<path stroke-width="2" data-series="${index}" ${looks(index)} d="${path(points) ?? ''}"><title>${escaped(name)}</title></path>`,
   );
   const inLegend = (index: number, content: string) =>
     text(margin.left + (index % 3) * 190 + 26, height + 16 + Math.floor(index / 3) * 18, content);
@@ -85,7 +85,7 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
   const whole = height + (legendRows > 0 ? 10 : 0) + legendRows * 18;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${whole}" width="${width}" height="${whole}" role="img" fill="none" stroke="${ink}" font-family="system-ui, sans-serif" font-size="12">`,
-    `<title>${escape(title)}</title>`,
+    `<title>${escaped(title)}</title>`,
     text(width / 2, 20, title, 'text-anchor="middle" font-size="15"'),
     `<path d="M${margin.left} ${margin.top}V${bottom}H${width - margin.right}"/>`,
     ...across,
@@ -96,14 +96,6 @@ export function linePlot({ title, xLabel, yLabel, series }: LinePlot): string {
     ...legend,
     '</svg>',
   ].join('\n');
-}
-
-/** The series with the highest points, in their order. */
-function highest(series: readonly Series[]): readonly Series[] {
-  if (series.length <= mostSeries) return series;
-  const most = series.map(({ points }, index) => ({ index, value: largestOf(points.map(([, value]) => value)) }));
-  const places = most.sort((a, b) => b.value - a.value || a.index - b.index).slice(0, mostSeries);
-  return places.sort((a, b) => a.index - b.index).map(({ index }) => series[index]!);
 }
 
 /** Points that look the same, of which there are at most four for each part of the width. */

@@ -8,7 +8,3 @@ export function short(name: string): string {
   const characters = [...printable(name)];
   return characters.length > 24 ? `…${characters.slice(-23).join('')}` : characters.join('');
 }
-
-/** As the content of an element of XML, which cannot have control characters at all. */
-export const escape = (text: string): string =>
-  printable(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
