@@ -184,8 +184,9 @@ class GraphReader implements GraphTranslation {
     if (op.startsWith('FusedBatchNorm') && inputs.length > 2)
       return [translation.node('Normalization', name, inputs.slice(0, 3), site.isChannelsFirst ? { axis: 1 } : {})];
     const place = [...(layerOperators.get(op)?.activations.keys() ?? [])].find((input) => inputs[input]?.isConstant);
-    const hasBias = site.texts('fused_ops')[0] !== 'BiasAdd' || inputs[2] !== undefined;
-    if (place === undefined || !hasBias) return translation.opaque(title, name, inputs, reason);
+    // Damaged files name a bias that is not there.
+    const isBiasMissing = site.texts('fused_ops')[0] === 'BiasAdd' && inputs[2] === undefined;
+    if (place === undefined || isBiasMissing) return translation.opaque(title, name, inputs, reason);
     const { bias, rest } = fusedIn(site);
     const weights = [inputs[place]!, ...(bias === undefined ? [] : [bias])];
     const others = inputs.filter((value) => !weights.includes(value));

@@ -76,12 +76,9 @@ export function followWeights(translation: Translation, weights: readonly Weight
       return { track: { ...track, leaks: leak === undefined ? [] : [leak] }, isAlone: true };
     });
   const sizes = new Sizes(graph, opset, translation.operators);
-  const owned = followOwned(graph, weights, sourcesOf, sizes, (constant, entries) =>
+  const { owned, filtered: filters } = followOwned(graph, weights, sourcesOf, sizes, (constant, entries) =>
     numbersOf(translation, constant, entries),
   );
-  const filters = new Map<Node, string[]>();
-  for (const [owner, { filters: nodes }] of owned.entries())
-    for (const node of nodes) addTo(filters, node, weights[owner]!.name);
   const filtered = new Map<WeightEntry, string[]>();
   for (const [entry, nodes] of readings) {
     const from = new Set(nodes.flatMap(({ node, input }) => (input > 0 ? (filters.get(node) ?? []) : [])));

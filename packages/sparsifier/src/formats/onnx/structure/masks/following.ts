@@ -43,18 +43,11 @@ export function findPartners<Each extends Weight>(
   }));
   const sourcesIn: SourcesOf<StoredValues> = (node, claims) =>
     (layersOf.get(node) ?? []).flatMap(({ layer, owner }) => sourcesOf(layer, owner, claims));
-  const followed = followOwned(graph, owners, sourcesIn, new Sizes(graph, opset), numbersOf);
-  const filtered = new Map<Node, string[]>();
-  for (const [owner, { filters }] of followed.entries()) {
-    for (const node of filters) {
-      if (!filtered.has(node)) filtered.set(node, []);
-      filtered.get(node)!.push(owners[owner]!.name);
-    }
-  }
+  const { owned, filtered } = followOwned(graph, owners, sourcesIn, new Sizes(graph, opset), numbersOf);
   const results = new Map<Each, Partners>();
   for (const [owner, weight] of weights.entries()) {
     const { layers } = weight;
-    const { partners, leaks, notes } = followed[owner]!;
+    const { partners, leaks, notes } = owned[owner]!;
     const from = new Set(layers.flatMap(({ node }) => filtered.get(node) ?? []));
     results.set(weight, {
       partners,

@@ -6,15 +6,21 @@ import { Lookups } from './passing.js';
 import { followChannels, type Source } from './walk.js';
 
 /** What is known of the output channels of a weight. */
-export interface Owned<Numbers extends object> {
+interface Owned<Numbers extends object> {
   /** What is removed with them. */
   readonly partners: readonly Taken<Numbers>[];
   /** What keeps a removed channel from being 0. */
   readonly leaks: readonly Leak[];
   /** What {@link besideFollowed} says, if they were not followed to the end. */
   readonly notes: readonly string[];
-  /** The depthwise convolutions that filter them. */
-  readonly filters: ReadonlySet<Node>;
+}
+
+/** What comes of following the output channels of weights. */
+export interface Followed<Numbers extends object> {
+  /** In the order of the weights. */
+  readonly owned: readonly Owned<Numbers>[];
+  /** For each depthwise convolution, the names of the weights whose channels it filters, in that order. */
+  readonly filtered: ReadonlyMap<Node, readonly string[]>;
 }
 
 const besideFollowed = 'its channels are followed through a part of the graph only, which is very large';
@@ -32,19 +38,18 @@ export function followOwned<Numbers extends object>(
   sourcesOf: SourcesOf<Numbers>,
   sizes: Sizes,
   numbersOf: NumbersOf<Numbers>,
-): Owned<Numbers>[] {
+): Followed<Numbers> {
   const claims = new Claims(nodes, owners, numbersOf);
   const lookups = new Lookups(sizes);
   const follow = () => followChannels(nodes, (node) => sourcesOf(node, claims), claims, lookups);
   follow();
   claims.settle();
   const { leaks, filtered, unfinished } = follow();
-  const filters = owners.map(() => new Set<Node>());
-  for (const [node, from] of filtered) for (const owner of from) filters[owner]!.add(node);
-  return owners.map((_, owner) => ({
+  const owned = owners.map((_, owner) => ({
     partners: claims.partnersOf(owner),
     leaks: [...(leaks.get(owner)?.values() ?? [])],
     notes: unfinished.has(owner) ? [besideFollowed] : [],
-    filters: filters[owner]!,
   }));
+  const namesOf = (from: ReadonlySet<number>) => [...from].sort((a, b) => a - b).map((owner) => owners[owner]!.name);
+  return { owned, filtered: new Map(Array.from(filtered, ([node, from]) => [node, namesOf(from)] as const)) };
 }
