@@ -1,35 +1,17 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession } from 'onnxruntime-node';
 import { readModel, type FileModel } from 'sparsifier/formats';
 import { fit, repeat, type FitOptions, type FitRecipe } from 'sparsifier/fit';
 import { describe, expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
-import { fitModels, network as unsized, normal, sizedNetwork as network } from '../support/fit-models.js';
+import { fitModels, network as unsized, sizedNetwork as network } from '../support/fit-models.js';
+import { batchesOf, outputError } from '../support/fit-outputs.js';
 import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
 
-const batches = Array.from({ length: 8 }, (_, seed) => ({
-  x: new Tensor('float32', normal(2 * 3 * 64, seed + 50, 1), [2, 3, 8, 8]),
-}));
+const batches = batchesOf(8);
 const data = {
   createSession: (bytes: Uint8Array) => InferenceSession.create(bytes, { logSeverityLevel: 3 }),
   batches: () => batches,
 };
-
-async function outputsOf(bytes: Uint8Array): Promise<number[]> {
-  const session = await InferenceSession.create(bytes);
-  const outputs: number[] = [];
-  // Batches 4 and 8 judge.
-  for (const batch of [batches[3]!, batches[7]!])
-    outputs.push(...((await session.run(batch))['y']!.data as Float32Array));
-  await session.release();
-  return outputs;
-}
-
-/** The relative error of all outputs on the batches that judge. */
-async function outputError(small: FileModel): Promise<number> {
-  const [before, after] = [await outputsOf(network), await outputsOf(await small.bytes())];
-  const square = (numbers: readonly number[]) => numbers.reduce((sum, each) => sum + each * each, 0);
-  return Math.sqrt(square(before.map((each, at) => each - after[at]!)) / square(before));
-}
 
 /** What comes of the network; the recipe must give the same. */
 async function fitted(options: Omit<FitOptions<never>, 'data'>) {
@@ -45,7 +27,13 @@ async function fitted(options: Omit<FitOptions<never>, 'data'>) {
   expect(again.report.layers.map(({ channels, zeros }) => [channels, zeros])).toEqual(
     report.layers.map(({ channels, zeros }) => [channels, zeros]),
   );
-  return { report, recipe, bytes, error: await outputError(made), shapes: made.tensors.map(({ shape }) => shape) };
+  return {
+    report,
+    recipe,
+    bytes,
+    error: await outputError(network, made),
+    shapes: made.tensors.map(({ shape }) => shape),
+  };
 }
 
 describe('channels', () => {
@@ -113,7 +101,7 @@ describe('channels', () => {
   test('With a drop in place of a target, channels go as long as the file gets smaller within it', async () => {
     const evaluate = async (files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) => {
       using small = await readModel([...files.values()][0]!);
-      return await outputError(small);
+      return await outputError(network, small);
     };
     const judging = { evaluate, higherIsBetter: false, maxDrop: 0.4, encoding: 'raw' } as const;
     const { report } = await fitted({ ...judging, allow: ['quantize', 'remove'] });

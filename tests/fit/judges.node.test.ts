@@ -1,11 +1,12 @@
 import { brotliCompressSync, constants } from 'node:zlib';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { SessionFiles } from 'sparsifier/calibration';
-import { readModel, type FileModel } from 'sparsifier/formats';
+import { readModel } from 'sparsifier/formats';
 import { fit } from 'sparsifier/fit';
 import { describe, expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
-import { network, normal } from '../support/fit-models.js';
+import { network } from '../support/fit-models.js';
+import { batchesOf, judging, outputError } from '../support/fit-outputs.js';
 import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
 
 // What ONNX Runtime says about models that `fit` makes.
@@ -22,28 +23,8 @@ const createSession = async (bytes: Uint8Array, files: SessionFiles) => {
     },
   };
 };
-const batches = Array.from({ length: 9 }, (_, seed) => ({
-  x: new Tensor('float32', normal(2 * 3 * 64, seed + 50, 1), [2, 3, 8, 8]),
-}));
+const batches = batchesOf(9);
 const data = { createSession, batches: () => batches };
-/** Batches 4 and 8 judge. */
-const judging = [batches[3]!, batches[7]!];
-
-async function outputsOf(bytes: Uint8Array): Promise<number[]> {
-  const session = await InferenceSession.create(bytes);
-  const outputs: number[] = [];
-  for (const batch of judging) outputs.push(...((await session.run(batch))['y']!.data as Float32Array));
-  await session.release();
-  return outputs;
-}
-
-/** The relative error of all outputs on the batches that judge. */
-async function outputError(small: FileModel): Promise<number> {
-  const [before, after] = [await outputsOf(network), await outputsOf(await small.bytes())];
-  const square = (numbers: readonly number[]) => numbers.reduce((sum, each) => sum + each * each, 0);
-  return Math.sqrt(square(before.map((each, at) => each - after[at]!)) / square(before));
-}
-
 const brotli = (bytes: Uint8Array) =>
   brotliCompressSync(bytes, {
     params: {
@@ -60,11 +41,11 @@ describe('models that are run', () => {
     const { model: small, report } = await fit(model, { target, data });
     using fitted = small;
     expect(report.outcome).toMatchObject({ by: 'outputs', dense: 0, higherIsBetter: false });
-    expect(report.outcome.fitted).toBeCloseTo(await outputError(fitted), 6);
+    expect(report.outcome.fitted).toBeCloseTo(await outputError(network, fitted), 6);
     expect(brotli(await fitted.bytes())).toBeLessThanOrEqual(target);
     const { model: blind } = await fit(model, { target });
     using other = blind;
-    expect(report.outcome.fitted).toBeLessThan(await outputError(other));
+    expect(report.outcome.fitted).toBeLessThan(await outputError(network, other));
     // Much was removed, so the inputs of the pruned model were tried, too.
     expect(report.curve.filter(({ inputs, outcome }) => inputs === 'pruned' && outcome !== undefined)).toHaveLength(1);
     expect(live).toBe(0);
@@ -96,7 +77,7 @@ describe('models that are run', () => {
     const few = { createSession, batches: () => judging };
     const { model: small, report } = await fit(model, { target: Math.round(0.2 * brotli(network)), data: few });
     using fitted = small;
-    expect(report.outcome.fitted).toBeCloseTo(await outputError(fitted), 6);
+    expect(report.outcome.fitted).toBeCloseTo(await outputError(network, fitted), 6);
     expect(report.outcome.meaning).toMatch(/fewer than four.*too low/);
   });
 
@@ -105,13 +86,13 @@ describe('models that are run', () => {
     const evaluate = async (files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) => {
       const [bytes] = [...files.values()];
       using small = await readModel(bytes!);
-      return await outputError(small);
+      return await outputError(network, small);
     };
     const target = Math.round(0.2 * brotli(network));
     const { model: small, report } = await fit(model, { target, data, evaluate, higherIsBetter: false });
     using fitted = small;
     expect(report.outcome).toMatchObject({ by: 'evaluate', dense: 0 });
-    expect(report.outcome.fitted).toBe(await outputError(fitted));
+    expect(report.outcome.fitted).toBe(await outputError(network, fitted));
   });
 
   test('What sessions and batches throw comes out, and sessions are released', async () => {
