@@ -1,5 +1,5 @@
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseAst } from 'rollup/parseAst';
 import { Criteria, Granularity, Sparsifier, type GranularityName, type Role } from 'sparsifier';
 import { fromArrays, type ArrayLayer } from 'sparsifier/formats/arrays';
@@ -413,6 +413,12 @@ describe('links', () => {
       expect(brokenLinks(root, name)).toEqual([]);
     },
   );
+
+  test.each([...guides, 'CHANGELOG.md'])('The links of %s lead to files that the package has, too', (name) => {
+    const files = linksIn(textOf(name)).filter((target) => !target.startsWith('#'));
+    const targets = files.map((target) => join(dirname(name), target.split('#')[0]!));
+    for (const target of targets) expect(target).toMatch(/^(docs\b|README\.md$|CHANGELOG\.md$|LICENSE$)/);
+  });
 
   test('The index links to every page, and the README links to the index', () => {
     const pages = guides.filter((name) => !name.endsWith('README.md')).map((name) => name.slice('docs/'.length));
