@@ -1,7 +1,12 @@
 // TensorFlow.js itself, and models as it stores them.
 import * as tf from '@tensorflow/tfjs';
+import { xorshift } from './layers.js';
 
 export { tf };
+
+// Layers draw their initial weights with Math.random. So each run of a file tests the same ones.
+const next = xorshift(1);
+Math.random = () => next() / 2 ** 32;
 
 /** The files of a model: `model.json`, and others by their paths. */
 export interface Files {
