@@ -37,6 +37,7 @@ export interface Taken<Numbers extends object> extends Pick<Partner, 'part'> {
 
 /** Entries of a constant that are numbers of the channels of one weight. */
 interface Claim extends Entries {
+  readonly constant: Constant;
   readonly owner: number;
   /** The inputs that read them as numbers of these channels. */
   readonly uses: Set<number>;
@@ -51,14 +52,17 @@ const mostInputs = 2 ** 28;
 
 /**
  * The constants that are removed with output channels. Which entries are those of one weight alone is known after all
- * channels have been followed; so that is done twice, and {@link settle} is called in between.
+ * channels have been followed, when {@link settle} is called. If some are not, the channels are followed once more.
  */
 export class Claims<Numbers extends object = object> {
   readonly #owners: readonly Owner[];
   readonly #numbersOf: NumbersOf<Numbers>;
   readonly #numbers: ReadonlyMap<Node, number>;
   readonly #claims = new Map<Constant, Map<string, Claim>>();
-  readonly #partners = new Map<number, Map<Claim, Taken<Numbers>>>();
+  /** The claims that are taken unless others have the same entries. */
+  readonly #taken = new Set<Claim>();
+  /** What is taken for each owner, and as which part. */
+  readonly #partners = new Map<number, Map<Claim, Partner['part']>>();
   #isSettled = false;
 
   constructor(nodes: readonly Node[], owners: readonly Owner[], numbersOf: NumbersOf<Numbers>) {
@@ -89,8 +93,11 @@ export class Claims<Numbers extends object = object> {
     return isZero(view) ? undefined : { name: value.name, reason };
   }
 
-  /** Compares what all layers claim. From then on {@link take} says which numbers are those of one weight alone. */
-  settle(): void {
+  /**
+   * Compares what all layers claim. From then on {@link take} says which numbers are those of one weight alone.
+   * @returns whether all that were taken are
+   */
+  settle(): boolean {
     this.#isSettled = true;
     for (const claims of this.#claims.values()) {
       const [first, ...others] = [...claims.values()].sort((one, other) => one.start - other.start);
@@ -100,11 +107,15 @@ export class Claims<Numbers extends object = object> {
         if (next.start + next.count > last.start + last.count) last = next;
       }
     }
+    const areAll = [...this.#taken].every((claim) => this.#reasonAgainst(claim) === undefined);
+    if (!areAll) this.#partners.clear();
+    return areAll;
   }
 
   /** What was taken for a weight. */
   partnersOf(owner: number): Taken<Numbers>[] {
-    return [...(this.#partners.get(owner)?.values() ?? [])];
+    const found = this.#partners.get(owner) ?? new Map<Claim, Partner['part']>();
+    return Array.from(found, ([claim, part]) => ({ part, values: this.#entriesOf(claim) as Numbers }));
   }
 
   /** @returns why the entries are left alone */
@@ -119,33 +130,38 @@ export class Claims<Numbers extends object = object> {
     const key = `${owner},${offset},${count}`;
     let claim = claims.get(key);
     if (claim === undefined) {
-      claims.set(key, (claim = { owner, start: offset, count, uses: new Set(), rival: undefined }));
+      claims.set(key, (claim = { constant, owner, start: offset, count, uses: new Set(), rival: undefined }));
     }
     claim.uses.add(this.#keyOf({ node, input }));
     if (first !== 0 || count !== this.#owners[owner]!.channels) return 'it belongs to a part of the channels';
-    if (!this.#isSettled) return undefined;
-    claim.obstacle ??= { reason: this.#obstacleTo(constant, claim) };
-    const { reason } = claim.obstacle;
-    if (reason === undefined && isNeeded) this.#add(part, claim, this.#entriesOf(constant, claim) as Numbers);
+    if (!this.#isSettled) this.#taken.add(claim);
+    const reason = this.#isSettled ? this.#reasonAgainst(claim) : undefined;
+    if (reason === undefined && isNeeded) this.#add(part, claim);
     return reason;
   }
 
-  #obstacleTo(constant: Constant, claim: Claim): string | undefined {
-    const { uses, rival } = claim;
+  /** Why the entries are left alone, now that all claims are known. */
+  #reasonAgainst(claim: Claim): string | undefined {
+    claim.obstacle ??= { reason: this.#obstacleTo(claim) };
+    return claim.obstacle.reason;
+  }
+
+  #obstacleTo(claim: Claim): string | undefined {
+    const { constant, uses, rival } = claim;
     const obstacle = obstacleTo(constant, (use) => uses.has(this.#keyOf(use)));
     if (obstacle !== undefined) return obstacle;
     if (rival !== undefined) return `${brief(this.#owners[rival]!.name)} also has it`;
-    const numbers = this.#entriesOf(constant, claim);
+    const numbers = this.#entriesOf(claim);
     return typeof numbers === 'string' ? numbers : undefined;
   }
 
-  #add(part: Partner['part'], claim: Claim, values: Numbers): void {
+  #add(part: Partner['part'], claim: Claim): void {
     let partners = this.#partners.get(claim.owner);
-    if (partners === undefined) this.#partners.set(claim.owner, (partners = new Map<Claim, Taken<Numbers>>()));
-    if (!partners.has(claim)) partners.set(claim, { part, values });
+    if (partners === undefined) this.#partners.set(claim.owner, (partners = new Map<Claim, Partner['part']>()));
+    if (!partners.has(claim)) partners.set(claim, part);
   }
 
-  #entriesOf(constant: Constant, { start, count }: Entries): Numbers | string {
+  #entriesOf({ constant, start, count }: Claim): Numbers | string {
     return this.#numbersOf(constant, count === constant.tensor.length ? undefined : { start, count });
   }
 

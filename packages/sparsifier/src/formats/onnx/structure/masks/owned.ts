@@ -42,9 +42,8 @@ export function followOwned<Numbers extends object>(
   const claims = new Claims(nodes, owners, numbersOf);
   const lookups = new Lookups(sizes);
   const follow = () => followChannels(nodes, (node) => sourcesOf(node, claims), claims, lookups);
-  follow();
-  claims.settle();
-  const { leaks, filtered, unfinished } = follow();
+  const first = follow();
+  const { leaks, filtered, unfinished } = claims.settle() ? first : follow();
   const owned = owners.map((_, owner) => ({
     partners: claims.partnersOf(owner),
     leaks: [...(leaks.get(owner)?.values() ?? [])],
