@@ -37,7 +37,7 @@ function scaleOf(layer: ArrayLayer, position: number, block = Infinity): number 
 }
 
 /** Codes and scales, one weight after the other. */
-async function codesOf(form: 'int8' | 'int4', layer: ArrayLayer, importance?: Float64Array) {
+async function codesOf(form: 'int8' | 'int8-dynamic' | 'int4', layer: ArrayLayer, importance?: Float64Array) {
   const { numbers, values, loss } = await stored(form, layer, importance);
   if (!('scales' in numbers)) throw new Error(`${form} has scales`);
   const block = form === 'int4' ? int4Block : Infinity;
@@ -206,6 +206,54 @@ describe('int8', () => {
       expect(off).toHaveLength(loss.clipped);
       expect(decoded.every(Number.isFinite)).toBe(true);
     }
+  });
+});
+
+describe('int8-dynamic', () => {
+  /** Inputs of 8 bits without a sign, and sums of 16 bits with one. */
+  const [largestInput, largestSum] = [255, 2 ** 15];
+
+  const anyWeights = fc.oneof(
+    fc.nat().map((seed) => (count: number) => random(count, seed + 1)),
+    fc.float({ min: -4, max: 4, noNaN: true }).map((weight) => (count: number) => new Float32Array(count).fill(weight)),
+    fc
+      .array(fc.float({ noNaN: true, min: -(2 ** 100), max: 2 ** 100 }), { minLength: 1 })
+      .map((some) => (count: number) => Float32Array.from({ length: count }, (_, index) => some[index % some.length]!)),
+  );
+
+  test('Two products never need more than 16 bits, with the smallest scales of which that is true, and no weight is clipped', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 70 }),
+        fc.boolean(),
+        fc.boolean(),
+        anyWeights,
+        async (inputs, isFirst, isMeasured, weights) => {
+          const layer: ArrayLayer = {
+            ...{ kind: 'dense', roles: isFirst ? ['in', 'out'] : ['out', 'in'] },
+            ...{ shape: isFirst ? [inputs, 3] : [3, inputs], data: weights(3 * inputs) },
+          };
+          const importance = isMeasured ? importances(layer, inputs) : undefined;
+          const { codes, scales, loss } = await codesOf('int8-dynamic', layer, importance);
+          expect(loss.clipped).toBe(0);
+          for (let output = 0; output < 3; output++) {
+            const placeOf = (input: number) => (isFirst ? input * 3 + output : output * inputs + input);
+            let peak = 0;
+            for (let input = 0; input < inputs; input += 2) {
+              const pair = [input, input + 1].filter((each) => each < inputs).map(placeOf);
+              const [one, other = 0] = pair.map((place) => codes[place]!);
+              const sums = [0, largestInput].flatMap((x) => [0, largestInput].map((y) => x * one! + y * other));
+              expect(Math.min(...sums)).toBeGreaterThanOrEqual(-largestSum);
+              expect(Math.max(...sums)).toBeLessThan(largestSum);
+              const [first, second = 0] = pair.map((place) => weightsOf(layer)[place]!);
+              peak = Math.max(peak, Math.abs(first!), Math.abs(second), Math.abs(first! + second));
+            }
+            expect(scales[output]).toBe(Math.max(Math.fround(Math.fround(peak) / 127), Math.fround(2 ** -126)));
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
   });
 });
 

@@ -33,17 +33,16 @@ const isOutput = (role: string) => role === 'out' || role === 'multiplier';
 /** The numbers of a weight in a form. Every scale is a little too large for the largest weight. */
 export function storedAs(form: Form, tensor: WeightTensor, weights: Float32Array): Stored {
   if (form === 'float16') return halves(weights);
-  if (form === 'int8' || form === 'int8-dynamic') {
-    const channels = channelsOf(tensor, weights.length);
-    return { ...coded(form, weights, channels, 127) };
-  }
-  if (form !== 'int4') throw new Error(`ONNX has no ${form}`);
   const { shape, roles } = tensor;
   // An input of its own need not be an axis.
   const axis = roles.indexOf('in');
   const inputOf = (place: number) => (axis < 0 ? 0 : indicesOf(place, shape)[axis]!);
-  const blocks = Math.ceil((shape[axis] ?? 1) / 32);
   const channels = channelsOf(tensor, weights.length);
+  if (form === 'int8') return coded(form, weights, channels, 127);
+  // For any two weights, which is more than what x86 needs.
+  if (form === 'int8-dynamic') return coded(form, weights, channels, 63);
+  if (form !== 'int4') throw new Error(`ONNX has no ${form}`);
+  const blocks = Math.ceil((shape[axis] ?? 1) / 32);
   const places = channels.map((channel, place) => channel * blocks + Math.floor(inputOf(place) / 32));
   return coded(form, weights, places, 7);
 }

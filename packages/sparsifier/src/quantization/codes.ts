@@ -23,10 +23,11 @@ export interface Stored {
   readonly values: Float32Array;
 }
 
-const [int8, int4]: readonly [Codes, Codes] = [
-  { least: -127, most: 127 },
-  { least: -8, most: 7, block: int4Block },
-];
+const codesOf: Readonly<Record<'int8' | 'int8-dynamic' | 'int4', Codes>> = {
+  int8: { least: -127, most: 127 },
+  'int8-dynamic': { least: -127, most: 127, areMultiplied: true },
+  int4: { least: -8, most: 7, block: int4Block },
+};
 
 /**
  * Stores the weights of a layer in a form.
@@ -44,9 +45,9 @@ export async function storedAs(
     case 'int8-dynamic':
     case 'int4': {
       const matrix = await matrixOf(tensor, weights);
-      const codes = form === 'int4' ? int4 : int8;
-      // Blocks of few codes gain from clipping whatever they are multiplied with.
-      const isFitted = form === 'int4' || importance !== undefined;
+      const codes = codesOf[form];
+      // Blocks of few codes gain from clipping whatever they are multiplied with. Smaller scales would have larger sums of codes.
+      const isFitted = form === 'int4' || (form === 'int8' && importance !== undefined);
       const scales = await (isFitted
         ? scalesByLeastSquares(matrix, codes, importance)
         : tensor.kind === 'embedding' && tensor.onlyWeight === undefined

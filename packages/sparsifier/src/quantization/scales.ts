@@ -8,6 +8,11 @@ export interface Codes {
   readonly most: number;
   /** Undefined if all of them do. */
   readonly block?: number;
+  /**
+   * Whether a runtime multiplies the codes with inputs of 8 bits. x86 processors without VNNI add the products of columns 2k and
+   * 2k + 1 in 16 bits (VPMADDUBSW), which saturate. An input is at most 255, so the two codes may add up to ±128.
+   */
+  readonly areMultiplied?: boolean;
 }
 
 /** Adding and subtracting it rounds smaller numbers of 64 bits to whole ones, of two that are as near to the even one. */
@@ -22,7 +27,10 @@ export function codeOf(weight: number, scale: number, { least, most }: Codes): n
 /** A weight as a runtime computes it, in 32 bits. */
 export const decoded = (code: number, scale: number): number => Math.fround(code * scale);
 
-/** The scales by which the largest weight has the largest code, so that no weight is clipped. */
+/**
+ * The scales by which the largest weight has the largest code, so that no weight is clipped. Of codes that are multiplied, the
+ * largest sum of two has it: rounding both adds at most 1.
+ */
 export async function scalesByRange(matrix: WeightMatrix, codes: Codes): Promise<Float32Array<ArrayBuffer>> {
   const peaks = await peaksOf(matrix, codes);
   return scalesOf(peaks, codes, (peak) => Math.abs(peak) / codes.most);
@@ -127,14 +135,19 @@ function withinFloats(scale: number, { least, most }: Codes): number {
 const countOf = ({ rows, columns }: WeightMatrix, { block = columns }: Codes): number =>
   rows * Math.ceil(columns / block);
 
-/** The weights farthest from 0, one for each scale. */
+/** The weights farthest from 0, or sums of two that count as one, one for each scale. */
 async function peaksOf(matrix: WeightMatrix, codes: Codes): Promise<Float32Array> {
   const { columns, weights } = matrix;
   const peaks = new Float32Array(countOf(matrix, codes));
   const visit = (row: number, from: number, to: number, block: number) => {
+    const first = row * columns;
     let peak = peaks[block]!;
-    for (let place = row * columns + from; place < row * columns + to; place++) {
-      if (Math.abs(weights[place]!) > Math.abs(peak)) peak = weights[place]!;
+    for (let column = from; column < to; column++) {
+      const weight = weights[first + column]!;
+      if (Math.abs(weight) > Math.abs(peak)) peak = weight;
+      if (!codes.areMultiplied || column % 2 === 0) continue;
+      const sum = weights[first + column - 1]! + weight;
+      if (Math.abs(sum) > Math.abs(peak)) peak = sum;
     }
     peaks[block] = peak;
   };
