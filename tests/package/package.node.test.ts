@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { namesIn, run } from '../support/command.js';
@@ -13,6 +13,7 @@ const texts = ['README.md', 'LICENSE', 'CHANGELOG.md', ...docs];
 let folder: string;
 let packed: Packed;
 let manifest: Manifest;
+const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
 const at = (...names: string[]) => join(folder, ...names);
 beforeAll(async () => {
   ({ folder, packed } = await installTarball());
@@ -286,7 +287,18 @@ describe('installed in Node', () => {
       lib: ['es2022', 'dom'],
     };
     await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
-    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    expect(await run(process.execPath, [compiler, '-p', consumer])).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
+  test('The types need none of a browser: those of Node.js are enough', async () => {
+    const consumer = at('node-types');
+    await mkdir(consumer);
+    await cp(join(root, 'tests', 'packages', 'typescript', 'consumer.ts'), join(consumer, 'consumer.ts'));
+    const compilerOptions = {
+      ...{ module: 'nodenext', target: 'es2022', strict: true, noEmit: true, skipLibCheck: false },
+      ...{ lib: ['es2022'], types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] },
+    };
+    await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
     expect(await run(process.execPath, [compiler, '-p', consumer])).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });

@@ -26,7 +26,7 @@ function ownType(): WorkerType {
 
 serve(
   {
-    post: (message, transfer = []) => scope.postMessage(message, [...transfer]),
+    post: (message, transfer = []) => scope.postMessage(message, transfer as Transferable[]),
     listen: (receive) => {
       scope.onmessage = (event) => receive(event.data);
     },

@@ -71,7 +71,7 @@ export function asThread(start: () => Worker): Thread {
   watchPolicy();
   const worker = start();
   return {
-    post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
+    post: (message, transfer = []) => worker.postMessage(message, transfer as Transferable[]),
     listen: (receive, fail) => {
       worker.onmessage = (event) => receive(event.data);
       // An error without a message says that the file was not loaded. The event of a policy may follow it.

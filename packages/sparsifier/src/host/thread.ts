@@ -1,5 +1,11 @@
+/** A `MessagePort`, which is no global type of Node.js. */
+interface Port {
+  postMessage(message: unknown): void;
+  close(): void;
+}
+
 /** An object that a message can transfer. */
-export type Transfer = ArrayBuffer | MessagePort;
+export type Transfer = ArrayBuffer | Port;
 
 /** A running thread of the host. */
 export interface Thread {
