@@ -1,11 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { fit } from 'sparsifier/fit';
+import { fit, type FitRecipe } from 'sparsifier/fit';
 import { readOnnx } from 'sparsifier/formats/onnx';
 import { describe, expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
 import { namesIn } from '../support/command.js';
-import { network, normal } from '../support/fit-models.js';
+import { namedNetwork, network, normal } from '../support/fit-models.js';
 import { at, foldersWith, printed, sparsifier } from '../support/folder.js';
 import { npz } from '../support/npz-builder.js';
 
@@ -30,6 +30,7 @@ const judge = `
 `;
 const inFolder = foldersWith({
   'model.onnx': network,
+  'named.onnx': namedNetwork,
   'inputs.npz': inputs,
   'judge.mjs': new TextEncoder().encode(judge),
   'loss.mjs': new TextEncoder().encode(
@@ -124,7 +125,24 @@ describe('sparsifier fit', () => {
     }),
   );
 
+  test(
+    'Channels of a model that does not say how large its inputs are go with --input, which the error without it asks for',
+    inFolder(async () => {
+      const words = ['--to', '24kB', '--encoding', 'raw', '--allow', 'remove', '--calibrate', 'inputs.npz'];
+      const missing = await sparsifier('fit', 'named.onnx', ...words, '-o', 'out.onnx');
+      const asking = /No channels could go: .* Give the shapes of the inputs with --input/;
+      expect([missing.code, missing.stderr]).toEqual([1, expect.stringMatching(asking)]);
+      const saving = ['--input', 'x:2,3,8,8', '--save-recipe', 'recipe.json', '-o', 'out.onnx'];
+      await printed('fit', 'named.onnx', ...words, ...saving);
+      const { remove } = JSON.parse(await readFile(at('recipe.json'), 'utf8')) as FitRecipe;
+      expect(remove!.inputShapes).toEqual({ x: [2, 3, 8, 8] });
+      await printed('fit', 'named.onnx', '--calibrate', 'inputs.npz', '--recipe', 'recipe.json', '-o', 'b.onnx');
+      expect(differsAt(await bytesIn('b.onnx'), await bytesIn('out.onnx'))).toBe(-1);
+    }),
+  );
+
   test.each([
+    [['--to', '3kB', '--input', 'x:1', '-o', 'out.onnx'], /Give --allow/],
     [['--to', '3kB'], /-o, --out <file> must be given/],
     [['-o', 'out.onnx'], /--to <size> or --max-drop <drop> must be given/],
     [['--to', '3 mb', '-o', 'out.onnx'], /Write it as 3MB/],

@@ -5,9 +5,9 @@ import { fit, repeat, type FitRecipe } from 'sparsifier/fit';
 import { planRemoval, removeChannels } from 'sparsifier/removal';
 import { describe, expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
-import { sizedNetwork } from '../support/fit-models.js';
+import { namedNetwork, sizedNetwork } from '../support/fit-models.js';
 import { cutStatistics, widened } from '../support/internal.js';
-import { expectNoMemoryInUse } from '../support/layers.js';
+import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
 import { layerStatistics, rowsFor, sizesOf as rowSizesOf } from '../support/naive-repair.js';
 import { saved, textOf, tf } from '../support/tfjs.js';
 
@@ -61,7 +61,7 @@ describe('channels by statistics alone', () => {
     const kept = (name: string) => [...sparsifier.mask(name).data.entries()].flatMap(([at, bit]) => (bit ? [at] : []));
     const [first, pointwise] = [kept('first'), kept('pointwise')];
     expect([first.length, pointwise.length]).toEqual([24, 48]);
-    const cut = await cutStatistics(model, sparsifier.masks(), without, statistics, undefined);
+    const cut = await cutStatistics(model, sparsifier.masks(), without, statistics, {});
     const columns = (of: number[]) => (all: number[][]) => all.map((row) => of.map((at) => row[at]!));
     const expected: Record<string, ReturnType<typeof rowsFor>> = {
       first: rows.get('first')!,
@@ -116,6 +116,50 @@ describe('channels by statistics alone', () => {
       }
     },
   );
+
+  test('A model whose file does not say how large its inputs are is followed with inputShapes, which the recipe has', async () => {
+    using model = await readModel(namedNetwork);
+    const { statistics } = await statisticsFor(model);
+    const options = { target: 24_000, encoding: 'raw', allow: ['remove'], statistics } as const;
+    const without = await errorOf(() => fit(model, options));
+    expect(without.message).toMatch(
+      /No channels could go: .*: x \[batch, channels, height, width\]; .* Give .* with `inputShapes`/,
+    );
+    const { model: small, recipe, report } = await fit(model, { ...options, inputShapes: { x: [2, 3, 8, 8] } });
+    using made = small;
+    using sized = await readModel(sizedNetwork);
+    const { model: other, recipe: expected, report: like } = await fit(sized, options);
+    other.close();
+    expect(expected.remove).not.toHaveProperty('inputShapes');
+    expect(recipe.remove).toEqual({ ...expected.remove, inputShapes: { x: [2, 3, 8, 8] } });
+    expect(report.layers.map(({ channels }) => channels)).toEqual(like.layers.map(({ channels }) => channels));
+    const { model: again, report: repeated } = await repeat(model, JSON.parse(JSON.stringify(recipe)) as FitRecipe, {
+      statistics,
+    });
+    using same = again;
+    expect(repeated.isSame).toBe(true);
+    expect(differsAt(await same.bytes(), await made.bytes())).toBe(-1);
+  });
+
+  test.each([
+    [
+      { inputShapes: { z: [1] } },
+      'the model has no such input. given: z. allowed: x [batch, channels, height, width].',
+    ],
+    [
+      { inputShapes: { x: [2, 3, 8] } },
+      'x: the shape does not fit. given: [2, 3, 8]. allowed: x [batch, channels, height, width].',
+    ],
+    [
+      { inputShapes: { x: [2, 3, 8, 8] }, allow: ['quantize'] },
+      "`inputShapes` say how channels are followed. Give `allow` with 'remove', or leave them out.",
+    ],
+  ] as const)('Shapes that are wrong or of no use are refused: %j', async (given, message) => {
+    using model = await readModel(namedNetwork);
+    const { statistics } = await statisticsFor(model);
+    const error = await errorOf(() => fit(model, { target: 24_000, allow: ['remove'], statistics, ...given }));
+    expect([error.code, error.message]).toEqual(['usage', message]);
+  });
 
   test('Nothing is left in memory', async () => {
     using model = await readModel(sizedNetwork);

@@ -279,7 +279,7 @@ export function doorsOf(objects: Objects): Record<string, Door> {
       () => [read, { target: 5000, allow: ['quantize'] }],
       namesOf<FitOptions>({
         ...{ target: true, encoding: true, maxDrop: true, evaluate: true, higherIsBetter: true },
-        ...{ statistics: true, data: true, allow: true, rules: true, ...listening },
+        ...{ statistics: true, data: true, allow: true, inputShapes: true, rules: true, ...listening },
       }),
     ),
     'data of fit': door(

@@ -28,7 +28,7 @@ const weight = (name: string, shape: readonly number[], seed: number, scale?: nu
 const pads = integersAttribute('pads', [1, 1, 1, 1]);
 
 /** A convolution, a depthwise one, one by 1 x 1, and a product: 10,000 weights. Its input `x` is [2, 3, 8, 8]. */
-const networkFor = (x: number | number[]) =>
+const networkFor = (x: number | readonly number[] | { readonly shape: readonly string[] }) =>
   model(
     {
       nodes: [
@@ -62,6 +62,8 @@ const networkFor = (x: number | number[]) =>
 
 /** The file does not say how large the input is. */
 export const network = networkFor(4);
+/** Nor does this one, but it gives each axis a name. */
+export const namedNetwork = networkFor({ shape: ['batch', 'channels', 'height', 'width'] });
 /** The file says so, as is needed to follow channels. */
 export const sizedNetwork = networkFor([2, 3, 8, 8]);
 

@@ -12,7 +12,7 @@ import type { Kind } from '../model/model.js';
 import { sourceFilesOf } from '../model/source-files.js';
 import { checkMeasuring, checkSource, measuringOptions, sessionDataOf, type StatisticsOptions } from './calibration.js';
 import { readEvaluate } from './evaluating.js';
-import { readBatches } from './inputs.js';
+import { parseShapes, readBatches } from './inputs.js';
 import { checkOutputs, pathsOf } from './outputs.js';
 import { outMissing, rulesOf } from './parse.js';
 import { pageFiles, type PageOption } from './page.js';
@@ -28,6 +28,7 @@ export interface FitCommandOptions extends Pick<ReadingOptions, 'layer'>, Statis
   readonly maxDrop?: number;
   readonly evaluate?: string;
   readonly allow?: FitMeans[];
+  readonly input?: string[];
   readonly layerType?: Kind[] | 'all';
   readonly include?: string[];
   readonly exclude?: string[];
@@ -53,6 +54,7 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
     encoding,
     maxDrop,
     allow,
+    input,
     layerType,
     include,
     exclude,
@@ -90,6 +92,7 @@ export async function fit(file: string, options: FitCommandOptions, engine: Prom
       report,
     } = await search(model, {
       ...{ target: to, encoding, maxDrop, allow, statistics, data },
+      inputShapes: input && parseShapes(input),
       ...judging,
       rules: { ...(layerType ? { layerType } : {}), ...rulesOf({ include, exclude }) },
       onProgress: ({ stage, done, total, remaining }) =>

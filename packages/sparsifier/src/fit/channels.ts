@@ -5,6 +5,7 @@ import { withClosed } from '../model/closing.js';
 import type { WeightTensor } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
 import type { Sparsity } from '../options/amounts.js';
+import type { InputShapes } from '../options/coupled.js';
 import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
@@ -31,6 +32,7 @@ export interface Cut {
 
 interface Cutting<Feeds> extends Inputs<Feeds> {
   readonly rules: Rules;
+  readonly inputShapes: InputShapes | undefined;
   /** What the kept weights of the layers are solved for that read removed channels; undefined for a sketch. */
   readonly repair: RecipeInputs | undefined;
   readonly roundTo: number;
@@ -50,18 +52,17 @@ export async function cut<Feeds>(
   like: FileModel,
   files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
   amounts: Sparsity,
-  { statistics, rules, repair, roundTo, next, signal, data }: Cutting<Feeds>,
+  { statistics, rules, inputShapes, repair, roundTo, next, signal, data }: Cutting<Feeds>,
 ): Promise<Cut> {
   return withClosed(await readLike(like, files), async (model) => {
     const sparsifier = new Sparsifier(model, {
-      ...{ granularity: 'filter', coupled: true, criteria: 'flap', ...rules, statistics: statistics! },
+      ...{ granularity: 'filter', coupled: { inputShapes }, criteria: 'flap', ...rules, statistics: statistics! },
     });
     try {
       const chosen = await sparsifier.sparsifyModel(amounts, { roundTo, signal });
       const solved = repair && (await repaired(sparsifier, repair, { data, signal }));
-      const { model: small, report } = await removeChannels(model, await planRemoval(model, { roundTo, signal }), {
-        signal,
-      });
+      const plan = await planRemoval(model, { inputShapes, roundTo, signal });
+      const { model: small, report } = await removeChannels(model, plan, { signal });
       const groups = chosen.groups ?? [];
       const ranked = groups.filter(({ heldBack }) => heldBack === undefined);
       try {
@@ -69,6 +70,7 @@ export async function cut<Feeds>(
           model: small,
           step: {
             ...{ granularity: 'filter', context: 'local', criteria: 'flap', roundTo },
+            ...(Object.keys(inputShapes ?? {}).length > 0 && { inputShapes }),
             amounts: Object.fromEntries(ranked.map(({ name, removedUnits }) => [name, removedUnits])),
             repair: { method: 'solve', inputs: repair ?? 'dense' },
             statistics: next ?? 'cut',
@@ -89,7 +91,7 @@ export async function cut<Feeds>(
 
       async function statisticsNext(): Promise<InputStatistics | undefined> {
         if (next === 'measured') return calibrate(small, { ...data!, signal });
-        return next && cutStatistics(model, sparsifier.masks(), small, statistics!, signal);
+        return next && cutStatistics(model, sparsifier.masks(), small, statistics!, { inputShapes, signal });
       }
     } finally {
       sparsifier.clear();
@@ -134,7 +136,9 @@ export function rulesWithout(rules: Rules, model: FileModel, { model: small }: C
 /** Why channels cannot be removed, of an error that says so; what else goes wrong is thrown. */
 export function whyNoChannels(error: unknown): string {
   if (!(error instanceof SparsifyError && (error.code === 'kind' || error.code === 'usage'))) throw error;
-  const { found } = error.details;
+  const { found, hint } = error.details;
   const summary = error.message.split(/\. (?:given|found|allowed): /)[0]!;
-  return found === undefined ? summary : `${summary}: ${String(found)}`;
+  if (found === undefined) return summary;
+  const reason = `${summary}: ${String(found)}`;
+  return error.code === 'usage' && hint !== undefined ? `${reason}. ${hint}` : reason;
 }

@@ -8,6 +8,7 @@ import type { InputMoments, InputStatistics, LayerInputStatistics } from '../opt
 import { decisionsOf } from '../options/rules.js';
 import { groupsOfModel } from '../pruning/groups.js';
 import type { UnitMask } from '../pruning/masks.js';
+import type { PlanRemovalOptions } from '../removal/options.js';
 
 /**
  * The statistics of a model without some of its channels: those of the original one, without the inputs that are gone. The
@@ -22,10 +23,10 @@ export async function cutStatistics(
   masks: ReadonlyMap<string, UnitMask>,
   small: FileModel,
   statistics: InputStatistics,
-  signal: AbortSignal | undefined,
+  { inputShapes = {}, signal }: Pick<PlanRemovalOptions, 'inputShapes' | 'signal'>,
 ): Promise<Statistics> {
   const { removal, current } = removalOf(model);
-  const network = await removal.channels({ inputShapes: {}, protect: [], signal }, current);
+  const network = await removal.channels({ inputShapes, protect: [], signal }, current);
   const { layers } = groupsOfModel(model, decisionsOf({ layerType: 'all' }, model), network);
   const gone = new Set<number>();
   for (const { tensor, rows } of layers.values()) {

@@ -1,3 +1,4 @@
+import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { usualRounding } from '../formats/removal.js';
 import { withClosed } from '../model/closing.js';
@@ -43,13 +44,15 @@ export async function cutterFor<Feeds>(
   } & Pick<Inputs<Feeds>, 'statistics' | 'data'>,
 ): Promise<Cutter<Feeds> | string> {
   if (statistics === undefined) return 'that needs `data`, or `statistics`';
-  const { rules, signal } = request;
-  const cutting = { statistics, data, rules, signal, roundTo: usualRounding };
+  const { rules, inputShapes, signal } = request;
+  const cutting = { statistics, data, rules, inputShapes, signal, roundTo: usualRounding };
   const next = data ? 'measured' : 'cut';
   try {
     const { model } = await cut(original, files, 0, { ...cutting, repair: undefined, next: undefined });
     model.close();
   } catch (error) {
+    // Shapes that do not fit are a mistake of the caller.
+    if (inputShapes !== undefined && error instanceof SparsifyError && error.code === 'usage') throw error;
     return whyNoChannels(error);
   }
   return {

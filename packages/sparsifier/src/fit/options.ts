@@ -5,6 +5,7 @@ import { SparsifyError } from '../errors.js';
 import type { FileModel } from '../formats/file-model.js';
 import { checkModel } from '../model/model.js';
 import { aBoolean, aFunction, being, oneOf, optionsOf, type Check, type Shape } from '../options/check.js';
+import { inputShapesOf, type InputShapes } from '../options/coupled.js';
 import { listeningShape, someStatistics, type InputStatistics } from '../options/options.js';
 import { rulesShape, type Rules } from '../options/rules.js';
 import { bytesOfSize, encodings, type ByteSize, type Encoding } from './target.js';
@@ -71,6 +72,11 @@ export interface FitOptions<Feeds = never> {
    * files are not compressed, and the search takes longer.
    */
   readonly allow?: readonly FitMeans[] | undefined;
+  /**
+   * For `remove`: the shapes of inputs with axes of any size, by name, such as `{ x: [1, 3, 48, 320] }`. More channels may be
+   * coupled then, and some networks can only be followed with them.
+   */
+  readonly inputShapes?: InputShapes | undefined;
   /** The layers that may be changed; all by default. Depthwise convolutions are never pruned. */
   readonly rules?: Rules | undefined;
   /** Ends the call with the signal's reason. */
@@ -123,6 +129,7 @@ const fitShape: Shape<FitOptions> = {
   statistics: someStatistics,
   data: (value) => dataFrom(value as FitData<never>, dataShape),
   allow: someMeans,
+  inputShapes: inputShapesOf,
   rules: (value) => optionsOf(value as Rules, rulesShape),
   ...listeningShape,
 };
@@ -155,6 +162,10 @@ export function fitOptionsOf<Feeds>(model: FileModel, given: FitOptions<Feeds>):
   if (options.higherIsBetter !== undefined && evaluate === undefined) {
     fail('`higherIsBetter` says what `evaluate` returns', 'Give `evaluate`, or leave it out');
   }
+  const allow = options.allow ?? defaultMeans;
+  if (options.inputShapes !== undefined && !allow.includes('remove')) {
+    fail('`inputShapes` say how channels are followed', "Give `allow` with 'remove', or leave them out");
+  }
   if (data !== undefined && model.format !== 'ONNX') {
     fail(
       '`data` runs the model, which is possible for ONNX models only',
@@ -168,7 +179,7 @@ export function fitOptionsOf<Feeds>(model: FileModel, given: FitOptions<Feeds>):
     target: target as number | undefined,
     encoding: options.encoding ?? 'br',
     higherIsBetter: options.higherIsBetter ?? true,
-    allow: options.allow ?? defaultMeans,
+    allow,
     rules: { ...options.rules, layerType: options.rules?.layerType ?? 'all' },
   };
 }

@@ -1,5 +1,6 @@
 import { attempt } from '../errors.js';
 import { forms, type Form } from '../model/forms.js';
+import type { InputShapes } from '../options/coupled.js';
 import {
   among,
   byName,
@@ -48,6 +49,8 @@ export interface RecipeRemoval {
   /** For each group of channels, how many it loses. */
   readonly amounts: Readonly<Record<string, number>>;
   readonly roundTo: number;
+  /** The shapes of inputs for which the network was followed; missing if none were given. */
+  readonly inputShapes?: InputShapes | undefined;
   /** How the layers that read them make up for them. */
   readonly repair: { readonly method: 'solve'; readonly inputs: RecipeInputs };
   /** Where the statistics for what comes then come from: measured, or those of the original model without these channels. */
@@ -120,6 +123,12 @@ const removal = object<RecipeRemoval>(
       'How many channels each group loses, by the first layer that makes them',
     ),
     roundTo: count('The number of channels that stay in a group is a multiple of this', 1),
+    inputShapes: optional(
+      byName(
+        listOf(count('The size of an axis', 1), 'The shape of an input', 0),
+        'The shapes of inputs for which the network was followed',
+      ),
+    ),
     repair: repairing('How the layers that read them make up for them'),
     statistics: among(
       ['measured', 'cut'],

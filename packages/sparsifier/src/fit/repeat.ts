@@ -91,9 +91,16 @@ async function withoutChannels<Feeds>(
   recipe: FitRecipe,
   inputs: Inputs<Feeds>,
 ): Promise<Result> {
-  const { amounts, roundTo, repair, statistics: source } = recipe.remove!;
+  const { amounts, roundTo, inputShapes, repair, statistics: source } = recipe.remove!;
   const next = needsOf({ ...recipe, remove: undefined }).statistics ? source : undefined;
-  const cutting = { ...inputs, rules: { layerType: 'all' as const }, roundTo, repair: repair.inputs, next };
+  const cutting = {
+    ...inputs,
+    rules: { layerType: 'all' as const },
+    inputShapes,
+    roundTo,
+    repair: repair.inputs,
+    next,
+  };
   const made = await cut(model, files, removing(amounts), cutting);
   return withClosed(made.model, async (small) => {
     const result = await madeBy(small, recipe, { ...inputs, statistics: made.statistics }, made.layers);

@@ -100,10 +100,12 @@ export const among = <Value extends string | number>(values: readonly Value[], d
   },
 });
 
-export const listOf = <Item>(item: Part<Item>, description: string): Part<readonly Item[]> => ({
-  schema: { type: 'array', minItems: 1, items: item.schema, description },
+/** @param least the fewest items */
+export const listOf = <Item>(item: Part<Item>, description: string, least: 0 | 1 = 1): Part<readonly Item[]> => ({
+  schema: { type: 'array', minItems: least, items: item.schema, description },
   read(value, path) {
-    if (!Array.isArray(value) || value.length === 0) throw wrong(path, 'a list that is not empty', value);
+    if (!Array.isArray(value) || value.length < least)
+      throw wrong(path, least === 0 ? 'a list' : 'a list that is not empty', value);
     return Array.from(value, (each, index) => item.read(each, `${path}[${index}]`));
   },
 });

@@ -52,6 +52,12 @@ export const fit: CommandEntry = {
           `comma-separated: ${means.join(', ')} (channels); by default ${defaultMeans.join(', ')}`,
         ).argParser(eachOf(means)),
       )
+      .addOption(
+        new Option(
+          '--input <name:sizes>',
+          'with --allow remove: the shape of an input with axes of any size: x:1,3,48,320; repeatable',
+        ).argParser(collect),
+      )
       .addOption(calibrating)
       .addOption(measured)
       .addOption(holdOut)
