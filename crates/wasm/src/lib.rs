@@ -2,16 +2,16 @@
 //!
 //! Only numbers cross. A *table* is an array of records ([`Words`](record::Words)) in memory, one per tensor; each verb
 //! takes a table and works through all its records, so that a model of many small layers is one call. Results go into
-//! the records. The caller owns every block of memory and nothing is kept after returning. Requests are checked once, on
-//! entry, before any thread starts; a status comes back: see [`Status`].
+//! the records. The caller owns every block of memory, and nothing is kept after returning but where [`blocks`] are: whatever a
+//! request names has to lie in them. Requests are checked once, on entry, before any thread starts; a status comes back: see
+//! [`Status`].
 //!
 //! `packages/sparsifier/src/engine/record.ts` writes the records; `engine/codes.ts` is made from `record.rs`.
 
+mod blocks;
 mod record;
 mod repair;
 mod table;
-
-use std::alloc::{Layout, alloc, dealloc};
 
 use sparsifier_kernels::{Cut, Error, try_for_each};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -27,27 +27,16 @@ pub(crate) const DONE: Status = 0;
 pub(crate) const OUT_OF_MEMORY: Status = 1;
 pub(crate) const BAD_REQUEST: Status = 2;
 
-/// Blocks begin at multiples of this.
-const ALIGNMENT: usize = 16;
-
-/// The address of `bytes` bytes, or 0 where memory has no room for them. They are not zeroed, which would take as long as
-/// a pass over them.
+/// See [`blocks::allocate`].
 #[wasm_bindgen]
 pub fn allocate(bytes: usize) -> usize {
-    match Layout::from_size_align(bytes.max(1), ALIGNMENT) {
-        // SAFETY: the size is not zero.
-        Ok(layout) => unsafe { alloc(layout) as usize },
-        Err(_) => 0,
-    }
+    blocks::allocate(bytes)
 }
 
-/// Gives a block back.
+/// See [`blocks::release`].
 #[wasm_bindgen]
 pub fn release(address: usize, bytes: usize) {
-    if let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGNMENT) {
-        // SAFETY: the caller (`Block.free`, once per block) promises that `allocate(bytes)` gave this address.
-        unsafe { dealloc(address as *mut u8, layout) }
-    }
+    blocks::release(address, bytes);
 }
 
 /// Counts each tensor's zeros and finds its first number that is not finite.

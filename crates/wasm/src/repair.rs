@@ -2,8 +2,9 @@
 
 use sparsifier_kernels::{Error, Fitting, Geometry, Inputs, Layout, Moments, Seen, diagonal, fit_layer, sums_width};
 
+use crate::blocks::check_range;
 use crate::record::{words, words_of};
-use crate::table::{Record, check_range, floats, floats_mut, numbers, sums_mut};
+use crate::table::{Record, floats, floats_mut, numbers, sums_mut};
 
 /// Room for so many checks of a fit.
 pub const MOST_CHECKS: usize = 8;
@@ -76,7 +77,7 @@ FitWords FIT {
 /// One request to read, or to write results to.
 fn request<'a, T>(address: usize) -> Result<&'a mut T, Error> {
     check_range(address, 1, size_of::<T>(), align_of::<T>())?;
-    // SAFETY: the range lies in memory and is aligned (checked), and any words are a request; the caller promises a block
+    // SAFETY: the range lies in a block and is aligned (checked), and any words are a request; the caller promises a block
     // of its own for these.
     Ok(unsafe { &mut *(address as *mut T) })
 }

@@ -7,6 +7,7 @@ use sparsifier_kernels::{
     Pattern, Reducer, Removal, Segment, Survey, Zeroed, words_for,
 };
 
+use crate::blocks::check_range;
 use crate::record::{DataType, NONE, RANDOM, Words, crossed, crossing, words_of};
 
 /// How a record's units are scored.
@@ -25,7 +26,7 @@ pub fn records<'a>(table: usize, count: usize) -> Result<Vec<Record<'a>>, Error>
     check_range(table, count, size_of::<Words>(), align_of::<u32>())?;
     let mut list = crate::list(count)?;
     if count > 0 {
-        // SAFETY: the range lies in memory and is aligned (checked); the caller promises that it wrote the table there,
+        // SAFETY: the range lies in a block and is aligned (checked); the caller promises that it wrote the table there,
         // lends it for this call alone, and that no tensor, score or mask overlaps it.
         let table = unsafe { std::slice::from_raw_parts_mut(table as *mut Words, count) };
         list.extend(table.iter_mut().map(|words| Record { words }));
@@ -36,21 +37,21 @@ pub fn records<'a>(table: usize, count: usize) -> Result<Vec<Record<'a>>, Error>
 /// `count` words to read.
 pub fn words<'a>(address: usize, count: usize) -> Result<&'a [u32], Error> {
     check_range(address, count, size_of::<u32>(), align_of::<u32>())?;
-    // SAFETY: the range lies in memory and is aligned (checked); the caller promises that nothing writes there meanwhile.
+    // SAFETY: the range lies in a block and is aligned (checked); the caller promises that nothing writes there meanwhile.
     Ok(unsafe { std::slice::from_raw_parts(address as *const u32, count) })
 }
 
 /// `count` words to write.
 pub fn words_mut<'a>(address: usize, count: usize) -> Result<&'a mut [u32], Error> {
     check_range(address, count, size_of::<u32>(), align_of::<u32>())?;
-    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these words.
+    // SAFETY: the range lies in a block and is aligned (checked); the caller promises a block of its own for these words.
     Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u32, count) })
 }
 
 /// Words that are counted in.
 pub fn survey_mut<'a>(address: usize) -> Result<&'a mut Survey, Error> {
     check_range(address, 1, size_of::<Survey>(), align_of::<Survey>())?;
-    // SAFETY: the range lies in memory and is aligned (checked), and any words are a survey; the caller promises a block of
+    // SAFETY: the range lies in a block and is aligned (checked), and any words are a survey; the caller promises a block of
     // its own for these.
     Ok(unsafe { &mut *(address as *mut Survey) })
 }
@@ -58,21 +59,21 @@ pub fn survey_mut<'a>(address: usize) -> Result<&'a mut Survey, Error> {
 /// Room for `count` numbers, such as scores.
 pub fn floats_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f32], Error> {
     check_range(address, count, size_of::<f32>(), align_of::<f32>())?;
-    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these.
+    // SAFETY: the range lies in a block and is aligned (checked); the caller promises a block of its own for these.
     Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut f32, count) })
 }
 
 /// `count` numbers to read.
 pub fn floats<'a>(address: usize, count: usize) -> Result<&'a [f32], Error> {
     check_range(address, count, size_of::<f32>(), align_of::<f32>())?;
-    // SAFETY: the range lies in memory and is aligned (checked); the caller promises that nothing writes there meanwhile.
+    // SAFETY: the range lies in a block and is aligned (checked); the caller promises that nothing writes there meanwhile.
     Ok(unsafe { std::slice::from_raw_parts(address as *const f32, count) })
 }
 
 /// `count` sums that are added to.
 pub fn sums_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f64], Error> {
     check_range(address, count, size_of::<f64>(), align_of::<f64>())?;
-    // SAFETY: the range lies in memory and is aligned (checked); the caller promises a block of its own for these sums.
+    // SAFETY: the range lies in a block and is aligned (checked); the caller promises a block of its own for these sums.
     Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut f64, count) })
 }
 
@@ -80,7 +81,7 @@ pub fn sums_mut<'a>(address: usize, count: usize) -> Result<&'a mut [f64], Error
 pub fn numbers<'a>(address: usize, count: usize, data_type: u32) -> Result<Numbers<'a>, Error> {
     let data_type = data_type_of(data_type)?;
     check_range(address, count, bytes_of(data_type), 1)?;
-    // SAFETY (all three): the range lies in memory (checked) and byte arrays have no alignment; the caller promises that
+    // SAFETY (all three): the range lies in a block (checked) and byte arrays have no alignment; the caller promises that
     // the numbers are there and that nothing writes to them during the call.
     Ok(match data_type {
         // SAFETY: as above.
@@ -126,23 +127,6 @@ fn bytes_of(data_type: DataType) -> usize {
         DataType::Float32 => 4,
         DataType::Float16 | DataType::Bfloat16 => 2,
     }
-}
-
-/// Refuses a range that is not wholly in memory or not aligned.
-pub fn check_range(address: usize, count: usize, size: usize, alignment: usize) -> Result<(), Error> {
-    let end = count.checked_mul(size).and_then(|bytes| bytes.checked_add(address));
-    let fits = address != 0 && address.is_multiple_of(alignment) && end.is_some_and(|end| end as u64 <= memory_bytes());
-    if fits { Ok(()) } else { Err(Error::Request("a range is not in memory")) }
-}
-
-#[cfg(target_arch = "wasm32")]
-fn memory_bytes() -> u64 {
-    core::arch::wasm32::memory_size(0) as u64 * 65536
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn memory_bytes() -> u64 {
-    u64::MAX
 }
 
 impl<'a> Record<'a> {
@@ -267,7 +251,7 @@ impl<'a> Record<'a> {
         } else {
             let units = axes.units();
             check_range(address, units, size_of::<f32>(), align_of::<f32>())?;
-            // SAFETY: the range lies in memory (checked); `score` wrote it in an earlier call, nothing writes there now.
+            // SAFETY: the range lies in a block (checked); `score` wrote it in an earlier call, nothing writes there now.
             let scores = unsafe { std::slice::from_raw_parts(address as *const [u8; 4], units) };
             Elements::new(Numbers::Float32(scores), Element::Itself, None)?
         };
