@@ -464,3 +464,36 @@ describe('a large model takes time in proportion to its size', () => {
     });
   });
 });
+
+test('How far channels are followed does not depend on layers elsewhere that share a bias', async () => {
+  // More indices than are looked at in one pass; what the first pass found of nodes is known in the second.
+  const [channels, slices] = [500_000, 24];
+  const endsAt = (index: number) =>
+    ['axes', 'starts', 'ends'].map((name, place) => integersAttribute(name, [[2, 0, 100 + index][place]!]));
+  const modelWith = (other: string) =>
+    model(
+      {
+        nodes: [
+          node('Conv', 'x w', 'v0', { name: 'large' }),
+          ...times(slices, (index) => node('Slice', `v${index}`, `v${index + 1}`, { attributes: endsAt(index) })),
+          node('Add', `v${slices} late`, 'y'),
+          node('Conv', 'x small b', 'p'),
+          node('Conv', `x other ${other}`, 'q'),
+        ],
+        initializers: [
+          ...[tensor('w', [channels, 1, 1, 1]), tensor('late', [channels, 1, 1])],
+          ...['small', 'other'].map((name) => tensor(name, [4, 1, 1, 1])),
+          ...['b', 'c'].map((name) => tensor(name, [4])),
+        ],
+        inputs: { x: [1, 1, 1, 1] },
+        outputs: { y: [1, channels, 1, 1], p: [1, 4, 1, 1], q: [1, 4, 1, 1] },
+      },
+      9,
+    );
+  for (const other of ['b', 'c']) {
+    await withModel(modelWith(other), (read) => {
+      const { partners, leaks, notes } = read.tensors.find(({ name }) => name === 'large')!;
+      expect([partners.map(({ part }) => part), leaks, notes]).toEqual([['bias'], undefined, []]);
+    });
+  }
+});

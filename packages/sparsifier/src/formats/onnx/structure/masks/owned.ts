@@ -43,7 +43,9 @@ export function followOwned<Numbers extends object>(
   const lookups = new Lookups(sizes);
   const follow = () => followChannels(nodes, (node) => sourcesOf(node, claims), claims, lookups);
   const first = follow();
-  const { leaks, filtered, unfinished } = claims.settle() ? first : follow();
+  // What was not followed to the end may be now, since what is known of nodes is not looked up again.
+  const isWhole = claims.settle() && first.unfinished.size === 0;
+  const { leaks, filtered, unfinished } = isWhole ? first : follow();
   const owned = owners.map((_, owner) => ({
     partners: claims.partnersOf(owner),
     leaks: [...(leaks.get(owner)?.values() ?? [])],
