@@ -1,7 +1,8 @@
 /**
  * How the weights of a layer can be stored. `int8` are codes with a scale for each output channel. `int8-dynamic` are
- * such codes that the runtime multiplies with 8-bit inputs, on any processor without saturating, `int4` are codes with a scale for each 32 weights that one
- * output reads. `uint8` and `uint16` are codes with one scale and offset for the whole tensor.
+ * such codes that the runtime multiplies with 8-bit inputs; their scales keep sums from saturating. `int4` are codes with a
+ * scale for each 32 weights that one output reads. `uint8` and `uint16` are codes with one scale and offset for the whole
+ * tensor.
  */
 export const forms = ['int8', 'int8-dynamic', 'int4', 'float16', 'bfloat16', 'uint8', 'uint16'] as const;
 export type Form = (typeof forms)[number];

@@ -3,7 +3,7 @@ import { int4Block, type Form, type NewNumbers } from '../model/forms.js';
 import type { WeightTensor } from '../model/model.js';
 import { narrowedInSlices, widenedInSlices } from '../model/numbers.js';
 import { eachRun, inStoredOrder, matrixOf, type WeightMatrix } from './matrix.js';
-import { codeOf, decoded, scalesByLeastSquares, scalesByRange, scalesOfTable, type Codes } from './scales.js';
+import { codeOf, codesAt, decoded, scalesByLeastSquares, scalesByRange, scalesOfTable, type Codes } from './scales.js';
 
 /** What storing numbers in a form does to them. */
 interface Loss {
@@ -77,9 +77,10 @@ async function coded(matrix: WeightMatrix, codes: Codes, scales: Float32Array) {
   const sums = new Sums();
   const visit = (row: number, from: number, to: number, block: number) => {
     const scale = scales[block]!;
+    const limits = codesAt(scale, codes);
     for (let place = row * columns + from; place < row * columns + to; place++) {
       const weight = weights[place]!;
-      const code = codeOf(weight, scale, codes);
+      const code = codeOf(weight, scale, limits);
       const value = decoded(code, scale);
       found[place] = code;
       values[place] = value;

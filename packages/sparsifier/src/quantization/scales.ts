@@ -124,12 +124,19 @@ async function scalesOf(
   return scales;
 }
 
-/** A scale for which no code stands for an infinite number, once both are floats of 32 bits. */
-function withinFloats(scale: number, { least, most }: Codes): number {
+/** The largest scale for which no code stands for an infinite number, once both are floats of 32 bits. */
+const largestScale = ({ least, most }: Codes): number =>
   // Rounding such a quotient to 32 bits adds at most 2 ** -24 of it.
-  const largest = (largestFloat / Math.max(-least, most)) * (1 - 2 ** -23);
+  Math.fround((largestFloat / Math.max(-least, most)) * (1 - 2 ** -23));
+
+function withinFloats(scale: number, codes: Codes): number {
+  const largest = largestScale(codes);
   return Math.min(Math.max(scale, -largest), largest);
 }
+
+/** The codes for a scale: of those that are multiplied only half where the scale of a sum would be too large. */
+export const codesAt = (scale: number, codes: Codes): Codes =>
+  codes.areMultiplied && scale >= largestScale(codes) ? { ...codes, least: -64, most: 64 } : codes;
 
 /** How many scales a matrix has. */
 const countOf = ({ rows, columns }: WeightMatrix, { block = columns }: Codes): number =>
