@@ -1,11 +1,11 @@
 import { Sparsifier } from 'sparsifier';
 import { Statistics } from 'sparsifier/calibration';
 import { readModel, sizesOf, type FileModel } from 'sparsifier/formats';
-import { fit, repeat, type FitRecipe } from 'sparsifier/fit';
+import { fit, repeat, type FitOptions, type FitProgress, type FitRecipe } from 'sparsifier/fit';
 import { planRemoval, removeChannels } from 'sparsifier/removal';
 import { describe, expect, test } from 'vitest';
 import { differsAt } from '../support/bytes.js';
-import { namedNetwork, sizedNetwork } from '../support/fit-models.js';
+import { fitModels, namedNetwork, sizedNetwork } from '../support/fit-models.js';
 import { cutStatistics, widened } from '../support/internal.js';
 import { errorOf, expectNoMemoryInUse } from '../support/layers.js';
 import { layerStatistics, rowsFor, sizesOf as rowSizesOf } from '../support/naive-repair.js';
@@ -154,12 +154,31 @@ describe('channels by statistics alone', () => {
       { inputShapes: { x: [2, 3, 8, 8] }, allow: ['quantize'] },
       "`inputShapes` say how channels are followed. Give `allow` with 'remove', or leave them out.",
     ],
-  ] as const)('Shapes that are wrong or of no use are refused: %j', async (given, message) => {
-    using model = await readModel(namedNetwork);
-    const { statistics } = await statisticsFor(model);
-    const error = await errorOf(() => fit(model, { target: 24_000, allow: ['remove'], statistics, ...given }));
-    expect([error.code, error.message]).toEqual(['usage', message]);
-  });
+  ] as const)(
+    'Shapes that are wrong or of no use are refused before anything is measured: %j',
+    async (given, message) => {
+      using model = await readModel(namedNetwork);
+      const stages: string[] = [];
+      const onProgress = ({ stage }: FitProgress) => void stages.push(stage);
+      const error = await errorOf(() => fit(model, { target: 24_000, allow: ['remove'], ...given, onProgress }));
+      expect([error.code, error.message, stages]).toEqual(['usage', message, []]);
+    },
+  );
+
+  test.each<FitOptions['inputShapes']>([undefined, {}, { x: [1, 48] }])(
+    'Where no channel can go, the notes say why, whatever shapes are given: %j',
+    async (inputShapes) => {
+      const options = { target: 12_000, encoding: 'raw', allow: ['quantize', 'remove'], inputShapes } as const;
+      using weights = await fitModels.safetensors();
+      const { statistics } = await statisticsFor(weights);
+      const { model: small, report } = await fit(weights, { ...options, statistics });
+      small.close();
+      expect(report.notes).toContain(
+        'no channels were removed: channels can be removed from ONNX and TensorFlow.js models that were read from files: ' +
+          'safetensors model',
+      );
+    },
+  );
 
   test('Nothing is left in memory', async () => {
     using model = await readModel(sizedNetwork);

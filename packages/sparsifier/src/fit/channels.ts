@@ -1,6 +1,7 @@
 import { calibrate } from '../calibration/onnx.js';
 import { SparsifyError } from '../errors.js';
-import { readLike, type FileModel } from '../formats/file-model.js';
+import { anatomyOf, readLike, removalOf, type FileModel } from '../formats/file-model.js';
+import { shapesHint } from '../formats/removal.js';
 import { withClosed } from '../model/closing.js';
 import type { WeightTensor } from '../model/model.js';
 import { productOf } from '../model/numbers.js';
@@ -10,6 +11,7 @@ import type { InputStatistics } from '../options/options.js';
 import { decisionsOf, type Rules } from '../options/rules.js';
 import { Sparsifier } from '../pruning/sparsifier.js';
 import { counted, listed } from '../pruning/text.js';
+import type { PlanRemovalOptions } from '../removal/options.js';
 import { planRemoval, removeChannels } from '../removal/remove.js';
 import type { RepairReport } from '../repair/report.js';
 import { cutStatistics } from './cut-statistics.js';
@@ -139,6 +141,24 @@ export function whyNoChannels(error: unknown): string {
   const { found, hint } = error.details;
   const summary = error.message.split(/\. (?:given|found|allowed): /)[0]!;
   if (found === undefined) return summary;
-  const reason = `${summary}: ${String(found)}`;
-  return error.code === 'usage' && hint !== undefined ? `${reason}. ${hint}` : reason;
+  return `${summary}: ${String(found)}${hint === shapesHint ? `. ${hint}` : ''}`;
+}
+
+/**
+ * Checks the shapes of inputs before anything is measured.
+ * @throws SparsifyError `usage` if they are not those of the network
+ */
+export async function checkInputShapes(
+  model: FileModel,
+  { inputShapes = {}, signal }: Pick<PlanRemovalOptions, 'inputShapes' | 'signal'>,
+): Promise<void> {
+  // Files of weights alone have no network. The report says that none of their channels can go.
+  if (Object.keys(inputShapes).length === 0 || anatomyOf(model) === undefined) return;
+  const { removal, current } = removalOf(model);
+  try {
+    await removal.channels({ inputShapes, protect: [], signal }, current);
+  } catch (error) {
+    // That more shapes are needed is in the report as well.
+    if (!(error instanceof SparsifyError && error.details.hint === shapesHint)) throw error;
+  }
 }

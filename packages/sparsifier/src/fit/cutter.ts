@@ -1,5 +1,4 @@
-import { SparsifyError } from '../errors.js';
-import type { FileModel } from '../formats/file-model.js';
+import { removalOf, type FileModel } from '../formats/file-model.js';
 import { usualRounding } from '../formats/removal.js';
 import { withClosed } from '../model/closing.js';
 import { cut, inputsAt, rulesWithout, whyNoChannels } from './channels.js';
@@ -48,11 +47,10 @@ export async function cutterFor<Feeds>(
   const cutting = { statistics, data, rules, inputShapes, signal, roundTo: usualRounding };
   const next = data ? 'measured' : 'cut';
   try {
+    removalOf(original);
     const { model } = await cut(original, files, 0, { ...cutting, repair: undefined, next: undefined });
     model.close();
   } catch (error) {
-    // Shapes that do not fit are a mistake of the caller.
-    if (inputShapes !== undefined && error instanceof SparsifyError && error.code === 'usage') throw error;
     return whyNoChannels(error);
   }
   return {

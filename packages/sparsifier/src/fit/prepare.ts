@@ -8,6 +8,7 @@ import { decisionsOf, type Rules } from '../options/rules.js';
 import { planFor } from '../quantization/quantize.js';
 import type { Budget } from '../options/budgets.js';
 import { byBestBudget, candidates } from './budgets.js';
+import { checkInputShapes } from './channels.js';
 import { cutterFor, type Cutter, type Start } from './cutter.js';
 import { withoutGain, window } from './gains.js';
 import { byEvaluate, byLayers, byOutputs, splitBatches, type Judge } from './judge.js';
@@ -58,8 +59,9 @@ export async function prepare<Feeds>(
   compressor: FileCompressor,
 ): Promise<Prepared<Feeds>> {
   const { allow, rules, encoding, evaluate, higherIsBetter, signal, onProgress } = request;
-  // What is wrong with rules is told before anything is measured.
+  // What is wrong with rules and shapes is told before anything is measured.
   decisionsOf(rules, copy);
+  await checkInputShapes(copy, request);
   const { forms, skippedForms } = formsOf(copy, request);
   const isPruning = allow.includes('prune') && encoding !== 'raw';
   const isMeasured = request.data !== undefined && request.statistics === undefined;

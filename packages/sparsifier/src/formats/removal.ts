@@ -22,6 +22,9 @@ export type { InputShapes } from '../options/coupled.js';
 /** How a network is followed. */
 export type ChannelsRequest = Omit<RemovalRequest, 'roundTo'>;
 
+/** The hint of errors about networks that cannot be followed without the sizes of their inputs. */
+export const shapesHint = 'Give the shapes of the inputs with `inputShapes`';
+
 /** How many channels of a group stay: a multiple of this, which runtimes are fastest with. */
 export const usualRounding = 8;
 

@@ -1,5 +1,5 @@
 import { SparsifyError } from '../../../errors.js';
-import type { InputShapes } from '../../removal.js';
+import { shapesHint, type InputShapes } from '../../removal.js';
 import type { Graph, Value } from '../graph.js';
 import type { Shape, Size } from '../shapes.js';
 
@@ -70,7 +70,7 @@ export function probesOf(graph: Graph, given: InputShapes): Probes {
 export const sizesMissing = (found: readonly string[], summary: string, reason?: string): SparsifyError =>
   new SparsifyError('usage', summary, {
     found: [...found, ...(reason === undefined ? [] : [reason])].join('; '),
-    hint: 'Give the shapes of the inputs with `inputShapes`',
+    hint: shapesHint,
   });
 
 /** `x [batch, 3, ?, ?]` */
