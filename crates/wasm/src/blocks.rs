@@ -47,7 +47,7 @@ pub fn check_range(address: usize, count: usize, size: usize, alignment: usize) 
     let after = blocks.partition_point(|&(first, _)| first <= address);
     let fits = after.checked_sub(1).is_some_and(|place| {
         let (first, bytes) = blocks[place];
-        count.checked_mul(size).is_some_and(|asked| asked <= bytes.saturating_sub(address - first))
+        count.checked_mul(size).is_some_and(|asked| asked <= bytes && address - first <= bytes - asked)
     });
     let is_aligned = address.is_multiple_of(alignment);
     if fits && is_aligned { Ok(()) } else { Err(Error::Request("a range is not in a block of memory")) }
@@ -70,6 +70,7 @@ mod tests {
             (first + 2, 1, false),
             (second, 10, true),
             (second, 11, false),
+            (second + 44, 0, false),
             (second, usize::MAX, false),
             (second, usize::MAX / 4 + 2, false),
             (0, 0, false),
