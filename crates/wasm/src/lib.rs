@@ -2,9 +2,9 @@
 //!
 //! Only numbers cross. A *table* is an array of records ([`Words`](record::Words)) in memory, one per tensor; each verb
 //! takes a table and works through all its records, so that a model of many small layers is one call. Results go into
-//! the records. The caller owns every block of memory, and nothing is kept after returning but where [`blocks`] are: whatever a
-//! request names has to lie in them. Requests are checked once, on entry, before any thread starts; a status comes back: see
-//! [`Status`].
+//! the records. The caller owns every block of memory, and nothing is kept after returning but where these blocks are
+//! ([`blocks`]): whatever a request names has to lie in them. Requests are checked once, on entry, before any thread
+//! starts; a status comes back: see [`Status`].
 //!
 //! `packages/sparsifier/src/engine/record.ts` writes the records; `engine/codes.ts` is made from `record.rs`.
 
